@@ -1,0 +1,79 @@
+"""A frozen vision-language model as the tuner sees it: an image tower, a text tower, a scale."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Tokenizer(Protocol):
+    """Text to token ids, without padding, in the shape [start] words [end]."""
+
+    start: tuple[int, ...]
+    """Ids put before the words (CLIP: one; SigLIP: none)."""
+    end: tuple[int, ...]
+    """Ids put behind the words."""
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of the words alone, without start and end."""
+
+
+class TextTower(Protocol):
+    """A frozen text tower that can be entered behind its token embedding."""
+
+    width: int
+    """Size of a token embedding."""
+    context_length: int
+    """Longest sequence, start and end tokens included."""
+    causal: bool
+    """Whether a token sees only those before it; then tokens behind the end token do not matter."""
+    embedding_std: float
+    """Standard deviation of the token embeddings: the scale that context vectors live on."""
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Token embeddings, without positions. (..., L) int64 -> (..., L, width)."""
+
+    def pad(self, ids: list[int]) -> list[int]:
+        """Pad one prompt to what the tower needs: the context length, or nothing if causal."""
+
+    def encode(self, embeddings: Tensor, end: Tensor) -> Tensor:
+        """Run the tower on token embeddings; differentiable in them.
+
+        embeddings: (B, L, width), positions not added; end: (B,) index of each end token.
+        Returns (B, D), not normalised.
+        """
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """Towers, tokenizer and preprocessing of one set of weights. Nothing in it is trained."""
+
+    name: str
+    """What the user called it: `builtin`, `ViT-B-16/openai`, `local-dir:...`."""
+    digest: str
+    """SHA-256 (hex) over the weights and whatever else decides the embeddings."""
+    image_tower: nn.Module
+    """(B, 3, H, W) -> (B, D), not normalised."""
+    text_tower: TextTower
+    tokenizer: Tokenizer
+    preprocess: Callable[[Image.Image], Tensor]
+    """RGB image -> (3, H, W), the model's own resize, crop and normalisation."""
+    augment: Callable[[Image.Image, torch.Generator], Tensor]
+    """The same with a random resized crop and a random flip drawn from the generator."""
+    logit_scale: float
+    """exp(logit_scale): the factor on cosine similarities (100 in released CLIPs)."""
+    embed_dim: int
+    image_size: int
+    activation: str
+    """`gelu` or `quickgelu`; a mismatch lowers accuracy without an error, so artefacts record it."""
+
+    def encode_image(self, pixels: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, D), unit length, float32."""
+        with torch.inference_mode():
+            return F.normalize(self.image_tower(pixels).float(), dim=-1)

@@ -1,0 +1,92 @@
+"""Every error that a user can cause or mend, as one tree.
+
+DsptError
+├── ConfigError              a setting is unknown, out of range or contradicts another
+├── DatasetError             the labelled photos cannot be used; `problems` names each file or class
+├── PromptTooLong            context and class words do not fit the context window
+├── BackboneError
+│   ├── UnknownBackbone      no backbone goes by this name
+│   └── WeightsUnavailable   the name is right but its weights cannot be loaded here
+├── ArtifactError            a tuned-model file is damaged or not ours
+│   └── BackboneMismatch     the artefact was tuned on other weights than these
+├── ImageError               one image cannot be decoded
+└── Cancelled                the caller asked to stop
+
+`code` is stable and machine-readable; `param` names the setting, file or class at fault.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class DsptError(Exception):
+    """Base of the tree. The message says what is wrong and how to mend it."""
+
+    code: ClassVar[str] = "error"
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+
+
+class ConfigError(DsptError):
+    code = "invalid_config"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with a data set: the file or class folder, a stable code, a sentence."""
+
+    where: str
+    code: str
+    message: str
+
+
+class DatasetError(DsptError):
+    """All problems of a data set at once; `code` is the first problem's."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        if not problems:
+            raise ValueError("a DatasetError needs at least one problem")
+        first, more = problems[0], len(problems) - 1
+        where = f"{first.where}: " if first.where else ""
+        tail = f" (and {more} more)" if more else ""
+        super().__init__(f"{where}{first.message}{tail}", param=first.where or None)
+        self.problems = tuple(problems)
+        self.code = first.code  # type: ignore[misc]  # the instance is more precise than its class
+
+
+class PromptTooLong(DsptError):
+    code = "prompt_too_long"
+
+
+class BackboneError(DsptError):
+    code = "backbone_error"
+
+
+class UnknownBackbone(BackboneError):
+    code = "unknown_backbone"
+
+
+class WeightsUnavailable(BackboneError):
+    code = "weights_unavailable"
+
+
+class ArtifactError(DsptError):
+    code = "invalid_artifact"
+
+
+class BackboneMismatch(ArtifactError):
+    code = "backbone_mismatch"
+
+
+class ImageError(DsptError):
+    code = "unreadable_image"
+
+
+class Cancelled(DsptError):
+    code = "cancelled"
