@@ -1,0 +1,1 @@
+"""The HTTP front end: jobs, models, predictions. One package per feature, shared parts in kit/."""

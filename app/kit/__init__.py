@@ -1,0 +1,1 @@
+"""Parts that every feature shares: settings, database, storage, errors, logging, ids."""

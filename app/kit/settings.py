@@ -1,0 +1,122 @@
+"""Everything that can be set from outside, as environment variables with the prefix DSPT_."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import platformdirs
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MIB = 1024**2
+GIB = 1024**3
+
+
+class Settings(BaseSettings):
+    """Defaults make one machine work with nothing set; all state lies under `data_dir`."""
+
+    model_config = SettingsConfigDict(env_prefix="DSPT_", frozen=True, extra="ignore")
+
+    data_dir: Path = Field(
+        default_factory=lambda: Path(platformdirs.user_data_dir("dspt", appauthor=False)),
+        description="Directory of the embedded database, storage and caches.",
+    )
+    database_url: str = Field(
+        default="",
+        description="SQLAlchemy URL (`sqlite:///...` or `postgresql://...`). "
+        "Left out: SQLite under the data directory.",
+    )
+    broker_url: str = Field(
+        default="",
+        description="Redis URL (`redis://...`, `redis+socket:///...`). "
+        "No default: `dspt serve` starts a private Redis and sets it.",
+    )
+    storage_url: str = Field(
+        default="",
+        description="fsspec URL of a folder or bucket for data sets and models. "
+        "Left out: `storage/` under the data directory.",
+    )
+    host: str = Field(default="127.0.0.1", description="Address that the API binds to.")
+    port: int = Field(default=8000, ge=0, le=65535, description="Port that the API binds to.")
+
+    # 4 GiB holds about 40,000 photos of 100 kB; a larger set is better tuned on a share of it.
+    max_upload_bytes: int = Field(
+        default=4 * GIB, gt=0, description="Largest request body of POST /jobs."
+    )
+    # A dozen full-size photos; /predict keeps them in memory.
+    max_body_bytes: int = Field(
+        default=64 * MIB, gt=0, description="Largest body of any other request."
+    )
+
+    # Features are cached, so an epoch takes seconds; six hours is a hung job, not a slow one.
+    job_time_limit_seconds: float = Field(
+        default=6 * 3600, gt=0, description="Longest run of one job."
+    )
+    # Six missed renewals: a machine that swaps keeps its job, a dead one loses it in half a minute.
+    lease_seconds: float = Field(
+        default=30, gt=0, description="How long a worker's claim on a job lasts."
+    )
+    heartbeat_seconds: float = Field(
+        default=5, gt=0, description="How often claims and workers report."
+    )
+    # Two deaths may be bad luck (a deploy, a reboot); a third one is the job's own doing.
+    max_attempts: int = Field(default=3, ge=1, description="Claims after which a lost job fails.")
+    # The delay in which a job whose message the broker lost is sent again; duplicates are harmless.
+    resend_seconds: float = Field(
+        default=600, gt=0, description="Age at which a queued job is sent again."
+    )
+    housekeeping_seconds: float = Field(
+        default=1,
+        gt=0,
+        description="Pause between two rounds of relaying the outbox and freeing leases.",
+    )
+    # Often enough for a smooth progress bar, rare enough for SQLite with many listeners.
+    event_poll_seconds: float = Field(
+        default=0.3, gt=0, description="Pause between two looks for events."
+    )
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO")
+    log_format: Literal["auto", "json", "text"] = Field(
+        default="auto", description="`auto`: text on a terminal, JSON otherwise."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_empty(cls, values: object) -> object:
+        """An empty variable, as compose files produce, means that it is not set."""
+        if not isinstance(values, dict):
+            return values
+        return {key: value for key, value in values.items() if value != ""}
+
+    @model_validator(mode="after")
+    def _fill_in(self) -> Settings:
+        data_dir = self.data_dir.expanduser().absolute()
+        object.__setattr__(self, "data_dir", data_dir)
+        if not self.database_url:
+            object.__setattr__(self, "database_url", f"sqlite:///{data_dir / 'dspt.db'}")
+        if not self.storage_url:
+            object.__setattr__(self, "storage_url", (data_dir / "storage").as_uri())
+        if self.heartbeat_seconds * 2 > self.lease_seconds:
+            raise ValueError(
+                "DSPT_HEARTBEAT_SECONDS must be at most half of DSPT_LEASE_SECONDS, "
+                "or one late renewal loses a job"
+            )
+        return self
+
+    @property
+    def feature_dir(self) -> Path:
+        """Where encoded images are kept between jobs on one machine."""
+        return self.data_dir / "features"
+
+    @property
+    def worker_alive_seconds(self) -> float:
+        """A worker that has not reported for this long counts as gone."""
+        return self.lease_seconds
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """The settings of this process, read from the environment once."""
+    return Settings()

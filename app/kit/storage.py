@@ -1,0 +1,120 @@
+"""Files (data sets, models, audits) in a folder or bucket, through fsspec."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import fsspec
+
+_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)*")
+
+
+class Storage:
+    """Keys such as `models/mdl_1.safetensors` under one fsspec URL.
+
+    A file is visible whole or not at all: object stores promise that by themselves, a local
+    folder gets it by writing beside the place and renaming.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._fs, self._root = fsspec.core.url_to_fs(url)
+        protocol = self._fs.protocol
+        self._local = "file" in ((protocol,) if isinstance(protocol, str) else protocol)
+
+    def put_file(self, key: str, source: Path) -> None:
+        """Store a copy of a local file under `key`, replacing what was there."""
+        with source.open("rb") as file:
+            self.put(key, file)
+
+    def put_bytes(self, key: str, data: bytes) -> None:
+        """Store bytes under `key`, replacing what was there."""
+        with self._writing(key) as target:
+            target.write(data)
+
+    def put(self, key: str, source: IO[bytes]) -> None:
+        """Store what is left to read of a stream under `key`, replacing what was there."""
+        with self._writing(key) as target:
+            shutil.copyfileobj(source, target, 1024 * 1024)
+
+    @contextmanager
+    def open(self, key: str) -> Iterator[IO[bytes]]:
+        """The file for reading; FileNotFoundError if there is none."""
+        with self._fs.open(self._path(key), "rb") as file:
+            yield file
+
+    def read_bytes(self, key: str) -> bytes:
+        """The whole file; FileNotFoundError if there is none."""
+        with self.open(key) as file:
+            return file.read()
+
+    def exists(self, key: str) -> bool:
+        return bool(self._fs.isfile(self._path(key)))
+
+    def size(self, key: str) -> int:
+        """Bytes; FileNotFoundError if there is none."""
+        return int(self._fs.size(self._path(key)))
+
+    def delete(self, key: str) -> None:
+        """Remove the file if it is there."""
+        try:
+            self._fs.rm_file(self._path(key))
+        except FileNotFoundError:
+            return
+
+    @contextmanager
+    def local_copy(self, key: str) -> Iterator[Path]:
+        """A local path to read the file from; valid inside the `with`. No copy if it is local."""
+        path = self._path(key)
+        if self._local:
+            if not Path(path).is_file():
+                raise FileNotFoundError(path)
+            yield Path(path)
+            return
+        with tempfile.TemporaryDirectory(prefix="dspt-") as folder:
+            copy = Path(folder) / key.rsplit("/", 1)[-1]
+            self._fs.get_file(path, str(copy))
+            yield copy
+
+    def check(self) -> None:
+        """Write, read and delete a file; raises OSError (or what the store raises) if it fails."""
+        key = f"checks/{secrets.token_hex(8)}"
+        self.put_bytes(key, b"dspt")
+        try:
+            if self.read_bytes(key) != b"dspt":
+                raise OSError(f"{self.url}: a file read back differs from what was written")
+        finally:
+            self.delete(key)
+
+    def _path(self, key: str) -> str:
+        if not _KEY.fullmatch(key) or ".." in key:
+            raise ValueError(f"not a storage key: {key!r}")
+        return f"{self._root.rstrip('/')}/{key}"
+
+    @contextmanager
+    def _writing(self, key: str) -> Iterator[Any]:
+        path = self._path(key)
+        if not self._local:
+            self._fs.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
+            with self._fs.open(path, "wb") as file:
+                yield file
+            return
+        place = Path(path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        part = place.with_name(f".{place.name}.{secrets.token_hex(4)}")
+        try:
+            with part.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(place)
+        finally:
+            part.unlink(missing_ok=True)

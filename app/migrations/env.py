@@ -1,0 +1,15 @@
+"""Run by Alembic: migrations on the connection that app.kit.db.migrate hands over."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from app.kit.db import Base
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=Base.metadata,
+    compare_type=True,
+)
+with context.begin_transaction():
+    context.run_migrations()
