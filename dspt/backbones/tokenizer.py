@@ -1,0 +1,97 @@
+"""Words to token ids: CLIP's byte-pair vocabulary, and vocabularies in the `tokenizers` format."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from open_clip.tokenizer import SimpleTokenizer, get_clean_fn
+
+from dspt.errors import BackboneError
+
+
+class OpenClipTokenizer:
+    """CLIP's lower-casing byte-pair tokenizer: [start] words [end], padded with 0.
+
+    Cleaning (mojibake, HTML entities, white space, case) is open_clip's own.
+    """
+
+    pad_id = 0
+
+    def __init__(self, tokenizer: SimpleTokenizer | None = None) -> None:
+        self._tokenizer = SimpleTokenizer() if tokenizer is None else tokenizer
+        self.start: tuple[int, ...] = (int(self._tokenizer.sot_token_id),)
+        self.end: tuple[int, ...] = (int(self._tokenizer.eot_token_id),)
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of the words alone, without start and end."""
+        return [int(i) for i in self._tokenizer.encode(text)]
+
+
+class HubTokenizer:
+    """A vocabulary as published on the Hugging Face hub (SigLIP, CLIPA): `tokenizer.json`.
+
+    Gives the ids that open_clip's `HFTokenizer` gives, read by the `tokenizers` library alone.
+    `folder` holds `tokenizer.json` and `tokenizer_config.json`; `clean` is open_clip's name of the
+    text cleaning (`canonicalize`, `lower`, `whitespace`); `strip_sep_token` puts 0 in place of the
+    separator, as CLIPA was trained. Raises BackboneError when a file is missing or damaged.
+    """
+
+    def __init__(
+        self, folder: Path, *, clean: str = "whitespace", strip_sep_token: bool = False
+    ) -> None:
+        from tokenizers import Tokenizer  # here, because CLIP's own vocabulary does not need it
+
+        settings = _read_settings(folder)
+        try:
+            self._tokenizer = Tokenizer.from_str((folder / "tokenizer.json").read_text("utf-8"))
+        except FileNotFoundError:
+            raise BackboneError(
+                f"{folder} has no tokenizer.json: copy the tokenizer files of the model's "
+                "repository into it"
+            ) from None
+        except Exception as error:  # `tokenizers` raises bare Exception
+            raise BackboneError(f"{folder / 'tokenizer.json'} cannot be read: {error}") from error
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
+        self._clean = get_clean_fn(clean)
+        self.pad_id: int = self._id_of(settings, "pad_token", folder)
+        separator = self._id_of(settings, "sep_token", folder) if strip_sep_token else None
+        self.start, self.end = self._frame(separator)
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of the words alone, without start and end."""
+        return list(self._tokenizer.encode(self._clean(text), add_special_tokens=False).ids)
+
+    def _id_of(self, settings: dict[str, Any], key: str, folder: Path) -> int:
+        token = settings.get(key)
+        text = token.get("content") if isinstance(token, dict) else token
+        found = self._tokenizer.token_to_id(text) if isinstance(text, str) else None
+        if found is None:
+            raise BackboneError(
+                f"{folder / 'tokenizer_config.json'} does not name a {key} of the vocabulary"
+            )
+        return int(found)
+
+    def _frame(self, separator: int | None) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The ids that the vocabulary's own template puts before and behind the words."""
+        bare = self._tokenizer.encode("a", add_special_tokens=False).ids
+        full = self._tokenizer.encode("a", add_special_tokens=True).ids
+        n = len(bare)
+        at = next((i for i in range(len(full) - n + 1) if full[i : i + n] == bare), 0)
+        full = [0 if i == separator else i for i in full]
+        return tuple(full[:at]), tuple(full[at + n :])
+
+
+def _read_settings(folder: Path) -> dict[str, Any]:
+    settings: dict[str, Any] = {}
+    for name in ("special_tokens_map.json", "tokenizer_config.json"):
+        path = folder / name
+        if not path.is_file():
+            continue
+        try:
+            settings |= json.loads(path.read_text("utf-8"))
+        except (json.JSONDecodeError, UnicodeDecodeError, TypeError) as error:
+            raise BackboneError(f"{path} is not valid JSON: {error}") from error
+    return settings
