@@ -130,10 +130,8 @@ def migrate(url: str) -> None:
     """Bring the database to the newest schema. Safe when several processes start at once."""
     database = Database(url)
     try:
-        with _migration_file_lock(database), database.engine.connect() as connection:
-            if connection.dialect.name == "sqlite":
-                connection.exec_driver_sql("PRAGMA journal_mode=WAL")  # stays in the file
-                connection.rollback()
+        if database.engine.dialect.name == "sqlite":
+            _switch_to_wal(database.engine)
         with database._writer.begin() as connection:
             if connection.dialect.name == "postgresql":
                 connection.execute(select(func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
@@ -176,13 +174,14 @@ def _engine(url: str) -> Engine:
     return engine
 
 
-@contextmanager
-def _migration_file_lock(database: Database) -> Iterator[None]:
-    """Switching to WAL ignores SQLite's own timeout, so processes take turns on a file."""
-    path = database.engine.url.database
-    if database.engine.dialect.name != "sqlite" or path is None:
-        yield
-        return
-    with Path(f"{path}.lock").open("w") as file:
+def _switch_to_wal(engine: Engine) -> None:
+    """Let readers and a writer work side by side; the setting stays in the file."""
+    assert engine.url.database is not None
+    # The switch does not honour SQLite's own timeout, so processes take turns on a lock file.
+    with Path(f"{engine.url.database}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        connection = engine.raw_connection()
+        try:
+            connection.cursor().execute("PRAGMA journal_mode=WAL").close()
+        finally:
+            connection.close()

@@ -1,0 +1,1 @@
+"""Uploaded zips of labelled photos, each stored once."""

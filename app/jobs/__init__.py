@@ -1,0 +1,1 @@
+"""Tuning jobs: their states, events, hand-over to workers, and the HTTP calls about them."""

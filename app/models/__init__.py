@@ -1,0 +1,1 @@
+"""Tuned classifiers: listing, download, removal."""
