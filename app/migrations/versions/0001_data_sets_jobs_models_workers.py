@@ -9,7 +9,7 @@ from sqlalchemy.dialects import postgresql
 JSON = sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True), "postgresql")
 TIME = sa.DateTime(timezone=True)
 
-revision = '0001'
+revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -94,98 +94,124 @@ FOR EACH STATEMENT EXECUTE FUNCTION job_events_guard();
 
 
 def upgrade() -> None:
-    op.create_table('datasets',
-    sa.Column('id', sa.String(length=40), nullable=False),
-    sa.Column('sha256', sa.String(length=64), nullable=False),
-    sa.Column('size_bytes', sa.BigInteger(), nullable=False),
-    sa.Column('filename', sa.String(length=255), nullable=False),
-    sa.Column('created_at', TIME, nullable=False),
-    sa.CheckConstraint('size_bytes >= 0', name='ck_datasets_size'),
-    sa.PrimaryKeyConstraint('id', name='pk_datasets'),
-    sa.UniqueConstraint('sha256', name='uq_datasets_sha256')
+    op.create_table(
+        "datasets",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("sha256", sa.String(length=64), nullable=False),
+        sa.Column("size_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("filename", sa.String(length=255), nullable=False),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.CheckConstraint("size_bytes >= 0", name="ck_datasets_size"),
+        sa.PrimaryKeyConstraint("id", name="pk_datasets"),
+        sa.UniqueConstraint("sha256", name="uq_datasets_sha256"),
     )
-    op.create_table('job_steps',
-    sa.Column('source', sa.String(length=16), nullable=False),
-    sa.Column('target', sa.String(length=16), nullable=False),
-    sa.PrimaryKeyConstraint('source', 'target', name='pk_job_steps')
+    op.create_table(
+        "job_steps",
+        sa.Column("source", sa.String(length=16), nullable=False),
+        sa.Column("target", sa.String(length=16), nullable=False),
+        sa.PrimaryKeyConstraint("source", "target", name="pk_job_steps"),
     )
-    op.create_table('workers',
-    sa.Column('id', sa.String(length=40), nullable=False),
-    sa.Column('hostname', sa.String(length=255), nullable=False),
-    sa.Column('pid', sa.Integer(), nullable=False),
-    sa.Column('started_at', TIME, nullable=False),
-    sa.Column('seen_at', TIME, nullable=False),
-    sa.Column('stopping', sa.Boolean(), nullable=False),
-    sa.PrimaryKeyConstraint('id', name='pk_workers')
+    op.create_table(
+        "workers",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("hostname", sa.String(length=255), nullable=False),
+        sa.Column("pid", sa.Integer(), nullable=False),
+        sa.Column("started_at", TIME, nullable=False),
+        sa.Column("seen_at", TIME, nullable=False),
+        sa.Column("stopping", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_workers"),
     )
-    op.create_index('ix_workers_seen_at', 'workers', ['seen_at'], unique=False)
-    op.create_table('jobs',
-    sa.Column('id', sa.String(length=40), nullable=False),
-    sa.Column('name', sa.String(length=200), nullable=False),
-    sa.Column('status', sa.String(length=16), nullable=False),
-    sa.Column('created_at', TIME, nullable=False),
-    sa.Column('started_at', TIME, nullable=True),
-    sa.Column('finished_at', TIME, nullable=True),
-    sa.Column('attempt', sa.Integer(), nullable=False),
-    sa.Column('dataset_id', sa.String(length=40), nullable=False),
-    sa.Column('class_names', JSON, nullable=True),
-    sa.Column('config', JSON, nullable=False),
-    sa.Column('progress', JSON, nullable=True),
-    sa.Column('dataset_report', JSON, nullable=True),
-    sa.Column('metrics', JSON, nullable=True),
-    sa.Column('warnings', JSON, nullable=False),
-    sa.Column('error', JSON, nullable=True),
-    sa.Column('lease_owner', sa.String(length=40), nullable=True),
-    sa.Column('lease_expires_at', TIME, nullable=True),
-    sa.Column('event_seq', sa.Integer(), nullable=False),
-    sa.Column('idempotency_key', sa.String(length=255), nullable=True),
-    sa.Column('request_sha256', sa.String(length=64), nullable=False),
-    sa.CheckConstraint("(error IS NOT NULL) = (status = 'failed')", name='ck_jobs_error'),
-    sa.CheckConstraint("(finished_at IS NOT NULL) = (status IN ('cancelled', 'failed', 'succeeded'))", name='ck_jobs_finished'),
-    sa.CheckConstraint("(lease_owner IS NOT NULL) = (status IN ('cancelling', 'running', 'validating'))", name='ck_jobs_lease_owner'),
-    sa.CheckConstraint("status IN ('cancelled', 'cancelling', 'failed', 'queued', 'running', 'succeeded', 'validating')", name='ck_jobs_status'),
-    sa.CheckConstraint('(lease_owner IS NULL) = (lease_expires_at IS NULL)', name='ck_jobs_lease_expiry'),
-    sa.CheckConstraint('attempt >= 0', name='ck_jobs_attempt'),
-    sa.ForeignKeyConstraint(['dataset_id'], ['datasets.id'], name='fk_jobs_dataset_id'),
-    sa.PrimaryKeyConstraint('id', name='pk_jobs'),
-    sa.UniqueConstraint('idempotency_key', name='uq_jobs_idempotency_key')
+    op.create_index("ix_workers_seen_at", "workers", ["seen_at"], unique=False)
+    op.create_table(
+        "jobs",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("name", sa.String(length=200), nullable=False),
+        sa.Column("status", sa.String(length=16), nullable=False),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.Column("started_at", TIME, nullable=True),
+        sa.Column("finished_at", TIME, nullable=True),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("dataset_id", sa.String(length=40), nullable=False),
+        sa.Column("class_names", JSON, nullable=True),
+        sa.Column("config", JSON, nullable=False),
+        sa.Column("progress", JSON, nullable=True),
+        sa.Column("dataset_report", JSON, nullable=True),
+        sa.Column("metrics", JSON, nullable=True),
+        sa.Column("warnings", JSON, nullable=False),
+        sa.Column("error", JSON, nullable=True),
+        sa.Column("lease_owner", sa.String(length=40), nullable=True),
+        sa.Column("lease_expires_at", TIME, nullable=True),
+        sa.Column("event_seq", sa.Integer(), nullable=False),
+        sa.Column("idempotency_key", sa.String(length=255), nullable=True),
+        sa.Column("request_sha256", sa.String(length=64), nullable=False),
+        sa.CheckConstraint("(error IS NOT NULL) = (status = 'failed')", name="ck_jobs_error"),
+        sa.CheckConstraint(
+            "(finished_at IS NOT NULL) = (status IN ('cancelled', 'failed', 'succeeded'))",
+            name="ck_jobs_finished",
+        ),
+        sa.CheckConstraint(
+            "(lease_owner IS NOT NULL) = (status IN ('cancelling', 'running', 'validating'))",
+            name="ck_jobs_lease_owner",
+        ),
+        sa.CheckConstraint(
+            "status IN ('cancelled', 'cancelling', 'failed', 'queued', 'running', 'succeeded', 'validating')",
+            name="ck_jobs_status",
+        ),
+        sa.CheckConstraint(
+            "(lease_owner IS NULL) = (lease_expires_at IS NULL)", name="ck_jobs_lease_expiry"
+        ),
+        sa.CheckConstraint("attempt >= 0", name="ck_jobs_attempt"),
+        sa.ForeignKeyConstraint(["dataset_id"], ["datasets.id"], name="fk_jobs_dataset_id"),
+        sa.PrimaryKeyConstraint("id", name="pk_jobs"),
+        sa.UniqueConstraint("idempotency_key", name="uq_jobs_idempotency_key"),
     )
-    op.create_index('ix_jobs_dataset_id', 'jobs', ['dataset_id'], unique=False)
-    op.create_index('ix_jobs_status_id', 'jobs', ['status', 'id'], unique=False)
-    op.create_table('job_events',
-    sa.Column('job_id', sa.String(length=40), nullable=False),
-    sa.Column('seq', sa.Integer(), autoincrement=False, nullable=False),
-    sa.Column('type', sa.String(length=16), nullable=False),
-    sa.Column('data', JSON, nullable=False),
-    sa.Column('created_at', TIME, nullable=False),
-    sa.CheckConstraint("type IN ('status', 'progress', 'metrics', 'warning')", name='ck_job_events_type'),
-    sa.ForeignKeyConstraint(['job_id'], ['jobs.id'], name='fk_job_events_job_id', ondelete='CASCADE'),
-    sa.PrimaryKeyConstraint('job_id', 'seq', name='pk_job_events')
+    op.create_index("ix_jobs_dataset_id", "jobs", ["dataset_id"], unique=False)
+    op.create_index("ix_jobs_status_id", "jobs", ["status", "id"], unique=False)
+    op.create_table(
+        "job_events",
+        sa.Column("job_id", sa.String(length=40), nullable=False),
+        sa.Column("seq", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("type", sa.String(length=16), nullable=False),
+        sa.Column("data", JSON, nullable=False),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.CheckConstraint(
+            "type IN ('status', 'progress', 'metrics', 'warning')", name="ck_job_events_type"
+        ),
+        sa.ForeignKeyConstraint(
+            ["job_id"], ["jobs.id"], name="fk_job_events_job_id", ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("job_id", "seq", name="pk_job_events"),
     )
-    op.create_table('job_outbox',
-    sa.Column('job_id', sa.String(length=40), nullable=False),
-    sa.Column('sent_at', TIME, nullable=True),
-    sa.ForeignKeyConstraint(['job_id'], ['jobs.id'], name='fk_job_outbox_job_id', ondelete='CASCADE'),
-    sa.PrimaryKeyConstraint('job_id', name='pk_job_outbox')
+    op.create_table(
+        "job_outbox",
+        sa.Column("job_id", sa.String(length=40), nullable=False),
+        sa.Column("sent_at", TIME, nullable=True),
+        sa.ForeignKeyConstraint(
+            ["job_id"], ["jobs.id"], name="fk_job_outbox_job_id", ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("job_id", name="pk_job_outbox"),
     )
-    op.create_table('models',
-    sa.Column('id', sa.String(length=40), nullable=False),
-    sa.Column('name', sa.String(length=200), nullable=False),
-    sa.Column('job_id', sa.String(length=40), nullable=True),
-    sa.Column('created_at', TIME, nullable=False),
-    sa.Column('backbone', sa.String(length=200), nullable=False),
-    sa.Column('backbone_digest', sa.String(length=64), nullable=False),
-    sa.Column('classes', JSON, nullable=False),
-    sa.Column('config', JSON, nullable=False),
-    sa.Column('metrics', JSON, nullable=False),
-    sa.Column('served', sa.String(length=16), nullable=False),
-    sa.Column('dataset_sha256', sa.String(length=64), nullable=False),
-    sa.Column('size_bytes', sa.BigInteger(), nullable=False),
-    sa.Column('sha256', sa.String(length=64), nullable=False),
-    sa.CheckConstraint("served IN ('tuned', 'zero_shot')", name='ck_models_served'),
-    sa.ForeignKeyConstraint(['job_id'], ['jobs.id'], name='fk_models_job_id', ondelete='SET NULL'),
-    sa.PrimaryKeyConstraint('id', name='pk_models'),
-    sa.UniqueConstraint('job_id', name='uq_models_job_id')
+    op.create_table(
+        "models",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("name", sa.String(length=200), nullable=False),
+        sa.Column("job_id", sa.String(length=40), nullable=True),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.Column("backbone", sa.String(length=200), nullable=False),
+        sa.Column("backbone_digest", sa.String(length=64), nullable=False),
+        sa.Column("classes", JSON, nullable=False),
+        sa.Column("config", JSON, nullable=False),
+        sa.Column("metrics", JSON, nullable=False),
+        sa.Column("served", sa.String(length=16), nullable=False),
+        sa.Column("dataset_sha256", sa.String(length=64), nullable=False),
+        sa.Column("size_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("sha256", sa.String(length=64), nullable=False),
+        sa.CheckConstraint("served IN ('tuned', 'zero_shot')", name="ck_models_served"),
+        sa.ForeignKeyConstraint(
+            ["job_id"], ["jobs.id"], name="fk_models_job_id", ondelete="SET NULL"
+        ),
+        sa.PrimaryKeyConstraint("id", name="pk_models"),
+        sa.UniqueConstraint("job_id", name="uq_models_job_id"),
     )
     op.bulk_insert(
         sa.table("job_steps", sa.column("source", sa.String), sa.column("target", sa.String)),
@@ -200,13 +226,13 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.drop_table'models'
-    op.drop_table'job_outbox'
-    op.drop_table'job_events'
-    op.drop_table'jobs'
-    op.drop_table'workers'
-    op.drop_table'job_steps'
-    op.drop_table'datasets'
+    op.drop_table("models")
+    op.drop_table("job_outbox")
+    op.drop_table("job_events")
+    op.drop_table("jobs")
+    op.drop_table("workers")
+    op.drop_table("job_steps")
+    op.drop_table("datasets")
     if op.get_bind().dialect.name == "postgresql":
         op.execute("DROP FUNCTION jobs_guard")
         op.execute("DROP FUNCTION job_events_guard")
