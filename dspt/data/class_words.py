@@ -1,0 +1,103 @@
+"""The words that stand for a class in the prompt, from its folder or from the user."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from dspt.data.findings import Findings
+from dspt.data.names import shown
+
+MAX_CHARACTERS = 200
+
+
+def words_of(folder: str) -> str:
+    """`Red_Fox-2` -> `Red Fox 2`: underscores and hyphens become blanks, blanks single."""
+    return " ".join(folder.replace("_", " ").replace("-", " ").split())
+
+
+def class_words(
+    folders: Sequence[str], given: Mapping[str, str] | None, findings: Findings
+) -> tuple[str, ...]:
+    """Words of each class folder, in the same order; `given` (folder -> words) overrides.
+
+    Reports words that are missing, only digits, too long or not text, folders in `given` that
+    do not exist, and folders whose words are the same whatever the case.
+    """
+    if given is not None and not isinstance(given, Mapping):
+        findings.problem("class_names", "invalid_class_names", "must map each folder to its words")
+        given = None
+    by_folder: dict[str, object] = {}
+    for folder, words in (given or {}).items():
+        name = unicodedata.normalize("NFC", folder) if isinstance(folder, str) else str(folder)
+        if name in folders:
+            by_folder[name] = words
+        else:
+            findings.problem(
+                shown(name),
+                "unknown_class_name",
+                "class_names gives words for this class, but there is no such class folder",
+            )
+    result = tuple(
+        _given_words(folder, by_folder[folder], findings)
+        if folder in by_folder
+        else _folder_words(folder, findings)
+        for folder in folders
+    )
+    _refuse_same_words(folders, result, findings)
+    return result
+
+
+def _given_words(folder: str, words: object, findings: Findings) -> str:
+    if not isinstance(words, str):
+        findings.problem(folder, "invalid_class_words", "class_names must give text for this class")
+        return ""
+    text = " ".join(words.split(" ")).strip()
+    return _checked(folder, unicodedata.normalize("NFC", text), "class_names", findings)
+
+
+def _folder_words(folder: str, findings: Findings) -> str:
+    words = words_of(folder)
+    if words and not any(c.isalpha() for c in words) and any(c.isnumeric() for c in words):
+        findings.problem(
+            shown(folder),
+            "numeric_class",
+            "the class is only a number, which says nothing to the model; rename the folder or "
+            f'say what it shows in class_names, for example {{"{folder}": "red fox"}}',
+        )
+        return words
+    return _checked(folder, words, "the folder", findings)
+
+
+def _checked(folder: str, words: str, origin: str, findings: Findings) -> str:
+    if any(unicodedata.category(c) in ("Cc", "Cs") for c in words):
+        why = "hold control characters"
+    elif not any(c.isalnum() or unicodedata.category(c) == "So" for c in words):
+        why = "are empty"
+    elif len(words) > MAX_CHARACTERS:
+        why = f"are longer than {MAX_CHARACTERS} characters"
+    else:
+        return words
+    findings.problem(
+        shown(folder),
+        "invalid_class_words",
+        f"the words that {origin} gives for this class {why}",
+    )
+    return ""
+
+
+def _refuse_same_words(folders: Sequence[str], words: Sequence[str], findings: Findings) -> None:
+    same: dict[str, list[str]] = defaultdict(list)
+    for folder, text in zip(folders, words, strict=True):
+        if text:
+            same[words_of(text).casefold()].append(folder)
+    for text, names in same.items():
+        if len(names) > 1:
+            listed = " and ".join(repr(shown(n)) for n in names)
+            findings.problem(
+                shown(names[0]),
+                "same_class_words",
+                f"the classes {listed} have the same words ({shown(text)!r}); merge them, or "
+                "tell them apart in class_names",
+            )

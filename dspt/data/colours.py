@@ -1,0 +1,74 @@
+"""Any colour mode that Pillow decodes, as 8-bit RGB."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from dspt.errors import ImageError
+
+_PLAIN = frozenset(["1", "L", "RGB", "RGBX", "CMYK", "YCbCr", "HSV", "P"])
+_WITH_ALPHA = frozenset(["LA", "La", "PA", "RGBA", "RGBa"])
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """A new RGB image: transparency on white, deep samples scaled to 0..255.
+
+    16-bit samples are divided by 257. 32-bit integers count as 8-bit or 16-bit if they all fit,
+    floats as 0..1 or 0..255; anything else is stretched from its least to its greatest value.
+    Raises ImageError for a mode without a known conversion.
+    """
+    mode = image.mode
+    if mode.startswith("I;16"):
+        return _grey(_from_16_bits(np.asarray(image)))
+    if mode == "I":
+        return _grey(_from_integers(np.asarray(image)))
+    if mode == "F":
+        return _grey(_from_floats(np.asarray(image)))
+    if mode in _WITH_ALPHA or (mode in _PLAIN and "transparency" in image.info):
+        return _on_white(image)
+    if mode in _PLAIN:
+        return image.convert("RGB")
+    raise ImageError(f"uses the colour mode {mode}; save it as RGB")
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    if image.mode == "La":  # Pillow undoes premultiplied alpha only step by step
+        image = image.convert("LA")
+    rgba = image.convert("RGBA")
+    white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+    return Image.alpha_composite(white, rgba).convert("RGB")
+
+
+def _grey(samples: NDArray[np.uint8]) -> Image.Image:
+    return Image.fromarray(samples).convert("RGB")
+
+
+def _from_16_bits(samples: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    return ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def _from_integers(samples: NDArray[np.int32]) -> NDArray[np.uint8]:
+    low, high = int(samples.min()), int(samples.max())
+    if low >= 0 and high <= 0xFF:
+        return samples.astype(np.uint8)
+    if low >= 0 and high <= 0xFFFF:
+        return _from_16_bits(samples.astype(np.uint16))
+    return _stretched(samples.astype(np.float64), low, high)
+
+
+def _from_floats(samples: NDArray[np.float32]) -> NDArray[np.uint8]:
+    values = np.nan_to_num(samples.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    low, high = float(values.min()), float(values.max())
+    if low >= 0 and high <= 1:
+        return _stretched(values, 0.0, 1.0)
+    if low >= 0 and high <= 255:
+        return _stretched(values, 0.0, 255.0)
+    return _stretched(values, low, high)
+
+
+def _stretched(values: NDArray[np.float64], low: float, high: float) -> NDArray[np.uint8]:
+    values -= low
+    values *= 255.0 / (high - low) if high > low else 0.0
+    return np.rint(values, out=values).astype(np.uint8)

@@ -1,0 +1,214 @@
+"""A checked data set of labelled images, and how to open one."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from dspt.data.archive import open_zip
+from dspt.data.checks import check_case, check_classes, check_copies, check_images, train_classes
+from dspt.data.class_words import class_words
+from dspt.data.findings import Findings
+from dspt.data.folder import open_folder
+from dspt.data.images import NESTED_ARCHIVE, decode_image
+from dspt.data.labels_csv import layout_by_table
+from dspt.data.layout import Candidate, Layout, Split, common_top, labels_file, layout_by_folder
+from dspt.data.limits import Limits
+from dspt.data.names import natural_key
+from dspt.data.reading import Seen, read_all
+from dspt.data.source import Source
+from dspt.errors import DatasetError, ImageError, Problem
+
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image: its path without a common top folder, its class, its part."""
+
+    path: str
+    label: int
+    """Index into the data set's classes."""
+    split: Split
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A file that is left out, and why, in words that follow its name."""
+
+    file: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Labelled images that were all read and decoded once. Close it when done."""
+
+    classes: tuple[str, ...]
+    """Folder names (or labels of the table), naturally sorted."""
+    class_words: tuple[str, ...]
+    """Words for the prompt, one per class."""
+    items: tuple[Item, ...]
+    """Naturally sorted by path."""
+    hashes: tuple[str, ...]
+    """SHA-256 (hex) of each item's file."""
+    rejected: tuple[Rejected, ...]
+    warnings: tuple[str, ...]
+    sha256: str
+    """`dataset_digest` of the items."""
+    source: Source[Any]
+
+    def of_split(self, split: Split) -> tuple[Item, ...]:
+        return tuple(item for item in self.items if item.split == split)
+
+    def labels(self, split: Split) -> NDArray[np.int64]:
+        """(N,) class index of each item of `split`, in order."""
+        return np.array([item.label for item in self.of_split(split)], dtype=np.int64)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What the job object tells of a data set; fit for JSON."""
+        split = Counter(item.split for item in self.items)
+        return {
+            "sha256": self.sha256,
+            "images": len(self.items),
+            "classes": list(self.classes),
+            "rejected": [{"file": r.file, "reason": r.reason} for r in self.rejected],
+            "split": {name: split[name] for name in SPLITS},
+        }
+
+    def close(self) -> None:
+        self.source.close()
+
+    def __enter__(self) -> Dataset:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open_dataset(
+    path: Path | str,
+    class_names: Mapping[str, str] | None = None,
+    *,
+    limits: Limits | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> Dataset:
+    """Open a folder or a zip of labelled images and check all of it.
+
+    `class_names` maps class folders to the words for the prompt, where the folder's own name will
+    not do. Every file is read and decoded once, several at a time, so that all that is wrong is
+    known; `progress(done, total)` and `should_stop()` are called after each. Nothing is unpacked
+    to disk. Raises DatasetError with all problems, Cancelled when `should_stop` says so.
+    """
+    findings = Findings()
+    source, not_read = _open_source(Path(path), limits or Limits(), findings)
+    try:
+        return _read_dataset(source, not_read, class_names, findings, progress, should_stop)
+    except BaseException:
+        source.close()
+        raise
+
+
+def read_image(dataset: Dataset | Source[Any], item: Item) -> Image.Image:
+    """Decode one item again, as RGB. Safe from several threads. Raises ImageError."""
+    source = dataset.source if isinstance(dataset, Dataset) else dataset
+    try:
+        return decode_image(source.read(item.path), max_pixels=source.limits.max_pixels)
+    except ImageError as error:
+        raise ImageError(f"{item.path} {error.message}", param=item.path) from error
+
+
+def dataset_digest(entries: Iterable[tuple[str, str, str, str]]) -> str:
+    """SHA-256 (hex) over (path, class, split, SHA-256 of content), whatever their order.
+
+    None of the fields can hold the control characters that part them.
+    """
+    lines = ("\0".join(entry) + "\n" for entry in sorted(entries))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _open_source(path: Path, limits: Limits, findings: Findings) -> tuple[Source[Any], list[str]]:
+    try:
+        if path.is_dir():
+            return open_folder(path, limits, findings)
+        return open_zip(path, limits, findings), []
+    except FileNotFoundError:
+        raise DatasetError([Problem(str(path), "not_found", "there is no such file")]) from None
+    except OSError as error:
+        message = f"cannot be read: {error.strerror}"
+        raise DatasetError([Problem(str(path), "unreadable", message)]) from error
+
+
+def _read_dataset(
+    source: Source[Any],
+    not_read: list[str],
+    class_names: Mapping[str, str] | None,
+    findings: Findings,
+    progress: Callable[[int, int], None] | None,
+    should_stop: Callable[[], bool] | None,
+) -> Dataset:
+    layout = _lay_out(source, findings)
+    check_classes(layout, findings)
+    classes = train_classes(layout)
+    words = class_words(classes, class_names, findings)
+    check_case(source.files, findings)
+
+    candidates = layout.candidates
+    read = list(
+        zip(
+            candidates,
+            read_all(source, [c.path for c in candidates], progress, should_stop),
+            strict=True,
+        )
+    )
+    check_images(layout, read, findings)
+    check_copies(read, findings)
+    rejected = _rejected(layout, read, not_read)
+    for archive in (r for r in rejected if r.reason == NESTED_ARCHIVE):
+        findings.warning("archive", f"{archive.file} {NESTED_ARCHIVE}")
+    findings.refuse_if_any()
+
+    index = {name: i for i, name in enumerate(classes)}
+    good = [(c, s) for c, s in read if s.reason is None]
+    return Dataset(
+        classes=classes,
+        class_words=words,
+        items=tuple(Item(c.path, index[c.class_name], c.split) for c, _ in good),
+        hashes=tuple(s.sha256 for _, s in good),
+        rejected=rejected,
+        warnings=findings.warnings,
+        sha256=dataset_digest((c.path, c.class_name, c.split, s.sha256) for c, s in good),
+        source=source,
+    )
+
+
+def _lay_out(source: Source[Any], findings: Findings) -> Layout:
+    top = common_top(source.files, source.folders)
+    if top is not None:
+        source.strip_top(top)
+    table = labels_file(source.files)
+    if table is None:
+        return layout_by_folder(source.files, source.folders, findings)
+    try:
+        data = source.read(table)
+    except ImageError as error:
+        raise DatasetError([Problem(table, "invalid_table", error.message)]) from error
+    return layout_by_table(data, table, source.files, findings)
+
+
+def _rejected(
+    layout: Layout, read: list[tuple[Candidate, Seen]], not_read: list[str]
+) -> tuple[Rejected, ...]:
+    from_links = [Rejected(p, "is a link out of the folder, or no regular file") for p in not_read]
+    outside = [Rejected(path, reason) for path, reason in layout.outside]
+    unreadable = [Rejected(c.path, s.reason) for c, s in read if s.reason is not None]
+    return tuple(sorted([*from_links, *outside, *unreadable], key=lambda r: natural_key(r.file)))

@@ -1,0 +1,191 @@
+"""One image file, in memory, to one RGB image; every failure as a plain reason."""
+
+from __future__ import annotations
+
+import io
+import struct
+import threading
+import zlib
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+from PIL import Image, UnidentifiedImageError
+
+from dspt.data.colours import to_rgb
+from dspt.data.limits import MAX_PIXELS
+from dspt.data.quiet import quiet_libraries
+from dspt.errors import ImageError
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+MAX_ASPECT = 100
+"""Longest side over shortest: scaling a strip's short side up would need endless memory."""
+MAX_JPEG_SCANS = 200
+"""A photograph has one, a progressive one about ten; each costs a pass over all pixels."""
+
+NESTED_ARCHIVE = "is an archive inside the data set; unpack it before zipping"
+
+_LARGE_PIXELS = 16_000_000
+_one_large_image = threading.Lock()
+
+_DECODER_ERRORS = (  # what Pillow's decoders are known to raise on damaged files
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    AssertionError,
+    EOFError,
+    RuntimeError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+
+_ARCHIVES = {
+    b"PK\x03\x04": "a zip archive",
+    b"Rar!\x1a\x07": "a RAR archive",
+    b"7z\xbc\xaf\x27\x1c": "a 7-Zip archive",
+    b"\x1f\x8b": "a gzip archive",
+    b"BZh": "a bzip2 archive",
+    b"\xfd7zXZ\x00": "an xz archive",
+}
+_OTHERS = {
+    b"%PDF": "a PDF document",
+    b"\x00\x00\x01\x00": "an icon",
+    b"\x00\x00\x00\x0cjP  ": "a JPEG 2000 image",
+    b"\xff\x0a": "a JPEG XL image",
+    b"8BPS": "a Photoshop file",
+    b"RIFF": "a sound or video file",
+    b"\x1aE\xdf\xa3": "a video",
+    b"\x89PNG": "a PNG image",
+    b"\xff\xd8\xff": "a JPEG image",
+    b"GIF8": "a GIF image",
+    b"BM": "a BMP image",
+    b"II*\x00": "a TIFF image",
+    b"MM\x00*": "a TIFF image",
+}
+
+
+def recognise(data: bytes) -> str | None:
+    """What a file is, from its first bytes ("a PDF document"), or None."""
+    if data[8:12] == b"WEBP" and data.startswith(b"RIFF"):
+        return "a WebP image"
+    if data[4:8] == b"ftyp":
+        brand = data[8:12]
+        if brand in (b"heic", b"heix", b"mif1", b"msf1", b"heim", b"hevc"):
+            return "a HEIC photo"
+        return "an AVIF image" if brand in (b"avif", b"avis") else "a video"
+    if data[257:262] == b"ustar":
+        return "a tar archive"
+    for start, what in (_ARCHIVES | _OTHERS).items():
+        if data.startswith(start):
+            return what
+    text = data[:512].lstrip().lower()
+    if text.startswith((b"<svg", b"<?xml")) and b"<svg" in text:
+        return "an SVG drawing"
+    if text.startswith((b"<!doctype html", b"<html")):
+        return "a web page"
+    return None
+
+
+def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Decode a JPEG, PNG, WebP, BMP, GIF (first frame) or TIFF (first page) to 8-bit RGB.
+
+    The format is told by the content. EXIF orientation is applied, transparency laid on white,
+    16-bit and float samples scaled to 8 bits. Raises ImageError with the reason.
+    """
+    with _opened(data, max_pixels) as image:
+        image.load()
+        # after loading: a PNG's EXIF may come last, and Pillow turns a TIFF itself while loading
+        turn = _turn(image)
+        rgb = to_rgb(image)
+        return rgb if turn is None else rgb.transpose(turn)
+
+
+def check_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> None:
+    """Raise ImageError just where `decode_image` would, in less time.
+
+    A JPEG is read to its last bit, but its blocks are only turned into one pixel each.
+    """
+    with _opened(data, max_pixels) as image:
+        if image.format in ("JPEG", "MPO"):
+            image.draft(image.mode, (1, 1))
+            image.load()
+        else:
+            to_rgb(image)
+
+
+@contextmanager
+def _opened(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
+    """The image with its header read; what fails in the body becomes an ImageError too."""
+    if not data:
+        raise ImageError("is empty (0 bytes)")
+    with quiet_libraries():
+        try:
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                _check_size(image.size, max_pixels)
+                if data.startswith(b"\xff\xd8") and data.count(b"\xff\xda") > MAX_JPEG_SCANS:
+                    raise ImageError("is a JPEG of too many scans, as if made to keep us busy")
+                with _room_for(image.size):
+                    yield image
+        except UnidentifiedImageError:
+            raise ImageError(_why_no_image(data)) from None
+        except Image.DecompressionBombError:
+            raise ImageError(f"has more than the {max_pixels:,} pixels allowed") from None
+        except _DECODER_ERRORS as error:
+            cut = "truncated" in str(error).lower() or isinstance(error, EOFError)
+            raise ImageError(
+                "is cut short: part of the image is missing"
+                if cut
+                else "is damaged and cannot be decoded"
+            ) from error
+
+
+def _check_size(size: tuple[int, int], max_pixels: int) -> None:
+    width, height = size
+    if width < 1 or height < 1:
+        raise ImageError("has no pixels")
+    if width * height > max_pixels:
+        raise ImageError(f"has {width:,} x {height:,} pixels, more than the {max_pixels:,} allowed")
+    if max(size) > MAX_ASPECT * min(size):
+        raise ImageError(
+            f"has {width:,} x {height:,} pixels: too narrow a strip (1 : {MAX_ASPECT} at most)"
+        )
+
+
+def _room_for(size: tuple[int, int]) -> AbstractContextManager[object]:
+    # so that several threads never hold several huge images at once
+    return _one_large_image if size[0] * size[1] > _LARGE_PIXELS else nullcontext()
+
+
+def _why_no_image(data: bytes) -> str:
+    what = recognise(data)
+    if what is None:
+        return "is not an image"
+    if what.endswith("archive"):
+        return NESTED_ARCHIVE
+    if what in ("a JPEG image", "a PNG image", "a GIF image", "a BMP image", "a TIFF image"):
+        return f"begins like {what} but is damaged"
+    return f"is {what}, not a JPEG, PNG, WebP, BMP, GIF or TIFF image"
+
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """The turn that EXIF asks for. Damaged EXIF asks for none: the pixels may still be good."""
+    try:
+        return _TURNS.get(image.getexif().get(0x0112, 1))
+    except _DECODER_ERRORS:
+        return None

@@ -1,0 +1,78 @@
+"""Reads every file of a data set once, several at a time: hashes it and proves that it decodes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from dspt.data.images import check_image
+from dspt.data.source import Source
+from dspt.errors import Cancelled, DatasetError, ImageError, Problem
+
+MAX_THREADS = 8
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What reading one file told: its SHA-256, and why it is no usable image, if it is not."""
+
+    sha256: str
+    size: int
+    reason: str | None
+
+
+def read_all(
+    source: Source[Any],
+    paths: Sequence[str],
+    progress: Callable[[int, int], None] | None,
+    should_stop: Callable[[], bool] | None,
+) -> list[Seen]:
+    """One `Seen` per path, in the same order.
+
+    `progress(done, total)` and `should_stop()` are called in this thread after every file.
+    Raises Cancelled, and DatasetError once the files together pass `limits.max_total_bytes`.
+    """
+
+    def inspect(path: str) -> Seen:
+        try:
+            data = source.read(path)
+        except ImageError as error:
+            return Seen("", 0, error.message)
+        digest = hashlib.sha256(data).hexdigest()
+        try:
+            check_image(data, max_pixels=source.limits.max_pixels)
+        except ImageError as error:
+            return Seen(digest, len(data), error.message)
+        return Seen(digest, len(data), None)
+
+    seen: list[Seen] = []
+    total_bytes = 0
+    # the pool is left through `cancel`, so that stopping does not read the rest first
+    pool = ThreadPoolExecutor(_threads(), thread_name_prefix="dspt-read")
+    try:
+        for result in pool.map(inspect, paths):
+            seen.append(result)
+            total_bytes += result.size
+            if total_bytes > source.limits.max_total_bytes:
+                allowed = source.limits.max_total_bytes
+                message = f"the files come to more than the {allowed:,} bytes allowed"
+                raise DatasetError([Problem("", "too_large", message)])
+            if progress is not None:
+                progress(len(seen), len(paths))
+            if should_stop is not None and should_stop():
+                raise Cancelled("stopped while reading the data set")
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return seen
+
+
+def _threads() -> int:
+    try:
+        cores = len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS, Windows
+        cores = os.cpu_count() or 1
+    return min(MAX_THREADS, max(2, cores))
