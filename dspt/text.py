@@ -129,14 +129,13 @@ class OpenClipTextTower:
 
     def project(self, rows: Tensor) -> Tensor:
         """Final norm and projection of the pooled tokens: (..., width) -> (..., D)."""
-        normed: Tensor = self._text.ln_final(rows)
+        pooled: Tensor = self._text.ln_final(rows)
         projection = self._text.text_projection
-        if projection is None:
-            return normed
         if isinstance(projection, nn.Linear):
-            normed = projection(normed)
-            return normed
-        return normed @ projection.to(normed.dtype)
+            pooled = projection(pooled)
+        elif projection is not None:
+            pooled = pooled @ projection
+        return pooled
 
 
 def causal_mask(length: int, like: Tensor) -> Tensor:

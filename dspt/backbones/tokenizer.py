@@ -57,8 +57,17 @@ class HubTokenizer:
         self._tokenizer.no_truncation()
         self._clean = get_clean_fn(clean)
         self.pad_id: int = self._id_of(settings, "pad_token", folder)
-        separator = self._id_of(settings, "sep_token", folder) if strip_sep_token else None
-        self.start, self.end = self._frame(separator)
+        start, end = self._template()
+        # Gemma's vocabulary (SigLIP 2) says in its settings what its template leaves out.
+        if "add_bos_token" in settings:
+            start = (self._id_of(settings, "bos_token", folder),) * bool(settings["add_bos_token"])
+        if "add_eos_token" in settings:
+            end = (self._id_of(settings, "eos_token", folder),) * bool(settings["add_eos_token"])
+        if strip_sep_token:
+            separator = self._id_of(settings, "sep_token", folder)
+            end = tuple(0 if i == separator else i for i in end)
+        self.start: tuple[int, ...] = start
+        self.end: tuple[int, ...] = end
 
     def encode(self, text: str) -> list[int]:
         """Ids of the words alone, without start and end."""
@@ -74,13 +83,12 @@ class HubTokenizer:
             )
         return int(found)
 
-    def _frame(self, separator: int | None) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    def _template(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """The ids that the vocabulary's own template puts before and behind the words."""
         bare = self._tokenizer.encode("a", add_special_tokens=False).ids
         full = self._tokenizer.encode("a", add_special_tokens=True).ids
         n = len(bare)
-        at = next((i for i in range(len(full) - n + 1) if full[i : i + n] == bare), 0)
-        full = [0 if i == separator else i for i in full]
+        at = next(i for i in range(len(full) - n + 1) if full[i : i + n] == bare)
         return tuple(full[:at]), tuple(full[at + n :])
 
 

@@ -1,0 +1,175 @@
+"""Backbones of open_clip: weights published under a tag, a file of weights, or a local folder."""
+
+from __future__ import annotations
+
+import math
+import pickle
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from open_clip.factory import load_checkpoint
+from open_clip.model import CLIP, CustomTextCLIP
+from open_clip.tokenizer import SimpleTokenizer
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+from dspt.backbones import hub
+from dspt.backbones.base import Backbone
+from dspt.backbones.catalog import TOKENIZER
+from dspt.backbones.digest import backbone_digest
+from dspt.backbones.sources import Source, how_to_get, resolve
+from dspt.backbones.tokenizer import HubTokenizer, OpenClipTokenizer
+from dspt.backbones.transforms import make_augment, make_preprocess
+from dspt.errors import BackboneError, WeightsUnavailable
+from dspt.text import open_clip_text_tower
+
+_OPENAI_MARKS = frozenset({"input_resolution", "context_length", "vocab_size"})
+"""Entries that only OpenAI's own checkpoints have, beside the weights."""
+_TOKENIZER_SETTINGS = ("tokenizer_config.json", "special_tokens_map.json")
+_UNREADABLE = (
+    OSError,
+    EOFError,
+    RuntimeError,
+    KeyError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    pickle.UnpicklingError,
+    SafetensorError,
+)
+"""What torch, safetensors and open_clip raise for a damaged file or one of another model."""
+
+
+def load_openclip(name: str, device: torch.device | str) -> Backbone:
+    """The backbone that `name` means (see `dspt.backbones.sources`), frozen, float32, on `device`.
+
+    Raises UnknownBackbone, WeightsUnavailable, BackboneError.
+    """
+    source = resolve(name)
+    file = source.weights_file()
+    if _is_openai(file):
+        source = replace(source, model_cfg=source.model_cfg | {"quick_gelu": True})
+    tokenizer = _load_tokenizer(source)
+    model = _build(source)
+    _load_weights(model, file, source.name)
+    text_tower = open_clip_text_tower(model, pad_id=tokenizer.pad_id)
+    visual: Any = model.visual
+    preprocess = source.preprocess | {"size": visual.image_size}
+    size = preprocess["size"]
+    digest = backbone_digest(model, source.model_cfg, preprocess, tokenizer)
+    model.to(device)
+    logit_scale: Any = model.logit_scale
+    return Backbone(
+        name=source.name,
+        digest=digest,
+        image_tower=visual,
+        text_tower=text_tower,
+        tokenizer=tokenizer,
+        preprocess=make_preprocess(preprocess),
+        augment=make_augment(preprocess),
+        logit_scale=math.exp(logit_scale.item()),
+        embed_dim=int(source.model_cfg["embed_dim"]),
+        image_size=size if isinstance(size, int) else int(size[0]),
+        activation="quickgelu" if source.quick_gelu else "gelu",
+    )
+
+
+def _build(source: Source) -> nn.Module:
+    """The architecture with random weights: open_clip's class for this config."""
+    cfg = deepcopy(source.model_cfg)
+    if cfg["vision_cfg"].get("timm_model_name"):
+        cfg["vision_cfg"]["timm_model_pretrained"] = False
+    kind = CustomTextCLIP if cfg.pop("custom_text", False) else CLIP
+    try:
+        model: nn.Module = kind(**cfg)
+    except _UNREADABLE as error:
+        raise BackboneError(
+            f"open_clip {open_clip.__version__} cannot build {source.name}: {error}",
+            param="backbone",
+        ) from error
+    return model
+
+
+def _is_openai(file: Path) -> bool:
+    """Whether a file holds OpenAI's own state dict, which is trained with QuickGELU always."""
+    return _OPENAI_MARKS.issubset(_names_in(file))
+
+
+def _names_in(file: Path) -> list[str]:
+    """Names of the tensors in a file of weights. Raises WeightsUnavailable if it is damaged."""
+    try:
+        if file.suffix == ".safetensors":
+            with safe_open(file, framework="pt") as opened:
+                return list(opened.keys())
+        return list(open_clip.load_state_dict(str(file), weights_only=True))
+    except (*_UNREADABLE, StopIteration) as error:
+        raise _damaged(file, error) from error
+
+
+def _load_weights(model: nn.Module, file: Path, name: str) -> None:
+    """Copy a file's weights into `model`, every one of them. Raises WeightsUnavailable."""
+    try:
+        if _is_openai(file):
+            state = open_clip.load_state_dict(str(file), weights_only=True)
+            model.load_state_dict({k: v for k, v in state.items() if k not in _OPENAI_MARKS})
+        else:
+            load_checkpoint(model, str(file), strict=True, weights_only=True)
+    except _UNREADABLE as error:
+        lines = str(error).strip().splitlines()
+        raise WeightsUnavailable(
+            f"{file} does not hold the weights of {name}: {' '.join(lines[:3])[:500]}",
+            param="backbone",
+        ) from error
+
+
+def _damaged(file: Path, error: BaseException) -> WeightsUnavailable:
+    if "TorchScript" in str(error):
+        return WeightsUnavailable(
+            f"{file} is a TorchScript archive, which can run any code and is not opened: fetch the "
+            "same weights as safetensors (for OpenAI's: the timm/*_clip*.openai repositories of "
+            "the Hugging Face hub)",
+            param="backbone",
+        )
+    return WeightsUnavailable(
+        f"{file} is damaged, or is no file of weights: {str(error)[:300] or type(error).__name__}",
+        param="backbone",
+    )
+
+
+def _load_tokenizer(source: Source) -> OpenClipTokenizer | HubTokenizer:
+    text_cfg = source.model_cfg["text_cfg"]
+    options = dict(text_cfg.get("tokenizer_kwargs") or {})
+    repo = text_cfg.get("hf_tokenizer_name")
+    if text_cfg.get("tokenizer_mode") or set(options) - {"clean", "strip_sep_token"}:
+        raise BackboneError(
+            f"{source.name} asks for a tokenizer with settings that are not supported: "
+            f"{text_cfg.get('tokenizer_mode') or ''} {options}",
+            param="backbone",
+        )
+    if not repo:
+        return OpenClipTokenizer(SimpleTokenizer(**options))
+    folder = source.tokenizer_folder
+    if folder is None or not (folder / TOKENIZER[0]).is_file():
+        folder = _tokenizer_from_hub(source.name, repo)
+    return HubTokenizer(folder, **options)
+
+
+def _tokenizer_from_hub(name: str, repo: str) -> Path:
+    try:
+        folder = hub.fetch(repo, TOKENIZER).parent
+    except hub.NotFetchedError as error:
+        raise WeightsUnavailable(
+            how_to_get(name, repo, TOKENIZER[0], str(error)), param="backbone"
+        ) from error
+    for filename in _TOKENIZER_SETTINGS:
+        try:
+            hub.fetch(repo, [filename])
+        except hub.NotFetchedError:
+            # A repository may lack one of the two; the tokenizer says what it misses.
+            continue
+    return folder

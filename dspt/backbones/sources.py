@@ -1,0 +1,290 @@
+"""From the name a user gives to where a backbone's configuration and weights come from.
+
+    ViT-B-16/openai                      an open_clip architecture and its pretrained tag
+    ViT-B-16/openai@/path/to/weights     the same, its weights read from a file
+    ViT-B-16@/path/to/weights            an architecture with weights of one's own
+    local-dir:/path/to/folder            open_clip_config.json and weights beside it
+
+Weights of one's own are taken to be trained with the architecture's own activation (choose the
+`-quickgelu` form where that was used) and the preprocessing of the architecture's published
+weights, unless an `open_clip_config.json` beside the file says better.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import open_clip
+from open_clip.transform import PreprocessCfg, merge_preprocess_dict
+
+from dspt.backbones import hub
+from dspt.backbones.catalog import PICKLE, SAFETENSORS
+from dspt.errors import BackboneError, UnknownBackbone, WeightsUnavailable
+
+CONFIG = "open_clip_config.json"
+WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
+_PREFERRED = (
+    SAFETENSORS,
+    "open_clip_pytorch_model.safetensors",
+    PICKLE,
+    "open_clip_pytorch_model.pth",
+    "model.safetensors",
+    "pytorch_model.bin",
+    "pytorch_model.pth",
+    "model.pth",
+)
+"""open_clip's own order of preference in a folder."""
+LOCAL_DIR = "local-dir:"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A backbone before its weights are read."""
+
+    name: str
+    model_cfg: dict[str, Any]
+    """open_clip's model config; `quick_gelu` is the activation the weights were trained with."""
+    preprocess: dict[str, Any]
+    """open_clip's preprocess config, without the size, which is the image tower's."""
+    weights: Path | None
+    """The file, or None where the hub has it."""
+    repo: str | None = None
+    filenames: tuple[str, ...] = ()
+    """Names under which the hub may have the weights, the preferred first."""
+    tokenizer_folder: Path | None = None
+    """Where `tokenizer.json` is looked for before the hub."""
+
+    @property
+    def quick_gelu(self) -> bool:
+        return bool(self.model_cfg.get("quick_gelu", False))
+
+    def weights_file(self) -> Path:
+        """The weights on this machine, downloaded if need be. Raises WeightsUnavailable."""
+        if self.weights is not None:
+            return self.weights
+        if self.repo is None:
+            raise WeightsUnavailable(
+                f"the hub does not publish the weights of {self.name}: download them by hand and "
+                f"name the file, {self.name}@/path/to/file",
+                param="backbone",
+            )
+        try:
+            return hub.fetch(self.repo, self.filenames)
+        except hub.NotFetchedError as error:
+            raise WeightsUnavailable(
+                how_to_get(self.name, self.repo, self.filenames[0], str(error)), param="backbone"
+            ) from error
+
+
+def how_to_get(name: str, repo: str, filename: str, reason: str) -> str:
+    """What to tell a user who has neither a file of `repo` nor the hub to get it from."""
+    return (
+        f"{filename} of {name} is not on this machine, and {reason}. Where there is a connection, "
+        f"run `hf download {repo}` and copy the cache folder here ({hub.constants.HF_HUB_CACHE}, "
+        f"or set HF_HUB_CACHE or HF_HOME); or copy the repository's files into a folder and use "
+        f"`{LOCAL_DIR}/path/to/folder`. The backbone `builtin` needs no download."
+    )
+
+
+def resolve(name: str) -> Source:
+    """Find what `name` means, without reading weights or using the network.
+
+    Raises UnknownBackbone, WeightsUnavailable (no such file or folder), BackboneError.
+    """
+    if name.startswith(LOCAL_DIR):
+        source = _from_folder(name, Path(name.removeprefix(LOCAL_DIR)).expanduser())
+    elif "@" in name:
+        model, _, file = name.partition("@")
+        source = _from_file(name, model, Path(file).expanduser())
+    else:
+        source = _from_tag(name, *_split(name))
+    _refuse_unsupported(source)
+    return source
+
+
+def _split(name: str) -> tuple[str, str]:
+    """Architecture and tag of a name such as `ViT-B-16/openai` or `ViT-B/16/openai`."""
+    architecture, _, tag = name.rpartition("/")
+    whole = name.replace("/", "-")
+    if not architecture or whole in open_clip.list_models():
+        _known_architecture(whole)
+        tags = open_clip.list_pretrained_tags_by_model(whole)
+        raise UnknownBackbone(
+            f"{name} has several sets of weights, or none: say which, "
+            + (
+                f"{whole}/TAG with TAG one of {', '.join(tags)}"
+                if tags
+                else f"{whole}@/path/to/weights (open_clip publishes none for it)"
+            ),
+            param="backbone",
+        )
+    return _known_architecture(architecture.replace("/", "-")), tag
+
+
+def _known_architecture(name: str) -> str:
+    known = open_clip.list_models()
+    if name in known:
+        return name
+    lower = {model.lower(): model for model in known}
+    close = [lower[m] for m in difflib.get_close_matches(name.lower(), lower, n=3)]
+    hint = f"did you mean {' or '.join(close)}? " if close else ""
+    raise UnknownBackbone(
+        f"there is no backbone {name}: {hint}A backbone is `builtin`, ARCHITECTURE/TAG such as "
+        "ViT-B-16/openai, ARCHITECTURE@/path/to/weights, or local-dir:/path/to/folder",
+        param="backbone",
+    )
+
+
+def _from_tag(name: str, architecture: str, tag: str) -> Source:
+    cfg = open_clip.get_pretrained_cfg(architecture, tag)
+    if not cfg:
+        raise UnknownBackbone(_no_such_tag(architecture, tag), param="backbone")
+    # Weights trained with QuickGELU give worse embeddings, and no error, under GELU, and the other
+    # way round: what the tag says wins over the architecture's default.
+    model_cfg = open_clip.get_model_config(architecture) | {
+        "quick_gelu": bool(cfg.get("quick_gelu", False))
+    }
+    repo, _, filename = cfg.get("hf_hub", "").rpartition("/")
+    if not filename:
+        filenames: tuple[str, ...] = (SAFETENSORS, PICKLE)
+    else:
+        safe = str(Path(filename).with_suffix(".safetensors"))
+        filenames = (safe, filename) if safe != filename else (filename,)
+    return Source(
+        name=name,
+        model_cfg=model_cfg,
+        preprocess=merge_preprocess_dict(PreprocessCfg(), cfg),
+        weights=None,
+        repo=repo or None,
+        filenames=filenames,
+    )
+
+
+def _no_such_tag(architecture: str, tag: str) -> str:
+    tags = open_clip.list_pretrained_tags_by_model(architecture)
+    plain = architecture.removesuffix("-quickgelu")
+    if plain != architecture and open_clip.get_pretrained_cfg(plain, tag):
+        return (
+            f"the weights {tag} were trained with GELU, not QuickGELU: use {plain}/{tag}, "
+            f"not {architecture}"
+        )
+    if not tags:
+        return (
+            f"open_clip publishes no weights for {architecture}: give a file, "
+            f"{architecture}@/path/to/weights"
+        )
+    close = difflib.get_close_matches(tag.lower(), tags, n=1)
+    hint = f"did you mean {architecture}/{close[0]}? " if close else ""
+    return f"{architecture} has no weights {tag}: {hint}There are {', '.join(tags)}"
+
+
+def _from_file(name: str, model: str, file: Path) -> Source:
+    if not file.is_file():
+        raise WeightsUnavailable(f"{file} is not a file", param="backbone")
+    _check_suffix(file)
+    beside = _read_config(file.parent / CONFIG) if (file.parent / CONFIG).is_file() else None
+    architecture = model.replace("/", "-")
+    if architecture not in open_clip.list_models() and "/" in model:
+        source = _from_tag(model, *_split(model))
+        source = replace(source, name=name, weights=file)
+    else:
+        architecture = _known_architecture(architecture)
+        cfg = open_clip.get_model_config(architecture)
+        preprocess = _usual_preprocess(architecture)
+        if beside is not None:
+            preprocess = merge_preprocess_dict(preprocess, beside.get("preprocess_cfg") or {})
+        source = Source(name=name, model_cfg=cfg, preprocess=preprocess, weights=file)
+    if beside is not None and bool(beside["model_cfg"].get("quick_gelu")) != source.quick_gelu:
+        trained, chosen = ("QuickGELU", "GELU") if not source.quick_gelu else ("GELU", "QuickGELU")
+        raise BackboneError(
+            f"{file.parent / CONFIG} says that these weights were trained with {trained}, but "
+            f"{model} computes with {chosen}: choose the architecture "
+            f"{'with' if trained == 'QuickGELU' else 'without'} -quickgelu, or use "
+            f"{LOCAL_DIR}{file.parent}",
+            param="backbone",
+        )
+    return replace(source, tokenizer_folder=file.parent)
+
+
+def _usual_preprocess(architecture: str) -> dict[str, Any]:
+    """The preprocessing of all published weights of an architecture, else open_clip's default."""
+    default = asdict(PreprocessCfg())
+    found = [
+        merge_preprocess_dict(default, open_clip.get_pretrained_cfg(architecture, tag))
+        for tag in open_clip.list_pretrained_tags_by_model(architecture)
+    ]
+    return found[0] if found and all(cfg == found[0] for cfg in found) else default
+
+
+def _from_folder(name: str, folder: Path) -> Source:
+    if not folder.is_dir():
+        raise WeightsUnavailable(f"{folder} is not a folder", param="backbone")
+    if not (folder / CONFIG).is_file():
+        raise WeightsUnavailable(
+            f"{folder} has no {CONFIG}: copy it from the model's repository, or name the weights "
+            f"as ARCHITECTURE@{folder}/FILE",
+            param="backbone",
+        )
+    config = _read_config(folder / CONFIG)
+    files = sorted(p for p in folder.iterdir() if p.is_file() and p.suffix in WEIGHT_SUFFIXES)
+    by_name = {p.name: p for p in files}
+    chosen = next((by_name[n] for n in _PREFERRED if n in by_name), None)
+    if chosen is None:
+        if len(files) != 1:
+            raise WeightsUnavailable(
+                f"{folder} has {len(files)} files of weights and none by a name that open_clip "
+                f"knows: name the one to use {SAFETENSORS}",
+                param="backbone",
+            )
+        chosen = files[0]
+    return Source(
+        name=name,
+        model_cfg=config["model_cfg"],
+        preprocess=merge_preprocess_dict(PreprocessCfg(), config.get("preprocess_cfg") or {}),
+        weights=chosen,
+        tokenizer_folder=folder,
+    )
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise BackboneError(f"{path} cannot be read: {error}", param="backbone") from error
+    model = config.get("model_cfg") if isinstance(config, dict) else None
+    parts = ("vision_cfg", "text_cfg")
+    if not isinstance(model, dict) or not all(isinstance(model.get(p), dict) for p in parts):
+        raise BackboneError(
+            f"{path} is not an open_clip config: it needs model_cfg with embed_dim, vision_cfg and "
+            "text_cfg",
+            param="backbone",
+        )
+    return dict(config)
+
+
+def _check_suffix(file: Path) -> None:
+    if file.suffix not in WEIGHT_SUFFIXES:
+        raise BackboneError(
+            f"{file} is not a kind of weights that can be read: {', '.join(WEIGHT_SUFFIXES)}",
+            param="backbone",
+        )
+
+
+def _refuse_unsupported(source: Source) -> None:
+    """Say before any download that a model's prompt cannot be tuned."""
+    if source.model_cfg["text_cfg"].get("hf_model_name"):
+        raise BackboneError(
+            f"{source.name} has a Hugging Face text encoder, whose prompt cannot be tuned here; "
+            "use a model with open_clip's own text tower, such as ViT-B-16/openai",
+            param="backbone",
+        )
+    if "multimodal_cfg" in source.model_cfg:
+        raise BackboneError(
+            f"{source.name} is a CoCa model, whose prompt cannot be tuned here; use a CLIP, "
+            "MobileCLIP or SigLIP model such as ViT-B-16/openai",
+            param="backbone",
+        )

@@ -1,0 +1,76 @@
+"""From a decoded photo to a model's pixels: open_clip's own preprocessing, and random views."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from open_clip.transform import PreprocessCfg, image_transform_v2
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms import functional as tf
+
+CROP_SCALE = (0.08, 1.0)
+"""Share of the image's area that a random view shows (CoOp's recipe)."""
+CROP_RATIO = (3 / 4, 4 / 3)
+"""Width to height of a random view before it is resized."""
+_CROP_TRIES = 10
+
+
+def make_preprocess(cfg: dict[str, Any]) -> Callable[[Image.Image], Tensor]:
+    """RGB image -> (3, H, W) as open_clip prepares it for inference with this preprocess config."""
+    transform: Callable[[Image.Image], Tensor] = image_transform_v2(
+        PreprocessCfg(**cfg), is_train=False
+    )
+    return transform
+
+
+def make_augment(cfg: dict[str, Any]) -> Callable[[Image.Image, torch.Generator], Tensor]:
+    """RGB image, generator -> (3, H, W): a random resized crop, flipped half of the time.
+
+    The generator alone decides the view, so equal generators give equal views in any thread.
+    """
+    size = cfg["size"]
+    height, width = (size, size) if isinstance(size, int) else size
+    bilinear = cfg["interpolation"] == "bilinear"
+    interpolation = InterpolationMode.BILINEAR if bilinear else InterpolationMode.BICUBIC
+    mean, std = list(cfg["mean"]), list(cfg["std"])
+
+    def augment(image: Image.Image, generator: torch.Generator) -> Tensor:
+        top, left, h, w = _random_box(image.height, image.width, generator)
+        view = tf.resized_crop(
+            image.convert("RGB"), top, left, h, w, [height, width], interpolation
+        )
+        if torch.rand((), generator=generator) < 0.5:
+            view = tf.hflip(view)
+        pixels: Tensor = tf.normalize(tf.to_tensor(view), mean, std)
+        return pixels
+
+    return augment
+
+
+def _random_box(height: int, width: int, generator: torch.Generator) -> tuple[int, int, int, int]:
+    """(top, left, height, width) as torchvision's RandomResizedCrop draws it.
+
+    Written out because torchvision draws from the global generator, which threads share.
+    """
+
+    def uniform(low: float, high: float) -> float:
+        return low + (high - low) * torch.rand((), generator=generator).item()
+
+    log_ratio = (math.log(CROP_RATIO[0]), math.log(CROP_RATIO[1]))
+    for _ in range(_CROP_TRIES):
+        area = height * width * uniform(*CROP_SCALE)
+        ratio = math.exp(uniform(*log_ratio))
+        w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+        if 0 < w <= width and 0 < h <= height:
+            top = int(torch.randint(0, height - h + 1, (), generator=generator))
+            left = int(torch.randint(0, width - w + 1, (), generator=generator))
+            return top, left, h, w
+    # An image too long for any such box: its middle, as near to the allowed shapes as can be.
+    w = min(width, max(1, round(height * CROP_RATIO[1])))
+    h = min(height, max(1, round(width / CROP_RATIO[0])))
+    return (height - h) // 2, (width - w) // 2, h, w
