@@ -1,4 +1,4 @@
-"""How good a classifier is on labelled images: accuracy with its uncertainty, confusion, calibration."""
+"""How good a classifier is on labelled images: accuracy with its uncertainty, calibration."""
 
 from __future__ import annotations
 

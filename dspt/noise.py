@@ -4,9 +4,10 @@ The two protocols of the literature; figures measured with one do not compare wi
 
 global     NLPrompt (Pan et al., CVPR 2025): int(rate * N) samples of the whole set, drawn at
            random, get another label. A class may lose many images or none.
-per_class  PTNL (Wu et al., ICCV 2023) and JoAPR (Guo & Gu, CVPR 2024): of the n images under every
-           label, exactly k = round(rate * n) come from other classes. The papers bring these in from
-           outside the few-shot set; a given set has no outside, so here the classes exchange images.
+per_class  PTNL (Wu et al., ICCV 2023) and JoAPR (Guo & Gu, CVPR 2024): of the n images under
+           every label, exactly k = round(rate * n) come from other classes. The papers bring these
+           in from outside the few-shot set; a given set has no outside, so here the classes
+           exchange images.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class FlipMap:
     @property
     def flipped(self) -> NDArray[np.bool_]:
         """(N,) true where the given label is wrong."""
-        return self.labels != self.original
+        return np.not_equal(self.labels, self.original)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; `from_dict` restores the same map."""
@@ -148,10 +149,11 @@ def _exchange(
     total = len(leaving)
     if total and waiting.max() > total - waiting.max():
         largest = int(waiting.argmax())
+        leave = int(waiting[largest])
         raise ValueError(
-            f"class {largest} should exchange {int(waiting[largest])} images, but all other classes "
-            f"together only {total - int(waiting[largest])}; take the same number of images of "
-            'every class, or protocol "global"'
+            f"class {largest} should exchange {leave} images, but all other classes together have "
+            f"only {total - leave} to give; take the same number of images of every class, or "
+            'protocol "global"'
         )
     result = np.empty(total, dtype=np.int64)
     for i, own in enumerate(leaving):
