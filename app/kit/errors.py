@@ -64,7 +64,7 @@ class ApiError(HTTPException):
         errors: Sequence[ProblemItem] = (),
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(self.status, detail, headers)
+        super().__init__(int(self.status), detail, headers)
         self.code = code or self.default_code
         self.errors = list(errors)
 
@@ -101,13 +101,25 @@ class ServiceUnavailable(ApiError):
 
 def problems(*errors: type[ApiError]) -> dict[int | str, dict[str, Any]]:
     """`responses=` of an endpoint that may answer with these errors."""
+    return {int(error.status): _declared(error.status) for error in errors}
+
+
+def _declared(status: HTTPStatus) -> dict[str, Any]:
     return {
-        int(error.status): {
-            "description": error.status.phrase,
-            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-        }
-        for error in errors
+        "description": status.phrase,
+        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
     }
+
+
+#: Declared for every endpoint.
+COMMON_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status.value: _declared(status)
+    for status in (
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+    )
+}
 
 
 def problem_response(
@@ -131,12 +143,25 @@ def problem_response(
 
 
 def install_error_handlers(app: FastAPI) -> None:
-    """Make every error of `app`, foreseen or not, a problem document."""
+    """Make every error of `app`, foreseen or not, a problem document, also in its OpenAPI."""
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(RequestValidationError, _on_validation)
     app.add_exception_handler(DsptError, _on_dspt)
     app.add_exception_handler(OperationalError, _on_database)
     app.add_exception_handler(Exception, _on_unforeseen)
+    describe = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = describe()
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        template = "#/components/schemas/{model}"
+        for model in (Problem, ProblemItem):
+            schema = model.model_json_schema(ref_template=template)
+            schema.pop("$defs", None)
+            schemas[model.__name__] = schema
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
 
 
 def _on_http(request: Request, error: Exception) -> JSONResponse:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, o, u
+_ID = re.compile(rf"[a-z]{{1,8}}_[{_ALPHABET}]{{26}}")
 _TIME_BITS, _RANDOM_BITS = 48, 80
 
 
@@ -15,3 +17,8 @@ def new_id(prefix: str) -> str:
     characters = (_TIME_BITS + _RANDOM_BITS + 4) // 5
     text = "".join(_ALPHABET[number >> 5 * i & 31] for i in reversed(range(characters)))
     return f"{prefix}_{text}"
+
+
+def is_id(text: str) -> bool:
+    """Whether `text` has the form of an id; anything else names nothing."""
+    return _ID.fullmatch(text) is not None

@@ -101,7 +101,7 @@ def upgrade() -> None:
         sa.Column("size_bytes", sa.BigInteger(), nullable=False),
         sa.Column("filename", sa.String(length=255), nullable=False),
         sa.Column("created_at", TIME, nullable=False),
-        sa.CheckConstraint("size_bytes >= 0", name="ck_datasets_size"),
+        sa.CheckConstraint("size_bytes >= 0", name="size"),
         sa.PrimaryKeyConstraint("id", name="pk_datasets"),
         sa.UniqueConstraint("sha256", name="uq_datasets_sha256"),
     )
@@ -144,23 +144,24 @@ def upgrade() -> None:
         sa.Column("event_seq", sa.Integer(), nullable=False),
         sa.Column("idempotency_key", sa.String(length=255), nullable=True),
         sa.Column("request_sha256", sa.String(length=64), nullable=False),
-        sa.CheckConstraint("(error IS NOT NULL) = (status = 'failed')", name="ck_jobs_error"),
+        sa.CheckConstraint("(error IS NOT NULL) = (status = 'failed')", name="error"),
         sa.CheckConstraint(
             "(finished_at IS NOT NULL) = (status IN ('cancelled', 'failed', 'succeeded'))",
-            name="ck_jobs_finished",
+            name="finished",
         ),
         sa.CheckConstraint(
             "(lease_owner IS NOT NULL) = (status IN ('cancelling', 'running', 'validating'))",
-            name="ck_jobs_lease_owner",
+            name="lease_owner",
         ),
         sa.CheckConstraint(
-            "status IN ('cancelled', 'cancelling', 'failed', 'queued', 'running', 'succeeded', 'validating')",
-            name="ck_jobs_status",
+            "status IN ('cancelled', 'cancelling', 'failed', 'queued', 'running', "
+            "'succeeded', 'validating')",
+            name="status",
         ),
         sa.CheckConstraint(
-            "(lease_owner IS NULL) = (lease_expires_at IS NULL)", name="ck_jobs_lease_expiry"
+            "(lease_owner IS NULL) = (lease_expires_at IS NULL)", name="lease_expiry"
         ),
-        sa.CheckConstraint("attempt >= 0", name="ck_jobs_attempt"),
+        sa.CheckConstraint("attempt >= 0", name="attempt"),
         sa.ForeignKeyConstraint(["dataset_id"], ["datasets.id"], name="fk_jobs_dataset_id"),
         sa.PrimaryKeyConstraint("id", name="pk_jobs"),
         sa.UniqueConstraint("idempotency_key", name="uq_jobs_idempotency_key"),
@@ -174,9 +175,7 @@ def upgrade() -> None:
         sa.Column("type", sa.String(length=16), nullable=False),
         sa.Column("data", JSON, nullable=False),
         sa.Column("created_at", TIME, nullable=False),
-        sa.CheckConstraint(
-            "type IN ('status', 'progress', 'metrics', 'warning')", name="ck_job_events_type"
-        ),
+        sa.CheckConstraint("type IN ('status', 'progress', 'metrics', 'warning')", name="type"),
         sa.ForeignKeyConstraint(
             ["job_id"], ["jobs.id"], name="fk_job_events_job_id", ondelete="CASCADE"
         ),
@@ -206,7 +205,7 @@ def upgrade() -> None:
         sa.Column("dataset_sha256", sa.String(length=64), nullable=False),
         sa.Column("size_bytes", sa.BigInteger(), nullable=False),
         sa.Column("sha256", sa.String(length=64), nullable=False),
-        sa.CheckConstraint("served IN ('tuned', 'zero_shot')", name="ck_models_served"),
+        sa.CheckConstraint("served IN ('tuned', 'zero_shot')", name="served"),
         sa.ForeignKeyConstraint(
             ["job_id"], ["jobs.id"], name="fk_models_job_id", ondelete="SET NULL"
         ),

@@ -1,0 +1,29 @@
+"""Storing a zip once, and forgetting it when nobody refers to it."""
+
+from __future__ import annotations
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from app.datasets.tables import Dataset
+from app.jobs.tables import Job
+from app.kit.ids import is_id
+
+
+def get(session: Session, dataset_id: str) -> Dataset | None:
+    return session.get(Dataset, dataset_id) if is_id(dataset_id) else None
+
+
+def by_sha256(session: Session, sha256: str) -> Dataset | None:
+    return session.scalar(select(Dataset).where(Dataset.sha256 == sha256))
+
+
+def remove_unused(session: Session, dataset_id: str) -> bool:
+    """Delete the row if no job refers to it; say whether it was deleted.
+
+    On PostgreSQL a job that is being added at this moment makes this raise IntegrityError.
+    """
+    query = delete(Dataset).where(
+        Dataset.id == dataset_id, ~select(Job.id).where(Job.dataset_id == dataset_id).exists()
+    )
+    return session.execute(query.returning(Dataset.id)).one_or_none() is not None

@@ -1,0 +1,183 @@
+"""The HTTP calls about jobs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, File, Form, Header, Query, Request, Response, UploadFile
+from sse_starlette import EventSourceResponse
+
+from app.datasets import service as datasets
+from app.jobs import audit, events, repository, service
+from app.jobs.requests import JobRequest
+from app.jobs.schemas import AuditView, EventList, JobView
+from app.jobs.state import Status
+from app.kit.context import ContextDep, ReadSession
+from app.kit.errors import (
+    BadRequest,
+    Conflict,
+    NotFound,
+    PayloadTooLarge,
+    ProblemItem,
+    Unprocessable,
+    problems,
+)
+from app.kit.paging import After, Limit, Page, page_of
+
+router = APIRouter(prefix="/jobs", tags=["jobs"])
+
+_MAX_SEQ = 2**31 - 1
+_FIELDS = ("dataset", "dataset_id", "config", "class_names", "name")
+
+
+async def _known_fields(request: Request) -> None:
+    """Refuse fields that would be overlooked, such as a misspelt `class_names`."""
+    unknown = sorted({field for field in await request.form() if field not in _FIELDS})
+    if unknown:
+        items = [
+            ProblemItem(param=field[:100], code="unknown_field", message="There is no such field.")
+            for field in unknown
+        ]
+        raise Unprocessable(
+            f"{', '.join(map(repr, unknown))}: no such field; the fields are {', '.join(_FIELDS)}.",
+            code="unknown_field",
+            errors=items,
+        )
+
+
+@router.post(
+    "",
+    status_code=202,
+    responses=problems(BadRequest, NotFound, Conflict, PayloadTooLarge, Unprocessable),
+    dependencies=[Depends(_known_fields)],
+)
+def create_job(
+    request: Request,
+    response: Response,
+    context: ContextDep,
+    dataset: Annotated[
+        UploadFile | None, File(description="Zip with one folder of images per class.")
+    ] = None,
+    dataset_id: Annotated[
+        str | None, Form(description="A data set uploaded before, instead of `dataset`.")
+    ] = None,
+    config: Annotated[
+        str | None, Form(description='Settings as JSON, such as `{"epochs": 100}`.')
+    ] = None,
+    class_names: Annotated[
+        str | None, Form(description="JSON object: class folder -> words for the prompt.")
+    ] = None,
+    name: Annotated[str | None, Form(max_length=200)] = None,
+    idempotency_key: Annotated[
+        str | None,
+        Header(min_length=1, max_length=255, description="Makes it safe to send this again."),
+    ] = None,
+) -> JobView:
+    """Upload labelled photos and tune a classifier on them."""
+    wanted = JobRequest.parse(name=name, config=config, class_names=class_names)
+    if (dataset is None) == (dataset_id is None):
+        message = "Send either `dataset` (a zip file) or `dataset_id`, one of the two."
+        item = ProblemItem(param="dataset", code="missing", message=message)
+        raise Unprocessable(message, errors=[item])
+    source: datasets.Upload | str
+    if dataset is not None:
+        source = datasets.receive(dataset.file, dataset.filename)
+    else:
+        source = dataset_id or ""
+    created = service.create(context, wanted, source, idempotency_key)
+    request.app.state.housekeeper.wake()
+    response.headers["Location"] = created.job.links["self"]
+    if created.replayed:
+        response.headers["Idempotent-Replayed"] = "true"
+    return created.job
+
+
+@router.get("", responses=problems(Unprocessable))
+def list_jobs(
+    context: ContextDep,
+    session: ReadSession,
+    after: After = None,
+    limit: Limit = 20,
+    status: Annotated[Status | None, Query()] = None,
+) -> Page[JobView]:
+    """Jobs, newest first."""
+    jobs = repository.page(session, after=after, limit=limit + 1, status=status)
+    last = jobs[limit - 1].id if len(jobs) > limit else None
+    return page_of(service.views(session, context, jobs), limit, last)
+
+
+@router.get("/{job_id}", responses=problems(NotFound))
+def get_job(job_id: str, context: ContextDep, session: ReadSession) -> JobView:
+    """One job."""
+    return service.view(session, context, job_id)
+
+
+@router.get(
+    "/{job_id}/events",
+    response_model=EventList,
+    responses={
+        200: {
+            "description": "A list; or, with `Accept: text/event-stream`, a stream that ends "
+            "after the job's last event.",
+            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        },
+        **problems(BadRequest, NotFound),
+    },
+)
+def list_events(
+    job_id: str,
+    context: ContextDep,
+    session: ReadSession,
+    after: Annotated[int, Query(ge=0, le=_MAX_SEQ, description="Last event already seen.")] = 0,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    accept: Annotated[str, Header(include_in_schema=False)] = "",
+    last_event_id: Annotated[
+        str | None, Header(description="Sent by a browser that connects again.")
+    ] = None,
+) -> Any:
+    """What happened to a job."""
+    if "text/event-stream" not in accept:
+        return events.page(session, job_id, after=after, limit=limit)
+    service.find(session, job_id)
+    if last_event_id is not None:
+        if not (last_event_id.isdecimal() and int(last_event_id) <= _MAX_SEQ):
+            raise BadRequest("Last-Event-ID is not the id of an event.", code="bad_event_id")
+        after = int(last_event_id)
+    return EventSourceResponse(events.stream(context, job_id, after))
+
+
+@router.post("/{job_id}/cancel", status_code=202, responses=problems(NotFound, Conflict))
+def cancel_job(job_id: str, context: ContextDep) -> JobView:
+    """Stop a job. One that is running stops after the step it is in."""
+    return service.cancel(context, job_id)
+
+
+@router.delete("/{job_id}", status_code=204, responses=problems(NotFound, Conflict))
+def delete_job(job_id: str, context: ContextDep) -> None:
+    """Delete a finished job; the model that it made stays."""
+    service.delete(context, job_id)
+
+
+@router.get(
+    "/{job_id}/audit",
+    response_model=AuditView,
+    responses={
+        200: {"content": {"text/csv": {"schema": {"type": "string"}}}},
+        **problems(NotFound, Conflict),
+    },
+)
+def get_audit(
+    job_id: str,
+    context: ContextDep,
+    session: ReadSession,
+    format: Annotated[Literal["json", "csv"], Query()] = "json",
+) -> Any:
+    """The labels to check, the most suspicious first."""
+    report = audit.read(session, context, job_id)
+    if format == "json":
+        return report
+    return Response(
+        audit.to_csv(report),
+        media_type="text/csv",
+        headers={"Content-Disposition": f'attachment; filename="{job_id}-audit.csv"'},
+    )

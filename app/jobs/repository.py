@@ -1,0 +1,125 @@
+"""Reading and changing jobs. Every change of a state goes through `move`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.orm import Session
+
+from app.jobs.state import LEASED, TERMINAL, Status, sources
+from app.jobs.tables import Job, JobEvent, OutboxEntry
+from app.kit.db import database_now
+from app.kit.ids import is_id
+
+
+def get(session: Session, job_id: str) -> Job | None:
+    """The job as it stands in the database now."""
+    if not is_id(job_id):
+        return None
+    return session.get(Job, job_id, populate_existing=True)
+
+
+def by_idempotency_key(session: Session, key: str) -> Job | None:
+    return session.scalar(select(Job).where(Job.idempotency_key == key))
+
+
+def page(
+    session: Session, *, after: str | None, limit: int, status: Status | None
+) -> Sequence[Job]:
+    """Newest first, from behind the job `after`."""
+    query = select(Job).order_by(Job.id.desc()).limit(limit)
+    if after is not None:
+        query = query.where(Job.id < after)
+    if status is not None:
+        query = query.where(Job.status == status)
+    return session.scalars(query).all()
+
+
+def add(session: Session, job: Job) -> None:
+    """Store a new job with its first event and the note that the broker is to be told."""
+    job.status = Status.QUEUED
+    session.add(job)
+    session.flush()
+    add_event(session, job.id, "status", {"status": Status.QUEUED})
+    session.add(OutboxEntry(job_id=job.id))
+    session.flush()
+
+
+def move(
+    session: Session,
+    job_id: str,
+    target: Status,
+    *,
+    when: Iterable[Status] | None = None,
+    owner: str | None = None,
+    values: Mapping[str, Any] | None = None,
+) -> bool:
+    """Take a job to `target` if it is in a state that allows it; say whether it was.
+
+    Compare-and-set, with the event in the same transaction. `when` narrows the states it may come
+    from; `owner` demands that lease. `values` are set along with it.
+    """
+    now = database_now(session)
+    changes: dict[str, Any] = dict(values or {})
+    changes.update(status=target, event_seq=Job.event_seq + 1)
+    if target not in LEASED:
+        changes.update(lease_owner=None, lease_expires_at=None)
+    if target in TERMINAL:
+        changes.update(finished_at=now)
+    allowed = sources(target) & frozenset(when) if when is not None else sources(target)
+    query = update(Job).where(Job.id == job_id, Job.status.in_(sorted(allowed)))
+    if owner is not None:
+        query = query.where(Job.lease_owner == owner)
+    row = session.execute(query.values(changes).returning(Job.event_seq, Job.attempt)).one_or_none()
+    if row is None:
+        return False
+    data: dict[str, Any] = {"status": target, "attempt": row.attempt}
+    if target is Status.FAILED:
+        data["error"] = changes["error"]
+    _insert_event(session, job_id, row.event_seq, "status", data, now)
+    if target is Status.QUEUED:
+        session.add(OutboxEntry(job_id=job_id))
+        session.flush()
+    else:
+        session.execute(delete(OutboxEntry).where(OutboxEntry.job_id == job_id))
+    return True
+
+
+def add_event(session: Session, job_id: str, type_: str, data: Mapping[str, Any]) -> None:
+    """Append an event under the next number."""
+    seq = session.execute(
+        update(Job)
+        .where(Job.id == job_id)
+        .values(event_seq=Job.event_seq + 1)
+        .returning(Job.event_seq)
+    ).scalar_one()
+    _insert_event(session, job_id, seq, type_, data, database_now(session))
+
+
+def events(session: Session, job_id: str, *, after: int, limit: int) -> Sequence[JobEvent]:
+    """Events behind number `after`, in their order."""
+    return session.scalars(
+        select(JobEvent)
+        .where(JobEvent.job_id == job_id, JobEvent.seq > after)
+        .order_by(JobEvent.seq)
+        .limit(limit)
+    ).all()
+
+
+def remove(session: Session, job_id: str) -> bool:
+    """Delete a finished job with its events; False if it is not finished (or not there)."""
+    found = session.execute(
+        delete(Job).where(Job.id == job_id, Job.status.in_(sorted(TERMINAL))).returning(Job.id)
+    )
+    return found.one_or_none() is not None
+
+
+def _insert_event(
+    session: Session, job_id: str, seq: int, type_: str, data: Mapping[str, Any], now: datetime
+) -> None:
+    session.execute(
+        insert(JobEvent).values(job_id=job_id, seq=seq, type=type_, data=dict(data), created_at=now)
+    )

@@ -1,0 +1,98 @@
+"""What POST /jobs is sent, checked. Each complaint names the field or setting at fault."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from app.kit.errors import ProblemItem, Unprocessable
+from app.kit.text import is_clean
+from dspt.config import TuneConfig
+from dspt.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class JobRequest:
+    """A job that may be made, apart from its data set."""
+
+    name: str | None
+    config: dict[str, Any]
+    class_names: dict[str, str] | None
+
+    @classmethod
+    def parse(cls, *, name: str | None, config: str | None, class_names: str | None) -> JobRequest:
+        """Check the form fields; raises Unprocessable."""
+        if name is not None and not is_clean(name):
+            raise _wrong("name", "invalid_name", "a name has no control characters")
+        return cls(
+            name=(name or "").strip() or None,
+            config=_config(config),
+            class_names=_class_names(class_names),
+        )
+
+    def sha256(self, dataset: str) -> str:
+        """Digest of all that was asked for; `dataset` stands for the data set."""
+        text = json.dumps([dataset, self.name, self.config, self.class_names], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _config(text: str | None) -> dict[str, Any]:
+    values = _object("config", text) or {}
+    for key, value in values.items():
+        if not is_clean(key) or (isinstance(value, str) and not is_clean(value)):
+            raise _wrong(ascii(key), "invalid_config", "there are control characters in it")
+    try:
+        return TuneConfig.parse(values).model_dump(mode="json")
+    except ConfigError as error:
+        raise Unprocessable(error.message, code=error.code, errors=_items(error)) from error
+
+
+def _items(error: ConfigError) -> list[ProblemItem]:
+    cause = error.__cause__
+    if not isinstance(cause, ValidationError):
+        return [ProblemItem(param=error.param, code=error.code, message=error.message)]
+    return [
+        ProblemItem(
+            param=".".join(str(part) for part in item["loc"]) or "config",
+            code="unknown_setting" if item["type"] == "extra_forbidden" else "invalid_setting",
+            message="There is no such setting."
+            if item["type"] == "extra_forbidden"
+            else item["msg"],
+        )
+        for item in cause.errors()
+    ]
+
+
+def _class_names(text: str | None) -> dict[str, str] | None:
+    values = _object("class_names", text)
+    if values is None:
+        return None
+    for folder, words in values.items():
+        if not isinstance(words, str) or not words.strip():
+            raise _wrong("class_names", "invalid_class_names", f"{folder!r}: words are a text")
+        if not is_clean(folder) or not is_clean(words):
+            raise _wrong(
+                "class_names", "invalid_class_names", f"{folder!r}: control characters in it"
+            )
+    return values
+
+
+def _object(param: str, text: str | None) -> dict[str, Any] | None:
+    if text is None or not text.strip():
+        return None
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _wrong(param, "invalid_json", f"not JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise _wrong(param, "invalid_json", 'not a JSON object such as {"key": "value"}')
+    return values
+
+
+def _wrong(param: str, code: str, message: str) -> Unprocessable:
+    item = ProblemItem(param=param, code=code, message=message)
+    return Unprocessable(f"{param}: {message}", code=code, errors=[item])

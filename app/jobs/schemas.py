@@ -1,0 +1,161 @@
+"""Jobs as they look over HTTP."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from app.jobs.state import LEASED, TERMINAL, Status
+
+
+class JobProblem(BaseModel):
+    """One thing wrong with the data set."""
+
+    where: str = Field(description="File or class folder; empty for the whole.")
+    code: str
+    message: str
+
+
+class JobError(BaseModel):
+    """Why a job failed and how to mend it."""
+
+    code: str
+    message: str
+    param: str | None = Field(default=None, description="Setting, file or class at fault.")
+    problems: list[JobProblem] = Field(
+        default_factory=list, description="All problems of the data set at once."
+    )
+
+
+class JobProgress(BaseModel):
+    stage: str = Field(
+        description="queued, validating, encoding, zero_shot, tuning, evaluating or saving; "
+        "of an ended job, the last one it was in."
+    )
+    epoch: int | None = None
+    epochs: int | None = None
+    fraction: float = Field(default=0.0, description="Of the whole job, 0 to 1.")
+    eta_seconds: float | None = None
+    message: str | None = Field(
+        default=None, description="What it is waiting for, if it is waiting."
+    )
+
+
+class RejectedFile(BaseModel):
+    file: str
+    reason: str
+
+
+class JobDataset(BaseModel):
+    """The data set; all but `id`, `sha256` and `filename` are known once it is validated."""
+
+    id: str
+    sha256: str = Field(description="Of the zip file.")
+    filename: str
+    content_sha256: str | None = Field(
+        default=None, description="Of the labelled images in it, however they are packed."
+    )
+    images: int | None = None
+    classes: list[str] | None = None
+    rejected: list[RejectedFile] | None = None
+    split: dict[str, int] | None = None
+
+
+class JobView(BaseModel):
+    """One tuning run."""
+
+    id: str
+    object: Literal["job"] = "job"
+    name: str
+    status: Status
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    attempt: int
+    error: JobError | None
+    progress: JobProgress
+    dataset: JobDataset
+    config: dict[str, Any] = Field(description="All settings, defaults filled in.")
+    class_names: dict[str, str] | None
+    metrics: dict[str, Any] | None = Field(
+        description="zero_shot and tuned, which of them is served, and why."
+    )
+    warnings: list[str]
+    model_id: str | None
+    links: dict[str, str]
+
+
+class EventView(BaseModel):
+    """Something that happened to a job."""
+
+    id: int = Field(description="1, 2, 3 ... within the job.")
+    type: Literal["status", "progress", "metrics", "warning"]
+    created_at: datetime
+    data: dict[str, Any]
+
+
+class EventList(BaseModel):
+    object: Literal["list"] = "list"
+    data: list[EventView]
+    has_more: bool
+    next: int | None = Field(description="`after` of the next page.")
+
+
+class AuditEntryView(BaseModel):
+    """A training file and how likely its label is wrong."""
+
+    file: str
+    given: str
+    suggested: str
+    score: float
+    p_tuned: float
+    p_zero_shot: float
+    suppression: float
+    suspect: bool
+
+
+class AuditView(BaseModel):
+    """All training files, the most suspicious first."""
+
+    object: Literal["audit"] = "audit"
+    job_id: str
+    can_tell: bool = Field(description="False where the ranking is no better than chance.")
+    why: str
+    suspects: int
+    entries: list[AuditEntryView]
+
+
+def links_of(job_id: str, status: Status, model_id: str | None) -> dict[str, str]:
+    """Where to go from a job, according to its state."""
+    base = f"/jobs/{job_id}"
+    links = {"self": base, "events": f"{base}/events"}
+    if status == Status.SUCCEEDED:
+        links["audit"] = f"{base}/audit"
+    if status not in TERMINAL:
+        links["cancel"] = f"{base}/cancel"
+    if model_id is not None:
+        links["model"] = f"/models/{model_id}"
+        links["artifact"] = f"/models/{model_id}/artifact"
+    return links
+
+
+def progress_of(status: Status, said: dict[str, Any] | None, *, worker_alive: bool) -> JobProgress:
+    """What the worker last said, made to fit the state."""
+    if status == Status.QUEUED:
+        message = (
+            "waiting: a worker will take it in its turn"
+            if worker_alive
+            else "waiting: no worker is running; start one with `dspt worker`"
+        )
+        return JobProgress(stage="queued", message=message)
+    first = "validating" if status in LEASED else "queued"
+    progress = JobProgress.model_validate(said or {"stage": first})
+    if status == Status.CANCELLING:
+        progress.message = "waiting: the worker stops after the step it is in"
+    if status in TERMINAL:
+        progress.eta_seconds = None
+    if status == Status.SUCCEEDED:
+        progress.fraction = 1.0
+    return progress

@@ -1,0 +1,57 @@
+"""The ASGI application."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from starlette.concurrency import run_in_threadpool
+from starlette.types import Scope
+
+from app.jobs.endpoints import router as jobs_router
+from app.jobs.housekeeping import Housekeeper
+from app.kit.context import Context
+from app.kit.db import migrate
+from app.kit.errors import COMMON_PROBLEMS, install_error_handlers
+from app.kit.middleware import BodyLimit, RequestContext
+from app.kit.settings import Settings, get_settings
+from app.models.endpoints import router as models_router
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Build the application; it migrates the database and opens what it needs at start."""
+    settings = settings or get_settings()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await run_in_threadpool(migrate, settings.database_url)
+        context = Context.open(settings)
+        housekeeper = Housekeeper(context)
+        app.state.context = context
+        app.state.housekeeper = housekeeper
+        housekeeper.start()
+        try:
+            yield
+        finally:
+            await run_in_threadpool(housekeeper.stop)
+            context.close()
+
+    def body_limit(scope: Scope) -> int:
+        if scope["method"] == "POST" and scope["path"] == "/jobs":
+            return settings.max_upload_bytes
+        return settings.max_body_bytes
+
+    app = FastAPI(
+        title="DSPT",
+        summary="Tune CLIP's prompt on a few photos per class, some of them mislabelled.",
+        version="0.1.0",
+        lifespan=lifespan,
+        responses=COMMON_PROBLEMS,
+    )
+    install_error_handlers(app)
+    app.add_middleware(BodyLimit, limit=body_limit)
+    app.add_middleware(RequestContext)
+    app.include_router(jobs_router)
+    app.include_router(models_router)
+    return app

@@ -1,0 +1,76 @@
+"""The HTTP calls about tuned classifiers."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+from sqlalchemy.orm import Session
+
+from app.kit.context import ContextDep, ReadSession
+from app.kit.errors import NotFound, Unprocessable, problems
+from app.kit.paging import After, Limit, Page, page_of
+from app.models import repository
+from app.models.schemas import ModelView, view
+from app.models.tables import Model, artifact_key
+
+router = APIRouter(prefix="/models", tags=["models"])
+
+
+def find(session: Session, model_id: str) -> Model:
+    """The model, or NotFound."""
+    model = repository.get(session, model_id)
+    if model is None:
+        raise NotFound(f"There is no model {model_id!r}.", code="model_not_found")
+    return model
+
+
+@router.get("", responses=problems(Unprocessable))
+def list_models(session: ReadSession, after: After = None, limit: Limit = 20) -> Page[ModelView]:
+    """Tuned classifiers, newest first."""
+    models = repository.page(session, after=after, limit=limit + 1)
+    last = models[limit - 1].id if len(models) > limit else None
+    return page_of([view(model) for model in models], limit, last)
+
+
+@router.get("/{model_id}", responses=problems(NotFound))
+def get_model(model_id: str, session: ReadSession) -> ModelView:
+    """One tuned classifier."""
+    return view(find(session, model_id))
+
+
+@router.get(
+    "/{model_id}/artifact",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "The safetensors file: context vectors, manifest in its metadata.",
+            "content": {"application/octet-stream": {"schema": {"type": "string"}}},
+        },
+        **problems(NotFound),
+    },
+)
+def get_artifact(model_id: str, context: ContextDep, session: ReadSession) -> Response:
+    """Download a classifier to use it elsewhere."""
+    model = find(session, model_id)
+    try:
+        data = context.storage.read_bytes(model.storage_key)
+    except FileNotFoundError as error:
+        raise NotFound(
+            "The artefact is no longer in the storage.", code="artifact_not_found"
+        ) from error
+    return Response(
+        data,
+        media_type="application/octet-stream",
+        headers={
+            "Content-Disposition": f'attachment; filename="{model.id}.safetensors"',
+            "ETag": f'"{model.sha256}"',
+        },
+    )
+
+
+@router.delete("/{model_id}", status_code=204, responses=problems(NotFound))
+def delete_model(model_id: str, context: ContextDep) -> None:
+    """Delete a classifier and its artefact; the job that made it stays."""
+    with context.database.write() as session:
+        find(session, model_id)
+        repository.remove(session, model_id)
+    context.storage.delete(artifact_key(model_id))

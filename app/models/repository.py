@@ -1,0 +1,39 @@
+"""Reading and removing tuned classifiers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from app.kit.ids import is_id
+from app.models.tables import Model
+
+
+def get(session: Session, model_id: str) -> Model | None:
+    return session.get(Model, model_id) if is_id(model_id) else None
+
+
+def id_of_job(session: Session, job_id: str) -> str | None:
+    """The id of the model that a job made, if it is still there."""
+    return session.scalar(select(Model.id).where(Model.job_id == job_id))
+
+
+def ids_of_jobs(session: Session, job_ids: Sequence[str]) -> dict[str, str]:
+    """Job id -> model id, for the jobs that have a model."""
+    rows = session.execute(select(Model.job_id, Model.id).where(Model.job_id.in_(job_ids)))
+    return {job_id: model_id for job_id, model_id in rows if job_id is not None}
+
+
+def page(session: Session, *, after: str | None, limit: int) -> Sequence[Model]:
+    """Newest first, from behind the model `after`."""
+    query = select(Model).order_by(Model.id.desc()).limit(limit)
+    if after is not None:
+        query = query.where(Model.id < after)
+    return session.scalars(query).all()
+
+
+def remove(session: Session, model_id: str) -> bool:
+    found = session.execute(delete(Model).where(Model.id == model_id).returning(Model.id))
+    return found.one_or_none() is not None
