@@ -95,16 +95,11 @@ def suppression(logits: Tensor, labels: Tensor) -> Tensor:
     with torch.no_grad():
         z, y = _prepare(logits, labels)
         ce, dspt = _ce_gradient(z, y), _dspt_gradient(z, y)
-        # 1 - p_y is the largest component of CE's gradient. Dividing by it first keeps the squares
-        # in the norms from underflowing.
-        rest = -_pick(ce, y)
         n_classes = z.shape[-1]
-        limit = rest.new_tensor(n_classes / (math.e + n_classes - 1))
-        fitted = rest < torch.finfo(z.dtype).eps
-        unit = torch.where(fitted, 1, rest).unsqueeze(-1)
+        limit = ce.new_tensor(n_classes / (math.e + n_classes - 1))
+        fitted = -_pick(ce, y) < torch.finfo(z.dtype).eps  # 1 - p_y
         # where() discards the 0/0 of fitted samples.
-        ratio = (dspt / unit).norm(dim=-1) / (ce / unit).norm(dim=-1)
-        return torch.where(fitted, limit, ratio)
+        return torch.where(fitted, limit, dspt.norm(dim=-1) / ce.norm(dim=-1))
 
 
 def loss_bounds(name: LossName, n_classes: int, q: float = GCE_Q) -> tuple[float, float]:
