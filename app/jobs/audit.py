@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from app.jobs import service
 from app.jobs.schemas import AuditEntryView, AuditView
-from app.jobs.state import TERMINAL, Status
+from app.jobs.state import TERMINAL
 from app.kit.context import Context
 from app.kit.errors import Conflict, NotFound
 
@@ -26,7 +26,7 @@ def read(session: Session, context: Context, job_id: str) -> AuditView:
             f"The job is {job.status}; its audit comes when it has succeeded.",
             code="job_not_finished",
         )
-    if job.status != Status.SUCCEEDED:
+    if job.audit_key is None:
         raise Conflict(f"The job is {job.status}: there is no audit.", code="no_audit")
     try:
         stored = json.loads(context.storage.read_bytes(job.audit_key))

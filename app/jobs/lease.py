@@ -112,13 +112,17 @@ class Lease:
                 repository.add_event(session, self.job_id, type_, data)
 
     def succeed(
-        self, model: Model, *, config: Mapping[str, Any], metrics: Mapping[str, Any]
+        self,
+        model: Model,
+        *,
+        config: Mapping[str, Any],
+        metrics: Mapping[str, Any],
+        audit_key: str,
     ) -> None:
         """Running -> succeeded, with its model, or StepRefusedError and nothing changed."""
+        values = {"config": dict(config), "metrics": dict(metrics), "audit_key": audit_key}
         with self.context.database.write() as session:
-            self._move(
-                session, Status.SUCCEEDED, {"config": dict(config), "metrics": dict(metrics)}
-            )
+            self._move(session, Status.SUCCEEDED, values)
             session.add(model)
 
     def fail(self, error: Mapping[str, Any]) -> None:

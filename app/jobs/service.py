@@ -116,9 +116,9 @@ def delete(context: Context, job_id: str) -> None:
             )
         dataset_key = dataset_service.remove_if_unused(session, dataset)
     # After the commit: a crash in between leaves a file without a row, never a row without a file.
-    context.storage.delete(job.audit_key)
-    if dataset_key is not None:
-        context.storage.delete(dataset_key)
+    for key in (job.audit_key, dataset_key):
+        if key is not None:
+            context.storage.delete(key)
 
 
 _ENDED = {

@@ -27,6 +27,7 @@ class Job(Base):
             f"(finished_at IS NOT NULL) = (status IN ({_one_of(TERMINAL)}))", name="finished"
         ),
         CheckConstraint("(error IS NOT NULL) = (status = 'failed')", name="error"),
+        CheckConstraint("(audit_key IS NOT NULL) = (status = 'succeeded')", name="audit_key"),
         CheckConstraint(
             f"(lease_owner IS NOT NULL) = (status IN ({_one_of(LEASED)}))", name="lease_owner"
         ),
@@ -53,6 +54,8 @@ class Job(Base):
     #: {sha256, images, classes, rejected, split} as validation found them.
     dataset_report: Mapped[dict[str, Any] | None]
     metrics: Mapped[dict[str, Any] | None]
+    #: Where the audit of a succeeded job lies in the storage.
+    audit_key: Mapped[str | None] = mapped_column(String(200))
     warnings: Mapped[list[Any]] = mapped_column(default=list)
     #: {code, message, param, problems} of a failed job.
     error: Mapped[dict[str, Any] | None]
@@ -66,11 +69,6 @@ class Job(Base):
     idempotency_key: Mapped[str | None] = mapped_column(String(255), unique=True)
     #: SHA-256 (hex) of what was asked for, to tell a repeated request from a different one.
     request_sha256: Mapped[str] = mapped_column(String(64))
-
-    @property
-    def audit_key(self) -> str:
-        """Where the audit of a succeeded job lies in the storage."""
-        return f"jobs/{self.id}/audit.json"
 
 
 class JobEvent(Base):

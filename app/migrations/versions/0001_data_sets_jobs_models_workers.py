@@ -137,6 +137,7 @@ def upgrade() -> None:
         sa.Column("progress", JSON, nullable=True),
         sa.Column("dataset_report", JSON, nullable=True),
         sa.Column("metrics", JSON, nullable=True),
+        sa.Column("audit_key", sa.String(length=200), nullable=True),
         sa.Column("warnings", JSON, nullable=False),
         sa.Column("error", JSON, nullable=True),
         sa.Column("lease_owner", sa.String(length=40), nullable=True),
@@ -161,6 +162,7 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "(lease_owner IS NULL) = (lease_expires_at IS NULL)", name="lease_expiry"
         ),
+        sa.CheckConstraint("(audit_key IS NOT NULL) = (status = 'succeeded')", name="audit_key"),
         sa.CheckConstraint("attempt >= 0", name="attempt"),
         sa.ForeignKeyConstraint(["dataset_id"], ["datasets.id"], name="fk_jobs_dataset_id"),
         sa.PrimaryKeyConstraint("id", name="pk_jobs"),

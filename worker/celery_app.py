@@ -1,0 +1,63 @@
+"""The Celery application of the worker, and what its parent process does.
+
+The parent imports neither torch nor anything of CUDA: a CUDA context does not survive a fork.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery.signals import (
+    setup_logging,
+    worker_init,
+    worker_ready,
+    worker_shutdown,
+    worker_shutting_down,
+)
+
+from app.kit.broker import celery_app
+from app.kit.db import migrate
+from app.kit.logging import configure_logging
+from app.kit.settings import get_settings
+from worker.presence import Presence
+
+settings = get_settings()
+presence = Presence(settings)
+app = celery_app(settings)
+app.conf.imports = ["worker.tasks"]
+app.set_default()
+
+
+def _setup_logging(**_: Any) -> None:
+    configure_logging(settings)
+
+
+setup_logging.connect(_setup_logging)
+
+
+def _migrate(**_: Any) -> None:
+    migrate(settings.database_url)
+
+
+worker_init.connect(_migrate)
+
+
+def _ready(**_: Any) -> None:
+    presence.start()
+
+
+worker_ready.connect(_ready)
+
+
+def _shutting_down(**_: Any) -> None:
+    presence.stopping()
+
+
+worker_shutting_down.connect(_shutting_down)
+
+
+def _gone(**_: Any) -> None:
+    presence.leave()
+
+
+worker_shutdown.connect(_gone)

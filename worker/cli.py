@@ -1,0 +1,21 @@
+"""`dspt worker`."""
+
+from __future__ import annotations
+
+import typer
+
+from app.kit.broker import BrokerNotSetError
+
+
+def worker() -> None:
+    """Run one worker, which tunes one job at a time, until Ctrl-C.
+
+    It takes its place from the environment: DSPT_BROKER_URL, DSPT_DATABASE_URL, DSPT_STORAGE_URL.
+    A job that is at work when the worker is stopped goes back to the queue.
+    """
+    try:
+        from worker.celery_app import app
+    except BrokerNotSetError as error:
+        typer.echo(f"dspt worker: {error}", err=True)
+        raise typer.Exit(2) from error
+    app.worker_main(["worker", "--without-gossip", "--without-mingle", "--without-heartbeat"])

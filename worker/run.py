@@ -1,0 +1,217 @@
+"""One job from claim to end."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import structlog
+import torch
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.datasets import repository as datasets
+from app.jobs import repository as jobs
+from app.jobs.lease import Lease, StepRefusedError
+from app.jobs.tables import Job
+from app.kit.context import Context
+from app.kit.ids import new_id
+from app.models.tables import Model
+from dspt.artifact import save_model
+from dspt.config import TuneConfig
+from dspt.data import open_dataset
+from dspt.errors import Cancelled, DatasetError, DsptError
+from dspt.pipeline import Progress, TuneResult, tune
+from worker.jsonable import jsonable
+from worker.report import Reporter, heartbeat
+
+_log = structlog.get_logger(__name__)
+
+#: Share of the whole that reading and checking the images takes.
+_VALIDATING_SHARE = 0.05
+
+
+def run(context: Context, job_id: str, worker_id: str) -> None:
+    """Claim the job and bring it to an end; does nothing if it is not queued any more.
+
+    Raises SQLAlchemyError if the database goes away: then the lease runs out, and the job is
+    taken up again.
+    """
+    with structlog.contextvars.bound_contextvars(job_id=job_id):
+        lease = Lease.claim(context, job_id, worker_id)
+        if lease is None:
+            _log.info("not queued any more; nothing to do")
+            return
+        _log.info("job taken")
+        with heartbeat(lease, context.settings.heartbeat_seconds):
+            _work(lease)
+
+
+def _work(lease: Lease) -> None:
+    reporter = Reporter(lease, lease.context.settings.job_time_limit_seconds)
+    try:
+        _tune(lease, reporter)
+        _log.info("job succeeded")
+    except (Cancelled, StepRefusedError):
+        _settle(lease, reporter)
+    except DsptError as error:
+        _log.info("job failed", code=error.code, error=error.message)
+        problems = error.problems if isinstance(error, DatasetError) else ()
+        _fail(
+            lease,
+            reporter,
+            error.code,
+            error.message,
+            param=error.param,
+            problems=[{"where": p.where, "code": p.code, "message": p.message} for p in problems],
+        )
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        _log.exception("out of memory")
+        _fail(
+            lease,
+            reporter,
+            "out_of_memory",
+            f"Memory ran out ({str(error).splitlines()[0] if str(error) else 'no details'}). "
+            "Lower `augment_views`, `batch_size` or the number of images.",
+        )
+    except SQLAlchemyError:
+        raise
+    except Exception:  # noqa: BLE001 - whatever it is, the job has to end and say so
+        _log.exception("job failed by an error that was not foreseen")
+        _fail(
+            lease,
+            reporter,
+            "internal_error",
+            "Something went wrong here that was not foreseen; the worker's log has it under "
+            f"job_id {lease.job_id}.",
+        )
+
+
+def _tune(lease: Lease, reporter: Reporter) -> None:
+    context = lease.context
+    with context.database.read() as session:
+        job = jobs.get(session, lease.job_id)
+        assert job is not None  # it cannot be deleted while it is leased
+        dataset_row = datasets.get(session, job.dataset_id)
+        assert dataset_row is not None
+
+    def validated(done: int, total: int) -> None:
+        fraction = _VALIDATING_SHARE * done / max(total, 1)
+        reporter.progress(Progress("validating", None, None, fraction, None))
+
+    with (
+        context.storage.local_copy(dataset_row.storage_key) as path,
+        open_dataset(
+            path, job.class_names, progress=validated, should_stop=reporter.should_stop
+        ) as dataset,
+    ):
+        for text in dataset.warnings:
+            reporter.warning(text)
+        reporter.flush()
+        lease.start_running(jsonable(dataset.to_dict()))
+        result = tune(
+            dataset,
+            TuneConfig.parse(job.config),
+            listener=reporter,
+            should_stop=reporter.should_stop,
+            feature_dir=context.settings.feature_dir,
+        )
+    reporter.flush()
+    _keep(lease, job, result)
+
+
+def _keep(lease: Lease, job: Job, result: TuneResult) -> None:
+    """Store artefact and audit, then the model's row with the last step, or nothing of it."""
+    storage = lease.context.storage
+    model_id = new_id("mdl")
+    manifest = result.model.manifest
+    with tempfile.TemporaryDirectory(prefix="dspt-") as folder:
+        path = Path(folder) / "model.safetensors"
+        save_model(result.model, path)
+        data = path.read_bytes()
+    config = result.config.model_dump(mode="json")
+    metrics = jsonable(result.metrics)
+    model = Model(
+        id=model_id,
+        name=job.name,
+        job_id=job.id,
+        created_at=datetime.now(UTC),
+        backbone=result.config.backbone,
+        backbone_digest=manifest.backbone_digest,
+        classes=list(manifest.classes),
+        config=config,
+        metrics=metrics,
+        served=manifest.served,
+        dataset_sha256=manifest.dataset_sha256,
+        size_bytes=len(data),
+        sha256=hashlib.sha256(data).hexdigest(),
+    )
+    audit = json.dumps(jsonable(result.audit.to_dict())).encode()
+    audit_key = f"audits/{model_id}.json"  # of this attempt alone, in case another one wins
+    try:
+        storage.put_bytes(model.storage_key, data)
+        storage.put_bytes(audit_key, audit)
+        lease.succeed(model, config=config, metrics=metrics, audit_key=audit_key)
+    except StepRefusedError:
+        storage.delete(model.storage_key)
+        storage.delete(audit_key)
+        raise
+
+
+def _settle(lease: Lease, reporter: Reporter) -> None:
+    """End a job that stopped before its end, as was asked for."""
+    wish = lease.wish()
+    if wish.lost:
+        _log.warning("the lease was lost; somebody else has the job")
+        return
+    if wish.cancel:
+        lease.cancelled()
+        _log.info("job cancelled")
+        return
+    try:
+        if wish.release:
+            lease.release()
+            _log.info("job given back: this worker is shutting down")
+        else:
+            limit = lease.context.settings.job_time_limit_seconds
+            lease.fail(
+                _error(
+                    "time_limit",
+                    f"The job took longer than {limit:g} seconds. Lower `epochs`, `augment_views` "
+                    "or the number of images, or raise DSPT_JOB_TIME_LIMIT_SECONDS.",
+                )
+            )
+    except StepRefusedError:  # cancelled at this moment
+        _settle(lease, reporter)
+
+
+def _fail(
+    lease: Lease,
+    reporter: Reporter,
+    code: str,
+    message: str,
+    *,
+    param: str | None = None,
+    problems: Sequence[dict[str, Any]] = (),
+) -> None:
+    try:
+        reporter.flush()
+        lease.fail(_error(code, message, param, problems))
+    except StepRefusedError:  # cancelled or taken away at this moment
+        _settle(lease, reporter)
+
+
+def _error(
+    code: str,
+    message: str,
+    param: str | None = None,
+    problems: Sequence[dict[str, Any]] = (),
+) -> dict[str, Any]:
+    error: dict[str, Any] = jsonable(
+        {"code": code, "message": message, "param": param, "problems": list(problems)}
+    )
+    return error

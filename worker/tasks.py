@@ -1,0 +1,23 @@
+"""Celery's task. The work is done in worker.run, which is imported in the forked process only."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from app.kit.broker import RUN_JOB
+from app.kit.context import Context
+from worker.celery_app import app, presence, settings
+
+
+@lru_cache(maxsize=1)
+def _context() -> Context:
+    """Opened after the fork, once per process."""
+    return Context.open(settings)
+
+
+@app.task(name=RUN_JOB)  # type: ignore[untyped-decorator]
+def run_job(job_id: str) -> None:
+    """Run one job. A message that comes twice, or too late, does nothing."""
+    from worker.run import run
+
+    run(_context(), job_id, presence.worker_id)
