@@ -26,6 +26,8 @@ _DIRECTORY_SIGNATURE = b"PK\x01\x02"
 _BYTES_PER_ENTRY = 512
 """Room for one entry of a zip's directory, name and extra fields included, on average."""
 
+_OTHER_METHODS = {9: "deflate64", 12: "bzip2", 14: "LZMA", 93: "zstd", 95: "xz"}
+
 _ZIP_ERRORS = (
     zipfile.BadZipFile,
     zlib.error,
@@ -39,7 +41,7 @@ _ZIP_ERRORS = (
 )
 
 
-class _TooManyEntries(Exception):
+class _TooManyEntriesError(Exception):
     pass
 
 
@@ -61,10 +63,10 @@ class _ZipFileHandle(io.BufferedReader):
         if size is not None and size > self._size:
             raise zipfile.BadZipFile("the directory is longer than the file")
         if size is not None and size > self._max_entries * _BYTES_PER_ENTRY:
-            raise _TooManyEntries
+            raise _TooManyEntriesError
         data = super().read(size)
         if data.count(_DIRECTORY_SIGNATURE) > self._max_entries:
-            raise _TooManyEntries
+            raise _TooManyEntriesError
         return data
 
 
@@ -87,10 +89,8 @@ class ZipSource(Source[zipfile.ZipInfo]):
         if handle.file_size > self.limits.max_file_bytes:
             raise self._too_large(path)
         if _ratio(handle) > self.limits.max_ratio:
-            raise ImageError(
-                f"unpacks to {_ratio(handle):,.0f} times its packed size, like a zip bomb",
-                param=path,
-            )
+            ratio = _ratio(handle)
+            raise ImageError(f"unpacks to {ratio:,.0f} times its size, like a bomb", param=path)
         data = bytearray()
         try:
             with self._archive.open(handle) as file:
@@ -99,9 +99,9 @@ class ZipSource(Source[zipfile.ZipInfo]):
                     if len(data) > self.limits.max_file_bytes:
                         raise self._too_large(path)
         except _ZIP_ERRORS as error:
-            raise ImageError("is damaged inside the zip", param=path) from error
+            raise ImageError("damaged inside the zip", param=path) from error
         if len(data) != handle.file_size:
-            raise ImageError("is damaged inside the zip", param=path)
+            raise ImageError("damaged inside the zip", param=path)
         return bytes(data)
 
     def close(self) -> None:
@@ -120,7 +120,7 @@ def open_zip(path: Path, limits: Limits, findings: Findings) -> ZipSource:
         try:
             with quiet_libraries():
                 archive = zipfile.ZipFile(handle)
-        except _TooManyEntries:
+        except _TooManyEntriesError:
             raise DatasetError([Problem("", "too_many_files", _too_many(limits))]) from None
         except _ZIP_ERRORS as error:
             raise DatasetError([_why_unreadable(error)]) from error
@@ -193,18 +193,18 @@ def _name(info: zipfile.ZipInfo) -> str:
 def _check_member(path: str, info: zipfile.ZipInfo, findings: Findings) -> None:
     kind = stat.S_IFMT(info.external_attr >> 16) if info.create_system == 3 else 0  # 3: Unix
     if kind == stat.S_IFLNK:
-        findings.problem(path, "symlink", "is a symbolic link; put the file itself into the zip")
+        findings.problem(path, "symlink", "a symbolic link; put the file itself into the zip")
     elif kind not in (0, stat.S_IFREG):
-        findings.problem(path, "special_file", "is not a regular file")
+        findings.problem(path, "special_file", "not a regular file")
     if info.flag_bits & 0x1:
-        findings.problem(path, "encrypted", "is encrypted; make the zip without a password")
+        findings.problem(path, "encrypted", "encrypted; make the zip without a password")
     elif info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         # zipfile could read bzip2 and LZMA, but cannot bound what one chunk of them unpacks to
-        method = zipfile.compressor_names.get(info.compress_type, str(info.compress_type))
+        method = _OTHER_METHODS.get(info.compress_type, f"method {info.compress_type}")
         findings.problem(
             path,
             "unsupported_compression",
-            f"is compressed with {method!r}; use the usual 'deflate' or 'store'",
+            f"compressed with {method}; use the usual 'deflate' or 'store'",
         )
 
 
@@ -219,16 +219,15 @@ def _check_folders_are_no_files(
 def _check_layout_of_bytes(archive: zipfile.ZipFile, findings: Findings) -> None:
     """No two members may share bytes (how a small zip unpacks to a huge one), and nothing may
     come before the first (what another reader might take for the contents)."""
-    end, previous = 0, None
-    for info in sorted(archive.infolist(), key=lambda i: i.header_offset):
+    end = 0
+    for n, info in enumerate(sorted(archive.infolist(), key=lambda i: i.header_offset)):
         start = info.header_offset
-        if previous is None and start != 0:
+        if n == 0 and start != 0:
             findings.problem("", "damaged_zip", "the zip has other data before its first file")
         if start < end:
             findings.problem(
                 shown(_name(info)), "overlapping_entries", "shares its bytes with another file"
             )
-        previous = info
         # the fixed part of a local header is 30 bytes; the name is at least as long as here
         end = max(end, start + 30 + len(info.orig_filename) + info.compress_size)
     if end > archive.start_dir:

@@ -28,7 +28,10 @@ def check_classes(layout: Layout, findings: Findings) -> None:
     classes = train_classes(layout)
     if not classes:
         # the layout may have said already what is wrong
-        if not findings.problems:
+        if layout.class_folders:
+            message = "nothing to train on: no class folder in train/, no row that says train"
+            findings.problem("", "no_train", message)
+        elif not findings.problems:
             findings.problem("", "no_classes", _no_classes(layout))
         return
     if len(classes) == 1:
@@ -73,7 +76,7 @@ def check_images(layout: Layout, read: Read, findings: Findings) -> None:
             good[key] += 1
         else:
             name = shown(candidate.path.rpartition("/")[2])
-            bad[key].append(f"{name} {seen.reason}")
+            bad[key].append(f"{name}: {seen.reason}")
     for (split, name), folder in layout.class_folders.items():
         n_good, reasons = good[split, name], bad[split, name]
         if n_good == 0:
@@ -112,7 +115,7 @@ def check_copies(read: Read, findings: Findings) -> None:
         if len({c.class_name for c in copies}) > 1:
             findings.warning(
                 "copies_in_classes",
-                f"the same image lies in several classes, so some of its labels are wrong: {listed}",
+                f"the same image lies in several classes, so a label is wrong: {listed}",
             )
         splits = {c.split for c in copies}
         if "train" in splits and len(splits) > 1:

@@ -22,12 +22,14 @@ def class_words(
 ) -> tuple[str, ...]:
     """Words of each class folder, in the same order; `given` (folder -> words) overrides.
 
-    Reports words that are missing, only digits, too long or not text, folders in `given` that
-    do not exist, and folders whose words are the same whatever the case.
+    Reports words that are missing, only digits, too long or not text, names with control
+    characters, folders in `given` that do not exist, and folders whose words are the same
+    whatever the case.
     """
     if given is not None and not isinstance(given, Mapping):
         findings.problem("class_names", "invalid_class_names", "must map each folder to its words")
         given = None
+    odd = _refuse_odd_names(folders, findings)
     by_folder: dict[str, object] = {}
     for folder, words in (given or {}).items():
         name = unicodedata.normalize("NFC", folder) if isinstance(folder, str) else str(folder)
@@ -39,21 +41,36 @@ def class_words(
                 "unknown_class_name",
                 "class_names gives words for this class, but there is no such class folder",
             )
-    result = tuple(
-        _given_words(folder, by_folder[folder], findings)
-        if folder in by_folder
-        else _folder_words(folder, findings)
-        for folder in folders
-    )
+    result = []
+    for folder in folders:
+        if folder in by_folder:
+            result.append(_given_words(folder, by_folder[folder], findings))
+        else:
+            result.append("" if folder in odd else _folder_words(folder, findings))
     _refuse_same_words(folders, result, findings)
-    return result
+    return tuple(result)
+
+
+def _refuse_odd_names(folders: Sequence[str], findings: Findings) -> set[str]:
+    # a label in a table can be what no folder could be called
+    odd = {}
+    for folder in folders:
+        if any(unicodedata.category(c) in ("Cc", "Cs") for c in folder):
+            odd[folder] = "the name of the class holds control characters"
+        elif len(folder) > MAX_CHARACTERS:
+            odd[folder] = f"the name of the class is longer than {MAX_CHARACTERS} characters"
+    for folder, why in odd.items():
+        findings.problem(shown(folder), "invalid_class", why)
+    return set(odd)
 
 
 def _given_words(folder: str, words: object, findings: Findings) -> str:
     if not isinstance(words, str):
-        findings.problem(folder, "invalid_class_words", "class_names must give text for this class")
+        findings.problem(
+            shown(folder), "invalid_class_words", "class_names must give text for this class"
+        )
         return ""
-    text = " ".join(words.split(" ")).strip()
+    text = " ".join(part for part in words.split(" ") if part)
     return _checked(folder, unicodedata.normalize("NFC", text), "class_names", findings)
 
 

@@ -30,7 +30,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
         return _on_white(image)
     if mode in _PLAIN:
         return image.convert("RGB")
-    raise ImageError(f"uses the colour mode {mode}; save it as RGB")
+    raise ImageError(f"the colour mode {mode} is not read; save it as RGB")
 
 
 def _on_white(image: Image.Image) -> Image.Image:
@@ -59,7 +59,9 @@ def _from_integers(samples: NDArray[np.int32]) -> NDArray[np.uint8]:
 
 
 def _from_floats(samples: NDArray[np.float32]) -> NDArray[np.uint8]:
-    values = np.nan_to_num(samples.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    with np.errstate(invalid="ignore"):  # a signalling NaN, in a damaged file
+        values = samples.astype(np.float64)
+    np.nan_to_num(values, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
     low, high = float(values.min()), float(values.max())
     if low >= 0 and high <= 1:
         return _stretched(values, 0.0, 1.0)
@@ -70,5 +72,6 @@ def _from_floats(samples: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 def _stretched(values: NDArray[np.float64], low: float, high: float) -> NDArray[np.uint8]:
     values -= low
-    values *= 255.0 / (high - low) if high > low else 0.0
+    values *= 255.0
+    values /= (high - low) if high > low else 1.0
     return np.rint(values, out=values).astype(np.uint8)

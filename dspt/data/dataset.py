@@ -22,7 +22,7 @@ from dspt.data.images import NESTED_ARCHIVE, decode_image
 from dspt.data.labels_csv import layout_by_table
 from dspt.data.layout import Candidate, Layout, Split, common_top, labels_file, layout_by_folder
 from dspt.data.limits import Limits
-from dspt.data.names import natural_key
+from dspt.data.names import natural_key, shown
 from dspt.data.reading import Seen, read_all
 from dspt.data.source import Source
 from dspt.errors import DatasetError, ImageError, Problem
@@ -42,7 +42,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Rejected:
-    """A file that is left out, and why, in words that follow its name."""
+    """A file that is left out, and why."""
 
     file: str
     reason: str
@@ -124,7 +124,7 @@ def read_image(dataset: Dataset | Source[Any], item: Item) -> Image.Image:
     try:
         return decode_image(source.read(item.path), max_pixels=source.limits.max_pixels)
     except ImageError as error:
-        raise ImageError(f"{item.path} {error.message}", param=item.path) from error
+        raise ImageError(f"{shown(item.path)}: {error.message}", param=item.path) from error
 
 
 def dataset_digest(entries: Iterable[tuple[str, str, str, str]]) -> str:
@@ -162,7 +162,7 @@ def _read_dataset(
     words = class_words(classes, class_names, findings)
     check_case(source.files, findings)
 
-    candidates = layout.candidates
+    candidates = sorted(layout.candidates, key=lambda c: natural_key(c.path))
     read = list(
         zip(
             candidates,
@@ -174,7 +174,7 @@ def _read_dataset(
     check_copies(read, findings)
     rejected = _rejected(layout, read, not_read)
     for archive in (r for r in rejected if r.reason == NESTED_ARCHIVE):
-        findings.warning("archive", f"{archive.file} {NESTED_ARCHIVE}")
+        findings.warning("archive", f"{shown(archive.file)}: {NESTED_ARCHIVE}")
     findings.refuse_if_any()
 
     index = {name: i for i, name in enumerate(classes)}
@@ -208,7 +208,7 @@ def _lay_out(source: Source[Any], findings: Findings) -> Layout:
 def _rejected(
     layout: Layout, read: list[tuple[Candidate, Seen]], not_read: list[str]
 ) -> tuple[Rejected, ...]:
-    from_links = [Rejected(p, "is a link out of the folder, or no regular file") for p in not_read]
+    from_links = [Rejected(p, "a link out of the folder, or not a regular file") for p in not_read]
     outside = [Rejected(path, reason) for path, reason in layout.outside]
     unreadable = [Rejected(c.path, s.reason) for c, s in read if s.reason is not None]
     return tuple(sorted([*from_links, *outside, *unreadable], key=lambda r: natural_key(r.file)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 import threading
 import zlib
@@ -22,8 +23,10 @@ MAX_ASPECT = 100
 MAX_JPEG_SCANS = 200
 """A photograph has one, a progressive one about ten; each costs a pass over all pixels."""
 
-NESTED_ARCHIVE = "is an archive inside the data set; unpack it before zipping"
+NESTED_ARCHIVE = "an archive inside the data set; unpack it before zipping"
 
+_JPEGS = ("JPEG", "MPO")
+_SCAN_HEADER = re.compile(rb"\xff\xda\x00(?:\x08\x01|\x0a\x02|\x0c\x03|\x0e\x04)")
 _LARGE_PIXELS = 16_000_000
 _one_large_image = threading.Lock()
 
@@ -111,7 +114,7 @@ def check_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> None:
     A JPEG is read to its last bit, but its blocks are only turned into one pixel each.
     """
     with _opened(data, max_pixels) as image:
-        if image.format in ("JPEG", "MPO"):
+        if image.format in _JPEGS:
             image.draft(image.mode, (1, 1))
             image.load()
         else:
@@ -122,38 +125,42 @@ def check_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> None:
 def _opened(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
     """The image with its header read; what fails in the body becomes an ImageError too."""
     if not data:
-        raise ImageError("is empty (0 bytes)")
+        raise ImageError("the file is empty (0 bytes)")
     with quiet_libraries():
         try:
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 _check_size(image.size, max_pixels)
-                if data.startswith(b"\xff\xd8") and data.count(b"\xff\xda") > MAX_JPEG_SCANS:
-                    raise ImageError("is a JPEG of too many scans, as if made to keep us busy")
+                if image.format in _JPEGS and _scans(data) > MAX_JPEG_SCANS:
+                    raise ImageError("a JPEG of too many scans, like a bomb")
                 with _room_for(image.size):
                     yield image
         except UnidentifiedImageError:
             raise ImageError(_why_no_image(data)) from None
         except Image.DecompressionBombError:
-            raise ImageError(f"has more than the {max_pixels:,} pixels allowed") from None
+            raise ImageError(f"too many pixels: more than the {max_pixels:,} allowed") from None
         except _DECODER_ERRORS as error:
             cut = "truncated" in str(error).lower() or isinstance(error, EOFError)
             raise ImageError(
-                "is cut short: part of the image is missing"
+                "the image is cut short: part of it is missing"
                 if cut
-                else "is damaged and cannot be decoded"
+                else "the image is damaged and cannot be decoded"
             ) from error
 
 
 def _check_size(size: tuple[int, int], max_pixels: int) -> None:
     width, height = size
     if width < 1 or height < 1:
-        raise ImageError("has no pixels")
+        raise ImageError("the image has no pixels")
     if width * height > max_pixels:
-        raise ImageError(f"has {width:,} x {height:,} pixels, more than the {max_pixels:,} allowed")
+        raise ImageError(f"{width:,} x {height:,} pixels, more than the {max_pixels:,} allowed")
     if max(size) > MAX_ASPECT * min(size):
         raise ImageError(
-            f"has {width:,} x {height:,} pixels: too narrow a strip (1 : {MAX_ASPECT} at most)"
+            f"{width:,} x {height:,} pixels: too narrow a strip (1 : {MAX_ASPECT} at most)"
         )
+
+
+def _scans(jpeg: bytes) -> int:
+    return sum(1 for _ in _SCAN_HEADER.finditer(jpeg))
 
 
 def _room_for(size: tuple[int, int]) -> AbstractContextManager[object]:
@@ -164,12 +171,12 @@ def _room_for(size: tuple[int, int]) -> AbstractContextManager[object]:
 def _why_no_image(data: bytes) -> str:
     what = recognise(data)
     if what is None:
-        return "is not an image"
+        return "not an image"
     if what.endswith("archive"):
         return NESTED_ARCHIVE
     if what in ("a JPEG image", "a PNG image", "a GIF image", "a BMP image", "a TIFF image"):
         return f"begins like {what} but is damaged"
-    return f"is {what}, not a JPEG, PNG, WebP, BMP, GIF or TIFF image"
+    return f"{what}, not a JPEG, PNG, WebP, BMP, GIF or TIFF image"
 
 
 _TURNS = {

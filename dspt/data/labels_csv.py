@@ -58,9 +58,9 @@ def layout_by_table(
         if path in rows:
             continue
         if path.lower().endswith(IMAGE_SUFFIXES):
-            findings.problem(path, "file_without_label", f"has no row in {table_path}")
+            findings.problem(path, "file_without_label", f"no row of {table_path} names it")
         else:
-            layout.outside.append((path, f"has no row in {table_path}"))
+            layout.outside.append((path, f"no row of {table_path} names it"))
     return layout
 
 
@@ -76,9 +76,8 @@ def _rows(
         )
         return
     header_line = text.partition("\n")[0]
-    delimiter = max(
-        ",;\t", key=header_line.count
-    )  # spreadsheets write the others in some countries
+    # spreadsheets write semicolons where the comma is the decimal mark
+    delimiter = max(",;\t", key=header_line.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         header = [name.strip().lower() for name in next(reader, [])]

@@ -51,6 +51,9 @@ def common_top(files: Sequence[str], folders: Sequence[str]) -> str | None:
     top = tops.pop()
     holds_folders = any(p.count("/") >= 2 for p in files) or any("/" in f for f in folders)
     holds_table = any(p.lower() == f"{top}/{LABELS_FILE}".lower() for p in files)
+    below = {p.split("/")[1].lower() for p in (*files, *folders) if "/" in p}
+    if SPLIT_FOLDERS.get(top.lower()) in ("val", "test") and not below & {"train", LABELS_FILE}:
+        return None  # held-out images alone: not to be trained on by accident
     return top if holds_folders or holds_table else None
 
 
@@ -72,7 +75,8 @@ def layout_by_folder(files: Sequence[str], folders: Sequence[str], findings: Fin
         findings.problem(
             "",
             "no_train",
-            f"there is {' and '.join(f'{s}/' for s in sorted(tops))} but no train/ folder",
+            f"there is {' and '.join(f'{s}/' for s in sorted(tops))} but no train/ folder; add it, "
+            "or take the photos out of the folder to train on them",
         )
         return Layout()
     split_form = set(splits.values()) > {"train"} or splits.keys() == tops != set()
@@ -87,7 +91,7 @@ def _by_class(files: Sequence[str], folders: Sequence[str]) -> Layout:
             layout.candidates.append(Candidate(path, class_name, "train"))
             layout.class_folders["train", class_name] = class_name
         else:
-            layout.outside.append((path, "lies outside the class folders"))
+            layout.outside.append((path, "outside the class folders"))
     for folder in folders:
         class_name = folder.split("/")[0]
         layout.class_folders["train", class_name] = class_name
@@ -96,15 +100,13 @@ def _by_class(files: Sequence[str], folders: Sequence[str]) -> Layout:
 
 def _by_split(files: Sequence[str], folders: Sequence[str], splits: dict[str, Split]) -> Layout:
     layout = Layout()
-    named = ", ".join(
-        f"{s}/" for s in sorted(splits, key=lambda s: list(SPLIT_FOLDERS).index(s.lower()))
-    )
+    named = " and ".join(f"{top}/" for top in sorted(splits, key=str.lower))
     for path in files:
         top, *rest = path.split("/")
         if top not in splits or not rest:
-            layout.outside.append((path, f"lies outside {named}"))
+            layout.outside.append((path, f"outside {named}"))
         elif len(rest) == 1:
-            layout.outside.append((path, f"lies in {top}/ but in no class folder"))
+            layout.outside.append((path, f"in {top}/ but in no class folder"))
         else:
             layout.candidates.append(Candidate(path, rest[0], splits[top]))
             layout.class_folders[splits[top], rest[0]] = f"{top}/{rest[0]}"

@@ -23,4 +23,5 @@ class Limits:
     """Unpacked over packed size, for anything that unpacks to more than 1 MiB. Photographs stay
     near 1; deflate cannot pass 1032."""
     max_pixels: int = MAX_PIXELS
-    """Width times height of one image; a larger one is rejected from its header."""
+    """Width times height of one image; a larger one is rejected from its header. Pillow's own
+    limit of 178 million stays above it."""

@@ -50,7 +50,7 @@ class Source(ABC, Generic[Handle]):
         try:
             handle = self._members[path]
         except KeyError:
-            raise ImageError(f"{path}: there is no such file", param=path) from None
+            raise ImageError("there is no such file", param=path) from None
         return self._read(path, handle)
 
     @abstractmethod
@@ -62,4 +62,4 @@ class Source(ABC, Generic[Handle]):
 
     def _too_large(self, path: str) -> ImageError:
         allowed = self.limits.max_file_bytes
-        return ImageError(f"is larger than the {allowed:,} bytes allowed for one file", param=path)
+        return ImageError(f"larger than the {allowed:,} bytes allowed for one file", param=path)

@@ -1,0 +1,469 @@
+from __future__ import annotations
+
+import io
+import os
+import stat
+import struct
+import tracemalloc
+import warnings
+import zipfile
+from pathlib import Path
+
+import pytest
+from dataset_files import Files, jpeg, two_classes, write_zip
+
+from dspt.data import Limits, open_dataset
+from dspt.errors import DatasetError, Problem
+
+
+def refused(path: Path, limits: Limits | None = None) -> tuple[Problem, ...]:
+    with pytest.raises(DatasetError) as caught:
+        open_dataset(path, limits=limits)
+    assert caught.value.code == caught.value.problems[0].code
+    return caught.value.problems
+
+
+def only(path: Path, limits: Limits | None = None) -> Problem:
+    (problem,) = refused(path, limits)
+    return problem
+
+
+def patched(path: Path, old: bytes, new: bytes, count: int = -1) -> Path:
+    data = path.read_bytes()
+    assert old in data
+    assert len(old) == len(new)
+    path.write_bytes(data.replace(old, new, count))
+    return path
+
+
+def test_stored_deflated_and_zip64_members_are_read(tmp_path: Path) -> None:
+    digests = set()
+    for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        with open_dataset(write_zip(tmp_path / f"{method}.zip", two_classes(), method)) as data:
+            digests.add(data.sha256)
+    with zipfile.ZipFile(tmp_path / "64.zip", "w") as archive:
+        for name, content in two_classes().items():
+            with archive.open(name, "w", force_zip64=True) as file:
+                file.write(content)
+    with open_dataset(tmp_path / "64.zip") as data:
+        digests.add(data.sha256)
+    assert len(digests) == 1
+
+
+def test_a_zip_written_to_a_pipe_has_its_sizes_behind_the_data(tmp_path: Path) -> None:
+    class Pipe(io.RawIOBase):
+        def __init__(self) -> None:
+            self.data = bytearray()
+
+        def writable(self) -> bool:
+            return True
+
+        def write(self, chunk: object) -> int:
+            self.data += bytes(chunk)  # type: ignore[call-overload]
+            return len(bytes(chunk))  # type: ignore[call-overload]
+
+    pipe = Pipe()
+    with zipfile.ZipFile(pipe, "w", zipfile.ZIP_DEFLATED) as archive:  # type: ignore[type-var]
+        for name, content in two_classes().items():
+            archive.writestr(name, content)
+    path = tmp_path / "streamed.zip"
+    path.write_bytes(pipe.data)
+    with open_dataset(path) as data:
+        assert len(data.items) == 4
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "empty (0 bytes)"),
+        (b"just text", "not a zip but something else"),
+        (b"Rar!\x1a\x07\x01\0", "not a zip but a RAR archive"),
+        (b"\x1f\x8b\x08\0", "not a zip but a gzip archive"),
+        (jpeg(1), "not a zip but a JPEG image"),
+    ],
+)
+def test_not_a_zip(tmp_path: Path, content: bytes, says: str) -> None:
+    path = tmp_path / "data.zip"
+    path.write_bytes(content)
+    problem = only(path)
+    assert problem.code == "not_a_zip"
+    assert says in problem.message
+
+
+@pytest.mark.parametrize("part", [0.1, 0.5, 0.9, 0.999])
+def test_truncated(tmp_path: Path, part: float) -> None:
+    path = write_zip(tmp_path / "data.zip", two_classes())
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * part)])
+    assert only(path).code == "truncated_zip"
+
+
+def test_truncated_zip_that_holds_a_zip_is_not_taken_for_the_inner_one(tmp_path: Path) -> None:
+    inner = write_zip(tmp_path / "inner.zip", two_classes()).read_bytes()
+    path = write_zip(tmp_path / "data.zip", {"a/x.zip": inner, "b/1.jpg": jpeg(1)}, 0)
+    data = path.read_bytes()
+    path.write_bytes(data[: data.index(b"b/1.jpg") - 30])  # ends with the inner zip
+    assert only(path).code == "damaged_zip"
+
+
+def test_empty_zip(tmp_path: Path) -> None:
+    assert only(write_zip(tmp_path / "data.zip", {})).code == "no_classes"
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    assert only(tmp_path / "none.zip").code == "not_found"
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("../evil.jpg", "`..`"),
+        ("cat/../../evil.jpg", "`..`"),
+        ("/etc/passwd", "absolute"),
+        ("//server/share.jpg", "absolute"),
+        ("cat\\1.jpg", "backslash"),
+        ("C:/evil.jpg", "drive letter"),
+        ("cat//1.jpg", "empty part"),
+        ("cat/./1.jpg", "empty part or a `.`"),
+        ("cat/aux.jpg", "device"),
+        ("CON/1.jpg", "device"),
+        ("cat/com1", "device"),
+        ("cat/a\nb.jpg", "control characters"),
+        ("cat/\x1b[2J.jpg", "control characters"),
+        ("cat/\x7f.jpg", "control characters"),
+        ("cat/" + "x" * 1000 + ".jpg", "longer than 1,000"),
+    ],
+)
+def test_unsafe_names(tmp_path: Path, name: str, says: str) -> None:
+    problem = only(write_zip(tmp_path / "data.zip", two_classes() | {name: jpeg(9)}))
+    assert problem.code == "unsafe_path"
+    assert says in problem.message
+    assert problem.where.isprintable()
+
+
+def test_a_name_with_a_nul_is_not_cut_there(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "data.zip", two_classes() | {"cat/x.jpg#.exe": jpeg(9)})
+    problem = only(patched(path, b"cat/x.jpg#.exe", b"cat/x.jpg\0.exe"))
+    assert problem.code == "unsafe_path"
+    assert problem.where == "cat/x.jpg\\x00.exe"
+
+
+def test_noise_does_not_hide_an_unsafe_name(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "data.zip", two_classes() | {"__MACOSX/../../x": b""})
+    assert only(path).code == "unsafe_path"
+
+
+def member(name: str, *, mode: int = 0, system: int = 3) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name)
+    info.create_system = system
+    info.external_attr = mode << 16
+    return info
+
+
+@pytest.mark.parametrize(
+    ("mode", "code"),
+    [
+        (stat.S_IFLNK | 0o777, "symlink"),
+        (stat.S_IFIFO, "special_file"),
+        (stat.S_IFCHR, "special_file"),
+    ],
+)
+def test_links_and_devices(tmp_path: Path, mode: int, code: str) -> None:
+    path = write_zip(tmp_path / "data.zip", two_classes())
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(member("cat/link.jpg", mode=mode), "/etc/passwd")
+    problem = only(path)
+    assert (problem.code, problem.where) == (code, "cat/link.jpg")
+
+
+def test_mode_bits_of_other_systems_mean_nothing(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "data.zip", two_classes())
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(member("cat/x.jpg", mode=stat.S_IFLNK, system=0), jpeg(9))
+    with open_dataset(path) as data:
+        assert len(data.items) == 5
+
+
+def test_encrypted(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "data.zip", two_classes())
+    data = bytearray(path.read_bytes())
+    entry = data.index(b"PK\x01\x02")
+    data[entry + 8] |= 1
+    path.write_bytes(data)
+    problem = only(path)
+    assert (problem.code, problem.where) == ("encrypted", "cat/0.jpg")
+
+
+@pytest.mark.parametrize(
+    ("method", "says"),
+    [(zipfile.ZIP_BZIP2, "bzip2"), (zipfile.ZIP_LZMA, "LZMA"), (99, "method 99")],
+)
+def test_unsupported_compression(tmp_path: Path, method: int, says: str) -> None:
+    path = write_zip(tmp_path / "data.zip", two_classes(), 0 if method == 99 else method)
+    if method == 99:
+        data = bytearray(path.read_bytes())
+        entry = data.index(b"PK\x01\x02")
+        data[entry + 10] = 99
+        path.write_bytes(data)
+    problem = refused(path)[0]
+    assert (problem.code, problem.where) == ("unsupported_compression", "cat/0.jpg")
+    assert says in problem.message
+
+
+def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
+    files = {"../a.jpg": b"", "cat\\b.jpg": b"", "cat/nul.png": b""}
+    path = write_zip(tmp_path / "data.zip", two_classes() | files)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(member("dog/link", mode=stat.S_IFLNK | 0o777), "x")
+    problems = {(p.where, p.code) for p in refused(path)}
+    assert problems == {
+        ("../a.jpg", "unsafe_path"),
+        ("cat\\b.jpg", "unsafe_path"),
+        ("cat/nul.png", "unsafe_path"),
+        ("dog/link", "symlink"),
+    }
+
+
+def test_many_problems_of_one_kind_are_counted(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "data.zip", {f"../{i}.jpg": b"" for i in range(250)})
+    problems = refused(path)
+    assert len(problems) == 101
+    assert problems[-1].message == "and 150 more problems of this kind"
+
+
+def test_duplicate_names(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "data.zip", two_classes())
+    with zipfile.ZipFile(path, "a") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        archive.writestr("cat/1.jpg", jpeg(77))
+    problem = only(path)
+    assert (problem.code, problem.where) == ("duplicate_name", "cat/1.jpg")
+
+
+def test_a_name_that_is_a_file_and_a_folder(tmp_path: Path) -> None:
+    path = write_zip(
+        tmp_path / "data.zip", two_classes() | {"cat/x": jpeg(8), "cat/x/1.jpg": jpeg(9)}
+    )
+    problem = only(path)
+    assert (problem.code, problem.where) == ("duplicate_name", "cat/x")
+
+
+def test_names_that_differ_in_case_are_warned_of(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "data.zip", two_classes() | {"cat/1.JPG": jpeg(9)})
+    with open_dataset(path) as data:
+        assert data.warnings == ("names that differ only in case: cat/1.JPG, cat/1.jpg",)
+
+
+def test_too_many_files(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "data.zip", two_classes(3))
+    with open_dataset(path, limits=Limits(max_files=6)) as data:
+        assert len(data.items) == 6
+    problem = only(path, Limits(max_files=5))
+    assert (problem.code, problem.message) == ("too_many_files", "the zip holds more than 5 files")
+
+
+def test_a_huge_directory_is_not_even_parsed(tmp_path: Path) -> None:
+    directory = (b"PK\x01\x02" + bytes(42)) * 300_000  # no names, no contents
+    end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 0, 0, len(directory), 30, 0)
+    path = tmp_path / "data.zip"
+    path.write_bytes(b"PK\x03\x04" + bytes(26) + directory + end)
+    tracemalloc.start()
+    problem = only(path, Limits(max_files=100_000))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert problem.code == "too_many_files"
+    assert peak < 2 * len(directory)
+
+
+def test_a_directory_that_claims_to_be_longer_than_the_file(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "data.zip", two_classes())
+    data = bytearray(path.read_bytes())
+    struct.pack_into("<L", data, len(data) - 10, 0xFFFFFF00)
+    path.write_bytes(data)
+    assert only(path).code == "damaged_zip"
+
+
+def test_too_large_unpacked(tmp_path: Path) -> None:
+    files = two_classes()
+    total = sum(map(len, files.values()))
+    path = write_zip(tmp_path / "data.zip", files)
+    with open_dataset(path, limits=Limits(max_total_bytes=total)) as data:
+        assert len(data.items) == 4
+    problem = only(path, Limits(max_total_bytes=total - 1))
+    assert problem.code == "too_large"
+    assert f"{total:,} bytes" in problem.message
+
+
+def test_a_file_that_is_too_large_is_rejected_unread(tmp_path: Path) -> None:
+    files = two_classes() | {"cat/big.jpg": bytes(os.urandom(50_000))}
+    with open_dataset(
+        write_zip(tmp_path / "d.zip", files), limits=Limits(max_file_bytes=40_000)
+    ) as data:
+        (rejected,) = data.rejected
+    assert rejected.file == "cat/big.jpg"
+    assert rejected.reason == "larger than the 40,000 bytes allowed for one file"
+
+
+def test_a_bomb_among_the_images_is_rejected_without_unpacking(tmp_path: Path) -> None:
+    files = two_classes() | {"cat/bomb.bmp": bytes(30_000_000)}
+    path = write_zip(tmp_path / "data.zip", files)
+    with zipfile.ZipFile(path, "a") as archive:  # so that the zip as a whole is not suspicious
+        archive.writestr("cat/pad.jpg", os.urandom(400_000))
+    tracemalloc.start()
+    with open_dataset(path) as data:
+        reasons = {r.file: r.reason for r in data.rejected}
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert "times its size, like a bomb" in reasons["cat/bomb.bmp"]
+    assert peak < 5_000_000
+
+
+def test_a_zip_that_unpacks_to_far_more_than_itself(tmp_path: Path) -> None:
+    files = two_classes() | {f"cat/{i}.bin": bytes(5_000_000) for i in range(4)}
+    assert only(write_zip(tmp_path / "data.zip", files)).code == "suspicious_ratio"
+
+
+def declared(path: Path, name: str, size: int) -> Path:
+    """Make the zip say that a member unpacks to `size` bytes."""
+    data = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        local = archive.getinfo(name).header_offset
+    entry = data.index(name.encode(), data.index(b"PK\x01\x02")) - 46
+    struct.pack_into("<L", data, entry + 24, size)
+    struct.pack_into("<L", data, local + 22, size)
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("size", [0, 10, 1_000_000])
+def test_a_size_in_the_header_is_not_believed(tmp_path: Path, size: int) -> None:
+    path = write_zip(tmp_path / "data.zip", two_classes() | {"cat/big.bmp": bytes(20_000_000)})
+    tracemalloc.start()
+    with open_dataset(declared(path, "cat/big.bmp", size)) as data:
+        (rejected,) = data.rejected
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert rejected.file == "cat/big.bmp"
+    assert rejected.reason in ("damaged inside the zip", "the file is empty (0 bytes)")
+    assert peak < 4_000_000
+
+
+def test_damaged_contents_are_rejected_by_file(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "data.zip", two_classes(), zipfile.ZIP_STORED)
+    start = path.read_bytes().index(b"cat/1.jpg") + 300
+    data = bytearray(path.read_bytes())
+    data[start] ^= 0xFF
+    path.write_bytes(data)
+    with open_dataset(path) as data_set:
+        (rejected,) = data_set.rejected
+    assert (rejected.file, rejected.reason) == ("cat/1.jpg", "damaged inside the zip")
+
+
+def test_a_local_header_that_names_another_file(tmp_path: Path) -> None:
+    path = patched(write_zip(tmp_path / "data.zip", two_classes()), b"cat/1.jpg", b"cat/7.jpg", 1)
+    with open_dataset(path) as data:
+        assert [(r.file, r.reason) for r in data.rejected] == [
+            ("cat/1.jpg", "damaged inside the zip")
+        ]
+
+
+def overlapping(files: Files) -> bytes:
+    """Every entry of the directory points at the same bytes, as in a zip bomb."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+        first = archive.infolist()[0].header_offset
+        for info in archive.infolist():
+            info.header_offset = first
+    return buffer.getvalue()
+
+
+def test_overlapping_entries(tmp_path: Path) -> None:
+    path = tmp_path / "data.zip"
+    path.write_bytes(overlapping(two_classes()))
+    problems = refused(path)
+    assert {p.code for p in problems} == {"overlapping_entries"}
+    assert len(problems) == 3
+
+
+def test_nested_archives_are_rejected_and_warned_of(tmp_path: Path) -> None:
+    inner = write_zip(tmp_path / "inner.zip", two_classes()).read_bytes()
+    path = write_zip(tmp_path / "data.zip", two_classes() | {"cat/more.zip": inner})
+    with open_dataset(path) as data:
+        (rejected,) = data.rejected
+        assert rejected.file == "cat/more.zip"
+        assert rejected.reason == "an archive inside the data set; unpack it before zipping"
+        assert data.warnings == (f"cat/more.zip: {rejected.reason}",)
+
+
+def test_a_zip_of_zips_says_so(tmp_path: Path) -> None:
+    inner = write_zip(tmp_path / "inner.zip", two_classes()).read_bytes()
+    problem = only(write_zip(tmp_path / "data.zip", {"train.zip": inner, "test.zip": inner}))
+    assert problem.code == "no_classes"
+    assert "archives inside (test.zip)" in problem.message
+
+
+def test_data_before_the_zip_is_refused(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "data.zip", two_classes())
+    zipped = path.read_bytes()
+    path.write_bytes(jpeg(1) + zipped)
+    assert only(path).code == "not_a_zip"
+    path.write_bytes(b"PK\x03\x04" + bytes(100) + zipped)
+    assert only(path).code == "damaged_zip"
+
+
+def test_a_comment_and_what_follows_do_no_harm(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "data.zip", two_classes())
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.comment = b"made by hand " * 100
+    with open_dataset(path) as data:
+        assert len(data.items) == 4
+    path.write_bytes(path.read_bytes() + b"\0" * 100)
+    with open_dataset(path) as data:
+        assert len(data.items) == 4
+
+
+def test_a_false_end_in_the_comment(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "data.zip", two_classes())
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.comment = b"PK\x05\x06" + bytes(18)
+    assert refused(path)  # an empty directory: no class, never another reading of the bytes
+
+
+def test_several_disks(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "data.zip", two_classes())
+    data = path.read_bytes()
+    end = len(data) - 22
+    locator = struct.pack("<4sLQL", b"PK\x06\x07", 1, 0, 3)
+    path.write_bytes(data[:end] + locator + data[end:])
+    assert only(path).code == "damaged_zip"
+
+
+def test_names_in_utf8_without_the_flag(tmp_path: Path) -> None:
+    # what macOS writes: decomposed UTF-8 and no flag that says UTF-8
+    decomposed = "cafe\u0301".encode()
+    files = {"xxxxxx/1.jpg": jpeg(1), "dog/1.jpg": jpeg(2)}
+    path = patched(write_zip(tmp_path / "data.zip", files), b"xxxxxx", decomposed)
+    with open_dataset(path) as data:
+        assert data.classes == ("caf\u00e9", "dog")
+
+
+def test_names_in_code_page_437(tmp_path: Path) -> None:
+    files = {"b_r/1.jpg": jpeg(1), "dog/1.jpg": jpeg(2)}
+    path = patched(write_zip(tmp_path / "data.zip", files), b"b_r", b"b\x84r")
+    with open_dataset(path) as data:
+        assert data.classes == ("bär", "dog")
+
+
+def test_a_name_flagged_utf8_that_is_not(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "data.zip", two_classes() | {"bär/1.jpg": jpeg(8)})
+    assert only(patched(path, "bär".encode(), b"b\xff\xffr")).code == "damaged_zip"
+
+
+def test_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    path = write_zip(tmp_path / "data.zip", two_classes())
+    monkeypatch.chdir(tmp_path / "here")
+    with open_dataset(path):
+        assert sorted(p.name for p in tmp_path.rglob("*")) == ["data.zip", "here"]

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dataset_files import jpeg, two_classes, write_folder
+
+from dspt.data import open_dataset
+from dspt.data.class_words import class_words, words_of
+from dspt.data.findings import Findings
+from dspt.errors import DatasetError
+
+
+def problems(folders: list[str], given: Any = None) -> list[tuple[str, str]]:
+    findings = Findings()
+    class_words(folders, given, findings)
+    return [(p.where, p.code) for p in findings.problems]
+
+
+def words(folders: list[str], given: Any = None) -> tuple[str, ...]:
+    findings = Findings()
+    result = class_words(folders, given, findings)
+    assert findings.problems == ()
+    return result
+
+
+@pytest.mark.parametrize(
+    ("folder", "expected"),
+    [
+        ("cat", "cat"),
+        ("red_fox", "red fox"),
+        ("Red-Fox", "Red Fox"),
+        ("  long__sleeve - top ", "long sleeve top"),
+        ("犬", "犬"),
+        ("T-34 tank", "T 34 tank"),
+    ],
+)
+def test_words_of_a_folder(folder: str, expected: str) -> None:
+    assert words_of(folder) == expected
+    assert words([folder]) == (expected,)
+
+
+def test_the_users_words_override_and_are_kept_as_written() -> None:
+    given = {"17": "  T-shirt   with_print ", "b": "7"}
+    assert words(["17", "b", "c"], given) == ("T-shirt with_print", "7", "c")
+
+
+@pytest.mark.parametrize("folder", ["0", "17", "003", "1_2", "1-2", "٣", "²"])
+def test_numeric_folders_are_refused_with_the_mend(folder: str) -> None:
+    findings = Findings()
+    class_words(["cat", folder], None, findings)
+    (problem,) = findings.problems
+    assert (problem.where, problem.code) == (folder, "numeric_class")
+    assert "class_names" in problem.message
+    assert words(["cat", folder], {folder: "zero"}) == ("cat", "zero")
+
+
+@pytest.mark.parametrize("folder", ["a1", "class 0", "3d print", "🐈"])
+def test_folders_with_a_number_in_them_are_fine(folder: str) -> None:
+    words([folder])
+
+
+@pytest.mark.parametrize("folder", ["_", "--", "_ -_", "..."])
+def test_folders_without_words(folder: str) -> None:
+    assert problems(["cat", folder]) == [(folder, "invalid_class_words")]
+
+
+@pytest.mark.parametrize("name", ["x" * 201, "a\nb", "\ud800"])
+def test_names_that_no_words_can_mend(name: str) -> None:
+    for given in (None, {name: "words"}):
+        assert [code for _, code in problems(["cat", name], given)] == ["invalid_class"]
+
+
+@pytest.mark.parametrize(
+    "value", [7, None, ["a"], "", "  ", "a\nb", "\x00", "--", "x" * 201, "\ud800"]
+)
+def test_words_that_are_refused(value: object) -> None:
+    assert problems(["cat", "dog"], {"dog": value}) == [("dog", "invalid_class_words")]
+
+
+def test_the_longest_words() -> None:
+    assert words(["cat"], {"cat": "x" * 200}) == ("x" * 200,)
+
+
+def test_words_for_unknown_folders() -> None:
+    given = {"Cat": "cat", "zoo": "zoo", "cat": "kitty", 5: "five"}
+    assert problems(["cat"], given) == [
+        ("Cat", "unknown_class_name"),
+        ("zoo", "unknown_class_name"),
+        ("5", "unknown_class_name"),
+    ]
+
+
+@pytest.mark.parametrize("given", [["cat"], "cat", 3])
+def test_class_names_must_be_a_mapping(given: object) -> None:
+    assert problems(["cat", "dog"], given) == [("class_names", "invalid_class_names")]
+
+
+@pytest.mark.parametrize(
+    "pair", [("Red_Fox", "red fox"), ("red-fox", "red_fox"), ("CAT", "cat"), ("straße", "STRASSE")]
+)
+def test_folders_that_name_the_same_class(pair: tuple[str, str]) -> None:
+    findings = Findings()
+    class_words([*pair, "dog"], None, findings)
+    (problem,) = findings.problems
+    assert (problem.where, problem.code) == (pair[0], "same_class_words")
+    assert repr(pair[0]) in problem.message
+    assert repr(pair[1]) in problem.message
+
+
+def test_given_words_can_clash_too_and_can_mend_a_clash() -> None:
+    assert problems(["a", "b"], {"a": "B"}) == [("a", "same_class_words")]
+    assert words(["Cat", "cat"], {"cat": "kitten"}) == ("Cat", "kitten")
+
+
+def test_decomposed_and_composed_names_are_one() -> None:
+    assert words(["caf\u00e9"], {"cafe\u0301": "coffee house"}) == ("coffee house",)
+
+
+def test_through_open_dataset(tmp_path: Path) -> None:
+    files = {"0/1.jpg": jpeg(1), "0/2.jpg": jpeg(2), "1/1.jpg": jpeg(3), "1/2.jpg": jpeg(4)}
+    folder = write_folder(tmp_path / "data", files)
+    with open_dataset(folder, {"0": "brick", "1": "grass"}) as data:
+        assert data.classes == ("0", "1")
+        assert data.class_words == ("brick", "grass")
+    with pytest.raises(DatasetError) as caught:
+        open_dataset(folder, {"0": "brick", "2": "grass"})
+    assert {(p.where, p.code) for p in caught.value.problems} == {
+        ("2", "unknown_class_name"),
+        ("1", "numeric_class"),
+    }
+
+
+def test_words_do_not_change_the_digest(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "data", two_classes())
+    with open_dataset(folder) as plain, open_dataset(folder, {"cat": "kitty"}) as named:
+        assert plain.sha256 == named.sha256

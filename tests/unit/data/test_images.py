@@ -1,0 +1,392 @@
+from __future__ import annotations
+
+import io
+import struct
+import threading
+import tracemalloc
+import warnings
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from dataset_files import encoded, noise
+from PIL import Image
+
+from dspt.data import decode_image
+from dspt.data.images import check_image, recognise
+from dspt.errors import ImageError
+
+WHITE = (255, 255, 255)
+
+
+def pixels(data: bytes) -> np.ndarray:
+    check_image(data)
+    image = decode_image(data)
+    assert image.mode == "RGB"
+    return np.asarray(image)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "GIF", "WEBP"])
+def test_lossless_formats_give_back_the_exact_pixels(kind: str) -> None:
+    image = noise(1)
+    options = {"lossless": True} if kind == "WEBP" else {}
+    if kind == "GIF":  # 256 colours at most: few pixels
+        image = noise(1, (12, 10))
+    np.testing.assert_array_equal(pixels(encoded(image, kind, **options)), np.asarray(image))
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate", "packbits"])
+def test_compressed_tiff(compression: str) -> None:
+    image = noise(2)
+    data = encoded(image, "TIFF", compression=compression)
+    np.testing.assert_array_equal(pixels(data), np.asarray(image))
+
+
+def test_jpeg_decodes_as_pillow_does() -> None:
+    data = encoded(noise(3), "JPEG", quality=95)
+    expected = np.asarray(Image.open(io.BytesIO(data)))
+    np.testing.assert_array_equal(pixels(data), expected)
+
+
+def test_first_frame_of_an_animation_and_first_page_of_a_tiff() -> None:
+    frames = [Image.new("RGB", (8, 8), c) for c in ("red", "lime", "blue")]
+    for kind in ("GIF", "TIFF", "WEBP", "PNG"):
+        options = {"lossless": True} if kind == "WEBP" else {}
+        data = encoded(frames[0], kind, save_all=True, append_images=frames[1:], **options)
+        assert (pixels(data) == (255, 0, 0)).all(), kind
+
+
+def test_grey_and_bilevel() -> None:
+    grey = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    expected = np.repeat(grey[:, :, None], 3, axis=2)
+    np.testing.assert_array_equal(pixels(encoded(Image.fromarray(grey))), expected)
+    bilevel = Image.new("1", (4, 2), 1)
+    bilevel.putpixel((0, 0), 0)
+    result = pixels(encoded(bilevel))
+    assert result[0, 0].tolist() == [0, 0, 0]
+    assert (result[1] == 255).all()
+
+
+def test_alpha_is_laid_on_white() -> None:
+    rgba = Image.new("RGBA", (3, 1))
+    rgba.putdata([(10, 20, 30, 255), (10, 20, 30, 0), (0, 0, 0, 128)])
+    for data in (encoded(rgba), encoded(rgba, "TIFF"), encoded(rgba, "WEBP", lossless=True)):
+        result = pixels(data)[0].tolist()
+        assert result == [[10, 20, 30], [255, 255, 255], [127, 127, 127]]
+
+
+def test_grey_alpha_is_laid_on_white() -> None:
+    la = Image.new("LA", (2, 1))
+    la.putdata([(7, 255), (7, 0)])
+    assert pixels(encoded(la))[0].tolist() == [[7, 7, 7], [255, 255, 255]]
+
+
+def test_palette() -> None:
+    palette = Image.new("P", (2, 1))
+    palette.putpalette([1, 2, 3, 40, 50, 60])
+    palette.putdata([0, 1])
+    for kind in ("PNG", "GIF", "BMP", "TIFF"):
+        assert pixels(encoded(palette, kind))[0].tolist() == [[1, 2, 3], [40, 50, 60]], kind
+
+
+def test_palette_transparency_is_laid_on_white() -> None:
+    palette = Image.new("P", (2, 1))
+    palette.putpalette([1, 2, 3, 40, 50, 60])
+    palette.putdata([0, 1])
+    one_index = [encoded(palette, kind, transparency=1) for kind in ("PNG", "GIF")]
+    per_index = encoded(palette, transparency=b"\xff\x00")  # the form that Pillow warns of
+    for data in (*one_index, per_index):
+        assert pixels(data)[0].tolist() == [[1, 2, 3], [255, 255, 255]]
+
+
+@pytest.mark.parametrize(
+    ("mode", "colour", "transparency"),
+    [("L", 9, 9), ("RGB", (9, 8, 7), (9, 8, 7)), ("1", 0, 0)],
+)
+def test_one_transparent_colour_without_alpha(
+    mode: str, colour: object, transparency: object
+) -> None:
+    data = encoded(Image.new(mode, (2, 2), colour), transparency=transparency)  # type: ignore[arg-type]
+    assert (pixels(data) == 255).all()
+
+
+def test_cmyk() -> None:
+    cmyk = Image.new("CMYK", (8, 8), (255, 0, 0, 0))
+    assert pixels(encoded(cmyk, "TIFF"))[0, 0].tolist() == [0, 255, 255]
+    cyan = pixels(encoded(cmyk, "JPEG", quality=100))[4, 4].astype(int)
+    assert abs(cyan - [0, 255, 255]).max() <= 3
+
+
+def test_ycbcr_tiff() -> None:
+    data = encoded(
+        Image.new("RGB", (16, 16), (200, 30, 60)), "TIFF", compression="jpeg", quality=100
+    )
+    assert abs(pixels(data)[8, 8].astype(int) - [200, 30, 60]).max() <= 3
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_16_bit_grey_is_scaled_not_clipped(kind: str) -> None:
+    deep = np.array([[0, 128, 129, 257, 32768, 65535]], dtype=np.uint16)
+    result = pixels(encoded(Image.fromarray(deep), kind))
+    assert result[0, :, 0].tolist() == [0, 0, 1, 1, 128, 255]
+    assert (result[:, :, 0] == result[:, :, 2]).all()
+
+
+def test_big_endian_16_bit_tiff() -> None:
+    image = Image.frombytes("I;16B", (2, 1), struct.pack(">HH", 257, 65535))
+    assert pixels(encoded(image, "TIFF"))[0, :, 0].tolist() == [1, 255]
+
+
+def test_16_bit_rgb_png() -> None:
+    row = b"\0" + struct.pack(">6H", 0, 0x8080, 0xFFFF, 0x1234, 0x0100, 0xFE00)
+    data = png_chunks(2, 1, depth=16, colour=2, body=zlib.compress(row))
+    assert pixels(data)[0].tolist() == [[0, 0x80, 0xFF], [0x12, 0x01, 0xFE]]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([0, 7, 255], [0, 7, 255]),
+        ([0, 257, 65535], [0, 1, 255]),
+        ([-100, 0, 100], [0, 128, 255]),
+        ([0, 1 << 20, 1 << 21], [0, 128, 255]),
+        ([-5, -5, -5], [0, 0, 0]),
+    ],
+)
+def test_32_bit_integer_tiff(values: list[int], expected: list[int]) -> None:
+    image = Image.fromarray(np.array([values], dtype=np.int32))
+    assert pixels(encoded(image, "TIFF"))[0, :, 0].tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([0.0, 0.2, 1.0], [0, 51, 255]),
+        ([0.0, 100.4, 255.0], [0, 100, 255]),
+        ([-1.0, 0.0, 1.0], [0, 128, 255]),
+        ([0.0, float("nan"), 1.0], [0, 0, 255]),
+        ([0.0, float("inf"), 0.5], [0, 0, 128]),
+        ([3.0, 3.0, 3.0], [3, 3, 3]),
+        ([-3.0e38, 0.0, 3.0e38], [0, 128, 255]),
+    ],
+)
+def test_float_tiff(values: list[float], expected: list[int]) -> None:
+    image = Image.fromarray(np.array([values], dtype=np.float32))
+    assert pixels(encoded(image, "TIFF"))[0, :, 0].tolist() == expected
+
+
+def test_a_mode_without_conversion_says_so() -> None:
+    data = encoded(Image.new("LAB", (4, 4)), "TIFF")
+    for read in (decode_image, check_image):
+        with pytest.raises(ImageError, match="LAB is not read; save it as RGB"):
+            read(data)
+
+
+CORNERS = np.array(
+    [[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [9, 9, 9]], [[50, 60, 70], [1, 2, 3]]]
+)
+UPRIGHT = {
+    1: CORNERS,
+    2: CORNERS[:, ::-1],
+    3: CORNERS[::-1, ::-1],
+    4: CORNERS[::-1],
+    5: CORNERS.transpose(1, 0, 2),
+    6: np.rot90(CORNERS, -1),
+    7: np.rot90(CORNERS, 2).transpose(1, 0, 2),
+    8: np.rot90(CORNERS, 1),
+}
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation(kind: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = Image.fromarray(CORNERS.astype(np.uint8))
+    options = {"lossless": True} if kind == "WEBP" else {}
+    data = encoded(image, kind, exif=exif, **options)
+    np.testing.assert_array_equal(pixels(data), UPRIGHT[orientation])
+
+
+def test_exif_orientation_of_a_jpeg() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = Image.new("RGB", (32, 16), "black")
+    image.paste("white", (0, 0, 16, 16))  # left half, which a quarter turn puts on top
+    result = pixels(encoded(image, "JPEG", exif=exif, quality=95))
+    assert result.shape == (32, 16, 3)
+    assert result[4].min() > 240
+    assert result[28].max() < 15
+
+
+@pytest.mark.parametrize(
+    "exif", [b"Exif\0\0garbage", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0"]
+)
+def test_damaged_exif_spoils_nothing(exif: bytes) -> None:
+    assert pixels(encoded(noise(5), "JPEG", exif=exif)).shape == (16, 24, 3)
+
+
+def test_the_extension_is_not_asked_and_the_content_is() -> None:
+    assert recognise(encoded(noise(1))) == "a PNG image"
+    assert recognise(encoded(noise(1), "WEBP")) == "a WebP image"
+    assert recognise(b"nothing known") is None
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "the file is empty (0 bytes)"),
+        (b"hello, I am text", "not an image"),
+        (b"\0" * 4096, "not an image"),
+        (b"PK\x03\x04" + b"\0" * 40, "an archive inside the data set; unpack it before zipping"),
+        (b"Rar!\x1a\x07\x01\x00", "an archive inside the data set; unpack it before zipping"),
+        (b"%PDF-1.7", "a PDF document, not a JPEG, PNG, WebP, BMP, GIF or TIFF image"),
+        (
+            b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
+            "a HEIC photo, not a JPEG, PNG, WebP, BMP, GIF or TIFF image",
+        ),
+        (b"<svg xmlns='x'/>", "an SVG drawing, not a JPEG, PNG, WebP, BMP, GIF or TIFF image"),
+        (b"<!DOCTYPE html><p>", "a web page, not a JPEG, PNG, WebP, BMP, GIF or TIFF image"),
+        (b"\xff\xd8\xff\xe0", "begins like a JPEG image but is damaged"),
+        (b"\x89PNG\r\n\x1a\n", "begins like a PNG image but is damaged"),
+        (b"GIF89a", "begins like a GIF image but is damaged"),
+    ],
+)
+def test_what_is_no_image_gets_a_plain_reason(data: bytes, reason: str) -> None:
+    for read in (decode_image, check_image):
+        with pytest.raises(ImageError) as caught:
+            read(data)
+        assert caught.value.message == reason
+
+
+@pytest.mark.parametrize("kind", ["PPM", "ICO", "TGA", "PCX", "JPEG2000"])
+def test_formats_off_the_list_are_refused(kind: str) -> None:
+    with pytest.raises(ImageError):
+        decode_image(encoded(noise(1, (16, 16)), kind))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"])
+@pytest.mark.parametrize("part", [0.3, 0.6, 0.9])
+def test_truncated_images(kind: str, part: float) -> None:
+    data = encoded(noise(6, (64, 64)), kind)
+    for read in (decode_image, check_image):
+        with pytest.raises(ImageError, match=r"cut short|damaged"):
+            read(data[: int(len(data) * part)])
+
+
+def test_a_truncated_jpeg_is_said_to_be_cut_short() -> None:
+    data = encoded(noise(6, (64, 64)), "JPEG")
+    with pytest.raises(ImageError) as caught:
+        check_image(data[: len(data) // 2])
+    assert caught.value.message == "the image is cut short: part of it is missing"
+    assert caught.value.code == "unreadable_image"
+
+
+def png_chunks(
+    width: int, height: int, *, depth: int = 8, colour: int = 2, body: bytes = b""
+) -> bytes:
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        )
+
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    parts = chunk(b"IHDR", header), chunk(b"IDAT", body), chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def bmp_header(width: int, height: int) -> bytes:
+    info = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, 0, 0, 0, 0, 0)
+    return b"BM" + struct.pack("<IHHI", 54, 0, 0, 54) + info
+
+
+def gif_header(width: int, height: int) -> bytes:
+    screen = b"GIF89a" + struct.pack("<HHBBB", width, height, 0x80, 0, 0) + bytes(6)
+    return screen + b"," + struct.pack("<HHHHB", 0, 0, width, height, 0) + b"\x02\x02\x44\x01\0;"
+
+
+def webp_header(width: int, height: int) -> bytes:
+    body = b"VP8X" + struct.pack("<IB3x", 10, 0)
+    body += (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    return b"RIFF" + struct.pack("<I", len(body) + 4) + b"WEBP" + body
+
+
+@pytest.mark.parametrize("make", [png_chunks, bmp_header, gif_header, webp_header])
+@pytest.mark.parametrize("side", [8_500, 12_000, 16_000, 60_000])  # below and above Pillow's limits
+def test_the_pixel_limit_is_checked_on_the_header_alone(make: object, side: int) -> None:
+    data = make(side, side)  # type: ignore[operator]
+    for read in (decode_image, check_image):
+        tracemalloc.start()
+        with pytest.raises(ImageError) as caught:
+            read(data)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        if make is not webp_header:  # nothing but a header: libwebp finds it damaged
+            assert "pixels" in caught.value.message
+            assert "64,000,000 allowed" in caught.value.message
+        assert peak < 2_000_000
+
+
+def test_the_pixel_limit_is_exact() -> None:
+    data = encoded(Image.new("RGB", (100, 50)))
+    assert decode_image(data, max_pixels=5000).size == (100, 50)
+    with pytest.raises(ImageError, match="100 x 50 pixels, more than the 4,999 allowed"):
+        decode_image(data, max_pixels=4999)
+
+
+def test_endless_strips_are_refused() -> None:
+    assert decode_image(encoded(Image.new("L", (100, 1)))).size == (100, 1)
+    with pytest.raises(ImageError, match="1 x 101 pixels: too narrow a strip"):
+        decode_image(encoded(Image.new("L", (1, 101))))
+
+
+def test_a_jpeg_of_thousands_of_scans_is_refused() -> None:
+    data = encoded(noise(1, (64, 64)), "JPEG", progressive=True)
+    assert pixels(data).shape == (64, 64, 3)
+    # a scan of one component's last coefficients in which every block is empty: a long run of EOB
+    scan = bytes.fromhex("ffda0008010100 3f3f 10 00".replace(" ", ""))
+    with pytest.raises(ImageError, match="too many scans"):
+        check_image(data[:-2] + scan * 300 + data[-2:])
+
+
+def test_a_large_image_decodes_within_the_limit() -> None:
+    data = encoded(Image.new("L", (5000, 4000), 7))
+    assert decode_image(data).getpixel((4999, 3999)) == (7, 7, 7)
+
+
+def test_warnings_of_the_decoder_neither_leak_nor_spoil() -> None:
+    palette = Image.new("P", (2, 2))
+    palette.putpalette([1, 2, 3])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        pixels(encoded(palette, transparency=b"\x10"))
+        pixels(encoded(noise(1), "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\xff\xff"))
+        with pytest.raises(ImageError):
+            decode_image(png_chunks(10_000, 10_000))
+        with pytest.raises(ImageError):
+            decode_image(encoded(noise(1), "TIFF")[:200])
+    assert caught == []
+
+
+def test_filters_are_as_before_when_many_threads_have_decoded() -> None:
+    before = list(warnings.filters)
+    data = encoded(noise(1), "PNG")
+
+    def work() -> None:
+        for _ in range(50):
+            decode_image(data)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert list(warnings.filters) == before
+    with pytest.warns(UserWarning, match="ours"):
+        warnings.warn("ours", stacklevel=1)
+
+
+def test_image_open_of_a_path_is_never_used(tmp_path: Path) -> None:
+    with pytest.raises(ImageError):
+        decode_image(str(tmp_path).encode())
