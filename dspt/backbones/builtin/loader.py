@@ -8,11 +8,19 @@ import torch
 
 from dspt.backbones.base import Backbone
 from dspt.backbones.builtin import files
-from dspt.backbones.builtin.images import augment, preprocess
 from dspt.backbones.builtin.model import EMBED_DIM, IMAGE_SIZE, LOGIT_SCALE, BuiltinModel
 from dspt.backbones.tokenizer import OpenClipTokenizer
+from dspt.backbones.transforms import make_augment, make_preprocess
 from dspt.text import open_clip_text_tower
 
+PIXELS = {
+    "size": IMAGE_SIZE,
+    "mean": (0.5, 0.5, 0.5),
+    "std": (0.5, 0.5, 0.5),
+    "interpolation": "bicubic",
+    "resize_mode": "shortest",
+}
+"""What EfficientNet-Lite0 was trained to see; of the image the whole short side, not 87.5 %."""
 _REBUILD_ONLY = ("text_mean",)
 """In the head's file for whoever distils a text tower; the text tower has it learned."""
 
@@ -27,8 +35,8 @@ def load(device: torch.device | str, folder: Path | None) -> Backbone:
         image_tower=model.visual,
         text_tower=open_clip_text_tower(model),
         tokenizer=OpenClipTokenizer(),
-        preprocess=preprocess,
-        augment=augment,
+        preprocess=make_preprocess(PIXELS),
+        augment=make_augment(PIXELS),
         logit_scale=LOGIT_SCALE,
         embed_dim=EMBED_DIM,
         image_size=IMAGE_SIZE,
