@@ -1,0 +1,175 @@
+"""A small set of real photographs with wrong labels planted in it.
+
+Every class is one photograph out of scikit-image's wheel, so nothing is downloaded. The training
+crops of a class come from one part of its photograph and the test crops from another, with a strip
+between the two that no crop touches. All crops of a class still show one scene, so the set is easy:
+it shows what the service does, not how well it does on photographs of your own.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import skimage
+from PIL import Image
+
+from dspt.noise import flip_labels
+
+Box = tuple[int, int, int, int]
+"""Left, top, right, bottom in pixels of the photograph; right and bottom lie outside."""
+
+TRAIN_CROPS = 16
+TEST_CROPS = 20
+UNSEEN_CROPS = 1
+"""Crops per class; the unseen ones are kept out of the zip, to be classified afterwards."""
+WRONG_LABELS = 0.3
+"""Share of the training crops that are filed under a class that is not theirs."""
+
+GAP = 0.04
+"""Width of the strip between the training and the test part, as a share of the photograph."""
+SCALES = (0.5, 0.95)
+"""Side of a crop as cut, as a share of the shorter side of its part."""
+SIDE = 224
+"""Side of a crop as saved, in pixels."""
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """One class of the set."""
+
+    folder: str
+    words: str
+    """Words for the prompt, "a photo of a ..."."""
+    file: str
+    """In skimage/data."""
+    licence: str
+    source: str
+
+
+# Licences as scikit-image's documentation gives them for each photograph; where it gives none, the
+# licence of scikit-image holds.
+_FREE = "no known copyright restrictions"
+_CMMI = "Center for Microscopy and Molecular Imaging"
+PHOTOGRAPHS = (
+    Photograph("brick", "brick wall", "brick.png", "CC0", "CC0Textures, Bricks25"),
+    Photograph("cat", "cat", "chelsea.png", "CC0", "Stefan van der Walt"),
+    Photograph("coffee", "cup of coffee", "coffee.png", "CC0", "Rachel Michetti"),
+    Photograph("coins", "coins", "coins.png", _FREE, "Brooklyn Museum"),
+    Photograph("galaxies", "galaxies", "hubble_deep_field.jpg", "public domain", "NASA"),
+    Photograph("grass", "grass", "grass.png", "CC0", "linolafett, Grass 01"),
+    Photograph("gravel", "gravel", "gravel.png", "CC0", "CC0Textures, Gravel04"),
+    Photograph("handwriting", "handwriting", "text.png", "public domain", "Wikipedia, Corner.png"),
+    Photograph("moon", "surface of the moon", "moon.png", "BSD-3-Clause", "scikit-image"),
+    Photograph("page", "printed page", "page.png", "BSD-3-Clause", "scikit-image"),
+    Photograph("retina", "retina", "retina.jpg", "CC0", "Mikael Häggström"),
+    Photograph("tissue", "tissue under a microscope", "ihc.png", _FREE, _CMMI),
+)
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """A photograph that the service has not been given, with the answer it should find."""
+
+    name: str
+    jpeg: bytes
+    truth: str
+
+
+@dataclass(frozen=True)
+class DemoData:
+    """What the demo sends, and what it knows better than the service."""
+
+    zip: bytes
+    """train/<class as given>/photo-N.jpg and test/<class>/photo-N.jpg."""
+    class_names: Mapping[str, str]
+    """Class folder -> words for the prompt."""
+    planted: Mapping[str, str]
+    """Training file with a wrong label -> the class that it really shows."""
+    unseen: tuple[Unseen, ...]
+
+
+def make_demo_data(seed: int = 1) -> DemoData:
+    """Cut the crops, plant the wrong labels and zip the whole; the same seed, the same set."""
+    rng = np.random.default_rng(seed)
+    train, test, unseen = [], [], []
+    for label, photograph in enumerate(PHOTOGRAPHS):
+        with Image.open(photo_path(photograph)) as opened:
+            image = opened.convert("RGB")
+        train_part, test_part = parts(image.size)
+        for box in random_boxes(train_part, TRAIN_CROPS, rng):
+            train.append((label, _jpeg(image, box, rng)))
+        for number, box in enumerate(random_boxes(test_part, TEST_CROPS + UNSEEN_CROPS, rng)):
+            (test if number < TEST_CROPS else unseen).append((label, _jpeg(image, box, rng)))
+
+    # Shuffled, so that neither a file's name nor its place tells the true class.
+    order = rng.permutation(len(train))
+    labels = [train[i][0] for i in order]
+    given = flip_labels(labels, len(PHOTOGRAPHS), WRONG_LABELS, seed=seed).labels
+    files: dict[str, bytes] = {}
+    planted: dict[str, str] = {}
+    for number, (i, label) in enumerate(zip(order, given, strict=True), start=1):
+        truth, jpeg = train[i]
+        name = f"train/{PHOTOGRAPHS[label].folder}/photo-{number:03}.jpg"
+        files[name] = jpeg
+        if label != truth:
+            planted[name] = PHOTOGRAPHS[truth].folder
+    for number, (truth, jpeg) in enumerate(test, start=1):
+        files[f"test/{PHOTOGRAPHS[truth].folder}/photo-{number:03}.jpg"] = jpeg
+    return DemoData(
+        zip=_zipped(files),
+        class_names={p.folder: p.words for p in PHOTOGRAPHS},
+        planted=planted,
+        unseen=tuple(
+            Unseen(f"unseen-{number:02}.jpg", jpeg, PHOTOGRAPHS[truth].folder)
+            for number, (truth, jpeg) in enumerate(unseen, start=1)
+        ),
+    )
+
+
+def photo_path(photograph: Photograph) -> Path:
+    """The file in scikit-image's wheel."""
+    return Path(skimage.__file__).parent / "data" / photograph.file
+
+
+def parts(size: tuple[int, int]) -> tuple[Box, Box]:
+    """Left part to train on and right part to test on, of a photograph of (width, height)."""
+    width, height = size
+    left_end = round(width * (0.5 - GAP / 2))
+    right_start = round(width * (0.5 + GAP / 2))
+    return (0, 0, left_end, height), (right_start, 0, width, height)
+
+
+def random_boxes(part: Box, count: int, rng: np.random.Generator) -> list[Box]:
+    """Squares of varied size and place within `part`."""
+    left, top, right, bottom = part
+    boxes = []
+    for _ in range(count):
+        side = round(min(right - left, bottom - top) * rng.uniform(*SCALES))
+        x = int(rng.integers(left, right - side, endpoint=True))
+        y = int(rng.integers(top, bottom - side, endpoint=True))
+        boxes.append((x, y, x + side, y + side))
+    return boxes
+
+
+def _jpeg(image: Image.Image, box: Box, rng: np.random.Generator) -> bytes:
+    """The crop at `box`, half of the time mirrored."""
+    # Cut first: a resize of the whole would blend in pixels from beyond the box.
+    crop = image.crop(box).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+    if rng.random() < 0.5:
+        crop = crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    data = io.BytesIO()
+    crop.save(data, "JPEG", quality=90)
+    return data.getvalue()
+
+
+def _zipped(files: Mapping[str, bytes]) -> bytes:
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as archive:
+        for name, content in sorted(files.items()):
+            archive.writestr(zipfile.ZipInfo(name), content)  # a ZipInfo has no time of its own
+    return data.getvalue()
