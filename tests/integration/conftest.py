@@ -1,0 +1,121 @@
+"""Real services for integration tests. `settings`, `context`, `client`: once on each database."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from app.kit.context import Context
+from app.kit.db import migrate
+from app.kit.settings import Settings
+from app.main import create_app
+from tests.services import RedisServer, postgres_database, postgres_server, redis_server
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"DSPT_{name.upper()}", raising=False)
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    with postgres_server() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def redis() -> Iterator[RedisServer]:
+    with redis_server() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A fresh database of each kind with nothing in it."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'empty.db'}"
+        return
+    with postgres_database(request.getfixturevalue("postgres_url")) as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A fresh database of each kind, migrated."""
+    if request.param == "sqlite":
+        place = tmp_path / "data" / "dspt.db"
+        place.parent.mkdir()
+        shutil.copy(request.getfixturevalue("sqlite_template"), place)
+        yield f"sqlite:///{place}"
+        return
+    template = request.getfixturevalue("postgres_template")
+    with postgres_database(template) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated file to copy: quicker than to migrate for each test."""
+    place = tmp_path_factory.mktemp("sqlite") / "template.db"
+    migrate(f"sqlite:///{place}")
+    return place
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_url: str) -> Iterator[str]:
+    """A migrated database to copy."""
+    with postgres_database(postgres_url) as url:
+        migrate(url)
+        yield url
+
+
+@pytest.fixture
+def settings(database_url: str, tmp_path: Path) -> Settings:
+    return Settings(
+        data_dir=tmp_path / "data",
+        database_url=database_url,
+        max_upload_bytes=1_000_000,
+        housekeeping_seconds=0.05,
+        event_poll_seconds=0.02,
+    )
+
+
+@pytest.fixture
+def context(settings: Settings) -> Iterator[Context]:
+    """What an endpoint or a worker needs, on a fresh database."""
+    opened = Context.open(settings)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def client(settings: Settings) -> Iterator[TestClient]:
+    """The API on a fresh database; no broker, so jobs stay queued."""
+    with TestClient(create_app(settings), raise_server_exceptions=False) as opened:
+        yield opened
+
+
+def zip_of(files: dict[str, bytes]) -> bytes:
+    """A zip with these files."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def post_job(client: TestClient, **fields: Any) -> dict[str, Any]:
+    """Submit a job on a zip that nobody will look into; returns the job."""
+    archive = zip_of({"cat/1.png": b"not looked at"})
+    response = client.post("/jobs", files={"dataset": ("pets.zip", archive)}, data=fields)
+    assert response.status_code == 202, response.text
+    job: dict[str, Any] = response.json()
+    return job
