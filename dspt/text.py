@@ -14,7 +14,6 @@ from open_clip.coca_model import CoCa
 from open_clip.hf_model import HFTextEncoder
 from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from dspt.errors import BackboneError
 
@@ -152,15 +151,15 @@ def attention(attn: nn.MultiheadAttention, x: Tensor, mask: Tensor | None) -> Te
     """
     batch, length, width = x.shape
     heads = attn.num_heads
-    qkv = F.linear(x, attn.in_proj_weight, attn.in_proj_bias)
+    qkv = nn.functional.linear(x, attn.in_proj_weight, attn.in_proj_bias)
     q, k, v = qkv.view(batch, length, 3, heads, width // heads).permute(2, 0, 3, 1, 4).unbind(0)
     if x.device.type == "cpu":
         scores = (q * (width // heads) ** -0.5) @ k.transpose(-1, -2)
         y = torch.softmax(scores if mask is None else scores + mask, dim=-1) @ v
     else:
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        y = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
     y = y.transpose(1, 2).reshape(batch, length, width)
-    return F.linear(y, attn.out_proj.weight, attn.out_proj.bias)
+    return nn.functional.linear(y, attn.out_proj.weight, attn.out_proj.bias)
 
 
 def _is_standard(block: nn.Module) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 import open_clip
 import torch
-from open_clip.factory import load_checkpoint
+from open_clip.factory import load_checkpoint, load_state_dict
 from open_clip.model import CLIP, CustomTextCLIP
 from open_clip.tokenizer import SimpleTokenizer
 from safetensors import SafetensorError, safe_open
@@ -28,16 +28,15 @@ from dspt.errors import BackboneError, WeightsUnavailable
 from dspt.text import open_clip_text_tower
 
 _OPENAI_MARKS = frozenset({"input_resolution", "context_length", "vocab_size"})
-"""Entries that only OpenAI's own checkpoints have, beside the weights."""
+"""Entries that only OpenAI's own state dicts have; those are trained with QuickGELU always."""
 _TOKENIZER_SETTINGS = ("tokenizer_config.json", "special_tokens_map.json")
 _UNREADABLE = (
     OSError,
     EOFError,
     RuntimeError,
-    KeyError,
+    LookupError,
     ValueError,
     TypeError,
-    AttributeError,
     AssertionError,
     pickle.UnpicklingError,
     SafetensorError,
@@ -52,11 +51,14 @@ def load_openclip(name: str, device: torch.device | str) -> Backbone:
     """
     source = resolve(name)
     file = source.weights_file()
-    if _is_openai(file):
+    names = _names_in(file)
+    openai = names >= _OPENAI_MARKS
+    if openai:
+        # Whoever names the plain architecture means these weights all the same.
         source = replace(source, model_cfg=source.model_cfg | {"quick_gelu": True})
     tokenizer = _load_tokenizer(source)
     model = _build(source)
-    _load_weights(model, file, source.name)
+    _load_weights(model, file, source.name, openai=openai, has_bias="logit_bias" in names)
     text_tower = open_clip_text_tower(model, pad_id=tokenizer.pad_id)
     visual: Any = model.visual
     preprocess = source.preprocess | {"size": visual.image_size}
@@ -95,27 +97,24 @@ def _build(source: Source) -> nn.Module:
     return model
 
 
-def _is_openai(file: Path) -> bool:
-    """Whether a file holds OpenAI's own state dict, which is trained with QuickGELU always."""
-    return _OPENAI_MARKS.issubset(_names_in(file))
-
-
-def _names_in(file: Path) -> list[str]:
+def _names_in(file: Path) -> set[str]:
     """Names of the tensors in a file of weights. Raises WeightsUnavailable if it is damaged."""
     try:
         if file.suffix == ".safetensors":
             with safe_open(file, framework="pt") as opened:
-                return list(opened.keys())
-        return list(open_clip.load_state_dict(str(file), weights_only=True))
-    except (*_UNREADABLE, StopIteration) as error:
+                return set(opened.keys())
+        return set(load_state_dict(str(file), weights_only=True))
+    except (*_UNREADABLE, StopIteration) as error:  # StopIteration: nothing in it
         raise _damaged(file, error) from error
 
 
-def _load_weights(model: nn.Module, file: Path, name: str) -> None:
+def _load_weights(model: nn.Module, file: Path, name: str, *, openai: bool, has_bias: bool) -> None:
     """Copy a file's weights into `model`, every one of them. Raises WeightsUnavailable."""
     try:
-        if _is_openai(file):
-            state = open_clip.load_state_dict(str(file), weights_only=True)
+        if has_bias and getattr(model, "logit_bias", None) is None:
+            raise ValueError("it has a logit_bias, as SigLIP has, and this architecture has none")
+        if openai:
+            state = load_state_dict(str(file), weights_only=True)
             model.load_state_dict({k: v for k, v in state.items() if k not in _OPENAI_MARKS})
         else:
             load_checkpoint(model, str(file), strict=True, weights_only=True)

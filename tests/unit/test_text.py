@@ -217,6 +217,18 @@ def test_attention_is_the_modules_own(masked: bool) -> None:
     torch.testing.assert_close(attention(module, x, mask), theirs, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_gives_the_same() -> None:
+    model: Any = build("ViT-B-32")
+    tower = open_clip_text_tower(model)
+    ids, end = prompts(model, tower)
+    here = tower.encode(tower.embed(ids[:, :14]), end)
+    model.cuda()
+    there = tower.encode(tower.embed(ids[:, :14].cuda()), end)
+    assert there.device.type == "cuda"
+    assert relative_error(there.cpu(), here) < 1e-4
+
+
 def test_hugging_face_encoders_are_refused() -> None:
     from open_clip.hf_model import HFTextEncoder
 

@@ -1,0 +1,89 @@
+"""Preprocessing is open_clip's own; random views depend on the generator alone."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from open_clip.transform import image_transform
+from PIL import Image
+
+from dspt.backbones.transforms import make_augment, make_preprocess
+
+CFG: dict[str, Any] = {
+    "size": 32,
+    "mean": (0.4, 0.5, 0.6),
+    "std": (0.2, 0.3, 0.4),
+    "interpolation": "bicubic",
+    "resize_mode": "shortest",
+}
+
+
+def picture(height: int = 60, width: int = 90) -> Image.Image:
+    pixels = np.random.default_rng(1).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(pixels)
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("mode", ["shortest", "squash", "longest"])
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+def test_preprocess_is_open_clips(mode: str, interpolation: str) -> None:
+    ours = make_preprocess(CFG | {"resize_mode": mode, "interpolation": interpolation})
+    theirs = image_transform(
+        32,
+        is_train=False,
+        mean=CFG["mean"],
+        std=CFG["std"],
+        resize_mode=mode,
+        interpolation=interpolation,
+    )
+    assert ours(picture()).shape == (3, 32, 32)
+    torch.testing.assert_close(ours(picture()), theirs(picture()))
+
+
+def test_equal_generators_give_equal_views_in_any_thread() -> None:
+    augment = make_augment(CFG)
+    alone = [augment(picture(), seeded(i)) for i in range(8)]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda i: augment(picture(), seeded(i)), range(8)))
+    for one, other in zip(alone, together, strict=True):
+        assert torch.equal(one, other)
+    assert not torch.equal(alone[0], alone[1])
+
+
+def test_the_global_generator_is_left_alone() -> None:
+    before = torch.get_rng_state()
+    make_augment(CFG)(picture(), seeded(0))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_uniform_image_gives_its_normalised_colour_whatever_the_view() -> None:
+    grey = Image.new("RGB", (90, 60), (51, 102, 204))
+    want = (torch.tensor([0.2, 0.4, 0.8]) - torch.tensor(CFG["mean"])) / torch.tensor(CFG["std"])
+    for seed in range(5):
+        view = make_augment(CFG)(grey, seeded(seed))
+        assert view.shape == (3, 32, 32)
+        torch.testing.assert_close(view.amin((1, 2)), want)
+        torch.testing.assert_close(view.amax((1, 2)), want)
+
+
+def test_half_of_the_views_are_flipped() -> None:
+    ramp = Image.fromarray(np.tile(np.arange(0, 240, dtype=np.uint8)[None, :, None], (240, 1, 3)))
+    generator = seeded(3)
+    augment = make_augment(CFG)
+    views = [augment(ramp, generator)[0] for _ in range(200)]
+    flipped = sum(bool(view[:, 0].mean() > view[:, -1].mean()) for view in views)
+    assert 70 < flipped < 130
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 400), (400, 1), (3, 3)])
+def test_odd_shapes(height: int, width: int) -> None:
+    view = make_augment(CFG | {"size": (32, 24)})(picture(height, width), seeded(0))
+    assert view.shape == (3, 32, 24)
+    assert bool(view.isfinite().all())
