@@ -10,7 +10,7 @@ import weakref
 import zipfile
 import zlib
 from contextlib import ExitStack, suppress
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from dspt.data.findings import Findings
 from dspt.data.images import recognise
@@ -211,8 +211,13 @@ def _check_member(path: str, info: zipfile.ZipInfo, findings: Findings) -> None:
 def _check_folders_are_no_files(
     members: dict[str, zipfile.ZipInfo], folders: list[str], findings: Findings
 ) -> None:
-    parents = {str(parent) for path in members for parent in PurePosixPath(path).parents}
-    for path in members.keys() & parents.union(folders):
+    parents = set(folders)
+    for path in members:
+        parent = path.rpartition("/")[0]
+        while parent and parent not in parents:
+            parents.add(parent)
+            parent = parent.rpartition("/")[0]
+    for path in sorted(members.keys() & parents):
         findings.problem(path, "duplicate_name", "is both a file and a folder")
 
 

@@ -36,9 +36,10 @@ def to_rgb(image: Image.Image) -> Image.Image:
 def _on_white(image: Image.Image) -> Image.Image:
     if image.mode == "La":  # Pillow undoes premultiplied alpha only step by step
         image = image.convert("LA")
-    rgba = image.convert("RGBA")
-    white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
-    return Image.alpha_composite(white, rgba).convert("RGB")
+    rgba = image if image.mode == "RGBA" else image.convert("RGBA")
+    rgb = Image.new("RGB", rgba.size, (255, 255, 255))
+    rgb.paste(rgba, mask=rgba)
+    return rgb
 
 
 def _grey(samples: NDArray[np.uint8]) -> Image.Image:
@@ -55,23 +56,28 @@ def _from_integers(samples: NDArray[np.int32]) -> NDArray[np.uint8]:
         return samples.astype(np.uint8)
     if low >= 0 and high <= 0xFFFF:
         return _from_16_bits(samples.astype(np.uint16))
-    return _stretched(samples.astype(np.float64), low, high)
+    return _stretched(samples, low, high)
 
 
 def _from_floats(samples: NDArray[np.float32]) -> NDArray[np.uint8]:
-    with np.errstate(invalid="ignore"):  # a signalling NaN, in a damaged file
-        values = samples.astype(np.float64)
-    np.nan_to_num(values, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
-    low, high = float(values.min()), float(values.max())
-    if low >= 0 and high <= 1:
-        return _stretched(values, 0.0, 1.0)
+    finite = np.isfinite(samples)
+    if not finite.any():
+        return np.zeros(samples.shape, np.uint8)
+    low = float(samples.min(where=finite, initial=np.inf))
+    high = float(samples.max(where=finite, initial=-np.inf))
     if low >= 0 and high <= 255:
-        return _stretched(values, 0.0, 255.0)
-    return _stretched(values, low, high)
+        low, high = 0.0, 1.0 if high <= 1 else 255.0
+    return _stretched(samples, low, high)
 
 
-def _stretched(values: NDArray[np.float64], low: float, high: float) -> NDArray[np.uint8]:
-    values -= low
-    values *= 255.0
-    values /= (high - low) if high > low else 1.0
-    return np.rint(values, out=values).astype(np.uint8)
+def _stretched(
+    samples: NDArray[np.int32] | NDArray[np.float32], low: float, high: float
+) -> NDArray[np.uint8]:
+    """`low`..`high` to 0..255; what is not finite becomes black."""
+    scaled = np.empty(samples.shape, np.uint8)
+    for target, row in zip(scaled, samples, strict=True):  # by row: the whole as float64 is large
+        with np.errstate(invalid="ignore"):  # a signalling NaN, in a damaged file
+            values = row.astype(np.float64)
+        values = np.where(np.isfinite(values), values, low)
+        target[:] = np.rint((values - low) * 255.0 / ((high - low) or 1.0))
+    return scaled

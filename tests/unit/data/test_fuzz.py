@@ -20,7 +20,7 @@ from dspt.data import Limits, decode_image, open_dataset
 from dspt.data.images import check_image
 from dspt.errors import DatasetError, ImageError, Problem
 
-SEEDS = int(os.environ.get("DSPT_FUZZ_SEEDS", "60"))
+SEEDS = int(os.environ.get("DSPT_FUZZ_SEEDS", "40"))
 MAX_GROWTH_BYTES = 600 * 1024 * 1024
 
 Damage = Callable[[bytearray, np.random.Generator], None]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dspt.data import few_shot, stratified_folds, stratified_holdout
@@ -16,6 +16,7 @@ def counts(labels: list[int], indices: np.ndarray) -> dict[int, int]:
     return dict(zip(chosen.tolist(), n.tolist(), strict=True))
 
 
+@settings(deadline=None)
 @given(LABELS, st.integers(1, 20), SEEDS)
 def test_few_shot(labels: list[int], shots: int, seed: int) -> None:
     drawn = few_shot(labels, shots, seed)
@@ -25,6 +26,7 @@ def test_few_shot(labels: list[int], shots: int, seed: int) -> None:
     np.testing.assert_array_equal(drawn, few_shot(np.array(labels), shots, seed))
 
 
+@settings(deadline=None)
 @given(LABELS, st.floats(0.01, 0.99), SEEDS)
 def test_holdout(labels: list[int], fraction: float, seed: int) -> None:
     kept, held = stratified_holdout(labels, fraction, seed)
@@ -40,6 +42,7 @@ def test_holdout(labels: list[int], fraction: float, seed: int) -> None:
     np.testing.assert_array_equal(held, again[1])
 
 
+@settings(deadline=None)
 @given(LABELS.filter(lambda x: len(x) > 1), st.integers(2, 12), SEEDS)
 def test_folds(labels: list[int], k: int, seed: int) -> None:
     folds = stratified_folds(labels, k, seed)
