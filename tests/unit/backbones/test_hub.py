@@ -1,0 +1,216 @@
+"""Weights from the hub: its cache without a network, a download, a hub that does not answer."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from published import CLIP_CFG, build, small_config, write_folder, write_tokenizer
+
+from dspt.backbones import hub, list_backbones, load_backbone
+from dspt.backbones.sources import resolve
+
+OVERRIDDEN = """
+import json, sys, time
+import open_clip
+open_clip.add_model_config(sys.argv[1])
+from dspt.backbones import hub, list_backbones, load_backbone
+hub.CONNECT_SECONDS = 2.0
+from dspt.errors import DsptError
+out = {"present": [b.name for b in list_backbones() if b.weights == "present"]}
+for name in sys.argv[2:]:
+    start = time.monotonic()
+    try:
+        b = load_backbone(name)
+        out[name] = {"digest": b.digest, "activation": b.activation}
+    except DsptError as e:
+        out[name] = {"error": type(e).__name__, "message": e.message, "param": e.param}
+    out[name]["seconds"] = time.monotonic() - start
+print(json.dumps(out))
+"""
+
+
+def in_fresh_process(configs: Path, env: dict[str, str], *names: str) -> dict[str, Any]:
+    """Load `names` in a process of its own: the hub's client reads its settings on import."""
+    done = subprocess.run(
+        [sys.executable, "-c", OVERRIDDEN, str(configs), *names],
+        env={k: v for k, v in os.environ.items() if not k.startswith("HF_")} | env,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def cache_in(hub_cache: Path, repo: str, files: dict[str, Path]) -> None:
+    """Lay files out as the hub's client does: blobs, snapshots, refs."""
+    root = hub_cache / f"models--{repo.replace('/', '--')}"
+    commit = "0" * 40
+    (root / "refs").mkdir(parents=True)
+    (root / "refs" / "main").write_text(commit)
+    (root / "blobs").mkdir()
+    (root / "snapshots" / commit).mkdir(parents=True)
+    for number, (name, path) in enumerate(files.items()):
+        blob = root / "blobs" / f"{number:064x}"
+        blob.write_bytes(path.read_bytes())
+        (root / "snapshots" / commit / name).symlink_to(f"../../blobs/{blob.name}")
+
+
+def test_tags_load_from_the_hubs_cache_without_a_network(tmp_path: Path) -> None:
+    configs = tmp_path / "configs"
+    configs.mkdir()
+    (configs / "ViT-B-16.json").write_text(json.dumps(CLIP_CFG))
+    siglip = small_config("ViT-B-16-SigLIP")
+    (configs / "ViT-B-16-SigLIP.json").write_text(json.dumps(siglip))
+    quick = CLIP_CFG | {"quick_gelu": True}
+    openai = write_folder(tmp_path / "openai", quick, build(quick))
+    webli = write_folder(
+        tmp_path / "webli", siglip, build(siglip), filename="open_clip_pytorch_model.bin"
+    )
+    write_tokenizer(webli)
+    weights = openai / "open_clip_model.safetensors"
+    cache_in(tmp_path / "hub", "timm/vit_base_patch16_clip_224.openai", {weights.name: weights})
+    cache_in(
+        tmp_path / "hub",
+        "timm/ViT-B-16-SigLIP",
+        {f.name: f for f in webli.iterdir() if f.name != "open_clip_config.json"},
+    )
+    found = in_fresh_process(
+        configs,
+        {"HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"},
+        "ViT-B-16/openai",
+        f"ViT-B-16/openai@{weights}",
+        f"local-dir:{openai}",
+        "ViT-B-16-SigLIP/webli",
+        "ViT-L-14/openai",
+    )
+    digests = {found[name]["digest"] for name in list(found)[1:4]}
+    assert digests == {load_backbone(f"local-dir:{openai}").digest}
+    assert found["ViT-B-16/openai"]["activation"] == "quickgelu"
+    assert "digest" in found["ViT-B-16-SigLIP/webli"]
+    assert found["present"] == ["builtin", "ViT-B-16/openai", "ViT-B-16-SigLIP/webli"]
+    missing = found["ViT-L-14/openai"]
+    assert missing["error"] == "WeightsUnavailable"
+    assert missing["param"] == "backbone"
+    for mend in (
+        "HF_HUB_OFFLINE is set",
+        "hf download timm/vit_large_patch14_clip_224.openai",
+        str(tmp_path / "hub"),
+        "HF_HOME",
+        "local-dir:",
+        "builtin",
+    ):
+        assert mend in missing["message"]
+
+
+def test_an_unreachable_hub_is_said_within_seconds(tmp_path: Path) -> None:
+    found = in_fresh_process(
+        tmp_path,
+        {"HF_HOME": str(tmp_path / "empty"), "HF_ENDPOINT": "http://127.0.0.1:1"},
+        "ViT-B-16/openai",
+        "ViT-B-16-SigLIP/webli",
+    )
+    for name in ("ViT-B-16/openai", "ViT-B-16-SigLIP/webli"):
+        assert found[name]["error"] == "WeightsUnavailable"
+        assert "http://127.0.0.1:1 does not give it" in found[name]["message"]
+        assert found[name]["seconds"] < 20
+    assert found["present"] == ["builtin"]
+
+
+class FakeHub(BaseHTTPRequestHandler):
+    """Answers as the hub does: a pickle without safetensors, a gated repository, and silence."""
+
+    weights = b""
+    over = threading.Event()
+
+    def do_HEAD(self) -> None:
+        self.answer(send=False)
+
+    def do_GET(self) -> None:
+        self.answer(send=True)
+
+    def answer(self, *, send: bool) -> None:
+        if "patch32" in self.path:
+            self.over.wait(60)
+            self.close_connection = True
+        elif "resnet50" in self.path:
+            self.reply(403, {"X-Error-Code": "GatedRepo", "X-Error-Message": "sign the licence"})
+        elif not self.path.endswith("open_clip_pytorch_model.bin"):
+            self.reply(404, {"X-Error-Code": "EntryNotFound"})
+        else:
+            self.reply(200, {"X-Repo-Commit": "1" * 40, "ETag": '"abc"'}, self.weights, send)
+
+    def reply(
+        self, status: int, headers: dict[str, str], body: bytes = b"", send: bool = False
+    ) -> None:
+        self.send_response(status)
+        for name, value in (headers | {"Content-Length": str(len(body))}).items():
+            self.send_header(name, value)
+        self.end_headers()
+        if send:
+            self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing on the terminal."""
+
+
+@contextmanager
+def fake_hub(weights: bytes) -> Iterator[str]:
+    FakeHub.weights = weights
+    FakeHub.over.clear()
+    with ThreadingHTTPServer(("127.0.0.1", 0), FakeHub) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            FakeHub.over.set()
+            server.shutdown()
+            thread.join()
+
+
+def test_a_download_and_a_hub_that_refuses_or_is_silent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configs = tmp_path / "configs"
+    configs.mkdir()
+    (configs / "ViT-B-16.json").write_text(json.dumps(CLIP_CFG))
+    quick = CLIP_CFG | {"quick_gelu": True}
+    folder = write_folder(
+        tmp_path / "model", quick, build(quick), filename="open_clip_pytorch_model.bin"
+    )
+    cache = tmp_path / "home"
+    weights = (folder / "open_clip_pytorch_model.bin").read_bytes()
+    with fake_hub(weights) as endpoint:
+        found = in_fresh_process(
+            configs,
+            {"HF_HOME": str(cache), "HF_ENDPOINT": endpoint, "HF_HUB_DISABLE_XET": "1"},
+            "ViT-B-16/openai",
+            "RN50/openai",
+            "ViT-B-32/openai",
+        )
+    assert found["ViT-B-16/openai"]["digest"] == load_backbone(f"local-dir:{folder}").digest
+    assert "403" in found["RN50/openai"]["message"]
+    assert "timed out" in found["ViT-B-32/openai"]["message"]
+    assert found["ViT-B-32/openai"]["seconds"] < 10
+    for name in ("RN50/openai", "ViT-B-32/openai"):
+        assert found[name]["error"] == "WeightsUnavailable"
+    # What was downloaded is found again without the hub.
+    monkeypatch.setattr(hub.constants, "HF_HUB_CACHE", str(cache / "hub"))
+    monkeypatch.setattr(hub.constants, "ENDPOINT", "http://127.0.0.1:1")
+    file = resolve("ViT-B-16/openai").weights_file()
+    assert file.read_bytes() == weights
+    present = [b.name for b in list_backbones() if b.weights == "present"]
+    assert present == ["builtin", "ViT-B-16/openai"]
