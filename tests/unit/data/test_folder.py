@@ -4,16 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
-from dataset_files import jpeg, two_classes, write_folder
+from dataset_files import jpeg, refused, two_classes, write_folder
 
 from dspt.data import Limits, open_dataset, read_image
-from dspt.errors import DatasetError, ImageError, Problem
-
-
-def refused(path: Path, limits: Limits | None = None) -> tuple[Problem, ...]:
-    with pytest.raises(DatasetError) as caught:
-        open_dataset(path, limits=limits)
-    return caught.value.problems
+from dspt.errors import ImageError
 
 
 def test_links_out_of_the_folder_are_not_followed(tmp_path: Path) -> None:
@@ -75,7 +69,7 @@ def test_limits(tmp_path: Path) -> None:
     assert "larger than the" in problems[0].message
 
 
-def test_an_unreadable_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_file(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "data", two_classes())
     (folder / "cat" / "1.jpg").chmod(0)
     if os.access(folder / "cat" / "1.jpg", os.R_OK):

@@ -5,26 +5,16 @@ import struct
 import threading
 import tracemalloc
 import warnings
-import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-from dataset_files import encoded, noise
+from dataset_files import encoded, noise, pixels, png_chunks
 from PIL import Image
 
 from dspt.data import decode_image
 from dspt.data.images import check_image, recognise
 from dspt.errors import ImageError
-
-WHITE = (255, 255, 255)
-
-
-def pixels(data: bytes) -> np.ndarray:
-    check_image(data)
-    image = decode_image(data)
-    assert image.mode == "RGB"
-    return np.asarray(image)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "GIF", "WEBP"])
@@ -55,136 +45,6 @@ def test_first_frame_of_an_animation_and_first_page_of_a_tiff() -> None:
         options = {"lossless": True} if kind == "WEBP" else {}
         data = encoded(frames[0], kind, save_all=True, append_images=frames[1:], **options)
         assert (pixels(data) == (255, 0, 0)).all(), kind
-
-
-def test_grey_and_bilevel() -> None:
-    grey = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    expected = np.repeat(grey[:, :, None], 3, axis=2)
-    np.testing.assert_array_equal(pixels(encoded(Image.fromarray(grey))), expected)
-    bilevel = Image.new("1", (4, 2), 1)
-    bilevel.putpixel((0, 0), 0)
-    result = pixels(encoded(bilevel))
-    assert result[0, 0].tolist() == [0, 0, 0]
-    assert (result[1] == 255).all()
-
-
-def test_alpha_is_laid_on_white() -> None:
-    rgba = Image.new("RGBA", (3, 1))
-    rgba.putdata([(10, 20, 30, 255), (10, 20, 30, 0), (0, 0, 0, 128)])
-    for data in (encoded(rgba), encoded(rgba, "TIFF"), encoded(rgba, "WEBP", lossless=True)):
-        result = pixels(data)[0].tolist()
-        assert result == [[10, 20, 30], [255, 255, 255], [127, 127, 127]]
-
-
-def test_grey_alpha_is_laid_on_white() -> None:
-    la = Image.new("LA", (2, 1))
-    la.putdata([(7, 255), (7, 0)])
-    assert pixels(encoded(la))[0].tolist() == [[7, 7, 7], [255, 255, 255]]
-
-
-def test_palette() -> None:
-    palette = Image.new("P", (2, 1))
-    palette.putpalette([1, 2, 3, 40, 50, 60])
-    palette.putdata([0, 1])
-    for kind in ("PNG", "GIF", "BMP", "TIFF"):
-        assert pixels(encoded(palette, kind))[0].tolist() == [[1, 2, 3], [40, 50, 60]], kind
-
-
-def test_palette_transparency_is_laid_on_white() -> None:
-    palette = Image.new("P", (2, 1))
-    palette.putpalette([1, 2, 3, 40, 50, 60])
-    palette.putdata([0, 1])
-    one_index = [encoded(palette, kind, transparency=1) for kind in ("PNG", "GIF")]
-    per_index = encoded(palette, transparency=b"\xff\x00")  # the form that Pillow warns of
-    for data in (*one_index, per_index):
-        assert pixels(data)[0].tolist() == [[1, 2, 3], [255, 255, 255]]
-
-
-@pytest.mark.parametrize(
-    ("mode", "colour", "transparency"),
-    [("L", 9, 9), ("RGB", (9, 8, 7), (9, 8, 7)), ("1", 0, 0)],
-)
-def test_one_transparent_colour_without_alpha(
-    mode: str, colour: object, transparency: object
-) -> None:
-    data = encoded(Image.new(mode, (2, 2), colour), transparency=transparency)  # type: ignore[arg-type]
-    assert (pixels(data) == 255).all()
-
-
-def test_cmyk() -> None:
-    cmyk = Image.new("CMYK", (8, 8), (255, 0, 0, 0))
-    assert pixels(encoded(cmyk, "TIFF"))[0, 0].tolist() == [0, 255, 255]
-    cyan = pixels(encoded(cmyk, "JPEG", quality=100))[4, 4].astype(int)
-    assert abs(cyan - [0, 255, 255]).max() <= 3
-
-
-def test_ycbcr_tiff() -> None:
-    data = encoded(
-        Image.new("RGB", (16, 16), (200, 30, 60)), "TIFF", compression="jpeg", quality=100
-    )
-    assert abs(pixels(data)[8, 8].astype(int) - [200, 30, 60]).max() <= 3
-
-
-@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
-def test_16_bit_grey_is_scaled_not_clipped(kind: str) -> None:
-    deep = np.array([[0, 128, 129, 257, 32768, 65535]], dtype=np.uint16)
-    result = pixels(encoded(Image.fromarray(deep), kind))
-    assert result[0, :, 0].tolist() == [0, 0, 1, 1, 128, 255]
-    assert (result[:, :, 0] == result[:, :, 2]).all()
-
-
-def test_big_endian_16_bit_tiff() -> None:
-    image = Image.frombytes("I;16B", (2, 1), struct.pack(">HH", 257, 65535))
-    assert pixels(encoded(image, "TIFF"))[0, :, 0].tolist() == [1, 255]
-
-
-def test_16_bit_rgb_png() -> None:
-    row = b"\0" + struct.pack(">6H", 0, 0x8080, 0xFFFF, 0x1234, 0x0100, 0xFE00)
-    data = png_chunks(2, 1, depth=16, colour=2, body=zlib.compress(row))
-    assert pixels(data)[0].tolist() == [[0, 0x80, 0xFF], [0x12, 0x01, 0xFE]]
-
-
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        ([0, 7, 255], [0, 7, 255]),
-        ([0, 257, 65535], [0, 1, 255]),
-        ([-100, 0, 100], [0, 128, 255]),
-        ([0, 1 << 20, 1 << 21], [0, 128, 255]),
-        ([-5, -5, -5], [0, 0, 0]),
-    ],
-)
-def test_32_bit_integer_tiff(values: list[int], expected: list[int]) -> None:
-    image = Image.fromarray(np.array([values], dtype=np.int32))
-    assert pixels(encoded(image, "TIFF"))[0, :, 0].tolist() == expected
-
-
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        ([0.0, 0.2, 1.0], [0, 51, 255]),
-        ([0.0, 100.4, 255.0], [0, 100, 255]),
-        ([-1.0, 0.0, 1.0], [0, 128, 255]),
-        ([0.0, float("nan"), 1.0], [0, 0, 255]),
-        ([0.0, float("inf"), 0.5], [0, 0, 128]),
-        ([3.0, 3.0, 3.0], [3, 3, 3]),
-        ([300.0, 350.0, 400.0], [0, 128, 255]),
-        ([300.0, float("nan"), 400.0], [0, 0, 255]),
-        ([float("nan"), float("inf"), float("-inf")], [0, 0, 0]),
-        ([-4.0, -4.0, -4.0], [0, 0, 0]),
-        ([-3.0e38, 0.0, 3.0e38], [0, 128, 255]),
-    ],
-)
-def test_float_tiff(values: list[float], expected: list[int]) -> None:
-    image = Image.fromarray(np.array([values], dtype=np.float32))
-    assert pixels(encoded(image, "TIFF"))[0, :, 0].tolist() == expected
-
-
-def test_a_mode_without_conversion_says_so() -> None:
-    data = encoded(Image.new("LAB", (4, 4)), "TIFF")
-    for read in (decode_image, check_image):
-        with pytest.raises(ImageError, match="LAB is not read; save it as RGB"):
-            read(data)
 
 
 CORNERS = np.array(
@@ -285,19 +145,6 @@ def test_a_truncated_jpeg_is_said_to_be_cut_short() -> None:
         check_image(data[: len(data) // 2])
     assert caught.value.message == "the image is cut short: part of it is missing"
     assert caught.value.code == "unreadable_image"
-
-
-def png_chunks(
-    width: int, height: int, *, depth: int = 8, colour: int = 2, body: bytes = b""
-) -> bytes:
-    def chunk(name: bytes, data: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-        )
-
-    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
-    parts = chunk(b"IHDR", header), chunk(b"IDAT", body), chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
 def bmp_header(width: int, height: int) -> bytes:
