@@ -96,7 +96,9 @@ class DemoData:
 def make_demo_data(seed: int = 1) -> DemoData:
     """Cut the crops, plant the wrong labels and zip the whole; the same seed, the same set."""
     rng = np.random.default_rng(seed)
-    train, test, unseen = [], [], []
+    train: list[tuple[int, bytes]] = []
+    test: list[tuple[int, bytes]] = []
+    unseen: list[tuple[int, bytes]] = []
     for label, photograph in enumerate(PHOTOGRAPHS):
         with Image.open(photo_path(photograph)) as opened:
             image = opened.convert("RGB")

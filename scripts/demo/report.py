@@ -1,0 +1,80 @@
+"""What the demo prints."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from scripts.demo.data import PHOTOGRAPHS, TEST_CROPS, TRAIN_CROPS, DemoData
+
+_SUSPECTS_SHOWN = 12
+
+
+def print_data(console: Console, data: DemoData) -> None:
+    """What is about to be sent."""
+    licences = Counter(photograph.licence for photograph in PHOTOGRAPHS)
+    train, test = (len(PHOTOGRAPHS) * crops for crops in (TRAIN_CROPS, TEST_CROPS))
+    console.print(
+        f"Data: crops of {len(PHOTOGRAPHS)} photographs that come with scikit-image (licences: "
+        f"{', '.join(f'{n} {licence}' for licence, n in licences.most_common())}).\n"
+        f"{train} to train on, {len(data.planted)} of them filed under a wrong class on purpose; "
+        f"{test} to test on, all filed right.\n"
+    )
+
+
+def print_accuracy(console: Console, metrics: Mapping[str, Any]) -> None:
+    """Both classifiers on the test part, and which of them is served."""
+    images = metrics["tuned"]["images"]
+    table = Table("classifier", "accuracy", title=f"On {images} test images, labels right")
+    for key, name in (("zero_shot", "zero-shot"), ("tuned", "tuned")):
+        served = " (served)" if metrics["served"] == key else ""
+        table.add_row(name + served, f"{metrics[key]['accuracy']:.1%}")
+    console.print(table)
+    console.print(f"Why: {metrics['why']}\n")
+
+
+def print_audit(console: Console, audit: Mapping[str, Any], planted: Mapping[str, str]) -> None:
+    """The suspected labels beside the planted ones."""
+    suspects = [entry for entry in audit["entries"] if entry["suspect"]]
+    if not audit["can_tell"]:
+        console.print(f"The audit cannot tell: {audit['why']}\n")
+        return
+    table = Table("file", "filed under", "suggested", "truth", title="Labels to check, worst first")
+    for entry in suspects[:_SUSPECTS_SHOWN]:
+        truth = planted.get(entry["file"], entry["given"])
+        colour = "green" if truth == entry["suggested"] else "red"
+        table.add_row(entry["file"], entry["given"], f"[{colour}]{entry['suggested']}[/]", truth)
+    console.print(table)
+    if len(suspects) > _SUSPECTS_SHOWN:
+        console.print(f"... and {len(suspects) - _SUSPECTS_SHOWN} more")
+    found = sum(entry["file"] in planted for entry in suspects)
+    corrected = sum(planted.get(entry["file"]) == entry["suggested"] for entry in suspects)
+    console.print(
+        f"{len(suspects)} labels suspected, {len(planted)} were planted, {found} of them found: "
+        f"precision {found / max(1, len(suspects)):.0%}, recall {found / len(planted):.0%}. "
+        f"For {corrected} the class suggested is the true one.\n"
+    )
+
+
+def print_predictions(
+    console: Console, predictions: Sequence[Mapping[str, Any]], data: DemoData
+) -> None:
+    """The answers to images that were not in the zip."""
+    table = Table("file", "answer", "score", "truth", title="Unseen images, sent to /predict")
+    right = 0
+    for image, prediction in zip(data.unseen, predictions, strict=True):
+        is_right = prediction["label"] == image.truth
+        right += is_right
+        colour = "green" if is_right else "red"
+        table.add_row(
+            prediction["file"],
+            f"[{colour}]{prediction['label']}[/]",
+            f"{prediction['score']:.2f}",
+            image.truth,
+        )
+    console.print(table)
+    console.print(f"{right} of {len(data.unseen)} right.\n")

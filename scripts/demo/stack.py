@@ -1,0 +1,74 @@
+"""`dspt serve` as a child process, for as long as a `with` block lasts."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+#: More than the stack gives its own parts to stop.
+_STOP_SECONDS = 30.0
+_READY = re.compile(r"^\s*API\s+(http://\S+)")
+
+
+class StackError(Exception):
+    """The stack did not come up; the message is what it said."""
+
+
+@contextmanager
+def running_stack(
+    data_dir: Path, log: Path, environment: Mapping[str, str] | None = None
+) -> Iterator[str]:
+    """Start `dspt serve` on a free port; gives its address, and stops it at the end of the block.
+
+    What the stack says goes to `log`. `environment` is added to this process's own.
+    """
+    command = [str(Path(sys.executable).with_name("dspt")), "serve"]
+    command += ["--data-dir", str(data_dir), "--port", "0"]
+    with (
+        log.open("w") as output,
+        subprocess.Popen(
+            command,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})},
+            process_group=0,  # a Ctrl-C comes here, and the block's end stops the stack, once
+        ) as process,
+    ):
+        try:
+            yield _address(process, log)
+        finally:
+            _stop(process)
+
+
+def _address(process: subprocess.Popen[bytes], log: Path) -> str:
+    """Wait until the stack says where it listens; it says so once it is ready."""
+    while True:
+        ended = _ended(process, within=0.1)
+        said = log.read_text()
+        for line in said.splitlines():
+            if found := _READY.match(line):
+                return found[1]
+        if ended:
+            raise StackError(f"`dspt serve` ended with exit code {process.returncode}:\n{said}")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if process.poll() is None:
+            process.send_signal(number)
+        if _ended(process, within=_STOP_SECONDS):
+            return
+
+
+def _ended(process: subprocess.Popen[bytes], within: float) -> bool:
+    try:
+        process.wait(timeout=within)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
