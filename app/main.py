@@ -9,6 +9,8 @@ from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 from starlette.types import Scope
 
+from app.backbones.endpoints import router as backbones_router
+from app.health.endpoints import router as health_router
 from app.jobs.endpoints import router as jobs_router
 from app.jobs.housekeeping import Housekeeper
 from app.kit.context import Context
@@ -17,6 +19,7 @@ from app.kit.errors import COMMON_PROBLEMS, install_error_handlers
 from app.kit.middleware import BodyLimit, RequestContext
 from app.kit.settings import Settings, get_settings
 from app.models.endpoints import router as models_router
+from app.predictions.endpoints import router as predictions_router
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -54,4 +57,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(RequestContext)
     app.include_router(jobs_router)
     app.include_router(models_router)
+    app.include_router(predictions_router)
+    app.include_router(backbones_router)
+    app.include_router(health_router)
     return app

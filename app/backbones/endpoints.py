@@ -1,0 +1,27 @@
+"""GET /backbones."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from fastapi import APIRouter
+
+from app.backbones.schemas import BackboneList, BackboneView
+
+router = APIRouter(prefix="/backbones", tags=["backbones"])
+
+ADVICE = (
+    "`builtin` is for trying out: it is small and works offline. For work use ViT-B-16/openai; "
+    "its weights are downloaded at the first use. Other open_clip names and local folders "
+    "(`local-dir:/path`) work too."
+)
+
+
+@router.get("")
+def list_backbones() -> BackboneList:
+    """What can be tuned, and whether its weights are on this machine."""
+    from dspt import backbones  # not at start: it imports torch
+
+    return BackboneList(
+        data=[BackboneView(**asdict(info)) for info in backbones.list_backbones()], advice=ADVICE
+    )

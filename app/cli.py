@@ -1,0 +1,119 @@
+"""`dspt serve` and `dspt api`."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+
+from app.kit.settings import Settings, get_settings
+
+
+def serve(
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(
+            help="Directory of everything that is kept. Left out: DSPT_DATA_DIR, or the "
+            "platform's place for a user's data.",
+            show_default=False,
+        ),
+    ] = None,
+    host: Annotated[
+        str | None, typer.Option(help="Loopback address to bind to.", show_default="127.0.0.1")
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=65535, help="Port to bind to; 0 takes a free one.", show_default="8000"
+        ),
+    ] = None,
+) -> None:
+    """Run the whole service on this machine until Ctrl-C.
+
+    Database, queue, worker and API start together, keep everything under one directory and stop
+    together.
+    """
+    if sys.platform == "win32":
+        typer.echo("dspt serve needs Linux or macOS; on Windows use WSL.", err=True)
+        raise typer.Exit(2)
+    from app.serve.errors import ServeError
+    from app.serve.stack import serve as run
+
+    settings = _settings()
+    directory = settings.data_dir if data_dir is None else data_dir.expanduser().absolute()
+    try:
+        run(
+            directory,
+            settings.host if host is None else host,
+            settings.port if port is None else port,
+            typer.echo,
+        )
+    except ServeError as error:
+        typer.echo(f"dspt serve: {error}", err=True)
+        raise typer.Exit(1) from error
+
+
+def api(
+    host: Annotated[
+        str | None, typer.Option(help="Address to bind to. Left out: DSPT_HOST, or 127.0.0.1.")
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Port to bind to. Left out: DSPT_PORT, or 8000."),
+    ] = None,
+    socket_fd: Annotated[
+        int | None, typer.Option(hidden=True, help="A bound socket, inherited from `dspt serve`.")
+    ] = None,
+) -> None:
+    """Run the HTTP API alone, until Ctrl-C.
+
+    It takes its place from the environment: DSPT_DATABASE_URL, DSPT_BROKER_URL,
+    DSPT_STORAGE_URL. Without DSPT_BROKER_URL jobs are taken, but stay queued.
+    """
+    from app.serve.cpus import available_cpus, set_thread_defaults
+
+    set_thread_defaults(os.environ, available_cpus())  # read when torch is imported, later
+    settings = _settings()
+
+    import uvicorn
+
+    from app.kit.logging import configure_logging
+    from app.main import create_app
+
+    configure_logging(settings)
+    config = uvicorn.Config(
+        create_app(settings),
+        host=settings.host if host is None else host,
+        port=settings.port if port is None else port,
+        log_config=None,
+        server_header=False,
+        # Listeners to a job's events never hang up by themselves.
+        timeout_graceful_shutdown=5,
+    )
+    sockets = None if socket_fd is None else [socket.socket(fileno=socket_fd)]
+    server = uvicorn.Server(config)
+    server.run(sockets=sockets)
+    if not server.started:
+        raise typer.Exit(1)
+
+
+def _settings() -> Settings:
+    try:
+        return get_settings()
+    except ValidationError as error:
+        for problem in error.errors():
+            name = "_".join(["DSPT", *(str(part).upper() for part in problem["loc"])])
+            typer.echo(f"{name}: {problem['msg']}", err=True)
+        raise typer.Exit(2) from error
+
+
+if __name__ == "__main__":
+    main = typer.Typer(add_completion=False)
+    main.command("serve")(serve)
+    main.command("api")(api)
+    main()

@@ -1,0 +1,1 @@
+"""Probes for people, supervisors and orchestrators."""

@@ -1,0 +1,43 @@
+"""GET /health/live and /health/ready."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import APIRouter, FastAPI, Request, Response
+
+from app.health.schemas import Live, Ready
+from app.health.service import Health
+from app.predictions.endpoints import InferenceDep
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    app.state.health = Health(app.state.context)
+    try:
+        yield
+    finally:
+        app.state.health.close()
+
+
+router = APIRouter(prefix="/health", tags=["health"], lifespan=_lifespan)
+
+
+@router.get("/live")
+async def live() -> Live:
+    """Whether the process answers; asks nothing else."""
+    return Live()
+
+
+@router.get(
+    "/ready", responses={503: {"model": Ready, "description": "Something needed does not answer."}}
+)
+async def ready(request: Request, response: Response, inference: InferenceDep) -> Ready:
+    """Whether database, broker and storage answer, and how many workers there are."""
+    health = request.app.state.health
+    assert isinstance(health, Health)
+    report = await health.ready(inference.loaded)
+    if report.status != "ready":
+        response.status_code = 503
+    return report

@@ -1,0 +1,123 @@
+"""Asks everything that the API depends on, at the same time and with a time limit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import redis
+import structlog
+from celery import Celery
+from kombu.exceptions import OperationalError as BrokerError
+from sqlalchemy import func, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.health.schemas import Check, Checks, Ready, WorkerCheck
+from app.jobs.tables import Worker
+from app.kit.broker import BrokerNotSetError, celery_app
+from app.kit.context import Context
+from app.kit.db import database_now
+
+_log = structlog.get_logger(__name__)
+
+#: A probe is asked every few seconds; one that hangs has to say so before the next one comes.
+TIMEOUT_SECONDS = 3.0
+
+
+class Health:
+    """One per process. Close it at the end."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        # Its own threads: a database that hangs must not take those of the requests.
+        self._threads = ThreadPoolExecutor(4, thread_name_prefix="health")
+        self._celery: Celery | None = None
+
+    async def ready(self, backbones: Sequence[str]) -> Ready:
+        """Look at everything."""
+        database, broker, storage, workers = await asyncio.gather(
+            self._ask("database", self._database),
+            self._ask("broker", self._broker),
+            self._ask("storage", self._storage),
+            self._workers(),
+        )
+        ok = all(check.status == "ok" for check in (database, broker, storage))
+        return Ready(
+            status="ready" if ok else "not_ready",
+            checks=Checks(database=database, broker=broker, storage=storage, workers=workers),
+            backbones=list(backbones),
+        )
+
+    def close(self) -> None:
+        """Leave hanging probes behind."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        if self._celery is not None:
+            self._celery.close()
+
+    async def _ask(self, name: str, probe: Callable[[], str]) -> Check:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                problem = await loop.run_in_executor(self._threads, probe)
+        except TimeoutError:
+            problem = f"no answer within {TIMEOUT_SECONDS:g} seconds"
+        if problem:
+            _log.warning("not ready", part=name, problem=problem)
+        return Check(status="failing" if problem else "ok", detail=problem)
+
+    # Each probe says what is wrong, or nothing. What an exception says may hold a password, so
+    # that goes to the log only.
+
+    def _database(self) -> str:
+        try:
+            self._context.database.check()
+        except SQLAlchemyError as error:
+            _log.warning("the database does not answer", error=str(error))
+            return "The database does not answer; look at DSPT_DATABASE_URL and at its server."
+        return ""
+
+    def _broker(self) -> str:
+        try:
+            if self._celery is None:
+                self._celery = celery_app(self._context.settings)
+            with self._celery.connection_for_write() as connection:
+                connection.ensure_connection(max_retries=1, interval_start=0, timeout=2)
+                connection.default_channel.client.ping()
+        except BrokerNotSetError as error:
+            return str(error)
+        except (BrokerError, redis.RedisError, OSError) as error:
+            _log.warning("the broker does not answer", error=str(error))
+            return "The broker does not answer; look at DSPT_BROKER_URL and at Redis."
+        return ""
+
+    def _storage(self) -> str:
+        try:
+            self._context.storage.check()
+        except OSError as error:
+            _log.warning("the storage does not take files", error=str(error))
+            return "The storage does not take files; look at DSPT_STORAGE_URL, space and rights."
+        return ""
+
+    async def _workers(self) -> WorkerCheck:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                count = await loop.run_in_executor(self._threads, self._count_workers)
+        except (TimeoutError, SQLAlchemyError):
+            return WorkerCheck(status="unknown", count=0, detail="The database does not answer.")
+        if count:
+            return WorkerCheck(status="ok", count=count)
+        return WorkerCheck(
+            status="none",
+            count=0,
+            detail="No worker has reported lately; jobs stay queued. Start one with `dspt worker`.",
+        )
+
+    def _count_workers(self) -> int:
+        settings = self._context.settings
+        with self._context.database.read() as session:
+            since = database_now(session) - timedelta(seconds=settings.worker_alive_seconds)
+            query = select(func.count()).where(Worker.seen_at > since, Worker.stopping.is_(False))
+            return session.scalar(query) or 0

@@ -1,0 +1,1 @@
+"""Tuned classifiers at work: one image tower, many models, one inference thread."""

@@ -1,0 +1,62 @@
+"""What waits for the inference thread at the same moment goes through the tower together."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Hashable
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+Key = TypeVar("Key", bound=Hashable)
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass
+class _Batch(Generic[Item, Result]):
+    items: list[Item] = field(default_factory=list)
+    size: int = 0
+    future: Future[list[Result]] | None = None
+
+
+class Batcher(Generic[Key, Item, Result]):
+    """Micro-batching without a waiting time: a batch is open until the thread takes it up.
+
+    On an idle thread an item runs at once, alone; while the thread is busy, items of one key
+    gather in one batch. A batch takes items up to `max_size` in all (or one larger item), then
+    the next one opens.
+    """
+
+    def __init__(
+        self,
+        executor: Executor,
+        run: Callable[[Key, list[Item]], list[Result]],
+        max_size: int,
+    ) -> None:
+        self._executor = executor
+        self._run_items = run
+        self._max_size = max_size
+        self._lock = threading.Lock()
+        self._open: dict[Key, _Batch[Item, Result]] = {}
+
+    async def submit(self, key: Key, item: Item, size: int) -> Result:
+        """The result of `item`; raises what the batch's run raises."""
+        with self._lock:
+            batch = self._open.get(key)
+            if batch is None or batch.size + size > self._max_size:
+                batch = self._open[key] = _Batch()
+                batch.future = self._executor.submit(self._run, key, batch)
+            index = len(batch.items)
+            batch.items.append(item)
+            batch.size += size
+        assert batch.future is not None
+        # Shielded: a client that goes away must not cancel the batch of all the others.
+        return (await asyncio.shield(asyncio.wrap_future(batch.future)))[index]
+
+    def _run(self, key: Key, batch: _Batch[Item, Result]) -> list[Result]:
+        with self._lock:  # from here on nobody adds to it
+            if self._open.get(key) is batch:
+                del self._open[key]
+        return self._run_items(key, batch.items)

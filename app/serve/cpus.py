@@ -1,0 +1,79 @@
+"""How many CPUs this process may use, and what that means for threads of numeric libraries."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import MutableMapping
+from pathlib import Path
+
+#: Read by OpenMP (torch), MKL and OpenBLAS (numpy) when they are loaded.
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+def available_cpus(root: Path = Path("/")) -> int:
+    """CPUs of this process: its affinity, further bounded by the CPU quota of its control group.
+
+    A container with `--cpus 2` on a machine of 64 sees 64 CPUs, and 64 threads on 2 CPUs are
+    several times slower than 2. `root` is where /proc and /sys are found.
+    """
+    if hasattr(os, "sched_getaffinity"):
+        count = len(os.sched_getaffinity(0))
+    else:
+        count = os.cpu_count() or 1
+    quota = cgroup_quota(root)
+    return count if quota is None else max(1, min(count, math.ceil(quota)))
+
+
+def cgroup_quota(root: Path = Path("/")) -> float | None:
+    """The smallest CPU quota, in CPUs, of this process's control group and those above it."""
+    quotas = [
+        quota
+        for directory in _cgroup_directories(root)
+        if (quota := _quota_v2(directory) or _quota_v1(directory)) is not None
+    ]
+    return min(quotas, default=None)
+
+
+def set_thread_defaults(environment: MutableMapping[str, str], threads: int) -> None:
+    """Bound the numeric libraries to `threads`, unless the user has set a variable himself."""
+    for name in THREAD_VARIABLES:
+        environment.setdefault(name, str(threads))
+
+
+def _cgroup_directories(root: Path) -> list[Path]:
+    """The directories of this process's control groups (v2 and v1's cpu), innermost first."""
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:  # not Linux, or /proc is not mounted
+        return []
+    directories: list[Path] = []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            mount = root / "sys/fs/cgroup"
+        elif "cpu" in controllers.split(","):
+            mount = root / "sys/fs/cgroup/cpu"
+        else:
+            continue
+        inner = mount / path.lstrip("/")
+        # Inside a container the path may be the host's: then only the mount itself exists.
+        directories += [inner, *inner.parents[: len(inner.parts) - len(mount.parts)]]
+    return directories
+
+
+def _quota_v2(directory: Path) -> float | None:
+    try:
+        quota, period = (directory / "cpu.max").read_text().split()
+    except OSError:
+        return None
+    return None if quota == "max" else int(quota) / int(period)
+
+
+def _quota_v1(directory: Path) -> float | None:
+    try:
+        quota = int((directory / "cpu.cfs_quota_us").read_text())
+        period = int((directory / "cpu.cfs_period_us").read_text())
+    except OSError:
+        return None
+    return quota / period if quota > 0 else None
