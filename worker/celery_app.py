@@ -5,11 +5,13 @@ The parent imports neither torch nor anything of CUDA: a CUDA context does not s
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 from celery.signals import (
     setup_logging,
     worker_init,
+    worker_process_init,
     worker_ready,
     worker_shutdown,
     worker_shutting_down,
@@ -40,6 +42,14 @@ def _migrate(**_: Any) -> None:
 
 
 worker_init.connect(_migrate)
+
+
+def _import_torch(**_: Any) -> None:
+    """In the forked process, before its first job: the import takes seconds."""
+    importlib.import_module("worker.run")
+
+
+worker_process_init.connect(_import_torch)
 
 
 def _ready(**_: Any) -> None:

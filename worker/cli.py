@@ -18,4 +18,6 @@ def worker() -> None:
     except BrokerNotSetError as error:
         typer.echo(f"dspt worker: {error}", err=True)
         raise typer.Exit(2) from error
-    app.worker_main(["worker", "--without-gossip", "--without-mingle", "--without-heartbeat"])
+    app.worker_main(
+        ["--quiet", "worker", "--without-gossip", "--without-mingle", "--without-heartbeat"]
+    )

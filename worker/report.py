@@ -12,7 +12,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.jobs.lease import Lease
-from dspt.pipeline import Listener, Progress
+from dspt.progress import Listener, Progress
 from worker.jsonable import jsonable
 
 _log = structlog.get_logger(__name__)

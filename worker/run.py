@@ -25,14 +25,12 @@ from dspt.artifact import save_model
 from dspt.config import TuneConfig
 from dspt.data import open_dataset
 from dspt.errors import Cancelled, DatasetError, DsptError
-from dspt.pipeline import Progress, TuneResult, tune
+from dspt.pipeline import TuneResult, tune
+from dspt.progress import StageClock
 from worker.jsonable import jsonable
 from worker.report import Reporter, heartbeat
 
 _log = structlog.get_logger(__name__)
-
-#: Share of the whole that reading and checking the images takes.
-_VALIDATING_SHARE = 0.05
 
 
 def run(context: Context, job_id: str, worker_id: str) -> None:
@@ -99,14 +97,16 @@ def _tune(lease: Lease, reporter: Reporter) -> None:
         dataset_row = datasets.get(session, job.dataset_id)
         assert dataset_row is not None
 
-    def validated(done: int, total: int) -> None:
-        fraction = _VALIDATING_SHARE * done / max(total, 1)
-        reporter.progress(Progress("validating", None, None, fraction, None))
+    config = TuneConfig.parse(job.config)
+    clock = StageClock(reporter, config.epochs)
 
     with (
         context.storage.local_copy(dataset_row.storage_key) as path,
         open_dataset(
-            path, job.class_names, progress=validated, should_stop=reporter.should_stop
+            path,
+            job.class_names,
+            progress=lambda done, total: clock.at("validating", done, total),
+            should_stop=reporter.should_stop,
         ) as dataset,
     ):
         for text in dataset.warnings:
@@ -115,7 +115,7 @@ def _tune(lease: Lease, reporter: Reporter) -> None:
         lease.start_running(jsonable(dataset.to_dict()))
         result = tune(
             dataset,
-            TuneConfig.parse(job.config),
+            config,
             listener=reporter,
             should_stop=reporter.should_stop,
             feature_dir=context.settings.feature_dir,

@@ -45,6 +45,8 @@ def celery_app(settings: Settings) -> Celery:
         task_acks_late=True,
         task_reject_on_worker_lost=True,
         task_time_limit=hard_limit,
+        # The forked process imports torch before it says that it is up.
+        worker_proc_alive_timeout=300,
         worker_pool="prefork",
         worker_concurrency=1,
         worker_prefetch_multiplier=1,
