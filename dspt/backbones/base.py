@@ -71,9 +71,14 @@ class Backbone:
     embed_dim: int
     image_size: int
     activation: str
-    """`gelu` or `quickgelu`; a mismatch lowers accuracy without an error, so artefacts record it."""
+    """`gelu` or `quickgelu`; a mismatch costs accuracy without an error, so artefacts record it."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the towers are."""
+        return next(self.image_tower.parameters()).device
 
     def encode_image(self, pixels: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, D), unit length, float32."""
+        """(B, 3, H, W) on `device` -> (B, D), unit length, float32."""
         with torch.inference_mode():
             return F.normalize(self.image_tower(pixels).float(), dim=-1)

@@ -1,0 +1,121 @@
+"""The tuned classifier as one safetensors file: context vectors, and all else as its metadata.
+
+16 context vectors of 512 float32 are 32 KiB; class embeddings are not stored, because the backbone
+gives them back. A file is read as if a stranger had sent it.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from dspt.config import TuneConfig
+from dspt.errors import ArtifactError
+
+_MAX_BYTES = 256 << 20
+_Name = Annotated[str, Field(min_length=1, max_length=500)]
+
+
+class Manifest(BaseModel):
+    """All about a tuned classifier except its context vectors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: Literal["dspt.classifier/1"] = "dspt.classifier/1"
+    classes: list[_Name] = Field(min_length=2, max_length=100_000)
+    """Class folders of the data set: the labels that predictions carry."""
+    class_words: list[_Name] = Field(min_length=2, max_length=100_000)
+    """Words of each class in the prompt."""
+    config: TuneConfig
+    backbone_digest: str = Field(pattern=r"^[0-9a-f]{64}$")
+    activation: str = Field(max_length=50)
+    dataset_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    served: Literal["tuned", "zero_shot"]
+    """Which of the two classifies: tuning that did not help is not served."""
+    why: str = Field(max_length=2000)
+    metrics: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if len(self.classes) != len(self.class_words):
+            raise ValueError("classes and class_words differ in length")
+        if len(set(self.classes)) != len(self.classes):
+            raise ValueError("a class is named twice")
+        if any(not text.isprintable() for text in [*self.classes, *self.class_words]):
+            raise ValueError("a class name has control characters")
+        return self
+
+
+@dataclass(frozen=True)
+class TunedModel:
+    """A tuned classifier, apart from the backbone it belongs to."""
+
+    context: Tensor
+    """(M, W), or (C, M, W) if class-specific; float32."""
+    manifest: Manifest
+
+
+def save_model(model: TunedModel, path: Path) -> None:
+    """Write the artefact; the file appears whole or not at all."""
+    data = save(
+        {"context": model.context.detach().float().cpu().contiguous()},
+        metadata={"manifest": model.manifest.model_dump_json()},
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def load_model(path: Path) -> TunedModel:
+    """Read an artefact. Raises ArtifactError if it is damaged, not ours or contradicts itself."""
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise ArtifactError(f"{path.name}: larger than {_MAX_BYTES >> 20} MiB")
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            if "manifest" not in metadata or set(file.keys()) != {"context"}:
+                raise ArtifactError(f"{path.name}: not a tuned classifier of this program")
+            context = file.get_tensor("context")
+        manifest = Manifest.model_validate_json(metadata["manifest"])
+    except OSError as error:
+        raise ArtifactError(f"{path.name}: cannot be read: {error.strerror or error}") from error
+    except SafetensorError as error:
+        raise ArtifactError(f"{path.name}: damaged or not a safetensors file: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ArtifactError(f"{path.name}: bad manifest: {where}: {first['msg']}") from error
+    _check_context(path.name, context, manifest)
+    return TunedModel(context, manifest)
+
+
+def _check_context(name: str, context: Tensor, manifest: Manifest) -> None:
+    specific = manifest.config.class_specific_context
+    if context.dtype != torch.float32 or context.ndim != (3 if specific else 2):
+        raise ArtifactError(
+            f"{name}: context is {context.dtype} of shape {tuple(context.shape)}; expected "
+            f"float32 {'(C, M, W)' if specific else '(M, W)'}"
+        )
+    if specific and context.shape[0] != len(manifest.classes):
+        raise ArtifactError(f"{name}: context for {context.shape[0]} classes, not for all")
+    if manifest.config.n_ctx != context.shape[-2]:
+        raise ArtifactError(f"{name}: {context.shape[-2]} context vectors, not n_ctx")
+    if not torch.isfinite(context).all():
+        raise ArtifactError(f"{name}: context has values that are not finite")

@@ -1,0 +1,41 @@
+"""Where to compute, and in which arithmetic."""
+
+from __future__ import annotations
+
+import torch
+
+from dspt.errors import ConfigError
+
+
+def resolve_device(name: str) -> torch.device:
+    """`auto` is the first GPU if there is one. Raises ConfigError for a GPU that is not there."""
+    if name == "auto":
+        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(
+            f"device is {name}, but this machine has {torch.cuda.device_count()} usable GPUs; "
+            "use auto or cpu",
+            param="device",
+        )
+    return device
+
+
+def tuning_dtype(precision: str, device: torch.device) -> torch.dtype | None:
+    """Autocast type of the text tower while tuning, None for float32.
+
+    `auto` takes bfloat16 where it is the faster one: on GPUs that have it, and on processors with
+    its instructions.
+    """
+    if precision == "float32":
+        return None
+    if precision == "bfloat16" or _has_fast_bfloat16(device):
+        return torch.bfloat16
+    return None
+
+
+def _has_fast_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    capabilities = torch.backends.cpu.get_cpu_capability()
+    return capabilities.startswith("AVX512") and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

@@ -1,0 +1,73 @@
+"""A tuned classifier at work: a C x D matrix beside the shared image tower."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from dspt.artifact import TunedModel
+from dspt.backbones.base import Backbone
+from dspt.errors import ArtifactError, BackboneMismatch
+from dspt.prompt import Prompts, zero_shot_embeddings
+
+
+class Classifier:
+    """`model` on `backbone`. Raises BackboneMismatch if it was tuned on other weights."""
+
+    def __init__(self, model: TunedModel, backbone: Backbone) -> None:
+        manifest = model.manifest
+        if manifest.backbone_digest != backbone.digest:
+            raise BackboneMismatch(
+                f"tuned on {manifest.config.backbone} with weights "
+                f"{manifest.backbone_digest[:12]}, but {backbone.name} has "
+                f"{backbone.digest[:12]}; load the backbone it was tuned on"
+            )
+        if model.context.shape[-1] != backbone.text_tower.width:
+            raise ArtifactError(
+                f"context vectors are {model.context.shape[-1]} wide, the text tower of "
+                f"{backbone.name} is {backbone.text_tower.width}"
+            )
+        self.classes = tuple(manifest.classes)
+        self.class_matrix = class_embeddings(model, backbone)
+        """(C, D), unit length."""
+        self._backbone = backbone
+
+    def scores(self, features: Tensor) -> Tensor:
+        """Probabilities of image features. (N, D) unit length -> (N, C), float32."""
+        return (self._backbone.logit_scale * features.float() @ self.class_matrix.T).softmax(-1)
+
+    def predict(
+        self, images: Sequence[Image.Image], top_k: int = 5
+    ) -> list[list[tuple[str, float]]]:
+        """The `top_k` likeliest (class, probability) of each RGB image, best first."""
+        if not images:
+            return []
+        pixels = torch.stack([self._backbone.preprocess(image) for image in images])
+        return self.top(self._backbone.encode_image(pixels.to(self.class_matrix.device)), top_k)
+
+    def top(self, features: Tensor, top_k: int = 5) -> list[list[tuple[str, float]]]:
+        """As `predict`, from features (N, D)."""
+        best = self.scores(features).topk(min(top_k, len(self.classes)), dim=-1)
+        return [
+            [(self.classes[i], score) for i, score in zip(indices, scores, strict=True)]
+            for indices, scores in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        ]
+
+
+def class_embeddings(model: TunedModel, backbone: Backbone) -> Tensor:
+    """Class embeddings that `model` serves. (C, D), unit length, float32."""
+    manifest, config = model.manifest, model.manifest.config
+    if manifest.served == "zero_shot":
+        return zero_shot_embeddings(backbone, manifest.class_words)
+    prompts = Prompts(
+        backbone,
+        manifest.class_words,
+        n_ctx=config.n_ctx,
+        ctx_init=config.ctx_init,
+        class_specific=config.class_specific_context,
+    )
+    with torch.inference_mode():
+        return prompts.encode(model.context[None].to(prompts.device))[0]
