@@ -1,0 +1,71 @@
+"""Jobs reach the broker, also one that was away; against a real Redis."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+import redis as redis_client
+from fastapi.testclient import TestClient
+
+from app.jobs.housekeeping import Housekeeper
+from app.kit.broker import QUEUE, RUN_JOB
+from app.kit.context import Context
+from app.kit.settings import Settings
+from app.main import create_app
+from tests.integration.conftest import post_job
+from tests.integration.test_jobs_db import add_job
+from tests.services import RedisServer, redis_server, wait_until
+
+
+@pytest.fixture
+def own_redis() -> Iterator[RedisServer]:
+    """A Redis that the test may stop."""
+    with redis_server() as server:
+        yield server
+
+
+def queued(server: RedisServer) -> list[str]:
+    """Ids of the jobs that lie in the broker, in the order in which a worker gets them."""
+    with redis_client.Redis(port=server.port) as client:
+        messages = [json.loads(raw) for raw in client.lrange(QUEUE, 0, -1)]
+    assert all(message["headers"]["task"] == RUN_JOB for message in messages)
+    return [
+        json.loads(message["headers"]["argsrepr"].replace("'", '"'))[0] for message in messages
+    ][::-1]
+
+
+def test_a_posted_job_reaches_the_broker(settings: Settings, own_redis: RedisServer) -> None:
+    # So slow a loop that only the wake-up call explains it.
+    settings = settings.model_copy(
+        update={"broker_url": own_redis.url, "housekeeping_seconds": 60.0}
+    )
+    with TestClient(create_app(settings)) as client:
+        job = post_job(client)
+        wait_until(lambda: queued(own_redis) == [job["id"]], 10, "the job in the broker")
+
+
+def test_jobs_wait_for_a_broker_that_is_away(settings: Settings, own_redis: RedisServer) -> None:
+    settings = settings.model_copy(update={"broker_url": own_redis.url})
+    with TestClient(create_app(settings)) as client:
+        first = post_job(client)
+        wait_until(lambda: queued(own_redis) == [first["id"]], 10, "the first job in the broker")
+        own_redis.stop()
+        second = post_job(client)  # 202, though the broker is gone
+        own_redis.start()
+        expected = [first["id"], second["id"]]  # the first one from the append-only file
+        wait_until(lambda: queued(own_redis) == expected, 20, "both jobs in the broker")
+
+
+def test_a_broker_that_is_away_at_the_start(context: Context, own_redis: RedisServer) -> None:
+    own_redis.stop()
+    job_id = add_job(context)
+    settings = context.settings.model_copy(update={"broker_url": own_redis.url})
+    housekeeper = Housekeeper(Context(settings, context.database, context.storage))
+    housekeeper.start()
+    try:
+        own_redis.start()
+        wait_until(lambda: queued(own_redis) == [job_id], 20, "the job in the broker")
+    finally:
+        housekeeper.stop()

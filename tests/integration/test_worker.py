@@ -1,0 +1,247 @@
+"""A real worker process on a real Redis, with each database: done, failed, cancelled, killed."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+from safetensors import safe_open
+
+from app.kit.settings import Settings
+from app.main import create_app
+from tests.integration.conftest import zip_of
+from tests.services import clean_environment, redis_server, wait_until
+
+pytestmark = pytest.mark.slow
+
+
+def photos(per_class: int = 6) -> dict[str, bytes]:
+    """Two classes that differ in colour."""
+    rng = np.random.default_rng(0)
+    files = {}
+    for name, colour in (("red", (200, 30, 30)), ("blue", (30, 30, 200))):
+        for number in range(per_class):
+            pixels = np.clip(rng.normal(colour, 40, (48, 48, 3)), 0, 255).astype(np.uint8)
+            buffer = io.BytesIO()
+            Image.fromarray(pixels).save(buffer, "PNG")
+            files[f"{name}/{number}.png"] = buffer.getvalue()
+    return files
+
+
+class Stack:
+    """The API in this process, a Redis, and workers that the test starts."""
+
+    def __init__(self, settings: Settings, log: Path) -> None:
+        self.settings = settings
+        self.client = TestClient(create_app(settings), raise_server_exceptions=False)
+        self._log = log
+
+    @contextmanager
+    def worker(self) -> Iterator[subprocess.Popen[bytes]]:
+        """`dspt worker`, stopped at the end if it still runs."""
+        environment = clean_environment(
+            **{
+                f"DSPT_{name.upper()}": str(getattr(self.settings, name))
+                for name in self.settings.model_fields_set
+            },
+            OMP_NUM_THREADS="1",
+            PYTHONWARNINGS="ignore",
+        )
+        with self._log.open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-c", "from worker.cli import worker; worker()"],
+                env=environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.terminate()
+            try:
+                process.wait(60)
+            finally:
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGKILL)
+                    process.wait()
+
+    def post(self, files: dict[str, bytes], **config: Any) -> str:
+        response = self.client.post(
+            "/jobs",
+            files={"dataset": ("a.zip", zip_of(files))},
+            data={"config": json.dumps(config)},
+        )
+        assert response.status_code == 202, response.text
+        job_id: str = response.json()["id"]
+        return job_id
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        job: dict[str, Any] = self.client.get(f"/jobs/{job_id}").json()
+        return job
+
+    def wait(self, job_id: str, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        def reached() -> bool:
+            job = self.job(job_id)
+            ended = job["status"] in ("succeeded", "failed", "cancelled")
+            assert condition(job) or not ended, f"{job}\n{self.log()}"
+            return condition(job)
+
+        wait_until(reached, 120, f"the job\n{self.log()}")
+        return self.job(job_id)
+
+    def statuses(self, job_id: str) -> list[str]:
+        events = self.client.get(f"/jobs/{job_id}/events?limit=1000").json()["data"]
+        return [event["data"]["status"] for event in events if event["type"] == "status"]
+
+    def log(self) -> str:
+        return self._log.read_text()[-5000:] if self._log.exists() else ""
+
+
+@pytest.fixture
+def stack(settings: Settings, tmp_path: Path) -> Iterator[Stack]:
+    with redis_server() as broker:
+        # Quick to notice a dead worker, so that the tests are quick too.
+        update = {"broker_url": broker.url, "lease_seconds": 3.0, "heartbeat_seconds": 0.5}
+        values = settings.model_dump(exclude_unset=True) | update
+        stack = Stack(Settings(**values), tmp_path / "worker.log")
+        with stack.client:
+            yield stack
+
+
+def child_of(process: subprocess.Popen[bytes]) -> int:
+    """The forked process that runs the jobs."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert len(children) == 1
+    return int(children[0])
+
+
+LONG = {"epochs": 1000, "batch_size": 1}
+tuning = lambda job: job["progress"]["stage"] == "tuning"  # noqa: E731
+
+
+def test_jobs_that_succeed_and_fail(stack: Stack) -> None:
+    good = stack.post(photos(), epochs=2)
+    one_class = {name: data for name, data in photos().items() if name.startswith("red/")}
+    bad_data = stack.post(one_class, epochs=2)
+    bad_backbone = stack.post(photos(), epochs=2, backbone="no-such-thing")
+    assert "no worker is running" in stack.job(good)["progress"]["message"]
+
+    with stack.worker() as process:
+        job = stack.wait(good, lambda job: job["status"] == "succeeded")
+        assert job["attempt"] == 1
+        assert job["dataset"]["classes"] == ["blue", "red"]
+        assert job["dataset"]["images"] == 12
+        assert job["config"]["epochs"] == 2
+        assert job["config"]["n_ctx"] == 4
+        assert job["metrics"]["served"] in ("tuned", "zero_shot")
+        assert stack.statuses(good) == ["queued", "validating", "running", "succeeded"]
+        events = stack.client.get(f"/jobs/{good}/events?limit=1000").json()["data"]
+        epochs = [event["data"]["epoch"] for event in events if event["type"] == "metrics"]
+        assert epochs == [1, 2]
+        stages = [e["data"]["stage"] for e in events if e["type"] == "progress"]
+        assert list(dict.fromkeys(stages)) == [
+            "validating",
+            "encoding",
+            "zero_shot",
+            "tuning",
+            "evaluating",
+            "saving",
+        ]
+        audit = stack.client.get(f"/jobs/{good}/audit").json()
+        assert {entry["given"] for entry in audit["entries"]} == {"red", "blue"}
+        artifact = stack.client.get(job["links"]["artifact"]).content
+        path = Path(stack.settings.data_dir) / "downloaded.safetensors"
+        path.write_bytes(artifact)
+        with safe_open(path, framework="np") as file:
+            assert json.loads(file.metadata()["manifest"])["classes"] == ["blue", "red"]
+
+        job = stack.wait(bad_data, lambda job: job["status"] == "failed")
+        assert job["error"]["problems"]
+        assert stack.statuses(bad_data) == ["queued", "validating", "failed"]
+
+        job = stack.wait(bad_backbone, lambda job: job["status"] == "failed")
+        assert job["error"]["code"] == "unknown_backbone"
+        assert "no-such-thing" in job["error"]["message"]
+
+        assert "torch" not in Path(f"/proc/{process.pid}/maps").read_text()
+        assert "torch" in Path(f"/proc/{child_of(process)}/maps").read_text()
+
+
+def test_cancel_a_job_at_work(stack: Stack) -> None:
+    job_id = stack.post(photos(), **LONG)
+    with stack.worker():
+        stack.wait(job_id, tuning)
+        assert stack.client.post(f"/jobs/{job_id}/cancel").json()["status"] == "cancelling"
+        stack.wait(job_id, lambda job: job["status"] == "cancelled")
+        assert stack.statuses(job_id)[-2:] == ["cancelling", "cancelled"]
+        # The worker is free for the next one.
+        stack.wait(stack.post(photos(), epochs=1), lambda job: job["status"] == "succeeded")
+    assert stack.client.get("/models").json()["data"][0]["config"]["epochs"] == 1
+    assert len(stack.client.get("/models").json()["data"]) == 1
+
+
+def test_a_stopped_worker_gives_its_job_back(stack: Stack) -> None:
+    job_id = stack.post(photos(), **LONG)
+    with stack.worker() as process:
+        stack.wait(job_id, tuning)
+        process.terminate()
+        assert process.wait(30) == 0
+    job = stack.job(job_id)
+    assert (job["status"], job["attempt"]) == ("queued", 0)
+    assert "no worker is running" in job["progress"]["message"]
+    with stack.worker():
+        job = stack.wait(job_id, tuning)
+        assert job["attempt"] == 1
+        stack.client.post(f"/jobs/{job_id}/cancel")
+        stack.wait(job_id, lambda job: job["status"] == "cancelled")
+
+
+def test_a_killed_worker_loses_no_job(stack: Stack) -> None:
+    job_id = stack.post(photos(), **LONG)
+    with stack.worker() as process:
+        stack.wait(job_id, tuning)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(10)
+    stack.wait(job_id, lambda job: job["status"] == "queued")
+    with stack.worker():
+        job = stack.wait(job_id, tuning)
+        assert job["attempt"] == 2
+        stack.client.post(f"/jobs/{job_id}/cancel")
+        stack.wait(job_id, lambda job: job["status"] == "cancelled")
+
+
+def test_a_job_that_kills_its_worker_fails_in_the_end(stack: Stack) -> None:
+    job_id = stack.post(photos(), **LONG)
+    with stack.worker() as process:
+        for attempt in (1, 2, 3):
+            stack.wait(job_id, lambda job, n=attempt: job["attempt"] == n and tuning(job))
+            os.kill(child_of(process), signal.SIGKILL)
+        job = stack.wait(job_id, lambda job: job["status"] == "failed")
+        assert job["error"]["code"] == "worker_lost"
+        assert process.poll() is None  # the parent has forked a new one each time
+        stack.wait(stack.post(photos(), epochs=1), lambda job: job["status"] == "succeeded")
+
+
+def test_a_job_over_its_time_limit_fails(stack: Stack) -> None:
+    stack.settings = Settings(
+        **stack.settings.model_dump(exclude_unset=True) | {"job_time_limit_seconds": 3.0}
+    )
+    job_id = stack.post(photos(), **LONG)
+    with stack.worker():
+        job = stack.wait(job_id, lambda job: job["status"] == "failed")
+    assert job["error"]["code"] == "time_limit"
+    assert "3 seconds" in job["error"]["message"]
