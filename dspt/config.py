@@ -32,7 +32,7 @@ class TuneConfig(BaseModel):
     epochs: int = Field(default=50, ge=1, le=1000, description="Passes over the training features.")
     batch_size: int = Field(default=32, ge=1, le=4096, description="Images per step.")
     lr: float = Field(
-        default=0.02,
+        default=0.05,
         gt=0,
         le=10,
         description="Peak learning rate of SGD, for token embeddings of standard deviation 0.015 "

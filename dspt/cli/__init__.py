@@ -1,0 +1,37 @@
+"""The `dspt` command: tune, predict and audit without a server, and what other packages add.
+
+Commands come from the entry points of group `dspt.commands`, so this package needs to know nothing
+of the web application and the worker. torch is imported by the commands that use it, when they run.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+
+import typer
+
+from dspt.cli.audit import audit
+from dspt.cli.predict import predict
+from dspt.cli.tune import tune
+
+_GROUP = "dspt.commands"
+
+
+def build() -> typer.Typer:
+    """The application with all commands that are installed."""
+    app = typer.Typer(
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        help="Tune CLIP's prompt on a few photos per class, find the wrong labels, classify.",
+    )
+    app.command("tune")(tune)
+    app.command("audit")(audit)
+    app.command("predict")(predict)
+    for entry in sorted(entry_points(group=_GROUP), key=lambda e: e.name):
+        app.command(entry.name)(entry.load())
+    return app
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    build()()

@@ -1,0 +1,58 @@
+"""Tables of a tuning's result."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from dspt.audit import AuditReport
+    from dspt.pipeline import TuneResult
+
+_MEASURED = {
+    "test": "the images in test/",
+    "val": "the images in val/",
+    "held_out": "held-out images, against their given labels, which may be wrong",
+}
+
+
+def accuracies(result: TuneResult) -> RenderableType:
+    """Zero-shot beside tuned."""
+    metrics = result.metrics
+    images = metrics["tuned"]["images"]
+    table = Table(title=f"Accuracy on {images} of {_MEASURED[metrics['measured_on']]}")
+    for name in ("", "accuracy", "95 % interval", "calibration error", "served"):
+        table.add_column(name, justify="left" if not name else "right")
+    for name in ("zero_shot", "tuned"):
+        part = metrics[name]
+        low, high = part["accuracy_interval"]
+        table.add_row(
+            name.replace("_", "-"),
+            f"{part['accuracy']:.1%}",
+            f"{low:.1%} to {high:.1%}",
+            f"{part['calibration_error']:.3f}",
+            "yes" if metrics["served"] == name else "",
+        )
+    return table
+
+
+def suspects(audit: AuditReport, most: int) -> RenderableType:
+    """The labels to check, the most suspicious first."""
+    if not audit.can_tell:
+        return Text(f"Cannot tell which labels are wrong: {audit.why}")
+    found = audit.suspects
+    if not found:
+        return Text(f"No label looks wrong among {len(audit.entries)} files.")
+    table = Table(title=f"{len(found)} of {len(audit.entries)} labels to check")
+    for name in ("file", "given", "suggested"):
+        table.add_column(name, overflow="fold")
+    table.add_column("p(given)", justify="right")
+    for entry in found[:most]:
+        cells = (entry.file, entry.given, entry.suggested, f"{entry.p_tuned:.3f}")
+        table.add_row(*(Text(cell) for cell in cells))
+    if len(found) > most:
+        table.caption = f"and {len(found) - most} more"
+    return table

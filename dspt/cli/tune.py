@@ -1,0 +1,49 @@
+"""`dspt tune`: a folder or zip of labelled photos in, a tuned classifier out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dspt.cli.options import AsJson, ClassNames, Data, read_class_names, with_config_options
+from dspt.cli.tables import accuracies, suspects
+from dspt.cli.terminal import errors_shown, out, print_json, run_tuning
+from dspt.config import TuneConfig
+
+SHOWN = 10
+
+
+@with_config_options
+def tune(
+    data: Data,
+    out_file: Annotated[
+        Path,
+        typer.Option("--out", help="File for the tuned classifier.", dir_okay=False),
+    ] = Path("model.safetensors"),
+    class_names: ClassNames = None,
+    as_json: AsJson = False,
+    *,
+    config: TuneConfig,
+) -> None:
+    """Tune a classifier on labelled photos, some of them mislabelled."""
+    with errors_shown():
+        from dspt.artifact import save_model
+
+        result = run_tuning(data, read_class_names(class_names), config)
+        save_model(result.model, out_file)
+    if as_json:
+        print_json(
+            {
+                "model": str(out_file),
+                "config": result.config.model_dump(),
+                "metrics": result.metrics,
+                "audit": result.audit.to_dict(),
+            }
+        )
+        return
+    out.print(accuracies(result))
+    out.print(result.metrics["why"], markup=False)
+    out.print(suspects(result.audit, SHOWN))
+    out.print(f"Saved {out_file} ({out_file.stat().st_size / 1024:.0f} KiB).", markup=False)
