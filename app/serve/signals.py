@@ -5,11 +5,14 @@ from __future__ import annotations
 import select
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 _STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+#: One Ctrl-C may arrive twice: from the terminal and from a program between it and us.
+_SAME_REQUEST_SECONDS = 1.0
 
 
 class Waker:
@@ -18,7 +21,8 @@ class Waker:
     def __init__(self, reader: socket.socket) -> None:
         self._reader = reader
         self.stop_requests = 0
-        """How often SIGINT, SIGTERM or SIGHUP came: once is a request, twice is an order."""
+        """How often a stop was asked for: once is a request, twice is an order."""
+        self._last_request = float("-inf")
 
     def wait(self, seconds: float) -> None:
         """Return at a signal (SIGCHLD among them), or after `seconds`."""
@@ -26,7 +30,10 @@ class Waker:
             self._reader.recv(4096)
 
     def _count(self, _number: int, _frame: FrameType | None) -> None:
-        self.stop_requests += 1
+        now = time.monotonic()
+        if now - self._last_request > _SAME_REQUEST_SECONDS:
+            self.stop_requests += 1
+            self._last_request = now
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from app.serve.signals import Waker, waking_on_signals
 
 #: A stop lets requests and a job's current step finish for this long. A job that needs longer is
 #: not lost: its lease runs out and the next start takes it up again.
-STOP_SECONDS = 10.0
+STOP_SECONDS = 15.0
 #: Between two looks at a condition; deaths and signals are noticed at once.
 _LOOK_SECONDS = 0.05
 _ERRORS_SECONDS = 1.0
@@ -66,21 +66,21 @@ class Supervisor:
             self._waker.wait(_ERRORS_SECONDS)
 
     def stop(self) -> None:
-        """End the parts in the reverse order of their start; the first one, the broker, last."""
-        broker, others = self._parts[:1], self._parts[1:]
+        """End the parts: first those that use the broker, then the broker, which started first."""
         requests = self._waker.stop_requests
-        for parts in (others, broker):
+        for parts in (self._parts[1:], self._parts[:1]):
             for part in parts:
                 if part.exit_code is None:
                     part.signal(signal.SIGTERM)
             deadline = time.monotonic() + STOP_SECONDS
-            while any(part.exit_code is None for part in parts) and time.monotonic() < deadline:
-                if self._waker.stop_requests > requests:  # a second Ctrl-C: at once
-                    break
+            hurry = False
+            while any(part.exit_code is None for part in parts) and not hurry:
                 self._waker.wait(_LOOK_SECONDS)
+                hurry = time.monotonic() > deadline or self._waker.stop_requests > requests
+            requests = self._waker.stop_requests  # whoever asks again means these parts
             for part in parts:
                 if part.exit_code is None:
-                    self._say(f"The {part.name} did not stop in time; it is ended by force.")
+                    self._say(f"The {part.name} has not stopped yet; it is ended by force.")
                 part.signal_group(signal.SIGKILL)  # with whatever it may have left behind
                 while part.exit_code is None:
                     self._waker.wait(_LOOK_SECONDS)
