@@ -1,0 +1,88 @@
+"""Where the private Redis listens, against a real one."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import redis
+from kombu import Connection
+
+from app.serve.broker import Broker, place_broker, redis_program
+from tests.services import wait_until
+
+
+@contextmanager
+def running(broker: Broker) -> Iterator[None]:
+    config = broker.directory / "redis.conf"
+    config.write_text(broker.config())
+    with subprocess.Popen([redis_program(), str(config)], stdout=subprocess.DEVNULL) as process:
+        try:
+            wait_until(broker.answers, 10, "redis")
+            yield
+        finally:
+            process.terminate()
+
+
+@pytest.fixture
+def long_directory(tmp_path: Path) -> Path:
+    directory = tmp_path / ("long" * 25) / 'odd "name"'
+    directory.mkdir(parents=True)
+    return directory
+
+
+def test_a_short_path_gets_a_unix_socket_and_no_port(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    directory = tmp_path_factory.mktemp("r")
+    broker = place_broker(directory)
+    assert broker.socket_path == directory / "redis.sock"
+    assert broker.url == f"redis+socket://{directory}/redis.sock"
+    with running(broker):
+        assert (directory / "redis.sock").stat().st_mode & 0o777 == 0o700
+        with Connection(broker.url) as connection:
+            queue = connection.SimpleQueue("q")
+            queue.put("x")
+            assert queue.get(timeout=5).payload == "x"
+            queue.close()
+
+
+def test_a_path_too_long_for_a_socket_gets_a_loopback_port_with_a_password(
+    long_directory: Path,
+) -> None:
+    broker = place_broker(long_directory)
+    assert broker.socket_path is None
+    with running(broker):
+        with redis.Redis(port=broker.port) as stranger, pytest.raises(redis.AuthenticationError):
+            stranger.ping()
+        with Connection(broker.url) as connection:
+            assert connection.default_channel.client.ping()
+
+
+@pytest.mark.parametrize("name", ["with space", "50%", 'quo"te', "ü", "#1"])
+def test_a_path_that_a_url_would_misread_gets_a_port(tmp_path: Path, name: str) -> None:
+    assert place_broker(tmp_path / name).socket_path is None
+
+
+def test_the_length_that_decides(tmp_path: Path) -> None:
+    socket_name = len("/redis.sock")
+    fits = Path("/" + "a" * (103 - socket_name - 1))
+    assert place_broker(fits).socket_path is not None
+    assert place_broker(Path(f"{fits}a")).socket_path is None
+
+
+def test_what_was_queued_survives_a_restart(tmp_path: Path) -> None:
+    broker = place_broker(tmp_path)
+    assert broker.socket_path is not None
+    for run in range(2):
+        with running(broker), redis.Redis(unix_socket_path=str(broker.socket_path)) as client:
+            if run == 0:
+                client.rpush("queue", "job")
+            assert client.lrange("queue", 0, -1) == [b"job"]
+
+
+def test_it_does_not_answer_when_it_is_not_there(tmp_path: Path) -> None:
+    assert not place_broker(tmp_path).answers()

@@ -1,0 +1,210 @@
+"""Parts that are plain Python programs: started, watched, ended, with nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from app.serve.errors import PartFailed
+from app.serve.part import Plan
+from app.serve.supervisor import Supervisor, supervising
+from tests.services import wait_until
+
+FOREVER = "import signal, sys; print('up', flush=True); signal.pause()"
+
+
+def plan(
+    name: str, code: str, ready: Callable[[], bool] = lambda: True, patience: float = 10
+) -> Plan:
+    return Plan(name, [sys.executable, "-c", code], dict(os.environ), ready, patience)
+
+
+def written(path: Path) -> Callable[[], bool]:
+    return lambda: path.exists() and path.read_bytes().endswith(b"\n")
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+class Fixture:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.said: list[str] = []
+
+    @contextmanager
+    def running(self) -> Iterator[Supervisor]:
+        with (
+            (self.folder / "lock").open("w") as lock,
+            supervising(self.folder, lock, self.said.append) as supervisor,
+        ):
+            yield supervisor
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Fixture:
+    return Fixture(tmp_path)
+
+
+def stop_soon(seconds: float = 0.3, number: int = signal.SIGTERM) -> None:
+    threading.Timer(seconds, os.kill, (os.getpid(), number)).start()
+
+
+def test_starts_watches_and_stops(stack: Fixture) -> None:
+    first, second = stack.folder / "first.log", stack.folder / "second.log"
+    with stack.running() as supervisor:
+        assert supervisor.start([plan("first", FOREVER, written(first))])
+        assert supervisor.start([plan("second", FOREVER, written(second))])
+        pids = [part.pid for part in supervisor._parts]
+        assert all(alive(pid) for pid in pids)
+        stop_soon()
+        supervisor.watch()
+    assert not any(alive(pid) for pid in pids)
+    assert stack.said == []
+
+
+def test_a_part_that_dies_ends_all_and_is_named_with_its_last_words(stack: Fixture) -> None:
+    with stack.running() as supervisor:
+        supervisor.start([plan("first", FOREVER)])
+        pid = supervisor._parts[0].pid
+
+        def start_and_watch() -> None:
+            supervisor.start([plan("second", "import sys; print('oh no'); sys.exit(3)")])
+            supervisor.watch()
+
+        with pytest.raises(PartFailed) as caught:
+            start_and_watch()
+    message = str(caught.value)
+    assert "The second died (exit code 3)." in message
+    assert "oh no" in message
+    assert str(stack.folder / "second.log") in message
+    assert not alive(pid)
+
+
+def test_a_part_that_is_killed_is_noticed_within_a_second(stack: Fixture) -> None:
+    with stack.running() as supervisor:
+        supervisor.start([plan("first", FOREVER)])
+        os.kill(supervisor._parts[0].pid, signal.SIGKILL)
+        begin = time.monotonic()
+        with pytest.raises(PartFailed, match=r"The first died \(killed by signal 9\)"):
+            supervisor.watch()
+        assert time.monotonic() - begin < 1
+
+
+def test_a_part_that_is_never_ready_is_given_up(stack: Fixture) -> None:
+    with stack.running() as supervisor:
+        never = plan("first", FOREVER, lambda: False, patience=0.2)
+        with pytest.raises(PartFailed, match="not ready within 0 seconds"):
+            supervisor.start([never])
+
+
+def test_a_stop_while_starting(stack: Fixture) -> None:
+    with stack.running() as supervisor:
+        stop_soon()
+        assert not supervisor.start([plan("first", FOREVER, lambda: False)])
+
+
+def test_what_a_part_started_ends_with_it(stack: Fixture) -> None:
+    """As Celery's pool process does when its parent is killed."""
+    log = stack.folder / "first.log"
+    code = (
+        "import subprocess, sys\n"
+        f"child = subprocess.Popen([sys.executable, '-c', {FOREVER!r}])\n"
+        "print(child.pid, flush=True)\n"
+        "child.wait()"
+    )
+    with stack.running() as supervisor:
+        supervisor.start([plan("first", code, written(log))])
+        child = int(log.read_text().split()[0])
+        os.kill(supervisor._parts[0].pid, signal.SIGKILL)
+        with pytest.raises(PartFailed):
+            supervisor.watch()
+    wait_until(lambda: not alive(child), 5, "the child's end")
+
+
+def test_one_that_does_not_heed_sigterm_is_ended_by_force(
+    stack: Fixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.serve.supervisor.STOP_SECONDS", 0.2)
+    code = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {FOREVER}"
+    log = stack.folder / "stubborn.log"
+    with stack.running() as supervisor:
+        supervisor.start([plan("stubborn", code, written(log))])
+        pid = supervisor._parts[0].pid
+    assert not alive(pid)
+    assert stack.said == ["The stubborn has not stopped yet; it is ended by force."]
+
+
+def test_a_dead_watchdog_ends_all(stack: Fixture) -> None:
+    with stack.running() as supervisor:
+        supervisor.start([plan("first", FOREVER)])
+        assert supervisor._watchdog is not None
+        supervisor._watchdog.kill()
+        with pytest.raises(PartFailed, match="The watchdog died"):
+            supervisor.watch()
+
+
+def test_error_lines_are_shown_once(stack: Fixture) -> None:
+    log = stack.folder / "first.log"
+    code = (
+        'import signal; print("INFO: fine"); print(\'{"level": "error", "event": "bad"}\');'
+        'print("ERROR: worse", flush=True); signal.pause()'
+    )
+    with stack.running() as supervisor:
+        supervisor.start([plan("first", code, written(log))])
+        stop_soon(1.5)
+        supervisor.watch()
+    assert stack.said == ['[first] {"level": "error", "event": "bad"}', "[first] ERROR: worse"]
+
+
+KILLED = """
+import os, sys, time
+from pathlib import Path
+from app.serve.part import Plan
+from app.serve.supervisor import supervising
+folder = Path(sys.argv[1])
+code = sys.argv[2]
+with (folder / "lock").open("w") as lock, supervising(folder, lock, print) as supervisor:
+    log = folder / "part.log"
+    supervisor.start([Plan("part", [sys.executable, "-c", code], dict(os.environ),
+                           lambda: log.read_bytes().endswith(b"\\n"), 30)])
+    (folder / "pids").write_text(
+        f"{supervisor._parts[0].pid} {supervisor._watchdog.pid}\\n")
+    supervisor.watch()
+"""
+
+
+@pytest.mark.parametrize("heeds_sigterm", [True, False])
+def test_nothing_outlives_a_supervisor_that_is_killed(tmp_path: Path, heeds_sigterm: bool) -> None:
+    code = FOREVER
+    if not heeds_sigterm:
+        code = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {FOREVER}"
+    with subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path), code]) as supervisor:
+        wait_until(written(tmp_path / "pids"), 60, "the part")
+        pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
+        assert all(alive(pid) for pid in pids)
+        supervisor.kill()
+    wait_until(lambda: not any(alive(pid) for pid in pids), 15, "the part's and the watchdog's end")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")
+def test_a_part_ends_even_if_supervisor_and_watchdog_are_both_killed(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path), FOREVER]) as supervisor:
+        wait_until(written(tmp_path / "pids"), 60, "the part")
+        part, watchdog = (int(pid) for pid in (tmp_path / "pids").read_text().split())
+        os.kill(supervisor.pid, signal.SIGSTOP)  # so that it cannot react to the next line
+        os.kill(watchdog, signal.SIGKILL)
+        supervisor.kill()
+    wait_until(lambda: not alive(part), 5, "the part's end")
