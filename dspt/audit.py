@@ -1,7 +1,7 @@
 """Which labels to check: every file judged by models that were not tuned on it.
 
 Cross-fitting (Northcutt et al., JAIR 2021) keeps a model from agreeing with a label just because
-it has learned it; averaging over losses makes the ranking steadier than any one of them.
+it has learned it.
 """
 
 from __future__ import annotations
@@ -85,6 +85,11 @@ def audit_labels(
     ratio = suppression(mean.clamp_min(1e-12).log(), given)
     can_tell, why = _better_than_chance(mean, given)
     suspect = _confidently_other(mean, given, suggested) & can_tell
+    if suspect.float().mean() > 0.5:
+        why += (
+            " More than half of the labels are in question: either most are wrong, or the classes "
+            "are too hard for the backbone. Look at some before you act on the list."
+        )
     order = p_given.argsort(stable=True).tolist()
     entries = tuple(
         AuditEntry(

@@ -15,7 +15,7 @@ from dspt.backbones import load_backbone
 from dspt.backbones.base import Backbone
 from dspt.choice import choose_served
 from dspt.config import TuneConfig
-from dspt.crossfit import LOSSES, CrossFit
+from dspt.crossfit import CrossFit
 from dspt.data import Dataset
 from dspt.device import resolve_device, tuning_dtype
 from dspt.evaluation import evaluate
@@ -91,7 +91,9 @@ def tune(
         clock.at("tuning", report.epoch, config.epochs, report.epoch)
 
     train_labels = labels[_index(splits.train, device)]
-    crossfit = CrossFit.plan(splits.train, splits.sampled, train_labels.cpu().numpy(), config.seed)
+    crossfit = CrossFit.plan(
+        splits.train, splits.sampled, train_labels.cpu().numpy(), config.loss, config.seed
+    )
     contexts = tune_contexts(
         prompts,
         features,
@@ -119,7 +121,7 @@ def tune(
         judged,
         prior_on_train,
     )
-    served, why = choose_served(judged[LOSSES.index(config.loss)], prior_on_train, train_labels)
+    served, why = choose_served(judged[0], prior_on_train, train_labels)
 
     def measure(embeddings: torch.Tensor) -> dict[str, Any]:
         probabilities = (backbone.logit_scale * centre[measured] @ embeddings.T).softmax(-1)
