@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 import structlog
@@ -24,6 +25,14 @@ class Presence:
         self._stopping = threading.Event()
         self._gone = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="presence", daemon=True)
+        # SQLite keeps its locks in the process's memory: a process forked in the middle of a
+        # report would take them for its own, and find the database locked for ever.
+        self._reporting = threading.Lock()
+        os.register_at_fork(
+            before=self._reporting.acquire,
+            after_in_parent=self._reporting.release,
+            after_in_child=self._reporting.release,
+        )
 
     def start(self) -> None:
         """Report now, and then every few seconds."""
@@ -50,15 +59,16 @@ class Presence:
         self._report()
 
     def _report(self) -> None:
-        # Opened anew each time: a connection that lives through a fork breaks SQLite's locks.
-        database = Database(self._settings.database_url)
-        try:
-            with database.write() as session:
-                if self._gone.is_set():
-                    workers.leave(session, self.worker_id)
-                else:
-                    workers.report(session, self.worker_id, stopping=self._stopping.is_set())
-        except SQLAlchemyError as error:
-            _log.warning("cannot report to the database; will try on", error=str(error))
-        finally:
-            database.close()
+        with self._reporting:
+            database = Database(self._settings.database_url)  # no connection lives through a fork
+            try:
+                with database.write() as session:
+                    if self._gone.is_set():
+                        workers.leave(session, self.worker_id)
+                    else:
+                        stopping = self._stopping.is_set()
+                        workers.report(session, self.worker_id, stopping=stopping)
+            except SQLAlchemyError as error:
+                _log.warning("cannot report to the database; will try on", error=str(error))
+            finally:
+                database.close()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from app.kit.broker import RUN_JOB
 from app.kit.context import Context
 from worker.celery_app import app, presence, settings
@@ -15,7 +17,12 @@ def _context() -> Context:
     return Context.open(settings)
 
 
-@app.task(name=RUN_JOB)  # type: ignore[untyped-decorator]
+# A database that is away is waited for; a job that had begun by then is the reaper's.
+@app.task(  # type: ignore[untyped-decorator]
+    name=RUN_JOB,
+    autoretry_for=(SQLAlchemyError,),
+    retry_kwargs={"max_retries": 20, "countdown": 5},
+)
 def run_job(job_id: str) -> None:
     """Run one job. A message that comes twice, or too late, does nothing."""
     from worker.run import run

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import shutil
 import zipfile
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from fastapi.testclient import TestClient
 
 from app.kit.context import Context
@@ -23,6 +25,12 @@ from tests.services import RedisServer, postgres_database, postgres_server, redi
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in Settings.model_fields:
         monkeypatch.delenv(f"DSPT_{name.upper()}", raising=False)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _quiet() -> None:
+    """No line for each request: a failing test is easier to read."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
 
 
 @pytest.fixture(scope="session")
