@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import open_clip
+from huggingface_hub import constants
 from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 
 from dspt.backbones import hub
@@ -84,7 +85,7 @@ def how_to_get(name: str, repo: str, filename: str, reason: str) -> str:
     """What to tell a user who has neither a file of `repo` nor the hub to get it from."""
     return (
         f"{filename} of {name} is not on this machine, and {reason}. Where there is a connection, "
-        f"run `hf download {repo}` and copy the cache folder here ({hub.constants.HF_HUB_CACHE}, "
+        f"run `hf download {repo}` and copy the cache folder here ({constants.HF_HUB_CACHE}, "
         f"or set HF_HUB_CACHE or HF_HOME); or copy the repository's files into a folder and use "
         f"`{LOCAL_DIR}/path/to/folder`. The backbone `builtin` needs no download."
     )
