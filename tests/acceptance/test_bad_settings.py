@@ -1,0 +1,106 @@
+"""Settings that cannot be used: refused by name before anything is stored, or by the job."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.acceptance.photos import good_zip
+from tests.acceptance.service import error_of, post_job, problem_of
+
+
+@pytest.mark.parametrize("setting", ["learning_rate", "Epochs", "n-ctx"])
+def test_an_unknown_setting_is_named(service: httpx.Client, setting: str) -> None:
+    response = post_job(service, good_zip(), {setting: 1})
+    problem = problem_of(response, 422, "invalid_config")
+    [item] = problem["errors"]
+    assert (item["param"], item["code"]) == (setting, "unknown_setting")
+    assert setting in problem["detail"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("epochs", 0),
+        ("epochs", 1001),
+        ("epochs", "many"),
+        ("batch_size", 0),
+        ("lr", 0),
+        ("lr", -0.1),
+        ("n_ctx", 65),
+        ("ctx_init", ""),
+        ("augment_views", -1),
+        ("shots", 0),
+        ("validation_fraction", 1),
+        ("seed", -1),
+        ("loss", "hinge"),
+        ("precision", "float8"),
+        ("device", "tpu"),
+        ("backbone", ""),
+    ],
+)
+def test_a_value_out_of_range_is_named(service: httpx.Client, setting: str, value: Any) -> None:
+    response = post_job(service, good_zip(), {setting: value})
+    problem = problem_of(response, 422, "invalid_config")
+    [item] = problem["errors"]
+    assert (item["param"], item["code"]) == (setting, "invalid_setting")
+    assert setting in problem["detail"]
+
+
+def test_all_settings_at_fault_are_named_at_once(service: httpx.Client) -> None:
+    response = post_job(service, good_zip(), {"epochs": 0, "lr": 0, "momentum": 0.9})
+    problem = problem_of(response, 422, "invalid_config")
+    assert {item["param"] for item in problem["errors"]} == {"epochs", "lr", "momentum"}
+
+
+@pytest.mark.parametrize("field", ["config", "class_names"])
+@pytest.mark.parametrize("text", ["{not json", "[1, 2]", '"text"', "NaN"])
+def test_a_field_that_is_no_json_object(service: httpx.Client, field: str, text: str) -> None:
+    files = {"dataset": ("photos.zip", good_zip())}
+    problem = problem_of(
+        service.post("/jobs", files=files, data={field: text}), 422, "invalid_json"
+    )
+    assert problem["errors"][0]["param"] == field
+
+
+def test_a_misspelt_field_is_not_passed_over(service: httpx.Client) -> None:
+    files = {"dataset": ("photos.zip", good_zip())}
+    response = service.post("/jobs", files=files, data={"classnames": "{}"})
+    problem = problem_of(response, 422, "unknown_field")
+    assert problem["errors"][0]["param"] == "classnames"
+
+
+def test_an_unknown_backbone(service: httpx.Client) -> None:
+    error = error_of(service, good_zip(), {"backbone": "ViT-B-61/openai"})
+    assert error["code"] == "unknown_backbone"
+    assert error["param"] == "backbone"
+    assert "did you mean ViT-B-16" in error["message"]
+
+
+def test_unknown_weights_of_a_known_backbone(service: httpx.Client) -> None:
+    error = error_of(service, good_zip(), {"backbone": "ViT-B-16/openia"})
+    assert error["code"] == "unknown_backbone"
+    assert "did you mean ViT-B-16/openai" in error["message"]
+
+
+def test_weights_that_cannot_be_reached(service: httpx.Client) -> None:
+    """The service under test is kept from the hub and has nothing in its cache."""
+    error = error_of(service, good_zip(), {"backbone": "ViT-B-16/openai"})
+    assert error["code"] == "weights_unavailable"
+    assert error["param"] == "backbone"
+    assert "HF_HUB_OFFLINE" in error["message"]
+    assert "hf download" in error["message"]
+
+
+def test_weights_in_a_folder_that_is_not_there(service: httpx.Client) -> None:
+    error = error_of(service, good_zip(), {"backbone": "local-dir:/nowhere/at/all"})
+    assert error["code"] == "weights_unavailable"
+    assert "/nowhere/at/all" in error["message"]
+
+
+def test_words_that_do_not_fit_the_context_window(service: httpx.Client) -> None:
+    error = error_of(service, good_zip(), {"epochs": 1, "n_ctx": 64, "ctx_init": "word " * 39})
+    assert error["code"] in ("prompt_too_long", "invalid_config")
+    assert error["message"]
