@@ -32,7 +32,8 @@ def configure_logging(settings: Settings) -> None:
     )
     text = settings.log_format == "text" or (settings.log_format == "auto" and sys.stderr.isatty())
     last: list[Processor] = (
-        [structlog.dev.ConsoleRenderer()]
+        # Plain: the rich one prints local variables, and with them what users sent.
+        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
         if text
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )

@@ -1,0 +1,95 @@
+"""Problem documents, the body limit and request ids, on a small application."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from fastapi import FastAPI, Request
+from fastapi.testclient import TestClient
+from sqlalchemy.exc import OperationalError
+
+from app.kit.errors import Conflict, ProblemItem, install_error_handlers
+from app.kit.middleware import BodyLimit, RequestContext
+from dspt.errors import ConfigError, DatasetError, Problem, WeightsUnavailable
+
+ERRORS = {
+    "conflict": Conflict("no", code="busy", errors=[ProblemItem(param="a", code="b", message="c")]),
+    "config": ConfigError("bad lr", param="lr"),
+    "dataset": DatasetError([Problem("cat", "too_few", "one image"), Problem("", "x", "y")]),
+    "weights": WeightsUnavailable("offline"),
+    "database": OperationalError("SELECT secret", {}, Exception("gone")),
+    "bug": RuntimeError("secret"),
+}
+
+
+@pytest.fixture
+def client() -> TestClient:
+    app = FastAPI()
+    install_error_handlers(app)
+    app.add_middleware(BodyLimit, limit=lambda scope: 10)
+    app.add_middleware(RequestContext)
+
+    @app.get("/raise/{name}")
+    def fail(name: str) -> None:
+        raise ERRORS[name]
+
+    @app.post("/size")
+    async def size(request: Request) -> int:
+        return len(await request.body())
+
+    return TestClient(app, raise_server_exceptions=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "code", "params"),
+    [
+        ("conflict", 409, "busy", ["a"]),
+        ("config", 422, "invalid_config", ["lr"]),
+        ("dataset", 422, "too_few", ["cat", None]),
+        ("weights", 503, "weights_unavailable", [None]),
+        ("database", 503, "database_unavailable", []),
+        ("bug", 500, "internal_error", []),
+    ],
+)
+def test_errors_become_problems(
+    client: TestClient, name: str, status: int, code: str, params: list[str | None]
+) -> None:
+    response = client.get(f"/raise/{name}", headers={"X-Request-ID": "r-1"})
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.headers["x-request-id"] == "r-1"
+    body = response.json()
+    assert (response.status_code, body["status"], body["code"]) == (status, status, code)
+    assert [item["param"] for item in body["errors"]] == params
+    assert "secret" not in response.text
+    if status == 500:
+        assert "r-1" in body["detail"]
+
+
+def chunks(*sizes: int) -> Iterator[bytes]:
+    for size in sizes:
+        yield b"x" * size
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status"),
+    [
+        (b"x" * 10, {}, 200),
+        (b"x" * 11, {}, 413),
+        (chunks(5, 5), {}, 200),
+        (chunks(5, 5, 1, 1), {}, 413),
+        (chunks(11), {}, 413),
+        (chunks(8, 8), {"content-length": "5"}, 413),
+        (chunks(5), {"content-length": "many"}, 200),
+    ],
+)
+def test_a_body_is_counted_whatever_is_declared(
+    client: TestClient, body: bytes | Iterator[bytes], headers: dict[str, str], status: int
+) -> None:
+    response = client.post("/size", content=body, headers=headers)
+    assert response.status_code == status
+    if status == 413:
+        assert response.json()["code"] == "payload_too_large"
+        assert response.headers["connection"] == "close"
+    else:
+        assert response.json() in (5, 10)

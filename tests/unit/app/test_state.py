@@ -1,0 +1,39 @@
+"""The table of steps."""
+
+from app.jobs.state import LEASED, STEPS, TERMINAL, Status, sources
+
+
+def test_every_state_is_in_the_table() -> None:
+    assert set(STEPS) == set(Status)
+
+
+def test_nothing_comes_after_the_end() -> None:
+    assert {status for status in Status if not STEPS[status]} == TERMINAL
+
+
+def test_every_state_leads_to_an_end_and_is_reached_from_the_start() -> None:
+    reached = {Status.QUEUED}
+    while True:
+        further = reached.union(*(STEPS[status] for status in reached))
+        if further == reached:
+            break
+        reached = further
+    assert reached == set(Status)
+    ends = set(TERMINAL)
+    while True:
+        further = ends | {status for status in Status if STEPS[status] & ends}
+        if further == ends:
+            break
+        ends = further
+    assert ends == set(Status)
+
+
+def test_sources_are_the_steps_read_backwards() -> None:
+    assert sources(Status.QUEUED) == {Status.VALIDATING, Status.RUNNING}
+    assert sources(Status.SUCCEEDED) == {Status.RUNNING}
+    assert sources(Status.CANCELLED) == {Status.QUEUED, Status.CANCELLING}
+    assert sources(Status.FAILED) == {Status.VALIDATING, Status.RUNNING}
+
+
+def test_a_lease_is_held_between_the_queue_and_the_end() -> None:
+    assert set(Status) - TERMINAL - {Status.QUEUED} == LEASED

@@ -1,0 +1,88 @@
+"""Files in a folder and in a store that is not local."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+
+from app.kit.storage import Storage
+
+
+@pytest.fixture(params=["file", "memory"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
+    if request.param == "file":
+        return Storage((tmp_path / "root").as_uri())
+    return Storage(f"memory://{tmp_path.name}")
+
+
+def test_what_is_put_can_be_read(storage: Storage, tmp_path: Path) -> None:
+    storage.put_bytes("a/b.txt", b"one")
+    storage.put("a/c.txt", io.BytesIO(b"two"))
+    (tmp_path / "source").write_bytes(b"three")
+    storage.put_file("d.txt", tmp_path / "source")
+    assert [storage.read_bytes(key) for key in ("a/b.txt", "a/c.txt", "d.txt")] == [
+        b"one",
+        b"two",
+        b"three",
+    ]
+    assert storage.size("d.txt") == 5
+    with storage.local_copy("a/c.txt") as path:
+        assert path.read_bytes() == b"two"
+        assert path.name == "c.txt"
+
+
+def test_putting_again_replaces(storage: Storage) -> None:
+    storage.put_bytes("a", b"one")
+    storage.put_bytes("a", b"two")
+    assert storage.read_bytes("a") == b"two"
+
+
+def test_what_is_not_there(storage: Storage) -> None:
+    assert not storage.exists("a/b")
+    storage.delete("a/b")
+    with pytest.raises(FileNotFoundError):
+        storage.read_bytes("a/b")
+    with pytest.raises(FileNotFoundError), storage.local_copy("a/b"):
+        pass
+
+
+def test_deleting(storage: Storage) -> None:
+    storage.put_bytes("a/b", b"x")
+    storage.delete("a/b")
+    assert not storage.exists("a/b")
+
+
+@pytest.mark.parametrize(
+    "key", ["", "/etc/passwd", "../a", "a/../b", "a//b", "a/", ".hidden", "a b", "a\n", "a\x00"]
+)
+def test_keys_cannot_leave_the_storage(storage: Storage, key: str) -> None:
+    with pytest.raises(ValueError, match="not a storage key"):
+        storage.put_bytes(key, b"x")
+    with pytest.raises(ValueError, match="not a storage key"):
+        storage.read_bytes(key)
+
+
+def test_a_write_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
+    storage = Storage(tmp_path.as_uri())
+    storage.put_bytes("a", b"old")
+
+    class Broken(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            data = super().read(4)
+            if not data:
+                raise OSError("the line went dead")
+            return data
+
+    with pytest.raises(OSError, match="dead"):
+        storage.put("a", Broken(b"new content"))
+    assert storage.read_bytes("a") == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_check(storage: Storage, tmp_path: Path) -> None:
+    storage.check()
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OSError, match="file"):
+        Storage((tmp_path / "file").as_uri()).check()
