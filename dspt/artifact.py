@@ -6,8 +6,6 @@ gives them back. A file is read as if a stranger had sent it.
 
 from __future__ import annotations
 
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -20,6 +18,7 @@ from torch import Tensor
 
 from dspt.config import TuneConfig
 from dspt.errors import ArtifactError
+from dspt.files import write_whole
 
 _MAX_BYTES = 256 << 20
 _Name = Annotated[str, Field(min_length=1, max_length=500)]
@@ -70,17 +69,7 @@ def save_model(model: TunedModel, path: Path) -> None:
         {"context": model.context.detach().float().cpu().contiguous()},
         metadata={"manifest": model.manifest.model_dump_json()},
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_whole(path, data)
 
 
 def load_model(path: Path) -> TunedModel:

@@ -75,7 +75,9 @@ class TuneConfig(BaseModel):
     )
     seed: int = Field(default=1, ge=0, le=2**31 - 1, description="Seed of every random choice.")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        default="auto", description="Arithmetic of the towers; the loss is always float32."
+        default="auto",
+        description="Arithmetic of the text tower while tuning; features, class embeddings and "
+        "the loss are float32. `auto`: bfloat16 where the processor has it.",
     )
     device: str = Field(
         default="auto",

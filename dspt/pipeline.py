@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from dspt.artifact import Manifest, TunedModel
 from dspt.audit import AuditReport, audit_labels
 from dspt.backbones import load_backbone
 from dspt.backbones.base import Backbone
-from dspt.choice import choose_served
+from dspt.checkpoint import Checkpoint, identity_of
+from dspt.choice import Served, choose_served
 from dspt.config import TuneConfig
 from dspt.crossfit import CrossFit
 from dspt.data import Dataset
@@ -48,11 +50,14 @@ def tune(
     listener: Listener | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     feature_dir: Path | None = None,
+    checkpoint_file: Path | None = None,
     backbone: Backbone | None = None,
 ) -> TuneResult:
     """Tune a classifier on `dataset`, measure it, audit the labels, choose what to serve.
 
-    `feature_dir` keeps image features between jobs; `backbone` saves loading `config.backbone`.
+    `feature_dir` keeps image features between jobs; `checkpoint_file` keeps the state of the tuner
+    after each epoch, and a job that finds its own there goes on from it with the same result;
+    `backbone` saves loading `config.backbone`.
     Raises Cancelled, BackboneError, ConfigError or PromptTooLong.
     """
     listener = listener or Listener()
@@ -80,82 +85,122 @@ def tune(
     labels = torch.tensor([item.label for item in dataset.items], device=device)
 
     clock.at("zero_shot")
-    prior = zero_shot_embeddings(backbone, dataset.class_words)
+    zero_shot = zero_shot_embeddings(backbone, dataset.class_words)
 
-    clock.at("tuning", epoch=0)
-    history: list[dict[str, Any]] = []
-
-    def on_epoch(report: EpochReport, state: TunerState) -> None:
-        history.append(asdict(report))
-        listener.metrics(history[-1])
-        clock.at("tuning", report.epoch, config.epochs, report.epoch)
-
-    train_labels = labels[_index(splits.train, device)]
-    crossfit = CrossFit.plan(
-        splits.train, splits.sampled, train_labels.cpu().numpy(), config.loss, config.seed
-    )
+    given = labels.cpu().numpy()[splits.train]
+    crossfit = CrossFit.plan(splits.train, splits.sampled, given, config.loss, config.seed)
+    runs = [Run(splits.fit, config.loss, config.seed), *crossfit.runs]
+    history = _History(listener, clock, config.epochs)
+    if checkpoint_file is not None:
+        identity = identity_of(config, backbone.digest, dataset.sha256, runs)
+        history.keep_in(Checkpoint(checkpoint_file, identity), device)
     contexts = tune_contexts(
         prompts,
         features,
         labels,
-        [Run(splits.fit, config.loss, config.seed), *crossfit.runs],
+        runs,
         Schedule(config.epochs, config.batch_size, config.lr),
         logit_scale=backbone.logit_scale,
         gradient_scale=step_scale(backbone.text_tower.embedding_std, backbone.logit_scale),
         autocast=tuning_dtype(config.precision, device),
-        on_epoch=on_epoch,
+        state=history.state,
+        on_epoch=history.add,
         should_stop=should_stop,
     )
 
     clock.at("evaluating")
     with torch.inference_mode():
         classes = prompts.encode(contexts)
-    centre = features[:, 0]
-    train, measured = (_index(rows, device) for rows in (splits.train, splits.measured))
-    prior_on_train = (backbone.logit_scale * centre[train] @ prior.T).softmax(-1)
-    judged = crossfit.probabilities(classes[1:], centre[train], backbone.logit_scale)
-    audit = audit_labels(
-        [dataset.items[row].path for row in splits.train],
-        dataset.classes,
-        train_labels,
-        judged,
-        prior_on_train,
-    )
-    served, why = choose_served(judged[0], prior_on_train, train_labels)
-
-    def measure(embeddings: torch.Tensor) -> dict[str, Any]:
-        probabilities = (backbone.logit_scale * centre[measured] @ embeddings.T).softmax(-1)
-        return evaluate(probabilities, labels[measured], dataset.classes).to_dict()
-
+    judge = _Judge(dataset, splits, features[:, 0], labels, backbone.logit_scale)
+    audit, served, why = judge.audit(crossfit, classes[1:], zero_shot)
     metrics: dict[str, Any] = {
-        "zero_shot": measure(prior),
-        "tuned": measure(classes[0]),
+        "zero_shot": judge.measure(zero_shot),
+        "tuned": judge.measure(classes[0]),
         "served": served,
         "why": why,
         "measured_on": splits.measured_on,
         "labels": splits.labels,
     }
     clock.at("saving")
-    model = TunedModel(
-        contexts[0].cpu(),
-        Manifest(
-            classes=list(dataset.classes),
-            class_words=list(dataset.class_words),
-            config=config,
-            backbone_digest=backbone.digest,
-            activation=backbone.activation,
-            dataset_sha256=dataset.sha256,
-            served=served,
-            why=why,
-            metrics=_brief(metrics),
-        ),
+    manifest = Manifest(
+        classes=list(dataset.classes),
+        class_words=list(dataset.class_words),
+        config=config,
+        backbone_digest=backbone.digest,
+        activation=backbone.activation,
+        dataset_sha256=dataset.sha256,
+        served=served,
+        why=why,
+        metrics=_brief(metrics),
     )
-    metrics |= {"history": history, "seconds": clock.seconds}
-    return TuneResult(config, metrics, audit, model)
+    metrics |= {"history": [asdict(report) for report in history.reports], "seconds": clock.seconds}
+    return TuneResult(config, metrics, audit, TunedModel(contexts[0].cpu(), manifest))
 
 
-def _index(rows: Rows, device: torch.device) -> torch.Tensor:
-    return torch.from_numpy(rows).to(device)
+class _History:
+    """The reports of the epochs: told to the listener and kept in the checkpoint, if there is one."""
+
+    def __init__(self, listener: Listener, clock: StageClock, epochs: int) -> None:
+        self._listener, self._clock, self._epochs = listener, clock, epochs
+        self._checkpoint: Checkpoint | None = None
+        self.state: TunerState | None = None
+        """To go on from."""
+        self.reports: list[EpochReport] = []
+        self._tell()
+
+    def keep_in(self, checkpoint: Checkpoint, device: torch.device) -> None:
+        """Go on from `checkpoint` if it holds something, and save to it from now on."""
+        self._checkpoint = checkpoint
+        self.state, self.reports = checkpoint.load(device) or (None, [])
+        self._tell()
+
+    def add(self, report: EpochReport, state: TunerState) -> None:
+        self.reports.append(report)
+        if self._checkpoint is not None:
+            self._checkpoint.save(state, self.reports)
+        self._listener.metrics(asdict(report))
+        self._tell()
+
+    def _tell(self) -> None:
+        self._clock.at("tuning", len(self.reports), self._epochs, len(self.reports))
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """Features (N, D) and labels (N,) of a data set, to hold class embeddings against."""
+
+    dataset: Dataset
+    splits: Splits
+    features: Tensor
+    labels: Tensor
+    logit_scale: float
+
+    def measure(self, classes: Tensor) -> dict[str, Any]:
+        """Evaluation of class embeddings (C, D) on the rows that accuracy is measured on."""
+        rows = self._rows(self.splits.measured)
+        probabilities = self._probabilities(rows, classes)
+        return evaluate(probabilities, self.labels[rows], self.dataset.classes).to_dict()
+
+    def audit(
+        self, crossfit: CrossFit, classes: Tensor, zero_shot: Tensor
+    ) -> tuple[AuditReport, Served, str]:
+        """Ranked labels, and which classifier to serve and why.
+
+        classes: (R, C, D), the class embeddings of the cross-fitted runs; zero_shot: (C, D).
+        """
+        rows = self._rows(self.splits.train)
+        given = self.labels[rows]
+        tuned = crossfit.probabilities(classes, self.features[rows], self.logit_scale)
+        prior = self._probabilities(rows, zero_shot)
+        files = [self.dataset.items[row].path for row in self.splits.train]
+        report = audit_labels(files, self.dataset.classes, given, tuned, prior)
+        return report, *choose_served(tuned[0], prior, given)
+
+    def _rows(self, rows: Rows) -> Tensor:
+        return torch.from_numpy(rows).to(self.labels.device)
+
+    def _probabilities(self, rows: Tensor, classes: Tensor) -> Tensor:
+        return (self.logit_scale * self.features[rows] @ classes.T).softmax(-1)
 
 
 def _brief(metrics: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 The recipe is CoOp's (Zhou et al., IJCV 2022): momentum 0.9, weight decay 5e-4, cosine decay by
 epoch, one warm-up epoch at 1e-5. The runs (the classifier that is served, the folds that audit it)
-differ in their training rows, loss and seed; each sees exactly what it would see if tuned alone.
+differ in their training rows, loss and seed, and do not see each other.
 """
 
 from __future__ import annotations
@@ -27,8 +27,7 @@ WARM_UP_LR = 1e-5
 SUPPRESSED_BELOW = 0.1
 """A sample counts as suppressed when its DSPT gradient is under a tenth of cross-entropy's."""
 
-# The step size is stated for the scales that the defaults were measured at (see docs in
-# `step_scale`), so that one number means the same on every backbone.
+# The scales that the default learning rate was measured at; see `step_scale`.
 REFERENCE_EMBEDDING_STD = 0.015
 REFERENCE_LOGIT_SCALE = 30.0
 

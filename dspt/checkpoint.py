@@ -1,0 +1,62 @@
+"""The tuner's state on disk, so that an interrupted job goes on where it was.
+
+A checkpoint belongs to one job exactly: `identity` says which. One of another job, of other
+settings, or a damaged one counts as none, because starting anew is always right.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from dspt.config import TuneConfig
+from dspt.files import write_whole
+from dspt.tuner import EpochReport, Run, TunerState
+
+
+class Checkpoint:
+    """One file with the state after the last whole epoch and the reports up to it."""
+
+    def __init__(self, path: Path, identity: str) -> None:
+        self._path, self._identity = path, identity
+
+    def save(self, state: TunerState, history: Sequence[EpochReport]) -> None:
+        """Replace the file; it is whole at any moment."""
+        metadata = {
+            "identity": self._identity,
+            "epoch": str(state.epoch),
+            "history": json.dumps([vars(report) for report in history]),
+        }
+        tensors = {"context": state.context.cpu(), "momentum": state.momentum.cpu()}
+        write_whole(self._path, save(tensors, metadata=metadata))
+
+    def load(self, device: torch.device) -> tuple[TunerState, list[EpochReport]] | None:
+        """What was saved, or None if there is nothing that this job can go on from."""
+        try:
+            with safe_open(self._path, framework="pt", device=str(device)) as file:
+                metadata = file.metadata() or {}
+                if metadata.get("identity") != self._identity:
+                    return None
+                context, momentum = file.get_tensor("context"), file.get_tensor("momentum")
+        except (FileNotFoundError, SafetensorError):
+            return None
+        history = [EpochReport(**report) for report in json.loads(metadata["history"])]
+        return TunerState(int(metadata["epoch"]), context, momentum), history
+
+
+def identity_of(
+    config: TuneConfig, backbone_digest: str, dataset_sha256: str, runs: Sequence[Run]
+) -> str:
+    """SHA-256 (hex) over all that the course of a tuning depends on."""
+    digest = hashlib.sha256(
+        json.dumps([config.model_dump(), backbone_digest, dataset_sha256]).encode()
+    )
+    for run in runs:
+        digest.update(f"{run.loss}/{run.seed}/{len(run.rows)}/".encode() + run.rows.tobytes())
+    return digest.hexdigest()
