@@ -138,7 +138,7 @@ def tune(
 
 
 class _History:
-    """The reports of the epochs: told to the listener and kept in the checkpoint, if there is one."""
+    """Reports of the epochs, told to the listener and kept in a checkpoint, if there is one."""
 
     def __init__(self, listener: Listener, clock: StageClock, epochs: int) -> None:
         self._listener, self._clock, self._epochs = listener, clock, epochs
