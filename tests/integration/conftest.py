@@ -111,6 +111,13 @@ def client(settings: Settings) -> Iterator[TestClient]:
         yield opened
 
 
+@pytest.fixture
+def live(client: TestClient) -> Context:
+    """The context of the API that `client` talks to."""
+    context: Context = client.app.state.context  # type: ignore[attr-defined]
+    return context
+
+
 def zip_of(files: dict[str, bytes]) -> bytes:
     """A zip with these files."""
     buffer = io.BytesIO()

@@ -4,46 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from typing import Any
 
-import pytest
 from fastapi.testclient import TestClient
 
-from app.jobs.lease import Lease
 from app.kit.context import Context
 from tests.integration.conftest import post_job, zip_of
-from tests.integration.test_jobs_db import ERROR, make_model
+from tests.integration.jobs import ERROR, claim, files_in, make_model, problem
 
 ZIP = zip_of({"cat/1.png": b"not looked at"})
-
-
-def files_in(context: Context) -> set[str]:
-    root = Path(context.storage.url.removeprefix("file://"))
-    return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
-
-
-def problem(response: Any, status: int, code: str) -> dict[str, Any]:
-    assert response.status_code == status, response.text
-    assert response.headers["content-type"] == "application/problem+json"
-    body: dict[str, Any] = response.json()
-    assert body["status"] == status
-    assert body["code"] == code
-    assert set(body) == {"type", "title", "status", "detail", "code", "errors"}
-    return body
-
-
-@pytest.fixture
-def live(client: TestClient) -> Context:
-    """The context of the API that `client` talks to."""
-    context: Context = client.app.state.context  # type: ignore[attr-defined]
-    return context
-
-
-def claim(context: Context, job_id: str) -> Lease:
-    lease = Lease.claim(context, job_id, "worker")
-    assert lease is not None
-    return lease
 
 
 def succeed(context: Context, job_id: str, audit: dict[str, Any]) -> str:
@@ -124,93 +93,6 @@ def test_an_idempotency_key_makes_one_job(client: TestClient) -> None:
     body = problem(post(4, "k1"), 409, "idempotency_key_reused")
     assert first.json()["id"] in body["detail"]
     assert len(client.get("/jobs").json()["data"]) == 2
-
-
-@pytest.mark.parametrize(
-    ("content", "word"), [(b"", "empty"), (b"junk", "not a zip"), (ZIP[:-8], "cut off")]
-)
-def test_what_is_no_zip_is_refused_and_not_kept(
-    client: TestClient, live: Context, content: bytes, word: str
-) -> None:
-    body = problem(client.post("/jobs", files={"dataset": ("a.zip", content)}), 422, "not_a_zip")
-    assert word in body["detail"]
-    assert body["errors"][0]["param"] == "dataset"
-    assert files_in(live) == set()
-    assert client.get("/jobs").json()["data"] == []
-
-
-@pytest.mark.parametrize(
-    ("fields", "code", "params"),
-    [
-        ({"config": '{"epochz": 1, "lr": 99}'}, "invalid_config", ["epochz", "lr"]),
-        ({"config": '{"epochs": "many"}'}, "invalid_config", ["epochs"]),
-        ({"config": '{"lr": NaN}'}, "invalid_config", ["lr"]),
-        ({"config": '{"ctx_init": "a\\u0000b"}'}, "invalid_config", ["'ctx_init'"]),
-        ({"config": "["}, "invalid_json", ["config"]),
-        ({"config": "[" * 100_000}, "invalid_json", ["config"]),
-        ({"config": "[1]"}, "invalid_json", ["config"]),
-        ({"class_names": '{"cat": 3}'}, "invalid_class_names", ["class_names"]),
-        ({"class_names": '{"cat": " "}'}, "invalid_class_names", ["class_names"]),
-        ({"name": "x" * 201}, "invalid_request", ["name"]),
-        ({"name": "a\x00b"}, "invalid_name", ["name"]),
-        ({"classnames": "{}"}, "unknown_field", ["classnames"]),
-    ],
-)
-def test_a_wrong_field_is_named(
-    client: TestClient, fields: dict[str, str], code: str, params: list[str]
-) -> None:
-    response = client.post("/jobs", files={"dataset": ("a.zip", ZIP)}, data=fields)
-    body = problem(response, 422, code)
-    assert sorted(item["param"] for item in body["errors"]) == params
-    assert client.get("/jobs").json()["data"] == []
-
-
-def test_neither_or_both_data_sets(client: TestClient) -> None:
-    problem(client.post("/jobs", data={"name": "a"}), 422, "invalid_request")
-    response = client.post("/jobs", files={"dataset": ("a.zip", ZIP)}, data={"dataset_id": "ds_1"})
-    problem(response, 422, "invalid_request")
-    problem(client.post("/jobs", data={"dataset_id": "ds_1"}), 404, "dataset_not_found")
-
-
-def test_a_body_over_the_limit(client: TestClient, live: Context) -> None:
-    def chunks() -> Any:
-        yield b'--x\r\nContent-Disposition: form-data; name="dataset"; filename="a.zip"\r\n\r\n'
-        for _ in range(20):
-            yield b"x" * 100_000
-
-    declared = client.post("/jobs", files={"dataset": ("a.zip", b"x" * 1_000_001)})
-    problem(declared, 413, "payload_too_large")
-    undeclared = client.post(
-        "/jobs", content=chunks(), headers={"content-type": "multipart/form-data; boundary=x"}
-    )
-    problem(undeclared, 413, "payload_too_large")
-    assert files_in(live) == set()
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "status", "code"),
-    [
-        ("GET", "/nothing", 404, "not_found"),
-        ("PUT", "/jobs", 405, "method_not_allowed"),
-        ("GET", "/jobs/job_1", 404, "job_not_found"),
-        ("GET", "/jobs/a%00b", 404, "job_not_found"),
-        ("GET", "/jobs/job_1/events", 404, "job_not_found"),
-        ("GET", "/jobs/job_1/audit", 404, "job_not_found"),
-        ("POST", "/jobs/job_1/cancel", 404, "job_not_found"),
-        ("DELETE", "/jobs/job_1", 404, "job_not_found"),
-        ("GET", "/models/mdl_1", 404, "model_not_found"),
-        ("GET", "/models/mdl_1/artifact", 404, "model_not_found"),
-        ("DELETE", "/models/mdl_1", 404, "model_not_found"),
-        ("GET", "/jobs?limit=0", 422, "invalid_request"),
-        ("GET", "/jobs?after=x", 422, "invalid_request"),
-        ("GET", "/jobs?status=asleep", 422, "invalid_request"),
-        ("GET", "/jobs/job_1/events?after=-1", 422, "invalid_request"),
-    ],
-)
-def test_errors_are_problem_documents(
-    client: TestClient, method: str, path: str, status: int, code: str
-) -> None:
-    problem(client.request(method, path), status, code)
 
 
 def test_pages_of_jobs(client: TestClient, live: Context) -> None:
@@ -356,24 +238,3 @@ def test_a_stream_goes_on_where_it_broke_off(client: TestClient, live: Context) 
     ]
     headers["Last-Event-ID"] = "two"
     problem(client.get(job["links"]["events"], headers=headers), 400, "bad_event_id")
-
-
-def test_request_ids(client: TestClient) -> None:
-    assert client.get("/jobs", headers={"X-Request-ID": "abc-1"}).headers["x-request-id"] == "abc-1"
-    made = client.get("/nothing", headers={"X-Request-ID": "a b\x7f"}).headers["x-request-id"]
-    assert re.fullmatch(r"[0-9a-f]{16}", made)
-
-
-def test_every_operation_declares_its_errors_as_problems(client: TestClient) -> None:
-    document = client.get("/openapi.json").json()
-    assert {"Problem", "ProblemItem"} <= set(document["components"]["schemas"])
-    assert "HTTPValidationError" not in document["components"]["schemas"]
-    assert {"/jobs", "/models", "/predict", "/backbones"} <= set(document["paths"])
-    for path, operations in document["paths"].items():
-        if path.startswith("/health/"):
-            continue
-        for operation in operations.values():
-            errors = {s: r for s, r in operation["responses"].items() if int(s) >= 400}
-            assert {"422", "500", "503"} <= set(errors)
-            for response in errors.values():
-                assert list(response["content"]) == ["application/problem+json"]

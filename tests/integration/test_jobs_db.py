@@ -1,117 +1,28 @@
-"""The state machine, the leases and the events, as the database keeps them."""
+"""The steps and the events of jobs, as the database keeps them."""
 
 from __future__ import annotations
 
 import threading
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from sqlalchemy import delete, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from app.datasets.tables import Dataset
-from app.jobs import repository, workers
-from app.jobs.housekeeping import reap, relay
-from app.jobs.lease import Lease, StepRefusedError
+from app.jobs import repository
 from app.jobs.state import LEASED, STEPS, TERMINAL, Status
-from app.jobs.tables import Job, JobEvent, JobStep, OutboxEntry, Worker
+from app.jobs.tables import Job, JobEvent, JobStep
 from app.kit.context import Context
 from app.kit.ids import new_id
 from app.models.tables import Model
-
-ERROR = {"code": "x", "message": "y", "param": None, "problems": []}
-
-
-def add_job(context: Context) -> str:
-    with context.database.write() as session:
-        dataset = Dataset(
-            id=new_id("ds"),
-            sha256=new_id("x"),
-            size_bytes=1,
-            filename="a.zip",
-            created_at=datetime.now(UTC),
-        )
-        session.add(dataset)
-        session.flush()
-        job = Job(
-            id=new_id("job"),
-            name="a",
-            created_at=datetime.now(UTC),
-            attempt=0,
-            dataset_id=dataset.id,
-            config={"epochs": 3},
-            warnings=[],
-            event_seq=0,
-            request_sha256="0" * 64,
-        )
-        repository.add(session, job)
-        return job.id
-
-
-def read_job(context: Context, job_id: str) -> Job:
-    with context.database.read() as session:
-        job = repository.get(session, job_id)
-    assert job is not None
-    return job
-
-
-def statuses(context: Context, job_id: str) -> list[str]:
-    with context.database.read() as session:
-        events = repository.events(session, job_id, after=0, limit=100)
-        return [event.data["status"] for event in events if event.type == "status"]
-
-
-def claim(context: Context, job_id: str) -> Lease:
-    lease = Lease.claim(context, job_id, "worker")
-    assert lease is not None
-    return lease
-
-
-def make_model(job_id: str) -> Model:
-    return Model(
-        id=new_id("mdl"),
-        name="a",
-        job_id=job_id,
-        created_at=datetime.now(UTC),
-        backbone="builtin",
-        backbone_digest="0" * 64,
-        classes=["cat", "dog"],
-        config={},
-        metrics={},
-        served="tuned",
-        dataset_sha256="0" * 64,
-        size_bytes=3,
-        sha256="0" * 64,
-    )
-
-
-def expire(context: Context, job_id: str) -> None:
-    with context.database.write() as session:
-        past = datetime.now(UTC) - timedelta(seconds=1)
-        session.execute(update(Job).where(Job.id == job_id).values(lease_expires_at=past))
-
-
-def bring_to(context: Context, status: Status) -> str:
-    """A job in the given state, by legal steps."""
-    job_id = add_job(context)
-    if status is Status.QUEUED:
-        return job_id
-    lease = claim(context, job_id)
-    if status is Status.VALIDATING:
-        return job_id
-    if status in (Status.RUNNING, Status.SUCCEEDED):
-        lease.start_running({"images": 2})
-        if status is Status.SUCCEEDED:
-            lease.succeed(make_model(job_id), config={}, metrics={}, audit_key="audits/a.json")
-    elif status is Status.FAILED:
-        lease.fail(ERROR)
-    else:
-        with context.database.write() as session:
-            assert repository.move(session, job_id, Status.CANCELLING)
-        if status is Status.CANCELLED:
-            lease.cancelled()
-    return job_id
+from tests.integration.jobs import (
+    ERROR,
+    add_job,
+    bring_to,
+    read_job,
+    statuses,
+)
 
 
 def test_the_database_knows_the_same_steps_as_the_code(context: Context) -> None:
@@ -239,28 +150,6 @@ def test_events_are_numbered_within_the_job(context: Context) -> None:
         assert [e.seq for e in repository.events(session, first, after=1, limit=1)] == [2]
 
 
-def test_only_one_of_many_workers_gets_a_job(context: Context) -> None:
-    job_id = add_job(context)
-    barrier = threading.Barrier(8)
-    leases: list[Lease | None] = []
-
-    def take(number: int) -> None:
-        barrier.wait()
-        leases.append(Lease.claim(context, job_id, f"worker{number}"))
-
-    threads = [threading.Thread(target=take, args=(n,)) for n in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    winners = [lease for lease in leases if lease is not None]
-    assert len(leases) == 8
-    assert len(winners) == 1
-    job = read_job(context, job_id)
-    assert (job.lease_owner, job.attempt) == (winners[0].owner, 1)
-    assert statuses(context, job_id) == ["queued", "validating"]
-
-
 def test_many_events_at_once_get_each_its_own_number(context: Context) -> None:
     job_id = bring_to(context, Status.RUNNING)
 
@@ -277,183 +166,3 @@ def test_many_events_at_once_get_each_its_own_number(context: Context) -> None:
     with context.database.read() as session:
         events = repository.events(session, job_id, after=0, limit=100)
     assert [event.seq for event in events] == list(range(1, 44))
-
-
-def test_a_lease_is_renewed_until_it_is_lost(context: Context) -> None:
-    job_id = add_job(context)
-    lease = claim(context, job_id)
-    expire(context, job_id)
-    assert lease.renew()
-    assert reap(context) == 0
-    expire(context, job_id)
-    assert reap(context) == 1
-    assert not lease.renew()
-    assert lease.wish().lost
-
-
-def test_a_worker_that_lost_its_lease_cannot_write(context: Context) -> None:
-    job_id = add_job(context)
-    late = claim(context, job_id)
-    expire(context, job_id)
-    assert reap(context) == 1
-    claim(context, job_id)
-    writes = [
-        lambda: late.start_running({}),
-        lambda: late.report([("metrics", {})], progress=None, warnings=[]),
-        lambda: late.fail(ERROR),
-        lambda: late.release(),
-        lambda: late.cancelled(),
-    ]
-    before = read_job(context, job_id)
-    for write in writes:
-        with pytest.raises(StepRefusedError):
-            write()
-    after = read_job(context, job_id)
-    assert (after.status, after.event_seq) == (before.status, before.event_seq)
-    assert after.attempt == 2
-
-
-def test_succeed_after_a_cancel_changes_nothing(context: Context) -> None:
-    job_id = add_job(context)
-    lease = claim(context, job_id)
-    lease.start_running({"images": 2})
-    with context.database.write() as session:
-        assert repository.move(session, job_id, Status.CANCELLING)
-    with pytest.raises(StepRefusedError):
-        lease.succeed(make_model(job_id), config={}, metrics={}, audit_key="audits/a.json")
-    with context.database.read() as session:
-        assert session.scalars(select(Model)).all() == []
-    wish = lease.wish()
-    assert (wish.cancel, wish.lost) == (True, False)
-    lease.cancelled()
-    assert read_job(context, job_id).status == "cancelled"
-
-
-def test_a_lost_job_is_tried_again_and_fails_at_the_third_loss(context: Context) -> None:
-    job_id = add_job(context)
-    for attempt in (1, 2, 3):
-        assert claim(context, job_id)
-        assert read_job(context, job_id).attempt == attempt
-        expire(context, job_id)
-        assert reap(context) == 1
-        assert reap(context) == 0
-    job = read_job(context, job_id)
-    assert job.status == "failed"
-    assert job.error is not None
-    assert job.error["code"] == "worker_lost"
-    assert "3 times" in job.error["message"]
-    assert statuses(context, job_id) == ["queued", "validating"] * 3 + ["failed"]
-
-
-def test_a_lost_job_that_was_being_cancelled_is_cancelled(context: Context) -> None:
-    job_id = bring_to(context, Status.CANCELLING)
-    expire(context, job_id)
-    assert reap(context) == 1
-    assert read_job(context, job_id).status == "cancelled"
-
-
-def test_a_job_given_back_does_not_count_as_an_attempt(context: Context) -> None:
-    job_id = add_job(context)
-    claim(context, job_id).release()
-    job = read_job(context, job_id)
-    assert (job.status, job.attempt, job.lease_owner) == ("queued", 0, None)
-    assert job.started_at is not None
-    with context.database.read() as session:
-        assert session.get(OutboxEntry, job_id) is not None
-
-
-def test_a_report_shows_on_the_job_and_among_its_events(context: Context) -> None:
-    job_id = bring_to(context, Status.QUEUED)
-    lease = claim(context, job_id)
-    progress = {"stage": "tuning", "epoch": 1, "epochs": 3, "fraction": 0.5, "eta_seconds": 2.5}
-    lease.report(
-        [("metrics", {"loss": 0.25}), ("progress", progress)], progress=progress, warnings=["hm"]
-    )
-    job = read_job(context, job_id)
-    assert job.progress == progress
-    assert job.warnings == ["hm"]
-    with context.database.read() as session:
-        events = repository.events(session, job_id, after=2, limit=10)
-    assert [(e.type, e.data) for e in events] == [
-        ("metrics", {"loss": 0.25}),
-        ("progress", progress),
-    ]
-
-
-def test_the_wish_to_release_comes_from_the_workers_row(context: Context) -> None:
-    job_id = add_job(context)
-    lease = claim(context, job_id)
-    assert lease.wish().release is False
-    with context.database.write() as session:
-        workers.report(session, "worker", stopping=False)
-    assert lease.wish().release is False
-    with context.database.write() as session:
-        workers.report(session, "worker", stopping=True)
-    assert lease.wish().release is True
-
-
-def test_a_worker_is_alive_while_it_reports(context: Context) -> None:
-    def alive() -> bool:
-        with context.database.read() as session:
-            return workers.any_alive(session, context.settings)
-
-    assert not alive()
-    with context.database.write() as session:
-        workers.report(session, "w1", stopping=False)
-    assert alive()
-    with context.database.write() as session:
-        workers.report(session, "w1", stopping=True)
-    assert not alive()
-    with context.database.write() as session:
-        workers.report(session, "w2", stopping=False)
-        old = datetime.now(UTC) - timedelta(seconds=context.settings.worker_alive_seconds + 1)
-        session.execute(update(Worker).where(Worker.id == "w2").values(seen_at=old))
-    assert not alive()
-    with context.database.write() as session:
-        workers.leave(session, "w1")
-        workers.leave(session, "w2")
-    with context.database.read() as session:
-        assert session.scalars(select(Worker)).all() == []
-
-
-def test_the_outbox_sends_each_queued_job_once(context: Context) -> None:
-    first, second = add_job(context), add_job(context)
-    sent: list[str] = []
-    assert relay(context, sent.append) == 2
-    assert relay(context, sent.append) == 0
-    assert sent == [first, second]
-
-
-def test_what_could_not_be_sent_stays_in_the_outbox(context: Context) -> None:
-    first, second = add_job(context), add_job(context)
-    sent: list[str] = []
-
-    def send(job_id: str) -> None:
-        if job_id == second:
-            raise ConnectionError
-        sent.append(job_id)
-
-    with pytest.raises(ConnectionError):
-        relay(context, send)
-    assert sent == [first]
-    assert relay(context, sent.append) == 1
-    assert sent == [first, second]
-
-
-def test_a_job_queued_for_long_is_sent_again(context: Context) -> None:
-    job_id = add_job(context)
-    sent: list[str] = []
-    relay(context, sent.append)
-    with context.database.write() as session:
-        long_ago = datetime.now(UTC) - timedelta(seconds=context.settings.resend_seconds + 1)
-        session.execute(update(OutboxEntry).values(sent_at=long_ago))
-    relay(context, sent.append)
-    assert sent == [job_id, job_id]
-
-
-def test_a_job_that_left_the_queue_is_not_sent(context: Context) -> None:
-    taken, cancelled = add_job(context), add_job(context)
-    claim(context, taken)
-    with context.database.write() as session:
-        repository.move(session, cancelled, Status.CANCELLED, when=[Status.QUEUED])
-    assert relay(context, lambda job_id: pytest.fail(job_id)) == 0

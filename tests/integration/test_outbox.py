@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import redis as redis_client
 from fastapi.testclient import TestClient
+from sqlalchemy import update
 
-from app.jobs.housekeeping import Housekeeper
+from app.jobs import repository
+from app.jobs.housekeeping import Housekeeper, relay
+from app.jobs.state import Status
+from app.jobs.tables import OutboxEntry
 from app.kit.broker import QUEUE, RUN_JOB
 from app.kit.context import Context
 from app.kit.settings import Settings
 from app.main import create_app
 from tests.integration.conftest import post_job
-from tests.integration.test_jobs_db import add_job
+from tests.integration.jobs import add_job, claim
 from tests.services import RedisServer, redis_server, wait_until
 
 
@@ -69,3 +74,46 @@ def test_a_broker_that_is_away_at_the_start(context: Context, own_redis: RedisSe
         wait_until(lambda: queued(own_redis) == [job_id], 20, "the job in the broker")
     finally:
         housekeeper.stop()
+
+
+def test_the_outbox_sends_each_queued_job_once(context: Context) -> None:
+    first, second = add_job(context), add_job(context)
+    sent: list[str] = []
+    assert relay(context, sent.append) == 2
+    assert relay(context, sent.append) == 0
+    assert sent == [first, second]
+
+
+def test_what_could_not_be_sent_stays_in_the_outbox(context: Context) -> None:
+    first, second = add_job(context), add_job(context)
+    sent: list[str] = []
+
+    def send(job_id: str) -> None:
+        if job_id == second:
+            raise ConnectionError
+        sent.append(job_id)
+
+    with pytest.raises(ConnectionError):
+        relay(context, send)
+    assert sent == [first]
+    assert relay(context, sent.append) == 1
+    assert sent == [first, second]
+
+
+def test_a_job_queued_for_long_is_sent_again(context: Context) -> None:
+    job_id = add_job(context)
+    sent: list[str] = []
+    relay(context, sent.append)
+    with context.database.write() as session:
+        long_ago = datetime.now(UTC) - timedelta(seconds=context.settings.resend_seconds + 1)
+        session.execute(update(OutboxEntry).values(sent_at=long_ago))
+    relay(context, sent.append)
+    assert sent == [job_id, job_id]
+
+
+def test_a_job_that_left_the_queue_is_not_sent(context: Context) -> None:
+    taken, cancelled = add_job(context), add_job(context)
+    claim(context, taken)
+    with context.database.write() as session:
+        repository.move(session, cancelled, Status.CANCELLED, when=[Status.QUEUED])
+    assert relay(context, lambda job_id: pytest.fail(job_id)) == 0

@@ -1,0 +1,128 @@
+"""Jobs made by hand, and brought into a state by legal steps."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import update
+
+from app.datasets.tables import Dataset
+from app.jobs import repository
+from app.jobs.lease import Lease
+from app.jobs.state import Status
+from app.jobs.tables import Job
+from app.kit.context import Context
+from app.kit.ids import new_id
+from app.models.tables import Model
+
+ERROR: dict[str, Any] = {"code": "x", "message": "y", "param": None, "problems": []}
+
+
+def add_job(context: Context) -> str:
+    with context.database.write() as session:
+        dataset = Dataset(
+            id=new_id("ds"),
+            sha256=new_id("x"),
+            size_bytes=1,
+            filename="a.zip",
+            created_at=datetime.now(UTC),
+        )
+        session.add(dataset)
+        session.flush()
+        job = Job(
+            id=new_id("job"),
+            name="a",
+            created_at=datetime.now(UTC),
+            attempt=0,
+            dataset_id=dataset.id,
+            config={"epochs": 3},
+            warnings=[],
+            event_seq=0,
+            request_sha256="0" * 64,
+        )
+        repository.add(session, job)
+        return job.id
+
+
+def read_job(context: Context, job_id: str) -> Job:
+    with context.database.read() as session:
+        job = repository.get(session, job_id)
+    assert job is not None
+    return job
+
+
+def statuses(context: Context, job_id: str) -> list[str]:
+    with context.database.read() as session:
+        events = repository.events(session, job_id, after=0, limit=100)
+        return [event.data["status"] for event in events if event.type == "status"]
+
+
+def claim(context: Context, job_id: str) -> Lease:
+    lease = Lease.claim(context, job_id, "worker")
+    assert lease is not None
+    return lease
+
+
+def make_model(job_id: str) -> Model:
+    return Model(
+        id=new_id("mdl"),
+        name="a",
+        job_id=job_id,
+        created_at=datetime.now(UTC),
+        backbone="builtin",
+        backbone_digest="0" * 64,
+        classes=["cat", "dog"],
+        config={},
+        metrics={},
+        served="tuned",
+        dataset_sha256="0" * 64,
+        size_bytes=3,
+        sha256="0" * 64,
+    )
+
+
+def expire(context: Context, job_id: str) -> None:
+    with context.database.write() as session:
+        past = datetime.now(UTC) - timedelta(seconds=1)
+        session.execute(update(Job).where(Job.id == job_id).values(lease_expires_at=past))
+
+
+def bring_to(context: Context, status: Status) -> str:
+    """A job in the given state, by legal steps."""
+    job_id = add_job(context)
+    if status is Status.QUEUED:
+        return job_id
+    lease = claim(context, job_id)
+    if status is Status.VALIDATING:
+        return job_id
+    if status in (Status.RUNNING, Status.SUCCEEDED):
+        lease.start_running({"images": 2})
+        if status is Status.SUCCEEDED:
+            lease.succeed(make_model(job_id), config={}, metrics={}, audit_key="audits/a.json")
+    elif status is Status.FAILED:
+        lease.fail(ERROR)
+    else:
+        with context.database.write() as session:
+            assert repository.move(session, job_id, Status.CANCELLING)
+        if status is Status.CANCELLED:
+            lease.cancelled()
+    return job_id
+
+
+def files_in(context: Context) -> set[str]:
+    """Keys of all that is stored."""
+    root = Path(context.storage.url.removeprefix("file://"))
+    return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+
+
+def problem(response: Any, status: int, code: str) -> dict[str, Any]:
+    """Check that the answer is this problem document; returns it."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    body: dict[str, Any] = response.json()
+    assert body["status"] == status
+    assert body["code"] == code
+    assert set(body) == {"type", "title", "status", "detail", "code", "errors"}
+    return body

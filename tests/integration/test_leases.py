@@ -1,0 +1,187 @@
+"""Who holds a job, and what happens when the holder is lost."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import select, update
+
+from app.jobs import repository, workers
+from app.jobs.housekeeping import reap
+from app.jobs.lease import Lease, StepRefusedError
+from app.jobs.state import Status
+from app.jobs.tables import OutboxEntry, Worker
+from app.kit.context import Context
+from app.models.tables import Model
+from tests.integration.jobs import (
+    ERROR,
+    add_job,
+    bring_to,
+    claim,
+    expire,
+    make_model,
+    read_job,
+    statuses,
+)
+
+
+def test_only_one_of_many_workers_gets_a_job(context: Context) -> None:
+    job_id = add_job(context)
+    barrier = threading.Barrier(8)
+    leases: list[Lease | None] = []
+
+    def take(number: int) -> None:
+        barrier.wait()
+        leases.append(Lease.claim(context, job_id, f"worker{number}"))
+
+    threads = [threading.Thread(target=take, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    winners = [lease for lease in leases if lease is not None]
+    assert len(leases) == 8
+    assert len(winners) == 1
+    job = read_job(context, job_id)
+    assert (job.lease_owner, job.attempt) == (winners[0].owner, 1)
+    assert statuses(context, job_id) == ["queued", "validating"]
+
+
+def test_a_lease_is_renewed_until_it_is_lost(context: Context) -> None:
+    job_id = add_job(context)
+    lease = claim(context, job_id)
+    expire(context, job_id)
+    assert lease.renew()
+    assert reap(context) == 0
+    expire(context, job_id)
+    assert reap(context) == 1
+    assert not lease.renew()
+    assert lease.wish().lost
+
+
+def test_a_worker_that_lost_its_lease_cannot_write(context: Context) -> None:
+    job_id = add_job(context)
+    late = claim(context, job_id)
+    expire(context, job_id)
+    assert reap(context) == 1
+    claim(context, job_id)
+    writes: list[Callable[[], None]] = [
+        lambda: late.start_running({}),
+        lambda: late.report([("metrics", {})], progress=None, warnings=[]),
+        lambda: late.fail(ERROR),
+        lambda: late.release(),
+        lambda: late.cancelled(),
+    ]
+    before = read_job(context, job_id)
+    for write in writes:
+        with pytest.raises(StepRefusedError):
+            write()
+    after = read_job(context, job_id)
+    assert (after.status, after.event_seq) == (before.status, before.event_seq)
+    assert after.attempt == 2
+
+
+def test_succeed_after_a_cancel_changes_nothing(context: Context) -> None:
+    job_id = add_job(context)
+    lease = claim(context, job_id)
+    lease.start_running({"images": 2})
+    with context.database.write() as session:
+        assert repository.move(session, job_id, Status.CANCELLING)
+    with pytest.raises(StepRefusedError):
+        lease.succeed(make_model(job_id), config={}, metrics={}, audit_key="audits/a.json")
+    with context.database.read() as session:
+        assert session.scalars(select(Model)).all() == []
+    wish = lease.wish()
+    assert (wish.cancel, wish.lost) == (True, False)
+    lease.cancelled()
+    assert read_job(context, job_id).status == "cancelled"
+
+
+def test_a_lost_job_is_tried_again_and_fails_at_the_third_loss(context: Context) -> None:
+    job_id = add_job(context)
+    for attempt in (1, 2, 3):
+        assert claim(context, job_id)
+        assert read_job(context, job_id).attempt == attempt
+        expire(context, job_id)
+        assert reap(context) == 1
+        assert reap(context) == 0
+    job = read_job(context, job_id)
+    assert job.status == "failed"
+    assert job.error is not None
+    assert job.error["code"] == "worker_lost"
+    assert "3 times" in job.error["message"]
+    assert statuses(context, job_id) == ["queued", "validating"] * 3 + ["failed"]
+
+
+def test_a_lost_job_that_was_being_cancelled_is_cancelled(context: Context) -> None:
+    job_id = bring_to(context, Status.CANCELLING)
+    expire(context, job_id)
+    assert reap(context) == 1
+    assert read_job(context, job_id).status == "cancelled"
+
+
+def test_a_job_given_back_does_not_count_as_an_attempt(context: Context) -> None:
+    job_id = add_job(context)
+    claim(context, job_id).release()
+    job = read_job(context, job_id)
+    assert (job.status, job.attempt, job.lease_owner) == ("queued", 0, None)
+    assert job.started_at is not None
+    with context.database.read() as session:
+        assert session.get(OutboxEntry, job_id) is not None
+
+
+def test_a_report_shows_on_the_job_and_among_its_events(context: Context) -> None:
+    job_id = bring_to(context, Status.QUEUED)
+    lease = claim(context, job_id)
+    progress = {"stage": "tuning", "epoch": 1, "epochs": 3, "fraction": 0.5, "eta_seconds": 2.5}
+    lease.report(
+        [("metrics", {"loss": 0.25}), ("progress", progress)], progress=progress, warnings=["hm"]
+    )
+    job = read_job(context, job_id)
+    assert job.progress == progress
+    assert job.warnings == ["hm"]
+    with context.database.read() as session:
+        events = repository.events(session, job_id, after=2, limit=10)
+    assert [(e.type, e.data) for e in events] == [
+        ("metrics", {"loss": 0.25}),
+        ("progress", progress),
+    ]
+
+
+def test_the_wish_to_release_comes_from_the_workers_row(context: Context) -> None:
+    job_id = add_job(context)
+    lease = claim(context, job_id)
+    assert lease.wish().release is False
+    with context.database.write() as session:
+        workers.report(session, "worker", stopping=False)
+    assert lease.wish().release is False
+    with context.database.write() as session:
+        workers.report(session, "worker", stopping=True)
+    assert lease.wish().release is True
+
+
+def test_a_worker_is_alive_while_it_reports(context: Context) -> None:
+    def alive() -> bool:
+        with context.database.read() as session:
+            return workers.any_alive(session, context.settings)
+
+    assert not alive()
+    with context.database.write() as session:
+        workers.report(session, "w1", stopping=False)
+    assert alive()
+    with context.database.write() as session:
+        workers.report(session, "w1", stopping=True)
+    assert not alive()
+    with context.database.write() as session:
+        workers.report(session, "w2", stopping=False)
+        old = datetime.now(UTC) - timedelta(seconds=context.settings.worker_alive_seconds + 1)
+        session.execute(update(Worker).where(Worker.id == "w2").values(seen_at=old))
+    assert not alive()
+    with context.database.write() as session:
+        workers.leave(session, "w1")
+        workers.leave(session, "w2")
+    with context.database.read() as session:
+        assert session.scalars(select(Worker)).all() == []
