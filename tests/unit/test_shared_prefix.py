@@ -1,0 +1,265 @@
+"""The encoder that shares the prefix against the plain path and against open_clip itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import open_clip
+import pytest
+import torch
+from open_clip.transformer import TextTransformer
+from torch import Tensor
+from torch.nn import functional as F
+from towers import (
+    LetterTokenizer,
+    backbone_of,
+    open_clip_backbone,
+    open_clip_model,
+    relative_error,
+    rescaled,
+    tiny_backbone,
+)
+
+from dspt.backbones.base import Backbone
+from dspt.prompt import Prompts, zero_shot_embeddings
+from dspt.shared_prefix import shares_prefix
+from dspt.text import OpenClipTextTower, open_clip_text_tower
+
+# 1, 2, 5, 8, 12 and 20 tokens
+WORDS = [
+    "dog",
+    "fire truck",
+    "a very old steam locomotive",
+    "satellite imagery of annual crop land and rivers",
+    "red and blue parrot on a branch in the green jungle",
+    "one two three four five six seven eight nine ten one two three four five six seven eight nine "
+    "ten",
+]
+CLIPS = ["ViT-B-32", "ViT-L-14", "RN50", "MobileCLIP-B"]
+
+
+@pytest.fixture
+def backbone(request: pytest.FixtureRequest) -> Backbone:
+    if request.param == "builtin":
+        found: Backbone = request.getfixturevalue("builtin")
+        return found
+    return open_clip_backbone(request.param)
+
+
+def contexts(prompts: Prompts, backbone: Backbone, runs: int) -> Tensor:
+    """Random contexts of the size of token embeddings, larger from run to run."""
+    torch.manual_seed(5)
+    first = prompts.initial(0)
+    sizes = torch.arange(1, runs + 1).view(-1, *[1] * first.ndim)
+    return torch.randn(runs, *first.shape) * backbone.text_tower.embedding_std * sizes
+
+
+def plain(backbone: Backbone, words: list[str], context: Tensor) -> Tensor:
+    """Class embeddings of R contexts, one prompt at a time, whatever is shared."""
+    tower, tokenizer = backbone.text_tower, backbone.tokenizer
+    runs = []
+    for shared_or_own in context:
+        row = []
+        for c, text in enumerate(words):
+            own = shared_or_own[c] if shared_or_own.ndim == 3 else shared_or_own
+            body = [*tokenizer.encode(f"{text}."), *tokenizer.end]
+            head = [*tokenizer.start, *[0] * len(own)]
+            embeddings = tower.embed(torch.tensor([tower.pad(head + body)])).clone()
+            at = len(tokenizer.start)
+            embeddings = torch.cat(
+                [embeddings[:, :at], own[None], embeddings[:, at + len(own) :]], dim=1
+            )
+            row.append(tower.encode(embeddings, torch.tensor([len(head) + len(body) - 1]))[0])
+        runs.append(torch.stack(row))
+    return F.normalize(torch.stack(runs).float(), dim=-1)
+
+
+def with_gradient(encode: Any, context: Tensor) -> tuple[Tensor, Tensor]:
+    """Embeddings, and the gradient in the context of a weighted sum of them."""
+    context = context.clone().requires_grad_()
+    embeddings = encode(context)
+    probe = torch.randn(embeddings.shape, generator=torch.Generator().manual_seed(9))
+    (gradient,) = torch.autograd.grad((embeddings * probe).sum(), context)
+    return embeddings.detach(), gradient
+
+
+def test_the_words_have_from_1_to_20_tokens(builtin: Backbone) -> None:
+    lengths = [len(builtin.tokenizer.encode(words)) for words in WORDS]
+    assert lengths[0] == 1
+    assert lengths[-1] == 20
+    assert len(set(lengths)) == len(lengths)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "n_ctx"),
+    [
+        *((name, n_ctx) for name in ("builtin", "ViT-B-32") for n_ctx in (1, 4, 16)),
+        ("ViT-L-14", 1),
+        ("ViT-L-14", 16),
+        ("RN50", 4),
+        ("MobileCLIP-B", 16),
+    ],
+    indirect=["backbone"],
+)
+def test_a_shared_prefix_changes_neither_output_nor_gradient(
+    backbone: Backbone, n_ctx: int
+) -> None:
+    prompts = Prompts(backbone, WORDS, n_ctx=n_ctx, ctx_init="random")
+    assert prompts._shared is not None
+    context = contexts(prompts, backbone, runs=2)
+    ours, our_gradient = with_gradient(prompts.encode, context)
+    theirs, their_gradient = with_gradient(lambda c: plain(backbone, WORDS, c), context)
+    assert ours.shape == (2, len(WORDS), backbone.embed_dim)
+    assert ours.dtype == torch.float32
+    assert relative_error(ours, theirs) < 1e-5
+    for run in range(2):  # each on its own: a large gradient must not hide a wrong small one
+        assert relative_error(our_gradient[run], their_gradient[run]) < 1e-5
+        assert our_gradient[run].abs().amax(-1).min() > 0
+
+
+@pytest.mark.parametrize("backbone", ["builtin", "ViT-B-32"], indirect=True)
+@pytest.mark.parametrize("n_ctx", [1, 16])
+def test_class_specific_contexts_take_the_plain_path(backbone: Backbone, n_ctx: int) -> None:
+    prompts = Prompts(backbone, WORDS, n_ctx=n_ctx, ctx_init="random", class_specific=True)
+    assert prompts._shared is None
+    context = contexts(prompts, backbone, runs=2)
+    assert context.shape == (2, len(WORDS), n_ctx, backbone.text_tower.width)
+    ours, our_gradient = with_gradient(prompts.encode, context)
+    theirs, their_gradient = with_gradient(lambda c: plain(backbone, WORDS, c), context)
+    assert relative_error(ours, theirs) < 1e-5
+    assert relative_error(our_gradient, their_gradient) < 1e-5
+
+
+@pytest.mark.parametrize("name", CLIPS)
+@pytest.mark.parametrize("class_specific", [False, True])
+def test_real_words_give_what_the_library_gives(name: str, class_specific: bool) -> None:
+    model, backbone = open_clip_model(name), open_clip_backbone(name)
+    prompts = Prompts(backbone, WORDS, ctx_init="a photo of a", class_specific=class_specific)
+    ids = open_clip.get_tokenizer("ViT-B-32")([f"a photo of a {words}." for words in WORDS])
+    theirs = F.normalize(model.encode_text(ids), dim=-1)
+    assert relative_error(prompts.encode(prompts.initial(0)[None])[0], theirs) < 1e-5
+    if not class_specific:
+        assert relative_error(zero_shot_embeddings(backbone, WORDS), theirs) < 1e-5
+
+
+def test_real_words_on_the_builtin_give_what_the_library_gives(builtin: Backbone) -> None:
+    tower = builtin.text_tower
+    assert isinstance(tower, OpenClipTextTower)
+    ids = open_clip.get_tokenizer("ViT-B-32")([f"a photo of a {words}." for words in WORDS])
+    theirs = F.normalize(tower._text(ids), dim=-1)
+    assert relative_error(zero_shot_embeddings(builtin, WORDS), theirs) < 1e-5
+
+
+@pytest.mark.parametrize("class_specific", [False, True])
+def test_a_tower_without_a_causal_mask_takes_the_plain_path(class_specific: bool) -> None:
+    model = open_clip_model("ViT-B-16-SigLIP")
+    tower = open_clip_text_tower(model, pad_id=1)
+    assert not shares_prefix(tower)
+    backbone = backbone_of(tower, tower.width, tokenizer=LetterTokenizer())
+    words = ["dog", "steam locomotive in the rain"]
+    prompts = Prompts(backbone, words, n_ctx=4, ctx_init="random", class_specific=class_specific)
+    assert prompts._shared is None
+    context = contexts(prompts, backbone, runs=2)
+    ours, our_gradient = with_gradient(prompts.encode, context)
+    theirs, their_gradient = with_gradient(lambda c: plain(backbone, words, c), context)
+    assert relative_error(ours, theirs) < 1e-5
+    assert relative_error(our_gradient, their_gradient) < 1e-5
+
+
+def test_a_tower_without_a_causal_mask_gives_what_the_library_gives() -> None:
+    model = open_clip_model("ViT-B-16-SigLIP")
+    tower = open_clip_text_tower(model, pad_id=1)
+    tokenizer = LetterTokenizer()
+    backbone = backbone_of(tower, tower.width, tokenizer=tokenizer)
+    words = ["dog", "fire truck"]
+    prompts = Prompts(backbone, words, ctx_init="this is ")
+    ids = [tower.pad([*tokenizer.encode(f"this is {text}."), 1]) for text in words]
+    theirs = F.normalize(model.encode_text(torch.tensor(ids)), dim=-1)
+    assert relative_error(prompts.encode(prompts.initial(0)[None])[0], theirs) < 1e-5
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        {"layers": 1},
+        {"ls_init_value": 0.3},
+        {"heads": 1},
+        {"proj_bias": True},
+    ],
+    ids=str,
+)
+def test_other_settings_of_the_blocks(text: dict[str, Any]) -> None:
+    backbone = tiny_backbone(**text)
+    prompts = Prompts(backbone, WORDS, n_ctx=3, ctx_init="random")
+    assert prompts._shared is not None
+    context = contexts(prompts, backbone, runs=2)
+    ours, our_gradient = with_gradient(prompts.encode, context)
+    theirs, their_gradient = with_gradient(lambda c: plain(backbone, WORDS, c), context)
+    assert relative_error(ours, theirs) < 1e-5
+    assert relative_error(our_gradient, their_gradient) < 1e-5
+
+
+@pytest.mark.parametrize(
+    "text", [{"pool_type": "last"}, {"pool_type": "first"}, {"no_causal_mask": True}], ids=str
+)
+def test_towers_that_cannot_share(text: dict[str, Any]) -> None:
+    tower = TextTransformer(
+        context_length=9, vocab_size=50, width=32, heads=2, layers=1, output_dim=8, **text
+    )
+    assert not shares_prefix(open_clip_text_tower(tower))
+
+
+def test_a_prompt_that_fills_the_window_to_the_last_place(tiny: Backbone) -> None:
+    # 77 places: start, 4 of context, 70 words, the full stop, end
+    words = ["dog", " ".join(["cat"] * 70)]
+    prompts = Prompts(tiny, words, ctx_init="a photo of a")
+    context = contexts(prompts, tiny, runs=1)
+    assert relative_error(prompts.encode(context), plain(tiny, words, context)) < 1e-5
+
+
+def test_a_class_is_encoded_the_same_whatever_its_neighbours(builtin: Backbone) -> None:
+    together = zero_shot_embeddings(builtin, WORDS)
+    for c, words in enumerate(WORDS):
+        alone = zero_shot_embeddings(builtin, [words])
+        assert relative_error(alone[0], together[c]) < 1e-5
+
+
+def test_bfloat16_comes_close(builtin: Backbone) -> None:
+    prompts = Prompts(builtin, WORDS, n_ctx=4, ctx_init="random")
+    context = contexts(prompts, builtin, runs=2)
+
+    def in_bfloat16(context: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return prompts.encode(context)
+
+    ours, our_gradient = with_gradient(in_bfloat16, context)
+    theirs, their_gradient = with_gradient(prompts.encode, context)
+    assert ours.dtype == torch.float32
+    assert relative_error(ours, theirs) < 0.03
+    assert relative_error(our_gradient, their_gradient) < 0.1
+
+
+@pytest.mark.parametrize("factor", [0.25, 3.0])
+def test_the_size_of_the_residual_stream_does_not_matter(builtin: Backbone, factor: float) -> None:
+    other = rescaled(builtin, factor)
+    assert other.text_tower.embedding_std == pytest.approx(
+        factor * builtin.text_tower.embedding_std
+    )
+    ours, theirs = (zero_shot_embeddings(b, WORDS) for b in (other, builtin))
+    assert relative_error(ours, theirs) < 1e-5
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_gives_the_same() -> None:
+    model = open_clip_model("ViT-B-32")
+    here = open_clip_backbone("ViT-B-32")
+    expected = zero_shot_embeddings(here, WORDS)
+    try:
+        model.cuda()
+        there = open_clip_backbone("ViT-B-32")
+        there.image_tower.cuda()
+        found = zero_shot_embeddings(there, WORDS)
+        assert found.device.type == "cuda"
+        assert relative_error(found.cpu(), expected) < 1e-4
+    finally:
+        model.cpu()
