@@ -58,5 +58,7 @@ def identity_of(
         json.dumps([config.model_dump(), backbone_digest, dataset_sha256]).encode()
     )
     for run in runs:
-        digest.update(f"{run.loss}/{run.seed}/{len(run.rows)}/".encode() + run.rows.tobytes())
+        digest.update(
+            f"{run.loss}/{run.lr}/{run.seed}/{len(run.rows)}/".encode() + run.rows.tobytes()
+        )
     return digest.hexdigest()

@@ -15,6 +15,10 @@ from dspt.errors import ConfigError
 
 LossName = Literal["dspt", "ce", "gce", "mae"]
 
+DEFAULT_LR: dict[LossName, float] = {"dspt": 0.05, "mae": 0.05, "ce": 0.02, "gce": 0.02}
+"""Measured on the built-in backbone, 50 epochs, 0 to 75 % wrong labels: DSPT gains 4 points over
+0.02, MAE 3; GCE at 0.05 does not always settle."""
+
 
 class TuneConfig(BaseModel):
     """Settings of one tuning run; unknown keys are refused by name."""
@@ -31,12 +35,12 @@ class TuneConfig(BaseModel):
     loss: LossName = Field(default="dspt", description="Loss that the context is tuned with.")
     epochs: int = Field(default=50, ge=1, le=1000, description="Passes over the training features.")
     batch_size: int = Field(default=32, ge=1, le=4096, description="Images per step.")
-    lr: float = Field(
-        default=0.05,
+    lr: float | None = Field(
+        default=None,
         gt=0,
         le=10,
-        description="Peak learning rate of SGD, for token embeddings of standard deviation 0.015 "
-        "and a logit scale of 30; rescaled to the backbone at hand.",
+        description="Peak learning rate of SGD, for token embeddings of standard deviation 0.015; "
+        "rescaled to the backbone at hand. Left out: 0.05 for dspt and mae, 0.02 for ce and gce.",
     )
     n_ctx: int | None = Field(
         default=None,

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dspt.config import LossName
+from dspt.config import DEFAULT_LR, LossName
 from dspt.data import stratified_folds
 from dspt.tuner import Run
 
@@ -38,16 +38,19 @@ class CrossFit:
     """One per fold and loss, fold by fold."""
 
     @classmethod
-    def plan(cls, train: Rows, sampled: Rows, labels: Rows, loss: LossName, seed: int) -> Self:
+    def plan(
+        cls, train: Rows, sampled: Rows, labels: Rows, loss: LossName, lr: float, seed: int
+    ) -> Self:
         """Folds over all `train` rows; each is judged by runs on the `sampled` rows outside it.
 
-        train, sampled: rows of the features; labels: (N,) class of each `train` row as given; loss:
-        that of the classifier to be served.
+        train, sampled: rows of the features; labels: (N,) class of each `train` row as given; loss, lr:
+        those of the classifier to be served.
         """
-        losses = (loss,) if loss == AUDIT_LOSS else (loss, AUDIT_LOSS)
+        rates = {AUDIT_LOSS: DEFAULT_LR[AUDIT_LOSS], loss: lr}
+        losses = (loss, *(rates.keys() - {loss}))
         judged = tuple(stratified_folds(labels, FOLDS, seed))
         outside = [np.setdiff1d(sampled, train[fold]) for fold in judged]
-        runs = [Run(rows, each, seed) for rows in outside for each in losses]
+        runs = [Run(rows, each, rates[each], seed) for rows in outside for each in losses]
         return cls(judged, losses, tuple(runs))
 
     def probabilities(self, classes: Tensor, features: Tensor, logit_scale: float) -> Tensor:

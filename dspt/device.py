@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import re
+
 import torch
 
 from dspt.errors import ConfigError
 
 
 def resolve_device(name: str) -> torch.device:
-    """`auto` is the first GPU if there is one. Raises ConfigError for a GPU that is not there."""
+    """`auto` is the first GPU if there is one.
+
+    Raises ConfigError for a GPU that is not there and for any other kind of device.
+    """
     if name == "auto":
         return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise ConfigError(
+            f"device is {name!r} but should be auto, cpu, cuda or cuda:N", param="device"
+        )
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ConfigError(

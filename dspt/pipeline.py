@@ -16,7 +16,7 @@ from dspt.backbones import load_backbone
 from dspt.backbones.base import Backbone
 from dspt.checkpoint import Checkpoint, identity_of
 from dspt.choice import Served, choose_served
-from dspt.config import TuneConfig
+from dspt.config import DEFAULT_LR, TuneConfig
 from dspt.crossfit import CrossFit
 from dspt.data import Dataset
 from dspt.device import resolve_device, tuning_dtype
@@ -72,7 +72,8 @@ def tune(
         ctx_init=config.ctx_init,
         class_specific=config.class_specific_context,
     )
-    config = config.model_copy(update={"n_ctx": prompts.n_ctx, "device": str(device)})
+    lr = config.lr or DEFAULT_LR[config.loss]
+    config = config.model_copy(update={"n_ctx": prompts.n_ctx, "lr": lr, "device": str(device)})
     splits = Splits.of(dataset, config)
     features = encode_images(
         backbone,
@@ -88,8 +89,8 @@ def tune(
     zero_shot = zero_shot_embeddings(backbone, dataset.class_words)
 
     given = labels.cpu().numpy()[splits.train]
-    crossfit = CrossFit.plan(splits.train, splits.sampled, given, config.loss, config.seed)
-    runs = [Run(splits.fit, config.loss, config.seed), *crossfit.runs]
+    crossfit = CrossFit.plan(splits.train, splits.sampled, given, config.loss, lr, config.seed)
+    runs = [Run(splits.fit, config.loss, lr, config.seed), *crossfit.runs]
     history = _History(listener, clock, config.epochs)
     if checkpoint_file is not None:
         identity = identity_of(config, backbone.digest, dataset.sha256, runs)
@@ -99,9 +100,9 @@ def tune(
         features,
         labels,
         runs,
-        Schedule(config.epochs, config.batch_size, config.lr),
+        Schedule(config.epochs, config.batch_size),
         logit_scale=backbone.logit_scale,
-        gradient_scale=step_scale(backbone.text_tower.embedding_std, backbone.logit_scale),
+        gradient_scale=step_scale(backbone.text_tower.embedding_std),
         autocast=tuning_dtype(config.precision, device),
         state=history.state,
         on_epoch=history.add,

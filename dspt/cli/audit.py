@@ -11,7 +11,14 @@ import typer
 
 from dspt.cli.options import AsJson, ClassNames, Data, read_class_names, with_config_options
 from dspt.cli.tables import suspects
-from dspt.cli.terminal import errors_shown, out, print_json, run_tuning
+from dspt.cli.terminal import (
+    check_writable,
+    errors_shown,
+    out,
+    print_json,
+    run_tuning,
+    writing,
+)
 from dspt.config import TuneConfig
 
 if TYPE_CHECKING:
@@ -34,10 +41,13 @@ def audit(
     config: TuneConfig,
 ) -> None:
     """Find the labels that are probably wrong."""
-    with errors_shown():
+    with errors_shown(data):
+        if csv_file is not None:
+            check_writable(csv_file)
         report = run_tuning(data, read_class_names(class_names), config).audit
-    if csv_file is not None:
-        _write_csv(report, csv_file)
+        if csv_file is not None:
+            with writing(csv_file):
+                _write_csv(report, csv_file)
     if as_json:
         print_json(report.to_dict())
         return

@@ -6,7 +6,7 @@ import inspect
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args, Literal, get_args, get_origin
 
 import typer
 
@@ -58,18 +58,22 @@ def _config_parameters() -> list[inspect.Parameter]:
     parameters = []
     for name, field in TuneConfig.model_fields.items():
         kind = field.annotation if field.annotation in (bool, int, float) else str
-        if field.annotation == int | None:
-            kind = int
+        if field.annotation in (int | None, float | None):
+            kind = get_args(field.annotation)[0]
+        help_text = (field.description or "").replace("`", "")
+        if get_origin(field.annotation) is Literal:
+            *others, last = get_args(field.annotation)
+            help_text = f"{help_text.rstrip('.')}: {', '.join(others)} or {last}."
         option = typer.Option(
             f"--{name.replace('_', '-')}",
-            help=(field.description or "").replace("`", ""),
-            show_default=False if field.default is None else str(field.default),
+            help=help_text,
+            show_default=field.default is not None and kind is not bool,
         )
         parameters.append(
             inspect.Parameter(
                 name,
                 inspect.Parameter.KEYWORD_ONLY,
-                default=None,
+                default=field.default,
                 annotation=Annotated[kind | None, option],
             )
         )

@@ -9,7 +9,7 @@ import typer
 from rich.progress import track
 
 from dspt.cli.options import AsJson
-from dspt.cli.terminal import err, errors_shown, out, print_json
+from dspt.cli.terminal import err, errors_shown, out, print_json, say
 from dspt.errors import ImageError
 
 if TYPE_CHECKING:
@@ -20,9 +20,14 @@ BATCH = 32
 
 def predict(
     model: Annotated[
-        Path, typer.Argument(exists=True, dir_okay=False, help="A tuned classifier (.safetensors).")
+        Path,
+        typer.Argument(
+            exists=True, dir_okay=False, help="A tuned classifier (.safetensors) of dspt tune."
+        ),
     ],
-    images: Annotated[list[Path], typer.Argument(help="Image files.", show_default=False)],
+    images: Annotated[
+        list[Path], typer.Argument(metavar="image", help="Image files.", show_default=False)
+    ],
     top_k: Annotated[int, typer.Option(min=1, help="Classes to show for each image.")] = 3,
     backbone: Annotated[
         str | None,
@@ -34,7 +39,11 @@ def predict(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Classify images. An image that cannot be read is told, the others are still classified."""
+    """Classify images with a tuned classifier.
+
+    An image that cannot be read is named, the others are still classified; the exit status is
+    then 1.
+    """
     with errors_shown():
         from dspt.artifact import load_model
         from dspt.backbones import load_backbone
@@ -86,7 +95,7 @@ def _classify(classifier: Classifier, paths: list[Path], top_k: int) -> list[dic
 
 def _print(entry: dict[str, Any]) -> None:
     if "error" in entry:
-        err.print(f"{entry['file']}: {entry['error']}", style="red", markup=False)
+        say(f"{entry['file']}: {entry['error']}", "red")
         return
     top = ", ".join(f"{item['label']} {item['score']:.1%}" for item in entry["top"])
-    out.print(f"{entry['file']}: {top}", markup=False, highlight=False, soft_wrap=True)
+    out.print(f"{entry['file']}: {top}", markup=False, soft_wrap=True)

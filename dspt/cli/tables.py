@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from dspt.pipeline import TuneResult
 
 _MEASURED = {
-    "test": "the images in test/",
-    "val": "the images in val/",
+    "test": "images in test/",
+    "val": "images in val/",
     "held_out": "held-out images, against their given labels, which may be wrong",
 }
 
@@ -23,7 +23,7 @@ def accuracies(result: TuneResult) -> RenderableType:
     """Zero-shot beside tuned."""
     metrics = result.metrics
     images = metrics["tuned"]["images"]
-    table = Table(title=f"Accuracy on {images} of {_MEASURED[metrics['measured_on']]}")
+    table = Table(title=f"Accuracy on {images} {_MEASURED[metrics['measured_on']]}")
     for name in ("", "accuracy", "95 % interval", "calibration error", "served"):
         table.add_column(name, justify="left" if not name else "right")
     for name in ("zero_shot", "tuned"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,28 +16,52 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from dspt.config import TuneConfig
-from dspt.errors import DatasetError, DsptError
+from dspt.errors import ConfigError, DatasetError, DsptError
 
 if TYPE_CHECKING:
     from dspt.pipeline import TuneResult
 
-out = Console()
-err = Console(stderr=True)
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
 
 
 @contextmanager
-def errors_shown() -> Iterator[None]:
-    """Tell a DsptError on standard error and leave with status 2."""
+def errors_shown(data: Path | None = None) -> Iterator[None]:
+    """Tell a DsptError on standard error and leave with status 2.
+
+    `data` is named where a problem is the data set's as a whole.
+    """
     try:
         yield
     except DatasetError as error:
         for problem in error.problems:
-            where = f"{problem.where}: " if problem.where else ""
-            err.print(f"error: {where}{problem.message}", style="red", markup=False)
+            say(f"error: {problem.where or data}: {problem.message}", "red")
         raise typer.Exit(2) from error
     except DsptError as error:
-        err.print(f"error: {error.message}", style="red", markup=False)
+        say(f"error: {error.message}", "red")
         raise typer.Exit(2) from error
+
+
+def say(text: str, style: str = "none") -> None:
+    """A line on standard error. Not wrapped, so that a path in it can be copied and searched."""
+    err.print(text, style=style, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn a failure to write `path` into a ConfigError that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def check_writable(path: Path) -> None:
+    """Raise ConfigError now rather than after the tuning if `path` cannot be written."""
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
 
 
 def print_json(document: dict[str, Any]) -> None:
@@ -72,14 +97,17 @@ def run_tuning(data: Path, class_names: dict[str, str] | None, config: TuneConfi
                     left=left,
                 )
 
+            def warning(self, text: str) -> None:
+                say(f"warning: {text}", "yellow")
+
         def validated(done: int, total: int) -> None:
             bar.update(task, description=f"validating {done}/{total}")
 
         with open_dataset(data, class_names, progress=validated) as dataset:
             for text in dataset.warnings:
-                err.print(f"warning: {text}", style="yellow", markup=False)
+                say(f"warning: {text}", "yellow")
             for rejected in dataset.rejected:
-                err.print(f"left out: {rejected.file}: {rejected.reason}", markup=False)
+                say(f"left out: {rejected.file}: {rejected.reason}")
             result = tune(dataset, config, listener=Bar(), feature_dir=feature_dir())
         bar.update(task, completed=1.0, description="done", left="")
     return result

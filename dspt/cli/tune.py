@@ -9,7 +9,14 @@ import typer
 
 from dspt.cli.options import AsJson, ClassNames, Data, read_class_names, with_config_options
 from dspt.cli.tables import accuracies, suspects
-from dspt.cli.terminal import errors_shown, out, print_json, run_tuning
+from dspt.cli.terminal import (
+    check_writable,
+    errors_shown,
+    out,
+    print_json,
+    run_tuning,
+    writing,
+)
 from dspt.config import TuneConfig
 
 SHOWN = 10
@@ -28,11 +35,13 @@ def tune(
     config: TuneConfig,
 ) -> None:
     """Tune a classifier on labelled photos, some of them mislabelled."""
-    with errors_shown():
+    with errors_shown(data):
+        check_writable(out_file)
         from dspt.artifact import save_model
 
         result = run_tuning(data, read_class_names(class_names), config)
-        save_model(result.model, out_file)
+        with writing(out_file):
+            save_model(result.model, out_file)
     if as_json:
         print_json(
             {
