@@ -43,8 +43,8 @@ class CrossFit:
     ) -> Self:
         """Folds over all `train` rows; each is judged by runs on the `sampled` rows outside it.
 
-        train, sampled: rows of the features; labels: (N,) class of each `train` row as given; loss, lr:
-        those of the classifier to be served.
+        train, sampled: rows of the features; labels: (N,) class of each `train` row as given;
+        loss, lr: those of the classifier to be served.
         """
         rates = {AUDIT_LOSS: DEFAULT_LR[AUDIT_LOSS], loss: lr}
         losses = (loss, *(rates.keys() - {loss}))
