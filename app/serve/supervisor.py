@@ -17,7 +17,7 @@ from app.serve.signals import Waker, waking_on_signals
 
 #: A stop lets requests and a job's current step finish for this long. A job that needs longer is
 #: not lost: its lease runs out and the next start takes it up again.
-STOP_SECONDS = 15.0
+STOP_SECONDS = 10.0
 #: Between two looks at a condition; deaths and signals are noticed at once.
 _LOOK_SECONDS = 0.05
 _ERRORS_SECONDS = 1.0

@@ -1,0 +1,395 @@
+"""POST /predict with real artefacts on the built-in backbone; GET /backbones; the probes."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from app.kit.context import Context
+from app.kit.ids import new_id
+from app.kit.settings import Settings
+from app.main import create_app
+from app.models.tables import Model
+from app.predictions.inference import Inference
+from app.predictions.settings import PredictionSettings
+from dspt.artifact import Manifest, TunedModel, load_model, save_model
+from dspt.backbones import load_backbone
+from dspt.backbones.base import Backbone
+from dspt.config import TuneConfig
+from dspt.data import decode_image
+from dspt.predict import Classifier
+from tests.services import RedisServer, wait_until
+
+FRUIT = ("apple", "banana", "cherry")
+WEATHER = ("rain", "snow", "sunshine", "fog")
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
+    data_dir = tmp_path_factory.mktemp("predictions")
+    return create_app(Settings(data_dir=data_dir, max_body_bytes=2_000_000))
+
+
+@pytest.fixture(scope="module")
+def client(app: FastAPI) -> Iterator[TestClient]:
+    with TestClient(app, raise_server_exceptions=False) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def backbone() -> Backbone:
+    return load_backbone("builtin")
+
+
+AddModel = Callable[..., str]
+
+
+@pytest.fixture
+def add_model(client: TestClient, app: FastAPI, backbone: Backbone, tmp_path: Path) -> AddModel:
+    """Put a tuned model with random context into database and storage; returns its id."""
+
+    def add(
+        classes: Sequence[str] = FRUIT,
+        *,
+        name: str = "builtin",
+        digest: str = backbone.digest,
+        data: bytes | None = None,
+        seed: int = 1,
+    ) -> str:
+        generator = torch.Generator().manual_seed(seed)
+        width = backbone.text_tower.width
+        context = torch.randn(4, width, generator=generator) * backbone.text_tower.embedding_std
+        config = TuneConfig.parse({"backbone": name, "n_ctx": 4, "ctx_init": "random"})
+        manifest = Manifest(
+            classes=list(classes),
+            class_words=list(classes),
+            config=config,
+            backbone_digest=digest,
+            activation=backbone.activation,
+            dataset_sha256="0" * 64,
+            served="tuned",
+            why="",
+            metrics={},
+        )
+        path = tmp_path / f"{new_id('mdl')}.safetensors"
+        save_model(TunedModel(context, manifest), path)
+        data = path.read_bytes() if data is None else data
+        model = Model(
+            id=path.stem,
+            name="test",
+            job_id=None,
+            created_at=datetime.now(UTC),
+            backbone=name,
+            backbone_digest=digest,
+            classes=list(classes),
+            config=config.model_dump(mode="json"),
+            metrics={},
+            served="tuned",
+            dataset_sha256="0" * 64,
+            size_bytes=len(data),
+            sha256=hashlib.sha256(data).hexdigest(),
+        )
+        opened: Context = app.state.context
+        opened.storage.put_bytes(model.storage_key, data)
+        with opened.database.write() as session:
+            session.add(model)
+        return path.stem
+
+    return add
+
+
+def photo(seed: int, size: int = 64) -> bytes:
+    pixels = np.random.default_rng(seed).integers(0, 256, (size, size, 3), dtype=np.uint8)
+    data = io.BytesIO()
+    Image.fromarray(pixels).save(data, "PNG")
+    return data.getvalue()
+
+
+def predict(client: TestClient, model: str, *images: bytes, **fields: Any) -> Any:
+    files = [("images", (f"{i}.png", image, "image/png")) for i, image in enumerate(images)]
+    return client.post("/predict", data={"model": model, **fields}, files=files)
+
+
+def problem(response: Any) -> tuple[int, str]:
+    assert response.headers["content-type"] == "application/problem+json"
+    return response.status_code, response.json()["code"]
+
+
+def test_the_answers_are_the_classifiers(
+    client: TestClient, app: FastAPI, add_model: AddModel, backbone: Backbone
+) -> None:
+    model = add_model()
+    images = [photo(seed) for seed in range(3)]
+    response = predict(client, model, *images, top_k=2)
+    assert response.status_code == 200
+    answer = response.json()
+    assert (answer["model"], answer["served"]) == (model, "tuned")
+    with app.state.context.storage.local_copy(f"models/{model}.safetensors") as path:
+        classifier = Classifier(load_model(path), backbone)
+    expected = classifier.predict([decode_image(image) for image in images], top_k=2)
+    for i, (prediction, top) in enumerate(zip(answer["predictions"], expected, strict=True)):
+        assert prediction["file"] == f"{i}.png"
+        assert [entry["label"] for entry in prediction["top"]] == [label for label, _ in top]
+        assert [entry["score"] for entry in prediction["top"]] == pytest.approx(
+            [score for _, score in top], abs=1e-4
+        )
+        assert prediction["label"] == top[0][0]
+        assert prediction["score"] == prediction["top"][0]["score"]
+        assert "error" not in prediction
+
+
+def test_top_k_is_five_unless_said(client: TestClient, add_model: AddModel) -> None:
+    model = add_model([f"class {i}" for i in range(7)])
+    [prediction] = predict(client, model, photo(1)).json()["predictions"]
+    assert len(prediction["top"]) == 5
+    [prediction] = predict(client, model, photo(1), top_k=100).json()["predictions"]
+    assert len(prediction["top"]) == 7
+    assert sum(entry["score"] for entry in prediction["top"]) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_bad_image_spoils_its_own_entry_only(client: TestClient, add_model: AddModel) -> None:
+    model = add_model()
+    good = photo(5)
+    [alone] = predict(client, model, good).json()["predictions"]
+    response = predict(client, model, b"no image", good, b"", good[:100])
+    assert response.status_code == 200
+    first, second, third, fourth = response.json()["predictions"]
+    for prediction in (first, third, fourth):
+        assert set(prediction) == {"file", "error"}
+        assert prediction["error"]["code"] == "unreadable_image"
+        assert prediction["error"]["message"]
+    assert second["label"] == alone["label"]
+    assert second["score"] == pytest.approx(alone["score"], abs=1e-5)
+
+
+def test_an_image_with_too_many_pixels_is_an_entry_of_its_own(
+    client: TestClient, app: FastAPI, add_model: AddModel
+) -> None:
+    limit = app.state.predictions.max_pixels
+    data = io.BytesIO()
+    Image.new("1", (8001, limit // 8000)).save(data, "PNG")
+    bad, good = predict(client, add_model(), data.getvalue(), photo(1)).json()["predictions"]
+    assert bad["error"]["code"] == "unreadable_image"
+    assert "label" in good
+
+
+def test_only_bad_images(client: TestClient, add_model: AddModel) -> None:
+    [prediction] = predict(client, add_model(), b"words").json()["predictions"]
+    assert set(prediction) == {"file", "error"}
+
+
+@pytest.mark.parametrize("model", ["mdl_00000000000000000000000000", "x", "../../etc/passwd", "\0"])
+def test_an_unknown_model(client: TestClient, model: str) -> None:
+    assert problem(predict(client, model, photo(1))) == (404, "model_not_found")
+
+
+def test_a_deleted_model_is_gone_at_once(client: TestClient, add_model: AddModel) -> None:
+    model = add_model()
+    assert predict(client, model, photo(1)).status_code == 200  # it is in memory now
+    assert client.delete(f"/models/{model}").status_code == 204
+    assert problem(predict(client, model, photo(1))) == (404, "model_not_found")
+
+
+def test_too_many_images(client: TestClient, add_model: AddModel) -> None:
+    images = [b""] * 65
+    response = predict(client, add_model(), *images)
+    assert problem(response) == (413, "too_many_images")
+    assert "at most 64" in response.json()["detail"]
+
+
+def test_a_body_that_is_too_large(client: TestClient, add_model: AddModel) -> None:
+    assert problem(predict(client, add_model(), b"x" * 2_000_001)) == (413, "payload_too_large")
+
+
+@pytest.mark.parametrize("top_k", ["0", "-1", "many", "1001"])
+def test_a_top_k_that_makes_no_sense(client: TestClient, add_model: AddModel, top_k: str) -> None:
+    response = predict(client, add_model(), photo(1), top_k=top_k)
+    assert problem(response) == (422, "invalid_request")
+    assert response.json()["errors"][0]["param"] == "top_k"
+
+
+def test_weights_that_cannot_be_had_say_how_to_mend_it(
+    client: TestClient, add_model: AddModel, tmp_path: Path
+) -> None:
+    model = add_model(name=f"local-dir:{tmp_path / 'nowhere'}")
+    for _ in range(2):  # the second time from memory
+        response = predict(client, model, photo(1))
+        assert problem(response) == (503, "weights_unavailable")
+        assert "nowhere" in response.json()["detail"]
+
+
+def test_a_model_tuned_on_other_weights_is_refused(client: TestClient, add_model: AddModel) -> None:
+    response = predict(client, add_model(digest="f" * 64), photo(1))
+    assert problem(response) == (409, "backbone_mismatch")
+
+
+def test_a_model_of_an_unknown_backbone_is_refused(client: TestClient, add_model: AddModel) -> None:
+    assert problem(predict(client, add_model(name="no-such"), photo(1))) == (
+        409,
+        "unknown_backbone",
+    )
+
+
+def test_a_damaged_artefact(client: TestClient, add_model: AddModel) -> None:
+    response = predict(client, add_model(data=b"no safetensors"), photo(1))
+    assert problem(response) == (409, "invalid_artifact")
+
+
+def test_a_lost_artefact(client: TestClient, app: FastAPI, add_model: AddModel) -> None:
+    model = add_model()
+    app.state.context.storage.delete(f"models/{model}.safetensors")
+    assert problem(predict(client, model, photo(1))) == (409, "artifact_not_found")
+
+
+def test_requests_that_wait_go_through_the_tower_together(
+    client: TestClient, app: FastAPI, add_model: AddModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even for different models; and each gets its own answer."""
+    models = [add_model(FRUIT, seed=1), add_model(WEATHER, seed=2), add_model(FRUIT, seed=3)]
+    images = [photo(seed) for seed in range(3)]
+    alone = [
+        predict(client, model, image).json() for model, image in zip(models, images, strict=True)
+    ]
+    inference: Inference = app.state.inference
+    batches: list[int] = []
+    tower = next(iter(inference._backbones.values())).image_tower
+    handle = tower.register_forward_hook(lambda _m, inputs, _o: batches.append(len(inputs[0])))
+    release = threading.Event()
+    inference._thread.submit(release.wait)  # the thread is busy
+    try:
+        with ThreadPoolExecutor(3) as pool:
+            waiting = [
+                pool.submit(predict, client, model, image)
+                for model, image in zip(models, images, strict=True)
+            ]
+            batcher = inference._batcher
+            wait_until(
+                lambda: sum(batch.size for batch in batcher._open.values()) == 3, 30, "3 waiting"
+            )
+            release.set()
+            together = [future.result().json() for future in waiting]
+    finally:
+        release.set()
+        handle.remove()
+    assert batches == [3]
+    for one, other in zip(alone, together, strict=True):
+        assert other["model"] == one["model"]
+        assert other["predictions"][0]["label"] == one["predictions"][0]["label"]
+        assert other["predictions"][0]["score"] == pytest.approx(
+            one["predictions"][0]["score"], abs=1e-4
+        )
+
+
+def test_a_request_larger_than_a_batch_is_cut(
+    client: TestClient, app: FastAPI, add_model: AddModel
+) -> None:
+    model = add_model()
+    assert predict(client, model, photo(0)).status_code == 200
+    batches: list[int] = []
+    tower = next(iter(app.state.inference._backbones.values())).image_tower
+    handle = tower.register_forward_hook(lambda _m, inputs, _o: batches.append(len(inputs[0])))
+    answer = predict(client, model, *(photo(seed) for seed in range(40))).json()
+    handle.remove()
+    assert batches == [32, 8]
+    assert [p["file"] for p in answer["predictions"]] == [f"{i}.png" for i in range(40)]
+
+
+def test_one_who_comes_when_too_many_wait_is_told_to_come_back(
+    app: FastAPI, client: TestClient, add_model: AddModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = add_model()
+    assert predict(client, model, photo(1)).status_code == 200
+    inference: Inference = app.state.inference
+    monkeypatch.setattr(inference, "_settings", PredictionSettings(max_waiting_images=2))
+    release = threading.Event()
+    inference._thread.submit(release.wait)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            first = pool.submit(predict, client, model, photo(1), photo(2))
+            wait_until(lambda: inference._waiting == 2, 30, "2 waiting")
+            refused = predict(client, model, photo(3))
+            release.set()
+            assert first.result().status_code == 200
+    finally:
+        release.set()
+    assert problem(refused) == (503, "busy")
+    assert refused.headers["retry-after"] == "1"
+    assert predict(client, model, photo(3)).status_code == 200
+
+
+def test_backbones(client: TestClient) -> None:
+    answer = client.get("/backbones").json()
+    builtin = answer["data"][0]
+    assert builtin["name"] == "builtin"
+    assert builtin["weights"] == "present"
+    assert builtin["embed_dim"] == 512
+    assert builtin["image_size"] == 224
+    assert "trying out" in answer["advice"]
+    assert "ViT-B-16/openai" in answer["advice"]
+    assert {"ViT-B-16/openai", "ViT-L-14/openai"} <= {b["name"] for b in answer["data"]}
+
+
+def test_live(client: TestClient) -> None:
+    assert client.get("/health/live").json() == {"status": "live"}
+
+
+def test_ready_names_what_is_missing(client: TestClient) -> None:
+    """Here the broker: DSPT_BROKER_URL is not set."""
+    response = client.get("/health/ready")
+    assert response.status_code == 503
+    report = response.json()
+    assert report["status"] == "not_ready"
+    assert report["checks"]["broker"]["status"] == "failing"
+    assert "DSPT_BROKER_URL" in report["checks"]["broker"]["detail"]
+    for part in ("database", "storage"):
+        assert report["checks"][part] == {"status": "ok", "detail": ""}
+    assert report["checks"]["workers"]["status"] == "none"
+    assert "dspt worker" in report["checks"]["workers"]["detail"]
+
+
+def test_ready_without_a_worker_and_then_without_the_broker(
+    tmp_path: Path, redis: RedisServer
+) -> None:
+    settings = Settings(data_dir=tmp_path, broker_url=redis.url)
+    with TestClient(create_app(settings)) as client:
+        response = client.get("/health/ready")
+        assert response.status_code == 200
+        assert response.json()["checks"]["workers"]["count"] == 0
+        redis.stop()
+        try:
+            response = client.get("/health/ready")
+            assert response.status_code == 503
+            assert response.json()["checks"]["broker"]["status"] == "failing"
+        finally:
+            redis.start()
+        assert client.get("/health/ready").status_code == 200
+
+
+def test_ready_when_the_storage_is_gone(tmp_path: Path, redis: RedisServer) -> None:
+    place = tmp_path / "storage"
+    settings = Settings(data_dir=tmp_path, broker_url=redis.url, storage_url=place.as_uri())
+    place.write_text("a file where the folder should be")
+    with TestClient(create_app(settings)) as client:
+        response = client.get("/health/ready")
+        assert response.status_code == 503
+        assert response.json()["checks"]["storage"]["status"] == "failing"
+
+
+def test_the_api_starts_without_torch() -> None:
+    code = "import sys, app.main; app.main.create_app(); sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,108 @@
+"""Micro-batching on one thread."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from app.predictions.batching import Batcher
+
+
+class Stage:
+    """A batcher whose thread can be held; `runs` is what went through it."""
+
+    def __init__(self, max_size: int = 10) -> None:
+        self.executor = ThreadPoolExecutor(1)
+        self.runs: list[tuple[str, list[int]]] = []
+        self.batcher: Batcher[str, int, int] = Batcher(self.executor, self._run, max_size)
+
+    def _run(self, key: str, items: list[int]) -> list[int]:
+        self.runs.append((key, items))
+        if -1 in items:
+            raise ValueError("bad item")
+        return [item * 10 for item in items]
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        release = threading.Event()
+        self.executor.submit(release.wait)
+        try:
+            yield
+        finally:
+            release.set()
+
+    def together(self, *calls: tuple[str, int]) -> list[Any]:
+        """Submit all while the thread is held; their results or exceptions."""
+
+        async def submit() -> list[Any]:
+            with self.held():
+                tasks = [start(self.batcher.submit(key, item, 1)) for key, item in calls]
+                await asyncio.sleep(0)  # lets each of them run up to its wait
+            return await asyncio.gather(*tasks, return_exceptions=True)
+
+        return asyncio.run(submit())
+
+
+def start(coroutine: Coroutine[Any, Any, int]) -> asyncio.Task[int]:
+    return asyncio.get_running_loop().create_task(coroutine)
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    stage = Stage()
+    yield stage
+    stage.executor.shutdown()
+
+
+def test_what_waits_goes_together_and_each_gets_its_own(stage: Stage) -> None:
+    assert stage.together(("a", 1), ("a", 2), ("a", 3)) == [10, 20, 30]
+    assert stage.runs == [("a", [1, 2, 3])]
+
+
+def test_keys_do_not_mix(stage: Stage) -> None:
+    assert stage.together(("a", 1), ("b", 2), ("a", 3)) == [10, 20, 30]
+    assert stage.runs == [("a", [1, 3]), ("b", [2])]
+
+
+def test_an_idle_thread_runs_at_once(stage: Stage) -> None:
+    for item in (1, 2):
+        assert asyncio.run(stage.batcher.submit("a", item, 1)) == item * 10
+    assert stage.runs == [("a", [1]), ("a", [2])]
+
+
+def test_a_full_batch_is_followed_by_the_next() -> None:
+    stage = Stage(max_size=2)
+    assert stage.together(("a", 1), ("a", 2), ("a", 3)) == [10, 20, 30]
+    stage.executor.shutdown()
+    assert stage.runs == [("a", [1, 2]), ("a", [3])]
+
+
+def test_an_item_larger_than_a_batch_goes_alone(stage: Stage) -> None:
+    assert asyncio.run(stage.batcher.submit("a", 1, 99)) == 10
+
+
+def test_an_error_reaches_all_of_its_batch_and_no_other(stage: Stage) -> None:
+    first, second, other = stage.together(("a", -1), ("a", 1), ("b", 1))
+    assert isinstance(first, ValueError)
+    assert isinstance(second, ValueError)
+    assert other == 10
+
+
+def test_one_who_goes_away_does_not_cancel_the_others(stage: Stage) -> None:
+    async def run() -> int:
+        with stage.held():
+            leaver = start(stage.batcher.submit("a", 1, 1))
+            stayer = start(stage.batcher.submit("a", 2, 1))
+            await asyncio.sleep(0)
+            leaver.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await leaver
+        return await stayer
+
+    assert asyncio.run(run()) == 20
