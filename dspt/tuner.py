@@ -182,10 +182,14 @@ def _epoch_order(
 ) -> tuple[Tensor, Tensor]:
     """Rows and views of one epoch: two (steps, R, B) int64 tensors.
 
-    Runs of unequal size take the same number of steps: a smaller one begins its permutation anew.
+    The largest run sets steps and batches; a smaller one begins its permutation anew, so that it
+    does not cut the batches of the others. Raises ValueError for a run without rows.
     """
-    batch = min(batch_size, min(len(run.rows) for run in runs))
-    steps = math.ceil(max(len(run.rows) for run in runs) / batch)
+    sizes = [len(run.rows) for run in runs]
+    if not min(sizes):
+        raise ValueError("a run has no rows to be tuned on")
+    batch = min(batch_size, max(sizes))
+    steps = math.ceil(max(sizes) / batch)
     rows = np.empty((len(runs), steps * batch), dtype=np.int64)
     views = np.empty_like(rows)
     for i, run in enumerate(runs):

@@ -1,0 +1,479 @@
+"""The tuner against torch's own SGD, and what its results may and may not depend on."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+from towers import relative_error, rescaled
+
+from dspt.backbones.base import Backbone
+from dspt.config import LossName
+from dspt.errors import Cancelled
+from dspt.losses import per_sample_loss, shift_to_unit, suppression
+from dspt.prompt import Prompts, zero_shot_embeddings
+from dspt.tuner import (
+    EpochReport,
+    Run,
+    Schedule,
+    TunerState,
+    step_scale,
+    tune_contexts,
+)
+
+WORDS = ["dog", "fire truck", "steam locomotive"]
+LOSSES: list[LossName] = ["dspt", "ce", "gce", "mae"]
+SCALE = 30.0
+
+
+def rows(*of: int) -> NDArray[np.int64]:
+    return np.array(of, dtype=np.int64)
+
+
+def first(n: int) -> NDArray[np.int64]:
+    return np.arange(n, dtype=np.int64)
+
+
+@pytest.fixture
+def prompts(tiny: Backbone) -> Prompts:
+    return Prompts(tiny, WORDS, n_ctx=3, ctx_init="random")
+
+
+def on(
+    of: int | NDArray[np.int64], loss: LossName = "ce", *, lr: float = 0.1, seed: int = 1
+) -> Run:
+    """A run on these rows, or on the first so many."""
+    return Run(first(of) if isinstance(of, int) else of, loss, lr, seed)
+
+
+def task(
+    backbone: Backbone, n: int = 24, *, views: int = 1, ease: float = 1.0
+) -> tuple[Tensor, Tensor]:
+    """Features (n, views, D) around the class embeddings of WORDS, and their labels in turn.
+
+    ease: distance of the classes; 1 is that of the embeddings, less pulls them together.
+    """
+    generator = torch.Generator().manual_seed(4)
+    labels = torch.arange(n) % len(WORDS)
+    centres = zero_shot_embeddings(backbone, WORDS)
+    middle = centres.mean(0)
+    apart = ease * (centres - middle)
+    noise = torch.randn(n, views, centres.shape[1], generator=generator) / centres.shape[1] ** 0.5
+    noise *= apart.norm(dim=1).mean()
+    return F.normalize(middle + apart[labels][:, None] + noise, dim=-1), labels
+
+
+def tune(
+    prompts: Prompts,
+    features: Tensor,
+    labels: Tensor,
+    runs: list[Run],
+    schedule: Schedule | None = None,
+    **options: Any,
+) -> Tensor:
+    schedule = schedule or Schedule(epochs=5, batch_size=8)
+    options = {"logit_scale": SCALE, "gradient_scale": 1.0} | options
+    return tune_contexts(prompts, features, labels, runs, schedule, **options)
+
+
+# ---------------------------------------------------------------------------------- the recipe
+
+
+def test_learning_rates_are_coops() -> None:
+    schedule = Schedule(epochs=50, batch_size=32)
+    assert schedule.lr_at(0, 0.002) == 1e-5
+    assert schedule.lr_at(1, 0.002) == pytest.approx(0.001 * (1 + math.cos(math.pi / 50)))
+    assert schedule.lr_at(25, 0.002) == pytest.approx(0.001)
+    assert schedule.lr_at(49, 0.002) == pytest.approx(0.001 * (1 + math.cos(math.pi * 49 / 50)))
+    rates = [schedule.lr_at(epoch, 0.002) for epoch in range(1, 50)]
+    assert rates == sorted(rates, reverse=True)
+    assert min(rates) > 0
+
+
+def test_a_single_epoch_is_not_spent_on_warming_up() -> None:
+    assert Schedule(epochs=1, batch_size=32).lr_at(0, 0.002) == 0.002
+
+
+@pytest.mark.parametrize(
+    ("loss", "scale"), [("dspt", 30.0), ("ce", 30.0), ("gce", 30.0), ("mae", 30.0), ("dspt", 100.0)]
+)
+def test_a_step_is_torchs_sgd(
+    prompts: Prompts, tiny: Backbone, loss: LossName, scale: float
+) -> None:
+    features, labels = task(tiny)
+    schedule = Schedule(epochs=6, batch_size=100)  # one step an epoch, over all rows
+    context = prompts.initial(1).requires_grad_()
+    optimiser = torch.optim.SGD([context], lr=1, momentum=0.9, weight_decay=5e-4)
+    for epoch in range(6):
+        optimiser.param_groups[0]["lr"] = schedule.lr_at(epoch, 0.5)
+        optimiser.zero_grad()
+        logits = scale * features[:, 0] @ prompts.encode(context[None])[0].T
+        per_sample_loss(loss, logits, labels).mean().backward()
+        optimiser.step()
+    ours = tune(prompts, features, labels, [on(24, loss, lr=0.5)], schedule, logit_scale=scale)
+    moved = (context.detach() - prompts.initial(1)).norm()
+    assert moved > 0.1 * prompts.initial(1).norm()
+    assert (ours[0] - context.detach()).norm() < 1e-4 * moved
+
+
+def test_the_gradient_is_scaled_and_the_weight_decay_is_not(
+    prompts: Prompts, tiny: Backbone
+) -> None:
+    features, labels = task(tiny)
+    schedule = Schedule(epochs=1, batch_size=100)
+    runs = [on(24, "ce", lr=0.5)]
+    start = prompts.initial(1)
+    decayed = tune(prompts, features, labels, runs, schedule, gradient_scale=0.0)[0]
+    torch.testing.assert_close(decayed, start * (1 - 0.5 * 5e-4))
+    once, thrice = (
+        tune(prompts, features, labels, runs, schedule, gradient_scale=s)[0] for s in (1.0, 3.0)
+    )
+    assert relative_error(thrice - decayed, 3 * (once - decayed)) < 1e-4
+
+
+def test_the_result_needs_no_gradient(prompts: Prompts, tiny: Backbone) -> None:
+    found = tune(prompts, *task(tiny), [on(24, "ce")])
+    assert found.shape == (1, 3, 32)
+    assert found.dtype == torch.float32
+    assert not found.requires_grad
+    assert found.is_leaf
+
+
+# ------------------------------------------------------------------------------- order of samples
+
+
+def test_a_run_without_rows_is_refused(prompts: Prompts, tiny: Backbone) -> None:
+    with pytest.raises(ValueError, match="no rows"):
+        tune(prompts, *task(tiny), [on(24), on(0)])
+
+
+class Steps:
+    """Labels that remember which rows each step asked for."""
+
+    def __init__(self, labels: Tensor) -> None:
+        self.labels, self.asked = labels, []
+
+    def __getitem__(self, rows: Tensor) -> Tensor:
+        self.asked.append(rows.clone())
+        return self.labels[rows]
+
+
+def test_every_epoch_shows_every_row_once_in_a_new_order(prompts: Prompts, tiny: Backbone) -> None:
+    features, labels = task(tiny)
+    steps: Any = Steps(labels)
+    tune(prompts, features, steps, [on(rows(*range(5, 21)))], Schedule(epochs=3, batch_size=4))
+    asked = torch.stack(steps.asked).view(3, 16)  # 4 steps of 4 in each of 3 epochs
+    assert all(sorted(epoch) == list(range(5, 21)) for epoch in asked.tolist())
+    assert len({tuple(epoch) for epoch in asked.tolist()}) == 3
+
+
+def test_each_run_draws_from_its_own_rows(prompts: Prompts, tiny: Backbone) -> None:
+    features, labels = task(tiny)
+    steps: Any = Steps(labels)
+    parts = [rows(0, 1, 2, 3, 4, 5), rows(6, 7, 8), rows(9, 10, 11, 12, 13, 14, 15, 16)]
+    runs = [on(part, "ce", seed=seed) for seed, part in enumerate(parts)]
+    tune(prompts, features, steps, runs, Schedule(epochs=2, batch_size=4))
+    for run, part in enumerate(parts):
+        assert {int(row) for step in steps.asked for row in step[run]} == set(part.tolist())
+
+
+def test_a_small_run_does_not_change_the_batches_of_the_largest(
+    prompts: Prompts, tiny: Backbone
+) -> None:
+    features, labels = task(tiny)
+    schedule = Schedule(epochs=2, batch_size=8)
+    alone: Any = Steps(labels)
+    beside: Any = Steps(labels)
+    tune(prompts, features, alone, [on(24, "ce")], schedule)
+    tune(prompts, features, beside, [on(24, "ce"), on(rows(3, 4), "ce")], schedule)
+    assert len(alone.asked) == len(beside.asked) == 6
+    for step, other in zip(alone.asked, beside.asked, strict=True):
+        assert torch.equal(step[0], other[0])
+
+
+def test_views_are_all_drawn(prompts: Prompts, tiny: Backbone) -> None:
+    features, labels = task(tiny, views=3)
+    # Each view points elsewhere, so that a run which saw one view alone would end elsewhere.
+    found = tune(prompts, features, labels, [on(24, "ce")])
+    for view in range(3):
+        only = tune(prompts, features[:, view : view + 1], labels, [on(24, "ce")])
+        assert relative_error(found, only) > 1e-3
+
+
+# -------------------------------------------------------------------------- seeds and neighbours
+
+
+def test_a_seed_gives_the_same_bits(prompts: Prompts, tiny: Backbone) -> None:
+    features, labels = task(tiny, views=2)
+    once, again, other = (
+        tune(prompts, features, labels, [on(24, "dspt", seed=seed)]) for seed in (1, 1, 2)
+    )
+    assert torch.equal(once, again)
+    assert not torch.equal(once, other)
+
+
+def test_the_global_random_state_neither_matters_nor_changes(
+    prompts: Prompts, tiny: Backbone
+) -> None:
+    features, labels = task(tiny, views=2)
+    torch.manual_seed(1)
+    once = tune(prompts, features, labels, [on(24, "dspt")])
+    torch.manual_seed(2)
+    state = torch.get_rng_state()
+    assert torch.equal(tune(prompts, features, labels, [on(24, "dspt")]), once)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("class_specific", [False, True])
+def test_a_run_ends_the_same_alone_and_beside_others(tiny: Backbone, class_specific: bool) -> None:
+    prompts = Prompts(tiny, WORDS, n_ctx=3, ctx_init="random", class_specific=class_specific)
+    features, labels = task(tiny, views=2)
+    runs = [
+        on(16, "dspt"),
+        on(rows(*range(8, 24)), "ce", lr=0.02, seed=2),
+        on(16, "gce", seed=3),
+        on(rows(*range(4, 20)), "mae", seed=4),
+        on(rows(*range(8, 24)), "dspt", seed=5),
+    ]
+    together = tune(prompts, features, labels, runs)
+    for run, found in zip(runs, together, strict=True):
+        alone = tune(prompts, features, labels, [run])[0]
+        moved = (alone - prompts.initial(run.seed)).norm()
+        assert moved > 0
+        assert (found - alone).norm() < 1e-3 * moved
+
+
+# ------------------------------------------------------------------------------- stop and resume
+
+
+@pytest.mark.parametrize("steps", [0, 1, 4])
+def test_stops_between_two_steps(prompts: Prompts, tiny: Backbone, steps: int) -> None:
+    features, labels = task(tiny)
+    asked: Any = Steps(labels)
+    epochs: list[int] = []
+    with pytest.raises(Cancelled):
+        tune(
+            prompts,
+            features,
+            asked,
+            [on(24, "ce")],  # 3 steps an epoch
+            should_stop=lambda: len(asked.asked) == steps,
+            on_epoch=lambda report, state: epochs.append(report.epoch),
+        )
+    assert len(asked.asked) == steps
+    assert epochs == ([1] if steps >= 3 else [])
+
+
+@pytest.mark.parametrize("done", [1, 3, 5])
+def test_going_on_gives_the_bits_of_an_unbroken_run(
+    prompts: Prompts, tiny: Backbone, done: int
+) -> None:
+    features, labels = task(tiny, views=2)
+    runs = [on(24, "dspt"), on(rows(*range(6, 24)), "ce", seed=2)]
+    kept: dict[int, TunerState] = {}
+    reports: list[EpochReport] = []
+
+    def keep(report: EpochReport, state: TunerState) -> None:
+        reports.append(report)
+        kept[report.epoch] = TunerState(state.epoch, state.context.clone(), state.momentum.clone())
+
+    whole = tune(prompts, features, labels, runs, on_epoch=keep)
+    assert [report.epoch for report in reports] == [1, 2, 3, 4, 5]
+    later: list[EpochReport] = []
+    resumed = tune(
+        prompts,
+        features,
+        labels,
+        runs,
+        state=kept[done],
+        on_epoch=lambda report, state: later.append(report),
+    )
+    assert torch.equal(resumed, whole)
+    assert later == reports[done:]
+
+
+# ----------------------------------------------- what the result must not depend on by accident
+
+
+@pytest.mark.parametrize(
+    ("loss", "factor", "ctx_init"),
+    [
+        ("dspt", 0.2, "a photo of a"),
+        ("dspt", 10.0, "random"),
+        ("ce", 10.0, "a photo of a"),
+        ("gce", 0.2, "random"),
+        ("mae", 10.0, "a photo of a"),
+    ],
+)
+def test_the_size_of_token_embeddings_does_not_matter(
+    builtin: Backbone, loss: LossName, factor: float, ctx_init: str
+) -> None:
+    features, labels = task(builtin, n=12, ease=0.05)
+    found = []
+    for backbone in (builtin, rescaled(builtin, factor)):
+        prompts = Prompts(backbone, WORDS, ctx_init=ctx_init, n_ctx=4)
+        context = tune(
+            prompts,
+            features,
+            labels,
+            [on(12, loss)],
+            Schedule(epochs=6, batch_size=4),
+            gradient_scale=step_scale(backbone.text_tower.embedding_std),
+        )
+        found.append((prompts.encode(prompts.initial(1)[None])[0], prompts.encode(context)[0]))
+    (before, after), (_, rescaled_after) = found
+    moved = (after - before).norm()
+    assert moved > 0.01
+    assert (rescaled_after - after).norm() < 1e-3 * moved
+
+
+def test_without_the_step_scale_it_would_matter(builtin: Backbone) -> None:
+    """The rule above is what makes it so."""
+    features, labels = task(builtin, n=12, ease=0.05)
+    found = []
+    for backbone in (builtin, rescaled(builtin, 10.0)):
+        prompts = Prompts(backbone, WORDS)
+        context = tune(prompts, features, labels, [on(12, "ce")])
+        found.append(prompts.encode(context)[0])
+    assert relative_error(found[1], found[0]) > 0.05
+
+
+def test_step_scale() -> None:
+    assert step_scale(0.015) == pytest.approx(1)
+    assert step_scale(0.030) == pytest.approx(4)  # grows with the variance
+
+
+# -------------------------------------------------------------------------------- what it learns
+
+
+def test_dspt_ignores_a_confidently_wrong_label_and_cross_entropy_learns_it(
+    builtin: Backbone,
+) -> None:
+    features, truth = task(builtin)
+    given = truth.clone()
+    given[4] = 0  # a fire truck, the model is sure, called a dog
+    prompts = Prompts(builtin, WORDS, class_specific=True)
+    before = SCALE * features[:, 0] @ zero_shot_embeddings(builtin, WORDS).T
+    assert before.argmax(1).tolist() == truth.tolist()
+    assert float(suppression(before, given)[4]) < 0.1
+
+    p_given = {}
+    for loss in ("dspt", "ce"):
+        context = tune(
+            prompts,
+            features,
+            given,
+            [on(24, loss)],
+            Schedule(epochs=40, batch_size=24),
+        )
+        logits = SCALE * features[:, 0] @ prompts.encode(context)[0].T
+        p_given[loss] = logits.softmax(1).gather(1, given[:, None])[:, 0]
+        assert float(p_given[loss][5:].mean()) > 0.9  # both fit what is right
+    assert p_given["dspt"][4] < 0.1
+    assert p_given["ce"][4] > 0.5
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_tuning_lowers_the_loss(builtin: Backbone, loss: LossName) -> None:
+    features, labels = task(builtin, n=12, ease=0.1)
+    reports: list[EpochReport] = []
+    prompts = Prompts(builtin, WORDS)
+    tune(
+        prompts,
+        features,
+        labels,
+        [on(12, loss, lr=0.02)],
+        Schedule(epochs=10, batch_size=12),
+        on_epoch=lambda report, state: reports.append(report),
+    )
+    assert reports[-1].loss < reports[0].loss
+
+
+# --------------------------------------------------------------------------------------- reports
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_report_says_what_the_epoch_was(builtin: Backbone, loss: LossName) -> None:
+    features, labels = task(builtin, n=12, ease=0.05)
+    labels[:5] = (labels[:5] + 1) % 3
+    prompts = Prompts(builtin, WORDS)
+    reports: list[EpochReport] = []
+    tune(
+        prompts,
+        features,
+        labels,
+        [on(12, loss), on(12, "ce", seed=2)],
+        Schedule(epochs=2, batch_size=4),
+        gradient_scale=0.0,  # stay where it is, but for a weight decay of 1e-5 * 5e-4
+        on_epoch=lambda report, state: reports.append(report),
+    )
+    logits = SCALE * features[:, 0] @ zero_shot_embeddings(builtin, WORDS).T
+    report = reports[0]
+    expected = shift_to_unit(loss, per_sample_loss(loss, logits, labels), 3).mean()
+    assert report.epoch == 1
+    assert report.lr == 1e-5
+    assert report.loss == pytest.approx(float(expected), rel=1e-4)
+    assert report.train_accuracy == pytest.approx(
+        float((logits.argmax(1) == labels).float().mean())
+    )
+    ignored = (suppression(logits, labels) < 0.1).float().mean()
+    assert report.suppressed == pytest.approx(float(ignored))
+    assert 0 < report.suppressed < 1
+    assert 0 < report.train_accuracy < 1
+    assert [r.epoch for r in reports] == [1, 2]
+    assert reports[1].lr == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize("loss", ["dspt", "gce", "mae"])
+def test_reports_stay_in_range_when_every_label_is_wrong(builtin: Backbone, loss: LossName) -> None:
+    features, labels = task(builtin, n=12, ease=0.05)
+    reports: list[EpochReport] = []
+    tune(
+        Prompts(builtin, WORDS),
+        features,
+        (labels + 1) % 3,
+        [on(12, loss)],
+        on_epoch=lambda report, state: reports.append(report),
+        logit_scale=100.0,
+    )
+    assert reports[0].loss > 0.9
+    assert reports[0].suppressed > 0.5
+    for report in reports:
+        for share in (report.loss, report.train_accuracy, report.suppressed):
+            assert 0 <= share <= 1
+        assert all(math.isfinite(value) for value in dataclasses.astuple(report))
+
+
+def test_bfloat16_ends_near_float32(builtin: Backbone) -> None:
+    features, labels = task(builtin, n=12, ease=0.05)
+    prompts = Prompts(builtin, WORDS)
+    schedule = Schedule(epochs=6, batch_size=12)
+    exact, coarse = (
+        tune(prompts, features, labels, [on(12, "ce")], schedule, autocast=dtype)
+        for dtype in (None, torch.bfloat16)
+    )
+    assert coarse.dtype == torch.float32
+    moved = (exact - prompts.initial(1)).norm()
+    assert (coarse - exact).norm() < 0.2 * moved
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_ends_near_the_processor() -> None:
+    from dspt.backbones.builtin import load_builtin
+
+    found = []
+    for device in ("cpu", "cuda"):
+        backbone = load_builtin(device)
+        prompts = Prompts(backbone, WORDS)
+        features, labels = task(load_builtin(), n=12, ease=0.05)
+        context = tune(prompts, features.to(device), labels.to(device), [on(12, "ce")])
+        assert context.device.type == device
+        found.append(context.cpu())
+    assert relative_error(found[1], found[0]) < 1e-2
