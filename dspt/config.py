@@ -89,6 +89,11 @@ class TuneConfig(BaseModel):
         description="`auto`, `cpu`, `cuda` or `cuda:N`.",
     )
 
+    @property
+    def backbone_is_a_path(self) -> bool:
+        """Whether `backbone` names files on this machine: a folder, or a file behind an `@`."""
+        return self.backbone.startswith("local-dir:") or "@" in self.backbone
+
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> TuneConfig:
         """Validate `values`; raises ConfigError naming every setting at fault.

@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.datasets import repository as datasets
 from app.jobs import repository as jobs
 from app.jobs.lease import Lease, StepRefusedError
+from app.jobs.state import TERMINAL
 from app.jobs.tables import Job
 from app.kit.context import Context
 from app.kit.ids import new_id
@@ -47,6 +48,7 @@ def run(context: Context, job_id: str, worker_id: str) -> None:
         _log.info("job taken")
         with heartbeat(lease, context.settings.heartbeat_seconds):
             _work(lease)
+        _drop_checkpoint(lease)
 
 
 def _work(lease: Lease) -> None:
@@ -119,9 +121,24 @@ def _tune(lease: Lease, reporter: Reporter) -> None:
             listener=reporter,
             should_stop=reporter.should_stop,
             feature_dir=context.settings.feature_dir,
+            checkpoint_file=_checkpoint(lease),
         )
     reporter.flush()
     _keep(lease, job, result)
+
+
+def _checkpoint(lease: Lease) -> Path:
+    """Here, not in the shared storage: it saves time on this machine, and is never needed."""
+    return lease.context.settings.checkpoint_dir / f"{lease.job_id}.safetensors"
+
+
+def _drop_checkpoint(lease: Lease) -> None:
+    """Unless the job goes on later, here or elsewhere."""
+    with lease.context.database.read() as session:
+        job = jobs.get(session, lease.job_id)
+        ended = job is None or job.status in TERMINAL
+    if ended:
+        _checkpoint(lease).unlink(missing_ok=True)
 
 
 def _keep(lease: Lease, job: Job, result: TuneResult) -> None:

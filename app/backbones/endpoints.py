@@ -12,8 +12,8 @@ router = APIRouter(prefix="/backbones", tags=["backbones"])
 
 ADVICE = (
     "`builtin` is for trying out: it is small and works offline. For work use ViT-B-16/openai; "
-    "its weights are downloaded at the first use. Other open_clip names and local folders "
-    "(`local-dir:/path`) work too."
+    "its weights are downloaded at the first use. Other open_clip names work too, and those local "
+    "folders that the operator has allowed."
 )
 
 

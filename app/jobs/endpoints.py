@@ -74,7 +74,12 @@ def create_job(
     ] = None,
 ) -> JobView:
     """Upload labelled photos and tune a classifier on them."""
-    wanted = JobRequest.parse(name=name, config=config, class_names=class_names)
+    wanted = JobRequest.parse(
+        name=name,
+        config=config,
+        class_names=class_names,
+        local_backbones=context.settings.local_backbones,
+    )
     if (dataset is None) == (dataset_id is None):
         message = "Send either `dataset` (a zip file) or `dataset_id`, one of the two."
         item = ProblemItem(param="dataset", code="missing", message=message)

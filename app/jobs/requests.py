@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,13 +25,23 @@ class JobRequest:
     class_names: dict[str, str] | None
 
     @classmethod
-    def parse(cls, *, name: str | None, config: str | None, class_names: str | None) -> JobRequest:
-        """Check the form fields; raises Unprocessable."""
+    def parse(
+        cls,
+        *,
+        name: str | None,
+        config: str | None,
+        class_names: str | None,
+        local_backbones: Sequence[str],
+    ) -> JobRequest:
+        """Check the form fields; raises Unprocessable.
+
+        `local_backbones` are the only paths that a request may name.
+        """
         if name is not None and not is_clean(name):
             raise _wrong("name", "invalid_name", "a name has no control characters")
         return cls(
             name=(name or "").strip() or None,
-            config=_config(config),
+            config=_config(config, local_backbones),
             class_names=_class_names(class_names),
         )
 
@@ -40,15 +51,23 @@ class JobRequest:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _config(text: str | None) -> dict[str, Any]:
+def _config(text: str | None, local_backbones: Sequence[str]) -> dict[str, Any]:
     values = _object("config", text) or {}
     for key, value in values.items():
         if not is_clean(key) or (isinstance(value, str) and not is_clean(value)):
             raise _wrong(ascii(key), "invalid_config", "there are control characters in it")
     try:
-        return TuneConfig.parse(values).model_dump(mode="json")
+        config = TuneConfig.parse(values)
     except ConfigError as error:
         raise Unprocessable(error.message, code=error.code, errors=_items(error)) from error
+    if config.backbone_is_a_path and config.backbone not in local_backbones:
+        raise _wrong(
+            "backbone",
+            "backbone_not_allowed",
+            f"{config.backbone!r} is a path on the server, which only its operator may allow: "
+            "start it with DSPT_LOCAL_BACKBONES set to a JSON list with this name in it",
+        )
+    return config.model_dump(mode="json")
 
 
 def _items(error: ConfigError) -> list[ProblemItem]:

@@ -50,6 +50,12 @@ class Settings(BaseSettings):
         default=64 * MIB, gt=0, description="Largest body of any other request."
     )
 
+    local_backbones: list[str] = Field(
+        default=[],
+        description="Backbones on the worker's disk that jobs may name, as a JSON list such as "
+        '`["local-dir:/models/clip"]`. No other path is taken from a request.',
+    )
+
     # Features are cached, so an epoch takes seconds; six hours is a hung job, not a slow one.
     job_time_limit_seconds: float = Field(
         default=6 * 3600, gt=0, description="Longest run of one job."
@@ -109,6 +115,11 @@ class Settings(BaseSettings):
     def feature_dir(self) -> Path:
         """Where encoded images are kept between jobs on one machine."""
         return self.data_dir / "features"
+
+    @property
+    def checkpoint_dir(self) -> Path:
+        """Where a worker keeps the state of the job it has at work."""
+        return self.data_dir / "checkpoints"
 
     @property
     def worker_alive_seconds(self) -> float:

@@ -104,3 +104,12 @@ def test_words_that_do_not_fit_the_context_window(service: httpx.Client) -> None
     error = error_of(service, good_zip(), {"epochs": 1, "n_ctx": 64, "ctx_init": "word " * 39})
     assert error["code"] in ("prompt_too_long", "invalid_config")
     assert error["message"]
+
+
+@pytest.mark.parametrize("backbone", ["local-dir:/etc", "ViT-B-16@/etc/passwd"])
+def test_a_path_on_the_server_is_not_for_requests_to_name(
+    service: httpx.Client, backbone: str
+) -> None:
+    response = post_job(service, good_zip(), {"backbone": backbone})
+    problem = problem_of(response, 422, "backbone_not_allowed")
+    assert "DSPT_LOCAL_BACKBONES" in problem["detail"]
