@@ -62,8 +62,7 @@ def _config_parameters() -> list[inspect.Parameter]:
             kind = get_args(field.annotation)[0]
         help_text = (field.description or "").replace("`", "")
         if get_origin(field.annotation) is Literal:
-            *others, last = get_args(field.annotation)
-            help_text = f"{help_text.rstrip('.')}: {', '.join(others)} or {last}."
+            help_text += f" One of {', '.join(get_args(field.annotation))}."
         option = typer.Option(
             f"--{name.replace('_', '-')}",
             help=help_text,
