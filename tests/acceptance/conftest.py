@@ -13,6 +13,10 @@ from tests.acceptance.photos import good_zip
 from tests.acceptance.service import Json, run_job
 
 
+#: A backbone that the operator allows, though it is not there.
+MISSING_FOLDER = "local-dir:/nowhere/at/all"
+
+
 @pytest.fixture(scope="session")
 def stack_environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """No settings from outside, no hub, and nothing that was downloaded from it before."""
@@ -20,6 +24,7 @@ def stack_environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str
         "DSPT_DATABASE_URL": "",
         "DSPT_BROKER_URL": "",
         "DSPT_STORAGE_URL": "",
+        "DSPT_LOCAL_BACKBONES": f'["{MISSING_FOLDER}"]',
         "HF_HUB_OFFLINE": "1",
         "HF_HOME": str(tmp_path_factory.mktemp("hub")),
     }

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.acceptance.conftest import MISSING_FOLDER
 from tests.acceptance.photos import good_zip
 from tests.acceptance.service import error_of, post_job, problem_of
 
@@ -95,7 +96,7 @@ def test_weights_that_cannot_be_reached(service: httpx.Client) -> None:
 
 
 def test_weights_in_a_folder_that_is_not_there(service: httpx.Client) -> None:
-    error = error_of(service, good_zip(), {"backbone": "local-dir:/nowhere/at/all"})
+    error = error_of(service, good_zip(), {"backbone": MISSING_FOLDER})
     assert error["code"] == "weights_unavailable"
     assert "/nowhere/at/all" in error["message"]
 
