@@ -48,7 +48,7 @@ class CrossFit:
         """
         rates = {AUDIT_LOSS: DEFAULT_LR[AUDIT_LOSS], loss: lr}
         losses = (loss, *(rates.keys() - {loss}))
-        judged = tuple(stratified_folds(labels, FOLDS, seed))
+        judged = _folds(labels, np.isin(train, sampled), seed)
         outside = [np.setdiff1d(sampled, train[fold]) for fold in judged]
         runs = [Run(rows, each, rates[each], seed) for rows in outside for each in losses]
         return cls(judged, losses, tuple(runs))
@@ -64,3 +64,19 @@ class CrossFit:
             at = torch.from_numpy(fold).to(features.device)
             found[:, at] = (logit_scale * features[at] @ embeddings.mT).softmax(-1)
         return found
+
+
+def _folds(labels: Rows, sampled: NDArray[np.bool_], seed: int) -> tuple[Rows, ...]:
+    """Stratified folds of all rows that also divide the sampled ones evenly.
+
+    Dealt together, few shots could all fall into one fold and leave its runs nothing to learn from.
+    """
+    chosen, rest = np.flatnonzero(sampled), np.flatnonzero(~sampled)
+    folds = [chosen[fold] for fold in stratified_folds(labels[chosen], FOLDS, seed)]
+    if len(rest) < 2:
+        parts = [rest]
+    else:
+        parts = [rest[fold] for fold in stratified_folds(labels[rest], len(folds), seed)]
+    for i, part in enumerate(parts):
+        folds[i] = np.sort(np.concatenate([folds[i], part]))
+    return tuple(folds)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from dspt.config import TuneConfig
 from dspt.data import Dataset, few_shot, stratified_holdout
+from dspt.errors import ConfigError, DatasetError, DsptError, Problem
 
 Rows = NDArray[np.int64]
 
@@ -35,7 +36,10 @@ class Splits:
 
     @classmethod
     def of(cls, dataset: Dataset, config: TuneConfig) -> Self:
-        """`test/` if there is one, else `val/`, else a held-out share of the sampled images."""
+        """`test/` if there is one, else `val/`, else a held-out share of the sampled images.
+
+        Raises ConfigError or DatasetError where no class has an image to spare for it.
+        """
         labels = np.array([item.label for item in dataset.items])
         parts = np.array([item.split for item in dataset.items])
         train = np.flatnonzero(parts == "train")
@@ -47,4 +51,20 @@ class Splits:
             if len(rows):
                 return cls(train, sampled, sampled, rows, part)
         fit, held = stratified_holdout(labels[sampled], config.validation_fraction, config.seed)
+        if not len(held):
+            raise _nothing_to_measure_on(config)
         return cls(train, sampled, sampled[fit], sampled[held], "held_out")
+
+
+def _nothing_to_measure_on(config: TuneConfig) -> DsptError:
+    if config.shots == 1:
+        return ConfigError(
+            "shots is 1, which leaves no image to measure on; set shots to 2 or more, or add a "
+            "test/ folder",
+            param="shots",
+        )
+    message = (
+        "every class has a single image, which leaves none to measure on; add images, or a test/ "
+        "folder"
+    )
+    return DatasetError([Problem("", "nothing_to_measure_on", message)])
