@@ -12,7 +12,6 @@ from scripts.demo.stack import running_stack
 from tests.acceptance.photos import good_zip
 from tests.acceptance.service import Json, run_job
 
-
 #: A backbone that the operator allows, though it is not there.
 MISSING_FOLDER = "local-dir:/nowhere/at/all"
 
