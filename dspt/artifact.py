@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from unicodedata import category
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -49,7 +50,7 @@ class Manifest(BaseModel):
             raise ValueError("classes and class_words differ in length")
         if len(set(self.classes)) != len(self.classes):
             raise ValueError("a class is named twice")
-        if any(not text.isprintable() for text in [*self.classes, *self.class_words]):
+        if any(category(c) == "Cc" for text in [*self.classes, *self.class_words] for c in text):
             raise ValueError("a class name has control characters")
         return self
 

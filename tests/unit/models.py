@@ -1,0 +1,57 @@
+"""Tuned models made up for a test."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from dspt.artifact import Manifest, TunedModel
+from dspt.backbones.base import Backbone
+from dspt.config import TuneConfig
+
+CLASSES = [f"class {i}" for i in range(10)]
+WORDS = [
+    "cat",
+    "dog",
+    "fire truck",
+    "bridge",
+    "guitar",
+    "red fox",
+    "sunflower",
+    "horse",
+    "cup of coffee",
+    "steam locomotive",
+]
+
+
+def manifest_values(**changes: Any) -> dict[str, Any]:
+    return {
+        "classes": CLASSES,
+        "class_words": WORDS,
+        "config": TuneConfig(n_ctx=16, ctx_init="random", lr=0.05, device="cpu"),
+        "backbone_digest": "ab" * 32,
+        "activation": "gelu",
+        "dataset_sha256": "cd" * 32,
+        "served": "tuned",
+        "why": "Tuned: it does better.",
+        "metrics": {"tuned": {"accuracy": 0.75, "per_class": {"class 0": None}}},
+    } | changes
+
+
+def tuned_model(context: torch.Tensor | None = None, **changes: Any) -> TunedModel:
+    """A model with a context of 16 x 512, or the one given."""
+    if context is None:
+        context = torch.randn(16, 512, generator=torch.Generator().manual_seed(2)) * 0.02
+    return TunedModel(context, Manifest(**manifest_values(**changes)))
+
+
+def model_for(backbone: Backbone, **changes: Any) -> TunedModel:
+    """A model of 4 context vectors that fits `backbone`."""
+    width = backbone.text_tower.width
+    context = torch.randn(4, width, generator=torch.Generator().manual_seed(2))
+    config = TuneConfig(n_ctx=4, ctx_init="a photo of a", lr=0.05, device="cpu")
+    return tuned_model(
+        context * backbone.text_tower.embedding_std,
+        **({"config": config, "backbone_digest": backbone.digest} | changes),
+    )
