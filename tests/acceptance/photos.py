@@ -35,9 +35,10 @@ def encoded(image: Image.Image, form: str = "PNG") -> bytes:
 def zipped(files: Mapping[str, bytes]) -> bytes:
     """A zip of path -> content; a path that ends with `/` is an empty folder."""
     data = io.BytesIO()
-    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(data, "w") as archive:
         for path, content in files.items():
-            archive.writestr(path, content)
+            # a ZipInfo has no time of its own: the same files make the same zip
+            archive.writestr(zipfile.ZipInfo(path), content, zipfile.ZIP_DEFLATED)
     return data.getvalue()
 
 

@@ -114,3 +114,9 @@ def test_a_path_on_the_server_is_not_for_requests_to_name(
     response = post_job(service, good_zip(), {"backbone": backbone})
     problem = problem_of(response, 422, "backbone_not_allowed")
     assert "DSPT_LOCAL_BACKBONES" in problem["detail"]
+
+
+def test_a_path_on_the_server_that_its_operator_has_not_allowed(service: httpx.Client) -> None:
+    response = post_job(service, good_zip(), {"backbone": "local-dir:/etc"})
+    problem = problem_of(response, 422, "backbone_not_allowed")
+    assert [item["param"] for item in problem["errors"]] == ["backbone"]
