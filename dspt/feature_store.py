@@ -1,7 +1,8 @@
 """Features on disk, found by backbone digest, image digest and view; shared between jobs.
 
 One SQLite file: several processes may read and write it at once, a crash leaves no torn entry, and
-what was used least recently goes first when the file grows over its limit.
+what was used least recently goes first when the file grows over its limit. It only saves work, so
+one that fails (disk full, file damaged, folder not writable) is given up and never fails a job.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -29,45 +31,81 @@ CREATE INDEX IF NOT EXISTS features_used_at ON features (used_at);
 
 
 class FeatureStore:
-    """Features below `directory`, at most `limit` bytes. Safe across threads and processes."""
+    """Features below `directory`, at most `limit` bytes. Safe across threads and processes.
 
-    def __init__(self, directory: Path, *, limit: int = DEFAULT_LIMIT) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
+    `on_failure` is told, once, why the store cannot be used; from then on it is empty and keeps
+    nothing.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        limit: int = DEFAULT_LIMIT,
+        on_failure: Callable[[str], None] = lambda text: None,
+    ) -> None:
         self._path = directory / "features.sqlite"
         self._limit = limit
+        self._on_failure = on_failure
+        self._failed = threading.Event()
+        self._lock = threading.Lock()
         self._local = threading.local()
-        self._connection().executescript(_SCHEMA)
+        with self._giving_up_on_failure():
+            directory.mkdir(parents=True, exist_ok=True)
+            self._connection().executescript(_SCHEMA)
 
     def get(self, backbone: str, image: str, views: Iterable[int]) -> dict[int, Tensor]:
         """The features there are of one image, by view: (D,) float32 each."""
         wanted = set(views)
-        connection = self._connection()
-        rows = connection.execute(
-            "SELECT view, data FROM features WHERE backbone = ? AND image = ?", (backbone, image)
-        )
-        # bytearray: torch wants memory that may be written to.
-        found = {
-            view: torch.frombuffer(bytearray(data), dtype=torch.float32)
-            for view, data in rows
-            if view in wanted
-        }
-        if found:
-            connection.execute(
-                "UPDATE features SET used_at = ? WHERE backbone = ? AND image = ?",
-                (time.time(), backbone, image),
+        found: dict[int, Tensor] = {}
+        if self._failed.is_set():
+            return found
+        with self._giving_up_on_failure():
+            connection = self._connection()
+            rows = connection.execute(
+                "SELECT view, data FROM features WHERE backbone = ? AND image = ?",
+                (backbone, image),
             )
+            for view, data in rows:
+                if view in wanted:
+                    # bytearray: torch wants memory that may be written to.
+                    found[view] = torch.frombuffer(bytearray(data), dtype=torch.float32)
+            if found:
+                connection.execute(
+                    "UPDATE features SET used_at = ? WHERE backbone = ? AND image = ?",
+                    (time.time(), backbone, image),
+                )
         return found
 
     def put(self, backbone: str, features: Sequence[tuple[str, int, Tensor]]) -> None:
         """Keep (image digest, view, (D,)) entries as float32; evicts the least recently used."""
+        if self._failed.is_set():
+            return
         now = time.time()
-        connection = self._connection()
-        with connection:
-            connection.executemany(
-                "INSERT OR REPLACE INTO features VALUES (?, ?, ?, ?, ?)",
-                [(backbone, i, v, f.float().numpy().tobytes(), now) for i, v, f in features],
-            )
-        self._evict(connection)
+        with self._giving_up_on_failure():
+            connection = self._connection()
+            with connection:
+                connection.execute("BEGIN IMMEDIATE")
+                connection.executemany(
+                    "INSERT OR REPLACE INTO features VALUES (?, ?, ?, ?, ?)",
+                    [(backbone, i, v, f.float().numpy().tobytes(), now) for i, v, f in features],
+                )
+            self._evict(connection)
+
+    @contextmanager
+    def _giving_up_on_failure(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, sqlite3.Error) as error:
+            with self._lock:
+                first = not self._failed.is_set()
+                self._failed.set()
+            if first:
+                self._on_failure(
+                    f"features of images are not kept for later runs: {self._path}: {error}; make "
+                    "sure that the folder can be written to and has room, or delete the file if "
+                    "it is damaged"
+                )
 
     def _evict(self, connection: sqlite3.Connection) -> None:
         if _bytes_used(connection) <= self._limit:

@@ -79,7 +79,7 @@ def tune(
         backbone,
         dataset,
         augment_views=config.augment_views,
-        store=FeatureStore(feature_dir) if feature_dir else None,
+        store=FeatureStore(feature_dir, on_failure=listener.warning) if feature_dir else None,
         progress=lambda done, total: clock.at("encoding", done, total),
         should_stop=should_stop,
     ).to(device)

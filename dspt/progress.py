@@ -67,6 +67,8 @@ class StageClock:
         if self._stage is not None:
             self.seconds[self._stage] = now - self._stage_started
         if stage != self._stage:
+            if self._stage is not None:
+                self.seconds[self._stage] = now - self._stage_started
             self._stage, self._stage_started = stage, now
         gone = fraction - self._first_fraction
         eta = (now - self._started) * (1 - fraction) / gone if gone > 0 else None
