@@ -77,6 +77,8 @@ def audit_labels(
     given: (N,) class of each file; tuned: (losses, N, C) out-of-sample probabilities of models
     tuned with several losses; zero_shot: (N, C).
     """
+    if not files:
+        return AuditReport(False, "there are no labels to judge.", ())
     mean = tuned.mean(0)
     p_given = _of_given(mean, given)
     p_zero_shot = _of_given(zero_shot, given)

@@ -1,0 +1,142 @@
+"""A tuned classifier at work."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from models import CLASSES, WORDS, model_for, tuned_model
+from PIL import Image
+from towers import relative_error, tiny_backbone
+
+from dspt.artifact import load_model, save_model
+from dspt.backbones.base import Backbone
+from dspt.config import TuneConfig
+from dspt.errors import ArtifactError, BackboneMismatch
+from dspt.predict import Classifier, class_embeddings
+from dspt.prompt import Prompts, zero_shot_embeddings
+
+
+def photos(count: int, size: int = 20) -> list[Image.Image]:
+    pixels = np.random.default_rng(1).integers(0, 256, (count, size, size + 9, 3), dtype=np.uint8)
+    return [Image.fromarray(array) for array in pixels]
+
+
+def test_classes_are_embedded_with_the_tuned_context(tiny: Backbone) -> None:
+    model = model_for(tiny)
+    matrix = Classifier(model, tiny).class_matrix
+    expected = Prompts(tiny, WORDS, n_ctx=4, ctx_init="random").encode(model.context[None])[0]
+    assert relative_error(matrix, expected) < 1e-6
+    assert relative_error(matrix, zero_shot_embeddings(tiny, WORDS)) > 0.01
+    torch.testing.assert_close(matrix.norm(dim=1), torch.ones(10))
+
+
+def test_zero_shot_is_served_where_it_is_better(tiny: Backbone) -> None:
+    model = model_for(tiny, served="zero_shot")
+    assert torch.equal(Classifier(model, tiny).class_matrix, zero_shot_embeddings(tiny, WORDS))
+
+
+def test_class_specific_contexts(tiny: Backbone) -> None:
+    config = TuneConfig(n_ctx=2, ctx_init="random", class_specific_context=True)
+    model = model_for(tiny, config=config)
+    context = torch.randn(10, 2, 32, generator=torch.Generator().manual_seed(1)) * 0.02
+    model = dataclasses.replace(model, context=context)
+    found = class_embeddings(model, tiny)
+    for c in (0, 7):
+        alone = Prompts(tiny, [WORDS[c]], n_ctx=2, ctx_init="random").encode(context[c][None])
+        assert relative_error(found[c], alone[0, 0]) < 1e-5
+
+
+def test_scores_are_the_softmax_of_scaled_cosines(tiny: Backbone) -> None:
+    classifier = Classifier(model_for(tiny), tiny)
+    features = tiny.encode_image(torch.rand(5, 3, 4, 4))
+    scores = classifier.scores(features)
+    expected = (30.0 * features @ classifier.class_matrix.T).softmax(1)
+    torch.testing.assert_close(scores, expected)
+    assert scores.dtype == torch.float32
+    torch.testing.assert_close(scores.sum(1), torch.ones(5))
+    half = classifier.scores(features.half())  # a store may keep them so
+    assert half.dtype == torch.float32
+    assert relative_error(half, expected) < 0.01
+
+
+@pytest.mark.parametrize("top_k", [1, 3, 10])
+def test_the_best_come_first(tiny: Backbone, top_k: int) -> None:
+    classifier = Classifier(model_for(tiny), tiny)
+    images = photos(4)
+    found = classifier.predict(images, top_k)
+    pixels = torch.stack([tiny.preprocess(image) for image in images])
+    scores = classifier.scores(tiny.encode_image(pixels))
+    assert len(found) == 4
+    for of_image, row in zip(found, scores, strict=True):
+        assert len(of_image) == top_k
+        expected = sorted(zip(CLASSES, row.tolist(), strict=True), key=lambda pair: -pair[1])
+        assert [label for label, _ in of_image] == [label for label, _ in expected[:top_k]]
+        assert [p for _, p in of_image] == pytest.approx([p for _, p in expected[:top_k]])
+
+
+def test_more_than_all_classes_are_all_classes(tiny: Backbone) -> None:
+    [found] = Classifier(model_for(tiny), tiny).predict(photos(1), 50)
+    assert sorted(label for label, _ in found) == sorted(CLASSES)
+    assert sum(score for _, score in found) == pytest.approx(1)
+
+
+def test_no_images_give_no_predictions(tiny: Backbone) -> None:
+    assert Classifier(model_for(tiny), tiny).predict([]) == []
+
+
+def test_an_image_is_judged_alike_alone_and_in_a_batch(builtin: Backbone) -> None:
+    classifier = Classifier(model_for(builtin), builtin)
+    images = photos(3, size=64)
+    together = classifier.predict(images, 10)
+    for image, expected in zip(images, together, strict=True):
+        assert dict(classifier.predict([image], 10)[0]) == pytest.approx(dict(expected), abs=1e-5)
+
+
+def test_a_saved_model_predicts_the_same(tiny: Backbone, tmp_path: Path) -> None:
+    model = model_for(tiny)
+    save_model(model, tmp_path / "model.safetensors")
+    back = load_model(tmp_path / "model.safetensors")
+    assert Classifier(back, tiny).predict(photos(2)) == Classifier(model, tiny).predict(photos(2))
+
+
+def test_the_context_of_real_words_is_the_zero_shot_classifier(builtin: Backbone) -> None:
+    model = model_for(builtin)
+    context = Prompts(builtin, WORDS, ctx_init="a photo of a").initial(0)
+    found = class_embeddings(dataclasses.replace(model, context=context), builtin)
+    assert relative_error(found, zero_shot_embeddings(builtin, WORDS)) < 1e-6
+
+
+def test_other_weights_are_refused(tiny: Backbone) -> None:
+    with pytest.raises(BackboneMismatch) as caught:
+        Classifier(model_for(tiny, backbone_digest="12" * 32), tiny)
+    assert caught.value.code == "backbone_mismatch"
+    for part in ("121212121212", "abababababab", "toy", "builtin"):
+        assert part in caught.value.message
+
+
+def test_other_weights_are_refused_for_zero_shot_as_well(tiny: Backbone) -> None:
+    with pytest.raises(BackboneMismatch):
+        Classifier(model_for(tiny, served="zero_shot", backbone_digest="12" * 32), tiny)
+
+
+def test_a_context_of_another_width_is_refused(tiny: Backbone) -> None:
+    with pytest.raises(ArtifactError, match=r"512 wide.*toy is 32"):
+        Classifier(tuned_model(backbone_digest=tiny.digest), tiny)
+
+
+def test_two_models_share_a_backbone(tiny: Backbone) -> None:
+    one = Classifier(model_for(tiny), tiny)
+    before = one.class_matrix.clone()
+    Classifier(model_for(tiny, class_words=WORDS[::-1]), tiny)
+    assert torch.equal(one.class_matrix, before)
+
+
+def test_another_tower_of_the_same_width_would_fit_and_be_wrong() -> None:
+    """Nothing but the digest tells them apart."""
+    one, other = tiny_backbone(), tiny_backbone(layers=1)
+    model = model_for(one)
+    assert relative_error(class_embeddings(model, other), class_embeddings(model, one)) > 0.05
