@@ -64,11 +64,9 @@ class StageClock:
         fraction = low + (high - low) * done / total
         if self._stage is None:
             self._first_fraction = fraction
-        if self._stage is not None:
+        else:
             self.seconds[self._stage] = now - self._stage_started
         if stage != self._stage:
-            if self._stage is not None:
-                self.seconds[self._stage] = now - self._stage_started
             self._stage, self._stage_started = stage, now
         gone = fraction - self._first_fraction
         eta = (now - self._started) * (1 - fraction) / gone if gone > 0 else None
