@@ -29,7 +29,8 @@ def print_data(console: Console, data: DemoData) -> None:
 def print_accuracy(console: Console, metrics: Mapping[str, Any]) -> None:
     """Both classifiers on the test part, and which of them is served."""
     images = metrics["tuned"]["images"]
-    table = Table("classifier", "accuracy", title=f"On {images} test images, labels right")
+    console.print(f"Accuracy on the {images} test images:")
+    table = Table("classifier", "accuracy")
     for key, name in (("zero_shot", "zero-shot"), ("tuned", "tuned")):
         served = " (served)" if metrics["served"] == key else ""
         table.add_row(name + served, f"{metrics[key]['accuracy']:.1%}")
@@ -43,7 +44,8 @@ def print_audit(console: Console, audit: Mapping[str, Any], planted: Mapping[str
     if not audit["can_tell"]:
         console.print(f"The audit cannot tell: {audit['why']}\n")
         return
-    table = Table("file", "filed under", "suggested", "truth", title="Labels to check, worst first")
+    console.print("Labels to check, the most suspicious first:")
+    table = Table("file", "filed under", "suggested", "truth")
     for entry in suspects[:_SUSPECTS_SHOWN]:
         truth = planted.get(entry["file"], entry["given"])
         colour = "green" if truth == entry["suggested"] else "red"
@@ -64,7 +66,8 @@ def print_predictions(
     console: Console, predictions: Sequence[Mapping[str, Any]], data: DemoData
 ) -> None:
     """The answers to images that were not in the zip."""
-    table = Table("file", "answer", "score", "truth", title="Unseen images, sent to /predict")
+    console.print("Images that it has not seen, sent to /predict:")
+    table = Table("file", "answer", "score", "truth")
     right = 0
     for image, prediction in zip(data.unseen, predictions, strict=True):
         is_right = prediction["label"] == image.truth
