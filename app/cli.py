@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import sys
 from pathlib import Path
@@ -75,9 +74,9 @@ def api(
     It takes its place from the environment: DSPT_DATABASE_URL, DSPT_BROKER_URL,
     DSPT_STORAGE_URL. Without DSPT_BROKER_URL jobs are taken, but stay queued.
     """
-    from app.serve.cpus import available_cpus, set_thread_defaults
+    from dspt.cpus import set_thread_defaults
 
-    set_thread_defaults(os.environ, available_cpus())  # read when torch is imported, later
+    set_thread_defaults()  # read when torch is imported, later
     settings = _settings()
 
     import uvicorn

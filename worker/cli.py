@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from app.kit.broker import BrokerNotSetError
+from dspt.cpus import set_thread_defaults
 
 
 def worker() -> None:
@@ -13,6 +14,7 @@ def worker() -> None:
     It takes its place from the environment: DSPT_BROKER_URL, DSPT_DATABASE_URL, DSPT_STORAGE_URL.
     A job that is at work when the worker is stopped goes back to the queue.
     """
+    set_thread_defaults()  # inherited by the forked process that imports torch
     try:
         from worker.celery_app import app
     except BrokerNotSetError as error:

@@ -10,6 +10,7 @@ from rich.progress import track
 
 from dspt.cli.options import AsJson
 from dspt.cli.terminal import err, errors_shown, out, print_json, say
+from dspt.cpus import set_thread_defaults
 from dspt.errors import ImageError
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def predict(
     then 1.
     """
     with errors_shown():
+        set_thread_defaults()
         from dspt.artifact import load_model
         from dspt.backbones import load_backbone
         from dspt.device import resolve_device

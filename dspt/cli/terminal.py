@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from dspt.config import TuneConfig
+from dspt.cpus import set_thread_defaults
 from dspt.errors import ConfigError, DatasetError, DsptError
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def print_json(document: dict[str, Any]) -> None:
 
 def run_tuning(data: Path, class_names: dict[str, str] | None, config: TuneConfig) -> TuneResult:
     """Open the data set and tune on it, with a progress bar on standard error."""
+    set_thread_defaults()
     from dspt.data import open_dataset
     from dspt.pipeline import Listener, tune
     from dspt.pipeline import Progress as Step

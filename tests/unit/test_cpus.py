@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.serve.cpus import available_cpus, cgroup_quota, set_thread_defaults
+from dspt.cpus import available_cpus, cgroup_quota, set_thread_defaults
 
 
 def write(root: Path, files: dict[str, str]) -> Path:
@@ -88,4 +88,5 @@ def test_threads_that_the_user_has_set_stay() -> None:
         "OMP_NUM_THREADS": "7",
         "MKL_NUM_THREADS": "2",
         "OPENBLAS_NUM_THREADS": "2",
+        "OMP_WAIT_POLICY": "PASSIVE",
     }
