@@ -1,86 +1,30 @@
-"""The tuner against torch's own SGD, and what its results may and may not depend on."""
+"""The steps of the tuner: torch's own SGD, in an order drawn by seed, stopped and gone on with."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional as F
-from towers import relative_error, rescaled
+from towers import relative_error
+from tuning import WORDS, Steps, on, rows, task, tune
 
 from dspt.backbones.base import Backbone
 from dspt.config import LossName
 from dspt.errors import Cancelled
-from dspt.losses import per_sample_loss, shift_to_unit, suppression
-from dspt.prompt import Prompts, zero_shot_embeddings
+from dspt.losses import per_sample_loss
+from dspt.prompt import Prompts
 from dspt.tuner import (
     EpochReport,
-    Run,
     Schedule,
     TunerState,
-    step_scale,
-    tune_contexts,
 )
-
-WORDS = ["dog", "fire truck", "steam locomotive"]
-LOSSES: list[LossName] = ["dspt", "ce", "gce", "mae"]
-SCALE = 30.0
-
-
-def rows(*of: int) -> NDArray[np.int64]:
-    return np.array(of, dtype=np.int64)
-
-
-def first(n: int) -> NDArray[np.int64]:
-    return np.arange(n, dtype=np.int64)
 
 
 @pytest.fixture
 def prompts(tiny: Backbone) -> Prompts:
     return Prompts(tiny, WORDS, n_ctx=3, ctx_init="random")
-
-
-def on(
-    of: int | NDArray[np.int64], loss: LossName = "ce", *, lr: float = 0.1, seed: int = 1
-) -> Run:
-    """A run on these rows, or on the first so many."""
-    return Run(first(of) if isinstance(of, int) else of, loss, lr, seed)
-
-
-def task(
-    backbone: Backbone, n: int = 24, *, views: int = 1, ease: float = 1.0
-) -> tuple[Tensor, Tensor]:
-    """Features (n, views, D) around the class embeddings of WORDS, and their labels in turn.
-
-    ease: distance of the classes; 1 is that of the embeddings, less pulls them together.
-    """
-    generator = torch.Generator().manual_seed(4)
-    labels = torch.arange(n) % len(WORDS)
-    centres = zero_shot_embeddings(backbone, WORDS)
-    middle = centres.mean(0)
-    apart = ease * (centres - middle)
-    noise = torch.randn(n, views, centres.shape[1], generator=generator) / centres.shape[1] ** 0.5
-    noise *= apart.norm(dim=1).mean()
-    return F.normalize(middle + apart[labels][:, None] + noise, dim=-1), labels
-
-
-def tune(
-    prompts: Prompts,
-    features: Tensor,
-    labels: Tensor,
-    runs: list[Run],
-    schedule: Schedule | None = None,
-    **options: Any,
-) -> Tensor:
-    schedule = schedule or Schedule(epochs=5, batch_size=8)
-    options = {"logit_scale": SCALE, "gradient_scale": 1.0} | options
-    return tune_contexts(prompts, features, labels, runs, schedule, **options)
 
 
 # ---------------------------------------------------------------------------------- the recipe
@@ -152,17 +96,6 @@ def test_the_result_needs_no_gradient(prompts: Prompts, tiny: Backbone) -> None:
 def test_a_run_without_rows_is_refused(prompts: Prompts, tiny: Backbone) -> None:
     with pytest.raises(ValueError, match="no rows"):
         tune(prompts, *task(tiny), [on(24), on(0)])
-
-
-class Steps:
-    """Labels that remember which rows each step asked for."""
-
-    def __init__(self, labels: Tensor) -> None:
-        self.labels, self.asked = labels, []
-
-    def __getitem__(self, rows: Tensor) -> Tensor:
-        self.asked.append(rows.clone())
-        return self.labels[rows]
 
 
 def test_every_epoch_shows_every_row_once_in_a_new_order(prompts: Prompts, tiny: Backbone) -> None:
@@ -297,183 +230,3 @@ def test_going_on_gives_the_bits_of_an_unbroken_run(
     )
     assert torch.equal(resumed, whole)
     assert later == reports[done:]
-
-
-# ----------------------------------------------- what the result must not depend on by accident
-
-
-@pytest.mark.parametrize(
-    ("loss", "factor", "ctx_init"),
-    [
-        ("dspt", 0.2, "a photo of a"),
-        ("dspt", 10.0, "random"),
-        ("ce", 10.0, "a photo of a"),
-        ("gce", 0.2, "random"),
-        ("mae", 10.0, "a photo of a"),
-    ],
-)
-def test_the_size_of_token_embeddings_does_not_matter(
-    builtin: Backbone, loss: LossName, factor: float, ctx_init: str
-) -> None:
-    features, labels = task(builtin, n=12, ease=0.05)
-    found = []
-    for backbone in (builtin, rescaled(builtin, factor)):
-        prompts = Prompts(backbone, WORDS, ctx_init=ctx_init, n_ctx=4)
-        context = tune(
-            prompts,
-            features,
-            labels,
-            [on(12, loss)],
-            Schedule(epochs=6, batch_size=4),
-            gradient_scale=step_scale(backbone.text_tower.embedding_std),
-        )
-        found.append((prompts.encode(prompts.initial(1)[None])[0], prompts.encode(context)[0]))
-    (before, after), (_, rescaled_after) = found
-    moved = (after - before).norm()
-    assert moved > 0.01
-    assert (rescaled_after - after).norm() < 1e-3 * moved
-
-
-def test_without_the_step_scale_it_would_matter(builtin: Backbone) -> None:
-    """The rule above is what makes it so."""
-    features, labels = task(builtin, n=12, ease=0.05)
-    found = []
-    for backbone in (builtin, rescaled(builtin, 10.0)):
-        prompts = Prompts(backbone, WORDS)
-        context = tune(prompts, features, labels, [on(12, "ce")])
-        found.append(prompts.encode(context)[0])
-    assert relative_error(found[1], found[0]) > 0.05
-
-
-def test_step_scale() -> None:
-    assert step_scale(0.015) == pytest.approx(1)
-    assert step_scale(0.030) == pytest.approx(4)  # grows with the variance
-
-
-# -------------------------------------------------------------------------------- what it learns
-
-
-def test_dspt_ignores_a_confidently_wrong_label_and_cross_entropy_learns_it(
-    builtin: Backbone,
-) -> None:
-    features, truth = task(builtin)
-    given = truth.clone()
-    given[4] = 0  # a fire truck, the model is sure, called a dog
-    prompts = Prompts(builtin, WORDS, class_specific=True)
-    before = SCALE * features[:, 0] @ zero_shot_embeddings(builtin, WORDS).T
-    assert before.argmax(1).tolist() == truth.tolist()
-    assert float(suppression(before, given)[4]) < 0.1
-
-    p_given = {}
-    for loss in ("dspt", "ce"):
-        context = tune(
-            prompts,
-            features,
-            given,
-            [on(24, loss)],
-            Schedule(epochs=40, batch_size=24),
-        )
-        logits = SCALE * features[:, 0] @ prompts.encode(context)[0].T
-        p_given[loss] = logits.softmax(1).gather(1, given[:, None])[:, 0]
-        assert float(p_given[loss][5:].mean()) > 0.9  # both fit what is right
-    assert p_given["dspt"][4] < 0.1
-    assert p_given["ce"][4] > 0.5
-
-
-@pytest.mark.parametrize("loss", LOSSES)
-def test_tuning_lowers_the_loss(builtin: Backbone, loss: LossName) -> None:
-    features, labels = task(builtin, n=12, ease=0.1)
-    reports: list[EpochReport] = []
-    prompts = Prompts(builtin, WORDS)
-    tune(
-        prompts,
-        features,
-        labels,
-        [on(12, loss, lr=0.02)],
-        Schedule(epochs=10, batch_size=12),
-        on_epoch=lambda report, state: reports.append(report),
-    )
-    assert reports[-1].loss < reports[0].loss
-
-
-# --------------------------------------------------------------------------------------- reports
-
-
-@pytest.mark.parametrize("loss", LOSSES)
-def test_a_report_says_what_the_epoch_was(builtin: Backbone, loss: LossName) -> None:
-    features, labels = task(builtin, n=12, ease=0.05)
-    labels[:5] = (labels[:5] + 1) % 3
-    prompts = Prompts(builtin, WORDS)
-    reports: list[EpochReport] = []
-    tune(
-        prompts,
-        features,
-        labels,
-        [on(12, loss), on(12, "ce", seed=2)],
-        Schedule(epochs=2, batch_size=4),
-        gradient_scale=0.0,  # stay where it is, but for a weight decay of 1e-5 * 5e-4
-        on_epoch=lambda report, state: reports.append(report),
-    )
-    logits = SCALE * features[:, 0] @ zero_shot_embeddings(builtin, WORDS).T
-    report = reports[0]
-    expected = shift_to_unit(loss, per_sample_loss(loss, logits, labels), 3).mean()
-    assert report.epoch == 1
-    assert report.lr == 1e-5
-    assert report.loss == pytest.approx(float(expected), rel=1e-4)
-    assert report.train_accuracy == pytest.approx(
-        float((logits.argmax(1) == labels).float().mean())
-    )
-    ignored = (suppression(logits, labels) < 0.1).float().mean()
-    assert report.suppressed == pytest.approx(float(ignored))
-    assert 0 < report.suppressed < 1
-    assert 0 < report.train_accuracy < 1
-    assert [r.epoch for r in reports] == [1, 2]
-    assert reports[1].lr == pytest.approx(0.05)
-
-
-@pytest.mark.parametrize("loss", ["dspt", "gce", "mae"])
-def test_reports_stay_in_range_when_every_label_is_wrong(builtin: Backbone, loss: LossName) -> None:
-    features, labels = task(builtin, n=12, ease=0.05)
-    reports: list[EpochReport] = []
-    tune(
-        Prompts(builtin, WORDS),
-        features,
-        (labels + 1) % 3,
-        [on(12, loss)],
-        on_epoch=lambda report, state: reports.append(report),
-        logit_scale=100.0,
-    )
-    assert reports[0].loss > 0.9
-    assert reports[0].suppressed > 0.5
-    for report in reports:
-        for share in (report.loss, report.train_accuracy, report.suppressed):
-            assert 0 <= share <= 1
-        assert all(math.isfinite(value) for value in dataclasses.astuple(report))
-
-
-def test_bfloat16_ends_near_float32(builtin: Backbone) -> None:
-    features, labels = task(builtin, n=12, ease=0.05)
-    prompts = Prompts(builtin, WORDS)
-    schedule = Schedule(epochs=6, batch_size=12)
-    exact, coarse = (
-        tune(prompts, features, labels, [on(12, "ce")], schedule, autocast=dtype)
-        for dtype in (None, torch.bfloat16)
-    )
-    assert coarse.dtype == torch.float32
-    moved = (exact - prompts.initial(1)).norm()
-    assert (coarse - exact).norm() < 0.2 * moved
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_a_gpu_ends_near_the_processor() -> None:
-    from dspt.backbones.builtin import load_builtin
-
-    found = []
-    for device in ("cpu", "cuda"):
-        backbone = load_builtin(device)
-        prompts = Prompts(backbone, WORDS)
-        features, labels = task(load_builtin(), n=12, ease=0.05)
-        context = tune(prompts, features.to(device), labels.to(device), [on(12, "ce")])
-        assert context.device.type == device
-        found.append(context.cpu())
-    assert relative_error(found[1], found[0]) < 1e-2
