@@ -67,7 +67,7 @@ clean: ## Remove .venv and all caches
 define install
 	@echo "Installing .[$(1)] into $(VENV); the first time this downloads a few gigabytes ..."
 	@set -o pipefail; $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[$(1)]' \
-		| awk '/^ *Downloading/ || /^Successfully/ { sub(/^ +/, "  "); print; fflush() }'
+		| awk '/^ *Downloading/ { print "  " $$1, $$2, $$3, $$4; fflush() }'
 endef
 
 $(DEV): pyproject.toml constraints.txt | $(BIN)/python
