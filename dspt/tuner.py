@@ -53,7 +53,7 @@ class Schedule:
         """Learning rate of an epoch, from 0: one warm-up epoch, then half a cosine."""
         if epoch == 0 and self.epochs > 1:
             return WARM_UP_LR
-        return 0.5 * peak * (1 + math.cos(math.pi * epoch / self.epochs))
+        return 0.5 * peak * (1 + math.cos(math.pi * max(epoch - 1, 0) / self.epochs))
 
 
 @dataclass(frozen=True)
