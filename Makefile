@@ -10,10 +10,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := $(VENV)/.installed-demo
 DEV := $(VENV)/.installed-dev
-# Threads of OpenMP (torch) sleep while they wait for each other. By default they spin, and on cores
-# that are shared with other work that makes tuning ten times as slow.
-export OMP_WAIT_POLICY ?= passive
-
 # Python to make .venv with; left out: the first of these that is 3.11 or newer.
 PYTHON ?=
 PYTHONS := python3.11 python3.12 python3.13 python3.14 python3 python

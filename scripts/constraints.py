@@ -44,9 +44,12 @@ def versions(requirement: str) -> dict[str, str]:
 
 def main() -> None:
     print("# Versions that the tests pass with. Written by `make constraints`.")
-    for name, version in sorted(versions("dspt[dev]").items()):
-        if name != "dspt" and not _LEFT_TO_TORCH.match(name):
-            print(f"{name}=={version.split('+')[0]}")
+    pins = [
+        f"{name}=={version.split('+')[0]}"
+        for name, version in versions("dspt[dev]").items()
+        if name != "dspt" and not _LEFT_TO_TORCH.match(name)
+    ]
+    print("\n".join(sorted(pins)))
 
 
 if __name__ == "__main__":
