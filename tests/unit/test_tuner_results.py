@@ -149,7 +149,7 @@ def test_a_report_says_what_the_epoch_was(builtin: Backbone, loss: LossName) -> 
     assert 0 < report.suppressed < 1
     assert 0 < report.train_accuracy < 1
     assert [r.epoch for r in reports] == [1, 2]
-    assert reports[1].lr == pytest.approx(0.05)
+    assert reports[1].lr == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize("loss", ["dspt", "gce", "mae"])
