@@ -1,6 +1,6 @@
 """`python -m scripts.build_builtin --out DIR --seed 0`: both weight files from scratch.
 
-Needs `pip install -e '.[builtin]'`. On two CPU cores it takes about an hour, on a GPU minutes. The
+Needs `pip install -e '.[builtin]'`. On a CPU it takes about an hour. The
 teacher's embeddings are kept in DIR/cache, so that an interrupted run goes on where it was.
 """
 
