@@ -48,13 +48,16 @@ def predict(
     with errors_shown():
         set_thread_defaults()
         from dspt.artifact import load_model
-        from dspt.backbones import load_backbone
         from dspt.device import resolve_device
-        from dspt.predict import Classifier
 
         tuned = load_model(model)
+        where = resolve_device(device)
+        # Not earlier: they take seconds to import.
+        from dspt.backbones import load_backbone
+        from dspt.predict import Classifier
+
         name = backbone or tuned.manifest.config.backbone
-        classifier = Classifier(tuned, load_backbone(name, device=resolve_device(device)))
+        classifier = Classifier(tuned, load_backbone(name, device=where))
     batches = [images[i : i + BATCH] for i in range(0, len(images), BATCH)]
     shown = track(batches, "classifying", console=err, disable=len(batches) < 2)
     predictions = [entry for batch in shown for entry in _classify(classifier, batch, top_k)]

@@ -74,8 +74,8 @@ def run_tuning(data: Path, class_names: dict[str, str] | None, config: TuneConfi
     """Open the data set and tune on it, with a progress bar on standard error."""
     set_thread_defaults()
     from dspt.data import open_dataset
-    from dspt.pipeline import Listener, tune
-    from dspt.pipeline import Progress as Step
+    from dspt.progress import Listener
+    from dspt.progress import Progress as Step
 
     columns = (
         TextColumn("{task.description}"),
@@ -110,6 +110,9 @@ def run_tuning(data: Path, class_names: dict[str, str] | None, config: TuneConfi
                 say(f"warning: {text}", "yellow")
             for rejected in dataset.rejected:
                 say(f"left out: {rejected.file}: {rejected.reason}")
+            # Not earlier: torch takes seconds to import, and most mistakes are in the data.
+            from dspt.pipeline import tune
+
             result = tune(dataset, config, listener=Bar(), feature_dir=feature_dir())
         bar.update(task, completed=1.0, description="done", left="")
     return result

@@ -37,9 +37,9 @@ def tune(
     """Tune a classifier on labelled photos, some of them mislabelled."""
     with errors_shown(data):
         check_writable(out_file)
+        result = run_tuning(data, read_class_names(class_names), config)
         from dspt.artifact import save_model
 
-        result = run_tuning(data, read_class_names(class_names), config)
         with writing(out_file):
             save_model(result.model, out_file)
     if as_json:

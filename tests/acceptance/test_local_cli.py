@@ -1,0 +1,362 @@
+"""`dspt tune`, `audit` and `predict` as a user runs them, without any server."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import pty
+import re
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from tests.photographs import write_photographs
+
+DSPT = Path(sys.executable).with_name("dspt")
+CLASSES = ("brick", "coins", "moon")
+TRAIN, TEST = 6, 3
+SHORT = ("--epochs", "8", "--batch-size", "8")
+
+
+class Cli:
+    """Runs the installed command in a folder of its own, with a cache and hub of its own."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.environment = {
+            name: value for name, value in os.environ.items() if not name.startswith("DSPT_")
+        } | {
+            "XDG_CACHE_HOME": str(home / "cache"),
+            "HF_HOME": str(home / "hub"),
+            "HF_HUB_OFFLINE": "1",
+            "NO_COLOR": "1",
+            "COLUMNS": "80",
+        }
+
+    def __call__(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [DSPT, *arguments],
+            cwd=self.home,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+
+@pytest.fixture(scope="module")
+def cli(tmp_path_factory: pytest.TempPathFactory) -> Cli:
+    return Cli(tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture(scope="module")
+def photos(cli: Cli) -> Path:
+    """Folder `photos` with train/, test/ and a file that is no image; photos.zip is the same."""
+    folder = write_photographs(cli.home / "photos", CLASSES, train=TRAIN, test=TEST, seed=7)
+    (folder / "train" / "moon" / "notes.jpg").write_text("not a photo")
+    with zipfile.ZipFile(cli.home / "photos.zip", "w") as archive:
+        for file in sorted(folder.rglob("*.*")):
+            archive.write(file, file.relative_to(cli.home))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tuned(cli: Cli, photos: Path) -> subprocess.CompletedProcess[str]:
+    """`dspt tune` on the folder."""
+    return cli("tune", photos, "--out", "made/model.safetensors", *SHORT)
+
+
+@pytest.fixture(scope="module")
+def model(cli: Cli, tuned: subprocess.CompletedProcess[str]) -> Path:
+    assert tuned.returncode == 0, tuned.stderr
+    return cli.home / "made" / "model.safetensors"
+
+
+def test_tune_tells_what_it_measured_and_saved(
+    tuned: subprocess.CompletedProcess[str], model: Path
+) -> None:
+    told = tuned.stdout
+    assert f"Accuracy on {TEST * len(CLASSES)} images in test/" in told
+    assert re.search(r"zero-shot │ +[\d.]+%", told)
+    assert re.search(r"tuned +│ +[\d.]+%", told)
+    assert "on 18 training images, each judged by a model not tuned on it" in told
+    assert "Saved made/model.safetensors" in told
+    assert model.stat().st_size < 32 << 10
+    with safe_open(model, framework="pt") as file:
+        assert list(file.keys()) == ["context"]
+
+
+def test_progress_and_remarks_go_to_stderr(tuned: subprocess.CompletedProcess[str]) -> None:
+    assert "left out: train/moon/notes.jpg: not an image" in tuned.stderr
+    assert "done" in tuned.stderr
+    assert "100%" in tuned.stderr
+    assert "\x1b" not in tuned.stdout + tuned.stderr, "no escapes where there is no terminal"
+
+
+def test_the_saved_file_has_the_usual_permissions(cli: Cli, model: Path) -> None:
+    usual = cli.home / "usual"
+    usual.touch()
+    assert stat.S_IMODE(model.stat().st_mode) == stat.S_IMODE(usual.stat().st_mode)
+
+
+def test_a_zip_gives_the_same_classifier_and_json_alone_on_stdout(
+    cli: Cli, photos: Path, model: Path
+) -> None:
+    ran = cli("tune", "photos.zip", "--out", "zipped.safetensors", "--json", *SHORT)
+    assert ran.returncode == 0
+    document = json.loads(ran.stdout)
+    assert document.keys() == {"model", "config", "metrics", "audit"}
+    assert document["model"] == "zipped.safetensors"
+    assert document["config"]["epochs"] == 8
+    assert document["metrics"]["measured_on"] == "test"
+    assert document["metrics"]["tuned"]["images"] == TEST * len(CLASSES)
+    assert len(document["metrics"]["history"]) == 8
+    assert len(document["audit"]["entries"]) == TRAIN * len(CLASSES)
+    assert (cli.home / "zipped.safetensors").read_bytes() == model.read_bytes()
+
+
+def test_features_are_kept_in_the_users_cache(cli: Cli, model: Path) -> None:
+    assert (cli.home / "cache" / "dspt" / "features" / "features.sqlite").is_file()
+
+
+def test_predict_answers_for_the_good_and_names_the_bad(
+    cli: Cli, photos: Path, model: Path
+) -> None:
+    good = [photos / "test" / name / "0.png" for name in CLASSES]
+    bad = photos / "train" / "moon" / "notes.jpg"
+    ran = cli("predict", model, good[0], bad, *good[1:])
+    assert (ran.returncode, ran.stderr) == (1, f"{bad}: not an image\n")
+    lines = ran.stdout.splitlines()
+    assert len(lines) == len(good)
+    for line, file in zip(lines, good, strict=True):
+        assert re.fullmatch(rf"{file}: (\w+ \d+\.\d%(, )?){{3}}", line)
+
+    ran = cli("predict", model, good[0], bad, "missing.png", photos, good[1], "--json")
+    assert ran.returncode == 1
+    assert ran.stderr == ""
+    document = json.loads(ran.stdout)
+    assert document.keys() == {"model", "served", "predictions"}
+    first, *errors, last = document["predictions"]
+    for entry, file, line in ((first, good[0], lines[0]), (last, good[1], lines[1])):
+        assert entry["file"] == str(file)
+        assert entry["top"][0] == {"label": entry["label"], "score": entry["score"]}
+        assert sum(top["score"] for top in entry["top"]) == pytest.approx(1, abs=1e-5)
+        assert f"{file}: {entry['label']} {entry['score']:.1%}" in line
+    assert [(entry["file"], entry["error"]) for entry in errors] == [
+        (str(bad), "not an image"),
+        ("missing.png", "cannot be read: No such file or directory"),
+        (str(photos), "cannot be read: Is a directory"),
+    ]
+
+
+def test_predict_refuses_a_classifier_of_another_backbone(
+    cli: Cli, photos: Path, model: Path
+) -> None:
+    with safe_open(model, framework="pt") as file:
+        manifest = json.loads(file.metadata()["manifest"])
+        context = file.get_tensor("context")
+    manifest["backbone_digest"] = "0" * 64
+    other = cli.home / "other.safetensors"
+    save_file({"context": context}, other, {"manifest": json.dumps(manifest)})
+    ran = cli("predict", other, photos / "test" / "moon" / "0.png")
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert "error: tuned on builtin with weights 000000000000, but builtin has" in ran.stderr
+    assert "load the backbone it was tuned on" in ran.stderr
+
+
+def test_predict_refuses_what_is_no_classifier(cli: Cli, photos: Path, model: Path) -> None:
+    image = photos / "test" / "moon" / "0.png"
+    ran = cli("predict", image, image)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert "error: 0.png: damaged or not a safetensors file" in ran.stderr
+    ran = cli("predict", model, image, "--device", "gpu")
+    assert ran.returncode == 2
+    assert ran.stderr == "error: device is 'gpu' but should be auto, cpu, cuda or cuda:N\n"
+
+
+def test_audit_shows_suspects_and_writes_all_files_to_a_csv(cli: Cli, photos: Path) -> None:
+    wrong = cli.home / "wrong"
+    shutil.copytree(photos / "train", wrong)
+    (wrong / "brick" / "0.png").rename(wrong / "moon" / "brick in truth.png")
+    ran = cli("audit", "wrong", "--csv", "ranked.csv", "--epochs", "30", "--batch-size", "8")
+    assert ran.returncode == 0, ran.stderr
+    assert "of 18 labels to check" in ran.stdout
+    assert "agree with" in ran.stdout
+    assert "All 18 files ranked in ranked.csv." in ran.stdout
+    with (cli.home / "ranked.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 18
+    scores = [float(row["score"]) for row in rows]
+    assert scores == sorted(scores, reverse=True)
+    ranks = [row["file"] for row in rows]
+    assert ranks.index("moon/brick in truth.png") < 3
+    assert {row["suspect"] for row in rows} <= {"True", "False"}
+    shown = [row["file"] for row in rows if row["suspect"] == "True"]
+    assert all(file in ran.stdout for file in shown)
+
+    # The same without a place to keep features, which is only worth a warning.
+    (cli.home / "file").touch()
+    uncached = Cli(cli.home)
+    uncached.environment["XDG_CACHE_HOME"] = str(cli.home / "file")
+    ran = uncached("audit", "wrong", "--json", "--epochs", "30", "--batch-size", "8")
+    assert ran.returncode == 0
+    assert "warning: features of images are not kept for later runs" in ran.stderr
+    document = json.loads(ran.stdout)
+    assert document["can_tell"] is True
+    assert [entry["file"] for entry in document["entries"]] == ranks
+    assert document["suspects"] == len(shown)
+
+
+def test_audit_says_that_it_cannot_tell_and_held_out_labels_are_called_given(
+    cli: Cli, photos: Path
+) -> None:
+    random = cli.home / "random"
+    for name in CLASSES:
+        for number in range(TRAIN):
+            target = random / f"group {number % 3}" / f"{name} {number}.png"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(photos / "train" / name / f"{number}.png", target)
+    (cli.home / "words.json").write_text('{"group 1": "rough surface"}')
+    ran = cli("tune", random, "--epochs", "4", "--batch-size", "8", "--class-names", "words.json")
+    assert ran.returncode == 0, ran.stderr
+    text = " ".join(ran.stdout.split())
+    assert "held-out images, against their given labels, which may be wrong" in text
+    assert "Cannot tell which labels are wrong" in text
+    with safe_open(cli.home / "model.safetensors", framework="pt") as file:
+        manifest = json.loads(file.metadata()["manifest"])
+    assert manifest["classes"] == ["group 0", "group 1", "group 2"]
+    assert manifest["class_words"][1] == "rough surface"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["tune", "nowhere"], "path 'nowhere' does not exist"),
+        (["audit", "nowhere.zip"], "path 'nowhere.zip' does not exist"),
+        (["predict", "nowhere.safetensors", "x.png"], "'nowhere.safetensors' does not exist"),
+        (["tune", "photos", "--class-names", "none.json"], "file 'none.json' does not exist"),
+        (["tune", "photos", "--class-names", "no.json"], "error: no.json: not valid JSON"),
+        (
+            ["audit", "photos", "--class-names", "list.json"],
+            "error: list.json: not a JSON object of folder: words",
+        ),
+        (
+            ["tune", "photos", "--class-names", "unknown.json"],
+            "error: mooon: class_names gives words for this class, but there is no such class",
+        ),
+        (
+            ["tune", "photos", "--loss", "hinge", "--lr", "-1"],
+            "error: loss is 'hinge' but should be 'dspt', 'ce', 'gce' or 'mae'; lr is -1.0 but",
+        ),
+        (["tune", "photos", "--epochs", "many"], "Invalid value for '--epochs'"),
+        (["tune", "photos", "--epochs", "0"], "error: epochs is 0 but should be greater"),
+        (["tune", "photos", "--epoch", "3"], "--epochs"),
+        (["tune", "no.json"], "error: no.json: the file is not a zip"),
+        (["tune", "photos/train/moon"], "error: photos/train/moon: there are no class folders"),
+        (["tune", "photos", "--out", "no.json/model"], "error: no.json/model: cannot be written"),
+        (["audit", "photos", "--csv", "no.json/a.csv"], "error: no.json/a.csv: cannot be written"),
+        (
+            ["tune", "photos", "--backbone", "ViT-B-17/openai"],
+            "there is no backbone ViT-B-17: did you mean ViT-B-16",
+        ),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_is_named_and_leaves_with_2(
+    cli: Cli, photos: Path, arguments: list[str], told: str
+) -> None:
+    (cli.home / "no.json").write_text("nothing like it")
+    (cli.home / "list.json").write_text('["moon"]')
+    (cli.home / "unknown.json").write_text('{"mooon": "the moon"}')
+    ran = cli(*arguments)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert told in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        (
+            "tune",
+            ["--out", "--json", "--class-names", "--backbone", "--loss", "--seed", "--shots"],
+        ),
+        ("audit", ["--csv", "--most", "--json", "--class-names", "--backbone", "--epochs"]),
+        ("predict", ["--top-k", "--backbone", "--device", "--json"]),
+    ],
+)
+def test_help_names_every_option_and_its_default(
+    cli: Cli, command: str, options: list[str]
+) -> None:
+    ran = cli(command, "--help")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    text = " ".join(ran.stdout.split())
+    for option in options:
+        assert f"{option} " in text
+    if command == "predict":
+        assert "[default: 3;" in text
+    else:
+        assert "One of dspt, ce, gce, mae. [default: dspt]" in text
+        assert "[default: 50]" in text
+        assert "[default: a photo of a]" in text
+    assert "None" not in text
+    assert "`" not in text
+
+
+def test_without_arguments_all_commands_are_listed(cli: Cli) -> None:
+    told = cli("--help").stdout
+    for command in ("tune", "audit", "predict", "serve", "api", "worker"):
+        assert re.search(rf"^  {command} +\S", told, re.MULTILINE)
+    ran = cli()
+    assert ran.returncode == 2
+    assert "Commands:" in ran.stdout + ran.stderr
+
+
+def test_ctrl_c_stops_a_tuning_and_saves_nothing(cli: Cli, photos: Path) -> None:
+    """On a terminal, so that the stages are seen as they come."""
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [DSPT, "tune", photos, "--epochs", "1000", "--out", "stopped.safetensors"],
+        cwd=cli.home,
+        env=cli.environment | {"TERM": "xterm"},
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        start_new_session=True,
+    )
+    os.close(slave)
+    seen = ""
+    while "tuning" not in seen:
+        seen += os.read(master, 4096).decode(errors="replace")
+    process.send_signal(signal.SIGINT)
+    seen += rest_of(master)
+    os.close(master)
+    assert process.wait(timeout=60) == 130
+    assert "validating" in seen
+    assert "encoding" in seen
+    assert "Traceback" not in seen
+    assert not list(cli.home.glob("*stopped*"))
+
+
+def rest_of(terminal: int) -> str:
+    """All that is still written to a terminal until nobody holds it open."""
+    parts: list[bytes] = []
+    while True:
+        try:
+            data = os.read(terminal, 4096)
+        except OSError:  # how Linux tells that the other end is closed
+            break
+        if not data:
+            break
+        parts.append(data)
+    return b"".join(parts).decode(errors="replace")
