@@ -130,11 +130,11 @@ def _known_architecture(name: str) -> str:
     known = open_clip.list_models()
     if name in known:
         return name
-    lower = {model.lower(): model for model in known}
+    lower = {model.lower(): model for model in ["builtin", *known]}
     close = [lower[m] for m in difflib.get_close_matches(name.lower(), lower, n=3)]
-    hint = f"did you mean {' or '.join(close)}? " if close else ""
+    hint = f" (did you mean {' or '.join(close)}?)" if close else ""
     raise UnknownBackbone(
-        f"there is no backbone {name}: {hint}A backbone is `builtin`, ARCHITECTURE/TAG such as "
+        f"there is no backbone {name}{hint}; a backbone is `builtin`, ARCHITECTURE/TAG such as "
         "ViT-B-16/openai, ARCHITECTURE@/path/to/weights, or local-dir:/path/to/folder",
         param="backbone",
     )

@@ -267,7 +267,7 @@ def test_audit_says_that_it_cannot_tell_and_held_out_labels_are_called_given(
         (["audit", "photos", "--csv", "no.json/a.csv"], "error: no.json/a.csv: cannot be written"),
         (
             ["tune", "photos", "--backbone", "ViT-B-17/openai"],
-            "there is no backbone ViT-B-17: did you mean ViT-B-16",
+            "there is no backbone ViT-B-17 (did you mean ViT-B-16",
         ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
