@@ -21,7 +21,7 @@ from dspt.errors import BackboneError, UnknownBackbone
         ("ViT-B-16/zzz", "There are openai, "),
         ("ViT-S-16/openai", "publishes no weights for ViT-S-16"),
         ("ViT-B-32-quickgelu/laion2b_s34b_b79k", "trained with GELU.*use ViT-B-32/laion2b"),
-        ("bultin", "A backbone is `builtin`"),
+        ("bultin", "did you mean builtin"),
         ("", "there is no backbone"),
         ("/", "there is no backbone"),
     ],
