@@ -42,11 +42,6 @@ class SizedCache(Generic[Value]):
             ):
                 self._forget(next(iter(self._entries)))
 
-    def drop(self, key: str) -> None:
-        """Forget the value if it is there."""
-        with self._lock:
-            self._forget(key)
-
     def __len__(self) -> int:
         with self._lock:
             return len(self._entries)

@@ -89,10 +89,6 @@ class Inference:
             return served
         return await _shielded(self._thread.submit(self._load, key, read))
 
-    def forget(self, key: str) -> None:
-        """Drop a model that is gone."""
-        self._classifiers.drop(key)
-
     async def predict(
         self, served: Served, images: Sequence[bytes], top_k: int
     ) -> list[Scores | ImageError]:

@@ -38,14 +38,3 @@ def test_replacing_counts_the_bytes_once() -> None:
         cache.put("a", "A", 5)
     cache.put("b", "B", 5)
     assert cache.get("a") == "A"
-
-
-def test_dropping() -> None:
-    cache: SizedCache[str] = SizedCache(max_count=2, max_bytes=10)
-    cache.put("a", "A", 10)
-    cache.drop("a")
-    cache.drop("never there")
-    assert cache.get("a") is None
-    cache.put("b", "B", 5)
-    cache.put("c", "C", 5)
-    assert len(cache) == 2
