@@ -14,6 +14,9 @@ DEV := $(VENV)/.installed-dev
 PYTHON ?=
 PYTHONS := python3.11 python3.12 python3.13 python3.14 python3 python
 
+# One pytest process for each CPU; a file stays in one of them. PARALLEL= runs them in one.
+PARALLEL := -n auto --dist loadfile
+
 .PHONY: help
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,14 +31,14 @@ serve: $(DEMO) ## Start the service on this machine and leave it up until Ctrl-C
 
 .PHONY: test
 test: $(DEV) ## Run the whole test suite
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 .PHONY: test-unit test-integration test-acceptance
 test-unit: ## Run the tests of single parts
 test-integration: ## Run the tests against real Redis and PostgreSQL
 test-acceptance: ## Run the tests of the running service over HTTP
 test-unit test-integration test-acceptance: test-%: $(DEV)
-	$(BIN)/python -m pytest tests/$* $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) tests/$* $(ARGS)
 
 .PHONY: check
 check: $(DEV) ## Lint, check the format and the types

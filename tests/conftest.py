@@ -1,5 +1,8 @@
-"""Before any test imports torch: threads as the commands set them."""
+"""Before any test imports torch: as many threads as this pytest process may keep busy."""
 
-from dspt.cpus import set_thread_defaults
+import os
 
-set_thread_defaults()
+from dspt.cpus import available_cpus, set_thread_defaults
+
+processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+set_thread_defaults(threads=max(1, available_cpus() // processes))
