@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import tempfile
 import time
@@ -19,6 +20,8 @@ from scripts.demo.stack import StackError, running_stack
 
 
 def main() -> int:
+    for number in (signal.SIGTERM, signal.SIGHUP):  # by default Python ends without cleaning up
+        signal.signal(number, signal.default_int_handler)
     console = Console(highlight=False)
     started = time.monotonic()
     try:
