@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.acceptance.conftest import MISSING_FOLDER
-from tests.acceptance.photos import good_zip
+from tests.acceptance.photos import good_zip, photos, zipped
 from tests.acceptance.service import error_of, post_job, problem_of
 
 
@@ -102,9 +102,18 @@ def test_weights_in_a_folder_that_is_not_there(service: httpx.Client) -> None:
 
 
 def test_words_that_do_not_fit_the_context_window(service: httpx.Client) -> None:
-    error = error_of(service, good_zip(), {"epochs": 1, "n_ctx": 64, "ctx_init": "word " * 39})
-    assert error["code"] in ("prompt_too_long", "invalid_config")
-    assert error["message"]
+    files = photos("apple", "lime", "a very long name of a fruit that nobody has ever heard of")
+    error = error_of(service, zipped(files), {"n_ctx": 64, "ctx_init": "random"})
+    assert error["code"] == "prompt_too_long"
+    assert "77" in error["message"]
+    assert "a very long name of a fruit" in error["message"]
+
+
+def test_settings_that_contradict_each_other(service: httpx.Client) -> None:
+    """A context of 39 words cannot have 4 vectors."""
+    error = error_of(service, good_zip(), {"n_ctx": 4, "ctx_init": "word " * 39})
+    assert error["code"] == "invalid_config"
+    assert error["param"] == "n_ctx"
 
 
 @pytest.mark.parametrize("backbone", ["local-dir:/etc", "ViT-B-16@/etc/passwd"])
@@ -114,9 +123,4 @@ def test_a_path_on_the_server_is_not_for_requests_to_name(
     response = post_job(service, good_zip(), {"backbone": backbone})
     problem = problem_of(response, 422, "backbone_not_allowed")
     assert "DSPT_LOCAL_BACKBONES" in problem["detail"]
-
-
-def test_a_path_on_the_server_that_its_operator_has_not_allowed(service: httpx.Client) -> None:
-    response = post_job(service, good_zip(), {"backbone": "local-dir:/etc"})
-    problem = problem_of(response, 422, "backbone_not_allowed")
     assert [item["param"] for item in problem["errors"]] == ["backbone"]
