@@ -1,0 +1,51 @@
+"""Small real photographs, opened once, and one tuning on them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dspt.backbones.base import Backbone
+from dspt.backbones.builtin import load_builtin
+from dspt.data import Dataset, open_dataset
+from dspt.pipeline import TuneResult
+from tests.integration.pipeline.runs import CLASSES, TEST, TRAIN, Recorder, run
+from tests.photographs import write_photographs
+
+
+@pytest.fixture(scope="session")
+def backbone() -> Backbone:
+    return load_builtin()
+
+
+@pytest.fixture(scope="session")
+def features(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Features of the photographs, kept between the tests."""
+    return tmp_path_factory.mktemp("features")
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_photographs(
+        tmp_path_factory.mktemp("photos"), CLASSES, train=TRAIN, test=TEST, seed=2
+    )
+
+
+@pytest.fixture(scope="session")
+def dataset(folder: Path) -> Iterator[Dataset]:
+    with open_dataset(folder) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def tuned(
+    dataset: Dataset, backbone: Backbone, features: Path
+) -> tuple[TuneResult, Recorder, float]:
+    """A tuning with the defaults but for its length, what it told, and the seconds it took."""
+    recorder = Recorder()
+    start = time.monotonic()
+    result = run(dataset, backbone, features, listener=recorder)
+    return result, recorder, time.monotonic() - start

@@ -1,0 +1,65 @@
+"""One tuning on small real photographs, and what the tests of it share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from dspt.backbones.base import Backbone
+from dspt.config import TuneConfig
+from dspt.data import Dataset, read_image
+from dspt.pipeline import Listener, Progress, TuneResult, tune
+
+CLASSES = ("brick", "coins", "moon", "tissue")
+"""Zero-shot tells fewer than half of them, so tuning has something to do."""
+TRAIN, TEST = 8, 5
+STAGES = ["encoding", "zero_shot", "tuning", "evaluating", "saving"]
+EPOCHS = 12
+SETTINGS: dict[str, Any] = {"epochs": EPOCHS, "batch_size": 16, "device": "cpu"}
+
+
+class Recorder(Listener):
+    """Keeps all that it is told."""
+
+    def __init__(self) -> None:
+        self.steps: list[Progress] = []
+        self.epochs: list[dict[str, Any]] = []
+        self.warnings: list[str] = []
+
+    def progress(self, progress: Progress) -> None:
+        self.steps.append(progress)
+
+    def metrics(self, metrics: dict[str, Any]) -> None:
+        self.epochs.append(metrics)
+
+    def warning(self, text: str) -> None:
+        self.warnings.append(text)
+
+
+def run(
+    dataset: Dataset,
+    backbone: Backbone,
+    features: Path,
+    listener: Listener | None = None,
+    **config: Any,
+) -> TuneResult:
+    settings = TuneConfig(**SETTINGS | config)
+    return tune(dataset, settings, listener=listener, feature_dir=features, backbone=backbone)
+
+
+def relabelled(dataset: Dataset, labels: list[int], target: Path) -> Path:
+    """The training images of `dataset` in the folders of other classes, beside its test images."""
+    given = iter(labels)
+    for row, item in enumerate(dataset.items):
+        label = next(given) if item.split == "train" else item.label
+        file = target / item.split / dataset.classes[label] / f"{row:03}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(dataset.source.read(item.path))
+    return target
+
+
+def images(dataset: Dataset, split: str) -> tuple[list[Image.Image], list[str]]:
+    items = [item for item in dataset.items if item.split == split]
+    return [read_image(dataset, item) for item in items], [dataset.classes[i.label] for i in items]

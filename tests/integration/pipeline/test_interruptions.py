@@ -1,0 +1,110 @@
+"""The whole job cancelled, broken off and resumed, short of disk, or wrongly set."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+
+from dspt.backbones.base import Backbone
+from dspt.config import TuneConfig
+from dspt.data import Dataset, open_dataset
+from dspt.errors import Cancelled, ConfigError, PromptTooLong, UnknownBackbone
+from dspt.pipeline import Progress, TuneResult, tune
+from tests.integration.pipeline.runs import (
+    CLASSES,
+    EPOCHS,
+    SETTINGS,
+    TEST,
+    Recorder,
+    run,
+)
+
+
+@pytest.mark.parametrize("stage", ["encoding", "tuning"])
+def test_cancelling_stops_in_the_stage_that_it_is_in(
+    dataset: Dataset, backbone: Backbone, features: Path, tmp_path: Path, stage: str
+) -> None:
+    stop = threading.Event()
+
+    class Stopping(Recorder):
+        def progress(self, progress: Progress) -> None:
+            super().progress(progress)
+            if progress.stage == stage and (stage == "encoding" or progress.epoch == 2):
+                stop.set()
+
+    listener = Stopping()
+    with pytest.raises(Cancelled, match=stage):
+        tune(
+            dataset,
+            TuneConfig(**SETTINGS),
+            listener=listener,
+            should_stop=stop.is_set,
+            feature_dir=tmp_path if stage == "encoding" else features,
+            backbone=backbone,
+        )
+    assert listener.steps[-1].stage == stage
+    assert len(listener.epochs) == (2 if stage == "tuning" else 0)
+
+
+def test_goes_on_from_a_checkpoint_to_the_same_bits(
+    tuned: tuple[TuneResult, Recorder, float],
+    dataset: Dataset,
+    backbone: Backbone,
+    features: Path,
+    tmp_path: Path,
+) -> None:
+    recorder = Recorder()
+
+    def go(should_stop: bool) -> TuneResult:
+        return tune(
+            dataset,
+            TuneConfig(**SETTINGS),
+            listener=recorder,
+            should_stop=lambda: should_stop and len(recorder.epochs) == 3,
+            feature_dir=features,
+            checkpoint_file=tmp_path / "state",
+            backbone=backbone,
+        )
+
+    with pytest.raises(Cancelled):
+        go(should_stop=True)
+    result = go(should_stop=False)
+    assert [epoch["epoch"] for epoch in recorder.epochs] == list(range(1, EPOCHS + 1))
+    assert torch.equal(result.model.context, tuned[0].model.context)
+    assert result.metrics["history"] == tuned[0].metrics["history"]
+    assert result.audit == tuned[0].audit
+
+
+def test_features_that_cannot_be_kept_are_a_warning(
+    dataset: Dataset, backbone: Backbone, tmp_path: Path
+) -> None:
+    (tmp_path / "features.sqlite").write_bytes(b"damaged " * 1000)
+    recorder = Recorder()
+    result = run(dataset, backbone, tmp_path, listener=recorder, epochs=1)
+    assert result.metrics["tuned"]["images"] == TEST * len(CLASSES)
+    (warning,) = recorder.warnings
+    assert str(tmp_path / "features.sqlite") in warning
+
+
+def test_loads_the_backbone_that_the_configuration_names(
+    dataset: Dataset, backbone: Backbone, features: Path
+) -> None:
+    result = tune(dataset, TuneConfig(epochs=1, device="cpu"), feature_dir=features)
+    assert result.model.manifest.backbone_digest == backbone.digest
+    with pytest.raises(UnknownBackbone, match="did you mean ViT-B-16"):
+        tune(dataset, TuneConfig(backbone="ViT-B-17/openai"))
+
+
+def test_settings_that_do_not_fit_are_named(
+    dataset: Dataset, folder: Path, backbone: Backbone, features: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"n_ctx is 7.*4 tokens") as caught:
+        run(dataset, backbone, features, n_ctx=7)
+    assert caught.value.param == "n_ctx"
+    words = "x1" * 90
+    with open_dataset(folder, {"moon": words}) as long, pytest.raises(PromptTooLong) as too_long:
+        run(long, backbone, features)
+    assert too_long.value.param == words

@@ -1,0 +1,220 @@
+"""The whole job on small real photographs: what it measures, finds, repeats and hands over."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dspt.artifact import load_model, save_model
+from dspt.backbones.base import Backbone
+from dspt.config import TuneConfig
+from dspt.data import Dataset, open_dataset
+from dspt.noise import flip_labels
+from dspt.pipeline import TuneResult, tune
+from dspt.predict import Classifier
+from tests.integration.pipeline.runs import (
+    CLASSES,
+    EPOCHS,
+    SETTINGS,
+    STAGES,
+    TEST,
+    TRAIN,
+    Recorder,
+    images,
+    relabelled,
+    run,
+)
+from tests.photographs import write_photographs
+
+
+def test_measures_zero_shot_and_tuned_on_the_test_images(
+    tuned: tuple[TuneResult, Recorder, float],
+) -> None:
+    metrics = tuned[0].metrics
+    assert metrics.keys() == {
+        "zero_shot",
+        "tuned",
+        "served",
+        "why",
+        "measured_on",
+        "labels",
+        "history",
+        "seconds",
+    }
+    assert (metrics["measured_on"], metrics["labels"]) == ("test", "clean")
+    for name in ("zero_shot", "tuned"):
+        part = metrics[name]
+        confusion = np.array(part["confusion"])
+        assert part["images"] == TEST * len(CLASSES) == confusion.sum()
+        assert part["accuracy"] == pytest.approx(confusion.trace() / confusion.sum())
+        assert list(part["per_class"]) == list(CLASSES)
+    assert metrics["zero_shot"]["accuracy"] <= 0.6
+    assert metrics["tuned"]["accuracy"] >= 0.9
+    assert metrics["served"] == "tuned"
+    assert metrics["why"].startswith("Tuned: on 32 training images")
+    assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
+
+
+def test_fills_in_what_was_left_open(
+    tuned: tuple[TuneResult, Recorder, float], dataset: Dataset, backbone: Backbone
+) -> None:
+    result = tuned[0]
+    assert result.config.n_ctx == 4
+    assert result.config.lr == 0.05
+    assert result.config.device == "cpu"
+    manifest = result.model.manifest
+    assert manifest.config == result.config
+    assert manifest.dataset_sha256 == dataset.sha256
+    assert manifest.backbone_digest == backbone.digest
+    assert manifest.classes == list(CLASSES)
+    assert "confusion" not in manifest.metrics["tuned"]
+    assert manifest.metrics["tuned"]["accuracy"] == result.metrics["tuned"]["accuracy"]
+    assert result.model.context.shape == (4, backbone.text_tower.width)
+
+
+def test_tells_every_epoch_and_how_far_it_is(tuned: tuple[TuneResult, Recorder, float]) -> None:
+    result, recorder, _ = tuned
+    assert recorder.epochs == result.metrics["history"]
+    assert [epoch["epoch"] for epoch in recorder.epochs] == list(range(1, EPOCHS + 1))
+    for epoch in recorder.epochs:
+        assert all(0 <= epoch[n] <= 1 for n in ("loss", "train_accuracy", "suppressed"))
+        assert epoch["lr"] > 0
+    assert recorder.epochs[-1]["loss"] < recorder.epochs[0]["loss"]
+    assert recorder.warnings == []
+
+    fractions = [step.fraction for step in recorder.steps]
+    assert fractions == sorted(fractions)
+    assert 0.05 <= fractions[0] < fractions[-1] <= 1
+    assert list(dict.fromkeys(step.stage for step in recorder.steps)) == STAGES
+    tuning = [step for step in recorder.steps if step.stage == "tuning"]
+    assert [step.epoch for step in tuning] == list(range(EPOCHS + 1))
+    assert {step.epochs for step in tuning} == {EPOCHS}
+    assert recorder.steps[0].eta_seconds is None
+    assert all(step.eta_seconds >= 0 for step in recorder.steps[1:] if step.eta_seconds is not None)
+    assert recorder.steps[-1].eta_seconds is not None
+
+
+def test_seconds_of_the_stages_add_up(tuned: tuple[TuneResult, Recorder, float]) -> None:
+    result, _, wall = tuned
+    seconds = result.metrics["seconds"]
+    assert list(seconds) == STAGES[:-1], "saving begins when the function ends"
+    assert all(value > 0 for value in seconds.values())
+    assert 0.8 * wall < sum(seconds.values()) <= wall
+
+
+def test_the_saved_artefact_classifies_as_was_measured(
+    tuned: tuple[TuneResult, Recorder, float], dataset: Dataset, backbone: Backbone, tmp_path: Path
+) -> None:
+    result = tuned[0]
+    save_model(result.model, tmp_path / "model.safetensors")
+    assert (tmp_path / "model.safetensors").stat().st_size < 32 << 10
+    classifier = Classifier(load_model(tmp_path / "model.safetensors"), backbone)
+    photos, truth = images(dataset, "test")
+    answers = classifier.predict(photos, top_k=2)
+    right = [top[0][0] == label for top, label in zip(answers, truth, strict=True)]
+    assert sum(right) / len(right) == result.metrics["tuned"]["accuracy"]
+    assert all(len(top) == 2 and top[0][1] >= top[1][1] for top in answers)
+
+
+def test_a_seed_repeats_to_the_bit(
+    tuned: tuple[TuneResult, Recorder, float], dataset: Dataset, backbone: Backbone, features: Path
+) -> None:
+    first = tuned[0]
+    again = run(dataset, backbone, features)
+    assert torch.equal(again.model.context, first.model.context)
+    assert again.audit == first.audit
+    assert again.metrics["history"] == first.metrics["history"]
+    other = run(dataset, backbone, features, seed=2)
+    assert not torch.equal(other.model.context, first.model.context)
+
+
+def test_features_kept_on_disk_change_no_bit(
+    tuned: tuple[TuneResult, Recorder, float], dataset: Dataset, backbone: Backbone
+) -> None:
+    config = TuneConfig(**SETTINGS)
+    without = tune(dataset, config, backbone=backbone)
+    assert torch.equal(without.model.context, tuned[0].model.context)
+
+
+def test_measures_on_val_where_there_is_no_test(
+    folder: Path, backbone: Backbone, features: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(folder / "train", tmp_path / "train")
+    shutil.copytree(folder / "test", tmp_path / "val")
+    with open_dataset(tmp_path) as dataset:
+        metrics = run(dataset, backbone, features, epochs=1).metrics
+    assert (metrics["measured_on"], metrics["labels"]) == ("val", "clean")
+    assert metrics["tuned"]["images"] == TEST * len(CLASSES)
+
+
+def test_measures_on_test_rather_than_val(
+    folder: Path, backbone: Backbone, features: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(folder, tmp_path / "all")
+    for name in CLASSES:
+        (tmp_path / "all" / "val" / name).mkdir(parents=True)
+        shutil.copy(folder / "test" / name / "0.png", tmp_path / "all" / "val" / name)
+        (tmp_path / "all" / "test" / name / "0.png").unlink()
+    with open_dataset(tmp_path / "all") as dataset:
+        metrics = run(dataset, backbone, features, epochs=1).metrics
+    assert metrics["measured_on"] == "test"
+    assert metrics["tuned"]["images"] == (TEST - 1) * len(CLASSES)
+
+
+def test_holds_some_training_images_out_where_there_is_neither(
+    folder: Path, backbone: Backbone, features: Path
+) -> None:
+    with open_dataset(folder / "train") as dataset:
+        result = run(dataset, backbone, features, epochs=1, validation_fraction=0.25)
+    metrics = result.metrics
+    assert (metrics["measured_on"], metrics["labels"]) == ("held_out", "given")
+    assert metrics["tuned"]["images"] == TRAIN / 4 * len(CLASSES)
+    assert len(result.audit.entries) == TRAIN * len(CLASSES), "held-out files are audited too"
+
+
+def test_finds_planted_wrong_labels(backbone: Backbone, features: Path, tmp_path: Path) -> None:
+    clean = write_photographs(tmp_path / "clean", CLASSES, train=12, test=TEST, seed=2)
+    with open_dataset(clean) as dataset:
+        flips = flip_labels(dataset.labels("train"), len(CLASSES), 0.25, seed=3)
+        noisy = relabelled(dataset, list(map(int, flips.labels)), tmp_path / "noisy")
+        truth = [dataset.classes[item.label] for item in dataset.items]
+    with open_dataset(noisy) as dataset:
+        result = run(dataset, backbone, features, epochs=30, batch_size=32, precision="float32")
+
+    audit = result.audit
+    assert audit.can_tell
+    scores = [entry.score for entry in audit.entries]
+    assert scores == sorted(scores, reverse=True)
+    truths = [truth[int(Path(entry.file).stem)] for entry in audit.entries]
+    wrong = np.array([e.given != t for e, t in zip(audit.entries, truths, strict=True)])
+    planted = wrong.sum()
+    assert planted == 12
+    # By chance: an area of a half, and a quarter of any files wrong.
+    after = np.array([(~wrong[rank:]).sum() for rank in range(len(wrong))])
+    assert after[wrong].sum() / (planted * (~wrong).sum()) >= 0.85
+    assert wrong[:planted].sum() >= 8
+    suspect = np.array([entry.suspect for entry in audit.entries])
+    assert wrong[suspect].sum() >= 7
+    assert wrong[suspect].mean() >= 0.7
+    suggested = np.array([e.suggested == t for e, t in zip(audit.entries, truths, strict=True)])
+    assert suggested[wrong & suspect].mean() >= 0.7
+    metrics = result.metrics
+    assert metrics["tuned"]["accuracy"] > metrics["zero_shot"]["accuracy"] + 0.2
+
+
+def test_cannot_tell_where_labels_are_random(
+    dataset: Dataset, backbone: Backbone, features: Path, tmp_path: Path
+) -> None:
+    # Every true class gets every label equally often: the labels say nothing of the image.
+    labels = [row % len(CLASSES) for row in range(TRAIN * len(CLASSES))]
+    with open_dataset(relabelled(dataset, labels, tmp_path / "random")) as noise:
+        audit = run(noise, backbone, features).audit
+    assert not audit.can_tell
+    assert audit.suspects == ()
+    assert "no better than chance" in audit.why
+    assert len(audit.entries) == TRAIN * len(CLASSES)
