@@ -51,12 +51,15 @@ class Checkpoint:
 
 
 def identity_of(
-    config: TuneConfig, backbone_digest: str, dataset_sha256: str, runs: Sequence[Run]
+    config: TuneConfig,
+    backbone_digest: str,
+    dataset_sha256: str,
+    class_words: Sequence[str],
+    runs: Sequence[Run],
 ) -> str:
     """SHA-256 (hex) over all that the course of a tuning depends on."""
-    digest = hashlib.sha256(
-        json.dumps([config.model_dump(), backbone_digest, dataset_sha256]).encode()
-    )
+    parts = [config.model_dump(), backbone_digest, dataset_sha256, list(class_words)]
+    digest = hashlib.sha256(json.dumps(parts).encode())
     for run in runs:
         digest.update(
             f"{run.loss}/{run.lr}/{run.seed}/{len(run.rows)}/".encode() + run.rows.tobytes()

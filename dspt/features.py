@@ -65,7 +65,7 @@ def encode_images(
         return _Prepared(row, known, pixels)
 
     done = 0
-    for batch in _prefetched(prepare, range(len(dataset.items))):
+    for batch in _prefetched(prepare, range(len(dataset.items)), max(1, BATCH // views)):
         if should_stop():
             raise Cancelled("cancelled while encoding images")
         _encode(backbone, dataset, batch, store)
@@ -103,14 +103,14 @@ def _generator(sha256: str, view: int) -> torch.Generator:
 
 
 def _prefetched(
-    prepare: Callable[[int], _Prepared], rows: Iterable[int]
+    prepare: Callable[[int], _Prepared], rows: Iterable[int], size: int
 ) -> Iterator[list[_Prepared]]:
-    """Batches of prepared images; the next one is being decoded while one is encoded."""
+    """Batches of `size` prepared images; the next one is being decoded while one is encoded."""
     waiting = iter(rows)
     with ThreadPoolExecutor(DECODERS, thread_name_prefix="decode") as pool:
 
         def submit() -> list[Future[_Prepared]]:
-            return [pool.submit(prepare, row) for row in islice(waiting, BATCH)]
+            return [pool.submit(prepare, row) for row in islice(waiting, size)]
 
         following = submit()
         try:

@@ -30,6 +30,9 @@ from dspt.tuner import EpochReport, Run, Schedule, TunerState, step_scale, tune_
 
 __all__ = ["Listener", "Progress", "TuneResult", "tune"]
 
+MAX_CONFUSION_CLASSES = 100
+"""Beyond it the confusion matrix is left out: it grows with the square, and every answer has it."""
+
 
 @dataclass(frozen=True)
 class TuneResult:
@@ -93,7 +96,7 @@ def tune(
     runs = [Run(splits.fit, config.loss, lr, config.seed), *crossfit.runs]
     history = _History(listener, clock, config.epochs)
     if checkpoint_file is not None:
-        identity = identity_of(config, backbone.digest, dataset.sha256, runs)
+        identity = identity_of(config, backbone.digest, dataset.sha256, dataset.class_words, runs)
         history.keep_in(Checkpoint(checkpoint_file, identity), device)
     contexts = tune_contexts(
         prompts,
@@ -158,7 +161,14 @@ class _History:
     def add(self, report: EpochReport, state: TunerState) -> None:
         self.reports.append(report)
         if self._checkpoint is not None:
-            self._checkpoint.save(state, self.reports)
+            try:
+                self._checkpoint.save(state, self.reports)
+            except OSError as error:  # it saves time after a crash, and is never needed
+                self._checkpoint = None
+                self._listener.warning(
+                    f"The state of the tuning cannot be kept ({error.strerror or error}); if this "
+                    "job is interrupted, it starts anew."
+                )
         self._listener.metrics(asdict(report))
         self._tell()
 
@@ -180,7 +190,10 @@ class _Judge:
         """Evaluation of class embeddings (C, D) on the rows that accuracy is measured on."""
         rows = self._rows(self.splits.measured)
         probabilities = self._probabilities(rows, classes)
-        return evaluate(probabilities, self.labels[rows], self.dataset.classes).to_dict()
+        found = evaluate(probabilities, self.labels[rows], self.dataset.classes).to_dict()
+        if len(self.dataset.classes) > MAX_CONFUSION_CLASSES:
+            found["confusion"] = None
+        return found
 
     def audit(
         self, crossfit: CrossFit, classes: Tensor, zero_shot: Tensor

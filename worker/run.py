@@ -48,7 +48,7 @@ def run(context: Context, job_id: str, worker_id: str) -> None:
         _log.info("job taken")
         with heartbeat(lease, context.settings.heartbeat_seconds):
             _work(lease)
-        _drop_checkpoint(lease)
+        _sweep_checkpoints(context)
 
 
 def _work(lease: Lease) -> None:
@@ -132,13 +132,14 @@ def _checkpoint(lease: Lease) -> Path:
     return lease.context.settings.checkpoint_dir / f"{lease.job_id}.safetensors"
 
 
-def _drop_checkpoint(lease: Lease) -> None:
-    """Unless the job goes on later, here or elsewhere."""
-    with lease.context.database.read() as session:
-        job = jobs.get(session, lease.job_id)
-        ended = job is None or job.status in TERMINAL
-    if ended:
-        _checkpoint(lease).unlink(missing_ok=True)
+def _sweep_checkpoints(context: Context) -> None:
+    """Delete those of jobs that have ended, whoever ended them."""
+    for path in context.settings.checkpoint_dir.glob("*.safetensors"):
+        with context.database.read() as session:
+            job = jobs.get(session, path.stem)
+            ended = job is None or job.status in TERMINAL
+        if ended:
+            path.unlink(missing_ok=True)
 
 
 def _keep(lease: Lease, job: Job, result: TuneResult) -> None:
@@ -190,7 +191,7 @@ def _settle(lease: Lease, reporter: Reporter) -> None:
         _log.info("job cancelled")
         return
     try:
-        if wish.release:
+        if not reporter.out_of_time:
             lease.release()
             _log.info("job given back: this worker is shutting down")
         else:

@@ -43,5 +43,5 @@ def _reading(context: Annotated[Context, Depends(get_context)]) -> Iterator[Sess
 
 
 ContextDep = Annotated[Context, Depends(get_context)]
-#: A session for reading, closed before the answer is sent.
-ReadSession = Annotated[Session, Depends(_reading)]
+#: A session for reading, closed before the answer is sent: a stream of events lasts for hours.
+ReadSession = Annotated[Session, Depends(_reading, scope="function")]

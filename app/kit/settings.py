@@ -17,7 +17,9 @@ GIB = 1024**3
 class Settings(BaseSettings):
     """Defaults make one machine work with nothing set; all state lies under `data_dir`."""
 
-    model_config = SettingsConfigDict(env_prefix="DSPT_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="DSPT_", frozen=True, extra="ignore", env_ignore_empty=True
+    )
 
     data_dir: Path = Field(
         default_factory=lambda: Path(platformdirs.user_data_dir("dspt", appauthor=False)),
@@ -87,14 +89,6 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "json", "text"] = Field(
         default="auto", description="`auto`: text on a terminal, JSON otherwise."
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _drop_empty(cls, values: object) -> object:
-        """An empty variable, as compose files produce, means that it is not set."""
-        if not isinstance(values, dict):
-            return values
-        return {key: value for key, value in values.items() if value != ""}
 
     @model_validator(mode="after")
     def _fill_in(self) -> Settings:

@@ -108,3 +108,39 @@ def test_settings_that_do_not_fit_are_named(
     with open_dataset(folder, {"moon": words}) as long, pytest.raises(PromptTooLong) as too_long:
         run(long, backbone, features)
     assert too_long.value.param == words
+
+
+def test_a_checkpoint_of_other_class_words_is_passed_over(
+    tuned: tuple[TuneResult, Recorder, float],
+    folder: Path,
+    dataset: Dataset,
+    backbone: Backbone,
+    features: Path,
+    tmp_path: Path,
+) -> None:
+    settings = TuneConfig(**SETTINGS)
+    kept = {"feature_dir": features, "checkpoint_file": tmp_path / "state", "backbone": backbone}
+    tune(dataset, settings, **kept)
+    with open_dataset(folder, {"coins": "old money"}) as renamed:
+        recorder = Recorder()
+        result = tune(renamed, settings, listener=recorder, **kept)
+    assert len(recorder.epochs) == EPOCHS
+    assert not torch.equal(result.model.context, tuned[0].model.context)
+
+
+def test_a_checkpoint_that_cannot_be_kept_is_a_warning(
+    dataset: Dataset, backbone: Backbone, features: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    recorder = Recorder()
+    result = tune(
+        dataset,
+        TuneConfig(**SETTINGS | {"epochs": 3}),
+        listener=recorder,
+        feature_dir=features,
+        checkpoint_file=tmp_path / "file" / "state",
+        backbone=backbone,
+    )
+    assert len(result.metrics["history"]) == 3
+    [warning] = recorder.warnings
+    assert "cannot be kept" in warning
