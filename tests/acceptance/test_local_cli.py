@@ -333,6 +333,8 @@ def test_ctrl_c_stops_a_tuning_and_saves_nothing(cli: Cli, photos: Path) -> None
         stdout=slave,
         stderr=slave,
         start_new_session=True,
+        # Where the tests run in the background SIGINT is ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     os.close(slave)
     seen = ""
