@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dspt.backbones.base import Backbone
+from dspt.backbones.base import CLIP_EMBEDDING_STD, Backbone
 from dspt.errors import ConfigError, PromptTooLong
 from dspt.shared_prefix import SharedPrefixEncoder, shares_prefix
 from dspt.text import OpenClipTextTower
@@ -20,7 +20,7 @@ from dspt.text import OpenClipTextTower
 RANDOM = "random"
 ZERO_SHOT_CONTEXT = "a photo of a"
 _RANDOM_LENGTH = 16  # CoOp's M
-_RANDOM_STD = 0.02 / 0.015  # CoOp draws with 0.02 beside CLIP's token embeddings of about 0.015
+_RANDOM_STD = 0.02 / CLIP_EMBEDDING_STD  # CoOp draws with 0.02 beside CLIP's token embeddings
 
 
 class Prompts:

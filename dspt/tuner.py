@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dspt.backbones.base import CLIP_EMBEDDING_STD
 from dspt.config import LossName
 from dspt.errors import Cancelled
 from dspt.losses import per_sample_loss, shift_to_unit, suppression
@@ -26,9 +27,6 @@ WEIGHT_DECAY = 5e-4
 WARM_UP_LR = 1e-5
 SUPPRESSED_BELOW = 0.1
 """A sample counts as suppressed when its DSPT gradient is under a tenth of cross-entropy's."""
-
-REFERENCE_EMBEDDING_STD = 0.015
-"""Size of CLIP's token embeddings, which learning rates are stated for; see `step_scale`."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +91,7 @@ def step_scale(embedding_std: float) -> float:
     built-in backbone at 15, 30, 60 and 100, dividing by it never helped and cost 4 points at 60
     and 100 (two data sets, 25 % wrong labels).
     """
-    return (embedding_std / REFERENCE_EMBEDDING_STD) ** 2
+    return (embedding_std / CLIP_EMBEDDING_STD) ** 2
 
 
 def tune_contexts(

@@ -11,6 +11,9 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+CLIP_EMBEDDING_STD = 0.015
+"""Size of CLIP's token embeddings, which CoOp's rates and deviations are stated for."""
+
 
 class Tokenizer(Protocol):
     """Text to token ids, without padding, in the shape [start] words [end]."""
