@@ -16,7 +16,7 @@ from dspt.data import Dataset, read_image
 from dspt.errors import Cancelled
 from dspt.feature_store import FeatureStore
 
-BATCH = 32
+BATCH = 32  # pixels at once, all views counted; one image at least
 DECODERS = 4  # threads: decoding releases the interpreter's lock
 
 
@@ -83,18 +83,15 @@ def _encode(
 ) -> None:
     """Run the tower on the pixels in `batch` and add what it says to `features` and `store`."""
     todo = [(image, view, pixels) for image in batch for view, pixels in image.pixels.items()]
-    for start in range(0, len(todo), BATCH):
-        chunk = todo[start : start + BATCH]
-        pixels = torch.stack([pixels for _, _, pixels in chunk]).to(backbone.device)
-        encoded = backbone.encode_image(pixels).cpu()
-        new = [
-            (dataset.hashes[image.row], view, feature)
-            for (image, view, _), feature in zip(chunk, encoded, strict=True)
-        ]
-        for (image, view, _), (_, _, feature) in zip(chunk, new, strict=True):
-            image.features[view] = feature
-        if store is not None:
-            store.put(backbone.digest, new)
+    if not todo:
+        return
+    pixels = torch.stack([pixels for _, _, pixels in todo]).to(backbone.device)
+    new = []
+    for (image, view, _), feature in zip(todo, backbone.encode_image(pixels).cpu(), strict=True):
+        image.features[view] = feature
+        new.append((dataset.hashes[image.row], view, feature))
+    if store is not None:
+        store.put(backbone.digest, new)
 
 
 def _generator(sha256: str, view: int) -> torch.Generator:
