@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-import csv
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from dspt.cli.options import AsJson, ClassNames, Data, read_class_names, with_config_options
+from dspt.cli.options import (
+    AsJson,
+    ClassNames,
+    Corrected,
+    Data,
+    read_class_names,
+    with_config_options,
+)
 from dspt.cli.tables import suspects
 from dspt.cli.terminal import (
     check_writable,
@@ -20,9 +26,7 @@ from dspt.cli.terminal import (
     writing,
 )
 from dspt.config import TuneConfig
-
-if TYPE_CHECKING:
-    from dspt.audit import AuditReport
+from dspt.errors import ConfigError
 
 
 @with_config_options
@@ -31,10 +35,15 @@ def audit(
     csv_file: Annotated[
         Path | None,
         typer.Option(
-            "--csv", help="Write the ranking of all files here.", dir_okay=False, show_default=False
+            "--csv",
+            help="Write the ranking of all files here, with an empty column correct_label; fill "
+            "in the right class, or drop, and hand it to --corrections.",
+            dir_okay=False,
+            show_default=False,
         ),
     ] = None,
     most: Annotated[int, typer.Option(min=1, help="Show at most this many suspects.")] = 50,
+    corrections: Corrected = None,
     class_names: ClassNames = None,
     as_json: AsJson = False,
     *,
@@ -43,11 +52,13 @@ def audit(
     """Find the labels that are probably wrong."""
     with errors_shown(data):
         if csv_file is not None:
-            check_writable(csv_file)
-        report = run_tuning(data, read_class_names(class_names), config).audit
+            _check_csv(csv_file)
+        report = run_tuning(data, read_class_names(class_names), config, corrections or ()).audit
         if csv_file is not None:
+            from dspt.audit_csv import audit_csv
+
             with writing(csv_file):
-                _write_csv(report, csv_file)
+                csv_file.write_bytes(audit_csv(asdict(entry) for entry in report.entries))
     if as_json:
         print_json(report.to_dict())
         return
@@ -58,10 +69,13 @@ def audit(
         out.print(f"All {len(report.entries)} files ranked in {csv_file}.", markup=False)
 
 
-def _write_csv(report: AuditReport, path: Path) -> None:
-    from dspt.audit import AuditEntry
+def _check_csv(path: Path) -> None:
+    """Raise ConfigError if `path` cannot be written, or somebody's work would be lost by it."""
+    from dspt.audit_csv import has_corrections
 
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(AuditEntry)])
-        writer.writeheader()
-        writer.writerows(asdict(entry) for entry in report.entries)
+    check_writable(path)
+    if path.is_file() and has_corrections(path.read_bytes()):
+        raise ConfigError(
+            f"{path}: holds corrections that somebody filled in; name another file for --csv, "
+            "and hand this one to --corrections"
+        )

@@ -32,6 +32,17 @@ ClassNames = Annotated[
         show_default=False,
     ),
 ]
+Corrected = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--corrections",
+        exists=True,
+        dir_okay=False,
+        help="CSV of dspt audit with the right class, or drop, filled in as correct_label. Can be "
+        "given more than once, the oldest first.",
+        show_default=False,
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, no tables.")]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,9 +70,15 @@ def print_json(document: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
 
 
-def run_tuning(data: Path, class_names: dict[str, str] | None, config: TuneConfig) -> TuneResult:
-    """Open the data set and tune on it, with a progress bar on standard error."""
+def run_tuning(
+    data: Path,
+    class_names: dict[str, str] | None,
+    config: TuneConfig,
+    corrections: Sequence[Path] = (),
+) -> TuneResult:
+    """Open the data set, correct it and tune on it, with a progress bar on standard error."""
     set_thread_defaults()
+    from dspt.audit_csv import corrections_from_csv
     from dspt.data import open_dataset
     from dspt.progress import Listener
     from dspt.progress import Progress as Step
@@ -106,6 +112,9 @@ def run_tuning(data: Path, class_names: dict[str, str] | None, config: TuneConfi
             bar.update(task, description=f"validating {done}/{total}")
 
         with open_dataset(data, class_names, progress=validated) as dataset:
+            for path in corrections:
+                table = path.read_bytes()
+                dataset = corrections_from_csv(table, path.name, dataset.classes).apply(dataset)
             for text in dataset.warnings:
                 say(f"warning: {text}", "yellow")
             for rejected in dataset.rejected:

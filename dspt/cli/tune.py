@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
-from dspt.cli.options import AsJson, ClassNames, Data, read_class_names, with_config_options
+from dspt.cli.options import (
+    AsJson,
+    ClassNames,
+    Corrected,
+    Data,
+    read_class_names,
+    with_config_options,
+)
 from dspt.cli.tables import accuracies, suspects
 from dspt.cli.terminal import (
     check_writable,
@@ -29,6 +36,7 @@ def tune(
         Path,
         typer.Option("--out", help="File for the tuned classifier.", dir_okay=False),
     ] = Path("model.safetensors"),
+    corrections: Corrected = None,
     class_names: ClassNames = None,
     as_json: AsJson = False,
     *,
@@ -37,7 +45,7 @@ def tune(
     """Tune a classifier on labelled photos, some of them mislabelled."""
     with errors_shown(data):
         check_writable(out_file)
-        result = run_tuning(data, read_class_names(class_names), config)
+        result = run_tuning(data, read_class_names(class_names), config, corrections or ())
         from dspt.artifact import save_model
 
         with writing(out_file):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
+from dspt.data.csv_table import table_rows
 from dspt.data.findings import Findings
 from dspt.data.layout import SPLIT_FOLDERS, Candidate, Layout
 from dspt.data.names import shown
@@ -26,7 +25,9 @@ def layout_by_table(
     images = [p for p in files if p != table_path]
     by_name = {p.removeprefix("images/"): p for p in images} | {p: p for p in images}
     rows: dict[str, int] = {}
-    for line, row in _rows(table, table_path, findings):
+    lines = table_rows(table, table_path, findings, required=("file", "label"), optional=("split",))
+    for line, cells in lines:
+        row = {column: cell.strip() for column, cell in cells.items()}
         where = f"{table_path} line {line}"
         given = unicodedata.normalize("NFC", row["file"]).replace("\\", "/").removeprefix("./")
         label = unicodedata.normalize("NFC", row["label"])
@@ -62,56 +63,3 @@ def layout_by_table(
         else:
             layout.outside.append((path, f"no row of {table_path} names it"))
     return layout
-
-
-def _rows(
-    table: bytes, table_path: str, findings: Findings
-) -> Iterator[tuple[int, dict[str, str]]]:
-    try:
-        text = table.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = table.count(b"\n", 0, error.start) + 1
-        findings.problem(
-            f"{table_path} line {line}", "invalid_table", "is not UTF-8; save the table as UTF-8"
-        )
-        return
-    header_line = text.partition("\n")[0]
-    # spreadsheets write semicolons where the comma is the decimal mark
-    delimiter = max(",;\t", key=header_line.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    try:
-        header = [name.strip().lower() for name in next(reader, [])]
-        if not _header_is_right(header, table_path, findings):
-            return
-        for cells in reader:
-            if not any(cell.strip() for cell in cells):
-                continue
-            if len(cells) < len(header):
-                findings.problem(
-                    f"{table_path} line {reader.line_num}",
-                    "invalid_table",
-                    f"has {len(cells)} columns; the header has {len(header)}",
-                )
-                continue
-            row = dict(zip(header, (cell.strip() for cell in cells), strict=False))
-            yield reader.line_num, row
-    except csv.Error as error:
-        findings.problem(
-            f"{table_path} line {reader.line_num}", "invalid_table", f"cannot be read: {error}"
-        )
-
-
-def _header_is_right(header: list[str], table_path: str, findings: Findings) -> bool:
-    missing = [name for name in ("file", "label") if name not in header]
-    doubled = [name for name in ("file", "label", "split") if header.count(name) > 1]
-    if missing:
-        findings.problem(
-            f"{table_path} line 1",
-            "invalid_table",
-            f"the header must name the columns file and label; it has {shown(', '.join(header))!r}",
-        )
-    for name in doubled:
-        findings.problem(
-            f"{table_path} line 1", "invalid_table", f"the header has two columns {name!r}"
-        )
-    return not missing and not doubled

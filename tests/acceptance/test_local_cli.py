@@ -200,8 +200,9 @@ def test_audit_shows_suspects_and_writes_all_files_to_a_csv(cli: Cli, photos: Pa
     assert scores == sorted(scores, reverse=True)
     ranks = [row["file"] for row in rows]
     assert ranks.index("moon/brick in truth.png") < 3
-    assert {row["suspect"] for row in rows} <= {"True", "False"}
-    shown = [row["file"] for row in rows if row["suspect"] == "True"]
+    assert {row["suspect"] for row in rows} <= {"true", "false"}
+    assert {row["correct_label"] for row in rows} == {""}
+    shown = [row["file"] for row in rows if row["suspect"] == "true"]
     assert all(file in ran.stdout for file in shown)
 
     # The same without a place to keep features, which is only worth a warning.
@@ -215,6 +216,55 @@ def test_audit_shows_suspects_and_writes_all_files_to_a_csv(cli: Cli, photos: Pa
     assert document["can_tell"] is True
     assert [entry["file"] for entry in document["entries"]] == ranks
     assert document["suspects"] == len(shown)
+
+
+def test_labels_put_right_in_the_audits_table_count(cli: Cli, photos: Path) -> None:
+    folder = cli.home / "to correct"
+    shutil.copytree(photos, folder)
+    (folder / "train" / "moon" / "notes.jpg").unlink()
+    wrong = "train/moon/=brick.png"  # a spreadsheet would take it for a formula
+    (folder / "train" / "brick" / "0.png").rename(folder / wrong)
+    assert cli("audit", folder, "--csv", "check.csv", *SHORT).returncode == 0
+    table = cli.home / "check.csv"
+    with table.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        if row["file"] == wrong:
+            row["correct_label"] = "brick"
+        elif row["file"] == "train/coins/5.png":
+            row["correct_label"] = "drop"
+    with table.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]), delimiter=";")
+        writer.writeheader()
+        writer.writerows(rows)
+
+    ran = cli("audit", folder, "--corrections", table, "--json", *SHORT)
+    assert ran.returncode == 0, ran.stderr
+    entries = json.loads(ran.stdout)["entries"]
+    given = {entry["file"]: entry["given"] for entry in entries}
+    assert len(given) == TRAIN * len(CLASSES) - 1
+    assert given[wrong] == "brick"
+    assert "train/coins/5.png" not in given
+    tuned = [
+        cli("tune", *arguments, "--json", *SHORT)
+        for arguments in ([folder], [folder, "--corrections", table])
+    ]
+    before, after = (json.loads(ran.stdout) for ran in tuned)
+    assert len(after["audit"]["entries"]) == len(before["audit"]["entries"]) - 1
+    assert after["audit"]["entries"] == entries
+
+    # What somebody filled in is not lost to a second audit, nor are mistakes in it passed over.
+    kept = table.read_bytes()
+    ran = cli("audit", folder, "--csv", table)
+    assert (ran.returncode, table.read_bytes()) == (2, kept)
+    assert "holds corrections that somebody filled in" in ran.stderr
+    ran = cli("tune", folder, "--corrections", table, "--corrections", table)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert "error: train/coins/5.png: there is no training image of this name" in ran.stderr
+    (cli.home / "empty.csv").write_text("file,correct_label\n")
+    ran = cli("tune", folder, "--corrections", "empty.csv")
+    assert ran.returncode == 2
+    assert "error: empty.csv: the column correct_label is empty" in ran.stderr
 
 
 def test_audit_says_that_it_cannot_tell_and_held_out_labels_are_called_given(
@@ -289,9 +339,18 @@ def test_bad_input_is_named_and_leaves_with_2(
     [
         (
             "tune",
-            ["--out", "--json", "--class-names", "--backbone", "--loss", "--seed", "--shots"],
+            [
+                "--out",
+                "--json",
+                "--corrections",
+                "--class-names",
+                "--backbone",
+                "--loss",
+                "--seed",
+                "--shots",
+            ],
         ),
-        ("audit", ["--csv", "--most", "--json", "--class-names", "--backbone", "--epochs"]),
+        ("audit", ["--csv", "--corrections", "--most", "--json", "--class-names", "--epochs"]),
         ("predict", ["--top-k", "--backbone", "--device", "--json"]),
     ],
 )

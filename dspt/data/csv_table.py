@@ -1,0 +1,79 @@
+"""Tables that people make and edit in spreadsheets: read line by line, what is wrong by line."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+
+from dspt.data.findings import Findings
+from dspt.data.names import shown
+
+
+def table_rows(
+    table: bytes,
+    name: str,
+    findings: Findings,
+    *,
+    required: Sequence[str],
+    optional: Sequence[str] = (),
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """(line, column -> cell) of each row that is not empty, cells as they are.
+
+    `table` is UTF-8 with a header, parted by commas, semicolons or tabs; columns are known by name
+    whatever the case, and others than those named may be there. `name` is what it goes by in
+    `findings`, which are told what cannot be read.
+    """
+    try:
+        text = table.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = table.count(b"\n", 0, error.start) + 1
+        findings.problem(
+            f"{name} line {line}", "invalid_table", "is not UTF-8; save the table as UTF-8"
+        )
+        return
+    header_line = text.partition("\n")[0]
+    # spreadsheets write semicolons where the comma is the decimal mark
+    delimiter = max(",;\t", key=header_line.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        header = [column.strip().lower() for column in next(reader, [])]
+        if not _header_is_right(header, name, required, optional, findings):
+            return
+        for cells in reader:
+            if not any(cell.strip() for cell in cells):
+                continue
+            if len(cells) < len(header):
+                findings.problem(
+                    f"{name} line {reader.line_num}",
+                    "invalid_table",
+                    f"has {len(cells)} columns; the header has {len(header)}",
+                )
+                continue
+            yield reader.line_num, dict(zip(header, cells, strict=False))
+    except csv.Error as error:
+        findings.problem(
+            f"{name} line {reader.line_num}", "invalid_table", f"cannot be read: {error}"
+        )
+
+
+def _header_is_right(
+    header: list[str],
+    name: str,
+    required: Sequence[str],
+    optional: Sequence[str],
+    findings: Findings,
+) -> bool:
+    missing = [column for column in required if column not in header]
+    doubled = [column for column in (*required, *optional) if header.count(column) > 1]
+    where = f"{name} line 1"
+    if missing:
+        findings.problem(
+            where,
+            "invalid_table",
+            f"the header must name the columns {' and '.join(required)}; "
+            f"it has {shown(', '.join(header))!r}",
+        )
+    for column in doubled:
+        findings.problem(where, "invalid_table", f"the header has two columns {column!r}")
+    return not missing and not doubled
