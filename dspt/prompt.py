@@ -62,9 +62,14 @@ class Prompts:
         self._prefix = table[0, : len(start)]
         self._suffix = table[:, len(head) :]
         self._shared: SharedPrefixEncoder | None = None
-        if not class_specific and isinstance(tower, OpenClipTextTower) and shares_prefix(tower):
+        if isinstance(tower, OpenClipTextTower) and shares_prefix(tower):
             self._shared = SharedPrefixEncoder(
-                tower, self._prefix, self._suffix, self._end - len(head), self.n_ctx
+                tower,
+                self._prefix,
+                self._suffix,
+                self._end - len(head),
+                self.n_ctx,
+                class_specific=class_specific,
             )
 
     def initial(self, seed: int) -> Tensor:

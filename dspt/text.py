@@ -16,6 +16,7 @@ from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor, nn
 
 from dspt.errors import BackboneError
+from dspt.frozen_block import FrozenBlock
 
 _POOLED_AT_END = ("argmax", "eos")
 
@@ -68,6 +69,7 @@ class OpenClipTextTower:
         self.width = int(text.token_embedding.embedding_dim)
         self.context_length = int(text.positional_embedding.shape[0])
         self.embedding_std = float(text.token_embedding.weight.detach().float().std())
+        self._frozen: dict[tuple[torch.dtype, torch.device], list[FrozenBlock]] = {}
 
     @property
     def blocks(self) -> list[nn.Module]:
@@ -81,6 +83,14 @@ class OpenClipTextTower:
         Then ln_1, attn (in_proj_weight, in_proj_bias, out_proj), ls_1, ln_2, mlp, ls_2 say all.
         """
         return all(_is_standard(block) for block in self._text.transformer.resblocks)
+
+    def frozen_blocks(self, dtype: torch.dtype) -> list[FrozenBlock]:
+        """The blocks for products in `dtype`, weights cast once; `can_freeze` must hold of all."""
+        key = (dtype, self.positions.device)
+        if key not in self._frozen:
+            with torch.inference_mode(False), torch.no_grad():
+                self._frozen[key] = [FrozenBlock(block, dtype) for block in self.blocks]
+        return self._frozen[key]
 
     @property
     def positions(self) -> Tensor:
