@@ -15,6 +15,7 @@ import torch
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.datasets import repository as datasets
+from app.datasets import service as dataset_service
 from app.jobs import repository as jobs
 from app.jobs.lease import Lease, StepRefusedError
 from app.jobs.state import TERMINAL
@@ -98,19 +99,23 @@ def _tune(lease: Lease, reporter: Reporter) -> None:
         assert job is not None  # it cannot be deleted while it is leased
         dataset_row = datasets.get(session, job.dataset_id)
         assert dataset_row is not None
+        zip_file = datasets.zip_of(session, dataset_row)
 
     config = TuneConfig.parse(job.config)
     clock = StageClock(reporter, config.epochs)
 
     with (
-        context.storage.local_copy(dataset_row.storage_key) as path,
+        context.storage.local_copy(zip_file.storage_key) as path,
         open_dataset(
             path,
             job.class_names,
             progress=lambda done, total: clock.at("validating", done, total),
             should_stop=reporter.should_stop,
-        ) as dataset,
+        ) as uploaded,
     ):
+        corrections = dataset_service.corrections_of(context, dataset_row)
+        # One person may have taken back what another corrected.
+        dataset = corrections.apply(uploaded, may_change_nothing=True)
         for text in dataset.warnings:
             reporter.warning(text)
         reporter.flush()

@@ -1,1 +1,1 @@
-"""Uploaded zips of labelled photos, each stored once."""
+"""Uploaded zips of labelled photos, and corrections of their labels, each stored once."""

@@ -1,9 +1,9 @@
-"""Storing a zip once, and forgetting it when nobody refers to it."""
+"""Finding data sets, and forgetting one when nobody refers to it."""
 
 from __future__ import annotations
 
 from sqlalchemy import delete, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from app.datasets.tables import Dataset
 from app.jobs.tables import Job
@@ -18,12 +18,24 @@ def by_sha256(session: Session, sha256: str) -> Dataset | None:
     return session.scalar(select(Dataset).where(Dataset.sha256 == sha256))
 
 
-def remove_unused(session: Session, dataset_id: str) -> bool:
-    """Delete the row if no job refers to it; say whether it was deleted.
+def zip_of(session: Session, dataset: Dataset) -> Dataset:
+    """The uploaded zip: the data set itself, or what its corrections are made to."""
+    if dataset.parent_id is None:
+        return dataset
+    found = session.get(Dataset, dataset.parent_id)
+    assert found is not None  # a foreign key says so
+    return found
 
-    On PostgreSQL a job that is being added at this moment makes this raise IntegrityError.
+
+def remove_unused(session: Session, dataset_id: str) -> bool:
+    """Delete the row if no job and no corrections refer to it; say whether it was deleted.
+
+    On PostgreSQL one that is being added at this moment makes this raise IntegrityError.
     """
+    child = aliased(Dataset)
     query = delete(Dataset).where(
-        Dataset.id == dataset_id, ~select(Job.id).where(Job.dataset_id == dataset_id).exists()
+        Dataset.id == dataset_id,
+        ~select(Job.id).where(Job.dataset_id == dataset_id).exists(),
+        ~select(child.id).where(child.parent_id == dataset_id).exists(),
     )
     return session.execute(query.returning(Dataset.id)).one_or_none() is not None

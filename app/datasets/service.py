@@ -1,8 +1,10 @@
-"""Taking in an uploaded zip: looked at, hashed, stored once."""
+"""Taking in data sets, uploaded or corrected: looked at, hashed, stored once."""
 
 from __future__ import annotations
 
 import hashlib
+import io
+import json
 import zipfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,19 +17,23 @@ from sqlalchemy.orm import Session
 from app.datasets import repository
 from app.datasets.tables import Dataset
 from app.kit.context import Context
-from app.kit.errors import ProblemItem, Unprocessable
+from app.kit.errors import NotFound, ProblemItem, Unprocessable
 from app.kit.ids import new_id
 from app.kit.text import cleaned
+from dspt.corrections import Corrections
 
 
 @dataclass(frozen=True)
 class Upload:
-    """A file as it came in, on disk already."""
+    """A file as it came in, on disk already; or corrections of one."""
 
     file: IO[bytes]
     filename: str
     sha256: str
     size_bytes: int
+    parent_id: str | None = None
+    relabelled: int | None = None
+    dropped: int | None = None
 
 
 def receive(file: IO[bytes], filename: str | None) -> Upload:
@@ -49,8 +55,33 @@ def receive(file: IO[bytes], filename: str | None) -> Upload:
     return Upload(file, name, sha256, size)
 
 
+def corrected(zip_file: Dataset, corrections: Corrections) -> Upload:
+    """A data set to store: the uploaded zip with these corrections."""
+    document = {"zip_sha256": zip_file.sha256, **corrections.to_dict()}
+    data = json.dumps(document, sort_keys=True).encode()
+    return Upload(
+        file=io.BytesIO(data),
+        filename=zip_file.filename,
+        sha256=hashlib.sha256(data).hexdigest(),
+        size_bytes=len(data),
+        parent_id=zip_file.id,
+        relabelled=len(corrections.relabel),
+        dropped=len(corrections.drop),
+    )
+
+
+def corrections_of(context: Context, dataset: Dataset) -> Corrections:
+    """What was corrected since the upload; nothing, for an uploaded zip."""
+    if dataset.parent_id is None:
+        return Corrections()
+    return Corrections.from_dict(json.loads(context.storage.read_bytes(dataset.storage_key)))
+
+
 def store(context: Context, upload: Upload) -> str:
-    """Id of the data set with these bytes, which is stored if it is new."""
+    """Id of the data set with these bytes, which is stored if it is new.
+
+    Raises NotFound if it is made of one that was deleted at this moment.
+    """
     with context.database.read() as session:
         known = repository.by_sha256(session, upload.sha256)
     if known is not None:
@@ -61,30 +92,43 @@ def store(context: Context, upload: Upload) -> str:
         size_bytes=upload.size_bytes,
         filename=upload.filename,
         created_at=datetime.now(UTC),
+        parent_id=upload.parent_id,
+        relabelled=upload.relabelled,
+        dropped=upload.dropped,
     )
     upload.file.seek(0)
     context.storage.put(dataset.storage_key, upload.file)
     try:
         with context.database.write() as session:
             session.add(dataset)
-    except IntegrityError:  # the same bytes came in by another request just now
+    except IntegrityError as error:  # the same bytes came in by another request just now
         context.storage.delete(dataset.storage_key)
         with context.database.read() as session:
             twin = repository.by_sha256(session, upload.sha256)
+        if twin is None and upload.parent_id is not None:
+            raise NotFound("The data set is no longer there.", code="dataset_not_found") from error
         if twin is None:
             raise
         return twin.id
     return dataset.id
 
 
-def remove_if_unused(session: Session, dataset: Dataset) -> str | None:
-    """Delete the row if no job refers to it; returns the storage key to delete after commit."""
-    try:
-        with session.begin_nested():
-            gone = repository.remove_unused(session, dataset.id)
-    except IntegrityError:  # a job that refers to it was added at this moment
-        return None
-    return dataset.storage_key if gone else None
+def remove_if_unused(session: Session, dataset: Dataset) -> list[str]:
+    """Delete the row if nothing refers to it, and then that of the zip which it corrects.
+
+    Returns the storage keys to delete after commit.
+    """
+    removed = []
+    for each in dict.fromkeys((dataset, repository.zip_of(session, dataset))):
+        try:
+            with session.begin_nested():
+                gone = repository.remove_unused(session, each.id)
+        except IntegrityError:  # something that refers to it was added at this moment
+            break
+        if not gone:
+            break
+        removed.append(each.storage_key)
+    return removed
 
 
 def _not_a_zip(detail: str) -> Unprocessable:

@@ -1,29 +1,45 @@
-"""The table of uploaded data sets."""
+"""The table of data sets: uploaded ones, and those with labels corrected."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, CheckConstraint, String
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.kit.db import Base
 
 
 class Dataset(Base):
-    """One zip as it was uploaded. Never changed; what is in it is found out by each job."""
+    """One zip as it was uploaded, or corrections of the labels in one. Never changed.
+
+    What is in a zip is found out by each job.
+    """
 
     __tablename__ = "datasets"
-    __table_args__ = (CheckConstraint("size_bytes >= 0", name="size"),)
+    __table_args__ = (
+        CheckConstraint("size_bytes >= 0", name="size"),
+        CheckConstraint("(relabelled IS NULL) = (parent_id IS NULL)", name="relabelled"),
+        CheckConstraint("(dropped IS NULL) = (parent_id IS NULL)", name="dropped"),
+    )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    #: SHA-256 (hex) of the file: the same zip is stored once.
+    #: SHA-256 (hex) of the file: the same zip, or the same corrections of it, are stored once.
     sha256: Mapped[str] = mapped_column(String(64), unique=True)
     size_bytes: Mapped[int] = mapped_column(BigInteger)
+    #: Of the zip as it was uploaded.
     filename: Mapped[str] = mapped_column(String(255))
     created_at: Mapped[datetime]
+
+    #: Of corrections: the zip that they are made to. All of them since the upload, never a link in
+    #: a chain, so that those in between may go.
+    parent_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"), index=True)
+    #: Of corrections: files with another class than in the zip.
+    relabelled: Mapped[int | None]
+    #: Of corrections: files that are left out.
+    dropped: Mapped[int | None]
 
     @property
     def storage_key(self) -> str:
         """Named by id, not by digest: a zip uploaded while its twin is deleted keeps its file."""
-        return f"datasets/{self.id}.zip"
+        return f"datasets/{self.id}.{'zip' if self.parent_id is None else 'json'}"

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, File, Form, Header, Query, Request, Resp
 from sse_starlette import EventSourceResponse
 
 from app.datasets import service as datasets
-from app.jobs import audit, events, repository, service
+from app.jobs import audit, corrections, events, repository, service
 from app.jobs.requests import JobRequest
 from app.jobs.schemas import AuditView, EventList, JobView
 from app.jobs.state import Status
@@ -23,11 +23,17 @@ from app.kit.errors import (
     problems,
 )
 from app.kit.paging import After, Limit, Page, page_of
+from dspt.audit_csv import audit_csv
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
 _MAX_SEQ = 2**31 - 1
 _FIELDS = ("dataset", "dataset_id", "config", "class_names", "name")
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(min_length=1, max_length=255, description="Makes it safe to send this again."),
+]
 
 
 async def _known_fields(request: Request) -> None:
@@ -68,10 +74,7 @@ def create_job(
         str | None, Form(description="JSON object: class folder -> words for the prompt.")
     ] = None,
     name: Annotated[str | None, Form(max_length=200)] = None,
-    idempotency_key: Annotated[
-        str | None,
-        Header(min_length=1, max_length=255, description="Makes it safe to send this again."),
-    ] = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> JobView:
     """Upload labelled photos and tune a classifier on them."""
     wanted = JobRequest.parse(
@@ -90,6 +93,10 @@ def create_job(
     else:
         source = dataset_id or ""
     created = service.create(context, wanted, source, idempotency_key)
+    return _accepted(request, response, created)
+
+
+def _accepted(request: Request, response: Response, created: service.Created) -> JobView:
     request.app.state.housekeeper.wake()
     response.headers["Location"] = created.job.links["self"]
     if created.replayed:
@@ -182,7 +189,31 @@ def get_audit(
     if format == "json":
         return report
     return Response(
-        audit.to_csv(report),
+        audit_csv(entry.model_dump() for entry in report.entries),
         media_type="text/csv",
         headers={"Content-Disposition": f'attachment; filename="{job_id}-audit.csv"'},
     )
+
+
+async def _body(request: Request) -> bytes:
+    return await request.body()
+
+
+@router.post(
+    "/{job_id}/corrections",
+    status_code=202,
+    responses=problems(BadRequest, NotFound, Conflict, PayloadTooLarge, Unprocessable),
+    openapi_extra={"requestBody": {"required": True, "content": corrections.CONTENT_TYPES}},
+)
+def correct_job(
+    job_id: str,
+    request: Request,
+    response: Response,
+    context: ContextDep,
+    body: Annotated[bytes, Depends(_body)],
+    content_type: Annotated[str, Header(include_in_schema=False)] = "",
+    idempotency_key: IdempotencyKey = None,
+) -> JobView:
+    """Put labels right, or leave images out, and tune anew; the job corrected stays as it is."""
+    created = corrections.create(context, job_id, content_type, body, idempotency_key)
+    return _accepted(request, response, created)

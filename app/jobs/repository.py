@@ -110,11 +110,17 @@ def events(session: Session, job_id: str, *, after: int, limit: int) -> Sequence
 
 
 def remove(session: Session, job_id: str) -> bool:
-    """Delete a finished job with its events; False if it is not finished (or not there)."""
+    """Delete a finished job with its events; False if it is not finished (or not there).
+
+    Jobs that were made from it by corrections stay, and forget it.
+    """
     found = session.execute(
         delete(Job).where(Job.id == job_id, Job.status.in_(sorted(TERMINAL))).returning(Job.id)
     )
-    return found.one_or_none() is not None
+    if found.one_or_none() is None:
+        return False
+    session.execute(update(Job).where(Job.corrected_from == job_id).values(corrected_from=None))
+    return True
 
 
 def _insert_event(

@@ -1,4 +1,4 @@
-"""What POST /jobs is sent, checked. Each complaint names the field or setting at fault."""
+"""What a job is asked for, checked. Each complaint names the field or setting at fault."""
 
 from __future__ import annotations
 
@@ -37,11 +37,9 @@ class JobRequest:
 
         `local_backbones` are the only paths that a request may name.
         """
-        if name is not None and not is_clean(name):
-            raise _wrong("name", "invalid_name", "a name has no control characters")
         return cls(
-            name=(name or "").strip() or None,
-            config=_config(config, local_backbones),
+            name=checked_name(name),
+            config=checked_config(_object("config", config) or {}, local_backbones),
             class_names=_class_names(class_names),
         )
 
@@ -51,8 +49,18 @@ class JobRequest:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _config(text: str | None, local_backbones: Sequence[str]) -> dict[str, Any]:
-    values = _object("config", text) or {}
+def checked_name(name: str | None) -> str | None:
+    """A job's name without blanks around it; None for none. Raises Unprocessable."""
+    if name is not None and not is_clean(name):
+        raise _wrong("name", "invalid_name", "a name has no control characters")
+    return (name or "").strip() or None
+
+
+def checked_config(values: dict[str, Any], local_backbones: Sequence[str]) -> dict[str, Any]:
+    """All settings, defaults filled in. Raises Unprocessable.
+
+    `local_backbones` are the only paths that may be named as a backbone.
+    """
     for key, value in values.items():
         if not is_clean(key) or (isinstance(value, str) and not is_clean(value)):
             raise _wrong(ascii(key), "invalid_config", "there are control characters in it")

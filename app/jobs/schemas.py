@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from app.jobs.state import LEASED, TERMINAL, Status
+from dspt.data.limits import Limits
+from dspt.data.names import MAX_PATH_CHARACTERS
+
+_MAX_FILES = Limits().max_files
+_Name = Annotated[str, Field(min_length=1, max_length=MAX_PATH_CHARACTERS)]
 
 
 class JobProblem(BaseModel):
@@ -48,6 +53,16 @@ class RejectedFile(BaseModel):
     reason: str
 
 
+class JobCorrections(BaseModel):
+    """What people have corrected in a data set since its upload."""
+
+    relabelled: int = Field(description="Files whose label was put right.")
+    dropped: int = Field(description="Files that were left out.")
+    from_job: str | None = Field(
+        description="The job that the newest of them were sent to; null once it is deleted."
+    )
+
+
 class JobDataset(BaseModel):
     """The data set; all but `id`, `sha256` and `filename` are known once it is validated."""
 
@@ -61,6 +76,7 @@ class JobDataset(BaseModel):
     classes: list[str] | None = None
     rejected: list[RejectedFile] | None = None
     split: dict[str, int] | None = None
+    corrections: JobCorrections | None = None
 
 
 class JobView(BaseModel):
@@ -127,14 +143,39 @@ class AuditView(BaseModel):
     entries: list[AuditEntryView]
 
 
-def links_of(job_id: str, status: Status, model_id: str | None) -> dict[str, str]:
+class CorrectionsRequest(BaseModel):
+    """Labels that a person put right. Files are named as in the audit."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    relabel: dict[_Name, _Name] = Field(
+        default={},
+        max_length=_MAX_FILES,
+        description="Training file -> the class folder that it belongs to.",
+        examples=[{"train/cat/7.jpg": "dog"}],
+    )
+    drop: list[_Name] = Field(
+        default=[], max_length=_MAX_FILES, description="Training files to leave out."
+    )
+    name: str | None = Field(default=None, max_length=200)
+    config: dict[str, Any] = Field(
+        default={}, description="Settings to change; the others are those of the job corrected."
+    )
+
+
+def links_of(
+    job_id: str, status: Status, model_id: str | None, corrected_from: str | None
+) -> dict[str, str]:
     """Where to go from a job, according to its state."""
     base = f"/jobs/{job_id}"
     links = {"self": base, "events": f"{base}/events"}
     if status == Status.SUCCEEDED:
         links["audit"] = f"{base}/audit"
+        links["corrections"] = f"{base}/corrections"
     if status not in TERMINAL:
         links["cancel"] = f"{base}/cancel"
+    if corrected_from is not None:
+        links["corrected_from"] = f"/jobs/{corrected_from}"
     if model_id is not None:
         links["model"] = f"/models/{model_id}"
         links["artifact"] = f"/models/{model_id}/artifact"

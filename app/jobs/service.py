@@ -15,7 +15,14 @@ from app.datasets import service as dataset_service
 from app.datasets.tables import Dataset
 from app.jobs import repository, workers
 from app.jobs.requests import JobRequest
-from app.jobs.schemas import JobDataset, JobError, JobView, links_of, progress_of
+from app.jobs.schemas import (
+    JobCorrections,
+    JobDataset,
+    JobError,
+    JobView,
+    links_of,
+    progress_of,
+)
 from app.jobs.state import Status
 from app.jobs.tables import Job
 from app.kit.context import Context
@@ -36,20 +43,30 @@ def create(
     request: JobRequest,
     dataset: dataset_service.Upload | str,
     idempotency_key: str | None,
+    *,
+    corrected_from: str | None = None,
 ) -> Created:
-    """Make a job on an upload or on a data set's id. Raises NotFound, Conflict, Unprocessable."""
+    """Make a job on an upload or on a data set's id. Raises NotFound, Conflict, Unprocessable.
+
+    `corrected_from` is the job that a person corrected the labels of.
+    """
     upload = None if isinstance(dataset, str) else dataset
-    request_sha256 = request.sha256(upload.sha256 if upload else str(dataset))
+    origin = upload.sha256 if upload else str(dataset)
+    request_sha256 = request.sha256(f"{corrected_from}/{origin}" if corrected_from else origin)
     for last_try in (False, True):
         replayed = _replay(context, idempotency_key, request_sha256)
         if replayed is not None:
             return Created(replayed, replayed=True)
         dataset_id = dataset_service.store(context, upload) if upload else str(dataset)
         try:
-            job_id = _insert(context, request, dataset_id, idempotency_key, request_sha256)
+            job_id = _insert(
+                context, request, dataset_id, idempotency_key, request_sha256, corrected_from
+            )
         except (IntegrityError, NotFound):
-            # At this moment the same key made a job, or somebody deleted the data set.
+            # At this moment the same key made a job, or somebody deleted the data set or the job
+            # that is corrected.
             if last_try or (upload is None and idempotency_key is None):
+                _forget(context, dataset_id)
                 raise
             continue
         with context.database.read() as session:
@@ -71,7 +88,8 @@ def views(session: Session, context: Context, jobs: Sequence[Job]) -> list[JobVi
     for job in jobs:
         dataset = datasets.get(session, job.dataset_id)
         assert dataset is not None  # a foreign key says so
-        result.append(_view(job, dataset, model_ids.get(job.id), worker_alive=alive))
+        zip_file = datasets.zip_of(session, dataset)
+        result.append(_view(job, dataset, zip_file, model_ids.get(job.id), worker_alive=alive))
     return result
 
 
@@ -114,11 +132,20 @@ def delete(context: Context, job_id: str) -> None:
                 "or wait until it has ended.",
                 code="job_not_finished",
             )
-        dataset_key = dataset_service.remove_if_unused(session, dataset)
+        dataset_keys = dataset_service.remove_if_unused(session, dataset)
     # After the commit: a crash in between leaves a file without a row, never a row without a file.
-    for key in (job.audit_key, dataset_key):
+    for key in (job.audit_key, *dataset_keys):
         if key is not None:
             context.storage.delete(key)
+
+
+def _forget(context: Context, dataset_id: str) -> None:
+    """Delete a data set that was stored for a job which could not be made."""
+    with context.database.write() as session:
+        dataset = datasets.get(session, dataset_id)
+        keys = dataset_service.remove_if_unused(session, dataset) if dataset else []
+    for key in keys:
+        context.storage.delete(key)
 
 
 _ENDED = {
@@ -150,6 +177,7 @@ def _insert(
     dataset_id: str,
     idempotency_key: str | None,
     request_sha256: str,
+    corrected_from: str | None,
 ) -> str:
     with context.database.write() as session:
         dataset = datasets.get(session, dataset_id)
@@ -157,6 +185,8 @@ def _insert(
             message = f"There is no data set {dataset_id!r}."
             item = ProblemItem(param="dataset_id", code="dataset_not_found", message=message)
             raise NotFound(message, code="dataset_not_found", errors=[item])
+        if corrected_from is not None:
+            find(session, corrected_from)  # it may have been deleted at this moment
         name = request.name or dataset.filename.removesuffix(".zip") or dataset.filename
         job = Job(
             id=new_id("job"),
@@ -164,8 +194,10 @@ def _insert(
             created_at=datetime.now(UTC),
             attempt=0,
             dataset_id=dataset_id,
+            corrected_from=corrected_from,
             class_names=request.class_names,
             config=request.config,
+            asked_config=request.config,
             warnings=[],
             event_seq=0,
             idempotency_key=idempotency_key,
@@ -175,7 +207,9 @@ def _insert(
         return job.id
 
 
-def _view(job: Job, dataset: Dataset, model_id: str | None, *, worker_alive: bool) -> JobView:
+def _view(
+    job: Job, dataset: Dataset, zip_file: Dataset, model_id: str | None, *, worker_alive: bool
+) -> JobView:
     status = Status(job.status)
     report: dict[str, Any] = dict(job.dataset_report or {})
     content_sha256 = report.pop("sha256", None)
@@ -191,9 +225,10 @@ def _view(job: Job, dataset: Dataset, model_id: str | None, *, worker_alive: boo
         progress=progress_of(status, job.progress, worker_alive=worker_alive),
         dataset=JobDataset(
             id=dataset.id,
-            sha256=dataset.sha256,
+            sha256=zip_file.sha256,
             filename=dataset.filename,
             content_sha256=content_sha256,
+            corrections=_corrections(job, dataset),
             **report,
         ),
         config=job.config,
@@ -201,5 +236,13 @@ def _view(job: Job, dataset: Dataset, model_id: str | None, *, worker_alive: boo
         metrics=job.metrics,
         warnings=job.warnings,
         model_id=model_id,
-        links=links_of(job.id, status, model_id),
+        links=links_of(job.id, status, model_id, job.corrected_from),
+    )
+
+
+def _corrections(job: Job, dataset: Dataset) -> JobCorrections | None:
+    if dataset.relabelled is None or dataset.dropped is None:
+        return None
+    return JobCorrections(
+        relabelled=dataset.relabelled, dropped=dataset.dropped, from_job=job.corrected_from
     )

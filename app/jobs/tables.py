@@ -46,8 +46,14 @@ class Job(Base):
     attempt: Mapped[int] = mapped_column(default=0)
 
     dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"), index=True)
+    #: Id of the job that a person corrected the labels of to make this one; none once that job is
+    #: deleted.
+    corrected_from: Mapped[str | None] = mapped_column(String(40), index=True)
     class_names: Mapped[dict[str, Any] | None]
+    #: All settings; once it has succeeded, with what was left open filled in.
     config: Mapped[dict[str, Any]]
+    #: The settings before anything was filled in, which a job on the same photos starts from.
+    asked_config: Mapped[dict[str, Any] | None]
 
     #: {stage, epoch, epochs, fraction, eta_seconds} as the worker last said.
     progress: Mapped[dict[str, Any] | None]

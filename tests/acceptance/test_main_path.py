@@ -167,6 +167,7 @@ def test_the_audit_as_csv_says_the_same(service: httpx.Client, tuned: Json) -> N
         "file",
         "given",
         "suggested",
+        "correct_label",
         "score",
         "p_tuned",
         "p_zero_shot",

@@ -119,11 +119,11 @@ def live(client: TestClient) -> Context:
 
 
 def zip_of(files: dict[str, bytes]) -> bytes:
-    """A zip with these files."""
+    """A zip with these files; the same files make the same zip, whenever it is made."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, content in files.items():
-            archive.writestr(name, content)
+            archive.writestr(zipfile.ZipInfo(name), content)
     return buffer.getvalue()
 
 

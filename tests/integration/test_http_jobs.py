@@ -191,8 +191,8 @@ def test_the_audit(client: TestClient, live: Context) -> None:
     table = client.get(f"/jobs/{job['id']}/audit?format=csv")
     assert table.headers["content-type"].startswith("text/csv")
     assert table.text.splitlines() == [
-        "file,given,suggested,score,p_tuned,p_zero_shot,suppression,suspect",
-        "'=cmd|' /C calc'!A0/1.png,cat,'@dog,0.75,0.25,0.5,0.125,true",
+        "file,given,suggested,correct_label,score,p_tuned,p_zero_shot,suppression,suspect",
+        "'=cmd|' /C calc'!A0/1.png,cat,'@dog,,0.75,0.25,0.5,0.125,true",
     ]
 
 

@@ -8,8 +8,10 @@ import sys
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect
+from sqlalchemy import inspect, text
 
+from app.datasets.tables import Dataset
+from app.jobs.tables import Job
 from app.kit.db import Base, Database, alembic_config, migrate
 from tests.services import clean_environment
 
@@ -29,15 +31,16 @@ def test_the_migrated_tables_are_those_of_the_code(empty_database_url: str) -> N
         with database.engine.connect() as connection:
             migrations = MigrationContext.configure(connection, opts={"compare_type": True})
             assert compare_metadata(migrations, Base.metadata) == []
-            found = {check["name"] for check in inspect(connection).get_check_constraints("jobs")}
+            for name in ("jobs", "datasets"):
+                checks = inspect(connection).get_check_constraints(name)
+                declared = {
+                    constraint.name
+                    for constraint in Base.metadata.tables[name].constraints
+                    if str(constraint.name).startswith("ck_")
+                }
+                assert {check["name"] for check in checks} == declared
     finally:
         database.close()
-    declared = {
-        constraint.name
-        for constraint in Base.metadata.tables["jobs"].constraints
-        if str(constraint.name).startswith("ck_")
-    }
-    assert found == declared
 
 
 def test_migrating_twice_changes_nothing(empty_database_url: str) -> None:
@@ -45,6 +48,36 @@ def test_migrating_twice_changes_nothing(empty_database_url: str) -> None:
     before = tables(empty_database_url)
     migrate(empty_database_url)
     assert tables(empty_database_url) == before
+
+
+def test_jobs_from_before_corrections_keep_their_settings_as_asked(empty_database_url: str) -> None:
+    database = Database(empty_database_url)
+    try:
+        with database.engine.begin() as connection:
+            config = alembic_config()
+            config.attributes["connection"] = connection
+            command.upgrade(config, "0001")
+            connection.execute(
+                text(
+                    "INSERT INTO datasets VALUES "
+                    "('ds', 'ab', 1, 'a.zip', '2026-01-01 00:00:00.000000')"
+                )
+            )
+            connection.execute(
+                text(
+                    "INSERT INTO jobs (id, name, status, created_at, attempt, dataset_id, config, "
+                    "warnings, event_seq, request_sha256) VALUES ('job', 'a', 'queued', "
+                    "'2026-01-01 00:00:00.000000', 0, 'ds', '{\"epochs\": 3}', '[]', 0, 'cd')"
+                )
+            )
+        migrate(empty_database_url)
+        with database.read() as session:
+            job, dataset = session.get_one(Job, "job"), session.get_one(Dataset, "ds")
+    finally:
+        database.close()
+    assert job.asked_config == job.config == {"epochs": 3}
+    assert job.corrected_from is dataset.parent_id is dataset.relabelled is None
+    assert dataset.storage_key == "datasets/ds.zip"
 
 
 def test_migrating_down_leaves_nothing(empty_database_url: str) -> None:
