@@ -1,0 +1,137 @@
+"""Data sets laid out as CoOp's authors ask for (DATASETS.md in github.com/KaiyangZhou/CoOp).
+
+All that have a file `split_zhou_*.json` (Caltech101, DescribableTextures, EuroSAT, Food101,
+OxfordFlowers, OxfordPets, StanfordCars, SUN397, UCF101), and FGVCAircraft by its own lists.
+ImageNet and its variants are not covered. The papers do not tune on the part `val`; nor is it used
+here. Class words are CoOp's: the names in the lists with blanks for underscores.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dspt.data import Item
+from dspt.data.layout import Split
+from dspt.data.names import shown, unsafe_reason
+from dspt.errors import DatasetError, Problem
+
+IMAGE_FOLDERS = {
+    "Caltech101": "101_ObjectCategories",
+    "DescribableTextures": "images",
+    "EuroSAT": "2750",
+    "Food101": "images",
+    "OxfordFlowers": "jpg",
+    "OxfordPets": "images",
+    "StanfordCars": ".",  # its paths begin with cars_train/ or cars_test/
+    "SUN397": "SUN397",
+    "UCF101": "UCF-101-midframes",
+}
+"""Where the paths in `split_zhou_<name>.json` begin."""
+
+_PREFIX = "split_zhou_"
+_AIRCRAFT = "variants.txt"
+
+
+@dataclass(frozen=True)
+class CoopSet:
+    """What the lists of one data set say."""
+
+    class_words: tuple[str, ...]
+    items: tuple[Item, ...]
+    """Of train and test; paths from the data set's folder."""
+    files: Mapping[str, Path]
+    """Where each item's file is."""
+
+
+_Row = tuple[Split, str, int, str]
+"""Part, path, class, class name."""
+
+
+def is_coop_set(folder: Path) -> bool:
+    """Whether `folder` holds a data set in CoOp's layout."""
+    return (folder / _AIRCRAFT).is_file() or any(folder.glob(f"{_PREFIX}*.json"))
+
+
+def read_coop_set(folder: Path) -> CoopSet:
+    """Read the lists; no image is opened. Raises DatasetError naming the file at fault."""
+    splits = sorted(folder.glob(f"{_PREFIX}*.json"))
+    if len(splits) > 1:
+        raise _error(folder, f"has {len(splits)} files {_PREFIX}*.json; leave one of them")
+    if not splits:
+        return _collect(folder / _AIRCRAFT, folder / "images", _aircraft(folder))
+    name = splits[0].stem.removeprefix(_PREFIX)
+    if name not in IMAGE_FOLDERS:
+        known = ", ".join(IMAGE_FOLDERS)
+        raise _error(splits[0], f"there is no data set {name!r} in CoOp's layout, only {known}")
+    return _collect(splits[0], folder / IMAGE_FOLDERS[name], _split_rows(splits[0]))
+
+
+def _split_rows(path: Path) -> Iterator[_Row]:
+    try:
+        lists = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _error(path, f"cannot be read: {error}") from error
+    parts: tuple[Split, ...] = ("train", "test")
+    for part in parts:
+        rows = lists.get(part) if isinstance(lists, dict) else None
+        if not isinstance(rows, list):
+            raise _error(path, f"has no list {part!r}")
+        for at, row in enumerate(rows):
+            match row:
+                case [str(file), int(label), str(name)] if label >= 0:
+                    yield part, file, label, name
+                case _:
+                    raise _error(path, f"{part}[{at}] should be [path, label, class name]")
+
+
+def _aircraft(folder: Path) -> Iterator[_Row]:
+    names = _lines(folder / _AIRCRAFT)
+    index = {name: label for label, name in enumerate(names)}
+    parts: tuple[Split, ...] = ("train", "test")
+    for part in parts:
+        path = folder / f"images_variant_{part}.txt"
+        for number, line in enumerate(_lines(path), 1):
+            image, _, name = line.partition(" ")
+            if name not in index:
+                raise _error(path, f"line {number}: {name!r} is not in {_AIRCRAFT}")
+            yield part, f"{image}.jpg", index[name], name
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line]
+    except (OSError, ValueError) as error:
+        raise _error(path, f"cannot be read: {error}") from error
+
+
+def _collect(lists: Path, images: Path, rows: Iterable[_Row]) -> CoopSet:
+    names: dict[int, str] = {}
+    items: list[Item] = []
+    files: dict[str, Path] = {}
+    for part, file, label, name in rows:
+        if reason := unsafe_reason(file):
+            raise _error(lists, f"{shown(file)!r}: {reason}")
+        if names.setdefault(label, name) != name:
+            raise _error(lists, f"class {label} is called both {names[label]!r} and {name!r}")
+        path = (images / file).relative_to(lists.parent).as_posix()
+        if path in files:
+            raise _error(lists, f"{shown(file)!r} is listed twice")
+        items.append(Item(path, label, part))
+        files[path] = images / file
+    n_classes = len(names)
+    if n_classes < 2 or sorted(names) != list(range(n_classes)):
+        raise _error(lists, f"the labels should run from 0 without a gap; they are {sorted(names)}")
+    for part in ("train", "test"):
+        missing = set(names) - {item.label for item in items if item.split == part}
+        if missing:
+            first = names[min(missing)]
+            raise _error(lists, f"{len(missing)} classes, {first!r} first, have no {part} image")
+    words = tuple(names[label].replace("_", " ") for label in range(n_classes))
+    return CoopSet(words, tuple(items), files)
+
+
+def _error(path: Path, message: str) -> DatasetError:
+    return DatasetError([Problem(str(path), "invalid_list", message)])

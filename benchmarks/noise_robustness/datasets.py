@@ -1,0 +1,122 @@
+"""Data sets by path: class folders with a test part, or the layout of CoOp's authors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.noise_robustness.coop import is_coop_set, read_coop_set
+from dspt.data import Dataset, Item, Limits, dataset_digest, open_dataset
+from dspt.data.folder import FolderSource
+from dspt.data.layout import Split
+from dspt.data.reading import read_all
+from dspt.data.source import Source
+from dspt.errors import DatasetError, Problem
+
+LIMITS = Limits(max_files=2_000_000, max_total_bytes=1 << 40)
+"""Full research data sets, which the user has on his own disk."""
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The files of a data set and their true classes; what is in them is read when needed."""
+
+    name: str
+    classes: tuple[str, ...]
+    class_words: tuple[str, ...]
+    items: tuple[Item, ...]
+    """Of the splits `train` and `test` only."""
+    source: Source[Any]
+    hashes: Mapping[str, str]
+    """SHA-256 (hex) of files that were read already, by path."""
+
+    def rows(self, split: str) -> NDArray[np.int64]:
+        """(N,) positions in `items`."""
+        found = [row for row, item in enumerate(self.items) if item.split == split]
+        return np.array(found, dtype=np.int64)
+
+    def labels(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(N,) true classes."""
+        return np.array([self.items[row].label for row in rows], dtype=np.int64)
+
+    def read(self, rows: NDArray[np.int64], progress: Progress | None = None) -> Dataset:
+        """The items at `rows` as a data set, every file read once if it was not before.
+
+        Raises DatasetError naming each file that is no usable image.
+        """
+        items = tuple(self.items[row] for row in rows)
+        new = [item.path for item in items if item.path not in self.hashes]
+        seen = dict(zip(new, read_all(self.source, new, progress, None), strict=True))
+        problems = [
+            Problem(f"{self.name}: {path}", "unreadable", f"{found.reason}; repair or remove it")
+            for path, found in seen.items()
+            if found.reason is not None
+        ]
+        if problems:
+            raise DatasetError(problems)
+        known = {**self.hashes, **{path: found.sha256 for path, found in seen.items()}}
+        hashes = tuple(known[item.path] for item in items)
+        entries = [
+            (item.path, self.classes[item.label], item.split, sha)
+            for item, sha in zip(items, hashes, strict=True)
+        ]
+        return Dataset(
+            self.classes,
+            self.class_words,
+            items,
+            hashes,
+            (),
+            (),
+            dataset_digest(entries),
+            self.source,
+        )
+
+
+def find_sets(path: Path) -> list[Path]:
+    """`path` itself, or the data sets in CoOp's layout right below it.
+
+    Raises DatasetError where there is no such folder or file.
+    """
+    if not path.exists():
+        raise DatasetError([Problem(str(path), "not_found", "there is no such folder")])
+    if path.is_dir() and not is_coop_set(path):
+        below = sorted(folder for folder in path.iterdir() if is_coop_set(folder))
+        if below:
+            return below
+    return [path]
+
+
+def set_name(path: Path) -> str:
+    """What the data set at `path` is called: its folder, or its zip without the ending."""
+    return path.resolve().stem if path.is_file() else path.resolve().name
+
+
+def open_set(path: Path, progress: Progress | None = None) -> Listing:
+    """List the data set at `path`; close its `source` when done.
+
+    A folder or zip as dspt.data.open_dataset takes it, with `test/` (or else `val/`) beside
+    `train/`; or a folder prepared as CoOp's authors say (see `coop`). `progress(done, total)` is
+    called for each file read. Raises DatasetError.
+    """
+    if is_coop_set(path):
+        found = read_coop_set(path)
+        source = FolderSource(dict(found.files), (), LIMITS)
+        words = found.class_words
+        return Listing(set_name(path), words, words, found.items, source, {})
+    data = open_dataset(path, limits=LIMITS, progress=progress)
+    held_out: Split = "test" if data.of_split("test") else "val"
+    if not data.of_split(held_out):
+        data.close()
+        message = "has no test/ or val/ folder; accuracy needs images whose labels are right"
+        raise DatasetError([Problem(str(path), "no_test", message)])
+    test = (replace(item, split="test") for item in data.of_split(held_out))
+    items = (*data.of_split("train"), *test)
+    hashes = {item.path: sha for item, sha in zip(data.items, data.hashes, strict=True)}
+    return Listing(set_name(path), data.classes, data.class_words, items, data.source, hashes)

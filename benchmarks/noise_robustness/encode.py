@@ -1,0 +1,135 @@
+"""Features of a data set, encoded once and handed to the processes that run the cells."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from benchmarks.noise_robustness.datasets import Listing
+from dspt.backbones import Backbone
+from dspt.data import dataset_digest, few_shot
+from dspt.feature_store import FeatureStore
+from dspt.features import encode_images
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class EncodedSet:
+    """What the grid needs of one data set. The features are in `file`."""
+
+    name: str
+    classes: tuple[str, ...]
+    class_words: tuple[str, ...]
+    sha256: str
+    """Over the list of files and classes, and the content of the test images."""
+    test_sha256: str
+    n_test: int
+    files: tuple[str, ...]
+    """Training images that some cell draws."""
+    hashes: tuple[str, ...]
+    """SHA-256 of each of `files`."""
+    labels: NDArray[np.int64]
+    """True class of each of `files`."""
+    samples: dict[tuple[int, int], NDArray[np.int64]]
+    """(shots, seed) -> positions in `files`."""
+    file: Path
+
+    def to_dict(self) -> dict[str, object]:
+        """For results.json."""
+        return {
+            "name": self.name,
+            "classes": list(self.classes),
+            "class_words": list(self.class_words),
+            "sha256": self.sha256,
+            "test_images": self.n_test,
+        }
+
+
+@dataclass(frozen=True)
+class Features:
+    """train: (N, V, D); test: (T, D), unit length, float32; test_labels: (T,) int64."""
+
+    train: Tensor
+    test: Tensor
+    test_labels: Tensor
+
+    @classmethod
+    def load(cls, file: Path, device: torch.device) -> Features:
+        parts = load_file(file, device=str(device))
+        return cls(parts["train"], parts["test"], parts["test_labels"])
+
+
+def encode_set(
+    listing: Listing,
+    backbone: Backbone,
+    file: Path,
+    *,
+    shots: tuple[int, ...],
+    seeds: tuple[int, ...],
+    augment_views: int,
+    store: FeatureStore | None,
+    progress: Progress = lambda done, total: None,
+) -> EncodedSet:
+    """Encode the test images and those training images that some (shots, seed) draws, into `file`.
+
+    Raises DatasetError for images that cannot be read.
+    """
+    train, test = listing.rows("train"), listing.rows("test")
+    labels = listing.labels(train)
+    drawn = {(n, seed): train[few_shot(labels, n, seed)] for n in shots for seed in seeds}
+    wanted = np.unique(np.concatenate(list(drawn.values())))
+    total = len(wanted) + len(test)
+    train_part, test_part = listing.read(wanted), listing.read(test)
+    train_features = encode_images(
+        backbone,
+        train_part,
+        augment_views=augment_views,
+        store=store,
+        progress=lambda done, _: progress(done, total),
+    )
+    test_features = encode_images(
+        backbone,
+        test_part,
+        store=store,
+        progress=lambda done, _: progress(len(wanted) + done, total),
+    )
+    test_labels = torch.from_numpy(listing.labels(test))
+    save_file(
+        {
+            "train": train_features.contiguous(),
+            "test": test_features[:, 0].contiguous(),
+            "test_labels": test_labels,
+        },
+        file,
+    )
+    return EncodedSet(
+        name=listing.name,
+        classes=listing.classes,
+        class_words=listing.class_words,
+        sha256=_digest(listing, test_part.sha256),
+        test_sha256=test_part.sha256,
+        n_test=len(test),
+        files=tuple(item.path for item in train_part.items),
+        hashes=train_part.hashes,
+        labels=listing.labels(wanted),
+        samples={key: np.searchsorted(wanted, rows) for key, rows in drawn.items()},
+        file=file,
+    )
+
+
+def _digest(listing: Listing, test_sha256: str) -> str:
+    # Training images are read only as far as the grid draws them; their content is in the key of
+    # each cell.
+    names = dataset_digest((i.path, listing.classes[i.label], i.split, "") for i in listing.items)
+    whole = json.dumps([names, test_sha256, listing.class_words])
+    return hashlib.sha256(whole.encode()).hexdigest()

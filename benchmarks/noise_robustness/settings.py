@@ -1,0 +1,155 @@
+"""What is run: recipe, methods, and the grid of cells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
+
+from dspt.config import DEFAULT_LR, LossName, TuneConfig
+
+MethodName = Literal[
+    "zero_shot", "ce", "gce", "mae", "dspt", "default", "logistic", "logistic_cleanlab"
+]
+METHODS: tuple[MethodName, ...] = get_args(MethodName)
+LOSSES: tuple[LossName, ...] = ("ce", "gce", "mae", "dspt")
+
+NoiseKind = Literal["clean", "symmetric", "asymmetric", "human"]
+Protocol = Literal["global", "per_class"]
+RecipeName = Literal["project", "coop"]
+
+PAPER_RATES = (0.0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the single losses are tuned. The default method has its own settings (TuneConfig)."""
+
+    name: RecipeName
+    epochs: int
+    batch_size: int
+    n_ctx: int | None
+    ctx_init: str
+    lr: dict[LossName, float]
+    """Peak rate of each loss."""
+    augment_views: int
+
+    @classmethod
+    def of(
+        cls, name: RecipeName, *, epochs: int | None = None, augment_views: int | None = None
+    ) -> Recipe:
+        """`project`: the service's own settings. `coop`: CoOp's (Zhou et al., IJCV 2022), which the
+        papers on label noise keep: rate 0.002 for every loss, 16 random context vectors, random
+        resized crops and flips.
+        """
+        if name == "project":
+            own = TuneConfig()
+            found = cls(
+                name,
+                own.epochs,
+                own.batch_size,
+                own.n_ctx,
+                own.ctx_init,
+                dict(DEFAULT_LR),
+                own.augment_views,
+            )
+        else:
+            found = cls(name, 50, 32, 16, "random", dict.fromkeys(LOSSES, 0.002), 8)
+        if epochs is not None:
+            found = replace(found, epochs=epochs)
+        return found if augment_views is None else replace(found, augment_views=augment_views)
+
+
+@dataclass(frozen=True)
+class Noise:
+    """How the given labels of a cell came to be wrong."""
+
+    kind: NoiseKind
+    protocol: Protocol | None = None
+    """None for clean and human labels."""
+    rate: float = 0.0
+    """Share of wrong labels asked for; 0 for human labels, whose share is measured."""
+    column: str = ""
+    """Column of the table of human labels."""
+
+    @property
+    def name(self) -> str:
+        """`clean`, `global-symmetric-37.5`, `human-worse`: unique, and fit for a file name."""
+        if self.kind == "clean":
+            return "clean"
+        if self.kind == "human":
+            return f"human-{self.column}"
+        return f"{self.protocol}-{self.kind}-{100 * self.rate:g}"
+
+
+CLEAN = Noise("clean")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One point of the grid."""
+
+    dataset: str
+    shots: int
+    noise: Noise
+    seed: int
+    """Of the few shots, the flips and the tuning."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.dataset}-{self.shots}shot-{self.noise.name}-seed{self.seed}"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that decides the figures, apart from the photos and the weights."""
+
+    recipe: Recipe
+    methods: tuple[MethodName, ...]
+    shots: tuple[int, ...]
+    seeds: tuple[int, ...]
+    noises: tuple[Noise, ...]
+    default_config: dict[str, Any]
+    """Settings of the default method that differ from the service's."""
+    logistic_c: float | None
+    """Inverse regularisation strength of logistic regression; None: by cross-validation."""
+    backbone: str
+    device: str
+    precision: str
+
+    @property
+    def losses(self) -> tuple[LossName, ...]:
+        return tuple(loss for loss in LOSSES if loss in self.methods)
+
+    @property
+    def train_views(self) -> int:
+        """Augmented views of each training image that some method wants."""
+        return max(self.recipe.augment_views, self.tune_config(0).augment_views)
+
+    def tune_config(self, seed: int) -> TuneConfig:
+        """What the default method is told. Raises ConfigError naming a setting at fault."""
+        return TuneConfig.parse({**self.default_config, "seed": seed})
+
+    def cells(self, datasets: tuple[str, ...]) -> list[Cell]:
+        """The grid, seed by seed, so that a run cut short has whole tables of fewer seeds."""
+        return [
+            Cell(dataset, shots, noise, seed)
+            for seed in self.seeds
+            for shots in self.shots
+            for dataset in datasets
+            for noise in self.noises
+        ]
+
+
+def planted_noises(
+    rates: tuple[float, ...], kinds: tuple[NoiseKind, ...], protocols: tuple[Protocol, ...]
+) -> tuple[Noise, ...]:
+    """Every combination; rate 0 is the same for all of them and stands once."""
+    clean = (CLEAN,) if 0.0 in rates else ()
+    flips = [
+        Noise(kind, protocol, rate)
+        for protocol in protocols
+        for kind in kinds
+        for rate in rates
+        if rate
+    ]
+    return (*clean, *flips)
