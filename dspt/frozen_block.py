@@ -169,20 +169,19 @@ def _scaled(linear: Any, scale: Any, dtype: torch.dtype) -> tuple[Tensor, Tensor
     return _cast(weight, dtype), _cast(bias, dtype)
 
 
-def _use_onednn(x: Tensor) -> bool:
-    """Float32 on x86: torch's default there is MKL, which runs AMD's processors at half speed.
-
-    Measured on an EPYC of the Zen 5 generation, one core, 400 x 512 by 512 x 2048: MKL 0.094,
-    oneDNN 0.208 TFLOP/s. Elsewhere, and in bfloat16, torch chooses oneDNN or cuBLAS itself.
-    """
-    return x.device.type == "cpu" and x.dtype == torch.float32 and _HAS_ONEDNN
-
-
-_HAS_ONEDNN = (
-    torch.backends.mkldnn.is_available()
-    and torch.backends.cpu.get_cpu_capability().startswith("AVX")
-    and hasattr(_mkldnn, "_linear_pointwise")
+_HAS_ONEDNN = torch.backends.cpu.get_cpu_capability().startswith("AVX") and hasattr(
+    _mkldnn, "_linear_pointwise"
 )
+
+
+def _use_onednn(x: Tensor) -> bool:
+    """In float32 on x86, call oneDNN rather than torch's choice.
+
+    That is MKL, which runs AMD's processors at half speed: on one core of an EPYC of the Zen 5
+    generation, 400 x 512 by 512 x 2048, MKL does 0.094 and oneDNN 0.208 TFLOP/s. Elsewhere, and in
+    bfloat16, torch chooses well.
+    """
+    return _HAS_ONEDNN and x.device.type == "cpu" and x.dtype == torch.float32
 
 
 def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -87,8 +87,10 @@ def split_heads(x: Tensor, runs: int, classes: int, heads: int, n: int) -> list[
 def join_heads(parts: Sequence[Tensor], runs: int) -> Tensor:
     """n times (R H, C L, d) -> (R C L, n W)."""
     batch, tokens, size = parts[0].shape
-    joined = torch.stack([p.view(runs, batch // runs, tokens, size) for p in parts])
-    return joined.permute(1, 3, 0, 2, 4).reshape(runs * tokens, -1)
+    joined = parts[0].new_empty(runs, tokens, len(parts), batch // runs, size)
+    for part, place in zip(parts, joined.unbind(2), strict=True):
+        place.copy_(part.view(runs, -1, tokens, size).transpose(1, 2))
+    return joined.view(runs * tokens, -1)
 
 
 def attend(
@@ -159,4 +161,5 @@ def attend_backward(
 
 
 def _by_class(x: Tensor, classes: int) -> Tensor:
-    return x.unflatten(1, (classes, -1))
+    """(R H, C L, n) -> (R H, C, L, n)."""
+    return x.view(x.shape[0], classes, -1, x.shape[-1])

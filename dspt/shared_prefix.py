@@ -303,7 +303,7 @@ def _group(buckets: Sequence[Bucket], most: int) -> list[list[Bucket]]:
 def _by_run(rows: Tensor, buckets: Sequence[Bucket], runs: int) -> list[Tensor]:
     """Rows in the order of buckets, R C of each -> (R, C, W) of each."""
     sizes = [runs * len(bucket.classes) for bucket in buckets]
-    return [part.unflatten(0, (runs, -1)) for part in rows.split_with_sizes(sizes)]
+    return [part.view(runs, -1, rows.shape[-1]) for part in rows.split_with_sizes(sizes)]
 
 
 def _join(before: KeysValues, behind: KeysValues) -> KeysValues:
