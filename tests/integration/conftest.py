@@ -8,7 +8,7 @@ import shutil
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import structlog
@@ -19,6 +19,9 @@ from app.kit.db import migrate
 from app.kit.settings import Settings
 from app.main import create_app
 from tests.services import RedisServer, postgres_database, postgres_server, redis_server
+
+if TYPE_CHECKING:
+    from tests.integration.stack import Stack
 
 
 @pytest.fixture(autouse=True)
@@ -116,6 +119,25 @@ def live(client: TestClient) -> Context:
     """The context of the API that `client` talks to."""
     context: Context = client.app.state.context  # type: ignore[attr-defined]
     return context
+
+
+@pytest.fixture
+def stack(settings: Settings, tmp_path: Path) -> Iterator[Stack]:
+    """The API on a fresh database and a Redis of its own; workers are the test's to start."""
+    from tests.integration.stack import Stack  # it imports from here
+
+    with redis_server() as broker:
+        # Quick to notice a dead worker, so that the tests are quick too.
+        update = {
+            "broker_url": broker.url,
+            "lease_seconds": 3.0,
+            "heartbeat_seconds": 0.5,
+            "max_attempts": 2,
+        }
+        values = settings.model_dump(exclude_unset=True) | update
+        stack = Stack(Settings(**values), tmp_path / "worker.log")
+        with stack.client:
+            yield stack
 
 
 def zip_of(files: dict[str, bytes]) -> bytes:

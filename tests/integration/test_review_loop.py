@@ -1,0 +1,136 @@
+"""From the audit to corrections to a better classifier, with a real worker on each database."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from tests.integration.stack import Stack, photos
+
+pytestmark = pytest.mark.slow
+
+WRONG = {f"train/red/wrong {number}.png": "blue" for number in range(3)}
+"""Where they lie -> where they belong."""
+
+
+def mislabelled() -> dict[str, bytes]:
+    """Ten photos of each class to train on, three of the blue filed under red; ten to test on.
+
+    No two are alike.
+    """
+    files = {}
+    for name, content in photos(per_class=20).items():
+        number = int(name.partition("/")[2].removesuffix(".png"))
+        files[f"{'train' if number < 10 else 'test'}/{name}"] = content
+    for number, wrong in enumerate(WRONG):
+        files[wrong] = files.pop(f"train/blue/{number}.png")
+    return files
+
+
+def succeeded(job: dict[str, Any]) -> bool:
+    return bool(job["status"] == "succeeded")
+
+
+def correct(stack: Stack, job_id: str, **body: Any) -> str:
+    response = stack.client.post(f"/jobs/{job_id}/corrections", json=body)
+    assert response.status_code == 202, response.text
+    new: str = response.json()["id"]
+    return new
+
+
+def served_accuracy(job: dict[str, Any]) -> float:
+    metrics = job["metrics"]
+    accuracy: float = metrics[metrics["served"]]["accuracy"]
+    return accuracy
+
+
+def labels(stack: Stack, job_id: str) -> dict[str, str]:
+    """Class of each training file that a job was tuned on."""
+    entries = stack.client.get(f"/jobs/{job_id}/audit").json()["entries"]
+    return {entry["file"]: entry["given"] for entry in entries}
+
+
+def kept_features(stack: Stack) -> list[tuple[str, int, bytes]]:
+    """(image, view, feature) of all that is stored."""
+    with closing(sqlite3.connect(stack.settings.feature_dir / "features.sqlite")) as connection:
+        query = "SELECT image, view, data FROM features ORDER BY image, view"
+        return connection.execute(query).fetchall()
+
+
+def mark_features(stack: Stack) -> None:
+    """Change the last bit of a number in each: what is encoded again loses the mark."""
+    with closing(sqlite3.connect(stack.settings.feature_dir / "features.sqlite")) as connection:
+        for image, view, data in kept_features(stack):
+            marked = bytes([data[0] ^ 1]) + data[1:]
+            connection.execute(
+                "UPDATE features SET data = ? WHERE image = ? AND view = ?", (marked, image, view)
+            )
+        connection.commit()
+
+
+def test_from_audit_to_corrections_to_a_better_classifier(stack: Stack) -> None:
+    first_id = stack.post(mislabelled(), epochs=8, batch_size=8)
+    with stack.worker():
+        first = stack.wait(first_id, succeeded)
+        audit = stack.client.get(f"/jobs/{first_id}/audit").json()
+        assert {entry["file"] for entry in audit["entries"][:3]} == set(WRONG)
+        mark_features(stack)
+        features = kept_features(stack)
+        assert len(features) == 40
+
+        relabel = dict(list(WRONG.items())[:2])
+        second_id = correct(stack, first_id, relabel=relabel)
+        second = stack.wait(second_id, succeeded)
+        assert stack.statuses(second_id) == ["queued", "validating", "running", "succeeded"]
+        assert kept_features(stack) == features
+        assert served_accuracy(second) >= served_accuracy(first)
+        assert second["dataset"]["content_sha256"] != first["dataset"]["content_sha256"]
+        assert second["dataset"]["images"] == 40
+        assert second["config"] == first["config"]
+        assert labels(stack, second_id) == labels(stack, first_id) | relabel
+
+        # Corrections of the corrected job add up, and nothing that it was made from is needed.
+        last = list(WRONG)[2]
+        third_id = correct(stack, second_id, drop=[last])
+        expected = {f: name for f, name in labels(stack, second_id).items() if f != last}
+        for job_id in (first_id, second_id):
+            assert stack.client.delete(f"/jobs/{job_id}").status_code == 204
+        third = stack.wait(third_id, succeeded)
+        assert third["dataset"]["images"] == 39
+        assert third["dataset"]["corrections"] == {"relabelled": 2, "dropped": 1, "from_job": None}
+        assert labels(stack, third_id) == expected
+        assert kept_features(stack) == features
+        model = stack.client.get(third["links"]["model"]).json()
+        assert model["dataset_sha256"] == third["dataset"]["content_sha256"]
+
+        # What one person corrects another may take back.
+        fourth_id = correct(stack, third_id, relabel=dict.fromkeys(relabel, "red"))
+        stack.wait(fourth_id, succeeded)
+        assert labels(stack, fourth_id) == expected | dict.fromkeys(relabel, "red")
+
+
+def test_a_corrected_job_goes_on_where_it_was_interrupted(stack: Stack) -> None:
+    first_id = stack.post(mislabelled(), epochs=1)
+
+    def at_epoch_three(job: dict[str, Any]) -> bool:
+        return bool(job["status"] == "running" and (job["progress"]["epoch"] or 0) >= 3)
+
+    with stack.worker() as process:
+        stack.wait(first_id, succeeded)
+        config = {"epochs": 60, "batch_size": 2}
+        second_id = correct(stack, first_id, relabel=WRONG, config=config)
+        stack.wait(second_id, at_epoch_three)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(10)
+    with stack.worker():
+        second = stack.wait(second_id, succeeded)
+    assert second["attempt"] == 2
+    events = stack.client.get(f"/jobs/{second_id}/events?limit=1000").json()["data"]
+    epochs = [event["data"]["epoch"] for event in events if event["type"] == "metrics"]
+    assert (epochs[-1], epochs.count(1)) == (60, 1)
+    assert labels(stack, second_id) == labels(stack, first_id) | WRONG
