@@ -1,0 +1,88 @@
+"""Our text step over numbers of classes, lengths of names and numbers of runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional as F
+
+from benchmarks.tuning_speed.setup import BATCH, Case, build_backbone, class_names, sync
+from dspt.prompt import RANDOM, Prompts
+
+LONG_NAME = "one two three four five six seven eight nine ten " * 2
+"""20 tokens."""
+
+
+@dataclass(frozen=True)
+class GrowthRow:
+    """One text step of ours: forward, loss and backward."""
+
+    what: str
+    precision: str
+    classes: int
+    runs: int
+    tokens: int
+    """Suffix tokens of one run: class words, full stop and end token of every class."""
+    seconds: float
+    """Median."""
+
+    @property
+    def microseconds_per_token(self) -> float:
+        return 1e6 * self.seconds / (self.tokens * self.runs)
+
+
+class Growth:
+    """`measure` times every size by turns."""
+
+    def __init__(self, case: Case) -> None:
+        self._case = case
+        _, self._backbone = build_backbone(case.backbone, case.seed, case.device)
+
+    def measure(self, counts: list[int], rounds: int) -> list[GrowthRow]:
+        """One row for each of `counts` classes; the first also with a long name and with 8 runs."""
+        sizes = [(f"{count} classes", class_names(count), 1) for count in counts]
+        few = class_names(counts[0])
+        sizes.append((f"{counts[0]} classes, one of 20 tokens", [*few[1:], LONG_NAME.strip()], 1))
+        sizes.append((f"{counts[0]} classes, 8 runs at once", few, 8))
+        steps = [self._step(names, runs) for _, names, runs in sizes]
+        seconds: list[list[float]] = [[] for _ in sizes]
+        for number in range(rounds + 1):
+            for step, taken in zip(steps, seconds, strict=True):
+                started = time.perf_counter()
+                step()
+                sync(self._case.device)
+                if number:  # the first round warms up
+                    taken.append(time.perf_counter() - started)
+        encode = self._backbone.tokenizer.encode
+        return [
+            GrowthRow(
+                what,
+                self._case.precision,
+                len(names),
+                runs,
+                sum(len(encode(f"{name}.")) + 1 for name in names),
+                sorted(taken)[len(taken) // 2],
+            )
+            for (what, names, runs), taken in zip(sizes, seconds, strict=True)
+        ]
+
+    def _step(self, names: list[str], runs: int) -> Callable[[], None]:
+        case = self._case
+        prompts = Prompts(self._backbone, names, n_ctx=case.n_ctx, ctx_init=RANDOM)
+        context = torch.stack([prompts.initial(seed) for seed in range(runs)]).requires_grad_()
+        torch.manual_seed(case.seed)
+        features = F.normalize(torch.randn(BATCH, self._backbone.embed_dim), dim=-1)
+        features = features.to(case.device)
+        labels = torch.randint(len(names), (runs * BATCH,)).to(case.device)
+
+        def step() -> None:
+            on = case.autocast is not None
+            with torch.autocast(case.device, case.autocast, enabled=on):
+                classes = prompts.encode(context)
+            logits = self._backbone.logit_scale * features @ classes.mT
+            torch.autograd.grad(F.cross_entropy(logits.flatten(0, 1), labels), context)
+
+        return step

@@ -1,0 +1,79 @@
+"""This project's tuner as a job runs it: photos encoded once, then steps on their features."""
+
+from __future__ import annotations
+
+import time
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.tuning_speed.setup import PHOTOS, Case, build_backbone, class_names, sync
+from dspt.data import open_dataset
+from dspt.features import encode_images
+from dspt.prompt import RANDOM, Prompts
+from dspt.tuner import EpochReport, TunerState, tune_contexts
+
+
+class OurTrainer:
+    """The photos are encoded once; `steps` tunes from the starting context."""
+
+    def __init__(self, case: Case) -> None:
+        self._case = case
+        _, self._backbone = build_backbone(case.backbone, case.seed, case.device)
+        self._dataset = open_dataset(case.photos)
+        names = class_names(case.classes)
+        self._prompts = Prompts(self._backbone, names, n_ctx=case.n_ctx, ctx_init=RANDOM)
+        self._labels = case.labels.to(case.device)
+        self._context = self._prompts.initial(case.seed)
+        self._encode()
+
+    def encode_seconds(self) -> float:
+        """Of one photo, decoding included."""
+        return self._seconds
+
+    def _encode(self) -> None:
+        started = time.perf_counter()
+        features = encode_images(self._backbone, self._dataset)
+        self._seconds = (time.perf_counter() - started) / len(features)
+        rows = torch.arange(len(self._labels)) % PHOTOS
+        self._features = features[rows].to(self._case.device)
+
+    def steps(self, count: int) -> list[tuple[float, float]]:
+        """Seconds of each step, of the text part and of the whole, of which there is no other.
+
+        Always the whole epoch of `case.steps` steps from the starting context; `count` must be it.
+        """
+        case = self._case
+        if count != case.steps:
+            raise ValueError(f"{count} steps asked for, but an epoch has {case.steps}")
+        marks: list[float] = []
+
+        def mark() -> bool:
+            sync(case.device)
+            marks.append(time.perf_counter())
+            return False
+
+        def at_end(report: EpochReport, state: TunerState) -> None:
+            mark()
+
+        tuned = tune_contexts(
+            self._prompts,
+            self._features,
+            self._labels,
+            [case.run],
+            case.schedule,
+            logit_scale=self._backbone.logit_scale,
+            gradient_scale=1.0,
+            autocast=case.autocast,
+            on_epoch=at_end,
+            should_stop=mark,  # asked before every step
+        )
+        self._context = tuned[0]
+        return [(after - before, after - before) for before, after in pairwise(marks)]
+
+    def context(self) -> NDArray[np.float32]:
+        """As learned by the last `steps` (M, W)."""
+        found: NDArray[np.float32] = self._context.cpu().numpy()
+        return found

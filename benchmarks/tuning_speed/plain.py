@@ -1,0 +1,110 @@
+"""The trainer of CoOp (Zhou et al., IJCV 2022), which NLPrompt keeps, on open_clip's own modules.
+
+Every batch is decoded and goes through the image tower; every class's prompt goes through the text
+tower at its full 77 tokens; the loss is on the logits. Only the context takes gradients.
+"""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from benchmarks.tuning_speed.setup import PHOTOS, Case, build_backbone, class_names, sync
+from dspt.cpus import available_cpus
+from dspt.data import open_dataset, read_image
+from dspt.prompt import RANDOM, Prompts
+from dspt.tuner import MOMENTUM, WEIGHT_DECAY
+
+
+class PlainTrainer:
+    """One step at a time; the next batch is decoded meanwhile, as a data loader does."""
+
+    def __init__(self, case: Case) -> None:
+        self._case = case
+        self._model, self._backbone = build_backbone(case.backbone, case.seed, case.device)
+        self._dataset = open_dataset(case.photos)
+        self._pool = ThreadPoolExecutor(available_cpus(), thread_name_prefix="decode")
+        names = class_names(case.classes)
+        self._start = Prompts(self._backbone, names[:1], n_ctx=case.n_ctx, ctx_init=RANDOM)
+        self.restart()
+        self._before, self._behind, self._end = self._embed(names)
+        self._labels = case.labels.to(case.device)
+
+    def restart(self) -> None:
+        """Back to the first step and the starting context."""
+        context = self._start.initial(self._case.seed)
+        self._learned = context.requires_grad_()
+        lr = self._case.schedule.lr_at(0, self._case.lr)
+        self._optimizer = torch.optim.SGD(
+            [self._learned], lr, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY
+        )
+        self._order = iter(self._case.order())
+        self._submit()
+
+    def steps(self, count: int) -> list[tuple[float, float]]:
+        """Seconds of each of the next `count` steps: of the text part, of the whole."""
+        return [self._step() for _ in range(count)]
+
+    def context(self) -> NDArray[np.float32]:
+        """As learned so far (M, W)."""
+        found: NDArray[np.float32] = self._learned.detach().cpu().numpy()
+        return found
+
+    def _step(self) -> tuple[float, float]:
+        device = self._case.device
+        started = time.perf_counter()
+        pixels = torch.stack([future.result() for future in self._batch]).to(device)
+        rows = self._rows
+        self._submit()
+        with torch.autocast(device, self._case.autocast, enabled=self._case.autocast is not None):
+            with torch.no_grad():
+                images = self._model.visual(pixels)
+            sync(device)
+            text_started = time.perf_counter()
+            classes = self._encode_classes()
+        features = F.normalize(images.float(), dim=-1)
+        logits = self._backbone.logit_scale * features @ F.normalize(classes.float(), dim=-1).T
+        loss = F.cross_entropy(logits, self._labels[rows])
+        self._optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._optimizer.step()
+        sync(device)
+        done = time.perf_counter()
+        return done - text_started, done - started
+
+    def _encode_classes(self) -> Tensor:
+        """CoOp's prompt learner and text encoder: (C, D)."""
+        model, context = self._model, self._learned.expand(len(self._before), -1, -1)
+        x = torch.cat([self._before, context, self._behind], dim=1) + model.positional_embedding
+        x = model.ln_final(model.transformer(x, attn_mask=model.attn_mask))
+        rows: Tensor = x[torch.arange(len(x), device=x.device), self._end]
+        found: Tensor = rows @ model.text_projection
+        return found
+
+    def _embed(self, names: list[str]) -> tuple[Tensor, Tensor, Tensor]:
+        """Embeddings before and behind the context, and places of the end tokens."""
+        tokenizer, m = self._backbone.tokenizer, self._case.n_ctx
+        ids = torch.zeros(len(names), self._model.context_length, dtype=torch.int64)
+        ends = []
+        for row, name in zip(ids, names, strict=True):
+            head = [*tokenizer.start, *[0] * m]
+            prompt = [*head, *tokenizer.encode(f"{name}."), *tokenizer.end]
+            row[: len(prompt)] = torch.tensor(prompt)
+            ends.append(len(prompt) - 1)
+        device = self._case.device
+        with torch.no_grad():
+            table = self._model.token_embedding(ids.to(device))
+        return table[:, :1], table[:, 1 + m :], torch.tensor(ends, device=device)
+
+    def _submit(self) -> None:
+        self._rows = next(self._order, self._case.order()[0])
+        self._batch = [self._pool.submit(self._pixels, row % PHOTOS) for row in self._rows]
+
+    def _pixels(self, row: int) -> Tensor:
+        return self._backbone.preprocess(read_image(self._dataset, self._dataset.items[row]))

@@ -1,0 +1,125 @@
+"""What both trainers start from: random weights, ImageNet's class names, photos of noise."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import torch
+from open_clip.tokenizer import SimpleTokenizer
+from PIL import Image
+from timm.data.imagenet_info import ImageNetInfo
+
+from dspt.backbones.base import Backbone
+from dspt.backbones.tokenizer import OpenClipTokenizer
+from dspt.backbones.transforms import make_augment, make_preprocess
+from dspt.text import open_clip_text_tower
+from dspt.tuner import Run, Schedule, _epoch_order
+
+SHOTS = 16
+EPOCHS = 50
+BATCH = 32
+PHOTOS = 64
+"""Files on disk; a larger training set reads them again and again."""
+PHOTO_SIZE = (500, 375)
+
+
+@dataclass(frozen=True)
+class Case:
+    """What one process measures."""
+
+    backbone: str
+    """An architecture of open_clip's; its weights are random, speed does not depend on them."""
+    classes: int
+    precision: str
+    """`float32` or `bfloat16` (autocast)."""
+    device: str
+    steps: int
+    """Steps after which the learned contexts are compared."""
+    photos: Path
+    n_ctx: int = 16
+    seed: int = 1
+    lr: float = 0.002
+
+    @property
+    def autocast(self) -> torch.dtype | None:
+        return torch.bfloat16 if self.precision == "bfloat16" else None
+
+    @property
+    def run(self) -> Run:
+        """Cross-entropy as CoOp has it, over as many images as `steps` batches take."""
+        return Run(np.arange(self.steps * BATCH), "ce", self.lr, self.seed)
+
+    @property
+    def schedule(self) -> Schedule:
+        """One epoch: the rate stays at its peak."""
+        return Schedule(1, BATCH)
+
+    @property
+    def labels(self) -> torch.Tensor:
+        """Given label of every image, drawn by the seed."""
+        rng = np.random.default_rng((self.seed, self.classes))
+        return torch.from_numpy(rng.integers(self.classes, size=self.steps * BATCH))
+
+    def order(self) -> list[list[int]]:
+        """Images of each step, as the tuner draws them."""
+        rows, _ = _epoch_order([self.run], BATCH, 1, 0)
+        found: list[list[int]] = rows[:, 0].tolist()
+        return found
+
+
+def class_names(count: int) -> list[str]:
+    """`count` of ImageNet's names, spread over all; from 1,000 on they repeat with a number."""
+    info: Any = ImageNetInfo()
+    names = [info.index_to_description(i).split(",")[0] for i in range(info.num_classes())]
+    if count <= len(names):
+        return [names[i * len(names) // count] for i in range(count)]
+    return [f"{names[i % len(names)]} {i // len(names)}".removesuffix(" 0") for i in range(count)]
+
+
+def write_photos(folder: Path, seed: int) -> None:
+    """PHOTOS files of smooth shapes and grain, which compress as photographs do, in two classes."""
+    rng = np.random.default_rng(seed)
+    for number in range(PHOTOS):
+        coarse = rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)
+        shapes = Image.fromarray(coarse).resize(PHOTO_SIZE, Image.Resampling.BICUBIC)
+        grain = rng.normal(0, 12, (PHOTO_SIZE[1], PHOTO_SIZE[0], 3))
+        pixels = np.clip(np.asarray(shapes) + grain, 0, 255).astype(np.uint8)
+        path = folder / f"half {'ab'[number % 2]}" / f"{number:04d}.jpg"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(path, quality=90)
+
+
+def build_backbone(name: str, seed: int, device: str) -> tuple[Any, Backbone]:
+    """open_clip's model with random weights, and the backbone around it."""
+    torch.manual_seed(seed)
+    model: Any = open_clip.create_model(name, pretrained=None, load_weights=False)
+    tower = open_clip_text_tower(model)
+    model.to(device)
+    size = model.visual.image_size
+    cfg = model.visual.preprocess_cfg | {"size": size}
+    side = size if isinstance(size, int) else int(size[0])
+    backbone = Backbone(
+        name=name,
+        digest="0" * 64,  # nothing is stored under it
+        image_tower=model.visual,
+        text_tower=tower,
+        tokenizer=OpenClipTokenizer(SimpleTokenizer()),
+        preprocess=make_preprocess(cfg),
+        augment=make_augment(cfg),
+        logit_scale=math.exp(model.logit_scale.item()),
+        embed_dim=int(open_clip.get_model_config(name)["embed_dim"]),
+        image_size=side,
+        activation="quickgelu" if "quickgelu" in name else "gelu",
+    )
+    return model, backbone
+
+
+def sync(device: str) -> None:
+    """Wait until the device has done what it was given."""
+    if device != "cpu":
+        torch.cuda.synchronize()
