@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import open_clip
 import pytest
 import torch
-from open_clip.transformer import TextTransformer
-from torch import Tensor
+from open_clip.transformer import QuickGELU, TextTransformer
+from torch import Tensor, nn
 from torch.nn import functional as F
 from towers import (
     LetterTokenizer,
@@ -22,7 +23,7 @@ from towers import (
 
 from dspt.backbones.base import Backbone
 from dspt.prompt import Prompts, zero_shot_embeddings
-from dspt.shared_prefix import shares_prefix
+from dspt.shared_prefix import SharedPrefixEncoder, shares_prefix
 from dspt.text import OpenClipTextTower, open_clip_text_tower
 
 # 1, 2, 5, 8, 12 and 20 tokens
@@ -35,7 +36,7 @@ WORDS = [
     "one two three four five six seven eight nine ten one two three four five six seven eight nine "
     "ten",
 ]
-CLIPS = ["ViT-B-32", "ViT-L-14", "RN50", "MobileCLIP-B"]
+CLIPS = ["ViT-B-32", "ViT-B-32-quickgelu", "ViT-L-14", "RN50", "MobileCLIP-B"]
 
 
 @pytest.fixture
@@ -153,6 +154,115 @@ def test_real_words_on_the_builtin_give_what_the_library_gives(builtin: Backbone
     assert relative_error(zero_shot_embeddings(builtin, WORDS), theirs) < 1e-5
 
 
+def encoder(
+    backbone: Backbone, words: list[str], n_ctx: int, *, class_specific: bool = False, memory: int
+) -> SharedPrefixEncoder:
+    """As `Prompts` makes it, with another memory budget."""
+    prompts = Prompts(backbone, words, n_ctx=n_ctx, ctx_init="random")
+    tower = backbone.text_tower
+    assert isinstance(tower, OpenClipTextTower)
+    return SharedPrefixEncoder(
+        tower,
+        prompts._prefix,
+        prompts._suffix,
+        prompts._end - len(prompts._prefix) - n_ctx,
+        n_ctx,
+        class_specific=class_specific,
+        memory=memory,
+    )
+
+
+@pytest.mark.parametrize("class_specific", [False, True])
+@pytest.mark.parametrize("memory", [1, 1 << 19, 1 << 21])
+def test_little_memory_changes_neither_output_nor_gradient(
+    tiny: Backbone, class_specific: bool, memory: int
+) -> None:
+    words = [WORDS[i % 5] for i in range(40)]
+    ample = encoder(tiny, words, 4, class_specific=class_specific, memory=1 << 40)
+    short = encoder(tiny, words, 4, class_specific=class_specific, memory=memory)
+    prompts = Prompts(tiny, words, n_ctx=4, ctx_init="random", class_specific=class_specific)
+    context = contexts(prompts, tiny, runs=2)
+    ours, our_gradient = with_gradient(short.encode, context)
+    theirs, their_gradient = with_gradient(ample.encode, context)
+    assert relative_error(ours, theirs) < 1e-6
+    assert relative_error(our_gradient, their_gradient) < 1e-5
+
+    (plan,), (wide,) = short._plans.values(), ample._plans.values()
+    assert all(chunk.kept for chunk in wide.chunks)
+    assert len(plan.chunks) > len(wide.chunks)
+    assert not all(chunk.kept for chunk in plan.chunks)
+    if memory == 1:  # a class at a time, and nothing is kept
+        assert len(plan.chunks) == 40
+        assert not any(chunk.kept for chunk in plan.chunks)
+    else:
+        _, tape = short._forward(context, torch.float32, keep=True)
+        assert tape is not None
+        assert 0.2 * memory < tape_bytes(tape.chunks) < memory
+
+
+def tape_bytes(tape: Any) -> int:
+    """Bytes of all tensors within, each storage once."""
+    found: dict[int, int] = {}
+
+    def walk(value: Any) -> None:
+        if isinstance(value, Tensor):
+            found[value.untyped_storage().data_ptr()] = value.untyped_storage().nbytes()
+        elif isinstance(value, list | tuple):
+            for part in value:
+                walk(part)
+        elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+            for field in dataclasses.fields(value):
+                walk(getattr(value, field.name))
+
+    walk([chunk.layers if chunk is not None else None for chunk in tape])
+    return sum(found.values())
+
+
+@pytest.mark.parametrize("runs", [1, 3])
+def test_the_work_grows_with_the_sum_of_the_lengths(builtin: Backbone, runs: int) -> None:
+    """One long name must not cost as if all were long."""
+    words = [*(WORDS[i % 2] for i in range(300)), WORDS[-1]]
+    prompts = Prompts(builtin, words, n_ctx=4, ctx_init="random")
+    assert prompts._shared is not None
+    plan = prompts._shared._plan(runs, torch.float32)
+    tokens = sum(bucket.tokens for chunk in plan.chunks for bucket in chunk.layers.buckets)
+    assert tokens <= 1.1 * sum(len(builtin.tokenizer.encode(f"{text}.")) + 1 for text in words)
+
+
+@pytest.mark.parametrize("class_specific", [False, True])
+def test_gradients_by_finite_differences(class_specific: bool) -> None:
+    backbone = tiny_backbone(width=8, heads=2, layers=2, output_dim=4, act_layer=QuickGELU)
+    backbone.image_tower.double()
+    tower = backbone.text_tower
+    assert isinstance(tower, OpenClipTextTower)
+    tower._text.double()
+    prompts = Prompts(
+        backbone, WORDS[:3], n_ctx=2, ctx_init="random", class_specific=class_specific
+    )
+    context = contexts(prompts, backbone, runs=2).double().requires_grad_()
+    assert prompts._shared is not None
+    assert torch.autograd.gradcheck(prompts._shared.encode, context)
+
+
+def test_encoding_before_tuning_does_not_spoil_it(tiny: Backbone) -> None:
+    """What is made in inference mode could not be used in training."""
+    prompts = Prompts(tiny, WORDS, n_ctx=4, ctx_init="random")
+    context = contexts(prompts, tiny, runs=2)
+    with torch.inference_mode():
+        first = prompts.encode(context)
+    ours, gradient = with_gradient(prompts.encode, context)
+    assert torch.equal(first.clone(), ours)
+    assert gradient.abs().min() > 0
+
+
+def test_a_tower_with_an_unknown_block_takes_the_plain_path() -> None:
+    backbone = tiny_backbone(act_layer=nn.ReLU)
+    prompts = Prompts(backbone, WORDS, n_ctx=3, ctx_init="random")
+    assert prompts._shared is None
+    context = contexts(prompts, backbone, runs=2)
+    assert relative_error(prompts.encode(context), plain(backbone, WORDS, context)) < 1e-5
+
+
 @pytest.mark.parametrize("class_specific", [False, True])
 def test_a_tower_without_a_causal_mask_takes_the_plain_path(class_specific: bool) -> None:
     model = open_clip_model("ViT-B-16-SigLIP")
@@ -186,14 +296,17 @@ def test_a_tower_without_a_causal_mask_gives_what_the_library_gives() -> None:
     [
         {"layers": 1},
         {"ls_init_value": 0.3},
+        {"act_layer": QuickGELU},
+        {"layers": 1, "ls_init_value": 0.3, "act_layer": QuickGELU},
         {"heads": 1},
         {"proj_bias": True},
     ],
     ids=str,
 )
-def test_other_settings_of_the_blocks(text: dict[str, Any]) -> None:
+@pytest.mark.parametrize("class_specific", [False, True])
+def test_other_settings_of_the_blocks(text: dict[str, Any], class_specific: bool) -> None:
     backbone = tiny_backbone(**text)
-    prompts = Prompts(backbone, WORDS, n_ctx=3, ctx_init="random")
+    prompts = Prompts(backbone, WORDS, n_ctx=3, ctx_init="random", class_specific=class_specific)
     assert prompts._shared is not None
     context = contexts(prompts, backbone, runs=2)
     ours, our_gradient = with_gradient(prompts.encode, context)
