@@ -51,7 +51,8 @@ class Corrections:
     def on_top_of(self, earlier: Corrections) -> Corrections:
         """Both as one: `earlier` first, then these, which have the last word on each file."""
         kept = {f: name for f, name in earlier.relabel.items() if f not in self.drop}
-        return Corrections(kept | dict(self.relabel), earlier.drop | self.drop)
+        dropped = earlier.drop - self.relabel.keys()
+        return Corrections(kept | dict(self.relabel), dropped | self.drop)
 
     def checked(
         self,

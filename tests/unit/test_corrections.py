@@ -103,6 +103,9 @@ def test_corrections_add_up(dataset: Dataset) -> None:
     assert both.apply(dataset).sha256 == second.apply(first.apply(dataset)).sha256
     assert Corrections.from_dict(both.to_dict()) == both
 
+    kept = Corrections.of({"train/cat/1.png": "moon"}).on_top_of(both)
+    assert kept.drop == frozenset()
+
     back = Corrections.of({"train/cat/0.png": "cat", "train/cat/1.png": "cat"}).on_top_of(first)
     assert back.apply(dataset, may_change_nothing=True).sha256 == dataset.sha256
 
