@@ -62,7 +62,7 @@ class CellRunner:
         """
         settings, cell = self._settings, job.cell
         backbone, data = self._load(job)
-        given = torch.from_numpy(job.given).to(backbone.device)
+        given = torch.tensor(job.given, device=backbone.device)
         config = settings.tune_config(cell.seed)
         recipe = settings.recipe
         clock = _Clock()

@@ -25,6 +25,7 @@ from benchmarks.noise_robustness.settings import (
     planted_noises,
 )
 from dspt.cpus import available_cpus
+from dspt.errors import ConfigError
 
 PROGRAM = "python -m benchmarks.noise_robustness"
 KINDS: tuple[NoiseKind, ...] = ("symmetric", "asymmetric")
@@ -91,8 +92,8 @@ def parse(arguments: Sequence[str]) -> Options:
             precision=found.precision,
         )
         settings.tune_config(0)
-    except ValueError as error:
-        parser.error(str(error))
+    except ConfigError as error:
+        parser.error(f"--default-config: {error}")
     return Options(
         settings=settings,
         data=tuple(found.data),
@@ -194,7 +195,8 @@ def _add_methods(group: argparse._ArgumentGroup) -> None:
         "--epochs",
         type=_positive,
         metavar="N",
-        help="of the single losses (default: 50; CoOp takes 200 for 16 shots)",
+        help="of the single losses (default: as the service, or 50 with --recipe coop; CoOp itself "
+        "takes 200 for 16 shots)",
     )
     group.add_argument(
         "--augment-views",

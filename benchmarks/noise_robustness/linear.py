@@ -85,15 +85,21 @@ def logistic(task: Task, validated: CrossValidated) -> Fitted:
 def logistic_cleanlab(task: Task, validated: CrossValidated) -> Fitted:
     """Fitted on the labels that cleanlab does not call an issue; on all if too few remain."""
     features, given = _arrays(task)
-    with warnings.catch_warnings():  # about classes of few images; nothing can be done about it
-        warnings.simplefilter("ignore", UserWarning)
-        issues = find_label_issues(given, validated.probabilities, n_jobs=1)
-    kept = ~np.asarray(issues, dtype=bool)
+    kept = ~_issues(given, validated.probabilities)
     why = f"C = {validated.c:g}, {int((~kept).sum())} of {len(kept)} left out"
     if len(np.unique(given[kept])) < 2:
         kept[:] = True
         why = f"C = {validated.c:g}, the filter left fewer than two classes and is not applied"
     return _fitted(_fit(features[kept], given[kept], validated.c), task.n_classes, why)
+
+
+def _issues(given: Labels, probabilities: Array) -> NDArray[np.bool_]:
+    if len(np.unique(given)) < 2:  # cleanlab refuses
+        return np.zeros(len(given), dtype=bool)
+    with warnings.catch_warnings():  # about classes of few images; nothing can be done about it
+        warnings.simplefilter("ignore", UserWarning)
+        found = find_label_issues(given, probabilities, n_jobs=1)
+    return np.asarray(found, dtype=bool)
 
 
 def _fitted(model: Model, n_classes: int, why: str) -> Fitted:

@@ -140,10 +140,11 @@ def code_digest() -> str:
     library = Path(dspt.__file__).parent
     files = [path for path in library.rglob("*.py") if path.relative_to(library).parts[0] != "cli"]
     files += [here / name for name in ("cells.py", "methods.py", "linear.py")]
-    return _digest_of_code(sorted(files))
+    return digest_of_code(sorted(files))
 
 
-def _digest_of_code(files: Iterable[Path]) -> str:
+def digest_of_code(files: Iterable[Path]) -> str:
+    """SHA-256 over the syntax trees of `files`, without comments and docstrings."""
     digest = hashlib.sha256()
     for path in files:
         tree = ast.parse(path.read_text(encoding="utf-8"))

@@ -64,6 +64,8 @@ def _heading(document: Mapping[str, Any]) -> list[str]:
         f"On {machine['processor']}, {machine['cpus']} CPUs, {machine['system']}; Python "
         f"{document['python']}, {packages}.",
     ]
+    if document["other_versions"]:
+        lines += ["", "**Some cells were made by other versions** (results.json)."]
     for cell, error in document["failed"].items():
         lines += ["", f"**Failed:** {cell}: {error}"]
     return lines

@@ -1,0 +1,237 @@
+"""Encoding and one cell, with a small text tower in place of a real backbone."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from noise_sets import write_class_folders
+
+from benchmarks.noise_robustness import cells, records
+from benchmarks.noise_robustness.cells import SUPPRESSION_BINS, CellRunner, Job
+from benchmarks.noise_robustness.cli import parse
+from benchmarks.noise_robustness.datasets import Listing, open_set
+from benchmarks.noise_robustness.encode import EncodedSet, Features, encode_set
+from benchmarks.noise_robustness.prepare import make_job
+from benchmarks.noise_robustness.records import Records, cell_key, identity_of, make_record
+from benchmarks.noise_robustness.settings import METHODS, Cell, Noise, Settings
+from dspt.backbones import Backbone
+from dspt.data import few_shot, open_dataset
+from dspt.feature_store import FeatureStore
+from dspt.features import encode_images
+from dspt.pipeline import tune
+
+CPU = torch.device("cpu")
+
+
+def settings(*arguments: str) -> Settings:
+    quick = ["--epochs", "3", "--default-config", '{"epochs": 3, "precision": "float32"}']
+    shots = [] if "--shots" in arguments else ["--shots", "4"]
+    given = ["--data", "a", *quick, *shots, *arguments, "--precision", "float32"]
+    return parse([*given, "--device", "cpu"]).settings
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_class_folders(tmp_path / "photos")
+
+
+@pytest.fixture
+def listing(folder: Path) -> Listing:
+    return open_set(folder)
+
+
+def encode(listing: Listing, backbone: Backbone, file: Path, **change: Any) -> EncodedSet:
+    options: dict[str, Any] = {"shots": (4,), "seeds": (1,), "augment_views": 0, "store": None}
+    return encode_set(listing, backbone, file, **options | change)
+
+
+@pytest.fixture
+def data(listing: Listing, tiny: Backbone, tmp_path: Path) -> EncodedSet:
+    return encode(listing, tiny, tmp_path / "f.safetensors")
+
+
+def test_only_what_is_drawn_is_encoded_and_found_at_its_place(
+    listing: Listing, tiny: Backbone, tmp_path: Path
+) -> None:
+    views = 2
+    encoded = encode(listing, tiny, tmp_path / "f", shots=(1, 4), seeds=(1, 2), augment_views=views)
+    features = Features.load(encoded.file, CPU)
+    labels = listing.labels(listing.rows("train"))
+    drawn = {key: few_shot(labels, *key) for key in [(1, 1), (1, 2), (4, 1), (4, 2)]}
+    assert encoded.samples.keys() == drawn.keys()
+    assert len(encoded.files) == len(set(np.concatenate(list(drawn.values())))) < 24
+    assert features.train.shape == (len(encoded.files), 1 + views, 16)
+    assert features.test.shape == (encoded.n_test, 16) == (12, 16)
+    for key, rows in drawn.items():
+        at = encoded.samples[key]
+        assert [encoded.files[i] for i in at] == [listing.items[row].path for row in rows]
+        assert encoded.labels[at].tolist() == labels[rows].tolist()
+        alone = encode_images(tiny, listing.read(rows), augment_views=views)
+        torch.testing.assert_close(features.train[at], alone)
+    assert features.test_labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
+
+
+def test_features_are_taken_from_the_store(
+    listing: Listing, tiny: Backbone, tmp_path: Path
+) -> None:
+    store = FeatureStore(tmp_path / "store")
+    first = encode(listing, tiny, tmp_path / "a", store=store)
+
+    def never(pixels: object) -> torch.Tensor:
+        raise AssertionError("encoded again")
+
+    blind = replace(tiny, image_tower=torch.nn.Linear(1, 1).requires_grad_(False))
+    blind.image_tower.forward = never  # type: ignore[method-assign]
+    again = encode(listing, blind, tmp_path / "b", store=store)
+    assert Features.load(first.file, CPU).train.equal(Features.load(again.file, CPU).train)
+
+
+def test_the_digest_of_a_set_does_not_depend_on_what_is_drawn(
+    listing: Listing, tiny: Backbone, tmp_path: Path, folder: Path
+) -> None:
+    one = encode(listing, tiny, tmp_path / "a")
+    more = encode(listing, tiny, tmp_path / "b", seeds=(1, 2, 3), shots=(4, 8))
+    assert one.sha256 == more.sha256
+    (folder / "test" / "red_fox" / "0.png").write_bytes(
+        (folder / "test" / "red_fox" / "1.png").read_bytes()
+    )
+    assert encode(open_set(folder), tiny, tmp_path / "c").sha256 != one.sha256
+
+
+@pytest.fixture
+def runner(tiny: Backbone, monkeypatch: pytest.MonkeyPatch) -> CellRunner:
+    monkeypatch.setattr(cells, "load_backbone", lambda name, device: tiny)
+    return CellRunner(settings())
+
+
+def noisy(data: EncodedSet, rate: float = 0.25) -> Job:
+    cell = Cell("photos", 4, Noise("symmetric", "global", rate), 1)
+    return make_job(cell, {"photos": data}, None)
+
+
+def test_a_cell_measures_every_method_on_the_clean_test_images(
+    data: EncodedSet, runner: CellRunner
+) -> None:
+    found = runner.run(noisy(data))
+    assert json.loads(json.dumps(found)) == found
+    assert tuple(found["methods"]) == METHODS
+    for measured in found["methods"].values():
+        assert measured["accuracy"] == 100 * measured["correct"] / 12
+    assert found["methods"]["logistic_cleanlab"]["correct"] >= 8  # colours are easy to tell
+    assert found["methods"]["default"]["served"] in ("tuned", "zero_shot")
+    for counts in found["suppression"].values():
+        assert [len(part) for part in counts.values()] == [SUPPRESSION_BINS] * 2
+        assert (sum(counts["clean"]), sum(counts["flipped"])) == (9, 3)
+    assert set(found["seconds"]) == {"losses", "default", "logistic"}
+
+
+def test_no_method_sees_the_true_labels(data: EncodedSet, runner: CellRunner) -> None:
+    job = noisy(data)
+    told_otherwise = replace(job, true=np.zeros_like(job.true))
+    assert runner.run(told_otherwise)["methods"] == runner.run(job)["methods"]
+
+
+def test_a_cell_is_the_same_whatever_was_run_before(
+    data: EncodedSet, runner: CellRunner, tiny: Backbone, tmp_path: Path
+) -> None:
+    job, other = noisy(data), write_class_folders(tmp_path / "other", train=4, test=2)
+    first = runner.run(job)
+    words = ("car", "ship", "plane")
+    elsewhere = encode(replace(open_set(other), class_words=words), tiny, tmp_path / "o")
+    between = runner.run(noisy(elsewhere))
+    again = runner.run(job)
+    assert again["methods"] == first["methods"]
+    assert between["methods"] != first["methods"]
+
+
+def test_the_default_is_what_the_service_does(
+    data: EncodedSet, folder: Path, tiny: Backbone, runner: CellRunner
+) -> None:
+    cell = Cell("photos", 4, Noise("clean"), 1)
+    found = runner.run(make_job(cell, {"photos": data}, None))["methods"]
+    config = settings().tune_config(1).model_copy(update={"shots": 4, "device": "cpu"})
+    with open_dataset(folder) as dataset:
+        # the service audits all training images; here there are none but the few shots
+        drawn = {data.files[at] for at in data.samples[4, 1]}
+        kept = [
+            at
+            for at, item in enumerate(dataset.items)
+            if item.split == "test" or item.path in drawn
+        ]
+        few = replace(
+            dataset,
+            items=tuple(dataset.items[at] for at in kept),
+            hashes=tuple(dataset.hashes[at] for at in kept),
+        )
+        result = tune(few, config, backbone=tiny)
+    assert found["default"]["why"] == result.metrics["why"]
+    assert found["default"]["served"] == result.metrics["served"]
+    served = result.metrics[result.metrics["served"]]["accuracy"]
+    assert found["default"]["accuracy"] == pytest.approx(100 * served)
+    assert found["zero_shot"]["accuracy"] == pytest.approx(
+        100 * result.metrics["zero_shot"]["accuracy"]
+    )
+
+
+def test_records_are_found_by_cell_and_key_alone(tmp_path: Path) -> None:
+    kept, cell = Records(tmp_path), Cell("a", 4, Noise("clean"), 1)
+    assert kept.get(cell, "k") is None
+    kept.put(cell, {"key": "k", "name": cell.name})
+    assert kept.get(cell, "k") == kept.get(cell) == {"key": "k", "name": cell.name}
+    assert kept.get(cell, "other") is None
+    assert kept.get(replace(cell, seed=2), "k") is None
+    (tmp_path / f"{cell.name}.json").write_text('{"key": "k", "na')
+    assert kept.get(cell, "k") is None
+
+
+def test_a_record_holds_the_flip_map_by_file(data: EncodedSet, folder: Path) -> None:
+    job = noisy(data)
+    record = make_record(job, data, "k", {"code": "c"}, {"methods": {}})
+    assert record["wrong_share"] == 0.25
+    assert record["noise"]["name"] == "global-symmetric-25"
+    classes = [data.classes[label] for label in record["true"]]
+    assert [Path(file).parts[1] for file in record["files"]] == classes
+    assert sum(a != b for a, b in zip(record["given"], record["true"], strict=True)) == 3
+
+
+def test_the_key_changes_with_all_that_decides_a_cell(data: EncodedSet, tiny: Backbone) -> None:
+    job, own = noisy(data), settings()
+    identity = identity_of(tiny, own)
+    key = cell_key(job, data, own, identity)
+    assert key == cell_key(
+        noisy(data), data, settings("--seeds", "1", "5", "--shots", "4"), identity
+    )
+    relabelled = job.given.copy()
+    relabelled[0] = (relabelled[0] + 1) % 3
+    changed = [
+        cell_key(replace(job, given=relabelled), data, own, identity),
+        cell_key(replace(job, cell=replace(job.cell, seed=2)), data, own, identity),
+        cell_key(job, replace(data, test_sha256="x"), own, identity),
+        cell_key(job, replace(data, class_words=("a", "b", "c")), own, identity),
+        cell_key(job, replace(data, hashes=("x", *data.hashes[1:])), own, identity),
+        cell_key(job, data, replace(own, logistic_c=1.0), identity),
+        cell_key(job, data, settings("--recipe", "coop"), identity),
+        cell_key(job, data, settings("--methods", "ce"), identity),
+        cell_key(job, data, replace(own, default_config={"epochs": 4}), identity),
+        cell_key(job, data, own, {**identity, "backbone_digest": "x"}),
+        cell_key(job, data, own, {**identity, "code": "x"}),
+    ]
+    assert len({key, *changed}) == 1 + len(changed)
+
+
+def test_the_digest_of_code_passes_over_comments(tmp_path: Path) -> None:
+    def digest(code: str) -> str:
+        (tmp_path / "a.py").write_text(code)
+        return records.digest_of_code([tmp_path / "a.py"])
+
+    plain = digest("def f(x):\n    return x + 1\n\nN = 1\n")
+    told = '"""Module."""\ndef f(x):\n    """Add."""\n    # one\n    return x + 1\nN = 1\n"""1"""\n'
+    assert digest(told) == plain
+    assert digest("def f(x):\n    return x + 2\n\nN = 1\n") != plain
+    assert len(records.code_digest()) == 64

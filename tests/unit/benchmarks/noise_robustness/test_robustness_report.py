@@ -1,0 +1,219 @@
+"""Statistics, table and figures from records made up for the purpose."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmarks.noise_robustness.accuracy_figure import accuracy_figures
+from benchmarks.noise_robustness.cli import parse
+from benchmarks.noise_robustness.gradient_figure import gradient_figure, gradient_norms
+from benchmarks.noise_robustness.report import make_document, write_report
+from benchmarks.noise_robustness.settings import CLEAN, Cell, Noise
+from benchmarks.noise_robustness.summary import Gap, Results, Score, goals
+from benchmarks.noise_robustness.table import markdown
+
+SYM_25, SYM_50 = Noise("symmetric", "global", 0.25), Noise("symmetric", "global", 0.5)
+ASYM_25 = Noise("asymmetric", "global", 0.25)
+HUMAN = Noise("human", column="worse")
+
+
+def record(dataset: str, noise: Noise, seed: int, **accuracies: float) -> dict[str, Any]:
+    cell = Cell(dataset, 16, noise, seed)
+    methods: dict[str, Any] = {
+        name: {"accuracy": value, "correct": int(value)} for name, value in accuracies.items()
+    }
+    if "default" in methods:
+        methods["default"] |= {"served": "tuned" if seed == 1 else "zero_shot", "why": "so"}
+    counts = {"clean": [1, 0, 3, 4], "flipped": [3, 1, 0, 0]}
+    return {
+        "key": "k",
+        "identity": {
+            "backbone_digest": "ab" * 32,
+            "dtype": "torch.float32",
+            "device": "cpu",
+            "code": "c",
+            "python": "3.11",
+            "versions": {"dspt": "0.1"},
+        },
+        "dataset_sha256": dataset * 4,
+        "classes": 10,
+        "test_images": 100,
+        "name": cell.name,
+        "dataset": dataset,
+        "shots": 16,
+        "seed": seed,
+        "noise": {
+            "kind": noise.kind,
+            "protocol": noise.protocol,
+            "rate": noise.rate,
+            "column": noise.column,
+            "name": noise.name,
+        },
+        "wrong_share": noise.rate,
+        "images": 8,
+        "files": ["a", "b"],
+        "true": [0, 1],
+        "given": [1, 1],
+        "methods": methods,
+        "suppression": {"dspt": counts} if "dspt" in methods else {},
+        "seconds": {"losses": 1.0},
+    }
+
+
+RECORDS = [
+    record("pets", CLEAN, 1, zero_shot=50, ce=70, dspt=66, default=69),
+    record("pets", CLEAN, 2, zero_shot=50, ce=74, dspt=68, default=70),
+    record("pets", SYM_50, 1, zero_shot=50, ce=40, dspt=60, default=50),
+    record("pets", SYM_50, 2, zero_shot=50, ce=44, dspt=62, default=48.4),
+    record("dtd", CLEAN, 1, zero_shot=40, ce=60, dspt=50, default=60),
+    record("dtd", CLEAN, 2, zero_shot=40, ce=64, dspt=54, default=60),
+    record("dtd", SYM_50, 1, zero_shot=40, ce=30, dspt=45, default=46),
+    record("dtd", SYM_50, 2, zero_shot=40, ce=30, dspt=47, default=46),
+]
+
+
+def test_scores_are_means_and_sample_deviations_over_seeds() -> None:
+    results = Results(RECORDS)
+    assert results.score("ce", "pets", "clean") == Score(72, pytest.approx(math.sqrt(8)), 2)
+    assert results.score("ce", "pets", "global-symmetric-25") is None
+    # of (70 + 60) / 2 and (74 + 64) / 2
+    assert results.mean_score("ce", "clean") == Score(67, pytest.approx(math.sqrt(8)), 2)
+    assert Score.of([3.0]) == Score(3.0, None, 1)
+
+
+def test_the_mean_takes_seeds_that_all_sets_have() -> None:
+    results = Results(RECORDS[:-1])  # dtd lacks seed 2 at 50 %
+    assert results.mean_score("ce", SYM_50.name) == Score(35, None, 1)
+
+
+def test_the_default_against_its_goals() -> None:
+    found = goals(Results(RECORDS), ["clean", SYM_50.name])
+    assert found.cells == 4
+    assert found.runs == 8
+    assert found.means == {
+        "zero_shot": 45,
+        "ce": pytest.approx((72 + 42 + 62 + 30) / 4),
+        "dspt": pytest.approx((67 + 61 + 52 + 46) / 4),
+        "default": pytest.approx((69.5 + 49.2 + 60 + 46) / 4),
+    }
+    assert found.best_single == "dspt"
+    assert found.hindsight == pytest.approx((72 + 61 + 62 + 46) / 4)
+    assert found.below == (Gap(pytest.approx(-0.8), "pets", SYM_50.name),)
+    assert found.worst == found.below[0]
+    assert found.below_runs == (Gap(pytest.approx(-1.6), "pets", SYM_50.name, 2),)
+    assert [(gap.dataset, gap.points) for gap in found.to_ce_when_clean] == [
+        ("pets", -2.5),
+        ("dtd", -2),
+    ]
+
+
+def document(records: list[dict[str, Any]], *arguments: str) -> dict[str, Any]:
+    options = parse(["--data", "pets", "dtd", "--seeds", "1", "2", *arguments])
+    return make_document(options, records, {"dtd-broken": "ValueError: why"})
+
+
+def test_the_table_tells_scores_goals_and_failures() -> None:
+    lines = markdown(document(RECORDS)).splitlines()
+    assert "| data | method | 0 % | 50 % |" in lines
+    assert "| pets | CE (CoOp) | 72.0 ± 2.8 | 42.0 ± 2.8 |" in lines
+    assert "| **mean** | **default** | 64.8 ± 0.4 | 47.6 ± 0.6 |" in lines
+    text = "\n".join(lines)
+    assert "**Failed:** dtd-broken: ValueError: why" in text
+    assert "best single loss (DSPT): -0.3 points" in text
+    assert "1 of 4 cells (pets symmetric 50 %: -0.8); the worst cell is pets symmetric 50 %" in text
+    assert "1 of 8; the worst is pets symmetric 50 %, seed 2: -1.6" in text
+    assert "at 0 % wrong labels: pets -2.5, dtd -2.0." in text
+    assert "Served: tuned 4, zero_shot 4 runs." in text
+
+
+def test_cells_that_are_missing_are_dashes_and_human_labels_have_their_own_table() -> None:
+    some = [RECORDS[0], record("dtd", SYM_25, 1, ce=3), record("pets", HUMAN, 1, ce=30)]
+    lines = markdown(document(some)).splitlines()
+    assert "| pets | CE (CoOp) | 70.0 | – |" in lines
+    assert "## 16 shots. Labels given by people" in lines
+    assert "| data | method | 0 % | human, worse |" in lines
+    assert "| pets | CE (CoOp) | 70.0 | 30.0 |" in lines
+
+
+def test_results_hold_all_that_a_new_run_needs(tmp_path: Path) -> None:
+    words = "--data /mnt/pets /mnt/dtd --backbone local-dir:/mnt/clip --recipe coop --out"
+    options = parse([*words.split(), str(tmp_path)])
+    files = write_report(options, RECORDS, {})
+    assert {path.name for path in files} == {
+        "results.json",
+        "table.md",
+        "accuracy-global-16shot.png",
+        "accuracy-global-16shot.svg",
+        "gradient.png",
+        "gradient.svg",
+    }
+    text = (tmp_path / "results.json").read_text()
+    assert "/mnt" not in text + (tmp_path / "table.md").read_text()
+    found = json.loads(text)
+    assert found["command"].endswith("--data pets dtd --backbone local-dir:clip --recipe coop")
+    assert found["settings"]["recipe"]["lr"]["ce"] == 0.002
+    assert found["settings"]["seeds"] == [1, 2, 3]
+    assert found["backbone_digest"] == "ab" * 32
+    assert found["versions"] == {"dspt": "0.1"}
+    assert found["machine"].keys() == {"processor", "cpus", "cpus_of_machine", "system"}
+    assert found["datasets"]["pets"] == {"sha256": "pets" * 4, "classes": 10, "test_images": 100}
+    assert found["other_versions"] == []
+    assert len(found["cells"]) == len(RECORDS)
+    assert found["cells"][0]["methods"]["ce"]["accuracy"] == 70
+    assert len(found["cells"][0]["flip_map_sha256"]) == 64
+    assert text.count("\n  {") == len(RECORDS) - 1 + 1  # a line each
+
+
+def test_cells_of_other_versions_are_told() -> None:
+    other = RECORDS[1] | {"identity": RECORDS[1]["identity"] | {"code": "d"}}
+    found = document([RECORDS[0], other])
+    assert found["code"] == "c"
+    assert [one["code"] for one in found["other_versions"]] == ["d"]
+    assert "other versions" in markdown(found)
+
+
+def test_figures_are_images_and_the_same_every_time() -> None:
+    both = [*RECORDS, record("pets", ASYM_25, 1, zero_shot=50, dspt=50, default=50, ce=50)]
+    first, again = document(both), document(both)
+    drawn = accuracy_figures(first) | gradient_figure(first)
+    assert drawn == accuracy_figures(again) | gradient_figure(again)
+    for name, data in drawn.items():
+        assert len(data) < 100_000, name
+        if name.endswith(".png"):
+            with Image.open(io.BytesIO(data)) as image:
+                assert image.width > 500
+        else:
+            assert data.startswith(b"<?xml")
+    svg = drawn["accuracy-global-16shot.svg"].decode()
+    for words in ("pets", "dtd", "zero-shot", "asymmetric", "wrong labels %"):
+        assert words in svg
+    assert "symmetric 50 %" in drawn["gradient.svg"].decode()
+
+
+def test_many_sets_share_a_panel_of_the_gradient_figure_and_none_is_fine() -> None:
+    many = [record(f"set{i}", SYM_50, 1, dspt=50) for i in range(5)]
+    svg = gradient_figure(document(many))["gradient.svg"].decode()
+    assert "all data sets" in svg
+    assert "set1" not in svg
+    alone = gradient_figure(document([record("pets", SYM_50, 1, ce=50)]))["gradient.svg"].decode()
+    assert "suppression" not in alone
+
+
+def test_gradient_norms_are_those_of_the_papers() -> None:
+    p = np.array([0.05, 0.3, 0.5, 0.9])
+    ce = math.sqrt(2) * (1 - p)  # the rest on one other class
+    np.testing.assert_allclose(gradient_norms("ce", p), ce, rtol=1e-6)
+    np.testing.assert_allclose(gradient_norms("mae", p), 2 * p * ce, rtol=1e-6)
+    np.testing.assert_allclose(gradient_norms("gce", p), p**0.7 * ce, rtol=1e-6)
+    q = np.exp(p) / (np.exp(p) + np.exp(1 - p) + 8)
+    r = np.exp(1 - p) / (np.exp(p) + np.exp(1 - p) + 8)
+    dspt = math.sqrt(2) * p * (1 - p) * (1 - q + r)
+    np.testing.assert_allclose(gradient_norms("dspt", p), dspt, rtol=1e-6)

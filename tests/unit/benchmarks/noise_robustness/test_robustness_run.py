@@ -1,0 +1,229 @@
+"""The whole command on tiny sets with the built-in backbone."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from noise_sets import CLASSES, COLOURS, write_class_folders, write_coop_set, write_image
+
+from benchmarks.noise_robustness.cells import CellRunner, Job
+from benchmarks.noise_robustness.cli import parse
+from benchmarks.noise_robustness.run import run
+from benchmarks.noise_robustness.settings import Settings
+from dspt.backbones import Backbone
+
+QUICK = ["--seeds", "1", "--shots", "4", "--epochs", "1", "--default-config", '{"epochs": 1}']
+GRID = [*QUICK, "--rates", "0", "0.5", "--kinds", "symmetric", "--jobs", "2", "--device", "cpu"]
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("sets")
+    write_class_folders(root / "photos")
+    write_coop_set(root / "coop" / "eurosat", "EuroSAT", "2750")
+    return root
+
+
+@pytest.fixture(scope="module")
+def finished(sets: Path) -> Path:
+    """A result folder after a run over two data sets and both protocols."""
+    data = [str(sets / "photos"), str(sets / "coop")]
+    assert run(parse(["--data", *data, *GRID, *folders(sets)])) == 0
+    return sets / "out"
+
+
+def folders(sets: Path) -> list[str]:
+    return ["--out", str(sets / "out"), "--features", str(sets / "features")]
+
+
+def cells(out: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (out / "cells").iterdir()}
+
+
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch, builtin: Backbone) -> None:
+    """Run cells one after the other, without the time that processes take to start."""
+
+    def one_by_one(
+        jobs: list[Job], settings: Settings, processes: int, *, done: Any, failed: Any
+    ) -> None:
+        runner = CellRunner(settings)
+        for job in jobs:
+            done(job, runner.run(job))
+
+    monkeypatch.setattr("benchmarks.noise_robustness.run.run_jobs", one_by_one)
+    for module in ("run", "cells"):
+        path = f"benchmarks.noise_robustness.{module}.load_backbone"
+        monkeypatch.setattr(path, lambda name, device: builtin)
+
+
+@pytest.mark.slow
+def test_every_cell_is_run_and_reported(finished: Path) -> None:
+    noises = ("clean", "global-symmetric-50", "per_class-symmetric-50")
+    assert set(cells(finished)) == {
+        f"{data}-4shot-{noise}-seed1.json" for data in ("photos", "eurosat") for noise in noises
+    }
+    document = json.loads((finished / "results.json").read_text())
+    assert len(document["cells"]) == 6
+    assert document["failed"] == {}
+    for cell in document["cells"]:
+        assert cell["wrong_share"] == (0 if cell["noise"]["kind"] == "clean" else 0.5)
+        assert len(cell["methods"]) == 8
+    table = (finished / "table.md").read_text()
+    assert "| eurosat | logistic regression |" in table
+    assert str(finished.parent) not in table
+    assert (finished / "accuracy-per_class-4shot.png").stat().st_size > 1000
+
+
+def test_a_second_run_goes_on_where_the_first_was(
+    sets: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = shutil.copytree(finished, tmp_path / "out")
+    before = cells(out)
+    (out / "cells" / "photos-4shot-clean-seed1.json").unlink()
+    (out / "cells" / "eurosat-4shot-clean-seed1.json").write_text('{"key": ')
+    run_again: list[str] = []
+
+    def instead(jobs: Any, settings: object, processes: int, *, done: Any, failed: Any) -> None:
+        for job in jobs:
+            run_again.append(job.cell.name)
+            done(job, {k: json.loads(before[f"{job.cell.name}.json"])[k] for k in RESULT})
+
+    monkeypatch.setattr("benchmarks.noise_robustness.run.run_jobs", instead)
+    data = [str(sets / "photos"), str(sets / "coop")]
+    arguments = ["--data", *data, *GRID, "--features", str(sets / "features"), "--out", str(out)]
+    assert run(parse(arguments)) == 0
+    assert run_again == ["photos-4shot-clean-seed1", "eurosat-4shot-clean-seed1"]
+    assert cells(out) == before  # the same flip maps and keys again
+    run_again.clear()
+    assert run(parse([*arguments, "--fresh"])) == 0
+    assert len(run_again) == 6
+
+
+RESULT = ("methods", "suppression", "seconds")
+
+
+def test_report_only_runs_nothing(
+    sets: Path, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = shutil.copytree(finished, tmp_path / "out")
+    before = (out / "table.md").read_text()
+    (out / "table.md").unlink()
+    data = ["--data", str(sets / "photos"), str(sets / "coop")]
+    assert run(parse([*data, *GRID, "--out", str(out), "--report-only"])) == 0
+    assert (out / "table.md").read_text() == before
+    assert run(parse([*data, *GRID, "--out", str(tmp_path / "none"), "--report-only"])) == 1
+    assert "there is no finished cell" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_a_cell_that_cannot_be_is_named_and_the_others_are_run(
+    tmp_path: Path, sets: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = write_class_folders(tmp_path / "uneven", train=1)
+    for i in range(20, 28):
+        write_image(photos / "train" / "red_fox" / f"{i}.png", COLOURS["red_fox"], i)
+    arguments = ["--data", str(photos), *GRID, "--shots", "8", "--methods", "zero_shot", "logistic"]
+    assert (
+        run(
+            parse(
+                [*arguments, "--out", str(tmp_path / "out"), "--features", str(sets / "features")]
+            )
+        )
+        == 1
+    )
+    document = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert len(document["cells"]) == 2
+    name = "uneven-8shot-per_class-symmetric-50-seed1"
+    assert list(document["failed"]) == [name]
+    assert "class 1 should exchange 4 images" in document["failed"][name]
+    assert f"failed: {name}" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_labels_given_by_people(tmp_path: Path, sets: Path) -> None:
+    table = tmp_path / "human.csv"
+    with table.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["file", "aggre", "worse"])
+        for at, name in enumerate(CLASSES):
+            for i in range(8):
+                other = CLASSES[(at + 1) % 3] if i % 2 else name
+                writer.writerow([f"{name}/{i}.png", name, other])
+    arguments = ["--data", str(sets / "photos"), *QUICK, "--methods", "zero_shot", "logistic"]
+    human = ["--given-labels", str(table), "--given-column", "aggre", "worse"]
+    out = tmp_path / "out"
+    assert (
+        run(parse([*arguments, *human, "--out", str(out), "--features", str(sets / "features")]))
+        == 0
+    )
+    kept = {name: json.loads(data) for name, data in cells(out).items()}
+    assert kept["photos-4shot-human-aggre-seed1.json"]["wrong_share"] == 0
+    worse = kept["photos-4shot-human-worse-seed1.json"]
+    for file, true, given in zip(worse["files"], worse["true"], worse["given"], strict=True):
+        wrong = int(Path(file).stem) % 2
+        assert given == (true + wrong) % 3
+    assert worse["wrong_share"] > 0
+    assert "| photos | logistic regression |" in (out / "table.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data", "nowhere"], "nowhere: there is no such folder"),
+        (["--data", "{sets}/photos", "{sets}/photos"], "two data sets are called 'photos'"),
+        (["--data", "{sets}/photos", "--device", "cuda:9"], "device is cuda:9, but"),
+        (["--data", "{sets}/photos", "--backbone", "ViT-Q/none"], "ViT-Q"),
+        (["--data", "{sets}/photos", "--given-labels", "none.csv"], "none.csv: cannot be read"),
+    ],
+)
+def test_settings_and_data_at_fault_are_named(
+    arguments: list[str], message: str, sets: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    filled = [argument.format(sets=sets) for argument in arguments]
+    assert run(parse([*filled, *folders(sets)])) == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_finished_cells_and_nothing_else(tmp_path: Path, sets: Path) -> None:
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    out = tmp_path / "out"
+    arguments = ["--data", str(sets / "photos"), "--shots", "4", "--rates", "0", "--jobs", "1"]
+    arguments += ["--methods", "ce", "--epochs", "100", "--seeds", *map(str, range(100))]
+    arguments += ["--out", str(out), "--features", str(sets / "features")]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.noise_robustness", *arguments],
+        env={**os.environ, "TMPDIR": str(temporary)},
+        cwd=Path(__file__).parents[4],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        assert process.stderr is not None
+        while not list(out.glob("cells/*.json")):
+            assert process.poll() is None, process.stderr.read()
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        told = process.communicate(timeout=60)[1]
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+    assert process.returncode == 130
+    assert "Traceback" not in told
+    found = cells(out)
+    assert 1 <= len(found) < 100
+    assert f"Stopped with {len(found)} of 100 cells finished" in told
+    assert all(json.loads(data)["methods"] for data in found.values())
+    assert list(temporary.iterdir()) == []
