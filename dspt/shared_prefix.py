@@ -29,9 +29,9 @@ from dspt.text import OpenClipTextTower
 
 MEMORY_BUDGET = 2 << 30
 """Bytes that a step keeps for its backward pass; beyond, it computes again."""
-_CHUNK_TOKENS = {"cpu": 1024, "cuda": 1 << 16}
+_CHUNK_TOKENS = {"cpu": 2048, "cuda": 1 << 16}
 """Tokens that go through the tower together, all runs counted: as many as the caches hold."""
-_BUCKET_OVERHEAD = {"cpu": 60e6, "cuda": 1e10}
+_BUCKET_OVERHEAD = {"cpu": 1e8, "cuda": 1e10}
 """What the kernels of one more bucket cost, in floating point operations done meanwhile."""
 
 

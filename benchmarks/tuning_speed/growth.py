@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import median
 
 import torch
 from torch.nn import functional as F
 
-from benchmarks.tuning_speed.setup import BATCH, Case, build_backbone, class_names, sync
+from benchmarks.tuning_speed.setup import BATCH, Case, build_backbone, class_names, clocks
 from dspt.prompt import RANDOM, Prompts
 
 LONG_NAME = "one two three four five six seven eight nine ten " * 2
@@ -28,10 +28,13 @@ class GrowthRow:
     """Suffix tokens of one run: class words, full stop and end token of every class."""
     seconds: float
     """Median."""
+    cpu_seconds: float
+    """Median, of all CPUs together."""
 
     @property
-    def microseconds_per_token(self) -> float:
-        return 1e6 * self.seconds / (self.tokens * self.runs)
+    def cpu_microseconds_per_token(self) -> float:
+        """Of one suffix token in one run."""
+        return 1e6 * self.cpu_seconds / (self.tokens * self.runs)
 
 
 class Growth:
@@ -48,14 +51,14 @@ class Growth:
         sizes.append((f"{counts[0]} classes, one of 20 tokens", [*few[1:], LONG_NAME.strip()], 1))
         sizes.append((f"{counts[0]} classes, 8 runs at once", few, 8))
         steps = [self._step(names, runs) for _, names, runs in sizes]
-        seconds: list[list[float]] = [[] for _ in sizes]
+        seconds: list[list[tuple[float, float]]] = [[] for _ in sizes]
         for number in range(rounds + 1):
             for step, taken in zip(steps, seconds, strict=True):
-                started = time.perf_counter()
+                started, started_cpu = clocks(self._case.device)
                 step()
-                sync(self._case.device)
+                done, done_cpu = clocks(self._case.device)
                 if number:  # the first round warms up
-                    taken.append(time.perf_counter() - started)
+                    taken.append((done - started, done_cpu - started_cpu))
         encode = self._backbone.tokenizer.encode
         return [
             GrowthRow(
@@ -64,7 +67,8 @@ class Growth:
                 len(names),
                 runs,
                 sum(len(encode(f"{name}.")) + 1 for name in names),
-                sorted(taken)[len(taken) // 2],
+                median(wall for wall, _ in taken),
+                median(cpu for _, cpu in taken),
             )
             for (what, names, runs), taken in zip(sizes, seconds, strict=True)
         ]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.tuning_speed.growth import GrowthRow
-from benchmarks.tuning_speed.setup import BATCH, EPOCHS, SHOTS, Case
+from benchmarks.tuning_speed.setup import BATCH, EPOCHS, SHOTS, Case, StepTime
 from benchmarks.tuning_speed.worker import Worker
 
 SLICE = 100
@@ -32,6 +32,9 @@ class Timing:
     text_step: float
     step: float
     """The whole: with decoding and image tower where they are part of it."""
+    text_step_cpu: float
+    step_cpu: float
+    """Of all CPUs: what other programs do not lengthen."""
     step_scaled_from: int | None
     """Number of classes measured; text step and memory are scaled from it. None: as it stands."""
     encode: float
@@ -112,7 +115,7 @@ def measure_case(
             for worker in plain.values():
                 worker.call("steps", 1)
                 worker.call("restart")
-        taken: dict[Worker, list[tuple[float, float]]] = {worker: [] for worker in everyone}
+        taken: dict[Worker, list[StepTime]] = {worker: [] for worker in everyone}
         for number in range(steps):
             for precision in settings.precisions:
                 progress(f"{precision}, round {number + 1} of {steps}")
@@ -133,14 +136,15 @@ def _timing(
     trainer: str,
     precision: str,
     worker: Worker,
-    taken: list[tuple[float, float]],
+    taken: list[StepTime],
     classes: int,
     measured: int,
     reference: Any,
 ) -> Timing:
     scale = classes / measured
-    text = median(text for text, _ in taken)
-    rest = median(whole - text for text, whole in taken)
+    text, text_cpu = median(t.text for t in taken), median(t.text_cpu for t in taken)
+    rest = median(t.whole - t.text for t in taken)
+    rest_cpu = median(t.whole_cpu - t.text_cpu for t in taken)
     difference = None
     if reference is not None:
         difference = float(np.abs(worker.call("context") - reference).max())
@@ -150,6 +154,8 @@ def _timing(
         classes=classes,
         text_step=text * scale,
         step=text * scale + rest,
+        text_step_cpu=text_cpu * scale,
+        step_cpu=text_cpu * scale + rest_cpu,
         step_scaled_from=None if measured == classes else measured,
         encode=worker.call("encode_seconds") if trainer == "ours" else 0.0,
         memory_beyond_model=round(worker.memory().beyond * scale),

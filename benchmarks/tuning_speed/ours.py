@@ -9,7 +9,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.tuning_speed.setup import PHOTOS, Case, build_backbone, class_names, sync
+from benchmarks.tuning_speed.setup import (
+    PHOTOS,
+    Case,
+    StepTime,
+    build_backbone,
+    class_names,
+    clocks,
+)
 from dspt.data import open_dataset
 from dspt.features import encode_images
 from dspt.prompt import RANDOM, Prompts
@@ -40,19 +47,18 @@ class OurTrainer:
         rows = torch.arange(len(self._labels)) % PHOTOS
         self._features = features[rows].to(self._case.device)
 
-    def steps(self, count: int) -> list[tuple[float, float]]:
-        """Seconds of each step, of the text part and of the whole, of which there is no other.
+    def steps(self, count: int) -> list[StepTime]:
+        """Of a step there is nothing but the text part.
 
         Always the whole epoch of `case.steps` steps from the starting context; `count` must be it.
         """
         case = self._case
         if count != case.steps:
             raise ValueError(f"{count} steps asked for, but an epoch has {case.steps}")
-        marks: list[float] = []
+        marks: list[tuple[float, float]] = []
 
         def mark() -> bool:
-            sync(case.device)
-            marks.append(time.perf_counter())
+            marks.append(clocks(case.device))
             return False
 
         def at_end(report: EpochReport, state: TunerState) -> None:
@@ -71,7 +77,11 @@ class OurTrainer:
             should_stop=mark,  # asked before every step
         )
         self._context = tuned[0]
-        return [(after - before, after - before) for before, after in pairwise(marks)]
+        found = []
+        for (before, before_cpu), (after, after_cpu) in pairwise(marks):
+            seconds, cpu = after - before, after_cpu - before_cpu
+            found.append(StepTime(seconds, seconds, cpu, cpu))
+        return found
 
     def context(self) -> NDArray[np.float32]:
         """As learned by the last `steps` (M, W)."""

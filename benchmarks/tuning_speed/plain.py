@@ -6,7 +6,6 @@ tower at its full 77 tokens; the loss is on the logits. Only the context takes g
 
 from __future__ import annotations
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -15,7 +14,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.tuning_speed.setup import PHOTOS, Case, build_backbone, class_names, sync
+from benchmarks.tuning_speed.setup import (
+    PHOTOS,
+    Case,
+    StepTime,
+    build_backbone,
+    class_names,
+    clocks,
+)
 from dspt.cpus import available_cpus
 from dspt.data import open_dataset, read_image
 from dspt.prompt import RANDOM, Prompts
@@ -23,7 +29,11 @@ from dspt.tuner import MOMENTUM, WEIGHT_DECAY
 
 
 class PlainTrainer:
-    """One step at a time; the next batch is decoded meanwhile, as a data loader does."""
+    """One step at a time.
+
+    Beside a GPU the next batch is decoded meanwhile, as a data loader does; without one decoding
+    takes the same CPUs and comes first, on all of them.
+    """
 
     def __init__(self, case: Case) -> None:
         self._case = case
@@ -45,10 +55,11 @@ class PlainTrainer:
             [self._learned], lr, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY
         )
         self._order = iter(self._case.order())
-        self._submit()
+        if self._case.device != "cpu":
+            self._submit()
 
-    def steps(self, count: int) -> list[tuple[float, float]]:
-        """Seconds of each of the next `count` steps: of the text part, of the whole."""
+    def steps(self, count: int) -> list[StepTime]:
+        """Do the next `count` steps."""
         return [self._step() for _ in range(count)]
 
     def context(self) -> NDArray[np.float32]:
@@ -56,17 +67,19 @@ class PlainTrainer:
         found: NDArray[np.float32] = self._learned.detach().cpu().numpy()
         return found
 
-    def _step(self) -> tuple[float, float]:
+    def _step(self) -> StepTime:
         device = self._case.device
-        started = time.perf_counter()
+        started, started_cpu = clocks(device)
+        if device == "cpu":
+            self._submit()
         pixels = torch.stack([future.result() for future in self._batch]).to(device)
         rows = self._rows
-        self._submit()
+        if device != "cpu":
+            self._submit()
         with torch.autocast(device, self._case.autocast, enabled=self._case.autocast is not None):
             with torch.no_grad():
                 images = self._model.visual(pixels)
-            sync(device)
-            text_started = time.perf_counter()
+            text_started, text_cpu = clocks(device)
             classes = self._encode_classes()
         features = F.normalize(images.float(), dim=-1)
         logits = self._backbone.logit_scale * features @ F.normalize(classes.float(), dim=-1).T
@@ -74,9 +87,10 @@ class PlainTrainer:
         self._optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
-        sync(device)
-        done = time.perf_counter()
-        return done - text_started, done - started
+        done, done_cpu = clocks(device)
+        return StepTime(
+            done - text_started, done - started, done_cpu - text_cpu, done_cpu - started_cpu
+        )
 
     def _encode_classes(self) -> Tensor:
         """CoOp's prompt learner and text encoder: (C, D)."""

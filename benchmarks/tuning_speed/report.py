@@ -65,7 +65,8 @@ def markdown(document: dict[str, Any], results: Results, growth: Sequence[Growth
         "ours: photos encoded once, shared prefix. Steps are measured by turns, medians; epoch and "
         f"job are derived from them (a job of ours includes encoding; + views: with {VIEWS} "
         "augmented views of every photo). Ratios compare equal precision, `bf16 to plain f32` ours "
-        "in bfloat16 with the plain trainer in float32. * scaled from fewer classes, because all "
+        "in bfloat16 with the plain trainer in float32; `CPU` is the time of all CPUs, which other "
+        "programs do not lengthen. * scaled from fewer classes, because all "
         "would not fit into memory.",
     ]
     for backbone, timings in results.items():
@@ -86,13 +87,13 @@ def document(
         "settings": settings | {"batch": BATCH, "shots": SHOTS, "epochs": EPOCHS, "photos": PHOTOS},
         "timings": {name: [t.document() for t in found] for name, found in results.items()},
         "growth": [
-            asdict(row) | {"microseconds_per_token": row.microseconds_per_token} for row in growth
+            asdict(row) | {"cpu_microseconds_per_token": row.cpu_microseconds_per_token}
+            for row in growth
         ],
     }
 
 
 def _timings(timings: Sequence[Timing]) -> list[str]:
-    head = "classes|trainer|precision|text step|step|epoch|job|job + views|GiB beyond model|"
     rows = []
     for t in sorted(timings, key=lambda t: (t.classes, t.precision, t.trainer != "plain")):
         star = "*" if t.step_scaled_from else ""
@@ -101,12 +102,14 @@ def _timings(timings: Sequence[Timing]) -> list[str]:
         views = seconds(t.job(VIEWS)) if t.trainer == "ours" else ""
         rows.append(
             f"| {t.classes} | {t.trainer} | {t.precision} | {seconds(t.text_step)}{star} "
+            f"| {seconds(t.text_step_cpu)}{star} "
             f"| {seconds(t.step)}{star} | {seconds(t.epoch)} | {seconds(t.job())} | {views} "
             f"| {t.memory_beyond_model / GIB:.2f}{star} | {same} | {moved} |"
         )
     return [
-        f"| {head} context differs by | of".replace("|", " | ").replace("  ", " ") + " |",
-        "|" + "---|" * 11,
+        "| classes | trainer | precision | text step | its CPU | step | epoch | job | job + views "
+        "| GiB beyond model | context differs by | of |",
+        "|" + "---|" * 12,
         *rows,
     ]
 
@@ -117,12 +120,14 @@ def _ratios(timings: Sequence[Timing]) -> list[str]:
         for name, plain, ours in pairs(timings, classes):
             rows.append(
                 f"| {classes} | {name} | {plain.text_step / ours.text_step:.1f} "
-                f"| {plain.epoch / ours.epoch:.1f} | {plain.job() / ours.job():.1f} "
+                f"| {plain.text_step_cpu / ours.text_step_cpu:.1f} "
+                f"| {plain.epoch / ours.epoch:.1f} | {plain.step_cpu / ours.step_cpu:.1f} "
+                f"| {plain.job() / ours.job():.1f} "
                 f"| {plain.job() / ours.job(VIEWS):.1f} |"
             )
     return [
-        "| classes | plain / ours | text step | epoch | job | job + views |",
-        "|---|---|---|---|---|---|",
+        "| classes | plain / ours | text step | by CPU | epoch | by CPU | job | job + views |",
+        "|---|---|---|---|---|---|---|---|",
         *rows,
     ]
 
@@ -139,11 +144,12 @@ def pairs(timings: Sequence[Timing], classes: int) -> list[tuple[str, Timing, Ti
 
 def _growth(growth: Sequence[GrowthRow]) -> list[str]:
     return [
-        "| what | precision | suffix tokens | runs | step | microseconds per token and run |",
-        "|---|---|---|---|---|---|",
+        "| what | precision | suffix tokens | runs | step | CPU | CPU us per token and run |",
+        "|---|---|---|---|---|---|---|",
         *(
             f"| {row.what} | {row.precision} | {row.tokens} | {row.runs} "
-            f"| {seconds(row.seconds)} | {row.microseconds_per_token:.0f} |"
+            f"| {seconds(row.seconds)} | {seconds(row.cpu_seconds)} "
+            f"| {row.cpu_microseconds_per_token:.0f} |"
             for row in growth
         ),
     ]
@@ -160,20 +166,14 @@ def _goals(results: Results) -> list[str]:
         for name, text_goal, epoch_goal in (("f32", 15, 25), ("bf16 to plain f32", 40, 60)):
             for found, plain, ours in pairs(timings, 100) if _has(timings, 100) else []:
                 if found == name:
-                    text, epoch = plain.text_step / ours.text_step, plain.epoch / ours.epoch
+                    text = (
+                        plain.text_step / ours.text_step,
+                        plain.text_step_cpu / ours.text_step_cpu,
+                    )
+                    epoch = plain.epoch / ours.epoch, plain.step_cpu / ours.step_cpu
                     what = f"100 classes, {name}"
-                    add(
-                        backbone,
-                        f"{what}: text step {text_goal} x",
-                        f"{text:.1f} x",
-                        text >= text_goal,
-                    )
-                    add(
-                        backbone,
-                        f"{what}: epoch {epoch_goal} x",
-                        f"{epoch:.1f} x",
-                        epoch >= epoch_goal,
-                    )
+                    add(backbone, f"{what}: text step {text_goal} x", *_reached(text, text_goal))
+                    add(backbone, f"{what}: epoch {epoch_goal} x", *_reached(epoch, epoch_goal))
         for t in timings:
             if t.trainer == "ours" and t.classes == 1000:
                 gib = t.memory_beyond_model / GIB
@@ -195,6 +195,12 @@ def _goals(results: Results) -> list[str]:
                     t.context_difference <= 1e-4,
                 )
     return ["| backbone | goal | measured | met |", "|---|---|---|---|", *rows]
+
+
+def _reached(ratios: tuple[float, float], goal: float) -> tuple[str, bool]:
+    """By the clock and by CPU time; on a busy machine the first flatters, so both must do."""
+    clock, cpu = ratios
+    return f"{clock:.1f} x, by CPU time {cpu:.1f} x", min(ratios) >= goal
 
 
 def _has(timings: Sequence[Timing], classes: int) -> bool:

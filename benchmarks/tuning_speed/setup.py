@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,19 @@ class Case:
         return found
 
 
+@dataclass(frozen=True)
+class StepTime:
+    """Seconds of one step: of its text part and of the whole, on the clock and of all CPUs.
+
+    Other programs lengthen the former; the latter are what the work itself takes. See `clocks`.
+    """
+
+    text: float
+    whole: float
+    text_cpu: float
+    whole_cpu: float
+
+
 def class_names(count: int) -> list[str]:
     """`count` of ImageNet's names, spread over all; from 1,000 on they repeat with a number."""
     info: Any = ImageNetInfo()
@@ -117,6 +131,16 @@ def build_backbone(name: str, seed: int, device: str) -> tuple[Any, Backbone]:
         activation="quickgelu" if "quickgelu" in name else "gelu",
     )
     return model, backbone
+
+
+def clocks(device: str) -> tuple[float, float]:
+    """Seconds now, once the device has done what it was given: on the clock, and of all CPUs.
+
+    Beside a GPU the CPUs' seconds say nothing, and the clock's stand for them.
+    """
+    sync(device)
+    now = time.perf_counter()
+    return now, time.process_time() if device == "cpu" else now
 
 
 def sync(device: str) -> None:
