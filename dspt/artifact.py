@@ -1,7 +1,8 @@
-"""The tuned classifier as one safetensors file: context vectors, and all else as its metadata.
+"""The tuned classifier as one safetensors file: tensors, and all else as its metadata.
 
-16 context vectors of 512 float32 are 32 KiB; class embeddings are not stored, because the backbone
-gives them back. A file is read as if a stranger had sent it.
+The context vectors are always there; class embeddings are not stored, because the backbone gives
+them back from these. A blend has its C x D matrix and bias too: they hold class means of images.
+A file is read as if a stranger had sent it.
 """
 
 from __future__ import annotations
@@ -20,17 +21,20 @@ from torch import Tensor
 from dspt.config import TuneConfig
 from dspt.errors import ArtifactError
 from dspt.files import write_whole
+from dspt.linear import LinearClassifier
 
 _MAX_BYTES = 256 << 20
+_BLEND = {"matrix", "bias"}
 _Name = Annotated[str, Field(min_length=1, max_length=500)]
 
 
 class Manifest(BaseModel):
-    """All about a tuned classifier except its context vectors."""
+    """All about a tuned classifier except its tensors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    format: Literal["dspt.classifier/1"] = "dspt.classifier/1"
+    format: Literal["dspt.classifier/1", "dspt.classifier/2"] = "dspt.classifier/2"
+    """The first had no blend; it is still read."""
     classes: list[_Name] = Field(min_length=2, max_length=100_000)
     """Class folders of the data set: the labels that predictions carry."""
     class_words: list[_Name] = Field(min_length=2, max_length=100_000)
@@ -62,12 +66,17 @@ class TunedModel:
     context: Tensor
     """(M, W), or (C, M, W) if class-specific; float32."""
     manifest: Manifest
+    blend: LinearClassifier | None = None
+    """What is served where it is not the tuned prompt alone; (C, D) and (C,), float32."""
 
 
 def save_model(model: TunedModel, path: Path) -> None:
     """Write the artefact; the file appears whole or not at all."""
+    tensors = {"context": model.context}
+    if model.blend is not None:
+        tensors |= {"matrix": model.blend.matrix, "bias": model.blend.bias}
     data = save(
-        {"context": model.context.detach().float().cpu().contiguous()},
+        {name: tensor.detach().float().cpu().contiguous() for name, tensor in tensors.items()},
         metadata={"manifest": model.manifest.model_dump_json()},
     )
     write_whole(path, data)
@@ -80,9 +89,12 @@ def load_model(path: Path) -> TunedModel:
             raise ArtifactError(f"{path.name}: larger than {_MAX_BYTES >> 20} MiB")
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            if "manifest" not in metadata or set(file.keys()) != {"context"}:
+            names = set(file.keys())
+            if "manifest" not in metadata or names - _BLEND != {"context"}:
                 raise ArtifactError(f"{path.name}: not a tuned classifier of this program")
-            context = file.get_tensor("context")
+            if len(names & _BLEND) == 1:
+                raise ArtifactError(f"{path.name}: has half of a blend, {min(names & _BLEND)}")
+            tensors = {name: file.get_tensor(name) for name in names}
         manifest = Manifest.model_validate_json(metadata["manifest"])
     except OSError as error:
         raise ArtifactError(f"{path.name}: cannot be read: {error.strerror or error}") from error
@@ -92,8 +104,24 @@ def load_model(path: Path) -> TunedModel:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise ArtifactError(f"{path.name}: bad manifest: {where}: {first['msg']}") from error
-    _check_context(path.name, context, manifest)
-    return TunedModel(context, manifest)
+    _check_context(path.name, tensors["context"], manifest)
+    if not names & _BLEND:
+        return TunedModel(tensors["context"], manifest)
+    blend = LinearClassifier(tensors["matrix"], tensors["bias"])
+    _check_blend(path.name, blend, len(manifest.classes))
+    return TunedModel(tensors["context"], manifest, blend)
+
+
+def _check_blend(name: str, blend: LinearClassifier, n_classes: int) -> None:
+    matrix, bias = blend.matrix, blend.bias
+    if matrix.ndim != 2 or len(matrix) != n_classes or bias.shape != (n_classes,):
+        raise ArtifactError(
+            f"{name}: matrix of shape {tuple(matrix.shape)} and bias of shape {tuple(bias.shape)} "
+            f"for {n_classes} classes"
+        )
+    for tensor in (matrix, bias):
+        if tensor.dtype != torch.float32 or not torch.isfinite(tensor).all():
+            raise ArtifactError(f"{name}: the blend is not finite float32")
 
 
 def _check_context(name: str, context: Tensor, manifest: Manifest) -> None:

@@ -1,7 +1,8 @@
 """Which labels to check: every file judged by models that were not tuned on it.
 
 Cross-fitting (Northcutt et al., JAIR 2021) keeps a model from agreeing with a label just because
-it has learned it.
+it has learned it. What such a model says of an image and the label that the image carries are put
+together by a model of the label noise (dspt.label_noise), whose posterior ranks the labels.
 """
 
 from __future__ import annotations
@@ -12,8 +13,6 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor
-
-from dspt.losses import suppression
 
 CLEAR_OF_CHANCE = 3.0
 """Standard errors by which agreement with the given labels must exceed chance."""
@@ -28,14 +27,14 @@ class AuditEntry:
     suggested: str
     """The likeliest class other than the given one."""
     score: float
-    """1 - probability of the given label, by models not tuned on this file; high is suspicious."""
+    """Probability that the given label is wrong, after all evidence."""
     p_tuned: float
-    """Probability of the given label, by the models not tuned on this file."""
+    """Probability of the given class, by a classifier that has not seen this file."""
     p_zero_shot: float
     suppression: float
     """|DSPT gradient| / |cross-entropy gradient|: near 0, the label would be ignored as noise."""
     suspect: bool
-    """Whether a person should look: another class is likelier than the given one."""
+    """Whether a person should look: the label is likelier wrong than right."""
 
 
 @dataclass(frozen=True)
@@ -69,39 +68,41 @@ def audit_labels(
     files: Sequence[str],
     classes: Sequence[str],
     given: Tensor,
-    tuned: Tensor,
+    *,
+    log_p: Tensor,
+    posterior: Tensor,
     zero_shot: Tensor,
+    suppressed: Tensor,
 ) -> AuditReport:
     """Rank the training files by how likely their given label is wrong.
 
-    given: (N,) class of each file; tuned: (losses, N, C) out-of-sample probabilities of models
-    tuned with several losses; zero_shot: (N, C).
+    given: (N,) class of each file; log_p: (N, C) log probabilities by a classifier that has not
+    seen the file; posterior: (N, C) probability of the true class after the given label, too;
+    zero_shot: (N, C) probabilities; suppressed: (N,) dspt.losses.suppression of the tuned prompt.
     """
     if not files:
         return AuditReport(False, "there are no labels to judge.", ())
-    mean = tuned.mean(0)
-    p_given = _of_given(mean, given)
+    p_right = _of_given(posterior, given)
+    p_tuned = _of_given(log_p.exp(), given)
     p_zero_shot = _of_given(zero_shot, given)
-    others = mean.scatter(1, given[:, None], -1)
-    suggested = others.argmax(1)
-    ratio = suppression(mean.clamp_min(1e-12).log(), given)
-    can_tell, why = _better_than_chance(mean, given)
-    suspect = _confidently_other(mean, given, suggested) & can_tell
+    suggested = posterior.scatter(1, given[:, None], -1).argmax(1)
+    can_tell, why = _better_than_chance(log_p, given)
+    suspect = (p_right < 0.5) & can_tell
     if suspect.float().mean() > 0.5:
         why += (
             " More than half of the labels are in question: either most are wrong, or the classes "
             "are too hard for the backbone. Look at some before you act on the list."
         )
-    order = p_given.argsort(stable=True).tolist()
+    order = p_right.argsort(stable=True).tolist()
     entries = tuple(
         AuditEntry(
             file=files[i],
             given=classes[int(given[i])],
             suggested=classes[int(suggested[i])],
-            score=1 - float(p_given[i]),
-            p_tuned=float(p_given[i]),
+            score=1 - float(p_right[i]),
+            p_tuned=float(p_tuned[i]),
             p_zero_shot=float(p_zero_shot[i]),
-            suppression=float(ratio[i]),
+            suppression=float(suppressed[i]),
             suspect=bool(suspect[i]),
         )
         for i in order
@@ -111,18 +112,6 @@ def audit_labels(
 
 def _of_given(probabilities: Tensor, given: Tensor) -> Tensor:
     return probabilities.gather(1, given[:, None]).squeeze(1)
-
-
-def _confidently_other(probabilities: Tensor, given: Tensor, suggested: Tensor) -> Tensor:
-    """Confident learning's rule (Northcutt et al., JAIR 2021, eq. 1): another class is both the
-    likeliest and at least as likely as it is, on average, for the images that carry its label.
-    """
-    n_classes = probabilities.shape[1]
-    own = _of_given(probabilities, given)
-    counts = torch.bincount(given, minlength=n_classes).clamp_min(1)
-    thresholds = torch.zeros_like(probabilities[0]).scatter_add(0, given, own) / counts
-    p_other = _of_given(probabilities, suggested)
-    return (p_other > own) & (p_other >= thresholds[suggested])
 
 
 def _better_than_chance(probabilities: Tensor, given: Tensor) -> tuple[bool, str]:

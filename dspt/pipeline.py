@@ -15,7 +15,6 @@ from dspt.audit import AuditReport, audit_labels
 from dspt.backbones import load_backbone
 from dspt.backbones.base import Backbone
 from dspt.checkpoint import Checkpoint, identity_of
-from dspt.choice import Served, choose_served
 from dspt.config import DEFAULT_LR, TuneConfig
 from dspt.crossfit import CrossFit
 from dspt.data import Dataset
@@ -23,9 +22,13 @@ from dspt.device import resolve_device, tuning_dtype
 from dspt.evaluation import evaluate
 from dspt.feature_store import FeatureStore
 from dspt.features import encode_images
+from dspt.fit import Fitted, fit_classifiers
+from dspt.label_noise import wrong_share
+from dspt.linear import LinearClassifier
+from dspt.losses import suppression
 from dspt.progress import Listener, Progress, StageClock
 from dspt.prompt import Prompts, zero_shot_embeddings
-from dspt.splits import Rows, Splits
+from dspt.splits import Splits
 from dspt.tuner import EpochReport, Run, Schedule, TunerState, step_scale, tune_contexts
 
 __all__ = ["Listener", "Progress", "TuneResult", "tune"]
@@ -41,7 +44,8 @@ class TuneResult:
     config: TuneConfig
     """As asked, with what was left open filled in."""
     metrics: dict[str, Any]
-    """zero_shot and tuned (Evaluation), served, why, measured_on, labels, history, seconds."""
+    """zero_shot, prompt and tuned (Evaluation), served, why, noise_rate (expected
+    share of wrong labels), measured_on, labels, history, seconds."""
     audit: AuditReport
     model: TunedModel
 
@@ -92,7 +96,7 @@ def tune(
     zero_shot = zero_shot_embeddings(backbone, dataset.class_words)
 
     given = labels.cpu().numpy()[splits.train]
-    crossfit = CrossFit.plan(splits.train, splits.sampled, given, config.loss, lr, config.seed)
+    crossfit = CrossFit.plan(splits.train, splits.fit, given, config.loss, lr, config.seed)
     runs = [Run(splits.fit, config.loss, lr, config.seed), *crossfit.runs]
     history = _History(listener, clock, config.epochs)
     if checkpoint_file is not None:
@@ -115,15 +119,26 @@ def tune(
     clock.at("evaluating")
     with torch.inference_mode():
         classes = prompts.encode(contexts)
-    judge = _Judge(dataset, splits, features[:, 0], labels, backbone.logit_scale)
-    audit, served, why = judge.audit(crossfit, classes[1:], zero_shot)
+        fitted = fit_classifiers(
+            classes,
+            zero_shot,
+            features[splits.train, 0],
+            labels[splits.train],
+            crossfit,
+            logit_scale=backbone.logit_scale,
+            classifier=config.classifier,
+        )
+    judge = _Judge(dataset, splits, features[:, 0], labels)
+    audit = judge.audit(fitted)
     metrics: dict[str, Any] = {
-        "zero_shot": judge.measure(zero_shot),
-        "tuned": judge.measure(classes[0]),
-        "served": served,
-        "why": why,
+        "zero_shot": judge.measure(fitted.zero_shot),
+        "prompt": judge.measure(fitted.prompt),
+        "tuned": judge.measure(fitted.tuned),
+        "served": fitted.served,
+        "why": fitted.why,
         "measured_on": splits.measured_on,
         "labels": splits.labels,
+        "noise_rate": wrong_share(fitted.blend.posterior, labels[splits.train]),
     }
     clock.at("saving")
     manifest = Manifest(
@@ -133,12 +148,13 @@ def tune(
         backbone_digest=backbone.digest,
         activation=backbone.activation,
         dataset_sha256=dataset.sha256,
-        served=served,
-        why=why,
+        served=fitted.served,
+        why=fitted.why,
         metrics=_brief(metrics),
     )
     metrics |= {"history": [asdict(report) for report in history.reports], "seconds": clock.seconds}
-    return TuneResult(config, metrics, audit, TunedModel(contexts[0].cpu(), manifest))
+    blend = fitted.blend.classifier if config.classifier == "blend" else None
+    return TuneResult(config, metrics, audit, TunedModel(contexts[0].cpu(), manifest, blend))
 
 
 class _History:
@@ -178,43 +194,34 @@ class _History:
 
 @dataclass(frozen=True)
 class _Judge:
-    """Features (N, D) and labels (N,) of a data set, to hold class embeddings against."""
+    """Features (N, D) and labels (N,) of a data set, to hold classifiers against."""
 
     dataset: Dataset
     splits: Splits
     features: Tensor
     labels: Tensor
-    logit_scale: float
 
-    def measure(self, classes: Tensor) -> dict[str, Any]:
-        """Evaluation of class embeddings (C, D) on the rows that accuracy is measured on."""
-        rows = self._rows(self.splits.measured)
-        probabilities = self._probabilities(rows, classes)
+    def measure(self, classifier: LinearClassifier) -> dict[str, Any]:
+        """Evaluation of a classifier on the rows that accuracy is measured on."""
+        rows = torch.from_numpy(self.splits.measured).to(self.labels.device)
+        probabilities = classifier.probabilities(self.features[rows])
         found = evaluate(probabilities, self.labels[rows], self.dataset.classes).to_dict()
         if len(self.dataset.classes) > MAX_CONFUSION_CLASSES:
             found["confusion"] = None
         return found
 
-    def audit(
-        self, crossfit: CrossFit, classes: Tensor, zero_shot: Tensor
-    ) -> tuple[AuditReport, Served, str]:
-        """Ranked labels, and which classifier to serve and why.
-
-        classes: (R, C, D), the class embeddings of the cross-fitted runs; zero_shot: (C, D).
-        """
-        rows = self._rows(self.splits.train)
-        given = self.labels[rows]
-        tuned = crossfit.probabilities(classes, self.features[rows], self.logit_scale)
-        prior = self._probabilities(rows, zero_shot)
-        files = [self.dataset.items[row].path for row in self.splits.train]
-        report = audit_labels(files, self.dataset.classes, given, tuned, prior)
-        return report, *choose_served(tuned[0], prior, given)
-
-    def _rows(self, rows: Rows) -> Tensor:
-        return torch.from_numpy(rows).to(self.labels.device)
-
-    def _probabilities(self, rows: Tensor, classes: Tensor) -> Tensor:
-        return (self.logit_scale * self.features[rows] @ classes.T).softmax(-1)
+    def audit(self, fitted: Fitted) -> AuditReport:
+        """Ranked labels of the training rows."""
+        rows = torch.from_numpy(self.splits.train).to(self.labels.device)
+        return audit_labels(
+            [self.dataset.items[row].path for row in self.splits.train],
+            self.dataset.classes,
+            given := self.labels[rows],
+            log_p=fitted.blend.log_p,
+            posterior=fitted.blend.posterior,
+            zero_shot=fitted.zero_shot.probabilities(self.features[rows]),
+            suppressed=suppression(fitted.held_out_prompt, given),
+        )
 
 
 def _brief(metrics: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from torch import Tensor
 from dspt.artifact import TunedModel
 from dspt.backbones.base import Backbone
 from dspt.errors import ArtifactError, BackboneMismatch
+from dspt.linear import LinearClassifier
 from dspt.prompt import Prompts, zero_shot_embeddings
 
 
@@ -31,13 +32,12 @@ class Classifier:
                 f"{backbone.name} is {backbone.text_tower.width}"
             )
         self.classes = tuple(manifest.classes)
-        self.class_matrix = class_embeddings(model, backbone)
-        """(C, D), unit length."""
+        self.linear = linear_classifier(model, backbone)
         self._backbone = backbone
 
     def scores(self, features: Tensor) -> Tensor:
         """Probabilities of image features. (N, D) unit length -> (N, C), float32."""
-        return (self._backbone.logit_scale * features.float() @ self.class_matrix.T).softmax(-1)
+        return self.linear.probabilities(features.float())
 
     def predict(
         self, images: Sequence[Image.Image], top_k: int = 5
@@ -46,7 +46,7 @@ class Classifier:
         if not images:
             return []
         pixels = torch.stack([self._backbone.preprocess(image) for image in images])
-        return self.top(self._backbone.encode_image(pixels.to(self.class_matrix.device)), top_k)
+        return self.top(self._backbone.encode_image(pixels.to(self.linear.matrix.device)), top_k)
 
     def top(self, features: Tensor, top_k: int = 5) -> list[list[tuple[str, float]]]:
         """As `predict`, from features (N, D)."""
@@ -57,11 +57,24 @@ class Classifier:
         ]
 
 
-def class_embeddings(model: TunedModel, backbone: Backbone) -> Tensor:
-    """Class embeddings that `model` serves. (C, D), unit length, float32."""
+def linear_classifier(model: TunedModel, backbone: Backbone) -> LinearClassifier:
+    """What `model` serves: its blend, its tuned prompt, or zero-shot.
+
+    Raises ArtifactError where its blend does not fit the backbone.
+    """
     manifest, config = model.manifest, model.manifest.config
     if manifest.served == "zero_shot":
-        return zero_shot_embeddings(backbone, manifest.class_words)
+        classes = zero_shot_embeddings(backbone, manifest.class_words)
+        return LinearClassifier.from_text(classes, backbone.logit_scale)
+    if model.blend is not None:
+        width = model.blend.matrix.shape[1]
+        if width != backbone.embed_dim:
+            raise ArtifactError(
+                f"the matrix is {width} wide, features of {backbone.name} are {backbone.embed_dim}"
+            )
+        return LinearClassifier(
+            model.blend.matrix.to(backbone.device), model.blend.bias.to(backbone.device)
+        )
     prompts = Prompts(
         backbone,
         manifest.class_words,
@@ -70,4 +83,5 @@ def class_embeddings(model: TunedModel, backbone: Backbone) -> Tensor:
         class_specific=config.class_specific_context,
     )
     with torch.inference_mode():
-        return prompts.encode(model.context[None].to(prompts.device))[0]
+        classes = prompts.encode(model.context[None].to(prompts.device))[0]
+    return LinearClassifier.from_text(classes, backbone.logit_scale)

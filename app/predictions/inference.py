@@ -152,7 +152,7 @@ class Inference:
             backbone = self._backbone(model.manifest.config.backbone)
             classifier = Classifier(model, backbone)
             served = Served(classifier, backbone, model.manifest.served)
-            self._classifiers.put(key, served, classifier.class_matrix.nbytes)
+            self._classifiers.put(key, served, classifier.linear.matrix.nbytes)
         return served
 
     def _backbone(self, name: str) -> Backbone:
@@ -183,7 +183,7 @@ class Inference:
 
         backbone = next(b for b in self._backbones.values() if b.digest == digest)
         pixels = [image for request in requests for image in request.pixels]
-        device = requests[0].classifier.class_matrix.device
+        device = requests[0].classifier.linear.matrix.device
         size = self._settings.batch_images  # one large request may be more than a batch
         features = torch.cat(
             [

@@ -1,0 +1,252 @@
+"""Text and image evidence in one linear classifier, weighed without trusting the labels.
+
+Logits are a weighted sum of zero-shot CLIP, of the tuned prompt and of the training images' class
+means; still a C x D matrix (and a bias) beside the image tower. The weights are fitted to the given
+labels of images that no part has seen, through a noise model (`dspt.label_noise`) that explains
+wrong ones; the means then weigh each image by the posterior of its true class, and all is repeated.
+
+This climbs to a nearby optimum only, so it starts from several guesses of the true classes: the
+given labels, zero-shot, and all text classifiers. Taken is the optimum under which the given labels
+and zero-shot's predictions, as two annotators who err independently, are likeliest together.
+Without the second annotator, labels that are swapped half of the time look as right as the truth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from dspt.class_means import SHRINKAGES, Centred
+from dspt.label_noise import even_noise, fit_noise, log_likelihood, true_class
+from dspt.linear import LinearClassifier
+
+_ROUNDS = 4
+_FIRST_RATE = 0.3  # of wrong labels, before anything is known
+_TEXT_WEIGHT, _MEANS_WEIGHT = -1.5, 0.0  # logarithms, where a fit starts
+_ZERO_SHOT_SAY = 0.3
+"""Weight of the second annotator's likelihood. Whole, it would reward copying zero-shot."""
+_PRIOR_STD = 2.0
+"""Standard deviation of the logarithm of a weight around where it starts."""
+_FIT_STEPS = 15
+_MAX_FITTED = 4096
+"""Images that the few weights are fitted to; more cost time and change nothing."""
+
+
+@dataclass(frozen=True)
+class TextClassifier:
+    """Logits from class embeddings, already multiplied by the logit scale."""
+
+    matrix: Tensor
+    """(C, D): what is served."""
+    held_out: Tensor
+    """(N, C): logits of the training images, by models not tuned on them."""
+
+
+@dataclass(frozen=True)
+class Blend:
+    """A linear classifier, and what it makes of the labels that it was fitted to."""
+
+    classifier: LinearClassifier
+    """Calibrated on held-out images."""
+    log_p: Tensor
+    """(N, C): log probabilities of the training images, by models that have not seen them."""
+    posterior: Tensor
+    """(N, C): probability of the true class, with the given label taken into account."""
+    noise: Tensor
+    """(C, C): T[k, j], probability that an image of class k carries label j."""
+    judged: Tensor
+    """(N,) bool: images that could be judged by what they had no part in, and were learned from."""
+    log_likelihood: float
+    """Mean over the images that can be judged of log p(given label); NaN if there are none."""
+    weights: tuple[float, ...]
+    """Of each text classifier, and of the class means (whose logits have a deviation of 1)."""
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """The training images: features, labels (N,), folds, and which may be learned from."""
+
+    images: Centred
+    given: Tensor
+    folds: Sequence[Tensor]
+    fit: Tensor
+    """(N,) bool."""
+    judgeable: Tensor
+    """(N,) bool: images whose class another fold knows; of others no model can tell anything."""
+    texts: Sequence[TextClassifier]
+    n_classes: int
+
+    @property
+    def judged(self) -> Tensor:
+        """(N,) bool: images that weights and noise are fitted to."""
+        return self.fit & self.judgeable
+
+
+def fit_blend(
+    features: Tensor,
+    given: Tensor,
+    texts: Sequence[TextClassifier],
+    folds: Sequence[Tensor],
+    fit: Tensor | None = None,
+) -> Blend:
+    """The blend of `texts`, of which the first is zero-shot, and of the class means.
+
+    Where every class has but one image, nothing can be judged and the weights stay where a fit
+    would start.
+
+    features: (N, D) unit length; given: (N,) labels; folds: positions that divide 0..N-1, as in
+    the texts' `held_out`; fit: (N,) bool, images to learn from (all); the others are only judged.
+    """
+    if fit is None:
+        fit = torch.ones_like(given, dtype=torch.bool)
+    judgeable = _judgeable(given, folds, fit)
+    n_classes = texts[0].matrix.shape[0]
+    sample = _Sample(Centred.of(features, fit), given, folds, fit, judgeable, texts, n_classes)
+    by_text = [text.held_out for text in texts]
+    labels = _labels(sample)
+    starts = [
+        (labels, even_noise(_FIRST_RATE, n_classes, labels)),
+        _text_guess(sample, by_text[:1]),
+        _text_guess(sample, by_text),
+    ]
+    return max((_climb(sample, *start) for start in starts), key=lambda found: found[0])[1]
+
+
+def calibrated_log_likelihood(held_out: Tensor, given: Tensor, fit: Tensor) -> float:
+    """Mean log p(given label) of a classifier alone, under the noise that suits it best.
+
+    held_out: (N, C) logits, of which the scale is fitted too; fit: (N,) bool, images to judge by;
+    NaN if there are none.
+    """
+    log_p, noise = _fit_texts([held_out], given, fit)
+    return float(log_likelihood(log_p, given, noise)[fit].mean())
+
+
+def _judgeable(given: Tensor, folds: Sequence[Tensor], fit: Tensor) -> Tensor:
+    """(N,) bool: images whose class has another one to learn from outside their fold."""
+    found = torch.zeros_like(fit)
+    for fold in folds:
+        others = fit.clone()
+        others[fold] = False
+        found[fold] = torch.isin(given[fold], given[others])
+    return found
+
+
+def _labels(sample: _Sample) -> Tensor:
+    """The given labels as the true classes: (N, C)."""
+    return F.one_hot(sample.given, sample.n_classes).to(sample.images.features)
+
+
+def _true_classes(sample: _Sample, log_p: Tensor, noise: Tensor) -> Tensor:
+    """Posterior of the true classes (N, C); an image that none can judge keeps its label."""
+    found = true_class(log_p, sample.given, noise)
+    return torch.where(sample.judgeable[:, None], found, _labels(sample))
+
+
+def _text_guess(sample: _Sample, logits: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    log_p, noise = _fit_texts(logits, sample.given, sample.judged)
+    return _true_classes(sample, log_p, noise), noise
+
+
+def _fit_texts(logits: Sequence[Tensor], given: Tensor, fit: Tensor) -> tuple[Tensor, Tensor]:
+    """Weights of text classifiers and the noise in turn: log probabilities (N, C), noise."""
+    stacked = torch.stack(list(logits))
+    noise = even_noise(_FIRST_RATE, stacked.shape[2], stacked)
+    start = stacked.new_full((len(stacked),), _TEXT_WEIGHT)
+    for _ in range(3):
+        weights, _ = _fit_weights(stacked, given, fit, noise, start)
+        log_p = _mix(weights, stacked)
+        noise = fit_noise(log_p[fit], given[fit], noise)
+    return log_p, noise
+
+
+def _climb(sample: _Sample, guess: Tensor, noise: Tensor) -> tuple[float, Blend]:
+    """Alternate between the classifier and the true classes; returns (likelihood, blend)."""
+    text = [classifier.held_out for classifier in sample.texts]
+    start = guess.new_tensor([*[_TEXT_WEIGHT] * len(text), _MEANS_WEIGHT])
+    for _ in range(_ROUNDS):
+        tried = []
+        for shrinkage in SHRINKAGES:
+            by_means, spread = _held_out_means(sample, guess, shrinkage)
+            stacked = torch.stack([*text, by_means])
+            weights, cost = _fit_weights(stacked, sample.given, sample.judged, noise, start)
+            tried.append((cost, shrinkage, weights, stacked, spread))
+        _, shrinkage, weights, stacked, spread = min(tried, key=lambda one: one[0])
+        log_p = _mix(weights, stacked)
+        noise = fit_noise(log_p[sample.judged], sample.given[sample.judged], noise)
+        guess = _true_classes(sample, log_p, noise)
+    likelihood = log_likelihood(log_p, sample.given, noise)[sample.judged]
+    agreement = _second_annotator(log_p, text[0])[sample.judged]
+    directions = sample.images.directions(sample.fit, guess, shrinkage)
+    means = sample.images.classifier(weights[-1] / spread * directions)
+    matrix = means.matrix
+    for weight, classifier in zip(weights[:-1], sample.texts, strict=True):
+        matrix = matrix + weight * classifier.matrix
+    return float((likelihood + _ZERO_SHOT_SAY * agreement).sum()), Blend(
+        LinearClassifier(matrix, means.bias),
+        log_p,
+        guess,
+        noise,
+        sample.judged,
+        float(likelihood.mean()),
+        tuple(weights.tolist()),
+    )
+
+
+def _held_out_means(
+    sample: _Sample, guess: Tensor, shrinkage: float | None
+) -> tuple[Tensor, Tensor]:
+    """Logits (N, C) by the class means of the other folds, and the deviation they had before."""
+    features = sample.images.features
+    logits = features.new_empty(len(features), sample.n_classes)
+    for fold in sample.folds:
+        others = sample.fit.clone()
+        others[fold] = False
+        logits[fold] = features[fold] @ sample.images.directions(others, guess, shrinkage).T
+    spread = logits[sample.fit].std().clamp_min(1e-6)
+    return logits / spread, spread
+
+
+def _mix(weights: Tensor, logits: Tensor) -> Tensor:
+    """(J,), (J, N, C) -> log probabilities (N, C)."""
+    mixed: Tensor = torch.tensordot(weights, logits, dims=1)
+    return mixed.log_softmax(1)
+
+
+def _fit_weights(
+    logits: Tensor, given: Tensor, fit: Tensor, noise: Tensor, start: Tensor
+) -> tuple[Tensor, float]:
+    """Positive weights (J,) of logits (J, N, C) that make the given labels likeliest; the cost."""
+    rows = fit.nonzero()[:, 0]
+    rows = rows[:: max(1, -(-len(rows) // _MAX_FITTED))]
+    logits, given = logits[:, rows], given[rows]
+    log_noise = noise.log()[:, given].T
+    logarithms = start.clone()
+    optimizer = torch.optim.LBFGS([logarithms], max_iter=_FIT_STEPS, line_search_fn="strong_wolfe")
+
+    def cost() -> float:
+        weights = logarithms.exp()
+        log_p = _mix(weights, logits)
+        evidence = log_p + log_noise
+        # d cost / d logits = p - posterior
+        slope = log_p.exp() - evidence.softmax(1)
+        pull = (logarithms - start) / _PRIOR_STD**2
+        logarithms.grad = (logits * slope).sum((1, 2)) * weights + pull
+        penalty = 0.5 * (pull * (logarithms - start)).sum()
+        return float(penalty - evidence.logsumexp(1).sum())
+
+    optimizer.step(cost)  # type: ignore[no-untyped-call]
+    return logarithms.exp(), cost()
+
+
+def _second_annotator(log_p: Tensor, zero_shot: Tensor) -> Tensor:
+    """log p(zero-shot's class | image): (N,), if it is right at the rate at which they agree."""
+    n_classes = log_p.shape[1]
+    says = zero_shot.argmax(1)
+    agree = float(log_p.gather(1, says[:, None]).exp().mean())
+    noise = even_noise(1 - min(max(agree, 1 / n_classes), 0.99), n_classes, log_p)
+    return log_likelihood(log_p, says, noise)

@@ -1,0 +1,80 @@
+"""From tuned contexts to the classifier that is served, on cached features alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dspt.blend import Blend, TextClassifier, calibrated_log_likelihood, fit_blend
+from dspt.choice import Served, choose_served
+from dspt.config import ClassifierName
+from dspt.crossfit import CrossFit
+from dspt.linear import LinearClassifier
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The classifiers that came out, and which of them is to be served."""
+
+    zero_shot: LinearClassifier
+    prompt: LinearClassifier
+    """The tuned prompt alone."""
+    tuned: LinearClassifier
+    """`prompt`, or its blend with zero-shot and the class means, as was asked for."""
+    held_out_prompt: Tensor
+    """(N, C): logits of the training images by prompts not tuned on them."""
+    blend: Blend
+    """Also where the prompt is served alone: it knows most about the labels."""
+    served: Served
+    why: str
+    """A sentence with the figures of the choice."""
+
+    @property
+    def served_classifier(self) -> LinearClassifier:
+        return self.tuned if self.served == "tuned" else self.zero_shot
+
+
+def fit_classifiers(
+    classes: Tensor,
+    zero_shot: Tensor,
+    features: Tensor,
+    given: Tensor,
+    crossfit: CrossFit,
+    *,
+    logit_scale: float,
+    classifier: ClassifierName = "blend",
+) -> Fitted:
+    """Blend, judge and choose.
+
+    classes: (1 + folds, C, D), class embeddings of the prompt to be served and of
+    `crossfit.runs`; zero_shot: (C, D); features: (N, D) of the training rows, centre crops;
+    given: (N,) their labels. All embeddings have unit length.
+    """
+    texts = [
+        TextClassifier(logit_scale * zero_shot, logit_scale * features @ zero_shot.T),
+        TextClassifier(
+            logit_scale * classes[0],
+            crossfit.held_out_logits(classes[1:], features, logit_scale),
+        ),
+    ]
+    fit = torch.from_numpy(crossfit.learned).to(features.device)
+    folds = [torch.from_numpy(fold).to(features.device) for fold in crossfit.judged]
+    blend = fit_blend(features, given, texts, folds, fit)
+    prompt = LinearClassifier.from_text(classes[0], logit_scale)
+    if classifier == "blend":
+        tuned, evidence = blend.classifier, blend.log_likelihood
+    else:
+        tuned, evidence = prompt, calibrated_log_likelihood(texts[1].held_out, given, blend.judged)
+    bar = calibrated_log_likelihood(texts[0].held_out, given, blend.judged)
+    served, why = choose_served(evidence, bar, int(blend.judged.sum()))
+    return Fitted(
+        LinearClassifier.from_text(zero_shot, logit_scale),
+        prompt,
+        tuned,
+        texts[1].held_out,
+        blend,
+        served,
+        why,
+    )
