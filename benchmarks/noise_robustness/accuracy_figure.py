@@ -12,6 +12,7 @@ from benchmarks.noise_robustness.style import STYLES, new_figure, saved, styled
 from benchmarks.noise_robustness.summary import Results
 
 PANEL = 2.3  # inches
+LEGEND_COLUMN = 1.7  # inches
 MAX_TICKS = 4
 
 
@@ -30,7 +31,8 @@ def accuracy_figures(document: Mapping[str, Any]) -> dict[str, bytes]:
 def _figure(results: Results, noises: Sequence[str], name: str) -> dict[str, bytes]:
     kinds = list(dict.fromkeys(results.noises[n]["kind"] for n in noises if n != CLEAN.name))
     with styled():
-        figure = new_figure(PANEL * len(results.datasets) + 0.4, PANEL * len(kinds) * 0.9 + 0.5)
+        width = PANEL * len(results.datasets) + 0.4
+        figure = new_figure(width, PANEL * len(kinds) * 0.9 + 0.5)
         panels = figure.subplots(
             len(kinds), len(results.datasets), squeeze=False, sharex=True, sharey="col"
         )
@@ -44,7 +46,7 @@ def _figure(results: Results, noises: Sequence[str], name: str) -> dict[str, byt
         for axes in panels[-1]:
             axes.set_xlabel("wrong labels %")
         handles, labels = panels[0][0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=4)
+        figure.legend(handles, labels, loc="outside lower center", ncols=int(width / LEGEND_COLUMN))
         return saved(figure, name)
 
 

@@ -53,7 +53,7 @@ def gradient_figure(document: Mapping[str, Any]) -> dict[str, bytes]:
                 if row == 0:
                     axes.set_title(name)
                 if row == len(noises) - 1:
-                    axes.set_xlabel("suppression")
+                    axes.set_xlabel("suppression (0: ignored)")
                 else:
                     axes.set_xticklabels([])
                 if column == 0:
@@ -74,12 +74,12 @@ def gradient_norms(loss: LossName, p_y: NDArray[np.float64]) -> NDArray[np.float
 
 
 def _curves(axes: Axes) -> None:
-    p_y = np.linspace(0.001, 0.999, 400)
+    p_y = np.linspace(0.001, 0.999, 121)
     for loss in LOSSES:
         style = STYLES[loss]
         norms = gradient_norms(loss, p_y)
         axes.plot(p_y, norms, color=style.color, linewidth=1.6, label=style.label)
-        marks = slice(20, None, 60)
+        marks = slice(6, None, 18)
         axes.plot(p_y[marks], norms[marks], style.marker, color=style.color)
     axes.set_xlabel("$p_y$, probability of the given label")
     axes.set_ylabel("|dL/dz|")
