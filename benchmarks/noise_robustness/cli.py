@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, get_args
 
 import platformdirs
 
+from benchmarks.noise_robustness.command import PROGRAM, command_of
 from benchmarks.noise_robustness.settings import (
     CLEAN,
     METHODS,
@@ -27,7 +27,6 @@ from benchmarks.noise_robustness.settings import (
 from dspt.cpus import available_cpus
 from dspt.errors import ConfigError
 
-PROGRAM = "python -m benchmarks.noise_robustness"
 KINDS: tuple[NoiseKind, ...] = ("symmetric", "asymmetric")
 
 _DESCRIPTION = """\
@@ -103,7 +102,7 @@ def parse(arguments: Sequence[str]) -> Options:
         jobs=found.jobs,
         fresh=found.fresh,
         report_only=found.report_only,
-        command=_command(parser, found),
+        command=command_of(parser, found),
     )
 
 
@@ -254,38 +253,6 @@ def _add_running(group: argparse._ArgumentGroup) -> None:
         help="run nothing: table and figures from the cells of this grid in --out, whatever "
         "version made them",
     )
-
-
-def _command(parser: argparse.ArgumentParser, found: argparse.Namespace) -> str:
-    """The options that differ from their defaults; of paths the last part, which identifies."""
-    words = [PROGRAM]
-    for action in parser._actions:
-        value = getattr(found, action.dest, None)
-        skipped = action.dest in ("out", "features", "jobs", "fresh", "report_only")
-        if skipped or value is None or value == action.default:
-            continue
-        values = value if isinstance(value, list) else [value]
-        words += [action.option_strings[0], *(shlex.quote(_shown(v)) for v in values)]
-    return " ".join(words)
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, Path):
-        return value.resolve().name
-    if isinstance(value, dict):
-        return json.dumps(value)
-    if isinstance(value, float):
-        return f"{value:g}"
-    return without_folders(value) if isinstance(value, str) else str(value)
-
-
-def without_folders(backbone: str) -> str:
-    """A backbone's name, of a path in it only the last part."""
-    for mark in ("local-dir:", "@"):
-        head, found, path = backbone.partition(mark)
-        if found:
-            return f"{head}{found}{Path(path).name}"
-    return backbone
 
 
 def _share(text: str) -> float:

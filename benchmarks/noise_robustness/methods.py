@@ -15,9 +15,9 @@ from torch import Tensor
 
 from benchmarks.noise_robustness.settings import Recipe
 from dspt.backbones import Backbone
-from dspt.choice import choose_served
 from dspt.config import DEFAULT_LR, LossName, TuneConfig
 from dspt.crossfit import CrossFit
+from dspt.fit import fit_classifiers
 from dspt.prompt import Prompts
 from dspt.tuner import Run, Schedule, step_scale, tune_contexts
 
@@ -76,12 +76,17 @@ def default(task: Task, config: TuneConfig) -> Fitted:
     crossfit = CrossFit.plan(rows, rows, given, config.loss, lr, task.seed)
     runs = [Run(rows, config.loss, lr, task.seed), *crossfit.runs]
     classes = _tune(task, runs, Schedule(config.epochs, config.batch_size))
-    features = task.features[:, 0]
-    tuned = crossfit.probabilities(classes[1:], features, task.logit_scale)[0]
-    prior = (task.logit_scale * features @ task.zero_shot.T).softmax(-1)
-    served, why = choose_served(tuned, prior, task.given)
-    chosen = classes[0] if served == "tuned" else task.zero_shot
-    return Fitted(by_embeddings(chosen, task.logit_scale), served, why)
+    with torch.inference_mode():
+        fitted = fit_classifiers(
+            classes,
+            task.zero_shot,
+            task.features[:, 0],
+            task.given,
+            crossfit,
+            logit_scale=task.logit_scale,
+            classifier=config.classifier,
+        )
+    return Fitted(fitted.served_classifier.logits, fitted.served, fitted.why)
 
 
 def by_embeddings(classes: Tensor, logit_scale: float) -> Callable[[Tensor], Tensor]:

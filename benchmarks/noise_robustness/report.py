@@ -11,7 +11,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.noise_robustness.cli import Options, without_folders
+from benchmarks.noise_robustness.cli import Options
+from benchmarks.noise_robustness.command import without_folders
 from benchmarks.noise_robustness.records import Record
 from benchmarks.noise_robustness.table import markdown
 from dspt.cpus import available_cpus
