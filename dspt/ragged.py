@@ -64,6 +64,20 @@ def _ends(counts: Counter[int], overhead: float) -> list[int]:
     return best[-1][1]
 
 
+def group_buckets(buckets: Sequence[Bucket], most_tokens: int) -> list[list[Bucket]]:
+    """Consecutive buckets together as long as they have at most `most_tokens` tokens."""
+    groups: list[list[Bucket]] = []
+    tokens = 0
+    for bucket in buckets:
+        if groups and tokens + bucket.tokens <= most_tokens:
+            groups[-1].append(bucket)
+            tokens += bucket.tokens
+        else:
+            groups.append([bucket])
+            tokens = bucket.tokens
+    return groups
+
+
 @dataclass(frozen=True)
 class Parts:
     """Queries (scaled), keys and values of a bucket's own tokens, heads apart.

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from dspt.frozen_block import FrozenBlock, can_freeze
 from dspt.packed_layers import KeysValues, PackedLayers, Tape
-from dspt.ragged import Bucket, Parts, make_buckets
+from dspt.ragged import Bucket, Parts, group_buckets, make_buckets
 from dspt.text import OpenClipTextTower
 
 MEMORY_BUDGET = 2 << 30
@@ -223,7 +223,7 @@ class SharedPrefixEncoder:
         chunks: list[_Chunk] = []
         left = self._memory - self._memory // 4  # the rest is for what is computed again
         buckets = make_buckets(lengths, overhead, most)
-        for group in _group(buckets, most):
+        for group in group_buckets(buckets, most):
             left -= per_token * sum(bucket.tokens for bucket in group)
             chunks.append(self._make_chunk(blocks, group, runs, own, kept=left >= 0))
         order = torch.tensor([c for bucket in buckets for c in bucket.classes]).argsort()
@@ -284,20 +284,6 @@ def _bytes_per_token(blocks: Sequence[FrozenBlock], seen: int) -> int:
     wide = 2 * block.width * block.stream.itemsize  # the inputs of both norms
     narrow = (3 * block.width + block.mlp_width) * block.dtype.itemsize
     return len(blocks) * (wide + narrow + block.heads * (seen + 8) * block.stream.itemsize)
-
-
-def _group(buckets: Sequence[Bucket], most: int) -> list[list[Bucket]]:
-    """Consecutive buckets together as long as they have at most `most` tokens."""
-    groups: list[list[Bucket]] = []
-    tokens = 0
-    for bucket in buckets:
-        if groups and tokens + bucket.tokens <= most:
-            groups[-1].append(bucket)
-            tokens += bucket.tokens
-        else:
-            groups.append([bucket])
-            tokens = bucket.tokens
-    return groups
 
 
 def _by_run(rows: Tensor, buckets: Sequence[Bucket], runs: int) -> list[Tensor]:

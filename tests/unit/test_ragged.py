@@ -14,6 +14,7 @@ from dspt.ragged import (
     Parts,
     attend,
     attend_backward,
+    group_buckets,
     join_heads,
     make_buckets,
     split_heads,
@@ -68,6 +69,13 @@ def test_no_bucket_has_more_than_the_most_tokens() -> None:
 
 def test_pieces_are_of_like_size() -> None:
     assert [len(b.classes) for b in make_buckets([5] * 9, 0, 40)] == [5, 4]
+
+
+def test_neighbours_go_together_up_to_the_most_tokens() -> None:
+    buckets = [Bucket([0, 1], 3), Bucket([2], 4), Bucket([3], 9), Bucket([4], 1)]  # 6, 4, 9, 1
+    assert group_buckets(buckets, 10) == [buckets[:2], buckets[2:]]
+    assert group_buckets(buckets, 9) == [[bucket] for bucket in buckets]
+    assert group_buckets(buckets, 100) == [buckets]
 
 
 def test_heads_apart_and_joined_again() -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import open_clip
 import pytest
 import torch
+from encoding import WORDS, contexts, plain, with_gradient
 from open_clip.transformer import QuickGELU, TextTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -23,19 +23,9 @@ from towers import (
 
 from dspt.backbones.base import Backbone
 from dspt.prompt import Prompts, zero_shot_embeddings
-from dspt.shared_prefix import SharedPrefixEncoder, shares_prefix
+from dspt.shared_prefix import shares_prefix
 from dspt.text import OpenClipTextTower, open_clip_text_tower
 
-# 1, 2, 5, 8, 12 and 20 tokens
-WORDS = [
-    "dog",
-    "fire truck",
-    "a very old steam locomotive",
-    "satellite imagery of annual crop land and rivers",
-    "red and blue parrot on a branch in the green jungle",
-    "one two three four five six seven eight nine ten one two three four five six seven eight nine "
-    "ten",
-]
 CLIPS = ["ViT-B-32", "ViT-B-32-quickgelu", "ViT-L-14", "RN50", "MobileCLIP-B"]
 
 
@@ -45,43 +35,6 @@ def backbone(request: pytest.FixtureRequest) -> Backbone:
         found: Backbone = request.getfixturevalue("builtin")
         return found
     return open_clip_backbone(request.param)
-
-
-def contexts(prompts: Prompts, backbone: Backbone, runs: int) -> Tensor:
-    """Random contexts of the size of token embeddings, larger from run to run."""
-    torch.manual_seed(5)
-    first = prompts.initial(0)
-    sizes = torch.arange(1, runs + 1).view(-1, *[1] * first.ndim)
-    return torch.randn(runs, *first.shape) * backbone.text_tower.embedding_std * sizes
-
-
-def plain(backbone: Backbone, words: list[str], context: Tensor) -> Tensor:
-    """Class embeddings of R contexts, one prompt at a time, whatever is shared."""
-    tower, tokenizer = backbone.text_tower, backbone.tokenizer
-    runs = []
-    for shared_or_own in context:
-        row = []
-        for c, text in enumerate(words):
-            own = shared_or_own[c] if shared_or_own.ndim == 3 else shared_or_own
-            body = [*tokenizer.encode(f"{text}."), *tokenizer.end]
-            head = [*tokenizer.start, *[0] * len(own)]
-            embeddings = tower.embed(torch.tensor([tower.pad(head + body)])).clone()
-            at = len(tokenizer.start)
-            embeddings = torch.cat(
-                [embeddings[:, :at], own[None], embeddings[:, at + len(own) :]], dim=1
-            )
-            row.append(tower.encode(embeddings, torch.tensor([len(head) + len(body) - 1]))[0])
-        runs.append(torch.stack(row))
-    return F.normalize(torch.stack(runs).float(), dim=-1)
-
-
-def with_gradient(encode: Any, context: Tensor) -> tuple[Tensor, Tensor]:
-    """Embeddings, and the gradient in the context of a weighted sum of them."""
-    context = context.clone().requires_grad_()
-    embeddings = encode(context)
-    probe = torch.randn(embeddings.shape, generator=torch.Generator().manual_seed(9))
-    (gradient,) = torch.autograd.grad((embeddings * probe).sum(), context)
-    return embeddings.detach(), gradient
 
 
 def test_the_words_have_from_1_to_20_tokens(builtin: Backbone) -> None:
@@ -152,81 +105,6 @@ def test_real_words_on_the_builtin_give_what_the_library_gives(builtin: Backbone
     ids = open_clip.get_tokenizer("ViT-B-32")([f"a photo of a {words}." for words in WORDS])
     theirs = F.normalize(tower._text(ids), dim=-1)
     assert relative_error(zero_shot_embeddings(builtin, WORDS), theirs) < 1e-5
-
-
-def encoder(
-    backbone: Backbone, words: list[str], n_ctx: int, *, class_specific: bool = False, memory: int
-) -> SharedPrefixEncoder:
-    """As `Prompts` makes it, with another memory budget."""
-    prompts = Prompts(backbone, words, n_ctx=n_ctx, ctx_init="random")
-    tower = backbone.text_tower
-    assert isinstance(tower, OpenClipTextTower)
-    return SharedPrefixEncoder(
-        tower,
-        prompts._prefix,
-        prompts._suffix,
-        prompts._end - len(prompts._prefix) - n_ctx,
-        n_ctx,
-        class_specific=class_specific,
-        memory=memory,
-    )
-
-
-@pytest.mark.parametrize("class_specific", [False, True])
-@pytest.mark.parametrize("memory", [1, 1 << 19, 1 << 21])
-def test_little_memory_changes_neither_output_nor_gradient(
-    tiny: Backbone, class_specific: bool, memory: int
-) -> None:
-    words = [WORDS[i % 5] for i in range(40)]
-    ample = encoder(tiny, words, 4, class_specific=class_specific, memory=1 << 40)
-    short = encoder(tiny, words, 4, class_specific=class_specific, memory=memory)
-    prompts = Prompts(tiny, words, n_ctx=4, ctx_init="random", class_specific=class_specific)
-    context = contexts(prompts, tiny, runs=2)
-    ours, our_gradient = with_gradient(short.encode, context)
-    theirs, their_gradient = with_gradient(ample.encode, context)
-    assert relative_error(ours, theirs) < 1e-6
-    assert relative_error(our_gradient, their_gradient) < 1e-5
-
-    (plan,), (wide,) = short._plans.values(), ample._plans.values()
-    assert all(chunk.kept for chunk in wide.chunks)
-    assert len(plan.chunks) > len(wide.chunks)
-    assert not all(chunk.kept for chunk in plan.chunks)
-    if memory == 1:  # a class at a time, and nothing is kept
-        assert len(plan.chunks) == 40
-        assert not any(chunk.kept for chunk in plan.chunks)
-    else:
-        _, tape = short._forward(context, torch.float32, keep=True)
-        assert tape is not None
-        assert 0.2 * memory < tape_bytes(tape.chunks) < memory
-
-
-def tape_bytes(tape: Any) -> int:
-    """Bytes of all tensors within, each storage once."""
-    found: dict[int, int] = {}
-
-    def walk(value: Any) -> None:
-        if isinstance(value, Tensor):
-            found[value.untyped_storage().data_ptr()] = value.untyped_storage().nbytes()
-        elif isinstance(value, list | tuple):
-            for part in value:
-                walk(part)
-        elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-            for field in dataclasses.fields(value):
-                walk(getattr(value, field.name))
-
-    walk([chunk.layers if chunk is not None else None for chunk in tape])
-    return sum(found.values())
-
-
-@pytest.mark.parametrize("runs", [1, 3])
-def test_the_work_grows_with_the_sum_of_the_lengths(builtin: Backbone, runs: int) -> None:
-    """One long name must not cost as if all were long."""
-    words = [*(WORDS[i % 2] for i in range(300)), WORDS[-1]]
-    prompts = Prompts(builtin, words, n_ctx=4, ctx_init="random")
-    assert prompts._shared is not None
-    plan = prompts._shared._plan(runs, torch.float32)
-    tokens = sum(bucket.tokens for chunk in plan.chunks for bucket in chunk.layers.buckets)
-    assert tokens <= 1.1 * sum(len(builtin.tokenizer.encode(f"{text}.")) + 1 for text in words)
 
 
 @pytest.mark.parametrize("class_specific", [False, True])
