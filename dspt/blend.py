@@ -13,7 +13,7 @@ Without the second annotator, labels that are swapped half of the time look as r
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dspt.class_means import SHRINKAGES, Centred
+from dspt.errors import Cancelled
 from dspt.label_noise import even_noise, fit_noise, log_likelihood, true_class
 from dspt.linear import LinearClassifier
 
@@ -32,7 +33,8 @@ _ZERO_SHOT_SAY = 0.3
 _PRIOR_STD = 2.0
 """Standard deviation of the logarithm of a weight around where it starts."""
 _FIT_STEPS = 15
-_MAX_FITTED = 4096
+_RANGE = (-10.0, 5.0)  # of logarithms: a line search may try any value
+_MAX_FITTED = 2048
 """Images that the few weights are fitted to; more cost time and change nothing."""
 
 
@@ -92,6 +94,8 @@ def fit_blend(
     texts: Sequence[TextClassifier],
     folds: Sequence[Tensor],
     fit: Tensor | None = None,
+    *,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Blend:
     """The blend of `texts`, of which the first is zero-shot, and of the class means.
 
@@ -100,6 +104,7 @@ def fit_blend(
 
     features: (N, D) unit length; given: (N,) labels; folds: positions that divide 0..N-1, as in
     the texts' `held_out`; fit: (N,) bool, images to learn from (all); the others are only judged.
+    Raises Cancelled once `should_stop()` is true.
     """
     if fit is None:
         fit = torch.ones_like(given, dtype=torch.bool)
@@ -113,7 +118,9 @@ def fit_blend(
         _text_guess(sample, by_text[:1]),
         _text_guess(sample, by_text),
     ]
-    return max((_climb(sample, *start) for start in starts), key=lambda found: found[0])[1]
+    return max(
+        (_climb(sample, *start, should_stop) for start in starts), key=lambda found: found[0]
+    )[1]
 
 
 def calibrated_log_likelihood(held_out: Tensor, given: Tensor, fit: Tensor) -> float:
@@ -164,13 +171,17 @@ def _fit_texts(logits: Sequence[Tensor], given: Tensor, fit: Tensor) -> tuple[Te
     return log_p, noise
 
 
-def _climb(sample: _Sample, guess: Tensor, noise: Tensor) -> tuple[float, Blend]:
+def _climb(
+    sample: _Sample, guess: Tensor, noise: Tensor, should_stop: Callable[[], bool]
+) -> tuple[float, Blend]:
     """Alternate between the classifier and the true classes; returns (likelihood, blend)."""
     text = [classifier.held_out for classifier in sample.texts]
     start = guess.new_tensor([*[_TEXT_WEIGHT] * len(text), _MEANS_WEIGHT])
     for _ in range(_ROUNDS):
         tried = []
         for shrinkage in SHRINKAGES:
+            if should_stop():
+                raise Cancelled("cancelled while fitting the classifier")
             by_means, spread = _held_out_means(sample, guess, shrinkage)
             stacked = torch.stack([*text, by_means])
             weights, cost = _fit_weights(stacked, sample.given, sample.judged, noise, start)
@@ -229,7 +240,7 @@ def _fit_weights(
     optimizer = torch.optim.LBFGS([logarithms], max_iter=_FIT_STEPS, line_search_fn="strong_wolfe")
 
     def cost() -> float:
-        weights = logarithms.exp()
+        weights = logarithms.clamp(*_RANGE).exp()
         log_p = _mix(weights, logits)
         evidence = log_p + log_noise
         # d cost / d logits = p - posterior
@@ -240,7 +251,7 @@ def _fit_weights(
         return float(penalty - evidence.logsumexp(1).sum())
 
     optimizer.step(cost)  # type: ignore[no-untyped-call]
-    return logarithms.exp(), cost()
+    return logarithms.clamp(*_RANGE).exp(), cost()
 
 
 def _second_annotator(log_p: Tensor, zero_shot: Tensor) -> Tensor:

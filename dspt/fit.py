@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -45,8 +46,9 @@ def fit_classifiers(
     *,
     logit_scale: float,
     classifier: ClassifierName = "blend",
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Fitted:
-    """Blend, judge and choose.
+    """Blend, judge and choose. Raises Cancelled once `should_stop()` is true.
 
     classes: (1 + folds, C, D), class embeddings of the prompt to be served and of
     `crossfit.runs`; zero_shot: (C, D); features: (N, D) of the training rows, centre crops;
@@ -61,7 +63,7 @@ def fit_classifiers(
     ]
     fit = torch.from_numpy(crossfit.learned).to(features.device)
     folds = [torch.from_numpy(fold).to(features.device) for fold in crossfit.judged]
-    blend = fit_blend(features, given, texts, folds, fit)
+    blend = fit_blend(features, given, texts, folds, fit, should_stop=should_stop)
     prompt = LinearClassifier.from_text(classes[0], logit_scale)
     if classifier == "blend":
         tuned, evidence = blend.classifier, blend.log_likelihood

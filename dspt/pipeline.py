@@ -35,6 +35,7 @@ __all__ = ["Listener", "Progress", "TuneResult", "tune"]
 
 MAX_CONFUSION_CLASSES = 100
 """Beyond it the confusion matrix is left out: it grows with the square, and every answer has it."""
+_PARTS = ("zero_shot", "prompt", "class_means")
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,8 @@ class TuneResult:
     config: TuneConfig
     """As asked, with what was left open filled in."""
     metrics: dict[str, Any]
-    """zero_shot, prompt and tuned (Evaluation), served, why, noise_rate (expected
-    share of wrong labels), measured_on, labels, history, seconds."""
+    """zero_shot, prompt and tuned (Evaluation), served, why, blend (weights of its parts),
+    noise_rate (expected share of wrong labels), measured_on, labels, history, seconds."""
     audit: AuditReport
     model: TunedModel
 
@@ -127,6 +128,7 @@ def tune(
             crossfit,
             logit_scale=backbone.logit_scale,
             classifier=config.classifier,
+            should_stop=should_stop,
         )
     judge = _Judge(dataset, splits, features[:, 0], labels)
     audit = judge.audit(fitted)
@@ -136,6 +138,7 @@ def tune(
         "tuned": judge.measure(fitted.tuned),
         "served": fitted.served,
         "why": fitted.why,
+        "blend": dict(zip(_PARTS, fitted.blend.weights, strict=True)),
         "measured_on": splits.measured_on,
         "labels": splits.labels,
         "noise_rate": wrong_share(fitted.blend.posterior, labels[splits.train]),

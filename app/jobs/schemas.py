@@ -96,7 +96,9 @@ class JobView(BaseModel):
     config: dict[str, Any] = Field(description="All settings, defaults filled in.")
     class_names: dict[str, str] | None
     metrics: dict[str, Any] | None = Field(
-        description="zero_shot and tuned, which of them is served, and why."
+        description="Measurements of zero_shot, of the tuned prompt alone and of the tuned "
+        "classifier; which is served, and why; how much each part of a blend weighs; the share of "
+        "wrong labels."
     )
     warnings: list[str]
     model_id: str | None

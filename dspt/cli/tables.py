@@ -18,19 +18,21 @@ _MEASURED = {
     "held_out": "held-out images, against their given labels, which may be wrong",
 }
 
+_CLASSIFIERS = {"zero_shot": "zero-shot", "prompt": "tuned prompt alone", "tuned": "tuned"}
+
 
 def accuracies(result: TuneResult) -> RenderableType:
-    """Zero-shot beside tuned."""
+    """Zero-shot, the tuned prompt alone, and the tuned classifier side by side."""
     metrics = result.metrics
     images = metrics["tuned"]["images"]
     table = Table(title=f"Accuracy on {images} {_MEASURED[metrics['measured_on']]}")
     for name in ("", "accuracy", "95 % interval", "calibration error", "served"):
         table.add_column(name, justify="left" if not name else "right")
-    for name in ("zero_shot", "tuned"):
+    for name in ("zero_shot", "prompt", "tuned"):
         part = metrics[name]
         low, high = part["accuracy_interval"]
         table.add_row(
-            name.replace("_", "-"),
+            _CLASSIFIERS[name],
             f"{part['accuracy']:.1%}",
             f"{low:.1%} to {high:.1%}",
             f"{part['calibration_error']:.3f}",

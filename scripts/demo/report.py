@@ -27,11 +27,12 @@ def print_data(console: Console, data: DemoData) -> None:
 
 
 def print_accuracy(console: Console, metrics: Mapping[str, Any]) -> None:
-    """Both classifiers on the test part, and which of them is served."""
+    """The classifiers on the test part, and which of them is served."""
     images = metrics["tuned"]["images"]
     console.print(f"Accuracy on the {images} test images:")
     table = Table("classifier", "accuracy")
-    for key, name in (("zero_shot", "zero-shot"), ("tuned", "tuned")):
+    names = {"zero_shot": "zero-shot", "prompt": "tuned prompt alone", "tuned": "tuned"}
+    for key, name in names.items():
         served = " (served)" if metrics["served"] == key else ""
         table.add_row(name + served, f"{metrics[key]['accuracy']:.1%}")
     console.print(table)
