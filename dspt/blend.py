@@ -190,8 +190,9 @@ def _climb(
         log_p = _mix(weights, stacked)
         noise = fit_noise(log_p[sample.judged], sample.given[sample.judged], noise)
         guess = _true_classes(sample, log_p, noise)
-    likelihood = log_likelihood(log_p, sample.given, noise)[sample.judged]
-    agreement = _second_annotator(log_p, text[0])[sample.judged]
+    judged = sample.judged
+    likelihood = log_likelihood(log_p, sample.given, noise)[judged]
+    agreement = _second_annotator(log_p[judged], text[0][judged])
     directions = sample.images.directions(sample.fit, guess, shrinkage)
     means = sample.images.classifier(weights[-1] / spread * directions)
     matrix = means.matrix
@@ -202,7 +203,7 @@ def _climb(
         log_p,
         guess,
         noise,
-        sample.judged,
+        judged,
         float(likelihood.mean()),
         tuple(weights.tolist()),
     )
