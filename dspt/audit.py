@@ -14,6 +14,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from dspt.noise_rate import NoiseRate
+
 CLEAR_OF_CHANCE = 3.0
 """Standard errors by which agreement with the given labels must exceed chance."""
 
@@ -45,6 +47,8 @@ class AuditReport:
     """False where the ranking is no better than chance; then nothing is called suspect."""
     why: str
     entries: tuple[AuditEntry, ...]
+    noise_rate: NoiseRate | None = None
+    """Share of wrong labels; None where nothing can be told."""
 
     @property
     def suspects(self) -> tuple[AuditEntry, ...]:
@@ -54,14 +58,17 @@ class AuditReport:
         return {
             "can_tell": self.can_tell,
             "why": self.why,
+            "noise_rate": asdict(self.noise_rate) if self.noise_rate else None,
             "suspects": len(self.suspects),
             "entries": [asdict(entry) for entry in self.entries],
         }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """What to_dict gave. Audits from before there was a noise rate have none."""
         entries = tuple(AuditEntry(**entry) for entry in data["entries"])
-        return cls(data["can_tell"], data["why"], entries)
+        rate = data.get("noise_rate")
+        return cls(data["can_tell"], data["why"], entries, NoiseRate(**rate) if rate else None)
 
 
 def audit_labels(
@@ -73,12 +80,14 @@ def audit_labels(
     posterior: Tensor,
     zero_shot: Tensor,
     suppressed: Tensor,
+    noise_rate: NoiseRate | None = None,
 ) -> AuditReport:
     """Rank the training files by how likely their given label is wrong.
 
     given: (N,) class of each file; log_p: (N, C) log probabilities by a classifier that has not
     seen the file; posterior: (N, C) probability of the true class after the given label, too;
-    zero_shot: (N, C) probabilities; suppressed: (N,) dspt.losses.suppression of the tuned prompt.
+    zero_shot: (N, C) probabilities; suppressed: (N,) dspt.losses.suppression of the tuned prompt;
+    noise_rate: to be reported if anything can be told.
     """
     if not files:
         return AuditReport(False, "there are no labels to judge.", ())
@@ -87,13 +96,23 @@ def audit_labels(
     p_zero_shot = _of_given(zero_shot, given)
     suggested = posterior.scatter(1, given[:, None], -1).argmax(1)
     can_tell, why = _better_than_chance(log_p, given)
+    if not can_tell:
+        noise_rate = None
+    if noise_rate is not None:
+        why += (
+            f" About {noise_rate.estimate:.0%} of the labels are wrong; with a probability of 90 % "
+            f"it is between {noise_rate.low:.0%} and {noise_rate.high:.0%}."
+        )
     suspect = (p_right < 0.5) & can_tell
     if suspect.float().mean() > 0.5:
         why += (
             " More than half of the labels are in question: either most are wrong, or the classes "
             "are too hard for the backbone. Look at some before you act on the list."
         )
-    order = p_right.argsort(stable=True).tolist()
+    # Labels that the posterior holds for equally right, such as those of images that no other
+    # image of their class can vouch for, are in the order of the classifier's own probability.
+    order = p_tuned.argsort(stable=True)
+    order = order[p_right[order].argsort(stable=True)]
     entries = tuple(
         AuditEntry(
             file=files[i],
@@ -105,9 +124,9 @@ def audit_labels(
             suppression=float(suppressed[i]),
             suspect=bool(suspect[i]),
         )
-        for i in order
+        for i in order.tolist()
     )
-    return AuditReport(can_tell, why, entries)
+    return AuditReport(can_tell, why, entries, noise_rate)
 
 
 def _of_given(probabilities: Tensor, given: Tensor) -> Tensor:

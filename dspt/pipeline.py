@@ -23,9 +23,9 @@ from dspt.evaluation import evaluate
 from dspt.feature_store import FeatureStore
 from dspt.features import encode_images
 from dspt.fit import Fitted, fit_classifiers
-from dspt.label_noise import wrong_share
 from dspt.linear import LinearClassifier
 from dspt.losses import suppression
+from dspt.noise_rate import estimate_noise_rate
 from dspt.progress import Listener, Progress, StageClock
 from dspt.prompt import Prompts, zero_shot_embeddings
 from dspt.splits import Splits
@@ -46,7 +46,8 @@ class TuneResult:
     """As asked, with what was left open filled in."""
     metrics: dict[str, Any]
     """zero_shot, prompt and tuned (Evaluation), served, why, blend (weights of its parts),
-    noise_rate (expected share of wrong labels), measured_on, labels, history, seconds."""
+    noise_rate (share of wrong labels: estimate, low, high; None where nothing can be told),
+    measured_on, labels, history, seconds."""
     audit: AuditReport
     model: TunedModel
 
@@ -141,7 +142,7 @@ def tune(
         "blend": dict(zip(_PARTS, fitted.blend.weights, strict=True)),
         "measured_on": splits.measured_on,
         "labels": splits.labels,
-        "noise_rate": wrong_share(fitted.blend.posterior, labels[splits.train]),
+        "noise_rate": asdict(audit.noise_rate) if audit.noise_rate else None,
     }
     clock.at("saving")
     manifest = Manifest(
@@ -216,14 +217,19 @@ class _Judge:
     def audit(self, fitted: Fitted) -> AuditReport:
         """Ranked labels of the training rows."""
         rows = torch.from_numpy(self.splits.train).to(self.labels.device)
+        given, blend = self.labels[rows], fitted.blend
+        judged = blend.judged
         return audit_labels(
             [self.dataset.items[row].path for row in self.splits.train],
             self.dataset.classes,
-            given := self.labels[rows],
-            log_p=fitted.blend.log_p,
-            posterior=fitted.blend.posterior,
+            given,
+            log_p=blend.log_p,
+            posterior=blend.posterior,
             zero_shot=fitted.zero_shot.probabilities(self.features[rows]),
             suppressed=suppression(fitted.held_out_prompt, given),
+            noise_rate=estimate_noise_rate(
+                blend.log_p[judged], blend.posterior[judged], given[judged], blend.noise
+            ),
         )
 
 

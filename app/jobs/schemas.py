@@ -125,13 +125,23 @@ class AuditEntryView(BaseModel):
     """A training file and how likely its label is wrong."""
 
     file: str
-    given: str
-    suggested: str
-    score: float
-    p_tuned: float
-    p_zero_shot: float
-    suppression: float
-    suspect: bool
+    given: str = Field(description="Class folder that the file is in.")
+    suggested: str = Field(description="The likeliest class other than the given one.")
+    score: float = Field(description="Probability that the given label is wrong; 0 to 1.")
+    p_tuned: float = Field(
+        description="Probability of the given class by a classifier that has not seen this file."
+    )
+    p_zero_shot: float = Field(description="The same by CLIP as it was before tuning.")
+    suppression: float = Field(description="Near 0: the tuning would ignore the label as noise.")
+    suspect: bool = Field(description="Whether a person should look.")
+
+
+class NoiseRateView(BaseModel):
+    """Share of wrong labels, 0 to 1, and a 90 % interval around it."""
+
+    estimate: float
+    low: float
+    high: float
 
 
 class AuditView(BaseModel):
@@ -141,6 +151,11 @@ class AuditView(BaseModel):
     job_id: str
     can_tell: bool = Field(description="False where the ranking is no better than chance.")
     why: str
+    noise_rate: NoiseRateView | None = Field(
+        default=None,
+        description="How many of the labels are wrong; null where nothing can be told, and in "
+        "audits of earlier versions.",
+    )
     suspects: int
     entries: list[AuditEntryView]
 

@@ -51,10 +51,15 @@ def suspects(audit: AuditReport, most: int) -> RenderableType:
     table = Table(title=f"{len(found)} of {len(audit.entries)} labels to check")
     for name in ("file", "given", "suggested"):
         table.add_column(name, overflow="fold")
-    table.add_column("p(given)", justify="right")
+    table.add_column("p(wrong)", justify="right")
     for entry in found[:most]:
-        cells = (entry.file, entry.given, entry.suggested, f"{entry.p_tuned:.3f}")
+        cells = (entry.file, entry.given, entry.suggested, f"{entry.score:.3f}")
         table.add_row(*(Text(cell) for cell in cells))
-    if len(found) > most:
-        table.caption = f"and {len(found) - most} more"
+    notes = [f"and {len(found) - most} more"] if len(found) > most else []
+    if rate := audit.noise_rate:
+        notes.append(
+            f"estimated share of wrong labels: {rate.estimate:.0%} "
+            f"(90 % interval: {rate.low:.0%} to {rate.high:.0%})"
+        )
+    table.caption = "; ".join(notes)
     return table

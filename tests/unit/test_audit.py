@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from dspt.audit import AuditReport, audit_labels
+from dspt.label_noise import even_noise, true_class
 from dspt.losses import suppression
+from dspt.noise_rate import NoiseRate
 
 CLASSES = ["cat", "dog", "fox"]
 
@@ -25,13 +27,32 @@ def files(n: int) -> list[str]:
     return [f"{i}.jpg" for i in range(n)]
 
 
-def audit(given: Tensor, tuned: Tensor, zero_shot: Tensor | None = None) -> AuditReport:
-    tuned = tuned if tuned.ndim == 3 else tuned[None]
-    n, n_classes = tuned.shape[1:]
+def audit(
+    given: Tensor,
+    tuned: Tensor,
+    zero_shot: Tensor | None = None,
+    *,
+    posterior: Tensor | None = None,
+    noise_rate: NoiseRate | None = None,
+) -> AuditReport:
+    """`tuned`: (N, C) probabilities; the posterior is theirs if 30 % of the labels are wrong."""
+    n, n_classes = tuned.shape
     if zero_shot is None:
         zero_shot = torch.full((n, n_classes), 1 / n_classes)
     names = [f"class {c}" for c in range(n_classes)] if n_classes != 3 else CLASSES
-    return audit_labels(files(n), names, given, tuned, zero_shot)
+    log_p = tuned.log()
+    if posterior is None:
+        posterior = true_class(log_p, given, even_noise(0.3, n_classes, tuned))
+    return audit_labels(
+        files(n),
+        names,
+        given,
+        log_p=log_p,
+        posterior=posterior,
+        zero_shot=zero_shot,
+        suppressed=suppression(log_p.clamp_min(-30), given),
+        noise_rate=noise_rate,
+    )
 
 
 @pytest.fixture
@@ -68,7 +89,8 @@ def test_what_an_entry_says(planted: tuple[Tensor, Tensor, list[int]]) -> None:
     entry = next(entry for entry in report.entries if entry.file == "11.jpg")
     assert (entry.given, entry.suggested) == ("cat", "fox")
     assert entry.p_tuned == pytest.approx(float(tuned[11, 0]))
-    assert entry.score == pytest.approx(1 - entry.p_tuned)
+    # Bayes: the given class at 0.075 x 0.7, the true one at 0.85 x 0.15, the third at 0.075 x 0.15
+    assert entry.score == pytest.approx(1 - 0.0525 / (0.0525 + 0.1275 + 0.01125), abs=1e-6)
     assert entry.p_zero_shot == pytest.approx(0.6)
     assert entry.suppression == pytest.approx(float(suppression(tuned[11].log(), given[11])))
     assert entry.suspect
@@ -84,14 +106,26 @@ def test_a_right_label_gets_the_next_best_class_as_suggestion() -> None:
     assert not entry.suspect
 
 
-def test_losses_are_averaged() -> None:
+def test_the_posterior_ranks_and_not_the_probability() -> None:
     given = torch.arange(20) % 2
-    one, other = sure_of(given, 0.8, 2), sure_of(given, 0.6, 2)
-    one[3], other[3] = torch.tensor([0.9, 0.1]), torch.tensor([0.3, 0.7])
-    report = audit(given, torch.stack([one, other]))
-    assert report.entries[0].file == "3.jpg"
-    assert report.entries[0].p_tuned == pytest.approx(0.4)
-    assert report.entries[1].p_tuned == pytest.approx(0.7)
+    tuned = sure_of(given, 0.8, 2)
+    tuned[3] = torch.tensor([0.6, 0.4])
+    posterior = sure_of(given, 0.9, 2)
+    posterior[5] = torch.tensor([0.7, 0.3])
+    report = audit(given, tuned, posterior=posterior)
+    assert report.entries[0].file == "5.jpg"
+    assert report.entries[0].score == pytest.approx(0.7)
+    assert report.entries[0].p_tuned == pytest.approx(0.8)
+
+
+def test_labels_equally_right_are_in_the_order_of_their_probability() -> None:
+    """A posterior that knows nothing but the given labels still leaves a ranking."""
+    given = torch.arange(20) % 2
+    tuned = sure_of(given, 0.8, 2)
+    tuned[7] = torch.tensor([0.6, 0.4])
+    report = audit(given, tuned, posterior=sure_of(given, 1.0, 2))
+    assert [entry.file for entry in report.entries[:2]] == ["7.jpg", "0.jpg"]
+    assert not report.suspects
 
 
 def test_files_alike_keep_their_order() -> None:
@@ -99,22 +133,15 @@ def test_files_alike_keep_their_order() -> None:
     assert [e.file for e in audit(given, sure_of(given, 0.9, 2)).entries] == files(20)
 
 
-def test_another_class_must_be_likelier_than_its_own_images_find_it() -> None:
-    """Confident learning: the threshold of a class is its mean on the images that carry it."""
+def test_a_label_is_suspect_once_it_is_likelier_wrong_than_right() -> None:
     given = torch.arange(30) % 3
-    tuned = sure_of(given, 0.9)
-    tuned[0] = torch.tensor([0.30, 0.60, 0.10])  # likelier a dog, but dogs get about 0.9
-    tuned[3] = torch.tensor([0.04, 0.95, 0.01])
-    report = audit(given, tuned)
-    assert [entry.file for entry in report.entries[:2]] == ["3.jpg", "0.jpg"]
-    assert [entry.file for entry in report.suspects] == ["3.jpg"]
-
-
-def test_the_threshold_itself_is_enough() -> None:
-    given = torch.arange(30) % 3
-    tuned = sure_of(given, 0.75)
-    tuned[0] = torch.tensor([0.125, 0.75, 0.125])
-    assert [entry.file for entry in audit(given, tuned).suspects] == ["0.jpg"]
+    posterior = sure_of(given, 0.9)
+    posterior[0] = torch.tensor([0.49, 0.30, 0.21])
+    posterior[3] = torch.tensor([0.50, 0.48, 0.02])
+    report = audit(given, sure_of(given), posterior=posterior)
+    assert [entry.file for entry in report.entries[:2]] == ["0.jpg", "3.jpg"]
+    assert [entry.file for entry in report.suspects] == ["0.jpg"]
+    assert report.suspects[0].suggested == "dog"
 
 
 def test_suppression_tells_an_ignored_label_from_a_learnt_one() -> None:
@@ -192,6 +219,34 @@ def test_a_list_of_more_than_half_says_so() -> None:
     assert "More than half" not in audit(few, sure_of(truth, 0.8, 10)).why
 
 
+# ------------------------------------------------------------------------------------ noise rate
+
+
+def test_the_noise_rate_is_told_in_words() -> None:
+    given = torch.arange(30) % 3
+    rate = NoiseRate(0.18, 0.12, 0.251)
+    report = audit(given, sure_of(given), noise_rate=rate)
+    assert report.noise_rate == rate
+    expected = "About 18% of the labels are wrong; with a probability of 90 % it is between 12% and"
+    assert f"{expected} 25%." in report.why
+
+
+def test_no_noise_rate_where_nothing_can_be_told() -> None:
+    given = torch.arange(60) % 3
+    report = audit(given, sure_of((given + 1) % 3), noise_rate=NoiseRate(0.9, 0.8, 1.0))
+    assert report.noise_rate is None
+    assert "About" not in report.why
+
+
+def test_audits_without_a_noise_rate_can_still_be_read() -> None:
+    given = torch.arange(30) % 3
+    stored = audit(given, sure_of(given)).to_dict()
+    del stored["noise_rate"]
+    report = AuditReport.from_dict(stored)
+    assert report.noise_rate is None
+    assert len(report.entries) == 30
+
+
 # ----------------------------------------------------------------------------------------- edges
 
 
@@ -219,8 +274,9 @@ def test_a_class_that_no_file_carries_can_be_suggested() -> None:
 
 def test_json_and_back(planted: tuple[Tensor, Tensor, list[int]]) -> None:
     given, tuned, _ = planted
-    report = audit(given, tuned)
+    report = audit(given, tuned, noise_rate=NoiseRate(0.1, 0.05, 0.2))
     data = json.loads(json.dumps(report.to_dict(), allow_nan=False))
+    assert data["noise_rate"] == {"estimate": 0.1, "low": 0.05, "high": 0.2}
     assert data["suspects"] == 3
     assert len(data["entries"]) == 30
     assert set(data["entries"][0]) == {
