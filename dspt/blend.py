@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dspt.class_means import SHRINKAGES, Centred
+from dspt.class_means import Centred
 from dspt.errors import Cancelled
 from dspt.label_noise import even_noise, fit_noise, log_likelihood, true_class
 from dspt.linear import LinearClassifier
@@ -30,7 +30,7 @@ _FIRST_RATE = 0.3  # of wrong labels, before anything is known
 _TEXT_WEIGHT, _MEANS_WEIGHT = -1.5, 0.0  # logarithms, where a fit starts
 _ZERO_SHOT_SAY = 0.3
 """Weight of the second annotator's likelihood. Whole, it would reward copying zero-shot."""
-_PRIOR_STD = 2.0
+_PRIOR_STD = 1.0
 """Standard deviation of the logarithm of a weight around where it starts."""
 _FIT_STEPS = 15
 _RANGE = (-10.0, 5.0)  # of logarithms: a line search may try any value
@@ -165,7 +165,7 @@ def _fit_texts(logits: Sequence[Tensor], given: Tensor, fit: Tensor) -> tuple[Te
     noise = even_noise(_FIRST_RATE, stacked.shape[2], stacked)
     start = stacked.new_full((len(stacked),), _TEXT_WEIGHT)
     for _ in range(3):
-        weights, _ = _fit_weights(stacked, given, fit, noise, start)
+        weights = _fit_weights(stacked, given, fit, noise, start)
         log_p = _mix(weights, stacked)
         noise = fit_noise(log_p[fit], given[fit], noise)
     return log_p, noise
@@ -178,22 +178,18 @@ def _climb(
     text = [classifier.held_out for classifier in sample.texts]
     start = guess.new_tensor([*[_TEXT_WEIGHT] * len(text), _MEANS_WEIGHT])
     for _ in range(_ROUNDS):
-        tried = []
-        for shrinkage in SHRINKAGES:
-            if should_stop():
-                raise Cancelled("cancelled while fitting the classifier")
-            by_means, spread = _held_out_means(sample, guess, shrinkage)
-            stacked = torch.stack([*text, by_means])
-            weights, cost = _fit_weights(stacked, sample.given, sample.judged, noise, start)
-            tried.append((cost, shrinkage, weights, stacked, spread))
-        _, shrinkage, weights, stacked, spread = min(tried, key=lambda one: one[0])
+        if should_stop():
+            raise Cancelled("cancelled while fitting the classifier")
+        by_means, spread = _held_out_means(sample, guess)
+        stacked = torch.stack([*text, by_means])
+        weights = _fit_weights(stacked, sample.given, sample.judged, noise, start)
         log_p = _mix(weights, stacked)
         noise = fit_noise(log_p[sample.judged], sample.given[sample.judged], noise)
         guess = _true_classes(sample, log_p, noise)
     judged = sample.judged
     likelihood = log_likelihood(log_p, sample.given, noise)[judged]
     agreement = _second_annotator(log_p[judged], text[0][judged])
-    directions = sample.images.directions(sample.fit, guess, shrinkage)
+    directions = sample.images.directions(sample.fit, guess)
     means = sample.images.classifier(weights[-1] / spread * directions)
     matrix = means.matrix
     for weight, classifier in zip(weights[:-1], sample.texts, strict=True):
@@ -209,16 +205,14 @@ def _climb(
     )
 
 
-def _held_out_means(
-    sample: _Sample, guess: Tensor, shrinkage: float | None
-) -> tuple[Tensor, Tensor]:
+def _held_out_means(sample: _Sample, guess: Tensor) -> tuple[Tensor, Tensor]:
     """Logits (N, C) by the class means of the other folds, and the deviation they had before."""
     features = sample.images.features
     logits = features.new_empty(len(features), sample.n_classes)
     for fold in sample.folds:
         others = sample.fit.clone()
         others[fold] = False
-        logits[fold] = features[fold] @ sample.images.directions(others, guess, shrinkage).T
+        logits[fold] = features[fold] @ sample.images.directions(others, guess).T
     spread = logits[sample.fit].std().clamp_min(1e-6)
     return logits / spread, spread
 
@@ -231,8 +225,8 @@ def _mix(weights: Tensor, logits: Tensor) -> Tensor:
 
 def _fit_weights(
     logits: Tensor, given: Tensor, fit: Tensor, noise: Tensor, start: Tensor
-) -> tuple[Tensor, float]:
-    """Positive weights (J,) of logits (J, N, C) that make the given labels likeliest; the cost."""
+) -> Tensor:
+    """Positive weights (J,) of logits (J, N, C) that make the given labels likeliest."""
     rows = fit.nonzero()[:, 0]
     rows = rows[:: max(1, -(-len(rows) // _MAX_FITTED))]
     logits, given = logits[:, rows], given[rows]
@@ -252,7 +246,7 @@ def _fit_weights(
         return float(penalty - evidence.logsumexp(1).sum())
 
     optimizer.step(cost)  # type: ignore[no-untyped-call]
-    return logarithms.clamp(*_RANGE).exp(), cost()
+    return logarithms.clamp(*_RANGE).exp()
 
 
 def _second_annotator(log_p: Tensor, zero_shot: Tensor) -> Tensor:
