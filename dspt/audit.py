@@ -9,12 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor
 
-from dspt.noise_rate import NoiseRate
+from dspt.losses import suppression
+from dspt.noise_rate import NoiseRate, estimate_noise_rate
+
+if TYPE_CHECKING:
+    from dspt.fit import Fitted
 
 CLEAR_OF_CHANCE = 3.0
 """Standard errors by which agreement with the given labels must exceed chance."""
@@ -69,6 +73,33 @@ class AuditReport:
         entries = tuple(AuditEntry(**entry) for entry in data["entries"])
         rate = data.get("noise_rate")
         return cls(data["can_tell"], data["why"], entries, NoiseRate(**rate) if rate else None)
+
+
+def audit_fitted(
+    files: Sequence[str],
+    classes: Sequence[str],
+    given: Tensor,
+    features: Tensor,
+    fitted: Fitted,
+) -> AuditReport:
+    """Rank the training files by what the classifiers fitted to them have found.
+
+    given: (N,) class of each file; features: (N, D), unit length, as they were fitted on.
+    """
+    blend = fitted.blend
+    judged = blend.judged
+    return audit_labels(
+        files,
+        classes,
+        given,
+        log_p=blend.log_p,
+        posterior=blend.posterior,
+        zero_shot=fitted.zero_shot.probabilities(features),
+        suppressed=suppression(fitted.held_out_prompt, given),
+        noise_rate=estimate_noise_rate(
+            blend.log_p[judged], blend.posterior[judged], given[judged], blend.noise
+        ),
+    )
 
 
 def audit_labels(

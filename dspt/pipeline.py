@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dspt.artifact import Manifest, TunedModel
-from dspt.audit import AuditReport, audit_labels
+from dspt.audit import AuditReport, audit_fitted
 from dspt.backbones import load_backbone
 from dspt.backbones.base import Backbone
 from dspt.checkpoint import Checkpoint, identity_of
@@ -24,8 +24,6 @@ from dspt.feature_store import FeatureStore
 from dspt.features import encode_images
 from dspt.fit import Fitted, fit_classifiers
 from dspt.linear import LinearClassifier
-from dspt.losses import suppression
-from dspt.noise_rate import estimate_noise_rate
 from dspt.progress import Listener, Progress, StageClock
 from dspt.prompt import Prompts, zero_shot_embeddings
 from dspt.splits import Splits
@@ -217,19 +215,12 @@ class _Judge:
     def audit(self, fitted: Fitted) -> AuditReport:
         """Ranked labels of the training rows."""
         rows = torch.from_numpy(self.splits.train).to(self.labels.device)
-        given, blend = self.labels[rows], fitted.blend
-        judged = blend.judged
-        return audit_labels(
+        return audit_fitted(
             [self.dataset.items[row].path for row in self.splits.train],
             self.dataset.classes,
-            given,
-            log_p=blend.log_p,
-            posterior=blend.posterior,
-            zero_shot=fitted.zero_shot.probabilities(self.features[rows]),
-            suppressed=suppression(fitted.held_out_prompt, given),
-            noise_rate=estimate_noise_rate(
-                blend.log_p[judged], blend.posterior[judged], given[judged], blend.noise
-            ),
+            self.labels[rows],
+            self.features[rows],
+            fitted,
         )
 
 
