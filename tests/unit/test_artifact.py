@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from torch import Tensor
 from dspt.artifact import Manifest, TunedModel, load_model, save_model
 from dspt.config import TuneConfig
 from dspt.errors import ArtifactError
+from dspt.linear import LinearClassifier
 
 
 @pytest.fixture
@@ -34,6 +37,13 @@ def raw_manifest(**changes: Any) -> dict[str, Any]:
     """A good manifest as JSON, with changes that the model class would refuse."""
     found: dict[str, Any] = json.loads(Manifest(**manifest_values()).model_dump_json())
     return found | changes
+
+
+def blend() -> LinearClassifier:
+    generator = torch.Generator().manual_seed(5)
+    return LinearClassifier(
+        torch.randn(10, 512, generator=generator), torch.randn(10, generator=generator)
+    )
 
 
 def refused(path: Path, match: str) -> None:
@@ -71,6 +81,47 @@ def test_what_comes_from_tuning_can_be_saved(path: Path) -> None:
     assert torch.equal(load_model(path).context, model.context.detach().float())
 
 
+def test_a_blend_comes_back(path: Path) -> None:
+    model = dataclasses.replace(tuned_model(), blend=blend())
+    save_model(model, path)
+    back = load_model(path)
+    assert back.blend is not None
+    assert torch.equal(back.blend.matrix, blend().matrix)
+    assert torch.equal(back.blend.bias, blend().bias)
+    assert back.blend.matrix.dtype == back.blend.bias.dtype == torch.float32
+    assert torch.equal(back.context, model.context)
+    assert set(load_file(path)) == {"context", "matrix", "bias"}
+
+
+def test_a_blend_that_is_a_part_of_something_can_be_saved(path: Path) -> None:
+    """Transposed, sharing memory, of another precision, or made in inference mode."""
+    with torch.inference_mode():
+        made = LinearClassifier(blend().matrix.double().T.contiguous().T, torch.zeros(20)[::2])
+    save_model(dataclasses.replace(tuned_model(), blend=made), path)
+    back = load_model(path).blend
+    assert back is not None
+    assert torch.equal(back.matrix, blend().matrix)
+    assert torch.equal(back.bias, torch.zeros(10))
+
+
+def test_without_a_blend_there_is_none(path: Path) -> None:
+    save_model(tuned_model(), path)
+    assert load_model(path).blend is None
+
+
+def test_the_first_format_is_still_read(path: Path) -> None:
+    """It knew no blend, neither among its tensors nor among the settings."""
+    manifest = raw_manifest(format="dspt.classifier/1")
+    del manifest["config"]["classifier"]
+    model = tuned_model()
+    write(path, {"context": model.context}, manifest)
+    back = load_model(path)
+    assert torch.equal(back.context, model.context)
+    assert back.blend is None
+    assert back.manifest.classes == CLASSES
+    assert back.manifest.format == "dspt.classifier/1"
+
+
 def test_names_of_every_script_come_back(path: Path) -> None:
     classes = ["café\u00a0noir", "赤いキツネ", "👩\u200d🌾", 'quo"te\\', *CLASSES[4:]]
     save_model(tuned_model(classes=classes), path)
@@ -92,7 +143,7 @@ def test_can_be_read_without_this_program(path: Path) -> None:
     data = path.read_bytes()
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     manifest = json.loads(header["__metadata__"]["manifest"])
-    assert manifest["format"] == "dspt.classifier/1"
+    assert manifest["format"] == "dspt.classifier/2"
     assert manifest["class_words"] == WORDS
     assert header["context"]["dtype"] == "F32"
     assert header["context"]["shape"] == [16, 512]
@@ -242,6 +293,72 @@ def test_values_that_are_not_finite(path: Path, value: float) -> None:
     refused(path, "not finite")
 
 
+# --------------------------------------------------------------------------------- blends refused
+
+
+@pytest.mark.parametrize("name", ["matrix", "bias"])
+def test_half_a_blend(path: Path, name: str) -> None:
+    tensor = getattr(blend(), name)
+    write(path, {"context": torch.zeros(16, 512), name: tensor}, raw_manifest())
+    refused(path, f"has half of a blend, {name}")
+
+
+@pytest.mark.parametrize("missing", ["context", "matrix", "bias"])
+def test_a_blend_beside_something_else(path: Path, missing: str) -> None:
+    tensors = {"context": torch.zeros(16, 512), "matrix": blend().matrix, "bias": blend().bias}
+    del tensors[missing]
+    write(path, tensors | {"other": torch.zeros(1)}, raw_manifest())
+    refused(path, "not a tuned classifier of this program")
+
+
+def test_a_blend_without_a_context(path: Path) -> None:
+    write(path, {"matrix": blend().matrix, "bias": blend().bias}, raw_manifest())
+    refused(path, "not a tuned classifier of this program")
+
+
+@pytest.mark.parametrize(
+    ("matrix", "bias"),
+    [
+        ((9, 512), (9,)),
+        ((10, 512), (9,)),
+        ((11, 512), (10,)),
+        ((10,), (10,)),
+        ((1, 10, 512), (10,)),
+        ((10, 512), (10, 1)),
+        ((10, 512), ()),
+        ((), (10,)),
+    ],
+)
+def test_a_blend_of_another_shape(
+    path: Path, matrix: tuple[int, ...], bias: tuple[int, ...]
+) -> None:
+    tensors = {"matrix": torch.zeros(matrix), "bias": torch.zeros(bias)}
+    write(path, {"context": torch.zeros(16, 512), **tensors}, raw_manifest())
+    shapes = f"matrix of shape {matrix} and bias of shape {bias} for 10 classes"
+    refused(path, re.escape(shapes))
+
+
+@pytest.mark.parametrize("name", ["matrix", "bias"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_a_blend_that_is_not_finite(path: Path, name: str, value: float) -> None:
+    tensors = {"matrix": blend().matrix, "bias": blend().bias}
+    tensors[name].view(-1)[7] = value
+    write(path, {"context": torch.zeros(16, 512), **tensors}, raw_manifest())
+    refused(path, "the blend is not finite float32")
+
+
+@pytest.mark.parametrize("name", ["matrix", "bias"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64, torch.int32])
+def test_a_blend_of_another_precision(path: Path, name: str, dtype: torch.dtype) -> None:
+    tensors = {"matrix": blend().matrix, "bias": blend().bias}
+    tensors[name] = tensors[name].to(dtype)
+    write(path, {"context": torch.zeros(16, 512), **tensors}, raw_manifest())
+    refused(path, "the blend is not finite float32")
+
+
+# ------------------------------------------------------------------------------- manifests refused
+
+
 @pytest.mark.parametrize(
     ("manifest", "match"),
     [
@@ -250,10 +367,11 @@ def test_values_that_are_not_finite(path: Path, value: float) -> None:
         ("{", "Invalid JSON"),
         ("[" * 100_000, "bad manifest"),
         ({}, "bad manifest: classes: Field required"),
-        (raw_manifest(format="dspt.classifier/2"), "format"),
+        (raw_manifest(format="dspt.classifier/3"), "format"),
         (raw_manifest(surprise=1), "surprise: Extra inputs are not permitted"),
         (raw_manifest(config={"surprise": 1}), r"config\.surprise"),
         (raw_manifest(config={"epochs": 0}), r"config\.epochs"),
+        (raw_manifest(config={"classifier": "both"}), r"config\.classifier"),
         (raw_manifest(served="both"), "served"),
         (raw_manifest(backbone_digest="AB" * 32), "backbone_digest"),
         (raw_manifest(backbone_digest="ab" * 31), "backbone_digest"),

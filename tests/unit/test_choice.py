@@ -2,44 +2,39 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
-import torch
-from torch import Tensor
 
 from dspt.choice import choose_served
 
 
-def sure_of(*classes: int) -> Tensor:
-    """Probabilities of three classes that are sure of these."""
-    return torch.full((len(classes), 3), 0.1).scatter(1, torch.tensor(classes)[:, None], 0.8)
-
-
-GIVEN = torch.tensor([0, 1, 2, 0])
-
-
 @pytest.mark.parametrize(
-    ("tuned", "zero_shot", "expected", "shares"),
+    ("tuned", "zero_shot", "expected", "figures"),
     [
-        (sure_of(0, 1, 2, 1), sure_of(0, 1, 0, 1), "tuned", ("75.0%", "50.0%")),
-        (sure_of(0, 1, 0, 1), sure_of(0, 1, 2, 1), "zero_shot", ("50.0%", "75.0%")),
-        (sure_of(0, 1, 1, 1), sure_of(1, 1, 2, 1), "tuned", ("50.0%", "50.0%")),  # a tie
-        (sure_of(1, 2, 0, 2), sure_of(2, 0, 1, 1), "tuned", ("0.0%", "0.0%")),
+        (0.75, 0.5, "tuned", ("0.750", "0.500")),
+        (0.5, 0.75, "zero_shot", ("0.500", "0.750")),
+        (0.5, 0.5, "tuned", ("0.500", "0.500")),
+        (1e-4, 2e-4, "zero_shot", ("0.000", "0.000")),  # both very unlikely
+        (1.0, 0.999, "tuned", ("1.000", "0.999")),
     ],
 )
-def test_the_one_that_agrees_more_is_served_and_tuning_in_a_tie(
-    tuned: Tensor, zero_shot: Tensor, expected: str, shares: tuple[str, str]
+def test_the_likelier_one_is_served_and_tuning_in_a_tie(
+    tuned: float, zero_shot: float, expected: str, figures: tuple[str, str]
 ) -> None:
-    served, why = choose_served(tuned, zero_shot, GIVEN)
+    served, why = choose_served(math.log(tuned), math.log(zero_shot), 17)
     assert served == expected
-    assert f"tuning agrees with {shares[0]} of the given labels and zero-shot with {shares[1]}" in (
-        why
-    )
-    assert "4 training images" in why
+    assert f"a probability of {figures[0]} " in why
+    assert f"zero-shot {figures[1]}" in why
+    assert "on 17 training images" in why
     assert why.startswith("Tuned: " if served == "tuned" else "Zero-shot: ")
     assert why.endswith(".")
     assert ("would not help" in why) == (served == "zero_shot")
 
 
-def test_agreement_counts_and_not_confidence() -> None:
-    timid = torch.tensor([[0.4, 0.3, 0.3], [0.3, 0.4, 0.3], [0.3, 0.3, 0.4], [0.4, 0.3, 0.3]])
-    assert choose_served(timid, sure_of(0, 1, 2, 1), GIVEN)[0] == "tuned"
+def test_without_images_to_compare_on_tuned_is_served_unchecked() -> None:
+    served, why = choose_served(math.nan, math.nan, 0)
+    assert served == "tuned"
+    assert why.startswith("Tuned, unchecked: with a single image per class")
+    assert "nan" not in why
+    assert why.endswith(".")

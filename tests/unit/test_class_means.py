@@ -10,7 +10,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from torch import Tensor
 from torch.nn import functional as F
 
-from dspt.class_means import SHRINKAGES, Centred
+from dspt.class_means import SHRINKAGE, Centred
 
 FEW, MANY = 12, 90
 """Images: fewer and more than the 20 dimensions."""
@@ -34,55 +34,50 @@ def one_hot(labels: Tensor, n_classes: int = 3) -> Tensor:
     return F.one_hot(labels, n_classes).float()
 
 
-def textbook(features: Tensor, weights: Tensor, shrinkage: float | None) -> NDArray[np.float64]:
+def textbook(features: Tensor, weights: Tensor) -> NDArray[np.float64]:
     """(C, D + 1): matrix and bias, image by image in float64."""
     x, w = features.double().numpy(), weights.double().numpy()
     centre = x.mean(0)
     x = x - centre
     means = np.stack([(w[:, k, None] * x).sum(0) / w[:, k].sum() for k in range(w.shape[1])])
-    metric = np.eye(x.shape[1])
-    if shrinkage is not None:
-        within = np.zeros_like(metric)
-        for k, mean in enumerate(means):
-            for weight, image in zip(w[:, k], x, strict=True):
-                within += weight * np.outer(image - mean, image - mean)
-        metric = within + shrinkage * np.trace(within) / len(within) * np.eye(len(within))
+    within = np.zeros((x.shape[1], x.shape[1]))
+    for k, mean in enumerate(means):
+        for weight, image in zip(w[:, k], x, strict=True):
+            within += weight * np.outer(image - mean, image - mean)
+    metric = within + SHRINKAGE * np.trace(within) / len(within) * np.eye(len(within))
     directions = np.linalg.solve(metric, means.T).T
     directions /= np.sqrt((directions * means).sum(1, keepdims=True))
     return np.hstack([directions, -(directions @ centre)[:, None]])
 
 
-@pytest.mark.parametrize("shrinkage", SHRINKAGES)
 @pytest.mark.parametrize("n", [FEW, MANY])
 @pytest.mark.parametrize("soft", [False, True])
-def test_is_linear_discriminant_analysis(n: int, shrinkage: float | None, soft: bool) -> None:
+def test_is_linear_discriminant_analysis(n: int, soft: bool) -> None:
     features, labels = images(n)
     weights = one_hot(labels)
     if soft:
         weights = (2 * torch.randn(n, 3, generator=torch.Generator().manual_seed(3))).softmax(1)
     found = Centred.of(features, everyone(n))
-    linear = found.classifier(found.directions(everyone(n), weights, shrinkage))
-    expected = textbook(features, weights, shrinkage)
+    linear = found.classifier(found.directions(everyone(n), weights))
+    expected = textbook(features, weights)
     both = torch.hstack([linear.matrix, linear.bias[:, None]])
     np.testing.assert_allclose(both.numpy(), expected, rtol=2e-3, atol=2e-4)
 
 
-@pytest.mark.parametrize("shrinkage", [3.0, 1.0, 0.3])
 @pytest.mark.parametrize("n", [FEW, MANY])
-def test_points_where_scikit_learn_points(n: int, shrinkage: float) -> None:
+def test_points_where_scikit_learn_points(n: int) -> None:
     """Its shrinkage mixes (1 - s) covariance + s identity; ours adds s / (1 - s) of the latter."""
     features, labels = images(n)
     centred = Centred.of(features, everyone(n))
-    linear = centred.classifier(centred.directions(everyone(n), one_hot(labels), shrinkage))
-    theirs = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage / (1 + shrinkage))
+    linear = centred.classifier(centred.directions(everyone(n), one_hot(labels)))
+    theirs = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=SHRINKAGE / (1 + SHRINKAGE))
     theirs.fit((features - features.mean(0)).double().numpy(), labels.numpy())
     found = F.normalize(linear.matrix, dim=1)
     expected = F.normalize(torch.from_numpy(theirs.coef_).float(), dim=1)
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("shrinkage", SHRINKAGES)
-def test_the_smaller_space_loses_nothing(shrinkage: float | None) -> None:
+def test_the_smaller_space_loses_nothing() -> None:
     """Projected on the span of a few images, images that are not in it get the same logits."""
     features, labels = images(FEW)
     small = Centred.of(features, everyone(FEW))
@@ -91,7 +86,7 @@ def test_the_smaller_space_loses_nothing(shrinkage: float | None) -> None:
     assert small.features.shape == (FEW, FEW)
     fresh, _ = images(50, seed=2)
     found, expected = (
-        space.classifier(space.directions(everyone(FEW), one_hot(labels), shrinkage)).logits(fresh)
+        space.classifier(space.directions(everyone(FEW), one_hot(labels))).logits(fresh)
         for space in (small, full)
     )
     torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)
@@ -115,20 +110,16 @@ def test_the_smaller_space_is_orthonormal_and_centred(n: int) -> None:
 
 
 @pytest.mark.parametrize("n", [FEW, MANY])
-@pytest.mark.parametrize("shrinkage", SHRINKAGES)
-def test_an_uncentred_image_gets_the_logits_of_the_centred_one(
-    n: int, shrinkage: float | None
-) -> None:
+def test_an_uncentred_image_gets_the_logits_of_the_centred_one(n: int) -> None:
     features, labels = images(n)
     found = Centred.of(features, everyone(n))
-    directions = found.directions(everyone(n), one_hot(labels), shrinkage)
+    directions = found.directions(everyone(n), one_hot(labels))
     logits = found.classifier(directions).logits(features)
     torch.testing.assert_close(logits, found.features @ directions.T, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("n", [FEW, MANY])
-@pytest.mark.parametrize("shrinkage", SHRINKAGES)
-def test_only_the_rows_asked_for_count(n: int, shrinkage: float | None) -> None:
+def test_only_the_rows_asked_for_count(n: int) -> None:
     features, labels = images(n)
     fit = torch.arange(n) % 4 != 0
     changed, weights = features.clone(), one_hot(labels)
@@ -136,7 +127,7 @@ def test_only_the_rows_asked_for_count(n: int, shrinkage: float | None) -> None:
     found = []
     for x in (features, changed):
         space = Centred.of(x, fit)
-        found.append(space.classifier(space.directions(fit, weights, shrinkage)))
+        found.append(space.classifier(space.directions(fit, weights)))
         weights = weights.clone()
         weights[~fit] = float("nan")
     assert torch.equal(found[0].matrix, found[1].matrix)
@@ -144,51 +135,49 @@ def test_only_the_rows_asked_for_count(n: int, shrinkage: float | None) -> None:
 
 
 @pytest.mark.parametrize("rate", [0.25, 0.5])
-def test_labels_that_are_wrong_evenly_change_no_plain_direction(rate: float) -> None:
+def test_labels_that_are_wrong_evenly_turn_no_direction_by_much(rate: float) -> None:
     features, labels = images(MANY)
     space = Centred.of(features, everyone(MANY))
     clean = one_hot(labels)
     noisy = (1 - rate) * clean + rate / 2 * (1 - clean)
-    found, expected = (space.directions(everyone(MANY), w, None) for w in (noisy, clean))
-    torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+    found, expected = (
+        F.normalize(space.directions(everyone(MANY), weights), dim=1) for weights in (noisy, clean)
+    )
+    assert float((found * expected).sum(1).min()) > 0.99
 
 
 # ------------------------------------------------------------------------------------- too little
 
 
-@pytest.mark.parametrize("shrinkage", SHRINKAGES)
 @pytest.mark.parametrize("n", [FEW, MANY])
-def test_a_class_without_images_points_nowhere(n: int, shrinkage: float | None) -> None:
+def test_a_class_without_images_points_nowhere(n: int) -> None:
     features, labels = images(n)
     space = Centred.of(features, everyone(n))
-    found = space.directions(everyone(n), one_hot(labels, 5), shrinkage)
+    found = space.directions(everyone(n), one_hot(labels, 5))
     assert torch.equal(found[3:], torch.zeros_like(found[3:]))
-    expected = space.directions(everyone(n), one_hot(labels), shrinkage)
+    expected = space.directions(everyone(n), one_hot(labels))
     torch.testing.assert_close(found[:3], expected)
 
 
-@pytest.mark.parametrize("shrinkage", SHRINKAGES)
-def test_one_image_per_class_points_at_its_image(shrinkage: float | None) -> None:
+def test_one_image_per_class_points_at_its_image() -> None:
     features, _ = images(3)
     space = Centred.of(features, everyone(3))
-    directions = space.directions(everyone(3), torch.eye(3), shrinkage)
+    directions = space.directions(everyone(3), torch.eye(3))
     assert torch.isfinite(directions).all()
     cosines = F.normalize(directions) @ F.normalize(space.features).T
     torch.testing.assert_close(cosines.diagonal(), torch.ones(3), atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("shrinkage", SHRINKAGES)
-def test_images_that_are_all_the_same_do_no_harm(shrinkage: float | None) -> None:
+def test_images_that_are_all_the_same_do_no_harm() -> None:
     features, labels = images(FEW)
     same = features[:1].expand(FEW, -1)
     space = Centred.of(same, everyone(FEW))
-    linear = space.classifier(space.directions(everyone(FEW), one_hot(labels), shrinkage))
+    linear = space.classifier(space.directions(everyone(FEW), one_hot(labels)))
     assert torch.isfinite(linear.logits(same)).all()
 
 
-@pytest.mark.parametrize("shrinkage", SHRINKAGES)
-def test_no_images_at_all_point_nowhere(shrinkage: float | None) -> None:
+def test_no_images_at_all_point_nowhere() -> None:
     features, labels = images(FEW)
     space = Centred.of(features, everyone(FEW))
-    found = space.directions(~everyone(FEW), one_hot(labels), shrinkage)
+    found = space.directions(~everyone(FEW), one_hot(labels))
     assert torch.equal(found, torch.zeros(3, FEW))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from pydantic import ValidationError
 
-from dspt.config import TuneConfig
+from dspt.config import DEFAULT_LR, LossName, TuneConfig
 from dspt.errors import ConfigError, DsptError
 
 
@@ -28,6 +28,19 @@ def test_nothing_has_to_be_set() -> None:
         None,
         None,
     )
+    assert (config.classifier, config.epochs, config.batch_size) == ("blend", 200, 2048)
+    assert config.lr is None
+
+
+def test_every_loss_has_a_rate_and_its_description_says_which() -> None:
+    losses = get_args(LossName)
+    assert set(DEFAULT_LR) == set(losses)
+    for loss in losses:
+        TuneConfig.parse({"loss": loss, "lr": DEFAULT_LR[loss]})
+    said = TuneConfig.model_fields["lr"].description
+    assert said is not None
+    assert said.endswith("Left out: 0.1 for dspt and mae, 0.04 for ce and gce.")
+    assert DEFAULT_LR == {"dspt": 0.1, "mae": 0.1, "ce": 0.04, "gce": 0.04}
 
 
 def test_every_setting_says_what_it_is() -> None:
@@ -42,6 +55,8 @@ def test_every_setting_says_what_it_is() -> None:
         {"backbone": "ViT-B-16/openai"},
         {"backbone": "local-dir:/models/mine"},
         {"loss": "gce"},
+        {"classifier": "prompt"},
+        {"batch_size": 4096},
         {"n_ctx": 1, "ctx_init": "random"},
         {"n_ctx": 64},
         {"class_specific_context": True},
@@ -97,6 +112,8 @@ def test_a_misspelt_setting_gets_the_right_spelling(typed: str, meant: str) -> N
         ("epochs", 1001, "epochs is 1001 but should be less than or equal to 1000"),
         ("epochs", 1.5, "epochs is 1.5 but should be a valid integer"),
         ("epochs", "many", "epochs is 'many' but should be a valid integer"),
+        ("batch_size", 4097, "batch_size is 4097 but should be less than or equal to 4096"),
+        ("classifier", "means", "classifier is 'means' but should be 'blend' or 'prompt'"),
         ("batch_size", -1, "batch_size is -1 but should be greater than or equal to 1"),
         ("lr", 0, "lr is 0 but should be greater than 0"),
         ("lr", 11, "lr is 11 but should be less than or equal to 10"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,16 @@ import pytest
 import torch
 from models import CLASSES, WORDS, model_for, tuned_model
 from PIL import Image
+from safetensors.torch import save_file
+from torch import Tensor
 from towers import relative_error, tiny_backbone
 
-from dspt.artifact import load_model, save_model
+from dspt.artifact import TunedModel, load_model, save_model
 from dspt.backbones.base import Backbone
 from dspt.config import TuneConfig
 from dspt.errors import ArtifactError, BackboneMismatch
-from dspt.predict import Classifier, class_embeddings
+from dspt.linear import LinearClassifier
+from dspt.predict import Classifier, linear_classifier
 from dspt.prompt import Prompts, zero_shot_embeddings
 
 
@@ -25,9 +29,24 @@ def photos(count: int, size: int = 20) -> list[Image.Image]:
     return [Image.fromarray(array) for array in pixels]
 
 
+def embedded(model: TunedModel, backbone: Backbone) -> Tensor:
+    """The class embeddings that a tuned prompt is served with."""
+    return linear_classifier(model, backbone).matrix / backbone.logit_scale
+
+
+def blend(n_classes: int = 10, dim: int = 16) -> LinearClassifier:
+    generator = torch.Generator().manual_seed(5)
+    return LinearClassifier(
+        10 * torch.randn(n_classes, dim, generator=generator),
+        torch.randn(n_classes, generator=generator),
+    )
+
+
 def test_classes_are_embedded_with_the_tuned_context(tiny: Backbone) -> None:
     model = model_for(tiny)
-    matrix = Classifier(model, tiny).class_matrix
+    linear = Classifier(model, tiny).linear
+    assert torch.equal(linear.bias, torch.zeros(10))
+    matrix = linear.matrix / 30.0
     expected = Prompts(tiny, WORDS, n_ctx=4, ctx_init="random").encode(model.context[None])[0]
     assert relative_error(matrix, expected) < 1e-6
     assert relative_error(matrix, zero_shot_embeddings(tiny, WORDS)) > 0.01
@@ -36,7 +55,29 @@ def test_classes_are_embedded_with_the_tuned_context(tiny: Backbone) -> None:
 
 def test_zero_shot_is_served_where_it_is_better(tiny: Backbone) -> None:
     model = model_for(tiny, served="zero_shot")
-    assert torch.equal(Classifier(model, tiny).class_matrix, zero_shot_embeddings(tiny, WORDS))
+    expected = LinearClassifier.from_text(zero_shot_embeddings(tiny, WORDS), 30.0)
+    for served in (model, dataclasses.replace(model, blend=blend())):
+        found = Classifier(served, tiny).linear
+        assert torch.equal(found.matrix, expected.matrix)
+        assert torch.equal(found.bias, expected.bias)
+
+
+def test_a_blend_is_served_as_it_is(tiny: Backbone) -> None:
+    linear = blend()
+    classifier = Classifier(dataclasses.replace(model_for(tiny), blend=linear), tiny)
+    assert torch.equal(classifier.linear.matrix, linear.matrix)
+    assert torch.equal(classifier.linear.bias, linear.bias)
+    features = tiny.encode_image(torch.rand(5, 3, 4, 4))
+    expected = (features @ linear.matrix.T + linear.bias).softmax(1)
+    torch.testing.assert_close(classifier.scores(features), expected)
+    assert relative_error(expected, Classifier(model_for(tiny), tiny).scores(features)) > 0.1
+
+
+@pytest.mark.parametrize("dim", [15, 17, 32, 0])
+def test_a_blend_of_another_width_is_refused(tiny: Backbone, dim: int) -> None:
+    model = dataclasses.replace(model_for(tiny), blend=blend(dim=dim))
+    with pytest.raises(ArtifactError, match=rf"matrix is {dim} wide, features of toy are 16"):
+        Classifier(model, tiny)
 
 
 def test_class_specific_contexts(tiny: Backbone) -> None:
@@ -44,7 +85,7 @@ def test_class_specific_contexts(tiny: Backbone) -> None:
     model = model_for(tiny, config=config)
     context = torch.randn(10, 2, 32, generator=torch.Generator().manual_seed(1)) * 0.02
     model = dataclasses.replace(model, context=context)
-    found = class_embeddings(model, tiny)
+    found = embedded(model, tiny)
     for c in (0, 7):
         alone = Prompts(tiny, [WORDS[c]], n_ctx=2, ctx_init="random").encode(context[c][None])
         assert relative_error(found[c], alone[0, 0]) < 1e-5
@@ -54,7 +95,7 @@ def test_scores_are_the_softmax_of_scaled_cosines(tiny: Backbone) -> None:
     classifier = Classifier(model_for(tiny), tiny)
     features = tiny.encode_image(torch.rand(5, 3, 4, 4))
     scores = classifier.scores(features)
-    expected = (30.0 * features @ classifier.class_matrix.T).softmax(1)
+    expected = (features @ classifier.linear.matrix.T).softmax(1)
     torch.testing.assert_close(scores, expected)
     assert scores.dtype == torch.float32
     torch.testing.assert_close(scores.sum(1), torch.ones(5))
@@ -96,17 +137,33 @@ def test_an_image_is_judged_alike_alone_and_in_a_batch(builtin: Backbone) -> Non
         assert dict(classifier.predict([image], 10)[0]) == pytest.approx(dict(expected), abs=1e-5)
 
 
-def test_a_saved_model_predicts_the_same(tiny: Backbone, tmp_path: Path) -> None:
-    model = model_for(tiny)
+@pytest.mark.parametrize("blended", [False, True])
+def test_a_saved_model_predicts_the_same(tiny: Backbone, tmp_path: Path, blended: bool) -> None:
+    model = dataclasses.replace(model_for(tiny), blend=blend() if blended else None)
     save_model(model, tmp_path / "model.safetensors")
     back = load_model(tmp_path / "model.safetensors")
     assert Classifier(back, tiny).predict(photos(2)) == Classifier(model, tiny).predict(photos(2))
 
 
+def test_a_file_of_the_first_format_predicts_as_its_prompt_does(
+    tiny: Backbone, tmp_path: Path
+) -> None:
+    """It has no blend, and its settings do not say which classifier was asked for."""
+    model = model_for(tiny)
+    manifest = json.loads(model.manifest.model_dump_json()) | {"format": "dspt.classifier/1"}
+    del manifest["config"]["classifier"]
+    path = tmp_path / "model.safetensors"
+    save_file({"context": model.context}, path, metadata={"manifest": json.dumps(manifest)})
+    features = tiny.encode_image(torch.rand(5, 3, 4, 4))
+    classes = Prompts(tiny, WORDS, n_ctx=4, ctx_init="random").encode(model.context[None])[0]
+    found = Classifier(load_model(path), tiny).scores(features)
+    torch.testing.assert_close(found, (30.0 * features @ classes.T).softmax(1))
+
+
 def test_the_context_of_real_words_is_the_zero_shot_classifier(builtin: Backbone) -> None:
     model = model_for(builtin)
     context = Prompts(builtin, WORDS, ctx_init="a photo of a").initial(0)
-    found = class_embeddings(dataclasses.replace(model, context=context), builtin)
+    found = embedded(dataclasses.replace(model, context=context), builtin)
     assert relative_error(found, zero_shot_embeddings(builtin, WORDS)) < 1e-6
 
 
@@ -130,13 +187,13 @@ def test_a_context_of_another_width_is_refused(tiny: Backbone) -> None:
 
 def test_two_models_share_a_backbone(tiny: Backbone) -> None:
     one = Classifier(model_for(tiny), tiny)
-    before = one.class_matrix.clone()
+    before = one.linear.matrix.clone()
     Classifier(model_for(tiny, class_words=WORDS[::-1]), tiny)
-    assert torch.equal(one.class_matrix, before)
+    assert torch.equal(one.linear.matrix, before)
 
 
 def test_another_tower_of_the_same_width_would_fit_and_be_wrong() -> None:
     """Nothing but the digest tells them apart."""
     one, other = tiny_backbone(), tiny_backbone(layers=1)
     model = model_for(one)
-    assert relative_error(class_embeddings(model, other), class_embeddings(model, one)) > 0.05
+    assert relative_error(embedded(model, other), embedded(model, one)) > 0.05
