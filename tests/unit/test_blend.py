@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -110,30 +111,35 @@ def test_the_held_out_side_of_a_text_does_not_reach_the_matrix_but_by_weights() 
 # -------------------------------------------------------------------------- what it has to resist
 
 SWAPPED: dict[str, Any] = {
+    "n_classes": 10,
+    "per_class": 60,
     "rate": 0.5,
     "swapped": True,
-    "spread": 0.3,
-    "zero_shot_error": 0.8,
+    "spread": 0.2,
+    "zero_shot_error": 0.9,
     "prompt_error": None,
 }
 """Half of every class carries the label of the next; the prompt has learned from the labels."""
 
 
 def test_the_truth_wins_over_labels_swapped_half_of_the_time() -> None:
-    for seed in range(6):
+    for seed in SEEDS:
         of = task(seed, **SWAPPED)
         found = blended(of)
-        assert of.accuracy(found.classifier) > of.accuracy(of.zero_shot) + 0.03
+        assert of.accuracy(found.classifier) > of.accuracy(of.zero_shot) + 0.02
         assert of.accuracy(of.zero_shot) > of.accuracy(of.prompts[0])
         assert wrong_share(found.posterior, of.given) == pytest.approx(0.5, abs=0.05)
 
 
-def test_without_zero_shot_as_an_annotator_the_swapped_labels_may_win(
+def test_without_zero_shot_as_an_annotator_the_swapped_labels_win(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(blending, "_ZERO_SHOT_SAY", 0.0)
-    found = [(of := task(seed, **SWAPPED)).accuracy(blended(of).classifier) for seed in range(6)]
-    assert min(found) < 0.75  # below zero-shot by far
+    for seed in SEEDS:
+        of = task(seed, **SWAPPED)
+        found = blended(of)
+        assert of.accuracy(found.classifier) < of.accuracy(of.zero_shot) - 0.15
+        assert wrong_share(found.posterior, of.given) < 0.4  # the labels look right
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.25, 0.5])
@@ -197,7 +203,7 @@ def test_images_that_are_not_learned_from_are_judged() -> None:
     fit = torch.arange(len(of.given)) % 3 != 0
     found = blended(of, fit)
     right = found.posterior[~fit].argmax(1) == of.truth[~fit]
-    assert float(right.float().mean()) > 0.85
+    assert float(right.float().mean()) > 0.8
     assert torch.isfinite(found.log_p).all()
 
 
@@ -413,6 +419,25 @@ def test_weights_of_many_images_are_fitted_to_some(monkeypatch: pytest.MonkeyPat
     rows = fit.nonzero()[::3, 0]  # 120 images: every third
     expected = blending._fit_weights(logits[:, rows], given[rows], fit[rows], noise, start)
     assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("tried", [-1000.0, 1000.0])
+def test_a_line_search_that_runs_away_sees_finite_costs(
+    monkeypatch: pytest.MonkeyPatch, tried: float
+) -> None:
+    class RunsAway:
+        def __init__(self, parameters: list[Tensor], **options: Any) -> None:
+            [self.at] = parameters
+
+        def step(self, cost: Callable[[], float]) -> None:
+            self.at.fill_(tried)
+            assert math.isfinite(cost())
+            assert self.at.grad is not None
+            assert torch.isfinite(self.at.grad).all()
+            assert (self.at.grad.sign() == math.copysign(1, tried)).all()  # it leads back
+
+    monkeypatch.setattr(torch.optim, "LBFGS", RunsAway)
+    assert torch.isfinite(blending._fit_weights(*weighing(1)).log()).all()
 
 
 def test_without_images_the_weights_stay_where_they_start() -> None:
