@@ -45,7 +45,7 @@ check: $(DEV) ## Lint, check the format and the types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy -p scripts.demo -m scripts.constraints
+	$(BIN)/mypy -p scripts.demo -p benchmarks -m scripts.constraints
 
 .PHONY: install
 install: $(DEV) ## Install all that development needs, without running anything

@@ -122,7 +122,7 @@ def tune_contexts(
     while state.epoch < schedule.epochs:
         rates = [schedule.lr_at(state.epoch, run.lr) for run in runs]
         lr = torch.tensor(rates, device=device).view(-1, *[1] * (state.context.ndim - 1))
-        rows, views = _epoch_order(runs, schedule.batch_size, features.shape[1], state.epoch)
+        rows, views = epoch_order(runs, schedule.batch_size, features.shape[1], state.epoch)
         meter = _Meter(runs[0].loss, n_classes)
         for step_rows, step_views in zip(rows.to(device), views.to(device), strict=True):
             if should_stop():
@@ -175,7 +175,7 @@ def _group_by_loss(runs: Sequence[Run]) -> list[tuple[LossName, slice | list[int
     return list(groups.items())
 
 
-def _epoch_order(
+def epoch_order(
     runs: Sequence[Run], batch_size: int, n_views: int, epoch: int
 ) -> tuple[Tensor, Tensor]:
     """Rows and views of one epoch: two (steps, R, B) int64 tensors.

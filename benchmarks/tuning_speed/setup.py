@@ -19,7 +19,7 @@ from dspt.backbones.base import Backbone
 from dspt.backbones.tokenizer import OpenClipTokenizer
 from dspt.backbones.transforms import make_augment, make_preprocess
 from dspt.text import open_clip_text_tower
-from dspt.tuner import Run, Schedule, _epoch_order
+from dspt.tuner import Run, Schedule, epoch_order
 
 SHOTS = 16
 EPOCHS = 50
@@ -68,7 +68,7 @@ class Case:
 
     def order(self) -> list[list[int]]:
         """Images of each step, as the tuner draws them."""
-        rows, _ = _epoch_order([self.run], BATCH, 1, 0)
+        rows, _ = epoch_order([self.run], BATCH, 1, 0)
         found: list[list[int]] = rows[:, 0].tolist()
         return found
 
