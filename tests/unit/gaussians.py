@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dspt.blend import TextClassifier
+from dspt.blend import Blend, TextClassifier, fit_blend
 from dspt.linear import LinearClassifier
 
 SCALE = 30.0
@@ -112,3 +112,7 @@ def averaged(measure: Callable[[int], list[float]], seeds: range) -> list[float]
     """Means over the seeds of what is measured."""
     found: list[float] = torch.tensor([measure(seed) for seed in seeds]).mean(0).tolist()
     return found
+
+
+def blended(of: Task, fit: Tensor | None = None) -> Blend:
+    return fit_blend(of.features, of.given, of.texts, of.folds, fit)

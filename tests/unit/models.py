@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
+from torch import Tensor
 
 from dspt.artifact import Manifest, TunedModel
 from dspt.backbones.base import Backbone
 from dspt.config import TuneConfig
+from dspt.linear import LinearClassifier
 
 CLASSES = [f"class {i}" for i in range(10)]
 WORDS = [
@@ -54,4 +59,24 @@ def model_for(backbone: Backbone, **changes: Any) -> TunedModel:
     return tuned_model(
         context * backbone.text_tower.embedding_std,
         **({"config": config, "backbone_digest": backbone.digest} | changes),
+    )
+
+
+def write(path: Path, tensors: dict[str, Tensor], manifest: Any) -> None:
+    """An artefact with whatever is given, checked by nobody."""
+    text = manifest if isinstance(manifest, str) else json.dumps(manifest)
+    save_file(tensors, path, metadata={"manifest": text})
+
+
+def raw_manifest(**changes: Any) -> dict[str, Any]:
+    """A good manifest as JSON, with changes that the model class would refuse."""
+    found: dict[str, Any] = json.loads(Manifest(**manifest_values()).model_dump_json())
+    return found | changes
+
+
+def blend(dim: int = 512) -> LinearClassifier:
+    """A classifier of the ten classes that is no prompt's."""
+    generator = torch.Generator().manual_seed(5)
+    return LinearClassifier(
+        10 * torch.randn(10, dim, generator=generator), torch.randn(10, generator=generator)
     )

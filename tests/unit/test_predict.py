@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from models import CLASSES, WORDS, model_for, tuned_model
+from models import CLASSES, WORDS, blend, model_for, tuned_model, write
 from PIL import Image
-from safetensors.torch import save_file
 from torch import Tensor
 from towers import relative_error, tiny_backbone
 
@@ -34,14 +33,6 @@ def embedded(model: TunedModel, backbone: Backbone) -> Tensor:
     return linear_classifier(model, backbone).matrix / backbone.logit_scale
 
 
-def blend(n_classes: int = 10, dim: int = 16) -> LinearClassifier:
-    generator = torch.Generator().manual_seed(5)
-    return LinearClassifier(
-        10 * torch.randn(n_classes, dim, generator=generator),
-        torch.randn(n_classes, generator=generator),
-    )
-
-
 def test_classes_are_embedded_with_the_tuned_context(tiny: Backbone) -> None:
     model = model_for(tiny)
     linear = Classifier(model, tiny).linear
@@ -56,14 +47,14 @@ def test_classes_are_embedded_with_the_tuned_context(tiny: Backbone) -> None:
 def test_zero_shot_is_served_where_it_is_better(tiny: Backbone) -> None:
     model = model_for(tiny, served="zero_shot")
     expected = LinearClassifier.from_text(zero_shot_embeddings(tiny, WORDS), 30.0)
-    for served in (model, dataclasses.replace(model, blend=blend())):
+    for served in (model, dataclasses.replace(model, blend=blend(16))):
         found = Classifier(served, tiny).linear
         assert torch.equal(found.matrix, expected.matrix)
         assert torch.equal(found.bias, expected.bias)
 
 
 def test_a_blend_is_served_as_it_is(tiny: Backbone) -> None:
-    linear = blend()
+    linear = blend(16)
     classifier = Classifier(dataclasses.replace(model_for(tiny), blend=linear), tiny)
     assert torch.equal(classifier.linear.matrix, linear.matrix)
     assert torch.equal(classifier.linear.bias, linear.bias)
@@ -75,7 +66,7 @@ def test_a_blend_is_served_as_it_is(tiny: Backbone) -> None:
 
 @pytest.mark.parametrize("dim", [15, 17, 32, 0])
 def test_a_blend_of_another_width_is_refused(tiny: Backbone, dim: int) -> None:
-    model = dataclasses.replace(model_for(tiny), blend=blend(dim=dim))
+    model = dataclasses.replace(model_for(tiny), blend=blend(dim))
     with pytest.raises(ArtifactError, match=rf"matrix is {dim} wide, features of toy are 16"):
         Classifier(model, tiny)
 
@@ -139,7 +130,7 @@ def test_an_image_is_judged_alike_alone_and_in_a_batch(builtin: Backbone) -> Non
 
 @pytest.mark.parametrize("blended", [False, True])
 def test_a_saved_model_predicts_the_same(tiny: Backbone, tmp_path: Path, blended: bool) -> None:
-    model = dataclasses.replace(model_for(tiny), blend=blend() if blended else None)
+    model = dataclasses.replace(model_for(tiny), blend=blend(16) if blended else None)
     save_model(model, tmp_path / "model.safetensors")
     back = load_model(tmp_path / "model.safetensors")
     assert Classifier(back, tiny).predict(photos(2)) == Classifier(model, tiny).predict(photos(2))
@@ -153,7 +144,7 @@ def test_a_file_of_the_first_format_predicts_as_its_prompt_does(
     manifest = json.loads(model.manifest.model_dump_json()) | {"format": "dspt.classifier/1"}
     del manifest["config"]["classifier"]
     path = tmp_path / "model.safetensors"
-    save_file({"context": model.context}, path, metadata={"manifest": json.dumps(manifest)})
+    write(path, {"context": model.context}, manifest)
     features = tiny.encode_image(torch.rand(5, 3, 4, 4))
     classes = Prompts(tiny, WORDS, n_ctx=4, ctx_init="random").encode(model.context[None])[0]
     found = Classifier(load_model(path), tiny).scores(features)
