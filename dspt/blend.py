@@ -134,12 +134,18 @@ def calibrated_log_likelihood(held_out: Tensor, given: Tensor, fit: Tensor) -> f
 
 
 def _judgeable(given: Tensor, folds: Sequence[Tensor], fit: Tensor) -> Tensor:
-    """(N,) bool: images whose class has another one to learn from outside their fold."""
+    """(N,) bool: images whose class has another one to learn from outside their fold.
+
+    None where that holds for less than half of `fit`: with one shot, the few classes that a wrong
+    label has given a second image would speak for all.
+    """
     found = torch.zeros_like(fit)
     for fold in folds:
         others = fit.clone()
         others[fold] = False
         found[fold] = torch.isin(given[fold], given[others])
+    if (found & fit).sum() < 0.5 * fit.sum():
+        return torch.zeros_like(fit)
     return found
 
 
