@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
 from PIL import Image
 
 from dspt.backbones.base import Backbone
@@ -63,3 +64,14 @@ def relabelled(dataset: Dataset, labels: list[int], target: Path) -> Path:
 def images(dataset: Dataset, split: str) -> tuple[list[Image.Image], list[str]]:
     items = [item for item in dataset.items if item.split == split]
     return [read_image(dataset, item) for item in items], [dataset.classes[i.label] for i in items]
+
+
+def same_blend(one: TuneResult, other: TuneResult) -> bool:
+    """Whether both have a blend, and the same to the bit."""
+    mine, theirs = one.model.blend, other.model.blend
+    return (
+        mine is not None
+        and theirs is not None
+        and torch.equal(mine.matrix, theirs.matrix)
+        and torch.equal(mine.bias, theirs.bias)
+    )

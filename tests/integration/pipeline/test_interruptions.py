@@ -20,10 +20,11 @@ from tests.integration.pipeline.runs import (
     TEST,
     Recorder,
     run,
+    same_blend,
 )
 
 
-@pytest.mark.parametrize("stage", ["encoding", "tuning"])
+@pytest.mark.parametrize("stage", ["encoding", "tuning", "evaluating"])
 def test_cancelling_stops_in_the_stage_that_it_is_in(
     dataset: Dataset, backbone: Backbone, features: Path, tmp_path: Path, stage: str
 ) -> None:
@@ -32,11 +33,12 @@ def test_cancelling_stops_in_the_stage_that_it_is_in(
     class Stopping(Recorder):
         def progress(self, progress: Progress) -> None:
             super().progress(progress)
-            if progress.stage == stage and (stage == "encoding" or progress.epoch == 2):
+            if progress.stage == stage and (stage != "tuning" or progress.epoch == 2):
                 stop.set()
 
     listener = Stopping()
-    with pytest.raises(Cancelled, match=stage):
+    said = "fitting the classifier" if stage == "evaluating" else stage
+    with pytest.raises(Cancelled, match=said):
         tune(
             dataset,
             TuneConfig(**SETTINGS),
@@ -46,7 +48,7 @@ def test_cancelling_stops_in_the_stage_that_it_is_in(
             backbone=backbone,
         )
     assert listener.steps[-1].stage == stage
-    assert len(listener.epochs) == (2 if stage == "tuning" else 0)
+    assert len(listener.epochs) == {"encoding": 0, "tuning": 2, "evaluating": EPOCHS}[stage]
 
 
 def test_goes_on_from_a_checkpoint_to_the_same_bits(
@@ -75,6 +77,7 @@ def test_goes_on_from_a_checkpoint_to_the_same_bits(
     assert [epoch["epoch"] for epoch in recorder.epochs] == list(range(1, EPOCHS + 1))
     assert torch.equal(result.model.context, tuned[0].model.context)
     assert result.metrics["history"] == tuned[0].metrics["history"]
+    assert same_blend(result, tuned[0])
     assert result.audit == tuned[0].audit
 
 

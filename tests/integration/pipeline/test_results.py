@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -12,11 +13,12 @@ import torch
 
 from dspt.artifact import load_model, save_model
 from dspt.backbones.base import Backbone
-from dspt.config import TuneConfig
+from dspt.config import DEFAULT_LR, TuneConfig
 from dspt.data import Dataset, open_dataset
 from dspt.noise import flip_labels
 from dspt.pipeline import TuneResult, tune
 from dspt.predict import Classifier
+from dspt.splits import Splits
 from tests.integration.pipeline.runs import (
     CLASSES,
     EPOCHS,
@@ -28,6 +30,7 @@ from tests.integration.pipeline.runs import (
     images,
     relabelled,
     run,
+    same_blend,
 )
 from tests.photographs import write_photographs
 
@@ -38,16 +41,19 @@ def test_measures_zero_shot_and_tuned_on_the_test_images(
     metrics = tuned[0].metrics
     assert metrics.keys() == {
         "zero_shot",
+        "prompt",
         "tuned",
         "served",
         "why",
+        "blend",
+        "noise_rate",
         "measured_on",
         "labels",
         "history",
         "seconds",
     }
     assert (metrics["measured_on"], metrics["labels"]) == ("test", "clean")
-    for name in ("zero_shot", "tuned"):
+    for name in ("zero_shot", "prompt", "tuned"):
         part = metrics[name]
         confusion = np.array(part["confusion"])
         assert part["images"] == TEST * len(CLASSES) == confusion.sum()
@@ -55,6 +61,10 @@ def test_measures_zero_shot_and_tuned_on_the_test_images(
         assert list(part["per_class"]) == list(CLASSES)
     assert metrics["zero_shot"]["accuracy"] <= 0.6
     assert metrics["tuned"]["accuracy"] >= 0.9
+    assert metrics["tuned"]["accuracy"] >= metrics["prompt"]["accuracy"]
+    assert metrics["blend"].keys() == {"zero_shot", "prompt", "class_means"}
+    assert all(weight > 0 for weight in metrics["blend"].values())
+    assert metrics["noise_rate"]["estimate"] <= 0.1
     assert metrics["served"] == "tuned"
     assert metrics["why"].startswith("Tuned: on 32 training images")
     assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
@@ -65,7 +75,7 @@ def test_fills_in_what_was_left_open(
 ) -> None:
     result = tuned[0]
     assert result.config.n_ctx == 4
-    assert result.config.lr == 0.05
+    assert result.config.lr == DEFAULT_LR["dspt"]
     assert result.config.device == "cpu"
     manifest = result.model.manifest
     assert manifest.config == result.config
@@ -127,10 +137,12 @@ def test_a_seed_repeats_to_the_bit(
     first = tuned[0]
     again = run(dataset, backbone, features)
     assert torch.equal(again.model.context, first.model.context)
+    assert same_blend(again, first)
     assert again.audit == first.audit
     assert again.metrics["history"] == first.metrics["history"]
     other = run(dataset, backbone, features, seed=2)
     assert not torch.equal(other.model.context, first.model.context)
+    assert not same_blend(other, first)
 
 
 def test_features_kept_on_disk_change_no_bit(
@@ -139,6 +151,27 @@ def test_features_kept_on_disk_change_no_bit(
     config = TuneConfig(**SETTINGS)
     without = tune(dataset, config, backbone=backbone)
     assert torch.equal(without.model.context, tuned[0].model.context)
+    assert same_blend(without, tuned[0])
+
+
+def test_the_prompt_alone_where_it_is_asked_for(
+    tuned: tuple[TuneResult, Recorder, float],
+    dataset: Dataset,
+    backbone: Backbone,
+    features: Path,
+    tmp_path: Path,
+) -> None:
+    result = run(dataset, backbone, features, classifier="prompt")
+    assert torch.equal(result.model.context, tuned[0].model.context)
+    assert result.audit == tuned[0].audit, "the labels are judged by all that is known"
+    assert result.metrics["tuned"] == result.metrics["prompt"] == tuned[0].metrics["prompt"]
+    assert result.model.blend is None
+    save_model(result.model, tmp_path / "model.safetensors")
+    classifier = Classifier(load_model(tmp_path / "model.safetensors"), backbone)
+    photos, truth = images(dataset, "test")
+    answers = classifier.predict(photos, top_k=1)
+    right = [top[0][0] == label for top, label in zip(answers, truth, strict=True)]
+    assert sum(right) / len(right) == result.metrics["prompt"]["accuracy"]
 
 
 def test_measures_on_val_where_there_is_no_test(
@@ -175,6 +208,41 @@ def test_holds_some_training_images_out_where_there_is_neither(
     assert (metrics["measured_on"], metrics["labels"]) == ("held_out", "given")
     assert metrics["tuned"]["images"] == TRAIN / 4 * len(CLASSES)
     assert len(result.audit.entries) == TRAIN * len(CLASSES), "held-out files are audited too"
+
+
+def test_held_out_images_do_not_reach_the_classifier(
+    folder: Path,
+    backbone: Backbone,
+    features: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Neither what they show nor what they are called: the same to the bit with others."""
+    with open_dataset(folder / "train") as dataset:
+        expected = run(dataset, backbone, features, validation_fraction=0.25)
+        splits = Splits.of(dataset, expected.config)
+        held_out = [dataset.items[row] for row in splits.measured]
+        fitted = [dataset.items[row].path for row in splits.fit]
+    assert len(held_out) == TRAIN
+    shutil.copytree(folder / "train", tmp_path / "changed")
+    for item in held_out:
+        others = [path for path in fitted if not path.startswith(CLASSES[item.label])]
+        shutil.copy(folder / "train" / others[0], tmp_path / "changed" / item.path)
+    with open_dataset(tmp_path / "changed") as changed:
+        found = run(changed, backbone, features, validation_fraction=0.25)
+        # their labels too, with the split kept as it was
+        items = list(changed.items)
+        for row in splits.measured:
+            items[row] = dataclasses.replace(items[row], label=(items[row].label + 1) % 4)
+        relabelled_too = dataclasses.replace(changed, items=tuple(items))
+        monkeypatch.setattr(Splits, "of", lambda dataset, config: splits)
+        last = run(relabelled_too, backbone, features, validation_fraction=0.25)
+    for result in (found, last):
+        assert torch.equal(result.model.context, expected.model.context)
+        assert same_blend(result, expected)
+        for key in ("served", "why", "blend", "history"):
+            assert result.metrics[key] == expected.metrics[key]
+        assert result.metrics["tuned"] != expected.metrics["tuned"], "but they are measured on"
 
 
 def test_finds_planted_wrong_labels(backbone: Backbone, features: Path, tmp_path: Path) -> None:
