@@ -267,8 +267,11 @@ def test_finds_planted_wrong_labels(backbone: Backbone, features: Path, tmp_path
     assert after[wrong].sum() / (planted * (~wrong).sum()) >= 0.85
     assert wrong[:planted].sum() >= 8
     suspect = np.array([entry.suspect for entry in audit.entries])
-    assert wrong[suspect].sum() >= 7
-    assert wrong[suspect].mean() >= 0.7
+    assert wrong[suspect].sum() >= planted / 3
+    assert wrong[suspect].mean() >= 0.8
+    rate = audit.noise_rate
+    assert rate is not None
+    assert rate.low <= planted / len(wrong) <= rate.high
     suggested = np.array([e.suggested == t for e, t in zip(audit.entries, truths, strict=True)])
     assert suggested[wrong & suspect].mean() >= 0.7
     metrics = result.metrics
