@@ -1,0 +1,82 @@
+"""Methods that rank given labels by suspicion; all see the same features and given labels.
+
+ours            the service's audit (dspt.audit)
+zero_shot       p(label) by CLIP as it is
+prompt          p(label) by prompts tuned with the service's loss on the other folds
+prompt_gce      the same, tuned with GCE 0.7
+suppression     |DSPT gradient| / |cross-entropy gradient| under those of `prompt`
+neighbours      share of the nearest images that carry the same label
+cleanlab_*      cleanlab's scores of out-of-sample probabilities by logistic regression: the peer
+ours_cleanlab_* cleanlab's scores of our out-of-sample probabilities
+
+Neighbours are 10 in cosine similarity of the features less their mean.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from cleanlab.filter import find_label_issues
+from cleanlab.rank import get_label_quality_scores
+from numpy.typing import NDArray
+from torch import Tensor
+
+CleanlabScore = Literal["self_confidence", "normalized_margin", "confidence_weighted_entropy"]
+CLEANLAB_SCORES: tuple[CleanlabScore, ...] = get_args(CleanlabScore)
+METHODS = (
+    "ours",
+    *(f"cleanlab_{name}" for name in CLEANLAB_SCORES),
+    *(f"ours_cleanlab_{name}" for name in CLEANLAB_SCORES),
+    "zero_shot",
+    "prompt",
+    "prompt_gce",
+    "suppression",
+    "neighbours",
+)
+FLAGGERS = ("ours", "cleanlab", "ours_cleanlab")
+"""Those that also say which labels are wrong; cleanlab by confident learning."""
+NEIGHBOURS = 10
+
+Array = NDArray[np.float64]
+Labels = NDArray[np.int64]
+
+
+def by_probability(probabilities: Tensor, given: Tensor) -> Array:
+    """1 - p(given label): (N,)."""
+    chosen = probabilities.double().gather(1, given[:, None])[:, 0]
+    found: Array = (1 - chosen).cpu().numpy()
+    return found
+
+
+def by_neighbours(features: Tensor, given: Tensor) -> Array:
+    """Share of the NEIGHBOURS nearest images with another label. features: (N, D)."""
+    unit = torch.nn.functional.normalize(features - features.mean(0), dim=1)
+    nearness = (unit @ unit.T).fill_diagonal_(-torch.inf)
+    nearest = nearness.topk(min(NEIGHBOURS, len(given) - 1), dim=1).indices
+    found: Array = (given[nearest] != given[:, None]).double().mean(1).cpu().numpy()
+    return found
+
+
+def by_cleanlab(probabilities: Array, given: Labels, name: CleanlabScore) -> Array:
+    """1 - cleanlab's label quality, which it computes without adjusting for class thresholds."""
+    quality = get_label_quality_scores(given, _safe(probabilities), method=name)
+    return 1 - np.asarray(quality, dtype=np.float64)
+
+
+def flagged_by_cleanlab(probabilities: Array, given: Labels) -> NDArray[np.bool_]:
+    """(N,) labels that cleanlab's filter calls issues, with its own settings."""
+    if len(np.unique(given)) < 2:  # cleanlab refuses
+        return np.zeros(len(given), dtype=bool)
+    with warnings.catch_warnings():  # about classes of few images; nothing can be done about it
+        warnings.simplefilter("ignore", UserWarning)
+        found = find_label_issues(given, _safe(probabilities), n_jobs=1)
+    return np.asarray(found, dtype=bool)
+
+
+def _safe(probabilities: Array) -> Array:
+    """Rows that sum to 1 to the last digit, and no zeros: cleanlab takes logarithms."""
+    found = np.clip(probabilities, 1e-12, None)
+    return found / found.sum(1, keepdims=True)

@@ -1,0 +1,102 @@
+"""The grid: data sets encoded once, cells measured one after the other, finished ones kept."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from benchmarks.audit_quality import measure, rankings, scores
+from benchmarks.noise_robustness.datasets import find_sets
+from benchmarks.noise_robustness.given_labels import GivenLabels
+from benchmarks.noise_robustness.prepare import encode_all, make_job, unique_names
+from benchmarks.noise_robustness.records import (
+    Record,
+    Records,
+    cell_key,
+    digest_of_code,
+    identity_of,
+    make_record,
+)
+from benchmarks.noise_robustness.settings import Settings
+from dspt.backbones import load_backbone
+from dspt.device import resolve_device
+from dspt.feature_store import FeatureStore
+
+
+def run_grid(
+    data: Sequence[Path],
+    settings: Settings,
+    given_labels: Path | None,
+    *,
+    cells: Path,
+    features: Path,
+    console: Console,
+) -> tuple[list[Record], dict[str, str]]:
+    """Measure every cell that has no record in the folder `cells` yet.
+
+    given_labels: table of labels for noise of kind `human`. Returns the records in the grid's order
+    and, by cell, what was wrong where data cannot have a noise. Raises DsptError.
+    """
+    paths = [found for path in data for found in find_sets(path)]
+    grid = settings.cells(unique_names(paths))
+    human = None
+    if given_labels is not None:
+        columns = [noise.column for noise in settings.noises if noise.kind == "human"]
+        human = GivenLabels.read(given_labels, columns)
+    backbone = load_backbone(settings.backbone, device=resolve_device(settings.device))
+    identity = identity_of(backbone, settings) | {"audit_code": _code()}
+    store = FeatureStore(features, on_failure=lambda text: console.print(text, style="red"))
+    records = Records(cells)
+    bench = measure.Bench(settings, backbone)
+    finished: list[Record] = []
+    failed: dict[str, str] = {}
+    with tempfile.TemporaryDirectory(prefix="dspt-audit-") as folder, _bar(console) as bar:
+        sets = encode_all(paths, settings, backbone, Path(folder), store, bar)
+        task = bar.add_task("cells", total=len(grid))
+        for cell in grid:
+            bar.update(task, description=cell.name)
+            try:
+                job = make_job(cell, sets, human)
+            except ValueError as error:  # this set cannot have this noise
+                failed[cell.name] = str(error)
+                bar.advance(task)
+                continue
+            data_set = sets[cell.dataset]
+            key = cell_key(job, data_set, settings, identity)
+            record = records.get(cell, key)
+            if record is None:
+                result: dict[str, Any] = bench.measure(job)
+                record = make_record(job, data_set, key, identity, result)
+                records.put(cell, record)
+            finished.append(record)
+            bar.advance(task)
+    return finished, failed
+
+
+def _code() -> str:
+    return digest_of_code(Path(str(module.__file__)) for module in (measure, rankings, scores))
+
+
+def _bar(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("ETA"),
+        TimeRemainingColumn(),
+        console=console,
+        speed_estimate_period=3600,  # a cell takes longer than the half minute that is usual
+    )
