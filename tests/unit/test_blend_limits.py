@@ -89,6 +89,17 @@ def test_one_image_per_class_leaves_nothing_to_judge_by() -> None:
     assert of.accuracy(found.classifier) > of.accuracy(of.zero_shot)
 
 
+@pytest.mark.parametrize(("seconds", "judged"), [(1, 0), (2, 4)])
+def test_few_classes_of_two_images_do_not_speak_for_all(seconds: int, judged: int) -> None:
+    """2 of 6 images are too few to judge by; 4 of 7 are enough."""
+    of = task(1, per_class=2, rate=0.0)
+    fit = torch.zeros_like(of.given, dtype=torch.bool)
+    fit[::2] = True
+    fit[1 : 2 * seconds : 2] = True
+    found = blended(of, fit)
+    assert int(found.judged.sum()) == judged
+
+
 def test_classes_with_one_image_keep_its_label() -> None:
     of = task(1, rate=0.25)
     single = (of.given == 0).nonzero()[:, 0]
