@@ -3,6 +3,12 @@
 Cross-fitting (Northcutt et al., JAIR 2021) keeps a model from agreeing with a label just because
 it has learned it. What such a model says of an image and the label that the image carries are put
 together by a model of the label noise (dspt.label_noise), whose posterior ranks the labels.
+
+The posterior is the ranking because nothing that was tried with it ranks better: mixtures with
+neighbours in feature space, suppression, zero-shot CLIP and cross-validated logistic regression
+(benchmarks/audit_quality has the figures). Suspects are labels likelier wrong than right; confident
+learning's thresholds (Northcutt et al., eq. 1) called 11 and 17 % of the right labels of two sets
+of clothes wrong, where this rule called 0 to 6 % wrong on these and three more sets.
 """
 
 from __future__ import annotations

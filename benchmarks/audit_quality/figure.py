@@ -14,6 +14,7 @@ from benchmarks.noise_robustness.style import Style, new_figure, saved, styled
 from benchmarks.noise_robustness.table import short
 
 PANEL = 2.1  # inches
+LEGEND_COLUMN = 1.7  # inches
 _OTHERS = {
     "ours": Style("audit", "#000000", "D", width=2.0),
     "zero_shot": Style("zero-shot p(label)", "#555555", "", "--"),
@@ -32,7 +33,8 @@ def figures(document: Mapping[str, Any], name: str) -> dict[str, bytes]:
     datasets = list(dict.fromkeys(cell["dataset"] for cell in cells))
     noises = list(dict.fromkeys(cell["noise"]["name"] for cell in cells))
     with styled():
-        figure = new_figure(PANEL * len(noises) + 0.4, PANEL * len(datasets) * 0.9 + 0.6)
+        width = PANEL * len(noises) + 0.4
+        figure = new_figure(width, PANEL * len(datasets) * 0.9 + 0.6)
         panels = figure.subplots(
             len(datasets), len(noises), squeeze=False, sharex=True, sharey=True
         )
@@ -49,19 +51,23 @@ def figures(document: Mapping[str, Any], name: str) -> dict[str, bytes]:
             axes.set_title(short(noise))
         for axes in panels[-1]:
             axes.set_xlabel("reviewed %")
-        handles, labels = panels[0][0].get_legend_handles_labels()
-        figure.legend(
-            handles[::-1], labels[::-1], loc="outside lower center", ncols=min(5, 2 * len(noises))
-        )
+        keys = [axes.get_legend_handles_labels() for row in panels for axes in row]
+        handles, labels = max(keys, key=lambda key: len(key[0]))  # a panel may be empty
+        columns = max(1, int(width / LEGEND_COLUMN))
+        figure.legend(handles[::-1], labels[::-1], loc="outside lower center", ncols=columns)
         return saved(figure, name)
 
 
 def _panel(axes: Axes, cells: Sequence[Mapping[str, Any]], styles: Mapping[str, Style]) -> None:
+    axes.set_xlim(0, 100)
+    axes.set_ylim(0, 102)
     x = 100 * np.array(REVIEWED)
+    if not cells:
+        return
+    share = 100 * float(np.mean([cell["wrong_share"] for cell in cells]))
+    axes.plot([0, share, 100], [0, 100, 100], color="#bbbbbb", linewidth=0.8, label="at best")
     # the audit last, so that it lies on top
     for method, style in sorted(styles.items(), key=lambda one: one[0] == "ours"):
-        if not cells:
-            continue
         curves = [cell["rankings"][method]["recall"] for cell in cells]
         axes.plot(
             x,
@@ -73,8 +79,3 @@ def _panel(axes: Axes, cells: Sequence[Mapping[str, Any]], styles: Mapping[str, 
             linewidth=style.width,
             label=style.label,
         )
-    if cells:
-        share = 100 * float(np.mean([cell["wrong_share"] for cell in cells]))
-        axes.plot([0, share, 100], [0, 100, 100], color="#bbbbbb", linewidth=0.8, label="at best")
-    axes.set_xlim(0, 100)
-    axes.set_ylim(0, 102)

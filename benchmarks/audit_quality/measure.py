@@ -27,7 +27,7 @@ from benchmarks.noise_robustness.methods import Task
 from benchmarks.noise_robustness.settings import Settings
 from dspt.audit import AuditReport, audit_fitted
 from dspt.backbones import Backbone
-from dspt.config import DEFAULT_LR
+from dspt.config import DEFAULT_LR, LossName
 from dspt.crossfit import CrossFit
 from dspt.device import tuning_dtype
 from dspt.fit import Fitted, fit_classifiers
@@ -35,7 +35,7 @@ from dspt.losses import suppression
 from dspt.prompt import Prompts, zero_shot_embeddings
 from dspt.tuner import Run, Schedule, step_scale, tune_contexts
 
-_PEER = "gce"
+_PEER: LossName = "gce"
 """Loss of the second set of cross-fitted prompts."""
 
 

@@ -61,9 +61,13 @@ def by_neighbours(features: Tensor, given: Tensor) -> Array:
 
 
 def by_cleanlab(probabilities: Array, given: Labels, name: CleanlabScore) -> Array:
-    """1 - cleanlab's label quality, which it computes without adjusting for class thresholds."""
+    """1 - cleanlab's label quality, with its own settings.
+
+    Its weighted entropy is bounded below, and takes labels that are next to certain for bad ones.
+    """
     quality = get_label_quality_scores(given, _safe(probabilities), method=name)
-    return 1 - np.asarray(quality, dtype=np.float64)
+    found: Array = 1 - np.asarray(quality, dtype=np.float64)
+    return found
 
 
 def flagged_by_cleanlab(probabilities: Array, given: Labels) -> NDArray[np.bool_]:
@@ -78,5 +82,6 @@ def flagged_by_cleanlab(probabilities: Array, given: Labels) -> NDArray[np.bool_
 
 def _safe(probabilities: Array) -> Array:
     """Rows that sum to 1 to the last digit, and no zeros: cleanlab takes logarithms."""
-    found = np.clip(probabilities, 1e-12, None)
-    return found / found.sum(1, keepdims=True)
+    found: Array = np.clip(probabilities, 1e-12, None)
+    found /= found.sum(1, keepdims=True)
+    return found
