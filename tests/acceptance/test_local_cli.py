@@ -87,13 +87,14 @@ def test_tune_tells_what_it_measured_and_saved(
 ) -> None:
     told = tuned.stdout
     assert f"Accuracy on {TEST * len(CLASSES)} images in test/" in told
-    assert re.search(r"zero-shot │ +[\d.]+%", told)
+    assert re.search(r"zero-shot +│ +[\d.]+%", told)
+    assert re.search(r"tuned prompt alone +│ +[\d.]+%", told)
     assert re.search(r"tuned +│ +[\d.]+%", told)
-    assert "on 18 training images, each judged by a model not tuned on it" in told
+    assert "on 18 training images, each judged by models that have not seen it" in told
     assert "Saved made/model.safetensors" in told
     assert model.stat().st_size < 32 << 10
     with safe_open(model, framework="pt") as file:
-        assert list(file.keys()) == ["context"]
+        assert set(file.keys()) == {"context", "matrix", "bias"}
 
 
 def test_progress_and_remarks_go_to_stderr(tuned: subprocess.CompletedProcess[str]) -> None:
@@ -366,7 +367,7 @@ def test_help_names_every_option_and_its_default(
         assert "[default: 3;" in text
     else:
         assert "One of dspt, ce, gce, mae. [default: dspt]" in text
-        assert "[default: 50]" in text
+        assert "[default: 200]" in text
         assert "[default: a photo of a]" in text
     assert "None" not in text
     assert "`" not in text
