@@ -4,11 +4,12 @@ Cross-fitting (Northcutt et al., JAIR 2021) keeps a model from agreeing with a l
 it has learned it. What such a model says of an image and the label that the image carries are put
 together by a model of the label noise (dspt.label_noise), whose posterior ranks the labels.
 
-The posterior is the ranking because nothing that was tried with it ranks better: mixtures with
-neighbours in feature space, suppression, zero-shot CLIP and cross-validated logistic regression
-(benchmarks/audit_quality has the figures). Suspects are labels likelier wrong than right; confident
-learning's thresholds (Northcutt et al., eq. 1) called 11 and 17 % of the right labels of two sets
-of clothes wrong, where this rule called 0 to 6 % wrong on these and three more sets.
+It is averaged over the optima that dspt.blend climbs to, and nothing else that was tried ranks
+better: mixtures with neighbours in feature space, suppression, zero-shot CLIP and cross-validated
+logistic regression (benchmarks/audit_quality has the figures). Suspects are labels likelier wrong
+than right; confident learning's thresholds (Northcutt et al., eq. 1) called 11 and 17 % of the
+right labels of two sets of clothes wrong, where this rule called 0 to 6 % wrong on these and three
+more sets.
 """
 
 from __future__ import annotations
@@ -99,7 +100,7 @@ def audit_fitted(
         classes,
         given,
         log_p=blend.log_p,
-        posterior=blend.posterior,
+        posterior=blend.averaged_posterior,
         zero_shot=fitted.zero_shot.probabilities(features),
         suppressed=suppression(fitted.held_out_prompt, given),
         noise_rate=estimate_noise_rate(

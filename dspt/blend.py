@@ -14,7 +14,7 @@ Without the second annotator, labels that are swapped half of the time look as r
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -58,6 +58,9 @@ class Blend:
     """(N, C): log probabilities of the training images, by models that have not seen them."""
     posterior: Tensor
     """(N, C): probability of the true class, with the given label taken into account."""
+    averaged_posterior: Tensor
+    """(N, C): half the posterior, half the mean of those at all optima that were climbed to. Where
+    the optima disagree, this ranks and suspects labels better."""
     noise: Tensor
     """(C, C): T[k, j], probability that an image of class k carries label j."""
     judged: Tensor
@@ -118,9 +121,10 @@ def fit_blend(
         _text_guess(sample, by_text[:1]),
         _text_guess(sample, by_text),
     ]
-    return max(
-        (_climb(sample, *start, should_stop) for start in starts), key=lambda found: found[0]
-    )[1]
+    found = [_climb(sample, *start, should_stop) for start in starts]
+    best = max(found, key=lambda one: one[0])[1]
+    mean = torch.stack([blend.posterior for _, blend in found]).mean(0)
+    return replace(best, averaged_posterior=(best.posterior + mean) / 2)
 
 
 def calibrated_log_likelihood(held_out: Tensor, given: Tensor, fit: Tensor) -> float:
@@ -203,6 +207,7 @@ def _climb(
     return float((likelihood + _ZERO_SHOT_SAY * agreement).sum()), Blend(
         LinearClassifier(matrix, means.bias),
         log_p,
+        guess,
         guess,
         noise,
         judged,

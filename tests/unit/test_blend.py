@@ -11,6 +11,7 @@ from gaussians import Task, averaged, blended, task
 from torch.nn import functional as F
 
 import dspt.blend as blending
+from dspt.blend import Blend
 from dspt.class_means import Centred
 from dspt.label_noise import wrong_share
 from dspt.linear import LinearClassifier
@@ -150,3 +151,25 @@ def test_useless_texts_leave_the_class_means(rate: float) -> None:
 
     found, means = averaged(measure, SEEDS)
     assert found > means - 0.02
+
+
+# ------------------------------------------------------------------------------- several optima
+
+
+def test_the_averaged_posterior_hears_all_optima_and_the_one_taken_most(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found: list[tuple[float, Blend]] = []
+
+    def heard(*arguments: Any) -> tuple[float, Blend]:
+        found.append(climb(*arguments))
+        return found[-1]
+
+    climb = blending._climb
+    monkeypatch.setattr(blending, "_climb", heard)
+    of = task(2, rate=0.5, swapped=True)
+    taken = blended(of)
+    posteriors = torch.stack([one.posterior for _, one in found])
+    assert len(posteriors) == 3
+    assert (posteriors - taken.posterior).abs().max() > 0.5  # they disagree
+    torch.testing.assert_close(taken.averaged_posterior, (taken.posterior + posteriors.mean(0)) / 2)

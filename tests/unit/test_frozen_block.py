@@ -33,7 +33,7 @@ SETTINGS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+@pytest.mark.parametrize("settings", SETTINGS, ids=range(len(SETTINGS)))
 def test_what_follows_the_attention(settings: dict[str, Any]) -> None:
     block = block_of(**settings)
     assert can_freeze(block)
