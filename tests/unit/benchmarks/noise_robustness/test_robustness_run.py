@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import contextlib
 import json
 import os
 import shutil
@@ -209,11 +210,15 @@ def test_ctrl_c_leaves_finished_cells_and_nothing_else(tmp_path: Path, sets: Pat
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # Where the tests run in the background SIGINT is ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         assert process.stderr is not None
         while not list(out.glob("cells/*.json")):
-            assert process.poll() is None, process.stderr.read()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(0.2)
+                pytest.fail(process.stderr.read())
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does
         told = process.communicate(timeout=60)[1]
     finally:
