@@ -14,7 +14,7 @@ Without the second annotator, labels that are swapped half of the time look as r
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -91,6 +91,19 @@ class _Sample:
         return self.fit & self.judgeable
 
 
+@dataclass(frozen=True)
+class _Optimum:
+    """Where a climb ended; fields as in Blend."""
+
+    weights: Tensor
+    spread: Tensor
+    """Deviation of the class means' logits, by which they were divided."""
+    log_p: Tensor
+    posterior: Tensor
+    noise: Tensor
+    log_likelihood: float
+
+
 def fit_blend(
     features: Tensor,
     given: Tensor,
@@ -123,8 +136,17 @@ def fit_blend(
     ]
     found = [_climb(sample, *start, should_stop) for start in starts]
     best = max(found, key=lambda one: one[0])[1]
-    mean = torch.stack([blend.posterior for _, blend in found]).mean(0)
-    return replace(best, averaged_posterior=(best.posterior + mean) / 2)
+    mean = torch.stack([optimum.posterior for _, optimum in found]).mean(0)
+    return Blend(
+        _classifier(sample, best),
+        best.log_p,
+        best.posterior,
+        (best.posterior + mean) / 2,
+        best.noise,
+        sample.judged,
+        best.log_likelihood,
+        tuple(best.weights.tolist()),
+    )
 
 
 def calibrated_log_likelihood(held_out: Tensor, given: Tensor, fit: Tensor) -> float:
@@ -145,12 +167,17 @@ def _judgeable(given: Tensor, folds: Sequence[Tensor], fit: Tensor) -> Tensor:
     """
     found = torch.zeros_like(fit)
     for fold in folds:
-        others = fit.clone()
-        others[fold] = False
-        found[fold] = torch.isin(given[fold], given[others])
+        found[fold] = torch.isin(given[fold], given[_outside(fold, fit)])
     if (found & fit).sum() < 0.5 * fit.sum():
         return torch.zeros_like(fit)
     return found
+
+
+def _outside(fold: Tensor, fit: Tensor) -> Tensor:
+    """(N,) bool: images of `fit` that are not in the fold."""
+    others = fit.clone()
+    others[fold] = False
+    return others
 
 
 def _labels(sample: _Sample) -> Tensor:
@@ -183,8 +210,8 @@ def _fit_texts(logits: Sequence[Tensor], given: Tensor, fit: Tensor) -> tuple[Te
 
 def _climb(
     sample: _Sample, guess: Tensor, noise: Tensor, should_stop: Callable[[], bool]
-) -> tuple[float, Blend]:
-    """Alternate between the classifier and the true classes; returns (likelihood, blend)."""
+) -> tuple[float, _Optimum]:
+    """Alternate between the weights and the true classes; returns (likelihood, optimum)."""
     text = [classifier.held_out for classifier in sample.texts]
     start = guess.new_tensor([*[_TEXT_WEIGHT] * len(text), _MEANS_WEIGHT])
     for _ in range(_ROUNDS):
@@ -199,21 +226,19 @@ def _climb(
     judged = sample.judged
     likelihood = log_likelihood(log_p, sample.given, noise)[judged]
     agreement = _second_annotator(log_p[judged], text[0][judged])
-    directions = sample.images.directions(sample.fit, guess)
-    means = sample.images.classifier(weights[-1] / spread * directions)
+    optimum = _Optimum(weights, spread, log_p, guess, noise, float(likelihood.mean()))
+    return float((likelihood + _ZERO_SHOT_SAY * agreement).sum()), optimum
+
+
+def _classifier(sample: _Sample, optimum: _Optimum) -> LinearClassifier:
+    """The weighted sum of the text classifiers and of the means of all images."""
+    weights = optimum.weights
+    directions = sample.images.directions(sample.fit, optimum.posterior)
+    means = sample.images.classifier(weights[-1] / optimum.spread * directions)
     matrix = means.matrix
     for weight, classifier in zip(weights[:-1], sample.texts, strict=True):
         matrix = matrix + weight * classifier.matrix
-    return float((likelihood + _ZERO_SHOT_SAY * agreement).sum()), Blend(
-        LinearClassifier(matrix, means.bias),
-        log_p,
-        guess,
-        guess,
-        noise,
-        judged,
-        float(likelihood.mean()),
-        tuple(weights.tolist()),
-    )
+    return LinearClassifier(matrix, means.bias)
 
 
 def _held_out_means(sample: _Sample, guess: Tensor) -> tuple[Tensor, Tensor]:
@@ -221,8 +246,7 @@ def _held_out_means(sample: _Sample, guess: Tensor) -> tuple[Tensor, Tensor]:
     features = sample.images.features
     logits = features.new_empty(len(features), sample.n_classes)
     for fold in sample.folds:
-        others = sample.fit.clone()
-        others[fold] = False
+        others = _outside(fold, sample.fit)
         logits[fold] = features[fold] @ sample.images.directions(others, guess).T
     spread = logits[sample.fit].std().clamp_min(1e-6)
     return logits / spread, spread

@@ -54,29 +54,20 @@ def fit_classifiers(
     `crossfit.runs`; zero_shot: (C, D); features: (N, D) of the training rows, centre crops;
     given: (N,) their labels. All embeddings have unit length.
     """
+    untuned = LinearClassifier.from_text(zero_shot, logit_scale)
+    prompt = LinearClassifier.from_text(classes[0], logit_scale)
+    held_out_prompt = crossfit.held_out_logits(classes[1:], features, logit_scale)
     texts = [
-        TextClassifier(logit_scale * zero_shot, logit_scale * features @ zero_shot.T),
-        TextClassifier(
-            logit_scale * classes[0],
-            crossfit.held_out_logits(classes[1:], features, logit_scale),
-        ),
+        TextClassifier(untuned.matrix, logit_scale * features @ zero_shot.T),
+        TextClassifier(prompt.matrix, held_out_prompt),
     ]
     fit = torch.from_numpy(crossfit.learned).to(features.device)
     folds = [torch.from_numpy(fold).to(features.device) for fold in crossfit.judged]
     blend = fit_blend(features, given, texts, folds, fit, should_stop=should_stop)
-    prompt = LinearClassifier.from_text(classes[0], logit_scale)
     if classifier == "blend":
         tuned, evidence = blend.classifier, blend.log_likelihood
     else:
-        tuned, evidence = prompt, calibrated_log_likelihood(texts[1].held_out, given, blend.judged)
+        tuned, evidence = prompt, calibrated_log_likelihood(held_out_prompt, given, blend.judged)
     bar = calibrated_log_likelihood(texts[0].held_out, given, blend.judged)
     served, why = choose_served(evidence, bar, int(blend.judged.sum()))
-    return Fitted(
-        LinearClassifier.from_text(zero_shot, logit_scale),
-        prompt,
-        tuned,
-        texts[1].held_out,
-        blend,
-        served,
-        why,
-    )
+    return Fitted(untuned, prompt, tuned, held_out_prompt, blend, served, why)

@@ -11,7 +11,6 @@ from gaussians import Task, averaged, blended, task
 from torch.nn import functional as F
 
 import dspt.blend as blending
-from dspt.blend import Blend
 from dspt.class_means import Centred
 from dspt.label_noise import wrong_share
 from dspt.linear import LinearClassifier
@@ -159,9 +158,9 @@ def test_useless_texts_leave_the_class_means(rate: float) -> None:
 def test_the_averaged_posterior_hears_all_optima_and_the_one_taken_most(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    found: list[tuple[float, Blend]] = []
+    found: list[tuple[float, Any]] = []
 
-    def heard(*arguments: Any) -> tuple[float, Blend]:
+    def heard(*arguments: Any) -> tuple[float, Any]:
         found.append(climb(*arguments))
         return found[-1]
 
