@@ -9,12 +9,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import get_args
 
-import platformdirs
 from rich.console import Console
 from rich.markdown import Markdown
 
+from benchmarks.arguments import add_device, add_features, positive
 from benchmarks.noise_robustness.command import PROGRAM as COPIED_PROGRAM
 from benchmarks.noise_robustness.command import command_of
+from benchmarks.noise_robustness.console import INTERRUPTED, tell
 from benchmarks.noise_robustness.settings import (
     CLEAN,
     Noise,
@@ -25,13 +26,11 @@ from benchmarks.noise_robustness.settings import (
     planted_noises,
 )
 from dspt.cpus import set_thread_defaults
-from dspt.errors import ConfigError, DatasetError, DsptError
+from dspt.errors import ConfigError, DsptError
 from dspt.files import write_whole
 
 PROGRAM = "python -m benchmarks.audit_quality"
 NAME = "audit_quality"
-INTERRUPTED = 130
-"""128 + SIGINT, as shells have it."""
 _KINDS: tuple[NoiseKind, ...] = ("symmetric", "asymmetric")
 
 _DESCRIPTION = """\
@@ -82,12 +81,8 @@ def main(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         console.print("Stopped. The same command goes on behind the last cell that was finished.")
         return INTERRUPTED
-    except DatasetError as error:
-        for problem in error.problems[:20]:
-            console.print(f"{problem.where}: {problem.message}", style="red", markup=False)
-        return 2
     except DsptError as error:
-        console.print(error.message, style="red", markup=False)
+        tell(console, error)
         return 2
     for cell, message in failed.items():
         console.print(f"failed: {cell}: {message}", style="red", markup=False)
@@ -184,7 +179,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--shots",
-        type=_positive,
+        type=positive,
         default=16,
         metavar="N",
         help="training images per class (default: 16)",
@@ -212,17 +207,8 @@ def _parser() -> argparse.ArgumentParser:
         help="inverse regularisation strength of cleanlab's logistic regression (default: the one "
         "that agrees best with the given labels in cross-validation)",
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    parser.add_argument(
-        "--precision", choices=("auto", "float32", "bfloat16"), default="auto", help="while tuning"
-    )
-    parser.add_argument(
-        "--features",
-        type=Path,
-        default=Path(platformdirs.user_cache_dir("dspt")) / "features",
-        metavar="DIR",
-        help="where features of images are kept between runs (default: the user's cache)",
-    )
+    add_device(parser)
+    add_features(parser)
     parser.add_argument(
         "--out",
         type=Path,
@@ -238,10 +224,3 @@ def _share(text: str) -> float:
     if not 0 <= share < 1:
         raise argparse.ArgumentTypeError(f"{text} is no share from 0 to below 1")
     return share
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is below 1")
-    return value

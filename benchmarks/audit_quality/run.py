@@ -8,19 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from benchmarks.audit_quality import measure, rankings, scores
+from benchmarks.noise_robustness.console import grid_bar
 from benchmarks.noise_robustness.datasets import find_sets
-from benchmarks.noise_robustness.given_labels import GivenLabels
-from benchmarks.noise_robustness.prepare import encode_all, make_job, unique_names
+from benchmarks.noise_robustness.prepare import (
+    encode_all,
+    make_job,
+    read_given_labels,
+    unique_names,
+)
 from benchmarks.noise_robustness.records import (
     Record,
     Records,
@@ -51,10 +48,7 @@ def run_grid(
     """
     paths = [found for path in data for found in find_sets(path)]
     grid = settings.cells(unique_names(paths))
-    human = None
-    if given_labels is not None:
-        columns = [noise.column for noise in settings.noises if noise.kind == "human"]
-        human = GivenLabels.read(given_labels, columns)
+    human = read_given_labels(given_labels, settings)
     backbone = load_backbone(settings.backbone, device=resolve_device(settings.device))
     identity = identity_of(backbone, settings) | {"audit_code": _code()}
     store = FeatureStore(features, on_failure=lambda text: console.print(text, style="red"))
@@ -62,7 +56,7 @@ def run_grid(
     bench = measure.Bench(settings, backbone)
     finished: list[Record] = []
     failed: dict[str, str] = {}
-    with tempfile.TemporaryDirectory(prefix="dspt-audit-") as folder, _bar(console) as bar:
+    with tempfile.TemporaryDirectory(prefix="dspt-audit-") as folder, grid_bar(console) as bar:
         sets = encode_all(paths, settings, backbone, Path(folder), store, bar)
         task = bar.add_task("cells", total=len(grid))
         for cell in grid:
@@ -87,16 +81,3 @@ def run_grid(
 
 def _code() -> str:
     return digest_of_code(Path(str(module.__file__)) for module in (measure, rankings, scores))
-
-
-def _bar(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("ETA"),
-        TimeRemainingColumn(),
-        console=console,
-        speed_estimate_period=3600,  # a cell takes longer than the half minute that is usual
-    )

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-import platformdirs
-
+from benchmarks.arguments import add_device, add_features, positive
 from benchmarks.noise_robustness.command import PROGRAM, command_of
 from benchmarks.noise_robustness.settings import (
     CLEAN,
@@ -170,7 +169,7 @@ def _add_grid(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--shots",
-        type=_positive,
+        type=positive,
         nargs="+",
         default=[16],
         metavar="N",
@@ -192,7 +191,7 @@ def _add_methods(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--epochs",
-        type=_positive,
+        type=positive,
         metavar="N",
         help="of the single losses (default: as the service, or 50 with --recipe coop; CoOp itself "
         "takes 200 for 16 shots)",
@@ -230,22 +229,13 @@ def _add_running(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--jobs",
-        type=_positive,
+        type=positive,
         default=available_cpus(),
         metavar="N",
         help="cells at once, each a process that loads the backbone (default: one per CPU)",
     )
-    group.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    group.add_argument(
-        "--precision", choices=("auto", "float32", "bfloat16"), default="auto", help="while tuning"
-    )
-    group.add_argument(
-        "--features",
-        type=Path,
-        default=Path(platformdirs.user_cache_dir("dspt")) / "features",
-        metavar="DIR",
-        help="where features of images are kept between runs (default: the user's cache)",
-    )
+    add_device(group)
+    add_features(group)
     group.add_argument("--fresh", action="store_true", help="run finished cells again too")
     group.add_argument(
         "--report-only",
@@ -270,13 +260,6 @@ def _count(text: str) -> int:
 
 
 _seed = _count
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is below 1")
-    return value
 
 
 def _strength(text: str) -> float:

@@ -32,6 +32,14 @@ def unique_names(paths: Sequence[Path]) -> tuple[str, ...]:
     return tuple(names)
 
 
+def read_given_labels(table: Path | None, settings: Settings) -> GivenLabels | None:
+    """The labels that noise of kind `human` takes. Raises DatasetError."""
+    if table is None:
+        return None
+    columns = [noise.column for noise in settings.noises if noise.kind == "human"]
+    return GivenLabels.read(table, columns)
+
+
 def encode_all(
     paths: Sequence[Path],
     settings: Settings,

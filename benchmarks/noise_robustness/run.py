@@ -11,21 +11,18 @@ from types import FrameType
 
 import torch
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from benchmarks.noise_robustness.cells import Job
 from benchmarks.noise_robustness.cli import Options
+from benchmarks.noise_robustness.console import INTERRUPTED, grid_bar, tell
 from benchmarks.noise_robustness.datasets import find_sets
-from benchmarks.noise_robustness.given_labels import GivenLabels
 from benchmarks.noise_robustness.pool import Result, run_jobs
-from benchmarks.noise_robustness.prepare import encode_all, make_job, unique_names
+from benchmarks.noise_robustness.prepare import (
+    encode_all,
+    make_job,
+    read_given_labels,
+    unique_names,
+)
 from benchmarks.noise_robustness.records import (
     Record,
     Records,
@@ -38,11 +35,8 @@ from benchmarks.noise_robustness.report import write_report
 from benchmarks.noise_robustness.settings import Cell
 from dspt.backbones import load_backbone
 from dspt.device import resolve_device
-from dspt.errors import DatasetError, DsptError
+from dspt.errors import DsptError
 from dspt.feature_store import FeatureStore
-
-INTERRUPTED = 130
-"""128 + SIGINT, as shells have it."""
 
 
 def run(options: Options, *, encoding_threads: int | None = None) -> int:
@@ -74,12 +68,8 @@ def run(options: Options, *, encoding_threads: int | None = None) -> int:
         order = {cell.name: at for at, cell in enumerate(grid)}
         finished = sorted(runner.finished, key=lambda record: order[record["name"]])
         return _report(options, console, finished, runner.failed)
-    except DatasetError as error:
-        for problem in error.problems[:20]:
-            console.print(f"{problem.where}: {problem.message}", style="red", markup=False)
-        return 2
     except DsptError as error:
-        console.print(error.message, style="red", markup=False)
+        tell(console, error)
         return 2
 
 
@@ -95,7 +85,7 @@ class Runner:
 
     def __enter__(self) -> Runner:
         self._folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="dspt-noise-"))
-        self._bar = self._stack.enter_context(_bar(self._console))
+        self._bar = self._stack.enter_context(grid_bar(self._console))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -107,10 +97,7 @@ class Runner:
         Raises DsptError for data or settings at fault; a cell at fault goes to `failed`.
         """
         options, settings = self._options, self._options.settings
-        human = None
-        if options.given_labels is not None:
-            columns = [noise.column for noise in settings.noises if noise.kind == "human"]
-            human = GivenLabels.read(options.given_labels, columns)
+        human = read_given_labels(options.given_labels, settings)
         backbone = load_backbone(settings.backbone, device=resolve_device(settings.device))
         identity = identity_of(backbone, settings)
         store = FeatureStore(options.features, on_failure=self._warn)
@@ -171,19 +158,6 @@ def _report(
     for cell, error in failed.items():
         console.print(f"failed: {cell}: {error}", style="red", markup=False)
     return 1 if failed else 0
-
-
-def _bar(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("ETA"),
-        TimeRemainingColumn(),
-        console=console,
-        speed_estimate_period=3600,  # a cell takes longer than the half minute that is usual
-    )
 
 
 @contextmanager

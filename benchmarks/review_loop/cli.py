@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-import platformdirs
 from rich.console import Console
 from rich.markdown import Markdown
 from rich.progress import (
@@ -23,6 +22,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from benchmarks.arguments import add_features
 from dspt.config import TuneConfig
 from dspt.cpus import available_cpus, set_thread_defaults
 from dspt.data import open_dataset
@@ -226,13 +226,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="JSON",
         help="other settings of the tuning, such as '{\"epochs\": 10}'",
     )
-    parser.add_argument(
-        "--features",
-        type=Path,
-        default=Path(platformdirs.user_cache_dir("dspt")) / "features",
-        metavar="DIR",
-        help="where features of images are kept between runs (default: the user's cache)",
-    )
+    add_features(parser)
     parser.add_argument(
         "--out",
         type=Path,

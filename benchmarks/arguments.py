@@ -1,0 +1,37 @@
+"""Options that several benchmarks have."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import platformdirs
+
+Options = argparse.ArgumentParser | argparse._ArgumentGroup
+
+
+def add_device(options: Options) -> None:
+    """--device and --precision."""
+    options.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    options.add_argument(
+        "--precision", choices=("auto", "float32", "bfloat16"), default="auto", help="while tuning"
+    )
+
+
+def add_features(options: Options) -> None:
+    """--features."""
+    options.add_argument(
+        "--features",
+        type=Path,
+        default=Path(platformdirs.user_cache_dir("dspt")) / "features",
+        metavar="DIR",
+        help="where features of images are kept between runs (default: the user's cache)",
+    )
+
+
+def positive(text: str) -> int:
+    """Type of an option: a whole number from 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is below 1")
+    return value
