@@ -160,6 +160,7 @@ def _keep(lease: Lease, job: Job, result: TuneResult) -> None:
     metrics = jsonable(result.metrics)
     model = Model(
         id=model_id,
+        owner=job.owner,
         name=job.name,
         job_id=job.id,
         created_at=datetime.now(UTC),

@@ -14,8 +14,8 @@ def get(session: Session, dataset_id: str) -> Dataset | None:
     return session.get(Dataset, dataset_id) if is_id(dataset_id) else None
 
 
-def by_sha256(session: Session, sha256: str) -> Dataset | None:
-    return session.scalar(select(Dataset).where(Dataset.sha256 == sha256))
+def by_identity(session: Session, identity: str) -> Dataset | None:
+    return session.scalar(select(Dataset).where(Dataset.identity == identity))
 
 
 def zip_of(session: Session, dataset: Dataset) -> Dataset:

@@ -18,7 +18,7 @@ from app.datasets import repository
 from app.datasets.tables import Dataset
 from app.kit.context import Context
 from app.kit.errors import NotFound, ProblemItem, Unprocessable
-from app.kit.ids import new_id
+from app.kit.ids import LOCAL_OWNER, new_id, owned
 from app.kit.text import cleaned
 from dspt.corrections import Corrections
 
@@ -82,12 +82,15 @@ def store(context: Context, upload: Upload) -> str:
 
     Raises NotFound if it is made of one that was deleted at this moment.
     """
+    identity = owned(LOCAL_OWNER, upload.sha256)
     with context.database.read() as session:
-        known = repository.by_sha256(session, upload.sha256)
+        known = repository.by_identity(session, identity)
     if known is not None:
         return known.id
     dataset = Dataset(
         id=new_id("ds"),
+        owner=LOCAL_OWNER,
+        identity=identity,
         sha256=upload.sha256,
         size_bytes=upload.size_bytes,
         filename=upload.filename,
@@ -104,7 +107,7 @@ def store(context: Context, upload: Upload) -> str:
     except IntegrityError as error:  # the same bytes came in by another request just now
         context.storage.delete(dataset.storage_key)
         with context.database.read() as session:
-            twin = repository.by_sha256(session, upload.sha256)
+            twin = repository.by_identity(session, identity)
         if twin is None and upload.parent_id is not None:
             raise NotFound("The data set is no longer there.", code="dataset_not_found") from error
         if twin is None:

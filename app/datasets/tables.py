@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, String
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.kit.db import Base
@@ -19,17 +19,25 @@ class Dataset(Base):
     __tablename__ = "datasets"
     __table_args__ = (
         CheckConstraint("size_bytes >= 0", name="size"),
+        UniqueConstraint("identity", name="uq_datasets_sha256"),
         CheckConstraint("(relabelled IS NULL) = (parent_id IS NULL)", name="relabelled"),
         CheckConstraint("(dropped IS NULL) = (parent_id IS NULL)", name="dropped"),
     )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    #: SHA-256 (hex) of the file: the same zip, or the same corrections of it, are stored once.
-    sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    #: Whose key sent it; nobody else sees it.
+    owner: Mapped[str] = mapped_column(String(100), index=True)
+    #: SHA-256 (hex) of the file.
+    sha256: Mapped[str] = mapped_column(String(64))
+    #: Of owner and digest (app.kit.ids.owned): the same zip of one owner, or the same corrections
+    #: of it, are stored once. Another owner's twin is a file of its own.
+    identity: Mapped[str] = mapped_column(String(64))
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     #: Of the zip as it was uploaded.
     filename: Mapped[str] = mapped_column(String(255))
     created_at: Mapped[datetime]
+    #: When its file was deleted by retention; jobs on it stay, and cannot be tried again.
+    expired_at: Mapped[datetime | None]
 
     #: Of corrections: the zip that they are made to. All of them since the upload, never a link in
     #: a chain, so that those in between may go.

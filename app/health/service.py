@@ -118,6 +118,6 @@ class Health:
     def _count_workers(self) -> int:
         settings = self._context.settings
         with self._context.database.read() as session:
-            since = database_now(session) - timedelta(seconds=settings.worker_alive_seconds)
+            since = database_now(session) - timedelta(seconds=settings.lease_seconds)
             query = select(func.count()).where(Worker.seen_at > since, Worker.stopping.is_(False))
             return session.scalar(query) or 0

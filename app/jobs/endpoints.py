@@ -164,6 +164,14 @@ def cancel_job(job_id: str, context: ContextDep) -> JobView:
     return service.cancel(context, job_id)
 
 
+@router.post("/{job_id}/retry", status_code=202, responses=problems(NotFound, Conflict))
+def retry_job(job_id: str, request: Request, context: ContextDep) -> JobView:
+    """Try a failed or cancelled job again, with the same photos and settings."""
+    job = service.retry(context, job_id)
+    request.app.state.housekeeper.wake()
+    return job
+
+
 @router.delete("/{job_id}", status_code=204, responses=problems(NotFound, Conflict))
 def delete_job(job_id: str, context: ContextDep) -> None:
     """Delete a finished job; the model that it made stays."""

@@ -1,13 +1,14 @@
 """A worker's hold on one job: taken by compare-and-set, renewed while it works, then given up.
 
 Every write demands the lease, so a worker that was thought dead and comes back changes nothing.
+A lease has no time at which it ends, as clocks differ and jump: housekeeping watches whether it is
+still renewed (app.jobs.silence).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import func, select, update
@@ -59,7 +60,7 @@ class Lease:
                 Status.VALIDATING,
                 values={
                     "lease_owner": owner,
-                    "lease_expires_at": now + timedelta(seconds=context.settings.lease_seconds),
+                    "lease_renewed_at": now,
                     "attempt": Job.attempt + 1,
                     "started_at": func.coalesce(Job.started_at, now),
                     "progress": None,
@@ -70,10 +71,9 @@ class Lease:
         return cls(context, job_id, owner, worker_id) if taken else None
 
     def renew(self) -> bool:
-        """Put off the expiry; False if the lease is gone."""
+        """Show that the worker is alive; False if the lease is gone."""
         with self.context.database.write() as session:
-            expires = database_now(session) + timedelta(seconds=self.context.settings.lease_seconds)
-            return self._update(session, lease_expires_at=expires)
+            return self._update(session, lease_renewed_at=database_now(session))
 
     def wish(self) -> Wish:
         """Read the flags in the database: cancelled, shutting down, lost."""

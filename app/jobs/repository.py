@@ -22,8 +22,8 @@ def get(session: Session, job_id: str) -> Job | None:
     return session.get(Job, job_id, populate_existing=True)
 
 
-def by_idempotency_key(session: Session, key: str) -> Job | None:
-    return session.scalar(select(Job).where(Job.idempotency_key == key))
+def by_idempotency_digest(session: Session, digest: str) -> Job | None:
+    return session.scalar(select(Job).where(Job.idempotency_digest == digest))
 
 
 def page(
@@ -65,10 +65,11 @@ def move(
     now = database_now(session)
     changes: dict[str, Any] = dict(values or {})
     changes.update(status=target, event_seq=Job.event_seq + 1)
+    changes["finished_at"] = now if target in TERMINAL else None
     if target not in LEASED:
-        changes.update(lease_owner=None, lease_expires_at=None)
-    if target in TERMINAL:
-        changes.update(finished_at=now)
+        changes.update(lease_owner=None, lease_renewed_at=None)
+    if target is not Status.FAILED:
+        changes["error"] = None
     allowed = sources(target) & frozenset(when) if when is not None else sources(target)
     query = update(Job).where(Job.id == job_id, Job.status.in_(sorted(allowed)))
     if owner is not None:

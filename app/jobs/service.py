@@ -27,7 +27,7 @@ from app.jobs.state import Status
 from app.jobs.tables import Job
 from app.kit.context import Context
 from app.kit.errors import Conflict, NotFound, ProblemItem
-from app.kit.ids import new_id
+from app.kit.ids import LOCAL_OWNER, new_id, owned
 from app.models import repository as models
 
 
@@ -116,6 +116,40 @@ def cancel(context: Context, job_id: str) -> JobView:
         return view(session, context, job_id)
 
 
+def retry(context: Context, job_id: str) -> JobView:
+    """Put a failed or cancelled job back into the queue, with all its attempts before it.
+
+    Raises NotFound, Conflict.
+    """
+    with context.database.write() as session:
+        dataset = datasets.get(session, find(session, job_id).dataset_id)
+        assert dataset is not None  # a foreign key says so
+        if datasets.zip_of(session, dataset).expired_at is not None:
+            raise Conflict(
+                "The photos of this job were deleted after their time; upload them again.",
+                code="dataset_expired",
+            )
+        moved = repository.move(
+            session,
+            job_id,
+            Status.QUEUED,
+            when=[Status.FAILED, Status.CANCELLED],
+            values={
+                "attempt": 0,
+                "progress": None,
+                "dataset_report": None,
+                "warnings": [],
+            },
+        )
+        job = find(session, job_id)
+        if not moved:
+            raise Conflict(
+                f"The job is {job.status}; only one that failed or was cancelled is tried again.",
+                code="job_succeeded" if job.status == Status.SUCCEEDED else "job_not_finished",
+            )
+        return view(session, context, job_id)
+
+
 def delete(context: Context, job_id: str) -> None:
     """Delete a finished job, its audit, and its data set if no other job uses it.
 
@@ -159,7 +193,7 @@ def _replay(context: Context, key: str | None, request_sha256: str) -> JobView |
     if key is None:
         return None
     with context.database.read() as session:
-        job = repository.by_idempotency_key(session, key)
+        job = repository.by_idempotency_digest(session, owned(LOCAL_OWNER, key))
         if job is None:
             return None
         if job.request_sha256 != request_sha256:
@@ -190,6 +224,7 @@ def _insert(
         name = request.name or dataset.filename.removesuffix(".zip") or dataset.filename
         job = Job(
             id=new_id("job"),
+            owner=LOCAL_OWNER,
             name=name[:200],
             created_at=datetime.now(UTC),
             attempt=0,
@@ -200,7 +235,7 @@ def _insert(
             asked_config=request.config,
             warnings=[],
             event_seq=0,
-            idempotency_key=idempotency_key,
+            idempotency_digest=owned(LOCAL_OWNER, idempotency_key) if idempotency_key else None,
             request_sha256=request_sha256,
         )
         repository.add(session, job)

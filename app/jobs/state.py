@@ -6,6 +6,8 @@ queued ──> validating ──> running ──> succeeded
   │             │  └─────────│──────> failed
   │             └─> cancelling <─┘
   └──────────────────> cancelled <── cancelling
+
+failed and cancelled ──> queued, when somebody asks to try again
 """
 
 from __future__ import annotations
@@ -31,14 +33,14 @@ class Status(StrEnum):
     CANCELLED = "cancelled"
 
 
-#: Nothing comes after these.
+#: The job has ended; only somebody's wish to try again goes on from here.
 TERMINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED})
 
 #: A worker holds a lease on the job in these.
 LEASED = frozenset({Status.VALIDATING, Status.RUNNING, Status.CANCELLING})
 
 #: Every step that may be taken. Back to `queued`: the job was taken from a worker that died or
-#: that is being shut down.
+#: that is being shut down, or it is tried again on request.
 STEPS = MappingProxyType(
     {
         Status.QUEUED: frozenset({Status.VALIDATING, Status.CANCELLED}),
@@ -50,8 +52,8 @@ STEPS = MappingProxyType(
         ),
         Status.CANCELLING: frozenset({Status.CANCELLED}),
         Status.SUCCEEDED: frozenset(),
-        Status.FAILED: frozenset(),
-        Status.CANCELLED: frozenset(),
+        Status.FAILED: frozenset({Status.QUEUED}),
+        Status.CANCELLED: frozenset({Status.QUEUED}),
     }
 )
 

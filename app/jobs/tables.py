@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String
+from sqlalchemy import CheckConstraint, ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.jobs.state import LEASED, TERMINAL, Status
@@ -31,18 +31,22 @@ class Job(Base):
         CheckConstraint(
             f"(lease_owner IS NOT NULL) = (status IN ({_one_of(LEASED)}))", name="lease_owner"
         ),
-        CheckConstraint("(lease_owner IS NULL) = (lease_expires_at IS NULL)", name="lease_expiry"),
+        CheckConstraint("(lease_owner IS NULL) = (lease_renewed_at IS NULL)", name="lease_expiry"),
         Index("ix_jobs_status_id", "status", "id"),
+        Index("ix_jobs_owner_id", "owner", "id"),
+        UniqueConstraint("idempotency_digest", name="uq_jobs_idempotency_key"),
     )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    #: Whose key asked for it; nobody else sees it.
+    owner: Mapped[str] = mapped_column(String(100))
     name: Mapped[str] = mapped_column(String(200))
     status: Mapped[str] = mapped_column(String(16))
     created_at: Mapped[datetime]
     #: When a worker first took it.
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
-    #: How often a worker has taken it.
+    #: How often a worker has taken it since it was made or tried again.
     attempt: Mapped[int] = mapped_column(default=0)
 
     dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"), index=True)
@@ -68,17 +72,22 @@ class Job(Base):
 
     #: Drawn anew for each claim, so that a worker that lost its claim cannot write any more.
     lease_owner: Mapped[str | None] = mapped_column(String(40))
-    lease_expires_at: Mapped[datetime | None]
+    #: Whether this changes tells a live worker from a dead one; it is never compared with a clock.
+    lease_renewed_at: Mapped[datetime | None]
 
     #: Number of the newest event.
     event_seq: Mapped[int] = mapped_column(default=0)
-    idempotency_key: Mapped[str | None] = mapped_column(String(255), unique=True)
+    #: Of the owner and the Idempotency-Key (app.kit.ids.owned).
+    idempotency_digest: Mapped[str | None] = mapped_column(String(255))
     #: SHA-256 (hex) of what was asked for, to tell a repeated request from a different one.
     request_sha256: Mapped[str] = mapped_column(String(64))
 
 
 class JobEvent(Base):
-    """Something that happened to a job. Never changed; goes when the job goes."""
+    """Something that happened to a job. Never changed; goes when the job goes.
+
+    Those of a finished job, apart from its steps, may be expired before.
+    """
 
     __tablename__ = "job_events"
     __table_args__ = (

@@ -44,6 +44,6 @@ def leave(session: Session, worker_id: str) -> None:
 
 def any_alive(session: Session, settings: Settings) -> bool:
     """Whether some worker reported lately and is not shutting down."""
-    since = database_now(session) - timedelta(seconds=settings.worker_alive_seconds)
+    since = database_now(session) - timedelta(seconds=settings.lease_seconds)
     query = select(Worker.id).where(Worker.seen_at > since, Worker.stopping.is_(False)).limit(1)
     return session.scalar(query) is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
 import time
@@ -9,6 +10,9 @@ import time
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, o, u
 _ID = re.compile(rf"[a-z]{{1,8}}_[{_ALPHABET}]{{26}}")
 _TIME_BITS, _RANDOM_BITS = 48, 80
+
+#: Whose everything is while the service runs without keys.
+LOCAL_OWNER = "local"
 
 
 def new_id(prefix: str) -> str:
@@ -22,3 +26,8 @@ def new_id(prefix: str) -> str:
 def is_id(text: str) -> bool:
     """Whether `text` has the form of an id; anything else names nothing."""
     return _ID.fullmatch(text) is not None
+
+
+def owned(owner: str, text: str) -> str:
+    """Digest (SHA-256, hex) that is unique where `text` is unique within an owner."""
+    return hashlib.sha256(f"{owner}\0{text}".encode()).hexdigest()

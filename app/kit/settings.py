@@ -62,19 +62,12 @@ class Settings(BaseSettings):
     job_time_limit_seconds: float = Field(
         default=6 * 3600, gt=0, description="Longest run of one job."
     )
-    # Six missed renewals: a machine that swaps keeps its job, a dead one loses it in half a minute.
-    lease_seconds: float = Field(
-        default=30, gt=0, description="How long a worker's claim on a job lasts."
-    )
+    # A dead worker's job is back in the queue within three of these.
     heartbeat_seconds: float = Field(
-        default=5, gt=0, description="How often claims and workers report."
+        default=5, gt=0, description="How often workers say that they and their job are alive."
     )
     # Two deaths may be bad luck (a deploy, a reboot); a third one is the job's own doing.
     max_attempts: int = Field(default=3, ge=1, description="Claims after which a lost job fails.")
-    # The delay in which a job whose message the broker lost is sent again; duplicates are harmless.
-    resend_seconds: float = Field(
-        default=600, gt=0, description="Age at which a queued job is sent again."
-    )
     housekeeping_seconds: float = Field(
         default=1,
         gt=0,
@@ -98,11 +91,6 @@ class Settings(BaseSettings):
             object.__setattr__(self, "database_url", f"sqlite:///{data_dir / 'dspt.db'}")
         if not self.storage_url:
             object.__setattr__(self, "storage_url", (data_dir / "storage").as_uri())
-        if self.heartbeat_seconds * 2 > self.lease_seconds:
-            raise ValueError(
-                "DSPT_HEARTBEAT_SECONDS must be at most half of DSPT_LEASE_SECONDS, "
-                "or one late renewal loses a job"
-            )
         return self
 
     @property
@@ -116,9 +104,9 @@ class Settings(BaseSettings):
         return self.data_dir / "checkpoints"
 
     @property
-    def worker_alive_seconds(self) -> float:
-        """A worker that has not reported for this long counts as gone."""
-        return self.lease_seconds
+    def lease_seconds(self) -> float:
+        """A worker that was silent for this long is taken for dead: two renewals are missing."""
+        return 2.5 * self.heartbeat_seconds
 
 
 @lru_cache(maxsize=1)

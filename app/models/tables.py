@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, String
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.kit.db import Base
@@ -15,9 +15,14 @@ class Model(Base):
     """A tuned classifier; its artefact lies in the storage. Outlives the job that made it."""
 
     __tablename__ = "models"
-    __table_args__ = (CheckConstraint("served IN ('tuned', 'zero_shot')", name="served"),)
+    __table_args__ = (
+        CheckConstraint("served IN ('tuned', 'zero_shot')", name="served"),
+        Index("ix_models_owner_id", "owner", "id"),
+    )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    #: Whose it is; nobody else sees it.
+    owner: Mapped[str] = mapped_column(String(100))
     name: Mapped[str] = mapped_column(String(200))
     job_id: Mapped[str | None] = mapped_column(
         ForeignKey("jobs.id", ondelete="SET NULL"), unique=True

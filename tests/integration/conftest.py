@@ -130,7 +130,6 @@ def stack(settings: Settings, tmp_path: Path) -> Iterator[Stack]:
         # Quick to notice a dead worker, so that the tests are quick too.
         update = {
             "broker_url": broker.url,
-            "lease_seconds": 3.0,
             "heartbeat_seconds": 0.5,
             "max_attempts": 2,
         }

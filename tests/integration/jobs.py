@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-
-from sqlalchemy import update
 
 from app.datasets.tables import Dataset
 from app.jobs import repository
 from app.jobs.lease import Lease
+from app.jobs.reaper import Reaper
+from app.jobs.silence import Silence
 from app.jobs.state import Status
 from app.jobs.tables import Job
 from app.kit.context import Context
@@ -24,7 +24,9 @@ def add_job(context: Context) -> str:
     with context.database.write() as session:
         dataset = Dataset(
             id=new_id("ds"),
-            sha256=new_id("x"),
+            owner="local",
+            sha256="0" * 64,
+            identity=new_id("x"),
             size_bytes=1,
             filename="a.zip",
             created_at=datetime.now(UTC),
@@ -33,6 +35,7 @@ def add_job(context: Context) -> str:
         session.flush()
         job = Job(
             id=new_id("job"),
+            owner="local",
             name="a",
             created_at=datetime.now(UTC),
             attempt=0,
@@ -68,6 +71,7 @@ def claim(context: Context, job_id: str) -> Lease:
 def make_model(job_id: str) -> Model:
     return Model(
         id=new_id("mdl"),
+        owner="local",
         name="a",
         job_id=job_id,
         created_at=datetime.now(UTC),
@@ -83,10 +87,27 @@ def make_model(job_id: str) -> Model:
     )
 
 
-def expire(context: Context, job_id: str) -> None:
-    with context.database.write() as session:
-        past = datetime.now(UTC) - timedelta(seconds=1)
-        session.execute(update(Job).where(Job.id == job_id).values(lease_expires_at=past))
+class Watch:
+    """A reaper whose clock the test sets."""
+
+    def __init__(self, context: Context) -> None:
+        self._seconds = 0.0
+        # As if it looked all the time: how gaps count is a matter of its own.
+        self._reaper = Reaper(context)
+        self._reaper._silence = Silence(float("inf"), lambda: self._seconds)
+        self._lease_seconds = context.settings.lease_seconds
+
+    def reap(self, *, after: float = 0.0) -> int:
+        """Look once, `after` times the length of a lease later."""
+        self._seconds += after * self._lease_seconds
+        return self._reaper.reap()
+
+
+def lose(context: Context) -> int:
+    """Take back whatever is leased, as if all workers had died; returns how many."""
+    watch = Watch(context)
+    watch.reap()
+    return watch.reap(after=1)
 
 
 def bring_to(context: Context, status: Status) -> str:

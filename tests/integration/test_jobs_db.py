@@ -42,7 +42,7 @@ def test_the_database_forbids_every_other_step(context: Context, source: Status)
             "error": ERROR if target is Status.FAILED else None,
             "audit_key": "audits/a.json" if target is Status.SUCCEEDED else None,
             "lease_owner": "x" if target in LEASED else None,
-            "lease_expires_at": datetime.now(UTC) if target in LEASED else None,
+            "lease_renewed_at": datetime.now(UTC) if target in LEASED else None,
         }
         with (
             pytest.raises(IntegrityError, match="a job cannot take this step"),
@@ -63,7 +63,7 @@ def test_move_takes_legal_steps_only(context: Context, source: Status) -> None:
         elif target is Status.SUCCEEDED:
             values["audit_key"] = "audits/a.json"
         elif target is Status.VALIDATING:
-            values.update(lease_owner="x", lease_expires_at=datetime.now(UTC))
+            values.update(lease_owner="x", lease_renewed_at=datetime.now(UTC))
         with context.database.write() as session:
             moved = repository.move(session, job_id, target, values=values)
         assert moved is (target in STEPS[source])
@@ -92,7 +92,7 @@ def test_a_job_begins_as_queued(context: Context) -> None:
         {"attempt": -1},
         {"finished_at": datetime(2026, 1, 1, tzinfo=UTC)},
         {"error": ERROR},
-        {"lease_owner": "x", "lease_expires_at": datetime(2026, 1, 1, tzinfo=UTC)},
+        {"lease_owner": "x", "lease_renewed_at": datetime(2026, 1, 1, tzinfo=UTC)},
         {"audit_key": "audits/a.json"},
     ],
     ids=lambda values: next(iter(values)),

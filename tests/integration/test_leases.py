@@ -10,7 +10,6 @@ import pytest
 from sqlalchemy import select, update
 
 from app.jobs import repository, workers
-from app.jobs.housekeeping import reap
 from app.jobs.lease import Lease, StepRefusedError
 from app.jobs.state import Status
 from app.jobs.tables import OutboxEntry, Worker
@@ -18,10 +17,11 @@ from app.kit.context import Context
 from app.models.tables import Model
 from tests.integration.jobs import (
     ERROR,
+    Watch,
     add_job,
     bring_to,
     claim,
-    expire,
+    lose,
     make_model,
     read_job,
     statuses,
@@ -53,11 +53,13 @@ def test_only_one_of_many_workers_gets_a_job(context: Context) -> None:
 def test_a_lease_is_renewed_until_it_is_lost(context: Context) -> None:
     job_id = add_job(context)
     lease = claim(context, job_id)
-    expire(context, job_id)
+    watch = Watch(context)
+    assert watch.reap() == 0
+    assert watch.reap(after=0.9) == 0
     assert lease.renew()
-    assert reap(context) == 0
-    expire(context, job_id)
-    assert reap(context) == 1
+    assert watch.reap(after=0.9) == 0
+    assert watch.reap(after=0.9) == 0
+    assert watch.reap(after=0.2) == 1
     assert not lease.renew()
     assert lease.wish().lost
 
@@ -65,8 +67,7 @@ def test_a_lease_is_renewed_until_it_is_lost(context: Context) -> None:
 def test_a_worker_that_lost_its_lease_cannot_write(context: Context) -> None:
     job_id = add_job(context)
     late = claim(context, job_id)
-    expire(context, job_id)
-    assert reap(context) == 1
+    assert lose(context) == 1
     claim(context, job_id)
     writes: list[Callable[[], None]] = [
         lambda: late.start_running({}),
@@ -105,9 +106,8 @@ def test_a_lost_job_is_tried_again_and_fails_at_the_third_loss(context: Context)
     for attempt in (1, 2, 3):
         assert claim(context, job_id)
         assert read_job(context, job_id).attempt == attempt
-        expire(context, job_id)
-        assert reap(context) == 1
-        assert reap(context) == 0
+        assert lose(context) == 1
+        assert lose(context) == 0
     job = read_job(context, job_id)
     assert job.status == "failed"
     assert job.error is not None
@@ -118,8 +118,7 @@ def test_a_lost_job_is_tried_again_and_fails_at_the_third_loss(context: Context)
 
 def test_a_lost_job_that_was_being_cancelled_is_cancelled(context: Context) -> None:
     job_id = bring_to(context, Status.CANCELLING)
-    expire(context, job_id)
-    assert reap(context) == 1
+    assert lose(context) == 1
     assert read_job(context, job_id).status == "cancelled"
 
 
@@ -177,7 +176,7 @@ def test_a_worker_is_alive_while_it_reports(context: Context) -> None:
     assert not alive()
     with context.database.write() as session:
         workers.report(session, "w2", stopping=False)
-        old = datetime.now(UTC) - timedelta(seconds=context.settings.worker_alive_seconds + 1)
+        old = datetime.now(UTC) - timedelta(seconds=context.settings.lease_seconds + 1)
         session.execute(update(Worker).where(Worker.id == "w2").values(seen_at=old))
     assert not alive()
     with context.database.write() as session:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 
 import pytest
 import redis as redis_client
 from fastapi.testclient import TestClient
-from sqlalchemy import update
 
 from app.jobs import repository
-from app.jobs.housekeeping import Housekeeper, relay
+from app.jobs.housekeeping import Housekeeper
+from app.jobs.outbox import LOST_SECONDS, Outbox
+from app.jobs.silence import Silence
 from app.jobs.state import Status
-from app.jobs.tables import OutboxEntry
 from app.kit.broker import QUEUE, RUN_JOB
 from app.kit.context import Context
 from app.kit.settings import Settings
@@ -79,8 +78,9 @@ def test_a_broker_that_is_away_at_the_start(context: Context, own_redis: RedisSe
 def test_the_outbox_sends_each_queued_job_once(context: Context) -> None:
     first, second = add_job(context), add_job(context)
     sent: list[str] = []
-    assert relay(context, sent.append) == 2
-    assert relay(context, sent.append) == 0
+    outbox = Outbox(context, sent.append, lambda: 2)
+    assert outbox.relay() == 2
+    assert outbox.relay() == 0
     assert sent == [first, second]
 
 
@@ -94,21 +94,39 @@ def test_what_could_not_be_sent_stays_in_the_outbox(context: Context) -> None:
         sent.append(job_id)
 
     with pytest.raises(ConnectionError):
-        relay(context, send)
+        Outbox(context, send, lambda: 0).relay()
     assert sent == [first]
-    assert relay(context, sent.append) == 1
+    assert Outbox(context, sent.append, lambda: 1).relay() == 1
     assert sent == [first, second]
 
 
-def test_a_job_queued_for_long_is_sent_again(context: Context) -> None:
+def test_a_job_whose_message_is_lost_is_sent_again(context: Context) -> None:
     job_id = add_job(context)
     sent: list[str] = []
-    relay(context, sent.append)
-    with context.database.write() as session:
-        long_ago = datetime.now(UTC) - timedelta(seconds=context.settings.resend_seconds + 1)
-        session.execute(update(OutboxEntry).values(sent_at=long_ago))
-    relay(context, sent.append)
+    waiting, seconds = 1, 0.0
+    outbox = Outbox(context, sent.append, lambda: waiting)
+    outbox._unheard = Silence(float("inf"), lambda: seconds)
+    outbox.relay()
+    seconds += 2 * LOST_SECONDS
+    assert outbox.relay() == 0  # it waits in the broker's queue
+    waiting = 0
+    assert outbox.relay() == 0  # a worker may be about to claim it
+    seconds += LOST_SECONDS
+    assert outbox.relay() == 1
+    assert outbox.relay() == 0
     assert sent == [job_id, job_id]
+
+
+def test_a_broker_restarted_without_its_data_is_told_again(
+    settings: Settings, own_redis: RedisServer
+) -> None:
+    settings = settings.model_copy(update={"broker_url": own_redis.url})
+    with TestClient(create_app(settings)) as client:
+        jobs = [post_job(client)["id"] for _ in range(2)]
+        wait_until(lambda: queued(own_redis) == jobs, 10, "the jobs in the broker")
+        with redis_client.Redis(port=own_redis.port) as broker:
+            broker.flushall()
+        wait_until(lambda: queued(own_redis) == jobs, 3 * LOST_SECONDS, "both again, once")
 
 
 def test_a_job_that_left_the_queue_is_not_sent(context: Context) -> None:
@@ -116,4 +134,4 @@ def test_a_job_that_left_the_queue_is_not_sent(context: Context) -> None:
     claim(context, taken)
     with context.database.write() as session:
         repository.move(session, cancelled, Status.CANCELLED, when=[Status.QUEUED])
-    assert relay(context, lambda job_id: pytest.fail(job_id)) == 0
+    assert Outbox(context, pytest.fail, lambda: 0).relay() == 0

@@ -7,8 +7,9 @@ def test_every_state_is_in_the_table() -> None:
     assert set(STEPS) == set(Status)
 
 
-def test_nothing_comes_after_the_end() -> None:
-    assert {status for status in Status if not STEPS[status]} == TERMINAL
+def test_from_an_end_a_job_can_only_be_tried_again() -> None:
+    assert STEPS[Status.SUCCEEDED] == frozenset()
+    assert STEPS[Status.FAILED] == STEPS[Status.CANCELLED] == {Status.QUEUED}
 
 
 def test_every_state_leads_to_an_end_and_is_reached_from_the_start() -> None:
@@ -29,7 +30,11 @@ def test_every_state_leads_to_an_end_and_is_reached_from_the_start() -> None:
 
 
 def test_sources_are_the_steps_read_backwards() -> None:
-    assert sources(Status.QUEUED) == {Status.VALIDATING, Status.RUNNING}
+    assert sources(Status.QUEUED) == set(Status) - {
+        Status.QUEUED,
+        Status.CANCELLING,
+        Status.SUCCEEDED,
+    }
     assert sources(Status.SUCCEEDED) == {Status.RUNNING}
     assert sources(Status.CANCELLED) == {Status.QUEUED, Status.CANCELLING}
     assert sources(Status.FAILED) == {Status.VALIDATING, Status.RUNNING}
