@@ -4,24 +4,15 @@ from __future__ import annotations
 
 import socket
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 
-from app.kit.settings import Settings, get_settings
+from app.kit.command_line import DataDir, settings_from
 
 
 def serve(
-    data_dir: Annotated[
-        Path | None,
-        typer.Option(
-            help="Directory of everything that is kept. Left out: DSPT_DATA_DIR, or the "
-            "platform's place for a user's data.",
-            show_default=False,
-        ),
-    ] = None,
+    data_dir: DataDir = None,
     host: Annotated[
         str | None, typer.Option(help="Loopback address to bind to.", show_default="127.0.0.1")
     ] = None,
@@ -43,11 +34,10 @@ def serve(
     from app.serve.errors import ServeError
     from app.serve.stack import serve as run
 
-    settings = _settings()
-    directory = settings.data_dir if data_dir is None else data_dir.expanduser().absolute()
+    settings = settings_from(data_dir)
     try:
         run(
-            directory,
+            settings.data_dir,
             settings.host if host is None else host,
             settings.port if port is None else port,
             typer.echo,
@@ -77,7 +67,7 @@ def api(
     from dspt.cpus import set_thread_defaults
 
     set_thread_defaults()  # read when torch is imported, later
-    settings = _settings()
+    settings = settings_from(None)
 
     import uvicorn
 
@@ -99,16 +89,6 @@ def api(
     server.run(sockets=sockets)
     if not server.started:
         raise typer.Exit(1)
-
-
-def _settings() -> Settings:
-    try:
-        return get_settings()
-    except ValidationError as error:
-        for problem in error.errors():
-            name = "_".join(["DSPT", *(str(part).upper() for part in problem["loc"])])
-            typer.echo(f"{name}: {problem['msg']}", err=True)
-        raise typer.Exit(2) from error
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.types import Scope
 
 from app.backbones.endpoints import router as backbones_router
+from app.gc.collector import Collector
 from app.health.endpoints import router as health_router
 from app.jobs.endpoints import router as jobs_router
 from app.jobs.housekeeping import Housekeeper
@@ -33,11 +34,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         housekeeper = Housekeeper(context)
         app.state.context = context
         app.state.housekeeper = housekeeper
+        collector = Collector(context)
         housekeeper.start()
+        collector.start()
         try:
             yield
         finally:
             await run_in_threadpool(housekeeper.stop)
+            await run_in_threadpool(collector.stop)
             context.close()
 
     def body_limit(scope: Scope) -> int:

@@ -92,6 +92,20 @@ class FeatureStore:
                 )
             self._evict(connection)
 
+    def expire(self, seconds: float, *, dry_run: bool = False) -> int:
+        """Forget features that were not used for so long; returns how many there are (or were)."""
+        count = 0
+        with self._giving_up_on_failure():
+            connection, before = self._connection(), time.time() - seconds
+            if dry_run:
+                query = "SELECT count(*) FROM features WHERE used_at < ?"
+                (count,) = connection.execute(query, (before,)).fetchone()
+            else:
+                with connection:
+                    query = "DELETE FROM features WHERE used_at < ?"
+                    count = connection.execute(query, (before,)).rowcount
+        return count
+
     @contextmanager
     def _giving_up_on_failure(self) -> Iterator[None]:
         try:

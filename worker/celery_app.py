@@ -20,6 +20,7 @@ from celery.signals import (
 from app.kit.broker import celery_app
 from app.kit.db import migrate
 from app.kit.logging import configure_logging
+from app.kit.scratch import make_scratch
 from app.kit.settings import get_settings
 from worker.presence import Presence
 
@@ -44,12 +45,13 @@ def _migrate(**_: Any) -> None:
 worker_init.connect(_migrate)
 
 
-def _import_torch(**_: Any) -> None:
-    """In the forked process, before its first job: the import takes seconds."""
+def _begin(**_: Any) -> None:
+    """In the forked process, before its first job: the import of torch takes seconds."""
+    make_scratch(settings.scratch_dir)
     importlib.import_module("worker.run")
 
 
-worker_process_init.connect(_import_torch)
+worker_process_init.connect(_begin)
 
 
 def _ready(**_: Any) -> None:

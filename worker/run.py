@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import tempfile
@@ -16,9 +17,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.datasets import repository as datasets
 from app.datasets import service as dataset_service
+from app.gc.service import collect_checkpoints
 from app.jobs import repository as jobs
 from app.jobs.lease import Lease, StepRefusedError
-from app.jobs.state import TERMINAL
 from app.jobs.tables import Job
 from app.kit.context import Context
 from app.kit.ids import new_id
@@ -49,7 +50,8 @@ def run(context: Context, job_id: str, worker_id: str) -> None:
         _log.info("job taken")
         with heartbeat(lease, context.settings.heartbeat_seconds):
             _work(lease)
-        _sweep_checkpoints(context)
+        for finding in collect_checkpoints(context):
+            _log.debug("deleted", what=finding.kind, name=finding.name)
 
 
 def _work(lease: Lease) -> None:
@@ -81,6 +83,9 @@ def _work(lease: Lease) -> None:
         )
     except SQLAlchemyError:
         raise
+    except OSError as error:
+        _log.exception("a file could not be read or written")
+        _fail(lease, reporter, *_storage_problem(error, lease.job_id))
     except Exception:  # noqa: BLE001 - whatever it is, the job has to end and say so
         _log.exception("job failed by an error that was not foreseen")
         _fail(
@@ -137,16 +142,6 @@ def _checkpoint(lease: Lease) -> Path:
     return lease.context.settings.checkpoint_dir / f"{lease.job_id}.safetensors"
 
 
-def _sweep_checkpoints(context: Context) -> None:
-    """Delete those of jobs that have ended, whoever ended them."""
-    for path in context.settings.checkpoint_dir.glob("*.safetensors"):
-        with context.database.read() as session:
-            job = jobs.get(session, path.stem)
-            ended = job is None or job.status in TERMINAL
-        if ended:
-            path.unlink(missing_ok=True)
-
-
 def _keep(lease: Lease, job: Job, result: TuneResult) -> None:
     """Store artefact and audit, then the model's row with the last step, or nothing of it."""
     storage = lease.context.storage
@@ -176,11 +171,12 @@ def _keep(lease: Lease, job: Job, result: TuneResult) -> None:
     )
     audit = json.dumps(jsonable(result.audit.to_dict())).encode()
     audit_key = f"audits/{model_id}.json"  # of this attempt alone, in case another one wins
+    # Not where the database goes away: then nobody knows whether the step was taken.
     try:
         storage.put_bytes(model.storage_key, data)
         storage.put_bytes(audit_key, audit)
         lease.succeed(model, config=config, metrics=metrics, audit_key=audit_key)
-    except StepRefusedError:
+    except (StepRefusedError, OSError):
         storage.delete(model.storage_key)
         storage.delete(audit_key)
         raise
@@ -227,6 +223,23 @@ def _fail(
         lease.fail(_error(code, message, param, problems))
     except StepRefusedError:  # cancelled or taken away at this moment
         _settle(lease, reporter)
+
+
+def _storage_problem(error: OSError, job_id: str) -> tuple[str, str]:
+    """Code and message; the log has the path, which is nobody else's business."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return (
+            "storage_full",
+            "There is no room left to store the result. Make room on the server's disk, then try "
+            f"the job again (POST /jobs/{job_id}/retry).",
+        )
+    if isinstance(error, FileNotFoundError):
+        return "file_missing", "A file of this job is no longer in the storage; upload it again."
+    return (
+        "storage_failed",
+        f"The server's storage failed ({error.strerror or type(error).__name__}). Once it works "
+        f"again, try the job again (POST /jobs/{job_id}/retry).",
+    )
 
 
 def _error(

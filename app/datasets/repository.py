@@ -27,6 +27,17 @@ def zip_of(session: Session, dataset: Dataset) -> Dataset:
     return found
 
 
+def is_expired(session: Session, dataset: Dataset) -> bool:
+    """Whether its photos are gone; if not, they stay until the end of this transaction."""
+    found = session.get_one(
+        Dataset,
+        dataset.parent_id or dataset.id,
+        populate_existing=True,
+        with_for_update={"read": True},
+    )
+    return found.expired_at is not None
+
+
 def remove_unused(session: Session, dataset_id: str) -> bool:
     """Delete the row if no job and no corrections refer to it; say whether it was deleted.
 

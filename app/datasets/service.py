@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from app.datasets import repository
 from app.datasets.tables import Dataset
 from app.kit.context import Context
-from app.kit.errors import NotFound, ProblemItem, Unprocessable
+from app.kit.errors import Conflict, NotFound, ProblemItem, Unprocessable
 from app.kit.ids import LOCAL_OWNER, new_id, owned
 from app.kit.text import cleaned
 from dspt.corrections import Corrections
@@ -114,6 +114,15 @@ def store(context: Context, upload: Upload) -> str:
             raise
         return twin.id
     return dataset.id
+
+
+def keep_for_a_job(session: Session, dataset: Dataset) -> None:
+    """Keep the photos from expiring while a job on them is made; raises Conflict if they have."""
+    if repository.is_expired(session, dataset):
+        raise Conflict(
+            "The photos of this data set were deleted after their time; upload them again.",
+            code="dataset_expired",
+        )
 
 
 def remove_if_unused(session: Session, dataset: Dataset) -> list[str]:

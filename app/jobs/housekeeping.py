@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-
 import redis
 import structlog
 from celery import Celery
@@ -15,55 +13,40 @@ from app.jobs.outbox import Outbox
 from app.jobs.reaper import Reaper
 from app.kit.broker import QUEUE, RUN_JOB, celery_app
 from app.kit.context import Context
+from app.kit.loop import Loop
 
 _log = structlog.get_logger(__name__)
 _ONE_RETRY = {"max_retries": 1, "interval_start": 0}  # on a new connection; the loop does the rest
 
 
 class Housekeeper:
-    """Runs relay and reap in a thread until stopped; `wake` makes it look at once."""
+    """Outbox and reaper in a thread until stopped; `wake` makes it look at once."""
 
     def __init__(self, context: Context) -> None:
-        self._context = context
         self._celery: Celery | None = (
             celery_app(context.settings) if context.settings.broker_url else None
         )
         self._reaper = Reaper(context)
         self._outbox = Outbox(context, self._send, self._waiting)
-        self._wake = threading.Event()
-        self._stopping = False
-        self._failing = False
-        self._thread = threading.Thread(target=self._loop, name="housekeeping", daemon=True)
+        self._loop = Loop(
+            "housekeeping",
+            self._round,
+            context.settings.housekeeping_seconds,
+            (SQLAlchemyError, BrokerError, redis.RedisError, OSError),
+        )
 
     def start(self) -> None:
         if self._celery is None:
             _log.warning("DSPT_BROKER_URL is not set: jobs stay queued; `dspt serve` sets it")
-        self._thread.start()
+        self._loop.start()
 
     def wake(self) -> None:
-        self._wake.set()
+        self._loop.wake()
 
     def stop(self) -> None:
-        self._stopping = True
-        self._wake.set()
-        self._thread.join()
+        self._loop.stop()
         if self._celery is not None:
             self._celery.close()
-
-    def _loop(self) -> None:
-        while not self._stopping:
-            self._wake.clear()
-            try:
-                self._round()
-            except (SQLAlchemyError, BrokerError, redis.RedisError, OSError) as error:
-                if not self._failing:  # say it once, not each second
-                    _log.error("database or broker does not answer; will try on", error=str(error))
-                self._failing = True
-            else:
-                if self._failing:
-                    _log.info("database and broker answer again")
-                self._failing = False
-            self._wake.wait(self._context.settings.housekeeping_seconds)
 
     def _round(self) -> None:
         self._reaper.reap()

@@ -69,6 +69,9 @@ class JobDataset(BaseModel):
     id: str
     sha256: str = Field(description="Of the zip file.")
     filename: str
+    expired_at: datetime | None = Field(
+        default=None, description="When its photos were deleted, as their time was over."
+    )
     content_sha256: str | None = Field(
         default=None, description="Of the labelled images in it, however they are packed."
     )

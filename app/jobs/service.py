@@ -124,11 +124,7 @@ def retry(context: Context, job_id: str) -> JobView:
     with context.database.write() as session:
         dataset = datasets.get(session, find(session, job_id).dataset_id)
         assert dataset is not None  # a foreign key says so
-        if datasets.zip_of(session, dataset).expired_at is not None:
-            raise Conflict(
-                "The photos of this job were deleted after their time; upload them again.",
-                code="dataset_expired",
-            )
+        dataset_service.keep_for_a_job(session, dataset)
         moved = repository.move(
             session,
             job_id,
@@ -219,6 +215,7 @@ def _insert(
             message = f"There is no data set {dataset_id!r}."
             item = ProblemItem(param="dataset_id", code="dataset_not_found", message=message)
             raise NotFound(message, code="dataset_not_found", errors=[item])
+        dataset_service.keep_for_a_job(session, dataset)
         if corrected_from is not None:
             find(session, corrected_from)  # it may have been deleted at this moment
         name = request.name or dataset.filename.removesuffix(".zip") or dataset.filename
@@ -262,6 +259,7 @@ def _view(
             id=dataset.id,
             sha256=zip_file.sha256,
             filename=dataset.filename,
+            expired_at=zip_file.expired_at,
             content_sha256=content_sha256,
             corrections=_corrections(job, dataset),
             **report,

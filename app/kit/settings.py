@@ -78,6 +78,26 @@ class Settings(BaseSettings):
         default=0.3, gt=0, description="Pause between two looks for events."
     )
 
+    # All three are kept for ever unless told otherwise: nobody's photos go by themselves.
+    keep_datasets_days: float | None = Field(
+        default=None,
+        gt=0,
+        description="Days after the last job on them for which uploaded photos are kept.",
+    )
+    keep_events_days: float | None = Field(
+        default=None,
+        gt=0,
+        description="Days after its end for which a job's progress and metrics events are kept.",
+    )
+    keep_features_days: float | None = Field(
+        default=None,
+        gt=0,
+        description="Days after their last use for which encoded photos are kept.",
+    )
+    gc_seconds: float = Field(
+        default=3600, gt=0, description="Pause between two rounds of deleting what is not needed."
+    )
+
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO")
     log_format: Literal["auto", "json", "text"] = Field(
         default="auto", description="`auto`: text on a terminal, JSON otherwise."
@@ -102,6 +122,11 @@ class Settings(BaseSettings):
     def checkpoint_dir(self) -> Path:
         """Where a worker keeps the state of the job it has at work."""
         return self.data_dir / "checkpoints"
+
+    @property
+    def scratch_dir(self) -> Path:
+        """Where a worker keeps files for the length of a job."""
+        return self.data_dir / "scratch"
 
     @property
     def lease_seconds(self) -> float:

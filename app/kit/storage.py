@@ -9,12 +9,24 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
 import fsspec
 
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)*")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A file that lies in the storage, whoever put it there."""
+
+    name: str
+    """Its key; or a name that is no key, of a file whose writer died."""
+    size_bytes: int
+    modified_at: datetime
 
 
 class Storage:
@@ -67,6 +79,25 @@ class Storage:
         """Remove the file if it is there."""
         try:
             self._fs.rm_file(self._path(key))
+        except FileNotFoundError:
+            return
+
+    def files(self) -> Iterator[Stored]:
+        """All files there are."""
+        root = self._root.rstrip("/") + "/"
+        for path, info in self._fs.find(root, detail=True, withdirs=False).items():
+            try:
+                modified = self._fs.modified(path)
+            except FileNotFoundError:  # deleted since it was listed
+                continue
+            if modified.tzinfo is None:
+                modified = modified.replace(tzinfo=UTC)
+            yield Stored(path.removeprefix(root), int(info["size"]), modified)
+
+    def remove(self, stored: Stored) -> None:
+        """Remove a file that was listed, if it is still there."""
+        try:
+            self._fs.rm_file(self._root.rstrip("/") + "/" + stored.name)
         except FileNotFoundError:
             return
 

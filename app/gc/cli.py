@@ -1,0 +1,67 @@
+"""`dspt gc`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from app.gc.findings import Finding
+from app.gc.service import GRACE_SECONDS, collect
+from app.kit.command_line import DataDir, settings_from
+
+
+def gc(
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Delete nothing; list what would be deleted.")
+    ] = False,
+    grace: Annotated[
+        float,
+        typer.Option(min=0, help="Seconds for which a file in the storage may be without a row."),
+    ] = GRACE_SECONDS,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object per thing, on a line each.")
+    ] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Delete what nobody needs any more: files that a crash left, and what is past its time.
+
+    The API does the same every hour. How long photos, events and encoded photos are kept is set by
+    DSPT_KEEP_DATASETS_DAYS, DSPT_KEEP_EVENTS_DAYS and DSPT_KEEP_FEATURES_DAYS; unset is for ever.
+    """
+    from app.kit.context import Context
+    from app.kit.db import migrate
+
+    settings = settings_from(data_dir)
+    migrate(settings.database_url)
+    context = Context.open(settings)
+    findings: list[Finding] = []
+    try:
+        for finding in collect(context, dry_run=dry_run, grace_seconds=grace):
+            findings.append(finding)
+            if as_json:
+                typer.echo(json.dumps(asdict(finding)))
+    finally:
+        context.close()
+    if not as_json:
+        _show(findings, dry_run)
+
+
+def _show(findings: list[Finding], dry_run: bool) -> None:
+    from rich.console import Console
+    from rich.filesize import decimal
+    from rich.table import Table
+
+    if not findings:
+        typer.echo("There is nothing to delete.")
+        return
+    table = Table("what", "name", "count", "size")
+    for finding in findings:
+        size = "" if finding.size_bytes is None else decimal(finding.size_bytes)
+        table.add_row(finding.kind, finding.name, str(finding.count), size)
+    Console().print(table)
+    total = decimal(sum(finding.size_bytes or 0 for finding in findings))
+    verb = "would be deleted" if dry_run else "deleted"
+    typer.echo(f"{len(findings)} things of {total} {verb}.")
