@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, File, Form, Header, Query, Request, Response, UploadFile
-from sse_starlette import EventSourceResponse
 
 from app.datasets import service as datasets
 from app.jobs import audit, corrections, events, repository, service
@@ -25,7 +24,7 @@ from app.kit.errors import (
 from app.kit.paging import After, Limit, Page, page_of
 from dspt.audit_csv import audit_csv
 
-router = APIRouter(prefix="/jobs", tags=["jobs"])
+router = APIRouter(prefix="/jobs", tags=["jobs"], lifespan=events.lifespan)
 
 _MAX_SEQ = 2**31 - 1
 _FIELDS = ("dataset", "dataset_id", "config", "class_names", "name")
@@ -138,7 +137,7 @@ def get_job(job_id: str, context: ContextDep, session: ReadSession) -> JobView:
 )
 def list_events(
     job_id: str,
-    context: ContextDep,
+    request: Request,
     session: ReadSession,
     after: Annotated[int, Query(ge=0, le=_MAX_SEQ, description="Last event already seen.")] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
@@ -155,7 +154,7 @@ def list_events(
         if not (last_event_id.isdecimal() and int(last_event_id) <= _MAX_SEQ):
             raise BadRequest("Last-Event-ID is not the id of an event.", code="bad_event_id")
         after = int(last_event_id)
-    return EventSourceResponse(events.stream(context, job_id, after))
+    return events.EventStream(request.app.state.feed, job_id, after)
 
 
 @router.post("/{job_id}/cancel", status_code=202, responses=problems(NotFound, Conflict))

@@ -2,63 +2,62 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
-from sqlalchemy import select
+import structlog
+from fastapi import FastAPI
 from sqlalchemy.orm import Session
-from sse_starlette import ServerSentEvent
-from starlette.concurrency import run_in_threadpool
+from sse_starlette import EventSourceResponse
+from sse_starlette.sse import SendTimeoutError
+from starlette.types import Receive, Scope, Send
 
 from app.jobs import repository, service
+from app.jobs.feed import Feed
 from app.jobs.schemas import EventList, EventView
-from app.jobs.state import TERMINAL
-from app.jobs.tables import Job, JobEvent
-from app.kit.context import Context
 
-_BATCH = 500
+_log = structlog.get_logger(__name__)
+
+#: A comment goes out this often, so that proxies and clients see that the line is alive.
+_SIGN_OF_LIFE_SECONDS = 15
+#: A listener that takes nothing for so long, though its connection stands, is let go.
+_STALLED_SECONDS = 60
 
 
 def page(session: Session, job_id: str, *, after: int, limit: int) -> EventList:
     """Events behind number `after`. Raises NotFound."""
     service.find(session, job_id)
     rows = repository.events(session, job_id, after=after, limit=limit + 1)
-    data = [_view(row) for row in rows[:limit]]
+    data = [EventView.of(row) for row in rows[:limit]]
     has_more = len(rows) > limit
     return EventList(data=data, has_more=has_more, next=data[-1].id if has_more else None)
 
 
-async def stream(context: Context, job_id: str, after: int) -> AsyncIterator[ServerSentEvent]:
-    """Server-sent events behind number `after`; ends after the last event of an ended job."""
-    while True:
-        look = await run_in_threadpool(_look, context, job_id, after)
-        for event in look.events:
-            after = event.id
-            yield ServerSentEvent(data=event.model_dump_json(), event=event.type, id=str(event.id))
-        if look.complete:
-            return
-        if not look.events:
-            await asyncio.sleep(context.settings.event_poll_seconds)
+class EventStream(EventSourceResponse):
+    """A job's events behind number `after`, as they happen.
+
+    ServiceUnavailable in its place where too many listen already.
+    """
+
+    def __init__(self, feed: Feed, job_id: str, after: int) -> None:
+        super().__init__(
+            feed.follow(job_id, after), ping=_SIGN_OF_LIFE_SECONDS, send_timeout=_STALLED_SECONDS
+        )
+        self._feed = feed
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._feed.place():
+            try:
+                await super().__call__(scope, receive, send)
+            except SendTimeoutError:
+                _log.warning("a listener took nothing and was let go", path=scope["path"])
 
 
-@dataclass(frozen=True)
-class _Look:
-    events: Sequence[EventView]
-    complete: bool
-    """The job has ended (or was deleted) and there are no events behind these."""
-
-
-def _look(context: Context, job_id: str, after: int) -> _Look:
-    with context.database.read() as session:
-        # The state first: an event that comes after this look is found by the next one.
-        status = session.scalar(select(Job.status).where(Job.id == job_id))
-        rows = repository.events(session, job_id, after=after, limit=_BATCH)
-    ended = status is None or status in TERMINAL
-    return _Look([_view(row) for row in rows], complete=ended and len(rows) < _BATCH)
-
-
-def _view(row: JobEvent) -> EventView:
-    return EventView.model_validate(
-        {"id": row.seq, "type": row.type, "created_at": row.created_at, "data": row.data}
-    )
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Keep the feed in `app.state.feed`."""
+    app.state.feed = Feed(app.state.context)
+    try:
+        yield
+    finally:
+        await app.state.feed.close()

@@ -100,14 +100,20 @@ def add_event(session: Session, job_id: str, type_: str, data: Mapping[str, Any]
     _insert_event(session, job_id, seq, type_, data, database_now(session))
 
 
-def events(session: Session, job_id: str, *, after: int, limit: int) -> Sequence[JobEvent]:
-    """Events behind number `after`, in their order."""
-    return session.scalars(
-        select(JobEvent)
-        .where(JobEvent.job_id == job_id, JobEvent.seq > after)
-        .order_by(JobEvent.seq)
-        .limit(limit)
-    ).all()
+def events(
+    session: Session, job_id: str, *, after: int, upto: int | None = None, limit: int
+) -> Sequence[JobEvent]:
+    """Events behind number `after`, the last of them `upto`, in their order."""
+    query = select(JobEvent).where(JobEvent.job_id == job_id, JobEvent.seq > after)
+    if upto is not None:
+        query = query.where(JobEvent.seq <= upto)
+    return session.scalars(query.order_by(JobEvent.seq).limit(limit)).all()
+
+
+def heads(session: Session, job_ids: Sequence[str]) -> dict[str, tuple[str, int]]:
+    """Job id -> state and number of the newest event, for those that are there."""
+    rows = session.execute(select(Job.id, Job.status, Job.event_seq).where(Job.id.in_(job_ids)))
+    return {job_id: (status, event_seq) for job_id, status, event_seq in rows}
 
 
 def remove(session: Session, job_id: str) -> bool:

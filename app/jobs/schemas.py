@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.jobs.state import LEASED, TERMINAL, Status
+from app.jobs.tables import JobEvent
 from dspt.data.limits import Limits
 from dspt.data.names import MAX_PATH_CHARACTERS
 
@@ -115,6 +116,12 @@ class EventView(BaseModel):
     type: Literal["status", "progress", "metrics", "warning"]
     created_at: datetime
     data: dict[str, Any]
+
+    @classmethod
+    def of(cls, row: JobEvent) -> EventView:
+        return cls.model_validate(
+            {"id": row.seq, "type": row.type, "created_at": row.created_at, "data": row.data}
+        )
 
 
 class EventList(BaseModel):

@@ -73,9 +73,13 @@ class Settings(BaseSettings):
         gt=0,
         description="Pause between two rounds of relaying the outbox and freeing leases.",
     )
-    # Often enough for a smooth progress bar, rare enough for SQLite with many listeners.
+    # Often enough for a smooth progress bar; one look serves all listeners.
     event_poll_seconds: float = Field(
         default=0.3, gt=0, description="Pause between two looks for events."
+    )
+    # Each is an open connection, and many systems allow a process 1,024 of them.
+    max_listeners: int = Field(
+        default=500, ge=1, description="Streams of events that may be open at once."
     )
 
     # All three are kept for ever unless told otherwise: nobody's photos go by themselves.
