@@ -22,6 +22,8 @@ _log = structlog.get_logger(__name__)
 _SIGN_OF_LIFE_SECONDS = 15
 #: A listener that takes nothing for so long, though its connection stands, is let go.
 _STALLED_SECONDS = 60
+#: How long a stream may take to end by itself when the process stops.
+_FAREWELL_SECONDS = 2
 
 
 def page(session: Session, job_id: str, *, after: int, limit: int) -> EventList:
@@ -41,7 +43,11 @@ class EventStream(EventSourceResponse):
 
     def __init__(self, feed: Feed, job_id: str, after: int) -> None:
         super().__init__(
-            feed.follow(job_id, after), ping=_SIGN_OF_LIFE_SECONDS, send_timeout=_STALLED_SECONDS
+            feed.follow(job_id, after),
+            ping=_SIGN_OF_LIFE_SECONDS,
+            send_timeout=_STALLED_SECONDS,
+            shutdown_event=feed.stopping,
+            shutdown_grace_period=_FAREWELL_SECONDS,
         )
         self._feed = feed
 

@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import takewhile
 
+import anyio
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from sse_starlette import ServerSentEvent
@@ -41,7 +42,8 @@ class Feed:
         self._channels: dict[str, _Channel] = {}
         self._joined = asyncio.Event()
         self._reader: asyncio.Task[None] | None = None
-        self._closing = False
+        #: To be set when the process is about to stop: the streams end at the next look.
+        self.stopping = anyio.Event()
 
     @contextmanager
     def place(self) -> Iterator[None]:
@@ -84,8 +86,8 @@ class Feed:
                     await channel.news.wait()
 
     async def close(self) -> None:
-        """End all streams."""
-        self._closing = True
+        """End all streams and the reader."""
+        self.stopping.set()
         if self._reader is not None:
             self._joined.set()
             await self._reader
@@ -108,7 +110,7 @@ class Feed:
         """Look as long as anybody listens. Whatever ends this ends the streams."""
         failing = False
         try:
-            while self._channels and not self._closing:
+            while self._channels and not self.stopping.is_set():
                 self._joined.clear()
                 heads = {job_id: channel.head for job_id, channel in self._channels.items()}
                 try:
