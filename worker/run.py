@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import structlog
-import torch
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.datasets import repository as datasets
@@ -27,9 +25,10 @@ from app.models.tables import Model
 from dspt.artifact import save_model
 from dspt.config import TuneConfig
 from dspt.data import open_dataset
-from dspt.errors import Cancelled, DatasetError, DsptError
+from dspt.errors import Cancelled
 from dspt.pipeline import TuneResult, tune
 from dspt.progress import StageClock
+from worker.failures import explain, job_error
 from worker.jsonable import jsonable
 from worker.report import Reporter, heartbeat
 
@@ -61,40 +60,10 @@ def _work(lease: Lease) -> None:
         _log.info("job succeeded")
     except (Cancelled, StepRefusedError):
         _settle(lease, reporter)
-    except DsptError as error:
-        _log.info("job failed", code=error.code, error=error.message)
-        problems = error.problems if isinstance(error, DatasetError) else ()
-        _fail(
-            lease,
-            reporter,
-            error.code,
-            error.message,
-            param=error.param,
-            problems=[{"where": p.where, "code": p.code, "message": p.message} for p in problems],
-        )
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        _log.exception("out of memory")
-        _fail(
-            lease,
-            reporter,
-            "out_of_memory",
-            f"Memory ran out ({str(error).splitlines()[0] if str(error) else 'no details'}). "
-            "Lower `augment_views`, `batch_size` or the number of images.",
-        )
     except SQLAlchemyError:
         raise
-    except OSError as error:
-        _log.exception("a file could not be read or written")
-        _fail(lease, reporter, *_storage_problem(error, lease.job_id))
-    except Exception:  # noqa: BLE001 - whatever it is, the job has to end and say so
-        _log.exception("job failed by an error that was not foreseen")
-        _fail(
-            lease,
-            reporter,
-            "internal_error",
-            "Something went wrong here that was not foreseen; the worker's log has it under "
-            f"job_id {lease.job_id}.",
-        )
+    except Exception as error:  # noqa: BLE001 - whatever it is, the job has to end and say so
+        _fail(lease, reporter, explain(error, lease.job_id))
 
 
 def _tune(lease: Lease, reporter: Reporter) -> None:
@@ -199,7 +168,7 @@ def _settle(lease: Lease, reporter: Reporter) -> None:
         else:
             limit = lease.context.settings.job_time_limit_seconds
             lease.fail(
-                _error(
+                job_error(
                     "time_limit",
                     f"The job took longer than {limit:g} seconds. Lower `epochs`, `augment_views` "
                     "or the number of images, or raise DSPT_JOB_TIME_LIMIT_SECONDS.",
@@ -209,46 +178,9 @@ def _settle(lease: Lease, reporter: Reporter) -> None:
         _settle(lease, reporter)
 
 
-def _fail(
-    lease: Lease,
-    reporter: Reporter,
-    code: str,
-    message: str,
-    *,
-    param: str | None = None,
-    problems: Sequence[dict[str, Any]] = (),
-) -> None:
+def _fail(lease: Lease, reporter: Reporter, error: Mapping[str, Any]) -> None:
     try:
         reporter.flush()
-        lease.fail(_error(code, message, param, problems))
+        lease.fail(error)
     except StepRefusedError:  # cancelled or taken away at this moment
         _settle(lease, reporter)
-
-
-def _storage_problem(error: OSError, job_id: str) -> tuple[str, str]:
-    """Code and message; the log has the path, which is nobody else's business."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return (
-            "storage_full",
-            "There is no room left to store the result. Make room on the server's disk, then try "
-            f"the job again (POST /jobs/{job_id}/retry).",
-        )
-    if isinstance(error, FileNotFoundError):
-        return "file_missing", "A file of this job is no longer in the storage; upload it again."
-    return (
-        "storage_failed",
-        f"The server's storage failed ({error.strerror or type(error).__name__}). Once it works "
-        f"again, try the job again (POST /jobs/{job_id}/retry).",
-    )
-
-
-def _error(
-    code: str,
-    message: str,
-    param: str | None = None,
-    problems: Sequence[dict[str, Any]] = (),
-) -> dict[str, Any]:
-    error: dict[str, Any] = jsonable(
-        {"code": code, "message": message, "param": param, "problems": list(problems)}
-    )
-    return error

@@ -1,0 +1,59 @@
+"""What a job says about its end."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+import torch
+
+from dspt.errors import ConfigError, DatasetError, Problem
+from worker.failures import explain
+
+
+def cpu_out_of_memory() -> RuntimeError:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(1 << 60, dtype=torch.uint8)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (MemoryError(), "out_of_memory", "no details"),
+        (cpu_out_of_memory(), "out_of_memory", "augment_views"),
+        (torch.OutOfMemoryError("CUDA out of memory.\nmore"), "out_of_memory", "(CUDA out of mem"),
+        (
+            OSError(errno.ENOSPC, "No space left", "/secret"),
+            "storage_full",
+            "/jobs/job_1/retry",
+        ),
+        (FileNotFoundError(errno.ENOENT, "No such file", "/secret"), "file_missing", "upload it"),
+        (
+            OSError(errno.EIO, "Input/output error", "/secret"),
+            "storage_failed",
+            "Input/output err",
+        ),
+        (ConnectionError(), "storage_failed", "(ConnectionError)"),
+        (ValueError("/secret"), "internal_error", "job_id job_1"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_each_failure_has_a_code_and_keeps_paths_to_itself(
+    error: Exception, code: str, words: str
+) -> None:
+    told = explain(error, "job_1")
+    assert told["code"] == code
+    assert words in told["message"]
+    assert "/secret" not in str(told)
+
+
+def test_all_problems_of_a_data_set_are_told() -> None:
+    told = explain(DatasetError([Problem("a.jpg", "bad_image", "not an image")]), "job_1")
+    assert (told["code"], told["param"]) == ("bad_image", "a.jpg")
+    assert told["problems"] == [{"where": "a.jpg", "code": "bad_image", "message": "not an image"}]
+
+
+def test_errors_that_name_the_mend_are_passed_on() -> None:
+    told = explain(ConfigError("lr is too large", param="lr"), "job_1")
+    assert (told["message"], told["param"], told["problems"]) == ("lr is too large", "lr", [])
