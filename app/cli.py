@@ -14,7 +14,12 @@ from app.kit.command_line import DataDir, settings_from
 def serve(
     data_dir: DataDir = None,
     host: Annotated[
-        str | None, typer.Option(help="Loopback address to bind to.", show_default="127.0.0.1")
+        str | None,
+        typer.Option(
+            help="Address to bind to. One that others can reach needs an API key first: "
+            "`dspt keys create NAME`.",
+            show_default="127.0.0.1",
+        ),
     ] = None,
     port: Annotated[
         int | None,
@@ -71,20 +76,29 @@ def api(
 
     import uvicorn
 
+    from app.access.binding import BindingRefused, check_binding
     from app.kit.logging import configure_logging
     from app.main import create_app
 
+    sockets = None if socket_fd is None else [socket.socket(fileno=socket_fd)]
+    host = settings.host if host is None else host
+    if sockets is not None:
+        host = str(sockets[0].getsockname()[0])
+    try:
+        check_binding(host, settings.database_url)
+    except BindingRefused as error:
+        typer.echo(f"dspt api: {error}", err=True)
+        raise typer.Exit(1) from error
     configure_logging(settings)
     config = uvicorn.Config(
         create_app(settings),
-        host=settings.host if host is None else host,
+        host=host,
         port=settings.port if port is None else port,
         log_config=None,
         server_header=False,
         # Listeners to a job's events never hang up by themselves.
         timeout_graceful_shutdown=5,
     )
-    sockets = None if socket_fd is None else [socket.socket(fileno=socket_fd)]
     server = uvicorn.Server(config)
     server.run(sockets=sockets)
     if not server.started:

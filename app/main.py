@@ -5,19 +5,29 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from starlette.concurrency import run_in_threadpool
 from starlette.types import Scope
 
+from app.access.caller import get_caller
+from app.access.middleware import Access
 from app.backbones.endpoints import router as backbones_router
 from app.gc.collector import Collector
 from app.health.endpoints import router as health_router
+from app.jobs.admission import Admission
 from app.jobs.endpoints import router as jobs_router
 from app.jobs.housekeeping import Housekeeper
 from app.kit.context import Context
 from app.kit.db import migrate
-from app.kit.errors import COMMON_PROBLEMS, install_error_handlers
-from app.kit.middleware import BodyLimit, RequestContext
+from app.kit.errors import (
+    COMMON_PROBLEMS,
+    Forbidden,
+    TooManyRequests,
+    Unauthorized,
+    install_error_handlers,
+    problems,
+)
+from app.kit.middleware import BodyLimit, RequestContext, SecureHeaders
 from app.kit.settings import Settings, get_settings
 from app.models.endpoints import router as models_router
 from app.predictions.endpoints import router as predictions_router
@@ -55,16 +65,21 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         version="0.1.0",
         lifespan=lifespan,
         responses=COMMON_PROBLEMS,
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
     )
     install_error_handlers(app)
+    # From the inside out: what is refused further out costs less.
     app.add_middleware(BodyLimit, limit=body_limit)
+    app.add_middleware(Admission)
+    app.add_middleware(Access, requests_per_minute=settings.requests_per_minute)
+    app.add_middleware(SecureHeaders)
     app.add_middleware(RequestContext)
-    for router in (
-        jobs_router,
-        models_router,
-        predictions_router,
-        backbones_router,
-        health_router,
-    ):
-        app.include_router(router)
+    for router in (jobs_router, models_router, predictions_router, backbones_router):
+        app.include_router(
+            router,
+            dependencies=[Depends(get_caller)],
+            responses=problems(Unauthorized, Forbidden, TooManyRequests),
+        )
+    app.include_router(health_router)
     return app

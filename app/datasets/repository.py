@@ -27,21 +27,26 @@ def zip_of(session: Session, dataset: Dataset) -> Dataset:
     return found
 
 
-def is_expired(session: Session, dataset: Dataset) -> bool:
-    """Whether its photos are gone; if not, they stay until the end of this transaction."""
-    found = session.get_one(
+def kept_zip_of(session: Session, dataset: Dataset) -> Dataset | None:
+    """The uploaded zip, which stays as it is until the transaction ends; None if it is gone."""
+    return session.get(
         Dataset,
         dataset.parent_id or dataset.id,
         populate_existing=True,
         with_for_update={"read": True},
     )
-    return found.expired_at is not None
+
+
+def lock(session: Session, dataset_id: str) -> None:
+    """Keep everybody else from using or deleting it until the transaction ends."""
+    session.execute(select(Dataset.id).where(Dataset.id == dataset_id).with_for_update())
 
 
 def remove_unused(session: Session, dataset_id: str) -> bool:
     """Delete the row if no job and no corrections refer to it; say whether it was deleted.
 
-    On PostgreSQL one that is being added at this moment makes this raise IntegrityError.
+    The row has to be locked: of two transactions that give up the last two references each would
+    see the other's, and nobody would delete it.
     """
     child = aliased(Dataset)
     query = delete(Dataset).where(

@@ -16,9 +16,16 @@ from sqlalchemy.orm import Session
 
 from app.datasets import repository
 from app.datasets.tables import Dataset
+from app.jobs import quota
 from app.kit.context import Context
-from app.kit.errors import Conflict, NotFound, ProblemItem, Unprocessable
-from app.kit.ids import LOCAL_OWNER, new_id, owned
+from app.kit.errors import (
+    Conflict,
+    NotFound,
+    ProblemItem,
+    TooManyRequests,
+    Unprocessable,
+)
+from app.kit.ids import new_id, owned
 from app.kit.text import cleaned
 from dspt.corrections import Corrections
 
@@ -77,19 +84,20 @@ def corrections_of(context: Context, dataset: Dataset) -> Corrections:
     return Corrections.from_dict(json.loads(context.storage.read_bytes(dataset.storage_key)))
 
 
-def store(context: Context, upload: Upload) -> str:
-    """Id of the data set with these bytes, which is stored if it is new.
+def store(context: Context, upload: Upload, owner: str) -> str:
+    """Id of the owner's data set with these bytes, which is stored if it is new.
 
-    Raises NotFound if it is made of one that was deleted at this moment.
+    Raises TooManyRequests if it is more than he may store, and NotFound if it is made of one that
+    was deleted at this moment.
     """
-    identity = owned(LOCAL_OWNER, upload.sha256)
+    identity = owned(owner, upload.sha256)
     with context.database.read() as session:
         known = repository.by_identity(session, identity)
     if known is not None:
         return known.id
     dataset = Dataset(
         id=new_id("ds"),
-        owner=LOCAL_OWNER,
+        owner=owner,
         identity=identity,
         sha256=upload.sha256,
         size_bytes=upload.size_bytes,
@@ -104,6 +112,10 @@ def store(context: Context, upload: Upload) -> str:
     try:
         with context.database.write() as session:
             session.add(dataset)
+            quota.check_bytes(session, context.settings, owner)
+    except TooManyRequests:
+        context.storage.delete(dataset.storage_key)
+        raise
     except IntegrityError as error:  # the same bytes came in by another request just now
         context.storage.delete(dataset.storage_key)
         with context.database.read() as session:
@@ -117,8 +129,14 @@ def store(context: Context, upload: Upload) -> str:
 
 
 def keep_for_a_job(session: Session, dataset: Dataset) -> None:
-    """Keep the photos from expiring while a job on them is made; raises Conflict if they have."""
-    if repository.is_expired(session, dataset):
+    """Keep the photos while a job on them is made.
+
+    Raises NotFound if they were deleted at this moment, Conflict if they have expired.
+    """
+    zip_file = repository.kept_zip_of(session, dataset)
+    if zip_file is None:
+        raise NotFound("The data set is no longer there.", code="dataset_not_found")
+    if zip_file.expired_at is not None:
         raise Conflict(
             "The photos of this data set were deleted after their time; upload them again.",
             code="dataset_expired",
@@ -130,14 +148,12 @@ def remove_if_unused(session: Session, dataset: Dataset) -> list[str]:
 
     Returns the storage keys to delete after commit.
     """
+    zip_file = repository.zip_of(session, dataset)
+    for each in (zip_file, dataset):  # in the order in which a new job on corrections locks them
+        repository.lock(session, each.id)
     removed = []
-    for each in dict.fromkeys((dataset, repository.zip_of(session, dataset))):
-        try:
-            with session.begin_nested():
-                gone = repository.remove_unused(session, each.id)
-        except IntegrityError:  # something that refers to it was added at this moment
-            break
-        if not gone:
+    for each in dict.fromkeys((dataset, zip_file)):
+        if not repository.remove_unused(session, each.id):
             break
         removed.append(each.storage_key)
     return removed

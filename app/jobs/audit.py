@@ -6,6 +6,7 @@ import json
 
 from sqlalchemy.orm import Session
 
+from app.access.caller import Caller
 from app.jobs import service
 from app.jobs.schemas import AuditView
 from app.jobs.state import TERMINAL
@@ -13,9 +14,9 @@ from app.kit.context import Context
 from app.kit.errors import Conflict, NotFound
 
 
-def read(session: Session, context: Context, job_id: str) -> AuditView:
+def read(session: Session, context: Context, caller: Caller, job_id: str) -> AuditView:
     """The audit as the worker stored it. Raises NotFound, or Conflict if there is none."""
-    job = service.find(session, job_id)
+    job = service.find(session, caller, job_id)
     if job.status not in TERMINAL:
         raise Conflict(
             f"The job is {job.status}; its audit comes when it has succeeded.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import ValidationError
 
+from app.access.caller import Caller
 from app.datasets import repository as datasets
 from app.datasets import service as dataset_service
 from app.jobs import audit, service
@@ -34,16 +35,23 @@ _SUFFIX = " (corrected)"
 
 
 def create(
-    context: Context, job_id: str, content_type: str, body: bytes, idempotency_key: str | None
+    context: Context,
+    caller: Caller,
+    job_id: str,
+    content_type: str,
+    body: bytes,
+    idempotency_key: str | None,
 ) -> Created:
     """Make a job on the data set of `job_id` with corrections, which add up to earlier ones.
+
+    It belongs to the owner of that job, also where an admin corrects it.
 
     All that is wrong is told at once, by file, before the job is made. Raises NotFound, Conflict
     where there is no audit, BadRequest, Unprocessable, DatasetError.
     """
     with context.database.read() as session:
-        job = service.find(session, job_id)
-        given = {e.file: e.given for e in audit.read(session, context, job_id).entries}
+        job = service.find(session, caller, job_id)
+        given = {e.file: e.given for e in audit.read(session, context, caller, job_id).entries}
         dataset = datasets.get(session, job.dataset_id)
         assert dataset is not None  # a foreign key says so
         zip_file = datasets.zip_of(session, dataset)
@@ -61,7 +69,7 @@ def create(
     except FileNotFoundError as error:
         raise NotFound("The data set is no longer there.", code="dataset_not_found") from error
     upload = dataset_service.corrected(zip_file, every)
-    return service.create(context, wanted, upload, idempotency_key, corrected_from=job_id)
+    return service.create(context, caller, wanted, upload, idempotency_key, corrected=job)
 
 
 def _parsed(

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, File, Form, Header, Query, Request, Response, UploadFile
 
+from app.access.caller import CallerDep
 from app.datasets import service as datasets
 from app.jobs import audit, corrections, events, repository, service
 from app.jobs.requests import JobRequest
@@ -60,6 +61,7 @@ def create_job(
     request: Request,
     response: Response,
     context: ContextDep,
+    caller: CallerDep,
     dataset: Annotated[
         UploadFile | None, File(description="Zip with one folder of images per class.")
     ] = None,
@@ -91,7 +93,7 @@ def create_job(
         source = datasets.receive(dataset.file, dataset.filename)
     else:
         source = dataset_id or ""
-    created = service.create(context, wanted, source, idempotency_key)
+    created = service.create(context, caller, wanted, source, idempotency_key)
     return _accepted(request, response, created)
 
 
@@ -107,20 +109,23 @@ def _accepted(request: Request, response: Response, created: service.Created) ->
 def list_jobs(
     context: ContextDep,
     session: ReadSession,
+    caller: CallerDep,
     after: After = None,
     limit: Limit = 20,
     status: Annotated[Status | None, Query()] = None,
 ) -> Page[JobView]:
     """Jobs, newest first."""
-    jobs = repository.page(session, after=after, limit=limit + 1, status=status)
+    jobs = repository.page(
+        session, owner=caller.only_owner, after=after, limit=limit + 1, status=status
+    )
     last = jobs[limit - 1].id if len(jobs) > limit else None
     return page_of(service.views(session, context, jobs), limit, last)
 
 
 @router.get("/{job_id}", responses=problems(NotFound))
-def get_job(job_id: str, context: ContextDep, session: ReadSession) -> JobView:
+def get_job(job_id: str, context: ContextDep, session: ReadSession, caller: CallerDep) -> JobView:
     """One job."""
-    return service.view(session, context, job_id)
+    return service.view(session, context, caller, job_id)
 
 
 @router.get(
@@ -139,6 +144,7 @@ def list_events(
     job_id: str,
     request: Request,
     session: ReadSession,
+    caller: CallerDep,
     after: Annotated[int, Query(ge=0, le=_MAX_SEQ, description="Last event already seen.")] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     accept: Annotated[str, Header(include_in_schema=False)] = "",
@@ -147,9 +153,9 @@ def list_events(
     ] = None,
 ) -> Any:
     """What happened to a job."""
+    service.find(session, caller, job_id)
     if "text/event-stream" not in accept:
         return events.page(session, job_id, after=after, limit=limit)
-    service.find(session, job_id)
     if last_event_id is not None:
         if not (last_event_id.isdecimal() and int(last_event_id) <= _MAX_SEQ):
             raise BadRequest("Last-Event-ID is not the id of an event.", code="bad_event_id")
@@ -158,23 +164,23 @@ def list_events(
 
 
 @router.post("/{job_id}/cancel", status_code=202, responses=problems(NotFound, Conflict))
-def cancel_job(job_id: str, context: ContextDep) -> JobView:
+def cancel_job(job_id: str, context: ContextDep, caller: CallerDep) -> JobView:
     """Stop a job. One that is running stops after the step it is in."""
-    return service.cancel(context, job_id)
+    return service.cancel(context, caller, job_id)
 
 
 @router.post("/{job_id}/retry", status_code=202, responses=problems(NotFound, Conflict))
-def retry_job(job_id: str, request: Request, context: ContextDep) -> JobView:
+def retry_job(job_id: str, request: Request, context: ContextDep, caller: CallerDep) -> JobView:
     """Try a failed or cancelled job again, with the same photos and settings."""
-    job = service.retry(context, job_id)
+    job = service.retry(context, caller, job_id)
     request.app.state.housekeeper.wake()
     return job
 
 
 @router.delete("/{job_id}", status_code=204, responses=problems(NotFound, Conflict))
-def delete_job(job_id: str, context: ContextDep) -> None:
+def delete_job(job_id: str, context: ContextDep, caller: CallerDep) -> None:
     """Delete a finished job; the model that it made stays."""
-    service.delete(context, job_id)
+    service.delete(context, caller, job_id)
 
 
 @router.get(
@@ -189,10 +195,11 @@ def get_audit(
     job_id: str,
     context: ContextDep,
     session: ReadSession,
+    caller: CallerDep,
     format: Annotated[Literal["json", "csv"], Query()] = "json",
 ) -> Any:
     """The labels to check, the most suspicious first."""
-    report = audit.read(session, context, job_id)
+    report = audit.read(session, context, caller, job_id)
     if format == "json":
         return report
     return Response(
@@ -217,10 +224,11 @@ def correct_job(
     request: Request,
     response: Response,
     context: ContextDep,
+    caller: CallerDep,
     body: Annotated[bytes, Depends(_body)],
     content_type: Annotated[str, Header(include_in_schema=False)] = "",
     idempotency_key: IdempotencyKey = None,
 ) -> JobView:
     """Put labels right, or leave images out, and tune anew; the job corrected stays as it is."""
-    created = corrections.create(context, job_id, content_type, body, idempotency_key)
+    created = corrections.create(context, caller, job_id, content_type, body, idempotency_key)
     return _accepted(request, response, created)

@@ -15,11 +15,11 @@ from app.kit.db import database_now
 from app.kit.ids import is_id
 
 
-def get(session: Session, job_id: str) -> Job | None:
-    """The job as it stands in the database now."""
+def get(session: Session, job_id: str, *, lock: bool = False) -> Job | None:
+    """The job as it stands in the database now; with `lock`, until the transaction ends."""
     if not is_id(job_id):
         return None
-    return session.get(Job, job_id, populate_existing=True)
+    return session.get(Job, job_id, populate_existing=True, with_for_update=lock)
 
 
 def by_idempotency_digest(session: Session, digest: str) -> Job | None:
@@ -27,12 +27,14 @@ def by_idempotency_digest(session: Session, digest: str) -> Job | None:
 
 
 def page(
-    session: Session, *, after: str | None, limit: int, status: Status | None
+    session: Session, *, owner: str | None, after: str | None, limit: int, status: Status | None
 ) -> Sequence[Job]:
-    """Newest first, from behind the job `after`."""
+    """Newest first, from behind the job `after`; of one owner, or of all (None)."""
     query = select(Job).order_by(Job.id.desc()).limit(limit)
     if after is not None:
         query = query.where(Job.id < after)
+    if owner is not None:
+        query = query.where(Job.owner == owner)
     if status is not None:
         query = query.where(Job.status == status)
     return session.scalars(query).all()

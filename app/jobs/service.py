@@ -10,10 +10,11 @@ from typing import Any
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from app.access.caller import Caller
 from app.datasets import repository as datasets
 from app.datasets import service as dataset_service
 from app.datasets.tables import Dataset
-from app.jobs import repository, workers
+from app.jobs import quota, repository, workers
 from app.jobs.requests import JobRequest
 from app.jobs.schemas import (
     JobCorrections,
@@ -26,8 +27,8 @@ from app.jobs.schemas import (
 from app.jobs.state import Status
 from app.jobs.tables import Job
 from app.kit.context import Context
-from app.kit.errors import Conflict, NotFound, ProblemItem
-from app.kit.ids import LOCAL_OWNER, new_id, owned
+from app.kit.errors import Conflict, NotFound, ProblemItem, ServiceUnavailable, TooManyRequests
+from app.kit.ids import new_id, owned
 from app.models import repository as models
 
 
@@ -40,43 +41,54 @@ class Created:
 
 def create(
     context: Context,
+    caller: Caller,
     request: JobRequest,
     dataset: dataset_service.Upload | str,
     idempotency_key: str | None,
     *,
-    corrected_from: str | None = None,
+    corrected: Job | None = None,
 ) -> Created:
-    """Make a job on an upload or on a data set's id. Raises NotFound, Conflict, Unprocessable.
+    """Make a job on an upload or on a data set's id. It belongs to the data set's owner.
 
-    `corrected_from` is the job that a person corrected the labels of.
+    `corrected` is the job that a person corrected the labels of. Raises NotFound, Conflict,
+    Unprocessable, and TooManyRequests or ServiceUnavailable where it is one too many.
     """
     upload = None if isinstance(dataset, str) else dataset
+    owner = caller.owner if corrected is None else corrected.owner
+    corrected_from = None if corrected is None else corrected.id
     origin = upload.sha256 if upload else str(dataset)
     request_sha256 = request.sha256(f"{corrected_from}/{origin}" if corrected_from else origin)
     for last_try in (False, True):
-        replayed = _replay(context, idempotency_key, request_sha256)
+        replayed = _replay(context, caller, idempotency_key, request_sha256)
         if replayed is not None:
             return Created(replayed, replayed=True)
-        dataset_id = dataset_service.store(context, upload) if upload else str(dataset)
+        dataset_id = dataset_service.store(context, upload, owner) if upload else str(dataset)
         try:
             job_id = _insert(
-                context, request, dataset_id, idempotency_key, request_sha256, corrected_from
+                context,
+                caller,
+                request,
+                dataset_id,
+                idempotency_key,
+                request_sha256,
+                corrected_from,
             )
-        except (IntegrityError, NotFound):
+        except (IntegrityError, NotFound, TooManyRequests, ServiceUnavailable) as error:
             # At this moment the same key made a job, or somebody deleted the data set or the job
-            # that is corrected.
-            if last_try or (upload is None and idempotency_key is None):
-                _forget(context, dataset_id)
+            # that is corrected: look again.
+            if not isinstance(error, (IntegrityError, NotFound)) or last_try:
+                if upload is not None:
+                    _forget(context, dataset_id)
                 raise
             continue
         with context.database.read() as session:
-            return Created(view(session, context, job_id), replayed=False)
+            return Created(view(session, context, caller, job_id), replayed=False)
     raise AssertionError("the second try returns or raises")
 
 
-def view(session: Session, context: Context, job_id: str) -> JobView:
+def view(session: Session, context: Context, caller: Caller, job_id: str) -> JobView:
     """A job as it looks over HTTP. Raises NotFound."""
-    return views(session, context, [find(session, job_id)])[0]
+    return views(session, context, [find(session, caller, job_id)])[0]
 
 
 def views(session: Session, context: Context, jobs: Sequence[Job]) -> list[JobView]:
@@ -93,36 +105,40 @@ def views(session: Session, context: Context, jobs: Sequence[Job]) -> list[JobVi
     return result
 
 
-def find(session: Session, job_id: str) -> Job:
-    """The job, or NotFound."""
-    job = repository.get(session, job_id)
-    if job is None:
+def find(session: Session, caller: Caller, job_id: str, *, lock: bool = False) -> Job:
+    """The job, or NotFound: one that is not the caller's does not exist for him.
+
+    Whoever locks a job and its data set locks the job first.
+    """
+    job = repository.get(session, job_id, lock=lock)
+    if job is None or not caller.sees(job.owner):
         raise NotFound(f"There is no job {job_id!r}.", code="job_not_found")
     return job
 
 
-def cancel(context: Context, job_id: str) -> JobView:
+def cancel(context: Context, caller: Caller, job_id: str) -> JobView:
     """Cancel a job: at once if it is queued, else its worker is told. Raises NotFound, Conflict."""
     with context.database.write() as session:
+        find(session, caller, job_id, lock=True)
         moved = repository.move(
             session, job_id, Status.CANCELLED, when=[Status.QUEUED]
         ) or repository.move(session, job_id, Status.CANCELLING)
-        job = find(session, job_id)
+        job = find(session, caller, job_id)
         if not moved and job.status != Status.CANCELLING:
             raise Conflict(
                 f"The job has {_ENDED[Status(job.status)]} already and cannot be cancelled.",
                 code="job_finished",
             )
-        return view(session, context, job_id)
+        return view(session, context, caller, job_id)
 
 
-def retry(context: Context, job_id: str) -> JobView:
+def retry(context: Context, caller: Caller, job_id: str) -> JobView:
     """Put a failed or cancelled job back into the queue, with all its attempts before it.
 
-    Raises NotFound, Conflict.
+    Raises NotFound, Conflict, and TooManyRequests or ServiceUnavailable where it is one too many.
     """
     with context.database.write() as session:
-        dataset = datasets.get(session, find(session, job_id).dataset_id)
+        dataset = datasets.get(session, find(session, caller, job_id, lock=True).dataset_id)
         assert dataset is not None  # a foreign key says so
         dataset_service.keep_for_a_job(session, dataset)
         moved = repository.move(
@@ -137,24 +153,25 @@ def retry(context: Context, job_id: str) -> JobView:
                 "warnings": [],
             },
         )
-        job = find(session, job_id)
+        job = find(session, caller, job_id)
         if not moved:
             raise Conflict(
                 f"The job is {job.status}; only one that failed or was cancelled is tried again.",
                 code="job_succeeded" if job.status == Status.SUCCEEDED else "job_not_finished",
             )
-        return view(session, context, job_id)
+        quota.check_job(session, context.settings, job.owner)
+        return view(session, context, caller, job_id)
 
 
-def delete(context: Context, job_id: str) -> None:
+def delete(context: Context, caller: Caller, job_id: str) -> None:
     """Delete a finished job, its audit, and its data set if no other job uses it.
 
     The model it made stays. Raises NotFound, Conflict.
     """
     with context.database.write() as session:
-        job = find(session, job_id)
+        job = find(session, caller, job_id, lock=True)
         dataset = datasets.get(session, job.dataset_id)
-        assert dataset is not None
+        assert dataset is not None  # a foreign key says so
         session.expunge(job)
         if not repository.remove(session, job_id):
             raise Conflict(
@@ -185,24 +202,28 @@ _ENDED = {
 }
 
 
-def _replay(context: Context, key: str | None, request_sha256: str) -> JobView | None:
+def _replay(
+    context: Context, caller: Caller, key: str | None, request_sha256: str
+) -> JobView | None:
     if key is None:
         return None
     with context.database.read() as session:
-        job = repository.by_idempotency_digest(session, owned(LOCAL_OWNER, key))
+        job = repository.by_idempotency_digest(session, owned(caller.owner, key))
         if job is None:
             return None
+        find(session, caller, job.id)  # an admin may have made it for somebody else
         if job.request_sha256 != request_sha256:
             raise Conflict(
                 f"The Idempotency-Key {key!r} was used for a different request (job {job.id}). "
                 "Use a new key for a new job.",
                 code="idempotency_key_reused",
             )
-        return view(session, context, job.id)
+        return view(session, context, caller, job.id)
 
 
 def _insert(
     context: Context,
+    caller: Caller,
     request: JobRequest,
     dataset_id: str,
     idempotency_key: str | None,
@@ -211,17 +232,17 @@ def _insert(
 ) -> str:
     with context.database.write() as session:
         dataset = datasets.get(session, dataset_id)
-        if dataset is None:
+        if dataset is None or not caller.sees(dataset.owner):
             message = f"There is no data set {dataset_id!r}."
             item = ProblemItem(param="dataset_id", code="dataset_not_found", message=message)
             raise NotFound(message, code="dataset_not_found", errors=[item])
         dataset_service.keep_for_a_job(session, dataset)
         if corrected_from is not None:
-            find(session, corrected_from)  # it may have been deleted at this moment
+            find(session, caller, corrected_from)  # it may have been deleted at this moment
         name = request.name or dataset.filename.removesuffix(".zip") or dataset.filename
         job = Job(
             id=new_id("job"),
-            owner=LOCAL_OWNER,
+            owner=dataset.owner,
             name=name[:200],
             created_at=datetime.now(UTC),
             attempt=0,
@@ -232,10 +253,11 @@ def _insert(
             asked_config=request.config,
             warnings=[],
             event_seq=0,
-            idempotency_digest=owned(LOCAL_OWNER, idempotency_key) if idempotency_key else None,
+            idempotency_digest=owned(caller.owner, idempotency_key) if idempotency_key else None,
             request_sha256=request_sha256,
         )
         repository.add(session, job)
+        quota.check_job(session, context.settings, job.owner)
         return job.id
 
 
@@ -269,7 +291,13 @@ def _view(
         metrics=job.metrics,
         warnings=job.warnings,
         model_id=model_id,
-        links=links_of(job.id, status, model_id, job.corrected_from),
+        links=links_of(
+            job.id,
+            status,
+            model_id,
+            job.corrected_from,
+            expired=zip_file.expired_at is not None,
+        ),
     )
 
 

@@ -102,6 +102,13 @@ class Database:
         self.engine.dispose()
 
 
+def take_turns(session: Session, lock: int) -> None:
+    """Keep others out who call this with the same number until this transaction ends."""
+    # On SQLite whoever writes is alone in any case.
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(select(func.pg_advisory_xact_lock(lock)))
+
+
 def database_now(session: Session) -> datetime:
     """The database's clock: leases are compared across machines whose own clocks may differ."""
     if session.get_bind().dialect.name == "postgresql":
@@ -152,11 +159,12 @@ def alembic_config() -> Config:
 
 def _engine(url: str) -> Engine:
     parsed = make_url(url)
+    # What people send is in the parameters, and an error's text goes to the log.
     if parsed.drivername != "sqlite":
-        return create_engine(parsed, pool_pre_ping=True)
+        return create_engine(parsed, pool_pre_ping=True, hide_parameters=True)
     assert parsed.database is not None
     Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(parsed)
+    engine = create_engine(parsed, hide_parameters=True)
 
     @event.listens_for(engine, "connect")
     def configure(connection: sqlite3.Connection, _record: object) -> None:

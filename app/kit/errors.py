@@ -2,11 +2,14 @@
 
 ApiError (an HTTPException, so that middleware and body parsing let it through)
 ├── BadRequest            400
+├── Unauthorized          401  no key, or none that is valid
+├── Forbidden             403  the key's scopes do not reach that far
 ├── NotFound              404
 ├── Conflict              409  the state forbids it
 ├── PayloadTooLarge       413
 ├── Unprocessable         422  understood, but a value is wrong
-└── ServiceUnavailable    503  something behind the API does not answer
+├── TooManyRequests       429  more than the caller's share
+└── ServiceUnavailable    503  something behind the API does not answer, or too much is waiting
 
 `code` is stable and for programs; `detail` is for people and says how to mend it.
 """
@@ -28,6 +31,17 @@ from starlette.exceptions import HTTPException
 from dspt.errors import DatasetError, DsptError, WeightsUnavailable
 
 MEDIA_TYPE = "application/problem+json"
+
+#: For every answer: it is data, never a page that runs or shows something, and stays with whoever
+#: asked for it.
+SECURE_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
 _log = structlog.get_logger(__name__)
 
 
@@ -74,6 +88,16 @@ class BadRequest(ApiError):
     default_code = "bad_request"
 
 
+class Unauthorized(ApiError):
+    status = HTTPStatus.UNAUTHORIZED
+    default_code = "key_missing"
+
+
+class Forbidden(ApiError):
+    status = HTTPStatus.FORBIDDEN
+    default_code = "forbidden"
+
+
 class NotFound(ApiError):
     status = HTTPStatus.NOT_FOUND
     default_code = "not_found"
@@ -94,6 +118,11 @@ class Unprocessable(ApiError):
     default_code = "invalid_request"
 
 
+class TooManyRequests(ApiError):
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    default_code = "rate_limited"
+
+
 class ServiceUnavailable(ApiError):
     status = HTTPStatus.SERVICE_UNAVAILABLE
     default_code = "service_unavailable"
@@ -105,10 +134,22 @@ def problems(*errors: type[ApiError]) -> dict[int | str, dict[str, Any]]:
 
 
 def _declared(status: HTTPStatus) -> dict[str, Any]:
-    return {
+    declared: dict[str, Any] = {
         "description": status.phrase,
         "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
     }
+    if status in _HEADERS:
+        name, schema, description = _HEADERS[status]
+        declared["headers"] = {name: {"schema": {"type": schema}, "description": description}}
+    return declared
+
+
+_RETRY_AFTER = ("Retry-After", "integer", "Seconds to wait before the next try.")
+_HEADERS = {
+    HTTPStatus.UNAUTHORIZED: ("WWW-Authenticate", "string", "How to send a key."),
+    HTTPStatus.TOO_MANY_REQUESTS: _RETRY_AFTER,
+    HTTPStatus.SERVICE_UNAVAILABLE: _RETRY_AFTER,
+}
 
 
 #: Declared for every endpoint.
@@ -142,6 +183,24 @@ def problem_response(
     )
 
 
+def error_response(error: ApiError) -> JSONResponse:
+    """The answer to an error that is found before a request reaches its endpoint."""
+    return problem_response(
+        error.status_code, str(error.detail), error.code, error.errors, error.headers
+    )
+
+
+def database_problem(error: OperationalError) -> JSONResponse:
+    """The answer where the database does not give one."""
+    _log.error("the database does not answer", error=str(error))
+    return problem_response(
+        503,
+        "The database does not answer. Nothing was changed; try again in a moment.",
+        "database_unavailable",
+        headers={"Retry-After": "5"},
+    )
+
+
 def install_error_handlers(app: FastAPI) -> None:
     """Make every error of `app`, foreseen or not, a problem document, also in its OpenAPI."""
     app.add_exception_handler(HTTPException, _on_http)
@@ -167,14 +226,12 @@ def install_error_handlers(app: FastAPI) -> None:
 def _on_http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     if isinstance(error, ApiError):
-        code, errors = error.code, error.errors
-        detail = str(error.detail)
-    else:
-        code, errors = HTTPStatus(error.status_code).name.lower(), []
-        detail = _STANDARD_DETAILS.get(error.status_code, str(error.detail)).format(
-            method=request.method, path=request.url.path
-        )
-    return problem_response(error.status_code, detail, code, errors, error.headers)
+        return error_response(error)
+    detail = _STANDARD_DETAILS.get(error.status_code, str(error.detail)).format(
+        method=request.method, path=request.url.path
+    )
+    code = HTTPStatus(error.status_code).name.lower()
+    return problem_response(error.status_code, detail, code, headers=error.headers)
 
 
 _STANDARD_DETAILS = {
@@ -212,13 +269,8 @@ def _on_dspt(_request: Request, error: Exception) -> JSONResponse:
 
 
 def _on_database(_request: Request, error: Exception) -> JSONResponse:
-    _log.error("the database does not answer", error=str(error))
-    return problem_response(
-        503,
-        "The database does not answer. Nothing was changed; try again in a moment.",
-        "database_unavailable",
-        headers={"Retry-After": "5"},
-    )
+    assert isinstance(error, OperationalError)
+    return database_problem(error)
 
 
 def _on_unforeseen(request: Request, error: Exception) -> JSONResponse:
@@ -229,5 +281,6 @@ def _on_unforeseen(request: Request, error: Exception) -> JSONResponse:
         "Something went wrong here that was not foreseen. The log has it under this request id: "
         f"{request_id}.",
         "internal_error",
-        headers={"X-Request-ID": request_id},
+        # It is sent from outside of our middleware.
+        headers={**SECURE_HEADERS, "X-Request-ID": request_id},
     )

@@ -1,17 +1,20 @@
-"""ASGI middleware: a request id on every log line and answer, and a limit on bodies."""
+"""ASGI middleware: a request id on every log line and answer, headers, and a limit on bodies."""
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.kit.errors import PayloadTooLarge, problem_response
+from app.kit.errors import SECURE_HEADERS, PayloadTooLarge, error_response
 
 _log = structlog.get_logger("app.access")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -20,6 +23,17 @@ _QUIET = ("/health/", "/metrics")
 #: Bytes of a refused body that are read and dropped, so that a client that sends before it reads
 #: finds the answer rather than a broken connection.
 _DRAIN_BYTES = 64 * 1024**2
+#: The same of those who may not even ask. They have had their answer by then.
+_LINGER_BYTES, _LINGER_SECONDS = 1024**2, 2.0
+
+#: The page of /docs, and where it gets its scripts, styles and icon from.
+_DOCS = "/docs"
+_DOCS_POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline' https://cdn.jsdelivr.net; "
+    "style-src 'unsafe-inline' https://cdn.jsdelivr.net; "
+    "img-src data: https://fastapi.tiangolo.com; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
 
 
 class RequestContext:
@@ -44,7 +58,8 @@ class RequestContext:
                 MutableHeaders(scope=message)["X-Request-ID"] = request_id
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
+        # The door fills in whose key it is.
+        with structlog.contextvars.bound_contextvars(request_id=request_id, key_id=None):
             try:
                 await self.app(scope, receive, send_with_id)
             finally:
@@ -56,6 +71,56 @@ class RequestContext:
                     status=status,
                     seconds=round(time.perf_counter() - start, 4),
                 )
+
+
+class SecureHeaders:
+    """Tell browsers to run, show and keep nothing of what they get here."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def send_secured(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                if scope["path"] == _DOCS:
+                    headers["Content-Security-Policy"] = _DOCS_POLICY
+                elif "etag" in headers:  # it may be kept, if it is asked for again each time
+                    headers["Cache-Control"] = "private, no-cache"
+                for name, value in SECURE_HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self.app(scope, receive, send_secured)
+
+
+async def refuse(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer without reading the body.
+
+    What of it is on its way is dropped, up to a small amount, before the connection is closed: else
+    the client might find a broken connection and no answer.
+    """
+    headers = Headers(scope=scope)
+    if headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers:
+        await response(scope, receive, send)
+        return
+    response.headers["Connection"] = "close"
+
+    async def send_then_linger(message: Message) -> None:
+        if message["type"] != "http.response.body":
+            await send(message)
+            return
+        await send({**message, "more_body": True})
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LINGER_SECONDS):
+                await _drain(receive, _LINGER_BYTES)
+        await send({"type": "http.response.body", "body": b""})
+
+    await response(scope, receive, send_then_linger)
 
 
 class BodyLimit:
@@ -79,12 +144,8 @@ class BodyLimit:
         if declared.isdecimal() and int(declared) > limit:
             # A client that waits for "100 Continue" has sent nothing yet.
             if headers.get("expect", "").lower() != "100-continue":
-                await _drain(receive)
-            error = _too_large(limit)
-            response = problem_response(
-                error.status_code, str(error.detail), error.code, headers=error.headers
-            )
-            await response(scope, receive, send)
+                await _drain(receive, _DRAIN_BYTES)
+            await error_response(_too_large(limit))(scope, receive, send)
             return
 
         async def receive_counted() -> Message:
@@ -94,7 +155,7 @@ class BodyLimit:
                 taken += len(message.get("body", b""))
                 if taken > limit:
                     if message.get("more_body", False):
-                        await _drain(receive)
+                        await _drain(receive, _DRAIN_BYTES)
                     raise _too_large(limit)
             return message
 
@@ -108,9 +169,9 @@ def _too_large(limit: int) -> PayloadTooLarge:
     )
 
 
-async def _drain(receive: Receive) -> None:
+async def _drain(receive: Receive, most: int) -> None:
     dropped = 0
-    while dropped < _DRAIN_BYTES:
+    while dropped < most:
         message = await receive()
         if message["type"] != "http.request" or not message.get("more_body", False):
             return

@@ -52,6 +52,26 @@ class Settings(BaseSettings):
         default=64 * MIB, gt=0, description="Largest body of any other request."
     )
 
+    # 300 a second: no page or script that a person runs needs a tenth of that, a gateway may.
+    requests_per_minute: int = Field(
+        default=18_000,
+        ge=1,
+        description="Requests of one API key, or of one address where there are no keys, that "
+        "each process of the API answers in a minute.",
+    )
+    # Days of work for one worker; whoever needs more waits for the first ones to end.
+    max_queued_jobs_per_owner: int = Field(
+        default=100, ge=1, description="Jobs of one owner that may be unfinished at a time."
+    )
+    # Weeks of work: a longer queue is a fault of somebody's program.
+    max_queued_jobs: int = Field(
+        default=1000, ge=1, description="Jobs of all owners that may wait for a worker."
+    )
+    # Sixteen of the largest uploads.
+    max_stored_bytes_per_owner: int = Field(
+        default=64 * GIB, ge=1, description="Bytes of one owner's data sets and models."
+    )
+
     local_backbones: list[str] = Field(
         default=[],
         description="Backbones on the worker's disk that jobs may name, as a JSON list such as "

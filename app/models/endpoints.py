@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 from sqlalchemy.orm import Session
 
+from app.access.caller import Caller, CallerDep
 from app.kit.context import ContextDep, ReadSession
 from app.kit.errors import NotFound, Unprocessable, problems
 from app.kit.paging import After, Limit, Page, page_of
@@ -15,26 +16,28 @@ from app.models.tables import Model, artifact_key
 router = APIRouter(prefix="/models", tags=["models"])
 
 
-def find(session: Session, model_id: str) -> Model:
-    """The model, or NotFound."""
+def find(session: Session, caller: Caller, model_id: str) -> Model:
+    """The model, or NotFound: one that is not the caller's does not exist for him."""
     model = repository.get(session, model_id)
-    if model is None:
+    if model is None or not caller.sees(model.owner):
         raise NotFound(f"There is no model {model_id!r}.", code="model_not_found")
     return model
 
 
 @router.get("", responses=problems(Unprocessable))
-def list_models(session: ReadSession, after: After = None, limit: Limit = 20) -> Page[ModelView]:
+def list_models(
+    session: ReadSession, caller: CallerDep, after: After = None, limit: Limit = 20
+) -> Page[ModelView]:
     """Tuned classifiers, newest first."""
-    models = repository.page(session, after=after, limit=limit + 1)
+    models = repository.page(session, owner=caller.only_owner, after=after, limit=limit + 1)
     last = models[limit - 1].id if len(models) > limit else None
     return page_of([view(model) for model in models], limit, last)
 
 
 @router.get("/{model_id}", responses=problems(NotFound))
-def get_model(model_id: str, session: ReadSession) -> ModelView:
+def get_model(model_id: str, session: ReadSession, caller: CallerDep) -> ModelView:
     """One tuned classifier."""
-    return view(find(session, model_id))
+    return view(find(session, caller, model_id))
 
 
 @router.get(
@@ -48,9 +51,11 @@ def get_model(model_id: str, session: ReadSession) -> ModelView:
         **problems(NotFound),
     },
 )
-def get_artifact(model_id: str, context: ContextDep, session: ReadSession) -> Response:
+def get_artifact(
+    model_id: str, context: ContextDep, session: ReadSession, caller: CallerDep
+) -> Response:
     """Download a classifier to use it elsewhere."""
-    model = find(session, model_id)
+    model = find(session, caller, model_id)
     try:
         data = context.storage.read_bytes(model.storage_key)
     except FileNotFoundError as error:
@@ -68,9 +73,9 @@ def get_artifact(model_id: str, context: ContextDep, session: ReadSession) -> Re
 
 
 @router.delete("/{model_id}", status_code=204, responses=problems(NotFound))
-def delete_model(model_id: str, context: ContextDep) -> None:
+def delete_model(model_id: str, context: ContextDep, caller: CallerDep) -> None:
     """Delete a classifier and its artefact; the job that made it stays."""
     with context.database.write() as session:
-        find(session, model_id)
+        find(session, caller, model_id)
         repository.remove(session, model_id)
     context.storage.delete(artifact_key(model_id))

@@ -26,9 +26,11 @@ def ids_of_jobs(session: Session, job_ids: Sequence[str]) -> dict[str, str]:
     return {job_id: model_id for job_id, model_id in rows if job_id is not None}
 
 
-def page(session: Session, *, after: str | None, limit: int) -> Sequence[Model]:
-    """Newest first, from behind the model `after`."""
+def page(session: Session, *, owner: str | None, after: str | None, limit: int) -> Sequence[Model]:
+    """Newest first, from behind the model `after`; of one owner, or of all (None)."""
     query = select(Model).order_by(Model.id.desc()).limit(limit)
+    if owner is not None:
+        query = query.where(Model.owner == owner)
     if after is not None:
         query = query.where(Model.id < after)
     return session.scalars(query).all()

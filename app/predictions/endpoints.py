@@ -9,6 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, FastAPI, File, Form, Request, UploadFile
 from starlette.concurrency import run_in_threadpool
 
+from app.access.caller import CallerDep
 from app.kit.context import ContextDep
 from app.kit.errors import (
     Conflict,
@@ -60,6 +61,7 @@ SettingsDep = Annotated[PredictionSettings, Depends(_settings)]
 )
 async def predict(
     context: ContextDep,
+    caller: CallerDep,
     inference: InferenceDep,
     settings: SettingsDep,
     model: Annotated[str, Form(description="Id of a tuned classifier.")],
@@ -73,4 +75,4 @@ async def predict(
             code="too_many_images",
         )
     named = [(image.filename or f"image {i}", await image.read()) for i, image in enumerate(images)]
-    return await service.predict(context, inference, model, named, top_k)
+    return await service.predict(context, caller, inference, model, named, top_k)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from starlette.concurrency import run_in_threadpool
 
+from app.access.caller import Caller
 from app.kit.context import Context
 from app.kit.errors import Conflict, NotFound
 from app.models import repository
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 async def predict(
     context: Context,
+    caller: Caller,
     inference: Inference,
     model_id: str,
     images: Sequence[tuple[str, bytes]],
@@ -31,13 +33,13 @@ async def predict(
     Raises NotFound (no such model), Conflict (it cannot be served here), ServiceUnavailable (too
     much is waiting) and WeightsUnavailable (its backbone cannot be loaded now).
     """
-    model = await run_in_threadpool(_find, context, model_id)
+    model = await run_in_threadpool(_find, context, caller, model_id)
     try:
         served = await inference.prepare(
             f"{model.id}/{model.sha256}", lambda: _read(context, model)
         )
     except FileNotFoundError as error:  # deleted since we looked, or lost
-        await run_in_threadpool(_find, context, model_id)
+        await run_in_threadpool(_find, context, caller, model_id)
         raise Conflict(
             f"The artefact of model {model.id} is no longer in the storage. Tune it again.",
             code="artifact_not_found",
@@ -56,10 +58,10 @@ async def predict(
     )
 
 
-def _find(context: Context, model_id: str) -> Model:
+def _find(context: Context, caller: Caller, model_id: str) -> Model:
     with context.database.read() as session:
         model = repository.get(session, model_id)
-    if model is None:
+    if model is None or not caller.sees(model.owner):
         raise NotFound(
             f"There is no model {model_id!r}. GET /models lists what there is.",
             code="model_not_found",

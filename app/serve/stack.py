@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import ipaddress
 import json
 import os
 import socket
@@ -12,6 +11,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from app.access.binding import BindingRefused, check_binding
+from app.kit.settings import Settings
 from app.serve.broker import Broker, place_broker, redis_program
 from app.serve.errors import ServeError
 from app.serve.lock import Holder, lock_data_dir
@@ -34,6 +35,10 @@ def serve(data_dir: Path, host: str, port: int, say: Callable[[str], None]) -> N
     cannot start, or when a part of it dies.
     """
     _refuse_outside_services(os.environ)
+    try:
+        check_binding(host, Settings(data_dir=data_dir).database_url)
+    except BindingRefused as error:
+        raise ServeError(str(error)) from error
     listener = _bind(host, port)
     with listener:
         address = _url(listener)
@@ -130,11 +135,6 @@ def _bind(host: str, port: int) -> socket.socket:
             f"--host {host}: not an address of this machine ({error.strerror})."
         ) from error
     family, _, _, _, address = addresses[0]
-    if not all(ipaddress.ip_address(a[4][0]).is_loopback for a in addresses):
-        raise ServeError(
-            f"--host {host} can be reached from other machines, and there is no authentication "
-            "yet. Use 127.0.0.1, with an authenticating reverse proxy or an SSH tunnel in front."
-        )
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -28,7 +28,11 @@ def build() -> typer.Typer:
     app.command("audit")(audit)
     app.command("predict")(predict)
     for entry in sorted(entry_points(group=_GROUP), key=lambda e: e.name):
-        app.command(entry.name)(entry.load())
+        loaded = entry.load()
+        if isinstance(loaded, typer.Typer):  # a group of commands
+            app.add_typer(loaded, name=entry.name)
+        else:
+            app.command(entry.name)(loaded)
     return app
 
 

@@ -6,12 +6,14 @@ import io
 import logging
 import shutil
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import structlog
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from app.kit.context import Context
@@ -22,6 +24,8 @@ from tests.services import RedisServer, postgres_database, postgres_server, redi
 
 if TYPE_CHECKING:
     from tests.integration.stack import Stack
+
+MigratedDatabase = Callable[[Path], AbstractContextManager[str]]
 
 
 @pytest.fixture(autouse=True)
@@ -59,16 +63,26 @@ def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterat
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def migrated(request: pytest.FixtureRequest) -> MigratedDatabase:
+    """Makes fresh databases of each kind, migrated; a file lies in the given folder."""
+    if request.param == "postgresql":
+        template = request.getfixturevalue("postgres_template")
+        return lambda _folder: postgres_database(template)
+    template_file = request.getfixturevalue("sqlite_template")
+
+    @contextmanager
+    def sqlite_database(folder: Path) -> Iterator[str]:
+        folder.mkdir()
+        shutil.copy(template_file, folder / "dspt.db")
+        yield f"sqlite:///{folder / 'dspt.db'}"
+
+    return sqlite_database
+
+
+@pytest.fixture
+def database_url(migrated: MigratedDatabase, tmp_path: Path) -> Iterator[str]:
     """A fresh database of each kind, migrated."""
-    if request.param == "sqlite":
-        place = tmp_path / "data" / "dspt.db"
-        place.parent.mkdir()
-        shutil.copy(request.getfixturevalue("sqlite_template"), place)
-        yield f"sqlite:///{place}"
-        return
-    template = request.getfixturevalue("postgres_template")
-    with postgres_database(template) as url:
+    with migrated(tmp_path / "data") as url:
         yield url
 
 
@@ -110,7 +124,7 @@ def context(settings: Settings) -> Iterator[Context]:
 @pytest.fixture
 def client(settings: Settings) -> Iterator[TestClient]:
     """The API on a fresh database; no broker, so jobs stay queued."""
-    with TestClient(create_app(settings), raise_server_exceptions=False) as opened:
+    with local_client(create_app(settings)) as opened:
         yield opened
 
 
@@ -130,13 +144,24 @@ def stack(settings: Settings, tmp_path: Path) -> Iterator[Stack]:
         # Quick to notice a dead worker, so that the tests are quick too.
         update = {
             "broker_url": broker.url,
-            "heartbeat_seconds": 0.5,
+            "heartbeat_seconds": 1.2,
             "max_attempts": 2,
         }
         values = settings.model_dump(exclude_unset=True) | update
         stack = Stack(Settings(**values), tmp_path / "worker.log")
         with stack.client:
             yield stack
+
+
+def local_client(app: FastAPI, **options: Any) -> TestClient:
+    """A client on the machine that `app` runs on, as far as that can tell: it needs no key."""
+    return TestClient(
+        app,
+        base_url="http://127.0.0.1",
+        client=("127.0.0.1", 50000),
+        raise_server_exceptions=False,
+        **options,
+    )
 
 
 def zip_of(files: dict[str, bytes]) -> bytes:

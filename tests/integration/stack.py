@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fastapi.testclient import TestClient
 from PIL import Image
 
 from app.kit.settings import Settings
 from app.main import create_app
-from tests.integration.conftest import zip_of
+from tests.integration.conftest import local_client, zip_of
 from tests.services import clean_environment, wait_until
 
 
@@ -41,7 +40,7 @@ class Stack:
 
     def __init__(self, settings: Settings, log: Path) -> None:
         self.settings = settings
-        self.client = TestClient(create_app(settings), raise_server_exceptions=False)
+        self.client = local_client(create_app(settings))
         self._log = log
 
     @contextmanager

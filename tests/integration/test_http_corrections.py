@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from app.access.caller import LOCAL
 from app.datasets import repository as datasets
 from app.datasets import service as dataset_service
 from app.jobs import service
@@ -326,7 +327,7 @@ def test_the_job_is_deleted_while_it_is_being_corrected(
 
     def delayed(*arguments: Any) -> Any:
         monkeypatch.setattr(place, moment, original)
-        service.delete(live, old["id"])
+        service.delete(live, LOCAL, old["id"])
         return original(*arguments)
 
     monkeypatch.setattr(place, moment, delayed)

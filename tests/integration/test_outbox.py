@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import pytest
 import redis as redis_client
-from fastapi.testclient import TestClient
 
 from app.jobs import repository
 from app.jobs.housekeeping import Housekeeper
@@ -18,7 +17,7 @@ from app.kit.broker import QUEUE, RUN_JOB
 from app.kit.context import Context
 from app.kit.settings import Settings
 from app.main import create_app
-from tests.integration.conftest import post_job
+from tests.integration.conftest import local_client, post_job
 from tests.integration.jobs import add_job, claim
 from tests.services import RedisServer, redis_server, wait_until
 
@@ -45,14 +44,14 @@ def test_a_posted_job_reaches_the_broker(settings: Settings, own_redis: RedisSer
     settings = settings.model_copy(
         update={"broker_url": own_redis.url, "housekeeping_seconds": 60.0}
     )
-    with TestClient(create_app(settings)) as client:
+    with local_client(create_app(settings)) as client:
         job = post_job(client)
         wait_until(lambda: queued(own_redis) == [job["id"]], 10, "the job in the broker")
 
 
 def test_jobs_wait_for_a_broker_that_is_away(settings: Settings, own_redis: RedisServer) -> None:
     settings = settings.model_copy(update={"broker_url": own_redis.url})
-    with TestClient(create_app(settings)) as client:
+    with local_client(create_app(settings)) as client:
         first = post_job(client)
         wait_until(lambda: queued(own_redis) == [first["id"]], 10, "the first job in the broker")
         own_redis.stop()
@@ -121,7 +120,7 @@ def test_a_broker_restarted_without_its_data_is_told_again(
     settings: Settings, own_redis: RedisServer
 ) -> None:
     settings = settings.model_copy(update={"broker_url": own_redis.url})
-    with TestClient(create_app(settings)) as client:
+    with local_client(create_app(settings)) as client:
         jobs = [post_job(client)["id"] for _ in range(2)]
         wait_until(lambda: queued(own_redis) == jobs, 10, "the jobs in the broker")
         with redis_client.Redis(port=own_redis.port) as broker:

@@ -33,6 +33,7 @@ from dspt.backbones.base import Backbone
 from dspt.config import TuneConfig
 from dspt.data import decode_image
 from dspt.predict import Classifier
+from tests.integration.conftest import local_client
 from tests.services import RedisServer, wait_until
 
 FRUIT = ("apple", "banana", "cherry")
@@ -47,7 +48,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
 
 @pytest.fixture(scope="module")
 def client(app: FastAPI) -> Iterator[TestClient]:
-    with TestClient(app, raise_server_exceptions=False) as opened:
+    with local_client(app) as opened:
         yield opened
 
 
@@ -91,6 +92,7 @@ def add_model(client: TestClient, app: FastAPI, backbone: Backbone, tmp_path: Pa
         data = path.read_bytes() if data is None else data
         model = Model(
             id=path.stem,
+            owner="local",
             name="test",
             job_id=None,
             created_at=datetime.now(UTC),
@@ -366,7 +368,7 @@ def test_ready_without_a_worker_and_then_without_the_broker(
     tmp_path: Path, redis: RedisServer
 ) -> None:
     settings = Settings(data_dir=tmp_path, broker_url=redis.url)
-    with TestClient(create_app(settings)) as client:
+    with local_client(create_app(settings)) as client:
         response = client.get("/health/ready")
         assert response.status_code == 200
         assert response.json()["checks"]["workers"]["count"] == 0
@@ -384,7 +386,7 @@ def test_ready_when_the_storage_is_gone(tmp_path: Path, redis: RedisServer) -> N
     place = tmp_path / "storage"
     settings = Settings(data_dir=tmp_path, broker_url=redis.url, storage_url=place.as_uri())
     place.write_text("a file where the folder should be")
-    with TestClient(create_app(settings)) as client:
+    with local_client(create_app(settings)) as client:
         response = client.get("/health/ready")
         assert response.status_code == 503
         assert response.json()["checks"]["storage"]["status"] == "failing"

@@ -1,0 +1,74 @@
+"""Who asks, and what he may do. Endpoints take `CallerDep`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated
+
+from fastapi import Depends, Request, Security
+from fastapi.security import HTTPBearer
+
+from app.kit.ids import LOCAL_OWNER
+
+
+class Scope(StrEnum):
+    #: Look at one's own jobs, data sets and models, and classify with the models.
+    READ = "read"
+    #: Make and change them: upload, correct, cancel, delete.
+    SUBMIT = "submit"
+    #: Both, and with everybody's.
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Whoever sent a request."""
+
+    owner: str
+    """Whose things he makes, and sees unless he is an admin."""
+    scopes: frozenset[Scope]
+    key_id: str | None = None
+    """The key that he showed; None where the service runs without keys."""
+
+    def may(self, scope: Scope) -> bool:
+        return bool(self.scopes & {scope, Scope.ADMIN})
+
+    def sees(self, owner: str) -> bool:
+        """Whether what belongs to `owner` exists as far as he is concerned."""
+        return self.only_owner in (None, owner)
+
+    @property
+    def only_owner(self) -> str | None:
+        """The one whose things he sees; None for everybody's."""
+        return None if Scope.ADMIN in self.scopes else self.owner
+
+
+#: Whoever sits at a machine whose service runs without keys: all of it is his.
+LOCAL = Caller(LOCAL_OWNER, frozenset(Scope))
+
+
+def scope_of(method: str, path: str) -> Scope:
+    """What a request needs. New endpoints need no entry: what may change things needs `submit`."""
+    if method in ("GET", "HEAD") or (method, path) == ("POST", "/predict"):
+        return Scope.READ
+    return Scope.SUBMIT
+
+
+_bearer = HTTPBearer(
+    scheme_name="API key",
+    auto_error=False,
+    description="`Authorization: Bearer dspt_...`, a key that the operator made with "
+    "`dspt keys create`. On a machine where no key was ever made, requests from this machine "
+    "itself need none.",
+)
+
+
+def get_caller(request: Request, _shown: Annotated[object, Security(_bearer)]) -> Caller:
+    """Whom the middleware let through; that it did so does not depend on this."""
+    caller = request.state.caller
+    assert isinstance(caller, Caller)
+    return caller
+
+
+CallerDep = Annotated[Caller, Depends(get_caller)]

@@ -1,0 +1,167 @@
+"""`dspt keys`: the operator makes, lists and revokes API keys. Takes effect at once."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from app.access.caller import Scope
+from app.kit.command_line import DataDir, settings_from
+from app.kit.text import is_clean
+
+if TYPE_CHECKING:
+    from app.access.tables import ApiKey
+    from app.kit.db import Database
+
+keys = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Make, list and revoke API keys. From the first key on, every request needs one.",
+)
+_MAX_NAME = 100
+
+
+def _name(text: str) -> str:
+    name = text.strip()
+    if not name or len(name) > _MAX_NAME or not is_clean(name):
+        raise typer.BadParameter(
+            f"1 to {_MAX_NAME} characters, and no control characters among them"
+        )
+    return name
+
+
+@keys.command()
+def create(
+    name: Annotated[
+        str, typer.Argument(callback=_name, help="Who or what will use it.", show_default=False)
+    ],
+    owner: Annotated[
+        str | None,
+        typer.Option(
+            callback=lambda text: None if text is None else _name(text),
+            help="Whose jobs, data sets and models it makes and sees; keys may share an owner. "
+            "Left out: the key's name. What was made before there were keys belongs to `local`.",
+            show_default=False,
+        ),
+    ] = None,
+    scope: Annotated[
+        list[Scope] | None,
+        typer.Option(
+            help="read: look and classify; submit: make, change, delete; admin: both, with "
+            "everybody's things. May be given several times.",
+            show_default="read and submit",
+        ),
+    ] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Make a key and print it, once: only its digest is kept."""
+    from app.access import keys as service
+
+    with _database(data_dir) as database, database.write() as session:
+        scopes = scope or [Scope.READ, Scope.SUBMIT]
+        key, token = service.create(session, name, owner or name, scopes)
+    typer.echo(f"{token}\n")
+    typer.echo(
+        f"This is the key {key.id}, of {key.owner}, for {' and '.join(key.scopes)}. It is shown "
+        "now and never again; keep it like a password. Send it with each request:\n\n"
+        f"  curl -H 'Authorization: Bearer {token}' http://127.0.0.1:8000/jobs",
+        err=True,
+    )
+
+
+@keys.command("list")
+def list_keys(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """List all keys that were ever made, without what makes them work."""
+    from app.access import keys as service
+
+    with _database(data_dir) as database, database.read() as session:
+        found = [_described(key) for key in service.every(session)]
+    if as_json:
+        typer.echo(json.dumps(found, ensure_ascii=False, indent=2))
+    elif found:
+        _show(found)
+    else:
+        typer.echo("There are no keys: the API answers its own machine only, without one.")
+
+
+@keys.command()
+def revoke(
+    key_id: Annotated[
+        str, typer.Argument(metavar="ID", help="As `dspt keys list` shows it.", show_default=False)
+    ],
+    data_dir: DataDir = None,
+) -> None:
+    """Make a key worthless from now on; what was made with it stays."""
+    from app.access import keys as service
+
+    with _database(data_dir) as database, database.write() as session:
+        key = service.revoke(session, key_id)
+        name = None if key is None else key.name
+    if name is None:
+        typer.echo(f"There is no key {key_id!r}; `dspt keys list` shows their ids.", err=True)
+        raise typer.Exit(1)
+    typer.echo(f"{key_id} ({name}) is revoked.")
+
+
+@contextmanager
+def _database(data_dir: DataDir) -> Iterator[Database]:
+    """The server's database, brought to the newest schema; a user's mistake ends the program."""
+    from sqlalchemy.exc import OperationalError
+
+    from app.kit.db import Database, migrate
+
+    if data_dir is not None and os.environ.get("DSPT_DATABASE_URL"):
+        typer.echo(
+            "--data-dir and DSPT_DATABASE_URL are both set: leave out one of them.", err=True
+        )
+        raise typer.Exit(2)
+    settings = settings_from(data_dir)
+    try:
+        if settings.database_url.startswith("sqlite"):
+            # As `dspt serve` makes it: closed to other users.
+            settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        migrate(settings.database_url)
+        database = Database(settings.database_url)
+        try:
+            yield database
+        finally:
+            database.close()
+    except OSError as error:
+        typer.echo(f"--data-dir: {settings.data_dir}: {error.strerror}", err=True)
+        raise typer.Exit(1) from error
+    except (OperationalError, ValueError) as error:
+        reason = error if isinstance(error, ValueError) else error.orig
+        typer.echo(f"DSPT_DATABASE_URL: the database cannot be used: {reason}", err=True)
+        raise typer.Exit(1) from error
+
+
+def _described(key: ApiKey) -> dict[str, Any]:
+    return {
+        "id": key.id,
+        "name": key.name,
+        "owner": key.owner,
+        "scopes": key.scopes,
+        "created_at": key.created_at.isoformat(),
+        "revoked_at": None if key.revoked_at is None else key.revoked_at.isoformat(),
+    }
+
+
+def _show(found: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("id", "name", "owner", "scopes", "made", "revoked")
+    for key in found:
+        cells = [key["id"], key["name"], key["owner"], ", ".join(key["scopes"])]
+        cells += [key["created_at"][:10], (key["revoked_at"] or "")[:10]]
+        table.add_row(*(Text(cell) for cell in cells))
+    Console().print(table)

@@ -1,0 +1,81 @@
+"""How much one owner may have waiting and stored, and how long the queue may grow.
+
+Exact however many ask at once: `check_job` and `check_bytes` come last in the transaction that adds
+something, count what it adds too, and take turns until it commits.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from app.datasets.tables import Dataset
+from app.jobs.state import TERMINAL, Status
+from app.jobs.tables import Job
+from app.kit.db import take_turns
+from app.kit.errors import ServiceUnavailable, TooManyRequests
+from app.kit.settings import Settings
+from app.models.tables import Model
+
+#: Any fixed number will do, as long as nobody else in the database locks on it.
+_LOCK = 0x64737075
+
+#: A job takes minutes, and nobody deletes photos by the second.
+_RETRY_JOBS, _RETRY_BYTES = "60", "3600"
+
+
+def check_job(session: Session, settings: Settings, owner: str) -> None:
+    """Raise TooManyRequests or ServiceUnavailable if this job of `owner` is one too many."""
+    session.flush()  # waits for others who add the same, so before they wait for us
+    take_turns(session, _LOCK)
+    _check(session, settings, owner, 0)
+
+
+def check_bytes(session: Session, settings: Settings, owner: str) -> None:
+    """Raise TooManyRequests if this data set of `owner` is more than may be stored."""
+    session.flush()  # waits for others who add the same, so before they wait for us
+    take_turns(session, _LOCK)
+    _check_bytes(session, settings, owner, 0)
+
+
+def foresee(session: Session, settings: Settings, owner: str, more_bytes: int) -> None:
+    """Raise what storing `more_bytes` and making a job on them would, as things are now."""
+    _check(session, settings, owner, 1)
+    _check_bytes(session, settings, owner, more_bytes)
+
+
+def _check(session: Session, settings: Settings, owner: str, more: int) -> None:
+    limit = settings.max_queued_jobs_per_owner
+    unfinished = select(func.count()).where(Job.owner == owner, Job.status.not_in(sorted(TERMINAL)))
+    if (session.scalar(unfinished) or 0) + more > limit:
+        raise TooManyRequests(
+            f"{limit} of your jobs are unfinished, as many as one owner may have "
+            "(DSPT_MAX_QUEUED_JOBS_PER_OWNER). Wait for one to end, or cancel one.",
+            code="quota_jobs",
+            headers={"Retry-After": _RETRY_JOBS},
+        )
+    queued = select(func.count()).where(Job.status == Status.QUEUED)
+    if (session.scalar(queued) or 0) + more > settings.max_queued_jobs:
+        raise ServiceUnavailable(
+            "The queue is full (DSPT_MAX_QUEUED_JOBS). Nothing was stored; try again later.",
+            code="queue_full",
+            headers={"Retry-After": _RETRY_JOBS},
+        )
+
+
+def _check_bytes(session: Session, settings: Settings, owner: str, more: int) -> None:
+    datasets = select(func.coalesce(func.sum(Dataset.size_bytes), 0)).where(
+        Dataset.owner == owner, Dataset.expired_at.is_(None)
+    )
+    models = select(func.coalesce(func.sum(Model.size_bytes), 0)).where(Model.owner == owner)
+    # A sum of big integers is a Decimal on PostgreSQL.
+    stored = int(session.scalar(datasets) or 0) + int(session.scalar(models) or 0)
+    limit = settings.max_stored_bytes_per_owner
+    if stored + more > limit:
+        raise TooManyRequests(
+            f"Your data sets and models would take more than {limit:,} bytes, which is all that "
+            "one owner may store (DSPT_MAX_STORED_BYTES_PER_OWNER). Delete models, or jobs whose "
+            "photos are no longer needed.",
+            code="quota_bytes",
+            headers={"Retry-After": _RETRY_BYTES},
+        )
