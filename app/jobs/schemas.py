@@ -191,7 +191,12 @@ class CorrectionsRequest(BaseModel):
 
 
 def links_of(
-    job_id: str, status: Status, model_id: str | None, corrected_from: str | None
+    job_id: str,
+    status: Status,
+    model_id: str | None,
+    corrected_from: str | None,
+    *,
+    expired: bool,
 ) -> dict[str, str]:
     """Where to go from a job, according to its state."""
     base = f"/jobs/{job_id}"
@@ -201,6 +206,8 @@ def links_of(
         links["corrections"] = f"{base}/corrections"
     if status not in TERMINAL:
         links["cancel"] = f"{base}/cancel"
+    if status in (Status.FAILED, Status.CANCELLED) and not expired:
+        links["retry"] = f"{base}/retry"
     if corrected_from is not None:
         links["corrected_from"] = f"/jobs/{corrected_from}"
     if model_id is not None:
