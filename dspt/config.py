@@ -103,9 +103,12 @@ class TuneConfig(BaseModel):
     )
 
     @property
-    def backbone_is_a_path(self) -> bool:
-        """Whether `backbone` names files on this machine: a folder, or a file behind an `@`."""
-        return self.backbone.startswith("local-dir:") or "@" in self.backbone
+    def backbone_is_a_place(self) -> bool:
+        """Whether `backbone` is no plain name: a folder, a file behind an `@`, or an address.
+
+        Where the weights of a plain name come from, open_clip's registry says.
+        """
+        return ":" in self.backbone or "@" in self.backbone
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> TuneConfig:

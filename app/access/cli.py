@@ -38,7 +38,10 @@ def _name(text: str) -> str:
 @keys.command()
 def create(
     name: Annotated[
-        str, typer.Argument(callback=_name, help="Who or what will use it.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="NAME", callback=_name, help="Who or what will use it.", show_default=False
+        ),
     ],
     owner: Annotated[
         str | None,
@@ -67,9 +70,9 @@ def create(
         key, token = service.create(session, name, owner or name, scopes)
     typer.echo(f"{token}\n")
     typer.echo(
-        f"This is the key {key.id}, of {key.owner}, for {' and '.join(key.scopes)}. It is shown "
-        "now and never again; keep it like a password. Send it with each request:\n\n"
-        f"  curl -H 'Authorization: Bearer {token}' http://127.0.0.1:8000/jobs",
+        f"Above is the key {key.id}, of {key.owner}, for {' and '.join(key.scopes)}. It is shown "
+        "now and never again; keep it like a password, in $KEY for example:\n\n"
+        '  curl -H "Authorization: Bearer $KEY" http://127.0.0.1:8000/jobs',
         err=True,
     )
 
@@ -159,7 +162,10 @@ def _show(found: list[dict[str, Any]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("id", "name", "owner", "scopes", "made", "revoked")
+    table = Table()
+    table.add_column("id", no_wrap=True)  # it is to be copied
+    for column in ("name", "owner", "scopes", "made", "revoked"):
+        table.add_column(column, overflow="fold")
     for key in found:
         cells = [key["id"], key["name"], key["owner"], ", ".join(key["scopes"])]
         cells += [key["created_at"][:10], (key["revoked_at"] or "")[:10]]

@@ -59,7 +59,7 @@ def checked_name(name: str | None) -> str | None:
 def checked_config(values: dict[str, Any], local_backbones: Sequence[str]) -> dict[str, Any]:
     """All settings, defaults filled in. Raises Unprocessable.
 
-    `local_backbones` are the only paths that may be named as a backbone.
+    `local_backbones` are the only places that may be named as a backbone.
     """
     for key, value in values.items():
         if not is_clean(key) or (isinstance(value, str) and not is_clean(value)):
@@ -68,12 +68,13 @@ def checked_config(values: dict[str, Any], local_backbones: Sequence[str]) -> di
         config = TuneConfig.parse(values)
     except ConfigError as error:
         raise Unprocessable(error.message, code=error.code, errors=_items(error)) from error
-    if config.backbone_is_a_path and config.backbone not in local_backbones:
+    if config.backbone_is_a_place and config.backbone not in local_backbones:
         raise _wrong(
             "backbone",
             "backbone_not_allowed",
-            f"{config.backbone!r} is a path on the server, which only its operator may allow: "
-            "start it with DSPT_LOCAL_BACKBONES set to a JSON list with this name in it",
+            f"{config.backbone!r} is a place to read weights from, which only the operator may "
+            "allow: start the service with DSPT_LOCAL_BACKBONES set to a JSON list with this name "
+            "in it",
         )
     return config.model_dump(mode="json")
 

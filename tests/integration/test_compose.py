@@ -2,7 +2,8 @@
 
 There may be no Docker engine where the tests run. So each service's own command, environment and
 health check are taken from docker-compose.yml and run natively against a real PostgreSQL and Redis.
-All that is translated is what a container would bring: host names, the API's port, the folder.
+All that is translated is what a container would bring: host names, the API's port, the folder. The
+API binds to 0.0.0.0 as it does there, so it needs a key here too.
 """
 
 from __future__ import annotations
@@ -256,7 +257,8 @@ class Native:
             "redis:6379", f"{self._redis.host}:{self._redis.port}"
         )
         if name == "api":
-            given |= {"DSPT_HOST": "127.0.0.1", "DSPT_PORT": self._port}
+            assert given["DSPT_HOST"] == "0.0.0.0"
+            given["DSPT_PORT"] = self._port
         state = str(self._folder)
         given = {key: value.replace("/var/lib/dspt", state) for key, value in given.items()}
         path = f"{BIN}:{ROOT / 'docker'}:{os.environ['PATH']}"
@@ -268,6 +270,18 @@ class Native:
         assert (inside.host, inside.port, inside.database) == ("postgres", 5432, "dspt")
         outside = self._postgres.set(username=inside.username, password=inside.password)
         return outside.render_as_string(hide_password=False)
+
+    def run(self, name: str, *command: str) -> subprocess.CompletedProcess[str]:
+        """As `docker compose run NAME COMMAND` does it; without a command, the service's own."""
+        return subprocess.run(
+            command or self.services[name]["command"],
+            env=self.environment(name),
+            cwd=self._folder,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
 
     @contextmanager
     def running(self, name: str) -> Iterator[subprocess.Popen[bytes]]:
@@ -309,9 +323,16 @@ def test_the_services_as_they_stand_do_the_main_job(
         native = Native(compose, tmp_path, database, redis.url)
         native.create_role()
         stack.callback(native.drop_role)
+        refused = native.run("api")
+        assert refused.returncode == 1
+        assert "dspt keys create" in refused.stderr
+        made = native.run("api", "dspt", "keys", "create", "test")
+        assert made.returncode == 0, made.stderr
         api = stack.enter_context(native.running("api"))
         worker = stack.enter_context(native.running("worker"))
-        with httpx.Client(base_url=native.url, timeout=60) as client:
+        assert httpx.get(f"{native.url}/jobs").status_code == 401
+        headers = {"Authorization": f"Bearer {made.stdout.strip()}"}
+        with httpx.Client(base_url=native.url, timeout=60, headers=headers) as client:
             model_id = _tune(client)
             answer = client.post(
                 "/predict", data={"model": model_id}, files={"images": photo("lime", 999)}
