@@ -1,0 +1,8 @@
+"""All drills, in the order in which they are run."""
+
+from __future__ import annotations
+
+from benchmarks.fault_drills.drills import services, workers
+from benchmarks.fault_drills.trial import Drill
+
+ALL: tuple[Drill, ...] = (*workers.DRILLS, *services.DRILLS)

@@ -1,0 +1,61 @@
+"""Redis and PostgreSQL go away and come back."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+from benchmarks.fault_drills.stack import Shape
+from benchmarks.fault_drills.trial import Drill, Trial
+
+_LONGEST_OUTAGE = 1.5  # seconds: some reconnect in time and some do not
+_ONE_WORKER = 1  # so that jobs wait in the queue
+
+
+def restart_redis(trial: Trial) -> None:
+    job = trial.post()
+    trial.post(epochs=5)
+    trial.wait_for_moment(job)
+    redis = trial.stack.redis
+    redis.stop(trial.rng.choice((signal.SIGTERM, signal.SIGKILL)))
+    trial.post(epochs=1)  # is taken all the same
+    time.sleep(trial.rng.uniform(0, _LONGEST_OUTAGE))
+    redis.start()
+
+
+def restart_postgres(trial: Trial) -> None:
+    job = trial.post(attempts=(1, 2))
+    trial.post(epochs=5, attempts=(1, 2))
+    trial.wait_for_moment(job)
+    database = trial.stack.database
+    assert database is not None  # the drill is skipped without one
+    database.stop(trial.rng.choice((signal.SIGINT, signal.SIGQUIT, signal.SIGKILL)))
+    time.sleep(trial.rng.uniform(0, _LONGEST_OUTAGE))
+    database.start()
+
+
+def _needs_postgres(database: str) -> str | None:
+    return None if database == "postgresql" else "SQLite is no server that could be restarted"
+
+
+DRILLS = (
+    Drill(
+        "redis",
+        "Redis stopped or killed and started again, with its append-only file",
+        restart_redis,
+        Shape(workers=_ONE_WORKER),
+    ),
+    Drill(
+        "redis-data-lost",
+        "Redis stopped or killed and started again, without its data",
+        restart_redis,
+        Shape(workers=_ONE_WORKER, append_only=False),
+    ),
+    Drill(
+        "postgres",
+        "PostgreSQL stopped, stopped at once or killed, and started again",
+        restart_postgres,
+        Shape(workers=_ONE_WORKER),
+        needs=_needs_postgres,
+    ),
+)

@@ -1,0 +1,202 @@
+"""Whether the jobs of a trial ended as they have to: once, whole, and with nothing left behind."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+from torch import Tensor
+
+from app.datasets.tables import Dataset
+from app.jobs.state import STEPS, TERMINAL, Status
+from app.jobs.tables import Job, JobEvent
+from app.models.tables import Model
+from benchmarks.fault_drills.stack import HEARTBEAT, Stack
+from benchmarks.fault_drills.trial import EPOCHS, Expected, Trial
+from dspt.artifact import load_model
+from dspt.errors import ArtifactError
+from tests.services import wait_until
+
+Tensors = dict[str, Tensor]
+
+
+@dataclass
+class Verdict:
+    """Of one trial."""
+
+    lost: list[str] = field(default_factory=list)
+    """What did not end as it has to, or not whole."""
+    doubled: list[str] = field(default_factory=list)
+    """What happened or is there twice."""
+    resumed: int = 0
+    """Jobs that were taken up again and succeeded."""
+    from_checkpoint: int = 0
+    """Of those: went on behind the epochs that had been done."""
+    identical: int = 0
+    """Of those that were taken up again: the same tensors, bit by bit, as undisturbed."""
+    requeue_heartbeats: list[float] = field(default_factory=list)
+    """From the death of a worker until its job was queued again (or ended)."""
+
+    @property
+    def right(self) -> bool:
+        return not (self.lost or self.doubled)
+
+
+def examine(trial: Trial, undisturbed: Tensors, jobs_before: int) -> Verdict:
+    """Look at all jobs of a trial, which have ended, in database, storage and API."""
+    verdict = Verdict()
+    with trial.stack.context.database.read() as session:
+        for job_id, expected in trial.jobs.items():
+            _Examination(verdict, trial.stack, session, job_id, expected).run(undisturbed)
+        made = count_jobs(session) - jobs_before
+        if made != len(trial.jobs):
+            verdict.doubled.append(f"{made} jobs made of {len(trial.jobs)} requests")
+        digest = hashlib.sha256(trial.archive).hexdigest()
+        copies = session.scalar(select(func.count()).where(Dataset.sha256 == digest))
+        if copies != 1:
+            verdict.doubled.append(f"the zip is stored as {copies} data sets")
+        verdict.requeue_heartbeats = list(_requeues(trial, session))
+    for pid in trial.bereaved:
+        wait_until(partial(_gone, pid), 20, f"process {pid} to end after its parent")
+    return verdict
+
+
+def count_jobs(session: Session) -> int:
+    return session.scalar(select(func.count()).select_from(Job)) or 0
+
+
+def tensors_of(stack: Stack, model_id: str) -> tuple[Tensors, str]:
+    """Of an artefact as it is downloaded, with its SHA-256. Raises ArtifactError."""
+    response = stack.client.send("GET", f"/models/{model_id}/artifact").raise_for_status()
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "model.safetensors"
+        path.write_bytes(response.content)
+        model = load_model(path)
+    tensors = {"context": model.context}
+    if model.blend is not None:
+        tensors |= {"matrix": model.blend.matrix, "bias": model.blend.bias}
+    return tensors, hashlib.sha256(response.content).hexdigest()
+
+
+def same(one: Tensors, other: Tensors) -> bool:
+    """Bit by bit."""
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@dataclass
+class _Examination:
+    """Of one job."""
+
+    verdict: Verdict
+    stack: Stack
+    session: Session
+    job_id: str
+    expected: Expected
+
+    def run(self, undisturbed: Tensors) -> None:
+        job = self.session.get(Job, self.job_id)
+        if job is None:
+            self._lost("is not there any more")
+            return
+        events = self.session.scalars(
+            select(JobEvent).where(JobEvent.job_id == job.id).order_by(JobEvent.seq)
+        ).all()
+        self._end(job)
+        self._numbers(job, events)
+        self._walk(job, events)
+        models = self.session.scalars(select(Model).where(Model.job_id == job.id)).all()
+        wanted = 1 if job.status == Status.SUCCEEDED else 0
+        if len(models) > wanted:
+            self._doubled(f"has {len(models)} models, being {job.status}")
+        elif len(models) < wanted:
+            self._lost("succeeded without a model")
+        elif models:
+            self._artifact(job, models[0], events, undisturbed)
+
+    def _end(self, job: Job) -> None:
+        code = job.error["code"] if job.error else None
+        if job.status not in self.expected.ends or code != self.expected.error:
+            self._lost(f"ended {job.status} ({code}) instead of {'/'.join(self.expected.ends)}")
+        if job.attempt not in self.expected.attempts:
+            self._lost(f"took {job.attempt} attempts, not one of {list(self.expected.attempts)}")
+
+    def _numbers(self, job: Job, events: Sequence[JobEvent]) -> None:
+        numbers = [event.seq for event in events]
+        if numbers != list(range(1, job.event_seq + 1)):
+            self._lost(f"has events {numbers}, not 1 to {job.event_seq}")
+
+    def _walk(self, job: Job, events: Sequence[JobEvent]) -> None:
+        statuses = [Status(event.data["status"]) for event in events if event.type == "status"]
+        if statuses[:1] != [Status.QUEUED] or statuses[-1:] != [Status(job.status)]:
+            self._lost(f"went {statuses}, being {job.status}")
+        for one, next_one in pairwise(statuses):
+            if next_one not in STEPS[one]:
+                self._lost(f"went from {one} to {next_one}")
+        last_queued = len(statuses) - statuses[::-1].index(Status.QUEUED)
+        ends = [status for status in statuses[last_queued:] if status in TERMINAL]
+        if len(ends) != 1:
+            self._doubled(f"ended {len(ends)} times: {ends}")
+
+    def _artifact(
+        self, job: Job, model: Model, events: Sequence[JobEvent], undisturbed: Tensors
+    ) -> None:
+        try:
+            tensors, sha256 = tensors_of(self.stack, model.id)
+        except ArtifactError as error:
+            self._lost(f"has a damaged artefact: {error}")
+            return
+        if sha256 != model.sha256:
+            self._lost("has an artefact that is not what its row says")
+        audit = self.stack.client.send("GET", f"/jobs/{job.id}/audit")
+        if audit.status_code != 200 or not audit.json()["entries"]:
+            self._lost(f"has no audit: {audit.text}")
+        if job.config["epochs"] != EPOCHS:
+            return
+        identical = same(tensors, undisturbed)
+        if not identical:
+            self._lost("has other tensors than an undisturbed job")
+        taken = [event.seq for event in events if event.data.get("status") == Status.VALIDATING]
+        if len(taken) > 1:
+            self.verdict.resumed += 1
+            self.verdict.identical += identical
+            epochs = [e.data["epoch"] for e in events if e.type == "metrics" and e.seq > taken[-1]]
+            self.verdict.from_checkpoint += epochs[:1] != [1]
+
+    def _lost(self, what: str) -> None:
+        self.verdict.lost.append(f"job {self.job_id} {what}")
+
+    def _doubled(self, what: str) -> None:
+        self.verdict.doubled.append(f"job {self.job_id} {what}")
+
+
+def _requeues(trial: Trial, session: Session) -> Iterator[float]:
+    for death in trial.deaths:
+        events = session.scalars(
+            select(JobEvent)
+            .where(
+                JobEvent.job_id == death.job_id,
+                JobEvent.type == "status",
+                JobEvent.created_at > death.at,
+            )
+            .order_by(JobEvent.seq)
+        ).all()
+        # A job that ended at the moment of the death, or that the dead worker's child finished.
+        if events and events[0].data["status"] != Status.SUCCEEDED:
+            yield (events[0].created_at - death.at).total_seconds() / HEARTBEAT
+
+
+def _gone(pid: int) -> bool:
+    """Whether the process has ended, though perhaps nobody has taken note of its exit status."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return True
+    return status.rpartition(")")[2].split()[0] == "Z"

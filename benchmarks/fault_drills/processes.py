@@ -1,0 +1,71 @@
+"""A command of `dspt` as a process of its own, to be stopped, killed and started again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from tests.services import children_of
+
+#: More than a worker needs to give its job back, and the API to hang up on its listeners.
+_STOP_SECONDS = 30.0
+
+
+class Part:
+    """`dspt COMMAND`; what it says is appended to `log`."""
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+        self.log = log
+        self._command = [str(Path(sys.executable).with_name("dspt")), *command]
+        self._environment = environment
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command,
+                env=self._environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def terminate(self) -> None:
+        """Ask it to stop, as a shell or a container does; returns at once."""
+        assert self._process is not None
+        self._process.terminate()
+
+    def wait(self) -> int:
+        """Its exit status, once it has stopped. Raises subprocess.TimeoutExpired."""
+        assert self._process is not None
+        return self._process.wait(_STOP_SECONDS)
+
+    def kill(self, *, with_children: bool = True) -> None:
+        """kill -9, of the process alone or of all that it started."""
+        assert self._process is not None
+        if with_children:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        else:
+            self._process.kill()
+        self._process.wait(_STOP_SECONDS)
+
+    def kill_children(self) -> list[int]:
+        """kill -9 of what it forked; gives their ids."""
+        children = self.children()
+        for child in children:
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+        return children
+
+    def children(self) -> list[int]:
+        return children_of(self._process.pid) if self._process is not None else []

@@ -1,0 +1,52 @@
+"""Files and rows that do not match."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.datasets.tables import Dataset
+from app.jobs.state import TERMINAL
+from app.jobs.tables import Job
+from app.kit.scratch import abandoned
+from app.models.tables import Model
+from benchmarks.fault_drills.stack import Stack
+
+
+def orphans(stack: Stack) -> set[str]:
+    """Stored files without a row, and what workers left behind of jobs that have ended.
+
+    Found without the help of the service's own `dspt gc`.
+    """
+    with stack.context.database.read() as session:
+        keys = _keys(session)
+        jobs = session.scalars(select(Job)).all()
+    at_work = {job.id for job in jobs if job.status not in TERMINAL}
+    settings = stack.settings
+    return {
+        *(_files(settings.data_dir / "storage") - keys),
+        *(
+            f"checkpoint {name}"
+            for name in _files(settings.checkpoint_dir)
+            if name.removeprefix(".").partition(".")[0] not in at_work
+        ),
+        *(f"scratch {folder.name}" for folder in abandoned(settings.scratch_dir)),
+    }
+
+
+def missing(stack: Stack) -> set[str]:
+    """Files that a row refers to and that are not there."""
+    with stack.context.database.read() as session:
+        return _keys(session) - _files(stack.settings.data_dir / "storage")
+
+
+def _keys(session: Session) -> set[str]:
+    keys = {dataset.storage_key for dataset in session.scalars(select(Dataset))}
+    keys |= {model.storage_key for model in session.scalars(select(Model))}
+    return keys | {key for key in session.scalars(select(Job.audit_key)) if key is not None}
+
+
+def _files(root: Path) -> set[str]:
+    return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
