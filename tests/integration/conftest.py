@@ -62,7 +62,7 @@ def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterat
         yield url
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", "postgresql"], scope="module")
 def migrated(request: pytest.FixtureRequest) -> MigratedDatabase:
     """Makes fresh databases of each kind, migrated; a file lies in the given folder."""
     if request.param == "postgresql":

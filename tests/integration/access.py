@@ -1,0 +1,100 @@
+"""An API with keys, and what their owners have made there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
+from fastapi.testclient import TestClient
+
+from app.access import keys
+from app.access.caller import Scope
+from app.kit.context import Context
+from app.kit.settings import Settings
+from app.main import create_app
+from tests.integration.conftest import zip_of
+from tests.integration.jobs import claim, make_model
+
+Headers = dict[str, str]
+
+#: Everything that is served without a key.
+PUBLIC = {"/docs", "/openapi.json", "/health/live", "/health/ready"}
+
+
+def routes(app: FastAPI) -> list[tuple[str, str]]:
+    """Method and path of whatever the application answers, in its documentation or not."""
+    return sorted(
+        (method, str(route.path))
+        for route in iter_route_contexts(app.routes)
+        for method in route.methods or ()
+        if method != "HEAD"
+    )
+
+
+def bearer(token: str) -> Headers:
+    return {"Authorization": f"Bearer {token}"}
+
+
+@dataclass
+class Made:
+    """What one owner has."""
+
+    job_id: str
+    dataset_id: str
+    model_id: str
+
+
+class Service:
+    """An API in this process; `client` sends no key of itself."""
+
+    def __init__(self, app: FastAPI, client: TestClient) -> None:
+        self.app = app
+        self.client = client
+
+    @property
+    def context(self) -> Context:
+        context: Context = self.app.state.context
+        return context
+
+    def key(self, owner: str, *scopes: Scope) -> Headers:
+        """The header of a new key; read and submit unless other scopes are given."""
+        with self.context.database.write() as session:
+            given = scopes or (Scope.READ, Scope.SUBMIT)
+            _, token = keys.create(session, f"{owner}'s", owner, given)
+        return bearer(token)
+
+    def post(self, headers: Headers, content: bytes = b"a", **fields: str) -> Any:
+        """Submit a job on a zip that nobody looks into."""
+        archive = zip_of({"cat/1.png": content})
+        files = {"dataset": ("pets.zip", archive)}
+        return self.client.post("/jobs", files=files, data=fields, headers=headers)
+
+    def made(self, owner: str, headers: Headers) -> Made:
+        """A job that has succeeded, its model and its audit."""
+        job = self.post(headers, owner.encode()).json()
+        lease = claim(self.context, job["id"])
+        lease.start_running({"sha256": "f" * 64, "images": 1, "classes": ["cat", "dog"]})
+        model = make_model(job["id"])
+        model.owner = owner
+        audit = {"can_tell": True, "why": "", "suspects": 0, "entries": []}
+        audit_key = f"audits/{model.id}.json"
+        self.context.storage.put_bytes(audit_key, json.dumps(audit).encode())
+        self.context.storage.put_bytes(model.storage_key, b"tensors")
+        lease.succeed(model, config=job["config"], metrics={}, audit_key=audit_key)
+        return Made(job["id"], job["dataset"]["id"], model.id)
+
+
+@contextmanager
+def served(
+    settings: Settings, client: tuple[str, int] = ("203.0.113.9", 50000)
+) -> Iterator[Service]:
+    """The API as others reach it: under a name, from another machine unless `client` says so."""
+    app = create_app(settings)
+    options: dict[str, Any] = {"base_url": "http://dspt.example", "client": client}
+    with TestClient(app, raise_server_exceptions=False, **options) as opened:
+        yield Service(app, opened)

@@ -1,0 +1,343 @@
+"""Who gets at what: every route, with each kind of key and without; on each database."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from app.access import keys
+from app.access.caller import Scope
+from app.access.tables import ApiKey
+from app.kit.ids import new_id
+from app.kit.settings import Settings
+from app.main import create_app
+from tests.integration.access import PUBLIC, Headers, Made, Service, routes, served
+from tests.integration.conftest import MigratedDatabase, zip_of
+from tests.integration.jobs import files_in, problem
+
+ROUTES = [route for route in routes(create_app()) if route[1] not in PUBLIC]
+OF_ONE = [(method, path) for method, path in ROUTES if "{" in path]
+EACH = pytest.mark.parametrize(("method", "path"), ROUTES)
+
+
+@pytest.fixture(scope="module")
+def service(
+    migrated: MigratedDatabase, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
+    folder = tmp_path_factory.mktemp("access")
+    with (
+        migrated(folder / "data") as url,
+        served(Settings(data_dir=folder / "data", database_url=url)) as opened,
+    ):
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def ann(service: Service) -> Headers:
+    return service.key("ann")
+
+
+@pytest.fixture(scope="module")
+def bob(service: Service) -> Headers:
+    return service.key("bob")
+
+
+@pytest.fixture(scope="module")
+def admin(service: Service) -> Headers:
+    return service.key("root", Scope.ADMIN)
+
+
+@pytest.fixture(scope="module")
+def anns(service: Service, ann: Headers) -> Made:
+    return service.made("ann", ann)
+
+
+@EACH
+def test_without_a_valid_key_there_is_nothing(
+    service: Service, ann: Headers, method: str, path: str
+) -> None:
+    response = service.client.request(method, path)
+    assert "dspt keys create" in problem(response, 401, "key_missing")["detail"]
+    assert response.headers["www-authenticate"] == 'Bearer realm="dspt"'
+    wrong = ann["Authorization"][:-1] + ("1" if ann["Authorization"].endswith("0") else "0")
+    response = service.client.request(method, path, headers={"Authorization": wrong})
+    problem(response, 401, "key_invalid")
+    assert "error=" in response.headers["www-authenticate"]
+
+
+@pytest.mark.parametrize(
+    ("header", "code"),
+    [
+        ("", "key_missing"),
+        ("Basic dXNlcjpwYXNz", "key_missing"),
+        ("Bearer", "key_invalid"),
+        ("Bearer x", "key_invalid"),
+        ("Bearer \xff", "key_invalid"),
+        (f"Bearer dspt_{'0' * 26}_{'0' * 64}", "key_invalid"),
+    ],
+)
+def test_what_is_no_key(service: Service, ann: Headers, header: str, code: str) -> None:
+    headers = {b"Authorization": header.encode("latin1")}
+    problem(service.client.get("/jobs", headers=headers), 401, code)
+
+
+def test_a_secret_is_compared_in_constant_time_whether_or_not_there_is_such_a_key(
+    service: Service, ann: Headers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[tuple[int, int]] = []
+
+    def compare(a: str, b: str) -> bool:
+        compared.append((len(a), len(b)))
+        return hmac.compare_digest(a, b)
+
+    class Spied:
+        compare_digest = staticmethod(compare)
+
+    monkeypatch.setattr(keys, "hmac", Spied)
+    unknown = f"dspt_{'0' * 26}_{'0' * 64}"
+    wrong = ann["Authorization"].removeprefix("Bearer ")[:-64] + "0" * 64
+    with service.context.database.read() as session:
+        assert keys.caller_with(session, unknown) is None
+        assert keys.caller_with(session, wrong) is None
+    assert compared == [(64, 64)] * 2
+
+
+@EACH
+def test_each_route_needs_its_scope(service: Service, method: str, path: str) -> None:
+    reads = method == "GET" or path == "/predict"
+    needed, other = (Scope.READ, Scope.SUBMIT) if reads else (Scope.SUBMIT, Scope.READ)
+    found = problem(
+        service.client.request(method, path, headers=service.key("cy", other)), 403, "scope_missing"
+    )
+    assert f"scope `{needed}`" in found["detail"]
+    for scope in (needed, Scope.ADMIN):
+        response = service.client.request(method, path, headers=service.key("cy", scope))
+        assert response.status_code not in (401, 403), response.text
+
+
+def asked(service: Service, headers: Headers, method: str, path: str, made: Made) -> Any:
+    """The answer about one thing, without its id: its kind, status and body."""
+    ids = {"job_id": made.job_id, "model_id": made.model_id}
+    response = service.client.request(method, path.format(**ids), headers=headers)
+    text = response.text
+    for id_ in ids.values():
+        text = text.replace(id_, "ID")
+    return response.status_code, response.headers["content-type"], text
+
+
+@pytest.mark.parametrize(("method", "path"), OF_ONE)
+def test_what_is_somebody_elses_is_not_there(
+    service: Service, ann: Headers, bob: Headers, anns: Made, method: str, path: str
+) -> None:
+    nobodys = Made(new_id("job"), new_id("ds"), new_id("mdl"))
+    answer = asked(service, bob, method, path, anns)
+    assert answer == asked(service, bob, method, path, nobodys)
+    assert answer[0] == 404
+    # Nothing has happened to it.
+    for place in (f"/jobs/{anns.job_id}", f"/models/{anns.model_id}"):
+        found = service.client.get(place, headers=ann)
+        assert found.status_code == 200
+        assert found.json().get("status", "succeeded") == "succeeded"
+
+
+def test_events_of_somebody_else_are_not_streamed(
+    service: Service, bob: Headers, anns: Made
+) -> None:
+    headers = bob | {"Accept": "text/event-stream"}
+    response = service.client.get(f"/jobs/{anns.job_id}/events", headers=headers)
+    problem(response, 404, "job_not_found")
+
+
+def listed(service: Service, path: str, headers: Headers) -> set[str]:
+    return {item["id"] for item in service.client.get(path, headers=headers).json()["data"]}
+
+
+def jobs_of_a_data_set(service: Service, bob: Headers, anns: Made) -> None:
+    before = files_in(service.context)
+    response = service.client.post("/jobs", data={"dataset_id": anns.dataset_id}, headers=bob)
+    problem(response, 404, "dataset_not_found")
+    assert files_in(service.context) == before
+    made = service.post(bob, b"ann").json()  # the very zip that Ann has sent
+    assert made["dataset"]["id"] != anns.dataset_id
+
+
+def predictions(service: Service, bob: Headers, anns: Made) -> None:
+    response = service.client.post(
+        "/predict", data={"model": anns.model_id}, files={"images": b"x"}, headers=bob
+    )
+    problem(response, 404, "model_not_found")
+
+
+#: Routes that name no single thing in their path, and how they could give one away.
+OTHERS = {
+    ("GET", "/backbones"): None,  # nobody's
+    ("GET", "/jobs"): lambda *a: not_listed(*a, "/jobs?limit=100"),
+    ("GET", "/models"): lambda *a: not_listed(*a, "/models?limit=100"),
+    ("POST", "/jobs"): jobs_of_a_data_set,
+    ("POST", "/predict"): predictions,
+}
+
+
+def not_listed(service: Service, bob: Headers, anns: Made, path: str) -> None:
+    assert not {anns.job_id, anns.model_id} & listed(service, path, bob)
+
+
+def test_every_route_is_looked_at_here() -> None:
+    assert set(OF_ONE) | set(OTHERS) == set(ROUTES)
+
+
+@pytest.mark.parametrize(("method", "path"), [route for route in OTHERS if OTHERS[route]])
+def test_no_other_way_leads_to_what_is_somebody_elses(
+    service: Service, bob: Headers, anns: Made, method: str, path: str
+) -> None:
+    OTHERS[method, path](service, bob, anns)
+
+
+def test_two_keys_of_one_owner_see_the_same(service: Service, anns: Made) -> None:
+    second = service.key("ann", Scope.READ)
+    assert anns.job_id in listed(service, "/jobs?limit=100", second)
+    assert service.client.get(f"/models/{anns.model_id}/artifact", headers=second).text == "tensors"
+
+
+def test_an_admin_sees_everybodys(service: Service, admin: Headers, anns: Made) -> None:
+    assert anns.job_id in listed(service, "/jobs?limit=100", admin)
+    assert anns.model_id in listed(service, "/models?limit=100", admin)
+    assert service.client.get(f"/jobs/{anns.job_id}/audit", headers=admin).status_code == 200
+
+
+def test_what_an_admin_makes_of_somebodys_job_stays_theirs(
+    service: Service, ann: Headers, bob: Headers, admin: Headers, anns: Made
+) -> None:
+    job = service.post(ann, b"tried again").json()["id"]
+    assert service.client.post(f"/jobs/{job}/cancel", headers=admin).status_code == 202
+    assert service.client.post(f"/jobs/{job}/retry", headers=admin).status_code == 202
+    response = service.client.post(
+        "/jobs", data={"dataset_id": anns.dataset_id}, headers=admin | {"Idempotency-Key": "1"}
+    )
+    assert response.status_code == 202, response.text
+    for made in (job, response.json()["id"]):
+        assert service.client.get(f"/jobs/{made}", headers=ann).json()["status"] == "queued"
+        assert service.client.get(f"/jobs/{made}", headers=bob).status_code == 404
+    # The key of idempotency was the admin's own: Ann's is another.
+    mine = service.post(ann | {"Idempotency-Key": "1"}, b"hers").json()
+    assert mine["id"] != response.json()["id"]
+    # And somebody of the admin's name who is none does not get at it.
+    lesser = service.key("root") | {"Idempotency-Key": "1"}
+    again = service.client.post("/jobs", data={"dataset_id": anns.dataset_id}, headers=lesser)
+    assert again.status_code == 404
+
+
+def test_a_key_of_idempotency_is_its_owners(service: Service, ann: Headers, bob: Headers) -> None:
+    key = {"Idempotency-Key": "the same"}
+    first, second = service.post(ann | key), service.post(bob | key)
+    assert first.status_code == second.status_code == 202
+    assert first.json()["id"] != second.json()["id"]
+    other = service.post(bob | key, b"something else")
+    assert first.json()["id"] not in problem(other, 409, "idempotency_key_reused")["detail"]
+    assert service.post(ann | key).json()["id"] == first.json()["id"]
+
+
+def test_revoked_at_once_and_for_good(service: Service) -> None:
+    headers = service.key("dee")
+    assert service.client.get("/jobs", headers=headers).status_code == 200
+    with service.context.database.write() as session:
+        key = session.query(ApiKey).filter_by(owner="dee").one()
+        assert keys.revoke(session, key.id) is key
+        moment = key.revoked_at
+    problem(service.client.get("/jobs", headers=headers), 401, "key_invalid")
+    with service.context.database.write() as session:
+        again = keys.revoke(session, key.id)
+        assert again is not None
+        assert again.revoked_at == moment
+        assert keys.revoke(session, "key_x") is keys.revoke(session, new_id("key")) is None
+
+
+@pytest.mark.parametrize("path", sorted(PUBLIC))
+def test_what_needs_no_key(service: Service, ann: Headers, path: str) -> None:
+    assert service.client.get(path).status_code in (200, 503)  # 503: there is no broker here
+
+
+def test_no_answer_is_for_a_browser_to_run_or_keep(
+    service: Service, ann: Headers, anns: Made
+) -> None:
+    for path in ("/jobs", "/nothing", f"/jobs/{anns.job_id}", "/health/live", "/openapi.json"):
+        for headers in (ann, {}):
+            found = service.client.get(path, headers=headers).headers
+            assert found["x-content-type-options"] == "nosniff"
+            assert found["x-frame-options"] == "DENY"
+            assert found["referrer-policy"] == "no-referrer"
+            assert found["content-security-policy"].startswith("default-src 'none'")
+            assert found["cache-control"] == "no-store"
+    artifact = service.client.get(f"/models/{anns.model_id}/artifact", headers=ann)
+    assert artifact.headers["cache-control"] == "private, no-cache"
+    assert artifact.headers["etag"]
+    docs = service.client.get("/docs")
+    policy = docs.headers["content-security-policy"]
+    for part in ("default-src 'none'", "frame-ancestors 'none'", "connect-src 'self'"):
+        assert part in policy
+    for source in ("https://cdn.jsdelivr.net/", "https://fastapi.tiangolo.com/"):
+        assert source in docs.text
+        assert source.rstrip("/") in policy
+
+
+def test_an_unforeseen_error_gives_nothing_away(
+    service: Service, ann: Headers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise RuntimeError("the password is swordfish")
+
+    monkeypatch.setattr("app.jobs.endpoints.views.page", broken)
+    response = service.client.get("/jobs", headers=ann)
+    problem(response, 500, "internal_error")
+    assert "swordfish" not in response.text
+    assert "Traceback" not in response.text
+    assert response.headers["x-content-type-options"] == "nosniff"
+
+
+def test_no_secret_is_kept_or_logged(
+    service: Service, ann: Headers, caplog: pytest.LogCaptureFixture, capfd: Any
+) -> None:
+    token = ann["Authorization"].removeprefix("Bearer ")
+    secret = token.rpartition("_")[2]
+    with caplog.at_level(logging.DEBUG):
+        service.client.get("/jobs?limit=1&after=nonsense-in-the-query", headers=ann)
+        service.client.post("/jobs", headers=ann, content=b"x")
+        service.client.get("/jobs", headers={"Authorization": f"Bearer {token[:-1]}z"})
+    printed = capfd.readouterr()
+    logged = caplog.text + printed.out + printed.err
+    assert secret[:-1] not in logged
+    assert "nonsense-in-the-query" not in "".join(
+        line
+        for line in logged.splitlines()
+        if "HTTP Request" not in line  # httpx's own
+    )
+    with service.context.database.read() as session:
+        for key in keys.every(session):
+            for column in ApiKey.__table__.columns:
+                assert secret not in str(getattr(key, column.name))
+
+
+def test_the_documentation_says_what_a_stranger_gets(service: Service) -> None:
+    document = service.client.get("/openapi.json").json()
+    [scheme] = document["components"]["securitySchemes"].items()
+    assert scheme[1]["type"] == "http"
+    assert scheme[1]["scheme"] == "bearer"
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            if path in PUBLIC:
+                assert "security" not in operation
+                continue
+            assert operation["security"] == [{scheme[0]: []}]
+            assert {"401", "403", "429"} <= set(operation["responses"])
+            assert "Retry-After" in operation["responses"]["429"]["headers"]
+
+
+def test_a_zip_of_a_stranger_is_not_stored(service: Service) -> None:
+    before = files_in(service.context)
+    files = {"dataset": ("a.zip", zip_of({"cat/1.png": b"x"}))}
+    problem(service.client.post("/jobs", files=files), 401, "key_missing")
+    assert files_in(service.context) == before
