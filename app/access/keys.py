@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from app.access.caller import Caller, Scope
@@ -20,6 +20,8 @@ _PREFIX = "key_"
 _TOKEN = re.compile(r"dspt_([0-9a-z]{26})_([0-9a-f]{64})")
 #: No secret has this digest: whoever names a key that there is not is compared with it.
 _NO_SECRET = "-" * 64
+#: Asked with every request, so it is built once, and of columns.
+_BY_ID = select(ApiKey.__table__).where(ApiKey.__table__.c.id == bindparam("key_id"))
 
 
 def create(session: Session, name: str, owner: str, scopes: Iterable[Scope]) -> tuple[ApiKey, str]:
@@ -70,11 +72,7 @@ def caller_with(session: Session, token: str) -> Caller | None:
     shown = _TOKEN.fullmatch(token)
     if shown is None:
         return None
-    row = session.execute(
-        select(
-            ApiKey.id, ApiKey.owner, ApiKey.scopes, ApiKey.secret_sha256, ApiKey.revoked_at
-        ).where(ApiKey.id == _PREFIX + shown[1])
-    ).one_or_none()
+    row = session.execute(_BY_ID, {"key_id": _PREFIX + shown[1]}).one_or_none()
     kept = _NO_SECRET if row is None else row.secret_sha256
     right = hmac.compare_digest(kept, _digest(shown[2]))
     if row is None or not right or row.revoked_at is not None:

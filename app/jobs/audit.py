@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 
-from sqlalchemy.orm import Session
-
 from app.access.caller import Caller
 from app.jobs import service
 from app.jobs.schemas import AuditView
@@ -14,9 +12,10 @@ from app.kit.context import Context
 from app.kit.errors import Conflict, NotFound
 
 
-def read(session: Session, context: Context, caller: Caller, job_id: str) -> AuditView:
+def read(context: Context, caller: Caller, job_id: str) -> AuditView:
     """The audit as the worker stored it. Raises NotFound, or Conflict if there is none."""
-    job = service.find(session, caller, job_id)
+    with context.database.read() as session:
+        job = service.find(session, caller, job_id)
     if job.status not in TERMINAL:
         raise Conflict(
             f"The job is {job.status}; its audit comes when it has succeeded.",

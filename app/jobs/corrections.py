@@ -49,9 +49,9 @@ def create(
     All that is wrong is told at once, by file, before the job is made. Raises NotFound, Conflict
     where there is no audit, BadRequest, Unprocessable, DatasetError.
     """
+    given = {e.file: e.given for e in audit.read(context, caller, job_id).entries}
     with context.database.read() as session:
         job = service.find(session, caller, job_id)
-        given = {e.file: e.given for e in audit.read(session, context, caller, job_id).entries}
         dataset = datasets.get(session, job.dataset_id)
         assert dataset is not None  # a foreign key says so
         zip_file = datasets.zip_of(session, dataset)

@@ -8,11 +8,11 @@ from fastapi import APIRouter, Depends, File, Form, Header, Query, Request, Resp
 
 from app.access.caller import CallerDep
 from app.datasets import service as datasets
-from app.jobs import audit, corrections, events, repository, service
+from app.jobs import audit, corrections, events, service, views
 from app.jobs.requests import JobRequest
 from app.jobs.schemas import AuditView, EventList, JobView
 from app.jobs.state import Status
-from app.kit.context import ContextDep, ReadSession
+from app.kit.context import ContextDep
 from app.kit.errors import (
     BadRequest,
     Conflict,
@@ -108,24 +108,22 @@ def _accepted(request: Request, response: Response, created: service.Created) ->
 @router.get("", responses=problems(Unprocessable))
 def list_jobs(
     context: ContextDep,
-    session: ReadSession,
     caller: CallerDep,
     after: After = None,
     limit: Limit = 20,
     status: Annotated[Status | None, Query()] = None,
 ) -> Page[JobView]:
     """Jobs, newest first."""
-    jobs = repository.page(
-        session, owner=caller.only_owner, after=after, limit=limit + 1, status=status
-    )
-    last = jobs[limit - 1].id if len(jobs) > limit else None
-    return page_of(service.views(session, context, jobs), limit, last)
+    with context.database.read() as session:
+        jobs = views.page(session, context, caller, after=after, limit=limit + 1, status=status)
+    return page_of(jobs, limit, jobs[limit - 1].id if len(jobs) > limit else None)
 
 
 @router.get("/{job_id}", responses=problems(NotFound))
-def get_job(job_id: str, context: ContextDep, session: ReadSession, caller: CallerDep) -> JobView:
+def get_job(job_id: str, context: ContextDep, caller: CallerDep) -> JobView:
     """One job."""
-    return service.view(session, context, caller, job_id)
+    with context.database.read() as session:
+        return views.view(session, context, caller, job_id)
 
 
 @router.get(
@@ -143,7 +141,7 @@ def get_job(job_id: str, context: ContextDep, session: ReadSession, caller: Call
 def list_events(
     job_id: str,
     request: Request,
-    session: ReadSession,
+    context: ContextDep,
     caller: CallerDep,
     after: Annotated[int, Query(ge=0, le=_MAX_SEQ, description="Last event already seen.")] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
@@ -153,9 +151,10 @@ def list_events(
     ] = None,
 ) -> Any:
     """What happened to a job."""
-    service.find(session, caller, job_id)
-    if "text/event-stream" not in accept:
-        return events.page(session, job_id, after=after, limit=limit)
+    with context.database.read() as session:
+        service.find(session, caller, job_id)
+        if "text/event-stream" not in accept:
+            return events.page(session, job_id, after=after, limit=limit)
     if last_event_id is not None:
         if not (last_event_id.isdecimal() and int(last_event_id) <= _MAX_SEQ):
             raise BadRequest("Last-Event-ID is not the id of an event.", code="bad_event_id")
@@ -194,12 +193,11 @@ def delete_job(job_id: str, context: ContextDep, caller: CallerDep) -> None:
 def get_audit(
     job_id: str,
     context: ContextDep,
-    session: ReadSession,
     caller: CallerDep,
     format: Annotated[Literal["json", "csv"], Query()] = "json",
 ) -> Any:
     """The labels to check, the most suspicious first."""
-    report = audit.read(session, context, caller, job_id)
+    report = audit.read(context, caller, job_id)
     if format == "json":
         return report
     return Response(

@@ -26,20 +26,6 @@ def by_idempotency_digest(session: Session, digest: str) -> Job | None:
     return session.scalar(select(Job).where(Job.idempotency_digest == digest))
 
 
-def page(
-    session: Session, *, owner: str | None, after: str | None, limit: int, status: Status | None
-) -> Sequence[Job]:
-    """Newest first, from behind the job `after`; of one owner, or of all (None)."""
-    query = select(Job).order_by(Job.id.desc()).limit(limit)
-    if after is not None:
-        query = query.where(Job.id < after)
-    if owner is not None:
-        query = query.where(Job.owner == owner)
-    if status is not None:
-        query = query.where(Job.status == status)
-    return session.scalars(query).all()
-
-
 def add(session: Session, job: Job) -> None:
     """Store a new job with its first event and the note that the broker is to be told."""
     job.status = Status.QUEUED

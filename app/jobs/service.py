@@ -1,11 +1,9 @@
-"""What can be done with jobs from outside: make, look at, cancel, delete."""
+"""What can be done with jobs from outside: make, cancel, try again, delete."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -13,23 +11,15 @@ from sqlalchemy.orm import Session
 from app.access.caller import Caller
 from app.datasets import repository as datasets
 from app.datasets import service as dataset_service
-from app.datasets.tables import Dataset
-from app.jobs import quota, repository, workers
+from app.jobs import quota, repository
 from app.jobs.requests import JobRequest
-from app.jobs.schemas import (
-    JobCorrections,
-    JobDataset,
-    JobError,
-    JobView,
-    links_of,
-    progress_of,
-)
+from app.jobs.schemas import JobView
 from app.jobs.state import Status
 from app.jobs.tables import Job
+from app.jobs.views import not_found, view
 from app.kit.context import Context
 from app.kit.errors import Conflict, NotFound, ProblemItem, ServiceUnavailable, TooManyRequests
 from app.kit.ids import new_id, owned
-from app.models import repository as models
 
 
 @dataclass(frozen=True)
@@ -86,25 +76,6 @@ def create(
     raise AssertionError("the second try returns or raises")
 
 
-def view(session: Session, context: Context, caller: Caller, job_id: str) -> JobView:
-    """A job as it looks over HTTP. Raises NotFound."""
-    return views(session, context, [find(session, caller, job_id)])[0]
-
-
-def views(session: Session, context: Context, jobs: Sequence[Job]) -> list[JobView]:
-    """Jobs as they look over HTTP."""
-    model_ids = models.ids_of_jobs(session, [job.id for job in jobs])
-    queued = any(job.status == Status.QUEUED for job in jobs)
-    alive = queued and workers.any_alive(session, context.settings)
-    result = []
-    for job in jobs:
-        dataset = datasets.get(session, job.dataset_id)
-        assert dataset is not None  # a foreign key says so
-        zip_file = datasets.zip_of(session, dataset)
-        result.append(_view(job, dataset, zip_file, model_ids.get(job.id), worker_alive=alive))
-    return result
-
-
 def find(session: Session, caller: Caller, job_id: str, *, lock: bool = False) -> Job:
     """The job, or NotFound: one that is not the caller's does not exist for him.
 
@@ -112,7 +83,7 @@ def find(session: Session, caller: Caller, job_id: str, *, lock: bool = False) -
     """
     job = repository.get(session, job_id, lock=lock)
     if job is None or not caller.sees(job.owner):
-        raise NotFound(f"There is no job {job_id!r}.", code="job_not_found")
+        raise not_found(job_id)
     return job
 
 
@@ -259,51 +230,3 @@ def _insert(
         repository.add(session, job)
         quota.check_job(session, context.settings, job.owner)
         return job.id
-
-
-def _view(
-    job: Job, dataset: Dataset, zip_file: Dataset, model_id: str | None, *, worker_alive: bool
-) -> JobView:
-    status = Status(job.status)
-    report: dict[str, Any] = dict(job.dataset_report or {})
-    content_sha256 = report.pop("sha256", None)
-    return JobView(
-        id=job.id,
-        name=job.name,
-        status=status,
-        created_at=job.created_at,
-        started_at=job.started_at,
-        finished_at=job.finished_at,
-        attempt=job.attempt,
-        error=JobError.model_validate(job.error) if job.error else None,
-        progress=progress_of(status, job.progress, worker_alive=worker_alive),
-        dataset=JobDataset(
-            id=dataset.id,
-            sha256=zip_file.sha256,
-            filename=dataset.filename,
-            expired_at=zip_file.expired_at,
-            content_sha256=content_sha256,
-            corrections=_corrections(job, dataset),
-            **report,
-        ),
-        config=job.config,
-        class_names=job.class_names,
-        metrics=job.metrics,
-        warnings=job.warnings,
-        model_id=model_id,
-        links=links_of(
-            job.id,
-            status,
-            model_id,
-            job.corrected_from,
-            expired=zip_file.expired_at is not None,
-        ),
-    )
-
-
-def _corrections(job: Job, dataset: Dataset) -> JobCorrections | None:
-    if dataset.relabelled is None or dataset.dropped is None:
-        return None
-    return JobCorrections(
-        relabelled=dataset.relabelled, dropped=dataset.dropped, from_job=job.corrected_from
-    )

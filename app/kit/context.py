@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request
-from sqlalchemy.orm import Session
 
 from app.kit.db import Database
 from app.kit.settings import Settings
@@ -30,18 +28,12 @@ class Context:
         self.database.close()
 
 
-def get_context(request: Request) -> Context:
+# Not `def`: then it would run on a thread, and to get there costs more than it does.
+async def get_context(request: Request) -> Context:
     """The application's context (`app.state.context`)."""
     context = request.app.state.context
     assert isinstance(context, Context)
     return context
 
 
-def _reading(context: Annotated[Context, Depends(get_context)]) -> Iterator[Session]:
-    with context.database.read() as session:
-        yield session
-
-
 ContextDep = Annotated[Context, Depends(get_context)]
-#: A session for reading, closed before the answer is sent: a stream of events lasts for hours.
-ReadSession = Annotated[Session, Depends(_reading, scope="function")]

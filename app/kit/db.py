@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from alembic import command
 from alembic.config import Config
@@ -32,6 +32,10 @@ from sqlalchemy.types import TypeDecorator
 
 #: Any fixed number will do, as long as nobody else in the database locks on it.
 _MIGRATION_LOCK = 0x64737074
+
+#: One for each thread of the API, so that none waits for another: 40 serve requests, a few do other
+#: work. Those beyond the first twenty are closed after use.
+_POOL: Final = {"pool_size": 20, "max_overflow": 30}
 
 #: JSON that PostgreSQL stores parsed.
 JsonColumn = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
@@ -80,11 +84,20 @@ class Database:
         # SQLite upgrades a reading transaction to a writing one only by chance: if another
         # connection wrote in between it fails at once, whatever the timeout. So writers say so.
         self._writer = self.engine.execution_options(sqlite_begin="IMMEDIATE")
+        # On PostgreSQL each query sees what is committed, in a transaction or not; without one
+        # there is no BEGIN and no ROLLBACK to wait for.
+        self._reader = (
+            self.engine
+            if self.engine.dialect.name == "sqlite"
+            else self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        )
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """A session on one snapshot for reading; nothing is committed."""
-        with Session(self.engine, expire_on_commit=False) as session:
+        """A session for reading. Leave it on the thread that entered it, before any wait for
+        another: whoever holds a connection may be waited for by all threads that there are.
+        """
+        with Session(self._reader, expire_on_commit=False) as session:
             yield session
 
     @contextmanager
@@ -161,10 +174,10 @@ def _engine(url: str) -> Engine:
     parsed = make_url(url)
     # What people send is in the parameters, and an error's text goes to the log.
     if parsed.drivername != "sqlite":
-        return create_engine(parsed, pool_pre_ping=True, hide_parameters=True)
+        return create_engine(parsed, pool_pre_ping=True, hide_parameters=True, **_POOL)
     assert parsed.database is not None
     Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(parsed, hide_parameters=True)
+    engine = create_engine(parsed, hide_parameters=True, **_POOL)
 
     @event.listens_for(engine, "connect")
     def configure(connection: sqlite3.Connection, _record: object) -> None:

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Response
 from sqlalchemy.orm import Session
 
 from app.access.caller import Caller, CallerDep
-from app.kit.context import ContextDep, ReadSession
+from app.kit.context import ContextDep
 from app.kit.errors import NotFound, Unprocessable, problems
 from app.kit.paging import After, Limit, Page, page_of
 from app.models import repository
@@ -26,18 +26,20 @@ def find(session: Session, caller: Caller, model_id: str) -> Model:
 
 @router.get("", responses=problems(Unprocessable))
 def list_models(
-    session: ReadSession, caller: CallerDep, after: After = None, limit: Limit = 20
+    context: ContextDep, caller: CallerDep, after: After = None, limit: Limit = 20
 ) -> Page[ModelView]:
     """Tuned classifiers, newest first."""
-    models = repository.page(session, owner=caller.only_owner, after=after, limit=limit + 1)
+    with context.database.read() as session:
+        models = repository.page(session, owner=caller.only_owner, after=after, limit=limit + 1)
     last = models[limit - 1].id if len(models) > limit else None
     return page_of([view(model) for model in models], limit, last)
 
 
 @router.get("/{model_id}", responses=problems(NotFound))
-def get_model(model_id: str, session: ReadSession, caller: CallerDep) -> ModelView:
+def get_model(model_id: str, context: ContextDep, caller: CallerDep) -> ModelView:
     """One tuned classifier."""
-    return view(find(session, caller, model_id))
+    with context.database.read() as session:
+        return view(find(session, caller, model_id))
 
 
 @router.get(
@@ -51,11 +53,10 @@ def get_model(model_id: str, session: ReadSession, caller: CallerDep) -> ModelVi
         **problems(NotFound),
     },
 )
-def get_artifact(
-    model_id: str, context: ContextDep, session: ReadSession, caller: CallerDep
-) -> Response:
+def get_artifact(model_id: str, context: ContextDep, caller: CallerDep) -> Response:
     """Download a classifier to use it elsewhere."""
-    model = find(session, caller, model_id)
+    with context.database.read() as session:
+        model = find(session, caller, model_id)
     try:
         data = context.storage.read_bytes(model.storage_key)
     except FileNotFoundError as error:

@@ -15,17 +15,6 @@ def get(session: Session, model_id: str) -> Model | None:
     return session.get(Model, model_id) if is_id(model_id) else None
 
 
-def id_of_job(session: Session, job_id: str) -> str | None:
-    """The id of the model that a job made, if it is still there."""
-    return session.scalar(select(Model.id).where(Model.job_id == job_id))
-
-
-def ids_of_jobs(session: Session, job_ids: Sequence[str]) -> dict[str, str]:
-    """Job id -> model id, for the jobs that have a model."""
-    rows = session.execute(select(Model.job_id, Model.id).where(Model.job_id.in_(job_ids)))
-    return {job_id: model_id for job_id, model_id in rows if job_id is not None}
-
-
 def page(session: Session, *, owner: str | None, after: str | None, limit: int) -> Sequence[Model]:
     """Newest first, from behind the model `after`; of one owner, or of all (None)."""
     query = select(Model).order_by(Model.id.desc()).limit(limit)

@@ -38,13 +38,13 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 router = APIRouter(tags=["predictions"], lifespan=_lifespan)
 
 
-def _inference(request: Request) -> Inference:
+async def _inference(request: Request) -> Inference:
     inference = request.app.state.inference
     assert isinstance(inference, Inference)
     return inference
 
 
-def _settings(request: Request) -> PredictionSettings:
+async def _settings(request: Request) -> PredictionSettings:
     settings = request.app.state.predictions
     assert isinstance(settings, PredictionSettings)
     return settings

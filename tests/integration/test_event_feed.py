@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import event, text
 from structlog.testing import capture_logs
 
+from app.access.caller import LOCAL
 from app.jobs import repository, service
 from app.jobs.feed import KEPT, Feed
 from app.jobs.state import Status
@@ -139,7 +140,7 @@ def test_a_job_tried_again_in_the_same_moment_goes_on(context: Context) -> None:
             assert repository.move(session, job_id, Status.QUEUED)
         await until(lambda: feed._channels[job_id].head == 5)
         assert not listener.done()
-        await asyncio.to_thread(service.cancel, context, job_id)
+        await asyncio.to_thread(service.cancel, context, LOCAL, job_id)
         assert await listener == [1, 2, 3, 4, 5, 6]
 
     on_a_feed(context, scene)
