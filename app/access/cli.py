@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from app.access.caller import Scope
-from app.kit.command_line import DataDir, settings_from
+from app.kit.command_line import DataDir, service_database
 from app.kit.text import is_clean
 
 if TYPE_CHECKING:
     from app.access.tables import ApiKey
-    from app.kit.db import Database
 
 keys = typer.Typer(
     no_args_is_help=True,
@@ -65,7 +61,7 @@ def create(
     """Make a key and print it, once: only its digest is kept."""
     from app.access import keys as service
 
-    with _database(data_dir) as database, database.write() as session:
+    with service_database(data_dir) as (_, database), database.write() as session:
         scopes = scope or [Scope.READ, Scope.SUBMIT]
         key, token = service.create(session, name, owner or name, scopes)
     typer.echo(f"{token}\n")
@@ -85,7 +81,7 @@ def list_keys(
     """List all keys that were ever made, without what makes them work."""
     from app.access import keys as service
 
-    with _database(data_dir) as database, database.read() as session:
+    with service_database(data_dir) as (_, database), database.read() as session:
         found = [_described(key) for key in service.every(session)]
     if as_json:
         typer.echo(json.dumps(found, ensure_ascii=False, indent=2))
@@ -105,45 +101,13 @@ def revoke(
     """Make a key worthless from now on; what was made with it stays."""
     from app.access import keys as service
 
-    with _database(data_dir) as database, database.write() as session:
+    with service_database(data_dir) as (_, database), database.write() as session:
         key = service.revoke(session, key_id)
         name = None if key is None else key.name
     if name is None:
         typer.echo(f"There is no key {key_id!r}; `dspt keys list` shows their ids.", err=True)
         raise typer.Exit(1)
     typer.echo(f"{key_id} ({name}) is revoked.")
-
-
-@contextmanager
-def _database(data_dir: DataDir) -> Iterator[Database]:
-    """The server's database, brought to the newest schema; a user's mistake ends the program."""
-    from sqlalchemy.exc import OperationalError
-
-    from app.kit.db import Database, migrate
-
-    if data_dir is not None and os.environ.get("DSPT_DATABASE_URL"):
-        typer.echo(
-            "--data-dir and DSPT_DATABASE_URL are both set: leave out one of them.", err=True
-        )
-        raise typer.Exit(2)
-    settings = settings_from(data_dir)
-    try:
-        if settings.database_url.startswith("sqlite"):
-            # As `dspt serve` makes it: closed to other users.
-            settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        migrate(settings.database_url)
-        database = Database(settings.database_url)
-        try:
-            yield database
-        finally:
-            database.close()
-    except OSError as error:
-        typer.echo(f"--data-dir: {settings.data_dir}: {error.strerror}", err=True)
-        raise typer.Exit(1) from error
-    except (OperationalError, ValueError) as error:
-        reason = error if isinstance(error, ValueError) else error.orig
-        typer.echo(f"DSPT_DATABASE_URL: the database cannot be used: {reason}", err=True)
-        raise typer.Exit(1) from error
 
 
 def _described(key: ApiKey) -> dict[str, Any]:

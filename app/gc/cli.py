@@ -10,7 +10,7 @@ import typer
 
 from app.gc.findings import Finding
 from app.gc.service import GRACE_SECONDS, collect
-from app.kit.command_line import DataDir, settings_from
+from app.kit.command_line import DataDir, service_database
 
 
 def gc(
@@ -32,19 +32,15 @@ def gc(
     DSPT_KEEP_DATASETS_DAYS, DSPT_KEEP_EVENTS_DAYS and DSPT_KEEP_FEATURES_DAYS; unset is for ever.
     """
     from app.kit.context import Context
-    from app.kit.db import migrate
+    from app.kit.storage import Storage
 
-    settings = settings_from(data_dir)
-    migrate(settings.database_url)
-    context = Context.open(settings)
     findings: list[Finding] = []
-    try:
+    with service_database(data_dir) as (settings, database):
+        context = Context(settings, database, Storage(settings.storage_url))
         for finding in collect(context, dry_run=dry_run, grace_seconds=grace):
             findings.append(finding)
             if as_json:
                 typer.echo(json.dumps(asdict(finding)))
-    finally:
-        context.close()
     if not as_json:
         _show(findings, dry_run)
 

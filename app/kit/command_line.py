@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from pydantic import ValidationError
 
 from app.kit.settings import Settings
+
+if TYPE_CHECKING:
+    from app.kit.db import Database
 
 DataDir = Annotated[
     Path | None,
@@ -30,3 +36,38 @@ def settings_from(data_dir: Path | None) -> Settings:
             name = "_".join(["DSPT", *(str(part).upper() for part in problem["loc"])])
             typer.echo(f"{name}: {problem['msg']}", err=True)
         raise typer.Exit(2) from error
+
+
+@contextmanager
+def service_database(data_dir: Path | None) -> Iterator[tuple[Settings, Database]]:
+    """The settings, and the server's database brought to the newest schema.
+
+    What a user got wrong ends the program.
+    """
+    from sqlalchemy.exc import OperationalError
+
+    from app.kit.db import Database, migrate
+
+    if data_dir is not None and os.environ.get("DSPT_DATABASE_URL"):
+        typer.echo(
+            "--data-dir and DSPT_DATABASE_URL are both set: leave out one of them.", err=True
+        )
+        raise typer.Exit(2)
+    settings = settings_from(data_dir)
+    try:
+        if settings.database_url.startswith("sqlite"):
+            # As `dspt serve` makes it: closed to other users.
+            settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        migrate(settings.database_url)
+        database = Database(settings.database_url)
+    except OSError as error:
+        typer.echo(f"--data-dir: {settings.data_dir}: {error.strerror}", err=True)
+        raise typer.Exit(1) from error
+    except (OperationalError, ValueError) as error:
+        reason = error if isinstance(error, ValueError) else error.orig
+        typer.echo(f"DSPT_DATABASE_URL: the database cannot be used: {reason}", err=True)
+        raise typer.Exit(1) from error
+    try:
+        yield settings, database
+    finally:
+        database.close()
