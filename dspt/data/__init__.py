@@ -11,13 +11,14 @@ Codes of the problems that refuse a data set:
     unsafe_path, symlink, special_file, encrypted, unsupported_compression, duplicate_name,
     overlapping_entries, suspicious_ratio, too_many_files, too_large
                                                  a zip or folder that is not safe to read
-    no_classes, no_train, one_class, empty_class, class_not_in_train
-                                                 too little, or in the wrong place
+    no_classes, no_train, one_class, empty_class, class_not_in_train, too_many_classes
+                                                 too little, too much, or in the wrong place
     invalid_class, numeric_class, same_class_words, invalid_class_words, unknown_class_name,
     invalid_class_names                          names of classes and their words
     invalid_table, missing_file_name, unknown_file, duplicate_row, missing_label, unknown_split,
     file_without_label                           labels.csv
-What concerns one file only (no image, damaged, too large) leaves out that file, with the reason.
+What concerns one file only (no image, damaged, too large, too costly) leaves out that file, with
+the reason.
 """
 
 from dspt.data.dataset import (

@@ -26,6 +26,8 @@ _DIRECTORY_SIGNATURE = b"PK\x01\x02"
 _BYTES_PER_ENTRY = 512
 """Room for one entry of a zip's directory, name and extra fields included, on average."""
 
+_UNIX_SYSTEMS = (3, 19)
+"""Makers whose file modes stand in the external attributes: Unix, macOS."""
 _OTHER_METHODS = {9: "deflate64", 12: "bzip2", 14: "LZMA", 93: "zstd", 95: "xz"}
 
 _ZIP_ERRORS = (
@@ -80,13 +82,15 @@ class ZipSource(Source[zipfile.ZipInfo]):
         members: dict[str, zipfile.ZipInfo],
         folders: list[str],
         limits: Limits,
+        stored_bytes: int,
     ) -> None:
-        super().__init__(members, folders, limits)
+        super().__init__(members, folders, limits, stored_bytes)
         self._archive = archive
         self._close = weakref.finalize(self, handle.close)
 
     def _read(self, path: str, handle: zipfile.ZipInfo) -> bytes:
-        if handle.file_size > self.limits.max_file_bytes:
+        # packed too: a long stream may unpack to nothing
+        if max(handle.file_size, handle.compress_size) > self.limits.max_file_bytes:
             raise self._too_large(path)
         if _ratio(handle) > self.limits.max_ratio:
             ratio = _ratio(handle)
@@ -125,10 +129,11 @@ def open_zip(path: Path, limits: Limits, findings: Findings) -> ZipSource:
         except _ZIP_ERRORS as error:
             raise DatasetError([_why_unreadable(error)]) from error
         handle.opened()
-        members, folders = _check_directory(archive, path.stat().st_size, limits, findings)
+        size = path.stat().st_size
+        members, folders = _check_directory(archive, size, limits, findings)
         findings.refuse_if_any()
         unless_returned.pop_all()
-        return ZipSource(archive, handle, members, folders, limits)
+        return ZipSource(archive, handle, members, folders, limits, size)
 
 
 def _refuse_other_formats(path: Path, findings: Findings) -> None:
@@ -191,7 +196,7 @@ def _name(info: zipfile.ZipInfo) -> str:
 
 
 def _check_member(path: str, info: zipfile.ZipInfo, findings: Findings) -> None:
-    kind = stat.S_IFMT(info.external_attr >> 16) if info.create_system == 3 else 0  # 3: Unix
+    kind = stat.S_IFMT(info.external_attr >> 16) if info.create_system in _UNIX_SYSTEMS else 0
     if kind == stat.S_IFLNK:
         findings.problem(path, "symlink", "a symbolic link; put the file itself into the zip")
     elif kind not in (0, stat.S_IFREG):
@@ -211,13 +216,15 @@ def _check_member(path: str, info: zipfile.ZipInfo, findings: Findings) -> None:
 def _check_folders_are_no_files(
     members: dict[str, zipfile.ZipInfo], folders: list[str], findings: Findings
 ) -> None:
-    parents = set(folders)
-    for path in members:
-        parent = path.rpartition("/")[0]
-        while parent and parent not in parents:
-            parents.add(parent)
-            parent = parent.rpartition("/")[0]
-    for path in sorted(members.keys() & parents):
+    # no set of all folders: of many long paths, each with folders of its own, it would be huge
+    both = set()
+    for path in (*members, *(f"{folder}/" for folder in folders)):
+        end = path.find("/")
+        while end >= 0:
+            if path[:end] in members:
+                both.add(path[:end])
+            end = path.find("/", end + 1)
+    for path in sorted(both):
         findings.problem(path, "duplicate_name", "is both a file and a folder")
 
 

@@ -23,8 +23,8 @@ def train_classes(layout: Layout) -> tuple[str, ...]:
     return tuple(sorted(names, key=natural_key))
 
 
-def check_classes(layout: Layout, findings: Findings) -> None:
-    """At least two classes to train on, and none that only val/ or test/ has."""
+def check_classes(layout: Layout, max_classes: int, findings: Findings) -> None:
+    """At least two classes to train on, not too many, and none that only val/ or test/ has."""
     classes = train_classes(layout)
     if not classes:
         # the layout may have said already what is wrong
@@ -41,6 +41,10 @@ def check_classes(layout: Layout, findings: Findings) -> None:
             "this is the only class; put the photos of each class into a folder of its own, "
             "two classes at least",
         )
+    if len(classes) > max_classes:
+        message = f"there are {len(classes):,} classes; {max_classes:,} are allowed"
+        findings.problem("", "too_many_classes", message)
+        findings.refuse_if_any()
     known = set(classes)
     by_words = {words_of(c).casefold(): c for c in classes}
     for (split, name), folder in sorted(layout.class_folders.items()):
@@ -110,8 +114,7 @@ def check_copies(read: Read, findings: Findings) -> None:
         if seen.reason is None:
             by_content[seen.sha256].append(candidate)
     for copies in by_content.values():
-        listed = ", ".join(shown(c.path) for c in copies[:_FILES_SHOWN])
-        listed += f" and {len(copies) - _FILES_SHOWN:,} more" if len(copies) > _FILES_SHOWN else ""
+        listed = _listed([c.path for c in copies])
         if len({c.class_name for c in copies}) > 1:
             findings.warning(
                 "copies_in_classes",
@@ -134,6 +137,10 @@ def check_case(paths: Sequence[str], findings: Findings) -> None:
         by_fold[path.casefold()].append(path)
     for same in by_fold.values():
         if len(same) > 1:
-            findings.warning(
-                "case", f"names that differ only in case: {', '.join(map(shown, same))}"
-            )
+            findings.warning("case", f"names that differ only in case: {_listed(same)}")
+
+
+def _listed(paths: Sequence[str]) -> str:
+    more = len(paths) - _FILES_SHOWN
+    listed = ", ".join(shown(path) for path in paths[:_FILES_SHOWN])
+    return f"{listed} and {more:,} more" if more > 0 else listed

@@ -7,9 +7,10 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from dspt.data.findings import Findings
-from dspt.data.names import shown
+from dspt.data.names import hidden_in, looks_of, shown
 
 MAX_CHARACTERS = 200
+_NAMES_SHOWN = 5
 
 
 def words_of(folder: str) -> str:
@@ -22,18 +23,19 @@ def class_words(
 ) -> tuple[str, ...]:
     """Words of each class folder, in the same order; `given` (folder -> words) overrides.
 
-    Reports words that are missing, only digits, too long or not text, names with control
-    characters, folders in `given` that do not exist, and folders whose words are the same
-    whatever the case.
+    Reports words that are missing, only digits, too long or not text, names and words with
+    control or invisible characters, folders in `given` that do not exist, and folders whose words
+    look the same, whatever the case.
     """
     if given is not None and not isinstance(given, Mapping):
         findings.problem("class_names", "invalid_class_names", "must map each folder to its words")
         given = None
     odd = _refuse_odd_names(folders, findings)
     by_folder: dict[str, object] = {}
+    known = set(folders)
     for folder, words in (given or {}).items():
         name = unicodedata.normalize("NFC", folder) if isinstance(folder, str) else str(folder)
-        if name in folders:
+        if name in known:
             by_folder[name] = words
         else:
             findings.problem(
@@ -55,8 +57,8 @@ def _refuse_odd_names(folders: Sequence[str], findings: Findings) -> set[str]:
     # a label in a table can be what no folder could be called
     odd = {}
     for folder in folders:
-        if any(unicodedata.category(c) in ("Cc", "Cs") for c in folder):
-            odd[folder] = "the name of the class holds control characters"
+        if hidden := hidden_in(folder):
+            odd[folder] = f"the name of the class holds {hidden}"
         elif len(folder) > MAX_CHARACTERS:
             odd[folder] = f"the name of the class is longer than {MAX_CHARACTERS} characters"
     for folder, why in odd.items():
@@ -88,8 +90,8 @@ def _folder_words(folder: str, findings: Findings) -> str:
 
 
 def _checked(folder: str, words: str, origin: str, findings: Findings) -> str:
-    if any(unicodedata.category(c) in ("Cc", "Cs") for c in words):
-        why = "hold control characters"
+    if hidden := hidden_in(words):
+        why = f"hold {hidden}"
     elif not any(c.isalnum() or unicodedata.category(c) == "So" for c in words):
         why = "are empty"
     elif len(words) > MAX_CHARACTERS:
@@ -108,10 +110,11 @@ def _refuse_same_words(folders: Sequence[str], words: Sequence[str], findings: F
     same: dict[str, list[str]] = defaultdict(list)
     for folder, text in zip(folders, words, strict=True):
         if text:
-            same[words_of(text).casefold()].append(folder)
+            same[looks_of(words_of(text))].append(folder)
     for text, names in same.items():
         if len(names) > 1:
-            listed = " and ".join(repr(shown(n)) for n in names)
+            listed = " and ".join(repr(shown(n)) for n in names[:_NAMES_SHOWN])
+            listed += f" and {len(names) - _NAMES_SHOWN:,} more" if names[_NAMES_SHOWN:] else ""
             findings.problem(
                 shown(names[0]),
                 "same_class_words",

@@ -9,6 +9,41 @@ from collections.abc import Iterator, Sequence
 from dspt.data.findings import Findings
 from dspt.data.names import shown
 
+MAX_ROW_CHARACTERS = 64 * 1024
+"""A row has a file name and a few words. Each cell is an object: endless rows cost gigabytes."""
+MAX_LINES = 1_000_000
+"""Five times as many as a data set may have files."""
+
+
+class _Lines:
+    """The lines of a table for csv.reader, decoded one by one."""
+
+    def __init__(self, table: bytes) -> None:
+        self._text = io.TextIOWrapper(io.BytesIO(table), "utf-8-sig", newline="")
+        self.number = 0
+        """Of the line read last, from 1."""
+        self._left = 0
+        self.new_row()
+
+    def new_row(self) -> None:
+        """The characters read from here on belong to another row."""
+        self._left = MAX_ROW_CHARACTERS
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> str:
+        line = self._text.readline(self._left + 1)
+        if not line:
+            raise StopIteration
+        self.number += 1
+        self._left -= len(line)
+        if self._left < 0:
+            raise csv.Error(f"a row has more than {MAX_ROW_CHARACTERS:,} characters")
+        if self.number > MAX_LINES:
+            raise csv.Error(f"there are more than {MAX_LINES:,} lines")
+        return line
+
 
 def table_rows(
     table: bytes,
@@ -25,22 +60,24 @@ def table_rows(
     `findings`, which are told what cannot be read.
     """
     try:
-        text = table.decode("utf-8-sig")
+        table.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = table.count(b"\n", 0, error.start) + 1
         findings.problem(
             f"{name} line {line}", "invalid_table", "is not UTF-8; save the table as UTF-8"
         )
         return
-    header_line = text.partition("\n")[0]
     # spreadsheets write semicolons where the comma is the decimal mark
-    delimiter = max(",;\t", key=header_line.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    header_line = io.BytesIO(table).readline(MAX_ROW_CHARACTERS)
+    delimiter = max(b",;\t", key=header_line.count)
+    lines = _Lines(table)
+    reader = csv.reader(lines, delimiter=chr(delimiter), strict=True)
     try:
         header = [column.strip().lower() for column in next(reader, [])]
         if not _header_is_right(header, name, required, optional, findings):
             return
         for cells in reader:
+            lines.new_row()
             if not any(cell.strip() for cell in cells):
                 continue
             if len(cells) < len(header):
@@ -52,9 +89,7 @@ def table_rows(
                 continue
             yield reader.line_num, dict(zip(header, cells, strict=False))
     except csv.Error as error:
-        findings.problem(
-            f"{name} line {reader.line_num}", "invalid_table", f"cannot be read: {error}"
-        )
+        findings.problem(f"{name} line {lines.number}", "invalid_table", f"cannot be read: {error}")
 
 
 def _header_is_right(

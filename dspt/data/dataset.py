@@ -27,6 +27,7 @@ from dspt.data.reading import Seen, read_all
 from dspt.data.source import Source
 from dspt.errors import DatasetError, ImageError, Problem
 
+_REJECTED_SHOWN = 1000
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
@@ -74,13 +75,19 @@ class Dataset:
         return np.array([item.label for item in self.of_split(split)], dtype=np.int64)
 
     def to_dict(self) -> dict[str, Any]:
-        """What the job object tells of a data set; fit for JSON."""
+        """What the job object tells of a data set; fit for JSON.
+
+        Of very many rejected files the first are named and the rest is counted.
+        """
         split = Counter(item.split for item in self.items)
+        rejected = [{"file": r.file, "reason": r.reason} for r in self.rejected[:_REJECTED_SHOWN]]
+        if more := self.rejected[_REJECTED_SHOWN:]:
+            rejected.append({"file": "", "reason": f"and {len(more):,} more files"})
         return {
             "sha256": self.sha256,
             "images": len(self.items),
             "classes": list(self.classes),
-            "rejected": [{"file": r.file, "reason": r.reason} for r in self.rejected],
+            "rejected": rejected,
             "split": {name: split[name] for name in SPLITS},
         }
 
@@ -157,7 +164,7 @@ def _read_dataset(
     should_stop: Callable[[], bool] | None,
 ) -> Dataset:
     layout = _lay_out(source, findings)
-    check_classes(layout, findings)
+    check_classes(layout, source.limits.max_classes, findings)
     classes = train_classes(layout)
     words = class_words(classes, class_names, findings)
     check_case(source.files, findings)

@@ -70,7 +70,7 @@ def open_folder(root: Path, limits: Limits, findings: Findings) -> tuple[FolderS
             f"the files come to {total:,} bytes; {limits.max_total_bytes:,} are allowed",
         )
     findings.refuse_if_any()
-    return FolderSource(members, folders, limits), not_read
+    return FolderSource(members, folders, limits, total), not_read
 
 
 def _entries(folder: Path, findings: Findings) -> list[os.DirEntry[str]]:

@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 import io
-import re
 import struct
 import threading
 import zlib
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from PIL import Image, UnidentifiedImageError
 
 from dspt.data.colours import to_rgb
 from dspt.data.limits import MAX_PIXELS
 from dspt.data.quiet import quiet_libraries
+from dspt.data.structure import refuse_costly
 from dspt.errors import ImageError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 MAX_ASPECT = 100
 """Longest side over shortest: scaling a strip's short side up would need endless memory."""
-MAX_JPEG_SCANS = 200
-"""A photograph has one, a progressive one about ten; each costs a pass over all pixels."""
+_MAX_EXIF_BYTES = 1 << 20
+"""Pillow makes an object of every number in it. In a JPEG it is 64 KiB at most."""
 
 NESTED_ARCHIVE = "an archive inside the data set; unpack it before zipping"
 
 _JPEGS = ("JPEG", "MPO")
-_SCAN_HEADER = re.compile(rb"\xff\xda\x00(?:\x08\x01|\x0a\x02|\x0c\x03|\x0e\x04)")
-_LARGE_PIXELS = 16_000_000
-_one_large_image = threading.Lock()
 
 _DECODER_ERRORS = (  # what Pillow's decoders are known to raise on damaged files
     OSError,
@@ -108,12 +105,18 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
         return rgb if turn is None else rgb.transpose(turn)
 
 
-def check_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> None:
+def check_image(
+    data: bytes, *, max_pixels: int = MAX_PIXELS, spend: Callable[[int], None] | None = None
+) -> None:
     """Raise ImageError just where `decode_image` would, in less time.
 
     A JPEG is read to its last bit, but its blocks are only turned into one pixel each.
+    `spend` is told how many pixels there are, before they are decoded; what it raises comes
+    through.
     """
     with _opened(data, max_pixels) as image:
+        if spend is not None:
+            spend(image.width * image.height)
         if image.format in _JPEGS:
             image.draft(image.mode, (1, 1))
             image.load()
@@ -126,13 +129,12 @@ def _opened(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
     """The image with its header read; what fails in the body becomes an ImageError too."""
     if not data:
         raise ImageError("the file is empty (0 bytes)")
+    refuse_costly(data)
     with quiet_libraries():
         try:
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 _check_size(image.size, max_pixels)
-                if image.format in _JPEGS and _scans(data) > MAX_JPEG_SCANS:
-                    raise ImageError("a JPEG of too many scans, like a bomb")
-                with _room_for(image.size):
+                with _room.taken(image.width * image.height):
                     yield image
         except UnidentifiedImageError:
             raise ImageError(_why_no_image(data)) from None
@@ -159,13 +161,29 @@ def _check_size(size: tuple[int, int], max_pixels: int) -> None:
         )
 
 
-def _scans(jpeg: bytes) -> int:
-    return sum(1 for _ in _SCAN_HEADER.finditer(jpeg))
+class _Room:
+    """Pixels that may be decoded at the same moment: several threads together need no more memory
+    than one image of that size, which is 16 bytes a pixel at most."""
+
+    def __init__(self, pixels: int) -> None:
+        self._pixels = self._free = pixels
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def taken(self, pixels: int) -> Iterator[None]:
+        wanted = min(pixels, self._pixels)  # a larger image has the room to itself
+        with self._changed:
+            self._changed.wait_for(lambda: self._free >= wanted)
+            self._free -= wanted
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += wanted
+                self._changed.notify_all()
 
 
-def _room_for(size: tuple[int, int]) -> AbstractContextManager[object]:
-    # so that several threads never hold several huge images at once
-    return _one_large_image if size[0] * size[1] > _LARGE_PIXELS else nullcontext()
+_room = _Room(MAX_PIXELS)
 
 
 def _why_no_image(data: bytes) -> str:
@@ -192,6 +210,8 @@ _TURNS = {
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
     """The turn that EXIF asks for. Damaged EXIF asks for none: the pixels may still be good."""
+    if len(image.info.get("exif", b"")) > _MAX_EXIF_BYTES:
+        return None
     try:
         return _TURNS.get(image.getexif().get(0x0112, 1))
     except _DECODER_ERRORS:

@@ -6,12 +6,23 @@ import re
 import unicodedata
 
 MAX_PATH_CHARACTERS = 1000
+MAX_DEPTH = 32
+"""Folders in one another, the file counted too."""
 
 _RESERVED = frozenset(
-    ["CON", "PRN", "AUX", "NUL", *(f"{d}{i}" for d in ("COM", "LPT") for i in range(1, 10))]
+    ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"]
+    + [f"{device}{i}" for device in ("COM", "LPT") for i in "123456789\u00b9\u00b2\u00b3"]
 )
 _NOISE_FILES = frozenset(["thumbs.db", "ehthumbs.db", "desktop.ini"])
 _NOISE_FOLDERS = frozenset(["__macosx", "@eadir"])
+_TURNS_TEXT = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_JOINERS = frozenset("\u200c\u200d")
+"""Invisible, but words of many languages and emoji are not written without them."""
+_FILLERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
+"""Letters and symbols that show nothing."""
+_LINES = frozenset(["Cc", "Cs", "Zl", "Zp"])
+_KEY_END, _KEY_NUMBER = "\0", "\1"
+_LARGEST_CHARACTER = 0x10FFFF
 
 
 def unsafe_reason(path: str) -> str | None:
@@ -20,17 +31,22 @@ def unsafe_reason(path: str) -> str | None:
         return "the name is empty"
     if len(path) > MAX_PATH_CHARACTERS:
         return f"the name is longer than {MAX_PATH_CHARACTERS:,} characters"
-    categories = {unicodedata.category(c) for c in path}
-    if "Cs" in categories:
-        return "the name is not valid Unicode"
-    if "Cc" in categories:
-        return "the name holds control characters"
+    if not path.isprintable():  # quick, and nearly always enough
+        categories = {unicodedata.category(c) for c in path}
+        if "Cs" in categories:
+            return "the name is not valid Unicode"
+        if categories & _LINES:
+            return "the name holds control characters"
+        if not _TURNS_TEXT.isdisjoint(path):
+            return "the name holds characters that turn the direction of writing"
     if "\\" in path:
         return "the name holds a backslash; write the zip with `/` between folders"
     if path.startswith("/"):
         return "the name is an absolute path"
     if re.match(r"[A-Za-z]:", path):
         return "the name begins with a drive letter"
+    if path.count("/") >= MAX_DEPTH:
+        return f"more than {MAX_DEPTH} folders in one another"
     for part in path.split("/"):
         if part == "..":
             return "the name leads out of the folder with `..`"
@@ -39,6 +55,26 @@ def unsafe_reason(path: str) -> str | None:
         if part.split(".")[0].rstrip().upper() in _RESERVED:
             return f"{part!r} is the name of a device on Windows; rename it"
     return None
+
+
+def hidden_in(text: str) -> str | None:
+    """What `text` must not hold if people are to read it as a name: "control characters" or
+    "invisible characters"; None if there are none in it."""
+    if text.isprintable() and _FILLERS.isdisjoint(text):
+        return None
+    for character in text:
+        category = unicodedata.category(character)
+        if category in _LINES:
+            return "control characters"
+        if character in _FILLERS or (category == "Cf" and character not in _JOINERS):
+            return "invisible characters"
+    return None
+
+
+def looks_of(text: str) -> str:
+    """The same for texts that look the same but for case, width of letters and joiners."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return "".join(c for c in folded if c not in _JOINERS)
 
 
 def is_noise(path: str) -> bool:
@@ -52,22 +88,24 @@ def is_noise(path: str) -> bool:
     )
 
 
-def natural_key(path: str) -> tuple[object, ...]:
-    """Sort key that puts `2.jpg` before `10.jpg`, folder by folder, whatever the case."""
-    parts = tuple(
-        tuple(
-            # a number compares by its length, then its digits: no conversion of endless numbers
-            (0, len(piece.lstrip("0")), piece.lstrip("0"))
-            if piece[0] in "0123456789"
-            else (1, 0, piece.casefold())
-            for piece in re.findall(r"[0-9]+|[^0-9]+", part)
-        )
-        for part in path.split("/")
-    )
-    return (parts, path)
+def natural_key(path: str) -> tuple[str, str]:
+    """Sort key that puts `2.jpg` before `10.jpg`, folder by folder, whatever the case.
+
+    It is about as long as the path: a hostile zip has very many, very long ones.
+    """
+    folded = path.casefold().replace("/", _KEY_END)
+    return re.sub(r"[0-9]+", _number_key, folded), path
+
+
+def _number_key(found: re.Match[str]) -> str:
+    # a number compares by its length, then its digits, and comes before any letter
+    digits = found[0].lstrip("0")
+    return f"{_KEY_NUMBER}{chr(min(len(digits), _LARGEST_CHARACTER))}{digits}"
 
 
 def shown(path: str) -> str:
     """`path` made fit for a message or JSON: hostile characters escaped, endless names cut."""
+    if len(path) > 1000:  # escaping goes by character
+        path = f"{path[:500]}...{path[-400:]}"
     text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in path)
     return text if len(text) <= 200 else f"{text[:100]}...{text[-90:]}"

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from dspt.data.images import check_image
+from dspt.data.limits import Limits
 from dspt.data.source import Source
 from dspt.errors import Cancelled, DatasetError, ImageError, Problem
 
 MAX_THREADS = 8
+_PIXELS_MATTER = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,26 @@ class Seen:
     reason: str | None
 
 
+class _PixelBudget:
+    """Counts the pixels that are decoded, from several threads."""
+
+    def __init__(self, stored_bytes: int, limits: Limits) -> None:
+        self._left = max(_PIXELS_MATTER, limits.max_pixels_per_byte * stored_bytes)
+        self._lock = threading.Lock()
+
+    def spend(self, pixels: int) -> None:
+        """Raises DatasetError if there are too many."""
+        with self._lock:
+            self._left -= pixels
+            if self._left >= 0:
+                return
+        message = (
+            "the images have far more pixels than so few bytes can hold, like a zip bomb; leave "
+            "out the images of a single colour"
+        )
+        raise DatasetError([Problem("", "suspicious_ratio", message)])
+
+
 def read_all(
     source: Source[Any],
     paths: Sequence[str],
@@ -34,8 +57,10 @@ def read_all(
     """One `Seen` per path, in the same order.
 
     `progress(done, total)` and `should_stop()` are called in this thread after every file.
-    Raises Cancelled, and DatasetError once the files together pass `limits.max_total_bytes`.
+    Raises Cancelled, and DatasetError once the files together pass `limits.max_total_bytes`, or
+    their pixels `limits.max_pixels_per_byte`.
     """
+    budget = _PixelBudget(source.stored_bytes, source.limits)
 
     def inspect(path: str) -> Seen:
         try:
@@ -44,7 +69,7 @@ def read_all(
             return Seen("", 0, error.message)
         digest = hashlib.sha256(data).hexdigest()
         try:
-            check_image(data, max_pixels=source.limits.max_pixels)
+            check_image(data, max_pixels=source.limits.max_pixels, spend=budget.spend)
         except ImageError as error:
             return Seen(digest, len(data), error.message)
         return Seen(digest, len(data), None)

@@ -19,10 +19,18 @@ class Source(ABC, Generic[Handle]):
     Reading is safe from several threads, not from forked processes.
     """
 
-    def __init__(self, members: dict[str, Handle], folders: Iterable[str], limits: Limits) -> None:
+    def __init__(
+        self,
+        members: dict[str, Handle],
+        folders: Iterable[str],
+        limits: Limits,
+        stored_bytes: int = 0,
+    ) -> None:
         self._members = members
         self._folders = tuple(sorted(folders, key=natural_key))
         self.limits = limits
+        self.stored_bytes = stored_bytes
+        """Bytes that all of it takes on disk."""
         self._order()
 
     def _order(self) -> None:

@@ -109,6 +109,8 @@ def test_missing_file(tmp_path: Path) -> None:
         ("cat/\x1b[2J.jpg", "control characters"),
         ("cat/\x7f.jpg", "control characters"),
         ("cat/" + "x" * 1000 + ".jpg", "longer than 1,000"),
+        ("cat/" * 32 + "1.jpg", "more than 32 folders in one another"),
+        ("cat/photo\u202egpj.exe", "turn the direction"),
     ],
 )
 def test_unsafe_names(tmp_path: Path, name: str, says: str) -> None:
@@ -151,6 +153,13 @@ def test_links_and_devices(tmp_path: Path, mode: int, code: str) -> None:
         archive.writestr(member("cat/link.jpg", mode=mode), "/etc/passwd")
     problem = only(path)
     assert (problem.code, problem.where) == (code, "cat/link.jpg")
+
+
+def test_a_link_that_a_mac_made(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "data.zip", two_classes())
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(member("cat/link.jpg", mode=stat.S_IFLNK, system=19), "/etc/passwd")
+    assert only(path).code == "symlink"
 
 
 def test_mode_bits_of_other_systems_mean_nothing(tmp_path: Path) -> None:

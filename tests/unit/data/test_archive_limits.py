@@ -8,9 +8,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from dataset_files import Files, only, patched, refused, two_classes, write_zip
+from dataset_files import Files, encoded, only, patched, refused, two_classes, write_zip
+from PIL import Image
 
-from dspt.data import Limits, open_dataset
+from dspt.data import Limits, open_dataset, reading
 
 
 def test_too_many_files(tmp_path: Path) -> None:
@@ -40,6 +41,34 @@ def test_a_directory_that_claims_to_be_longer_than_the_file(tmp_path: Path) -> N
     struct.pack_into("<L", data, len(data) - 10, 0xFFFFFF00)
     path.write_bytes(data)
     assert only(path).code == "damaged_zip"
+
+
+def test_too_many_classes(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "data.zip", two_classes() | {"bus/": b""})
+    problem = only(path, Limits(max_classes=2))
+    assert (problem.code, problem.message) == (
+        "too_many_classes",
+        "there are 3 classes; 2 are allowed",
+    )
+
+
+def test_too_many_pixels_in_few_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "data.zip"
+    white = encoded(Image.new("1", (4000, 4000)))  # two kilobytes
+    write_zip(path, two_classes() | {f"cat/{i}.png": white for i in range(3)})
+    with open_dataset(path) as data:  # below what matters
+        assert len(data.items) == 7
+    monkeypatch.setattr(reading, "_PIXELS_MATTER", 40_000_000)
+    assert only(path).code == "suspicious_ratio"
+    with open_dataset(path, limits=Limits(max_pixels_per_byte=50e6 / path.stat().st_size)) as data:
+        assert len(data.items) == 7
+
+
+def test_a_stream_that_unpacks_to_nothing_is_not_read(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "data.zip", two_classes() | {"cat/x.jpg": os.urandom(50_000)})
+    with open_dataset(declared(path, "cat/x.jpg", 10), limits=Limits(max_file_bytes=40_000)) as d:
+        (rejected,) = d.rejected
+    assert rejected.reason == "larger than the 40,000 bytes allowed for one file"
 
 
 def test_too_large_unpacked(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from dataset_files import jpeg, two_classes, write_folder
 from dspt.data import open_dataset
 from dspt.data.class_words import class_words, words_of
 from dspt.data.findings import Findings
+from dspt.data.names import shown
 from dspt.errors import DatasetError
 
 
@@ -66,14 +68,15 @@ def test_folders_without_words(folder: str) -> None:
     assert problems(["cat", folder]) == [(folder, "invalid_class_words")]
 
 
-@pytest.mark.parametrize("name", ["x" * 201, "a\nb", "\ud800"])
+@pytest.mark.parametrize("name", ["x" * 201, "a\nb", "\ud800", "c\u200bat", "\u202etac"])
 def test_names_that_no_words_can_mend(name: str) -> None:
     for given in (None, {name: "words"}):
         assert [code for _, code in problems(["cat", name], given)] == ["invalid_class"]
 
 
 @pytest.mark.parametrize(
-    "value", [7, None, ["a"], "", "  ", "a\nb", "\x00", "--", "x" * 201, "\ud800"]
+    "value",
+    [7, None, ["a"], "", "  ", "a\nb", "\x00", "--", "x" * 201, "\ud800", "\u202etac", "\u3164"],
 )
 def test_words_that_are_refused(value: object) -> None:
     assert problems(["cat", "dog"], {"dog": value}) == [("dog", "invalid_class_words")]
@@ -98,15 +101,33 @@ def test_class_names_must_be_a_mapping(given: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "pair", [("Red_Fox", "red fox"), ("red-fox", "red_fox"), ("CAT", "cat"), ("straße", "STRASSE")]
+    "pair",
+    [
+        *(("Red_Fox", "red fox"), ("red-fox", "red_fox"), ("CAT", "cat"), ("straße", "STRASSE")),
+        *(("\uff43at", "cat"), ("c\u200dat", "cat")),
+    ],
 )
 def test_folders_that_name_the_same_class(pair: tuple[str, str]) -> None:
     findings = Findings()
     class_words([*pair, "dog"], None, findings)
     (problem,) = findings.problems
-    assert (problem.where, problem.code) == (pair[0], "same_class_words")
-    assert repr(pair[0]) in problem.message
-    assert repr(pair[1]) in problem.message
+    assert (problem.where, problem.code) == (shown(pair[0]), "same_class_words")
+    assert repr(shown(pair[0])) in problem.message
+    assert repr(shown(pair[1])) in problem.message
+
+
+def test_of_very_many_folders_for_one_class_a_few_are_named() -> None:
+    findings = Findings()
+    class_words([f"{'_' * i}cat" for i in range(1, 100)], None, findings)
+    (problem,) = findings.problems
+    assert "and 94 more have the same words" in problem.message
+
+
+def test_words_for_very_many_folders_take_no_time() -> None:
+    folders = [f"class {i}" for i in range(25_000)]
+    start = time.process_time()
+    words(folders, {f: f for f in folders})
+    assert time.process_time() - start < 5
 
 
 def test_given_words_can_clash_too_and_can_mend_a_clash() -> None:

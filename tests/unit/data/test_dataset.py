@@ -55,6 +55,15 @@ def test_to_dict_is_json(tmp_path: Path) -> None:
         }
 
 
+def test_of_very_many_rejected_files_a_thousand_are_named(tmp_path: Path) -> None:
+    files = two_classes() | {f"cat/{i}.txt": b"" for i in range(1003)}
+    with open_dataset(write_zip(tmp_path / "a.zip", files)) as data:
+        assert len(data.rejected) == 1003
+        told = data.to_dict()["rejected"]
+    assert len(told) == 1001
+    assert told[-1] == {"file": "", "reason": "and 3 more files"}
+
+
 @pytest.mark.parametrize("form", ["zip", "folder"])
 def test_images_are_read_again_from_many_threads(tmp_path: Path, form: str) -> None:
     images = {f"top/{c}/{i}.png": noise(50 * k + i) for k, c in enumerate("ab") for i in range(30)}

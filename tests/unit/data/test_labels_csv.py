@@ -127,6 +127,9 @@ def test_files_without_a_row(tmp_path: Path) -> None:
         ("file,label\na.jpg,\xe4\n".encode("latin-1"), "save the table as UTF-8"),
         ('file,label\n"a.jpg,cat\n', "cannot be read"),
         ("file,label\na.jpg," + "x" * 200_000, "cannot be read"),
+        ("file,label," + "x," * 40_000 + "\n" + ROWS, "a row has more than 65,536 characters"),
+        ("file,label\n" + '"a\n",' * 20_000, "a row has more than 65,536 characters"),
+        ("file,label\n" + "\n" * 1_000_000, "there are more than 1,000,000 lines"),
     ],
 )
 def test_a_table_that_cannot_be_used(tmp_path: Path, table: str | bytes, says: str) -> None:

@@ -1,8 +1,13 @@
 from __future__ import annotations
 
-import pytest
+import re
+import tracemalloc
 
-from dspt.data.names import is_noise, natural_key, shown, unsafe_reason
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dspt.data.names import hidden_in, is_noise, looks_of, natural_key, shown, unsafe_reason
 
 
 def test_natural_order() -> None:
@@ -22,6 +27,36 @@ def test_natural_order() -> None:
 def test_natural_order_of_endless_numbers() -> None:
     names = ["9" * 6000, "8" * 6000, "1" + "0" * 6000, "²", "٣"]
     assert sorted(names, key=natural_key)[:3] == ["8" * 6000, "9" * 6000, "1" + "0" * 6000]
+
+
+PATHS = st.text("aBß1029./_ é", max_size=12)
+
+
+def pieces(path: str) -> object:
+    """The order in so many words: folder by folder, numbers before letters."""
+    return [
+        [
+            (0, int(piece), "") if piece[0] in "0123456789" else (1, 0, piece.casefold())
+            for piece in re.findall(r"[0-9]+|[^0-9]+", part)
+        ]
+        for part in path.split("/")
+    ]
+
+
+@given(PATHS, PATHS)
+def test_natural_order_is_by_pieces(one: str, other: str) -> None:
+    by_key = natural_key(one) < natural_key(other)
+    assert by_key == ((pieces(one), one) < (pieces(other), other))
+
+
+def test_the_key_of_a_hostile_path_is_no_longer_than_it() -> None:
+    paths = [f"{i}" + "1a" * 480 for i in range(100)]
+    tracemalloc.start()
+    keys = [natural_key(path) for path in paths]
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(set(keys)) == 100
+    assert peak < 300_000
 
 
 @pytest.mark.parametrize(
@@ -55,10 +90,44 @@ def test_safe_names(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["", "..", "a/..", ".", "a/", "a\udcff.jpg", "lpt9.tar.gz", "NUL /x"]
+    "path",
+    [
+        *("", "..", "a/..", ".", "a/", "a\udcff.jpg", "lpt9.tar.gz", "NUL /x"),
+        *("COM\u00b9.jpg", "conin$", "a\u2028b.jpg", "cat/photo\u202egpj.exe", "a\u2066b/1.jpg"),
+        "a/" * 32 + "1.jpg",
+    ],
 )
 def test_unsafe_names(path: str) -> None:
     assert unsafe_reason(path)
+
+
+def test_deep_folders_that_may_be() -> None:
+    assert unsafe_reason("a/" * 31 + "1.jpg") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("red fox", None),
+        ("\u0646\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", None),  # not without the joiner
+        ("\U0001f469\u200d\U0001f52c", None),
+        ("a\tb", "control characters"),
+        ("\ud800", "control characters"),
+        ("a\u2029b", "control characters"),
+        ("c\u200bat", "invisible characters"),
+        ("\u202etac", "invisible characters"),
+        ("cat\u200e", "invisible characters"),
+        ("\ufeffcat", "invisible characters"),
+        ("\u3164", "invisible characters"),
+    ],
+)
+def test_what_hides_in_a_name(text: str, what: str | None) -> None:
+    assert hidden_in(text) == what
+
+
+def test_what_looks_the_same() -> None:
+    assert looks_of("\uff23at") == looks_of("cAT") == looks_of("c\u200dat")
+    assert looks_of("cat") != looks_of("c\u0430t")  # Cyrillic: only a table of all scripts knows
 
 
 def test_hostile_names_are_shown_escaped_and_cut() -> None:
