@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import httpx
@@ -39,9 +39,9 @@ class Client:
         wait_until(answered, seconds, f"an answer to {method} {path}")
         return answers[-1]
 
-    def post(self, archive: bytes, config: Mapping[str, Any], key: str) -> str:
+    def post(self, request: Json) -> str:
         """Id of the job that is made; sent again with the same Idempotency-Key where it fails."""
-        response = self.send("POST", "/jobs", **request_for(archive, config, key))
+        response = self.send("POST", "/jobs", **request)
         job_id: str = response.raise_for_status().json()["id"]
         return job_id
 
@@ -59,6 +59,24 @@ class Client:
 
         wait_until(reached, seconds, f"job {job_id} to be {' or '.join(statuses)}")
         return found[-1]
+
+    def post_in_pieces(
+        self, request: Json, share: float, between: Callable[[], None]
+    ) -> httpx.Response | None:
+        """POST /jobs, `between` the first `share` of its bytes and the rest; None if it broke."""
+        whole = self.http.build_request("POST", "/jobs", **request)
+        body = whole.read()
+        cut = round(len(body) * share)
+
+        def pieces() -> Iterator[bytes]:
+            yield body[:cut]
+            between()
+            yield body[cut:]
+
+        try:
+            return self.http.post("/jobs", content=pieces(), headers=whole.headers)
+        except httpx.TransportError:
+            return None
 
 
 def request_for(archive: bytes, config: Mapping[str, Any], key: str) -> Json:

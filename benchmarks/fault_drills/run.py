@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,12 +17,18 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from benchmarks.fault_drills.client import ENDED
 from benchmarks.fault_drills.examine import Tensors, Verdict, count_jobs, examine, tensors_of
-from benchmarks.fault_drills.stack import Stack, running_stack
+from benchmarks.fault_drills.stack import Shape, Stack, running_stack
 from benchmarks.fault_drills.storage import missing, orphans
 from benchmarks.fault_drills.trial import Drill, Trial
 
 _LIMIT_SECONDS = 60.0
 """A job that has not ended by then counts as lost; undisturbed it takes two."""
+_FAULTS = (
+    AssertionError,  # something took too long, or cannot be
+    httpx.HTTPError,
+    SQLAlchemyError,
+    subprocess.SubprocessError,
+)
 
 
 @dataclass
@@ -30,7 +38,7 @@ class Repeat:
     moment: str
     seconds: float
     verdict: Verdict
-    orphans: list[str]
+    orphans: list[str] = field(default_factory=list)
     """Files that this repeat left without a row."""
 
 
@@ -46,6 +54,56 @@ class Outcome:
     """After `dspt gc`."""
 
 
+@dataclass(frozen=True)
+class Ground:
+    """A running stack, and what a job comes to on it when nobody disturbs it."""
+
+    stack: Stack
+    tensors: Tensors
+    seconds: float
+
+    def repeat(self, drill: Drill, name: str) -> Repeat:
+        """Do the harm once; `name` is the seed of its moment and of all else that is drawn."""
+        trial = Trial(self.stack, random.Random(name), self.seconds, name)
+        started = time.monotonic()
+        before = orphans(self.stack)
+        try:
+            verdict = self._run(drill, trial)
+            left = sorted(orphans(self.stack) - before)
+        except _FAULTS as error:
+            verdict, left = Verdict(lost=[f"{type(error).__name__}: {error}"]), []
+        return Repeat(trial.moment, time.monotonic() - started, verdict, left)
+
+    def _run(self, drill: Drill, trial: Trial) -> Verdict:
+        stack = self.stack
+        with stack.context.database.read() as session:
+            jobs_before = count_jobs(session)
+        drill.harm(trial)
+        _wait(trial)
+        trial.post(epochs=1)  # a further one
+        _wait(trial)
+        verdict = examine(trial, self.tensors, jobs_before)
+        verdict.lost += trial.wrong
+        verdict.lost += [f"{key} is not in the storage" for key in sorted(missing(stack))]
+        verdict.lost += [f"{part.log.stem} died" for part in stack.parts if not part.alive]
+        return verdict
+
+
+@contextmanager
+def ground(shape: Shape, database: str, folder: Path) -> Iterator[Ground]:
+    """Start a stack and try it. Raises AssertionError where it does not come up or work."""
+    with running_stack(shape, database, folder) as stack:
+        trial = Trial(stack, random.Random(0), 0.0, "undisturbed")
+        for _ in stack.workers:  # so that all have loaded their weights
+            trial.post()
+        _wait(trial)
+        started = time.monotonic()
+        ended = stack.client.until(trial.post(), *ENDED, seconds=_LIMIT_SECONDS)
+        seconds = time.monotonic() - started
+        assert ended["status"] == "succeeded", f"an undisturbed job failed: {ended['error']}"
+        yield Ground(stack, tensors_of(stack, ended["model_id"])[0], seconds)
+
+
 def run_drill(
     drill: Drill,
     *,
@@ -57,65 +115,45 @@ def run_drill(
 ) -> Outcome:
     """Do the harm `repeats` times; `done` is called after each.
 
-    What all parts said is kept in `logs` of a repeat that went wrong; then a fresh stack is
-    started.
+    After one that went wrong there is a fresh stack, and what the old one said is kept in `logs`.
     """
     outcome = Outcome(drill, skipped=drill.needs(database))
     while not outcome.skipped and len(outcome.repeats) < repeats:
-        with (
-            tempfile.TemporaryDirectory(prefix="dspt-drill-") as folder,
-            running_stack(drill.shape, database, Path(folder)) as stack,
-        ):
-            undisturbed, outcome.undisturbed_seconds = _undisturbed(stack)
-            while len(outcome.repeats) < repeats:
-                name = f"{drill.name}-{seed}-{len(outcome.repeats)}"
-                trial = Trial(stack, random.Random(name), outcome.undisturbed_seconds, name)
-                repeat = _repeat(drill, trial, undisturbed)
-                outcome.repeats.append(repeat)
+        with tempfile.TemporaryDirectory(prefix="dspt-drill-") as name:
+            folder = Path(name)
+            try:
+                with ground(drill.shape, database, folder) as found:
+                    _repeats(found, outcome, repeats, seed, done)
+            except _FAULTS as error:
+                verdict = Verdict(lost=[f"the stack failed: {error}"])
+                outcome.repeats.append(Repeat("start", 0.0, verdict))
                 done()
-                if not repeat.verdict.right:
-                    if logs is not None:
-                        stack.keep_logs(logs / name)
-                    break
-            else:
-                stack.collect_garbage()
-                outcome.orphans_left += len(orphans(stack))
+            if logs is not None and not outcome.repeats[-1].verdict.right:
+                _keep_logs(folder, logs / f"{drill.name}-{len(outcome.repeats) - 1}")
     return outcome
 
 
-def _undisturbed(stack: Stack) -> tuple[Tensors, float]:
-    """What a job makes, and how long it takes, on workers that have loaded their weights."""
-    trial = Trial(stack, random.Random(0), 0.0, "undisturbed")
-    for job in [trial.post() for _ in stack.workers]:
-        stack.client.until(job, *ENDED, seconds=_LIMIT_SECONDS)
-    started = time.monotonic()
-    ended = stack.client.until(trial.post(), *ENDED, seconds=_LIMIT_SECONDS)
-    seconds = time.monotonic() - started
-    assert ended["status"] == "succeeded", f"an undisturbed job failed: {ended['error']}"
-    return tensors_of(stack, ended["model_id"])[0], seconds
-
-
-def _repeat(drill: Drill, trial: Trial, undisturbed: Tensors) -> Repeat:
-    stack, verdict = trial.stack, Verdict()
-    started = time.monotonic()
-    before = orphans(stack)
-    try:
-        with stack.context.database.read() as session:
-            jobs_before = count_jobs(session)
-        drill.harm(trial)
-        _wait(trial)
-        trial.post(epochs=1)  # a further one
-        _wait(trial)
-        verdict = examine(trial, undisturbed, jobs_before)
-        verdict.lost += [f"{key} is not in the storage" for key in sorted(missing(stack))]
-        verdict.lost += [f"{part.log.stem} died" for part in stack.parts if not part.alive]
-        left = sorted(orphans(stack) - before)
-    except (AssertionError, httpx.HTTPError, SQLAlchemyError, subprocess.TimeoutExpired) as error:
-        verdict.lost.append(str(error))
-        left = []
-    return Repeat(trial.moment, time.monotonic() - started, verdict, left)
+def _repeats(
+    found: Ground, outcome: Outcome, repeats: int, seed: int, done: Callable[[], None]
+) -> None:
+    """On this stack, until all are done or one goes wrong."""
+    outcome.undisturbed_seconds = found.seconds
+    while len(outcome.repeats) < repeats:
+        name = f"{outcome.drill.name}-{seed}-{len(outcome.repeats)}"
+        outcome.repeats.append(found.repeat(outcome.drill, name))
+        done()
+        if not outcome.repeats[-1].verdict.right:
+            return
+    found.stack.collect_garbage()
+    outcome.orphans_left += len(orphans(found.stack))
 
 
 def _wait(trial: Trial) -> None:
     for job in trial.jobs:
         trial.stack.client.until(job, *ENDED, seconds=_LIMIT_SECONDS)
+
+
+def _keep_logs(source: Path, target: Path) -> None:
+    target.mkdir(parents=True, exist_ok=True)
+    for log in source.glob("*.log"):
+        shutil.copy(log, target)

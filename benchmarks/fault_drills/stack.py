@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+from sqlalchemy import select
 
+from app.jobs.state import TERMINAL
+from app.jobs.tables import Job
+from app.kit.broker import QUEUE, RUN_JOB, celery_app
 from app.kit.context import Context
 from app.kit.settings import Settings
 from benchmarks.fault_drills.client import Client
@@ -104,6 +107,13 @@ class Stack:
         self.client.close()
         self.context.close()
 
+    def unfinished(self) -> list[tuple[str, str, int]]:
+        """Id, status and attempt of the jobs that have not ended."""
+        with self.context.database.read() as session:
+            query = select(Job.id, Job.status, Job.attempt)
+            rows = session.execute(query.where(Job.status.not_in(sorted(TERMINAL))))
+            return [(job_id, status, attempt) for job_id, status, attempt in rows]
+
     def takers(self, job_id: str) -> list[Part]:
         """The workers that said that they took the job, the last one at the end."""
         taken = [
@@ -114,17 +124,16 @@ class Stack:
         ]
         return [self.workers[number] for _, number in sorted(taken)]
 
+    def deliver(self, job_id: str) -> None:
+        """Give the broker a message for the job, whether it had one before or not."""
+        with celery_app(self.settings) as celery:
+            celery.send_task(RUN_JOB, args=[job_id], queue=QUEUE)
+
     def collect_garbage(self) -> None:
         """`dspt gc`, of files of any age."""
         command = Part(["gc", "--grace", "0"], self._environment, self.folder / "gc.log")
         command.start()
         assert command.wait() == 0, f"`dspt gc` failed ({command.log})"
-
-    def keep_logs(self, folder: Path) -> None:
-        """Copy what all parts said."""
-        folder.mkdir(parents=True, exist_ok=True)
-        for log in self.folder.glob("*.log"):
-            shutil.copy(log, folder)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from benchmarks.fault_drills.client import ENDED
+from benchmarks.fault_drills.client import ENDED, Json, request_for
 from benchmarks.fault_drills.processes import Part
 from benchmarks.fault_drills.stack import Shape, Stack
 from tests.acceptance.photos import photos, zipped
@@ -50,20 +50,23 @@ class Trial:
     deaths: list[Death] = field(default_factory=list)
     bereaved: list[int] = field(default_factory=list)
     """Processes whose parent was killed; they must not stay for ever."""
+    wrong: list[str] = field(default_factory=list)
+    """What the drill itself saw go wrong."""
     moment: str = ""
     """What the job was at when the harm was done."""
 
     @property
     def archive(self) -> bytes:
-        """The same photos in each trial, in a zip of its own: dot files are passed over."""
-        return zipped(
-            photos("apple", "blueberry", count=6, folder="train/") | {".trial": self.name.encode()}
-        )
+        """The same photos in each trial, in a zip of its own."""
+        return archive(self.name)
+
+    def request(self, epochs: int = EPOCHS) -> Json:
+        """What the next job is asked for with."""
+        return request_for(self.archive, {"epochs": epochs}, f"{self.name}-{len(self.jobs)}")
 
     def post(self, epochs: int = EPOCHS, attempts: Collection[int] = (1,)) -> str:
         """A job that is taken, perhaps at the second try, and should succeed."""
-        key = f"{self.name}-{len(self.jobs)}"
-        job_id = self.stack.client.post(self.archive, {"epochs": epochs}, key)
+        job_id = self.stack.client.post(self.request(epochs))
         self.jobs[job_id] = Expected(attempts=attempts)
         return job_id
 
@@ -93,10 +96,6 @@ class Trial:
         wait_until(lambda: len(takers(job_id)) >= job["attempt"], 10, "the log to name the worker")
         return takers(job_id)[-1]
 
-    def victim(self, job_id: str) -> Part:
-        """The worker to harm: the one that has the job, or any one if none has."""
-        return self.holder(job_id) or self.rng.choice(self.stack.workers)
-
     def died(self, job_id: str) -> None:
         """Note that the worker with this job was killed just now."""
         self.deaths.append(Death(job_id, datetime.now(UTC)))
@@ -107,6 +106,12 @@ class Trial:
             return True
         now = _STAGES.index(job["progress"]["stage"])
         return now > stage or (now == stage and (job["progress"]["epoch"] or 0) >= epoch)
+
+
+def archive(name: str) -> bytes:
+    """A zip of its own for each name, always with the same photos: dot files are passed over."""
+    train = photos("apple", "blueberry", count=6, folder="train/")
+    return zipped(train | {".name": name.encode()})
 
 
 @dataclass(frozen=True)

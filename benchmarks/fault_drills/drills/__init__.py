@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from benchmarks.fault_drills.drills import services, workers
+from benchmarks.fault_drills.drills import api, requests, services, surroundings, workers
 from benchmarks.fault_drills.trial import Drill
 
-ALL: tuple[Drill, ...] = (*workers.DRILLS, *services.DRILLS)
+ALL: tuple[Drill, ...] = (
+    *workers.DRILLS,
+    *services.DRILLS,
+    *api.DRILLS,
+    *requests.DRILLS,
+    *surroundings.DRILLS,
+)

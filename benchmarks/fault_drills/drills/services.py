@@ -34,6 +34,28 @@ def restart_postgres(trial: Trial) -> None:
     database.start()
 
 
+def stop_everything(trial: Trial) -> None:
+    job = trial.post()
+    trial.post(epochs=5)
+    trial.wait_for_moment(job)
+    stack = trial.stack
+    for part in stack.parts:
+        part.terminate()
+    for part in stack.parts:
+        part.wait()
+    trial.wrong += [
+        f"job {job_id} is {status} at attempt {attempt} though its worker had time to stop"
+        for job_id, status, attempt in stack.unfinished()
+        if status != "queued" or attempt
+    ]
+    servers = [server for server in (stack.database, stack.redis) if server is not None]
+    for server in reversed(servers):
+        server.stop()
+    for server in servers:
+        server.start()
+    stack.start()
+
+
 def _needs_postgres(database: str) -> str | None:
     return None if database == "postgresql" else "SQLite is no server that could be restarted"
 
@@ -57,5 +79,11 @@ DRILLS = (
         restart_postgres,
         Shape(workers=_ONE_WORKER),
         needs=_needs_postgres,
+    ),
+    Drill(
+        "stop-everything",
+        "SIGTERM to all, and all started again: no attempt is counted",
+        stop_everything,
+        Shape(workers=_ONE_WORKER),
     ),
 )

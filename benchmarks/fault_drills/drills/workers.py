@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from benchmarks.fault_drills.trial import Drill, Trial
+from functools import partial
+
+from benchmarks.fault_drills.trial import Drill, Expected, Trial
+from tests.services import wait_until
 
 
 def kill_child(trial: Trial) -> None:
@@ -28,7 +31,26 @@ def kill_worker(trial: Trial) -> None:
     victim.start()
 
 
+def poison(trial: Trial) -> None:
+    job = trial.post()
+    attempts = range(1, trial.stack.settings.max_attempts + 1)
+    trial.jobs[job] = Expected(ends=("failed",), attempts=attempts[-1:], error="worker_lost")
+    trial.moment = "each claim"
+    for attempt in attempts:
+        wait_until(partial(_taken, trial, job, attempt), 60, f"attempt {attempt}")
+        holder = trial.holder(job)
+        assert holder is not None, "the job ended before its worker could be killed"
+        holder.kill_children()
+        trial.died(job)
+
+
+def _taken(trial: Trial, job: str, attempt: int) -> bool:
+    found = trial.stack.client.job(job)
+    return bool(found["status"] != "queued" and found["attempt"] == attempt)
+
+
 DRILLS = (
     Drill("kill-child", "kill -9 of the process that runs the job", kill_child),
     Drill("kill-worker", "kill -9 of a worker, alone or with its child; a new one", kill_worker),
+    Drill("poison", "a job whose worker is killed at each claim: fails after 3", poison),
 )

@@ -1,0 +1,49 @@
+"""Messages and requests that come twice, late or at the wrong moment."""
+
+from __future__ import annotations
+
+from benchmarks.fault_drills.client import ENDED
+from benchmarks.fault_drills.trial import Drill, Expected, Trial
+
+_COPIES = 3
+
+
+def deliver_twice(trial: Trial) -> None:
+    job = trial.post()
+    _deliver(trial, job)
+    trial.wait_for_moment(job)
+    _deliver(trial, job)
+    trial.stack.client.until(job, *ENDED, seconds=60)
+    _deliver(trial, job)
+
+
+def _deliver(trial: Trial, job: str) -> None:
+    for _ in range(_COPIES):
+        trial.stack.deliver(job)
+
+
+def cancel(trial: Trial) -> None:
+    job = trial.post()
+    trial.wait_for_moment(job)
+    dies = trial.rng.choice(("worker", "API", None, None))
+    holder = trial.holder(job) if dies == "worker" else None
+    answer = trial.stack.client.send("POST", f"/jobs/{job}/cancel")
+    # One of the two: it was in time, and the job is cancelled, or too late, and nothing happens.
+    in_time = answer.status_code == 202
+    if not in_time and answer.json()["code"] != "job_finished":
+        trial.wrong.append(f"the wish to cancel {job} was answered {answer.text}")
+    trial.jobs[job] = Expected(
+        ends=("cancelled",) if in_time else ("succeeded",), attempts=range(2)
+    )
+    if dies == "API":
+        trial.stack.api.kill()
+        trial.stack.start_api()
+    elif holder is not None:
+        holder.kill_children()
+        trial.died(job)
+
+
+DRILLS = (
+    Drill("duplicates", "each message delivered nine more times, to two workers", deliver_twice),
+    Drill("cancel", "cancelled at any moment, and the worker or the API dies at once", cancel),
+)

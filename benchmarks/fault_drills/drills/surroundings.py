@@ -1,0 +1,148 @@
+"""The machine itself: full disks and jumping clocks."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+from app.kit.settings import Settings
+from benchmarks.fault_drills.client import ENDED, request_for
+from benchmarks.fault_drills.stack import Shape
+from benchmarks.fault_drills.trial import EPOCHS, Drill, Trial, archive
+
+_DISKS = ("storage", "checkpoints", "scratch")
+_DISK_BYTES = 16 << 20
+_HOURS = 12  # beyond the time after which the broker gives a message out again
+_CLOCK = "clock"
+
+
+def fill_disk(trial: Trial) -> None:
+    job = trial.post()
+    disk = trial.rng.choice(_DISKS)
+    trial.wait_for_moment(job)
+    trial.moment = f"{disk}, {trial.moment}"
+    client, folder = trial.stack.client, trial.stack.settings.data_dir / disk
+    filler = folder / "filler"
+    _fill(filler)
+    try:
+        if disk == "storage":
+            _refused(trial)
+        ended = client.until(job, *ENDED, seconds=60)
+    finally:
+        filler.unlink()
+    if ended["status"] == "failed" and disk != "checkpoints":
+        if ended["error"]["code"] != "storage_full":
+            trial.wrong.append(f"job {job} failed with {ended['error']}, not storage_full")
+        client.send("POST", f"/jobs/{job}/retry").raise_for_status()
+
+
+def _refused(trial: Trial) -> None:
+    """An upload that there is no room for is refused, and makes no job."""
+    request = request_for(archive(f"{trial.name}-refused"), {"epochs": EPOCHS}, "refused")
+    answer = trial.stack.client.http.post("/jobs", **request)
+    if answer.status_code != 503 or answer.json()["code"] != "storage_full":
+        trial.wrong.append(f"an upload to a full disk was answered {answer.text}")
+
+
+def _fill(file: Path) -> None:
+    with file.open("wb", buffering=0) as target:
+        for size in (1 << 16, 1):
+            try:
+                while True:
+                    target.write(bytes(size))
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+
+
+def _small_disks(settings: Settings, cleanup: ExitStack) -> None:
+    for name in _DISKS:
+        folder = settings.data_dir / name
+        folder.mkdir(parents=True)
+        _mount(folder)
+        cleanup.callback(subprocess.run, ["umount", "--lazy", str(folder)], check=True)
+
+
+def _mount(folder: Path) -> None:
+    command = ["mount", "-t", "tmpfs", "-o", f"size={_DISK_BYTES}", "dspt", str(folder)]
+    subprocess.run(command, check=True, capture_output=True, text=True)
+
+
+def _needs_mount(database: str) -> str | None:
+    if os.geteuid() != 0:
+        return "only root may mount a small disk"
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            _mount(Path(folder))
+        except (subprocess.CalledProcessError, FileNotFoundError) as error:
+            return f"a small disk cannot be mounted here ({error})"
+        subprocess.run(["umount", folder], check=True)
+    return None
+
+
+def move_clock(trial: Trial) -> None:
+    job = trial.post()
+    trial.wait_for_moment(job)
+    clock = trial.stack.folder / _CLOCK
+    for _ in range(trial.rng.randint(1, 3)):
+        _set(clock, trial.rng.uniform(-_HOURS, _HOURS) * 3600)
+        time.sleep(trial.rng.uniform(0, trial.length / 2))
+    trial.stack.client.until(job, *ENDED, seconds=60)
+    _set(clock, 0)
+
+
+def _set(clock: Path, seconds: float) -> None:
+    new = clock.with_suffix(".new")
+    new.write_text(f"{seconds:+.3f}\n")
+    new.replace(clock)
+
+
+def _library() -> Path | None:
+    """libfaketime's, from where its command or the system's packages have it."""
+    command = shutil.which("faketime")
+    roots = [Path(command).resolve().parent.parent] if command else []
+    for root in (*roots, Path("/usr"), Path("/usr/local")):
+        for place in ("lib/faketime", "lib/*/faketime"):
+            if found := sorted(root.glob(f"{place}/libfaketimeMT.so*")):
+                return found[0]
+    return None
+
+
+def _with_clock(folder: Path) -> Mapping[str, str]:
+    _set(folder / _CLOCK, 0)
+    return {
+        "LD_PRELOAD": str(_library()),
+        "FAKETIME_TIMESTAMP_FILE": str(folder / _CLOCK),
+        "FAKETIME_NO_CACHE": "1",
+        "DONT_FAKE_MONOTONIC": "1",  # its name up to 0.9.9
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+
+
+def _needs_faketime(database: str) -> str | None:
+    return None if _library() else "libfaketime is not installed"
+
+
+DRILLS = (
+    Drill(
+        "disk-full",
+        "no room in the storage, for checkpoints or for scratch; then tried again",
+        fill_disk,
+        Shape(prepare=_small_disks),
+        needs=_needs_mount,
+    ),
+    Drill(
+        "clock",
+        f"the clock of API and workers jumps by up to {_HOURS} hours, there and back",
+        move_clock,
+        Shape(environment=_with_clock),
+        needs=_needs_faketime,
+    ),
+)
