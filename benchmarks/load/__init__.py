@@ -1,0 +1,1 @@
+"""How the running service bears load: latency, events, errors and memory."""

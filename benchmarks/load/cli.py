@@ -1,0 +1,133 @@
+"""The command: its options, the progress bar, and what it writes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import shlex
+import signal
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from benchmarks.arguments import positive
+
+PROGRAM = "python -m benchmarks.load"
+NAME = "load"
+_PACKAGES = ("fastapi", "uvicorn", "sqlalchemy", "psycopg", "pydantic", "celery", "torch")
+
+_DESCRIPTION = """\
+How the service bears load. Starts PostgreSQL, Redis, `dspt api` and `dspt worker` on this machine,
+each a process of its own, and sends them submits, polls, predictions and listeners to events beside
+jobs that are being tuned. Requests go out at the moments that were drawn for them, whatever the
+answers do, and latency counts from there. Prints percentiles of latency and of the time that events
+take to arrive, errors by status, memory over time, and how late the load itself was, and writes
+them to the folder --out as load.json, .md, .png and .svg. Needs no data and no downloads."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Exit status: 0, 1 where the stack fails, 2 for settings at fault, 130 on Ctrl-C."""
+    options = _parser().parse_args(arguments)
+    for number in (signal.SIGTERM, signal.SIGHUP):  # by default Python ends without cleaning up
+        signal.signal(number, signal.default_int_handler)
+    console = Console()
+    from benchmarks.load.run import SetupError, measure
+    from benchmarks.load.stack import StackError
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
+    try:
+        # Drawn only when told: a thread that draws would make the load late.
+        with Progress(*columns, TimeElapsedColumn(), console=console, auto_refresh=False) as bar:
+            task = bar.add_task("", total=1.0)
+
+            def tell(what: str, done: float) -> None:
+                bar.update(task, description=what, completed=done, refresh=True)
+
+            measured = measure(options, tell)
+    except KeyboardInterrupt:
+        console.print("Interrupted; the stack is stopped.")
+        return 130
+    except (StackError, SetupError, OSError) as error:
+        console.print(f"error: {error}", style="red", markup=False)
+        return 1
+    from benchmarks.load.figure import figures
+    from benchmarks.load.report import markdown
+    from benchmarks.load.summary import goals
+    from benchmarks.noise_robustness.report import machine
+    from dspt.files import write_whole
+
+    document = {
+        "command": shlex.join([*PROGRAM.split(), *arguments]),
+        "machine": machine() | {name: measured.pop(name) for name in ("load_before", "load_after")},
+        "versions": {"Python": platform.python_version()}
+        | measured.pop("servers")
+        | {name: version(name) for name in _PACKAGES},
+        "goals": goals(measured["figures"], measured["settings"]),
+        **measured,
+    }
+    text = markdown(document)
+    write_whole(options.out / f"{NAME}.json", (json.dumps(document, indent=1) + "\n").encode())
+    write_whole(options.out / f"{NAME}.md", text.encode())
+    for name, content in figures(document, NAME).items():
+        write_whole(options.out / name, content)
+    console.print(Markdown(text))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="Close other programs first: on a busy machine all figures suffer.",
+    )
+    numbers: tuple[tuple[str, float, str], ...] = (
+        ("--minutes", 10, "how long to measure"),
+        ("--warm-up", 30, "seconds of the same load before, which do not count"),
+        ("--polls-per-second", 200, "of GET /jobs/{id}, of jobs at work and of ended ones"),
+        ("--predictions-per-second", 1, "of POST /predict with one photo"),
+        ("--submits-per-minute", 3, "of POST /jobs with a zip of photos"),
+        ("--stays", 60, "seconds after which a listener hangs up and comes back, on average"),
+        ("--pause", 5, "most seconds that a listener takes to turn to the next job"),
+    )
+    for name, default, what in numbers:
+        parser.add_argument(
+            name, type=_number, default=default, metavar="N", help=f"{what} (default: {default:g})"
+        )
+    parser.add_argument(
+        "--listeners",
+        type=positive,
+        default=200,
+        metavar="N",
+        help="to the events of running jobs, each on a connection of its own (default: 200)",
+    )
+    parser.add_argument(
+        "--workers", type=positive, default=1, metavar="N", help="`dspt worker`s (default: 1)"
+    )
+    parser.add_argument(
+        "--epochs", type=positive, default=400, metavar="N", help="of each job (default: 400)"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="of photos and moments (default: 1)")
+    parser.add_argument(
+        "--logs", type=Path, metavar="DIR", help="keep the logs of API and workers there"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("benchmarks") / "results",
+        metavar="DIR",
+        help="folder for the results (default: benchmarks/results)",
+    )
+    return parser
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    if not 0 < value < 1e6:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return value

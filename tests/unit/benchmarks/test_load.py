@@ -1,0 +1,256 @@
+"""`python -m benchmarks.load`: what it sends, what it notes down, what it derives."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import pytest
+
+from benchmarks.load.book import Book
+from benchmarks.load.cli import main
+from benchmarks.load.connection import Client
+from benchmarks.load.listener import Listener
+from benchmarks.load.memory import LOAD, Look, Usage, sample
+from benchmarks.load.records import POLL_RUNNING, STREAM, Records, Sample
+from benchmarks.load.report import markdown
+from benchmarks.load.schedule import arrivals, due
+from benchmarks.load.summary import figures, goals, percentile, windows
+from benchmarks.load.traffic import Rates
+
+Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+MIB = 1 << 20
+
+
+@asynccontextmanager
+async def serving(handler: Handler) -> AsyncIterator[Client]:
+    """A client of a server that handles each connection so."""
+    handled: list[asyncio.Task[None] | None] = []
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        handled.append(asyncio.current_task())
+        try:
+            await handler(reader, writer)
+        except asyncio.IncompleteReadError:  # the client has hung up
+            pass
+        finally:
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+
+    async with asyncio.timeout(20), await asyncio.start_server(handle, "127.0.0.1", 0) as server:
+        host, port = server.sockets[0].getsockname()
+        client = Client(host, port, {"Authorization": "Bearer k"})
+        yield client
+        client.close()
+        await asyncio.gather(*(task for task in handled if task is not None))
+
+
+def test_percentiles_are_values_that_were_measured() -> None:
+    assert [percentile(range(1, 101), p) for p in (50, 95, 99, 100)] == [50, 95, 99, 100]
+    assert percentile([7.0], 99) == 7
+    assert percentile([1, 2], 50) == 1
+
+
+def test_windows_of_ten_seconds() -> None:
+    samples = [Sample(1, 0.5), Sample(9.9, 0.1), Sample(25, 0.3), Sample(31, 9)]
+    assert windows(samples, 30) == [
+        {"at": 0, "p50": 0.1, "p99": 0.5},
+        {"at": 20, "p50": 0.3, "p99": 0.3},
+    ]
+
+
+def test_arrivals_come_at_random_as_often_as_asked_for() -> None:
+    moments = list(arrivals(200, 5, 65, random.Random(1)))
+    assert len(moments) == pytest.approx(200 * 60, rel=0.03)
+    assert moments == list(arrivals(200, 5, 65, random.Random(1)))
+    assert 5 < moments[0] < moments[-1] < 65
+    gaps = sorted(b - a for a, b in pairwise(moments))
+    assert gaps[len(gaps) // 2] == pytest.approx(0.693 / 200, rel=0.1)  # of an exponential
+    assert not list(arrivals(0, 0, 10, random.Random(1)))
+
+
+def test_what_was_missed_is_sent_at_once_and_nothing_before_its_time() -> None:
+    async def scene() -> list[float]:
+        now = asyncio.get_running_loop().time()
+        offsets = (-0.5, 0.0, 0.05, 0.05, 0.1)
+        moments = (now + offset for offset in offsets)
+        return [asyncio.get_running_loop().time() - at async for at in due(moments)]
+
+    late = asyncio.run(scene())
+    assert late[0] >= 0.5
+    assert all(seconds > -0.002 for seconds in late)  # the loop's timers count milliseconds
+
+
+def test_the_client_keeps_connections_and_says_when_one_breaks() -> None:
+    peers: list[str] = []
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            peers.append(str(writer.get_extra_info("peername")))
+            if b"GET /break" in head:
+                return
+            assert b"Authorization: Bearer k\r\n" in head
+            body = await reader.readexactly(int(re.findall(rb"Content-Length: (\d+)", head)[0]))
+            writer.write(b"HTTP/1.1 202 Accepted\r\nContent-Length: 3\r\n\r\n" + body)
+
+    async def scene() -> None:
+        async with serving(handle) as client:
+            request = client.request("POST", "/x", {"Name": "value"}, b"abc")
+            for _ in range(2):
+                answer = await client.send(request)
+                assert (answer.status, answer.body) == (202, b"abc")
+            assert len(set(peers)) == 1
+            await asyncio.gather(*(client.send(request) for _ in range(3)))
+            assert len(set(peers)) == 3
+            with pytest.raises(ConnectionResetError):
+                await client.send(client.request("GET", "/break"))
+
+    asyncio.run(scene())
+
+
+def event(number: int, kind: str, data: str, ago: float = 0.0) -> bytes:
+    moment = (datetime.now(UTC) - timedelta(seconds=ago)).isoformat().replace("+00:00", "Z")
+    line = f'{{"id":{number},"type":"{kind}","created_at":"{moment}","data":{data}}}'
+    return f"id: {number}\r\nevent: {kind}\r\ndata: {line}\r\n\r\n".encode()
+
+
+def test_a_listener_counts_what_is_lost_or_doubled_and_how_late_it_comes() -> None:
+    asked: list[int] = []
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        after = int(re.findall(rb"Last-Event-ID: (\d+)", head)[0])
+        asked.append(after)
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        if after == 0:
+            sent = b": ping\r\n\r\n" + event(1, "status", '{"status":"queued"}', ago=60)
+            sent += event(2, "metrics", '{"loss":1}') + event(2, "metrics", '{"loss":1}')
+        else:
+            sent = event(5, "status", '{"status":"succeeded"}')
+        for piece in (sent[:40], sent[40:]):  # wherever the network cuts it
+            writer.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+            await writer.drain()
+        if after == 0:
+            await reader.read()  # until the listener hangs up
+        else:
+            writer.write(b"0\r\n\r\n")
+
+    async def scene() -> Records:
+        book, records = Book(), Records(asyncio.get_running_loop().time())
+        book.note("job_1", "running")
+        async with serving(handle) as client:
+            listener = Listener(client, book, records, random.Random(1), stays=0.3, pause=0)
+            task = asyncio.create_task(listener.run())
+            while not book.ended("job_1"):
+                await asyncio.sleep(0.01)
+            task.cancel()
+            await asyncio.wait([task])
+        return records
+
+    records = asyncio.run(scene())
+    assert asked == [0, 2]
+    assert (records.events, records.lost, records.doubled) == (4, 2, 1)  # 3 and 4 never came
+    assert len(records.lags) == 3  # the first one happened before the listener asked
+    assert all(0 <= lag.seconds < 1 for lag in records.lags)
+    assert records.statuses[STREAM].total() == records.statuses[STREAM]["200"]
+
+
+def test_a_state_that_is_heard_of_late_does_not_replace_a_newer_one() -> None:
+    book = Book()
+    book.note("job_1", "queued")
+    book.note("job_1", "running", 3)
+    book.note("job_1", "queued", 1)
+    assert book.with_status(frozenset({"running"})) == ["job_1"]
+
+
+def test_memory_and_processor_time_of_this_process() -> None:
+    async def scene() -> list[Look]:
+        looks: list[Look] = []
+        begin = asyncio.get_running_loop().time()
+        task = asyncio.create_task(sample({"part": [os.getpid()]}, begin, looks))
+        while not looks:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        return looks
+
+    parts = asyncio.run(scene())[0].parts
+    assert set(parts) == {"part", LOAD}
+    assert 20 * MIB < parts["part"].memory < 4096 * MIB
+    assert parts["part"].cpu_seconds > 0
+    assert parts["part"].files > 2
+
+
+def records_of(latency: float) -> Records:
+    records = Records(begin=0.0)
+    for number in range(100):
+        records.took(POLL_RUNNING, number / 10, number / 10 + latency)
+        records.count(POLL_RUNNING, "200", number / 10)
+        records.lateness.append(Sample(number / 10, 0.001))
+    records.took(POLL_RUNNING, -1, 99)  # due before the beginning
+    records.count(POLL_RUNNING, "500", -1)
+    records.lags.append(Sample(1, 0.2))
+    records.events, records.looks, records.looks_busy, records.connected = 1, 4, 4, [5, 4, 5]
+    return records
+
+
+def looks_of(*memory: float) -> list[Look]:
+    return [
+        Look(5.0 * number, dict.fromkeys(("API", "worker", "Redis"), Usage(int(m * MIB), 1, 9, 1)))
+        for number, m in enumerate(memory)
+    ]
+
+
+def met(records: Records, looks: list[Look]) -> list[bool]:
+    rows = goals(figures(records, looks, 10), {"polls": 10, "listeners": 5})
+    return [row["met"] for row in rows]
+
+
+def test_goals() -> None:
+    assert met(records_of(0.09), looks_of(100, 100, 104)) == [True] * 7
+    assert met(records_of(0.11), looks_of(100, 100, 106)) == [True, False, True, True] + [False] * 3
+    broken = records_of(0.09)
+    broken.lost, broken.looks_busy = 1, 3
+    broken.count(POLL_RUNNING, "503", 1)
+    assert met(broken, looks_of(100, 100)) == [False, True, False, False, True, True, True]
+
+
+def test_the_report_has_all_of_it() -> None:
+    found = figures(records_of(0.0625), looks_of(100, 110), 10)
+    document = {
+        "command": "python -m benchmarks.load",
+        "machine": {
+            "processor": "P",
+            "cpus": 2,
+            "system": "S",
+            "load_before": 0.5,
+            "load_after": 2.5,
+        },
+        "versions": {"PostgreSQL": "17"},
+        "settings": {
+            **asdict(Rates(7, 1, 3, 5, 60, 5)),
+            **dict.fromkeys(("seed", "warm_up", "epochs", "images", "zip_bytes"), 1),
+        },
+        "figures": found,
+        "goals": goals(found, {"polls": 10, "listeners": 5}),
+    }
+    text = markdown(document)
+    assert "| poll of a running job | 100 | 62.5 | 62.5 | 62.5 | 62.5 |" in text
+    assert "| API | 100 | 110 | 110 | +10.0% |" in text
+    assert "| polls: p99 under 100 ms | 62 ms | yes |" in text
+    assert "load average 0.5 before and 2.5 at the end" in text
+
+
+@pytest.mark.parametrize("wrong", [["--minutes", "0"], ["--listeners", "-1"], ["--seed", "x"]])
+def test_settings_at_fault(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(wrong)
+    assert caught.value.code == 2
+    assert wrong[0] in capsys.readouterr().err
