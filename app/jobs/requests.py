@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from app.backbones.allowed import check_backbone
 from app.kit.errors import ProblemItem, Unprocessable
 from app.kit.text import is_clean
 from dspt.config import TuneConfig
@@ -68,14 +69,7 @@ def checked_config(values: dict[str, Any], local_backbones: Sequence[str]) -> di
         config = TuneConfig.parse(values)
     except ConfigError as error:
         raise Unprocessable(error.message, code=error.code, errors=_items(error)) from error
-    if config.backbone_is_a_place and config.backbone not in local_backbones:
-        raise _wrong(
-            "backbone",
-            "backbone_not_allowed",
-            f"{config.backbone!r} is a place to read weights from, which only the operator may "
-            "allow: start the service with DSPT_LOCAL_BACKBONES set to a JSON list with this name "
-            "in it",
-        )
+    check_backbone(config, local_backbones)
     return config.model_dump(mode="json")
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+from typing import Annotated
+
+from fastapi import APIRouter, File, Form, Response, UploadFile
 from sqlalchemy.orm import Session
 
 from app.access.caller import Caller, CallerDep
 from app.kit.context import ContextDep
-from app.kit.errors import NotFound, Unprocessable, problems
+from app.kit.errors import NotFound, PayloadTooLarge, Unprocessable, problems
 from app.kit.paging import After, Limit, Page, page_of
-from app.models import repository
+from app.models import imports, repository
 from app.models.schemas import ModelView, view
 from app.models.tables import Model, artifact_key
 
@@ -33,6 +35,27 @@ def list_models(
         models = repository.page(session, owner=caller.only_owner, after=after, limit=limit + 1)
     last = models[limit - 1].id if len(models) > limit else None
     return page_of([view(model) for model in models], limit, last)
+
+
+@router.post(
+    "",
+    status_code=201,
+    responses=problems(PayloadTooLarge, Unprocessable),
+)
+def import_model(
+    response: Response,
+    context: ContextDep,
+    caller: CallerDep,
+    artifact: Annotated[UploadFile, File(description="As GET /models/{id}/artifact gives it.")],
+    name: Annotated[
+        str | None, Form(max_length=200, description="Left out: the file's name.")
+    ] = None,
+) -> ModelView:
+    """Take in a classifier that was tuned elsewhere."""
+    filename = (artifact.filename or "").removesuffix(".safetensors")
+    model = imports.add(context, caller.owner, artifact.file.read(), name or filename)
+    response.headers["Location"] = model.links["self"]
+    return model
 
 
 @router.get("/{model_id}", responses=problems(NotFound))

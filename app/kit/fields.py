@@ -1,0 +1,8 @@
+"""What a request may carry, as the OpenAPI document should have it."""
+
+from __future__ import annotations
+
+from pydantic.json_schema import SkipJsonSchema
+
+#: Of a form field, a header or a part of a query that may be left out: null cannot be sent there.
+Unsaid = SkipJsonSchema[None]
