@@ -19,9 +19,11 @@ from app.kit.errors import (
     NotFound,
     PayloadTooLarge,
     ProblemItem,
+    StorageFull,
     Unprocessable,
     problems,
 )
+from app.kit.fields import Unsaid
 from app.kit.paging import After, Limit, Page, page_of
 from dspt.audit_csv import audit_csv
 
@@ -31,7 +33,7 @@ _MAX_SEQ = 2**31 - 1
 _FIELDS = ("dataset", "dataset_id", "config", "class_names", "name")
 
 IdempotencyKey = Annotated[
-    str | None,
+    str | Unsaid,
     Header(min_length=1, max_length=255, description="Makes it safe to send this again."),
 ]
 
@@ -54,8 +56,13 @@ async def _known_fields(request: Request) -> None:
 @router.post(
     "",
     status_code=202,
-    responses=problems(BadRequest, NotFound, Conflict, PayloadTooLarge, Unprocessable),
+    responses=problems(BadRequest, NotFound, Conflict, PayloadTooLarge, StorageFull, Unprocessable),
     dependencies=[Depends(_known_fields)],
+    openapi_extra={
+        "requestBody": {
+            "content": {"multipart/form-data": {"schema": {"unevaluatedProperties": False}}}
+        }
+    },
 )
 def create_job(
     request: Request,
@@ -63,18 +70,18 @@ def create_job(
     context: ContextDep,
     caller: CallerDep,
     dataset: Annotated[
-        UploadFile | None, File(description="Zip with one folder of images per class.")
+        UploadFile | Unsaid, File(description="Zip with one folder of images per class.")
     ] = None,
     dataset_id: Annotated[
-        str | None, Form(description="A data set uploaded before, instead of `dataset`.")
+        str | Unsaid, Form(description="A data set uploaded before, instead of `dataset`.")
     ] = None,
     config: Annotated[
-        str | None, Form(description='Settings as JSON, such as `{"epochs": 100}`.')
+        str | Unsaid, Form(description='Settings as JSON, such as `{"epochs": 100}`.')
     ] = None,
     class_names: Annotated[
-        str | None, Form(description="JSON object: class folder -> words for the prompt.")
+        str | Unsaid, Form(description="JSON object: class folder -> words for the prompt.")
     ] = None,
-    name: Annotated[str | None, Form(max_length=200)] = None,
+    name: Annotated[str | Unsaid, Form(max_length=200)] = None,
     idempotency_key: IdempotencyKey = None,
 ) -> JobView:
     """Upload labelled photos and tune a classifier on them."""
@@ -111,7 +118,7 @@ def list_jobs(
     caller: CallerDep,
     after: After = None,
     limit: Limit = 20,
-    status: Annotated[Status | None, Query()] = None,
+    status: Annotated[Status | Unsaid, Query()] = None,
 ) -> Page[JobView]:
     """Jobs, newest first."""
     with context.database.read() as session:
@@ -147,7 +154,7 @@ def list_events(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     accept: Annotated[str, Header(include_in_schema=False)] = "",
     last_event_id: Annotated[
-        str | None, Header(description="Sent by a browser that connects again.")
+        str | Unsaid, Header(description="Sent by a browser that connects again.")
     ] = None,
 ) -> Any:
     """What happened to a job."""
@@ -214,7 +221,7 @@ async def _body(request: Request) -> bytes:
 @router.post(
     "/{job_id}/corrections",
     status_code=202,
-    responses=problems(BadRequest, NotFound, Conflict, PayloadTooLarge, Unprocessable),
+    responses=problems(BadRequest, NotFound, Conflict, PayloadTooLarge, StorageFull, Unprocessable),
     openapi_extra={"requestBody": {"required": True, "content": corrections.CONTENT_TYPES}},
 )
 def correct_job(

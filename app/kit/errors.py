@@ -9,7 +9,8 @@ ApiError (an HTTPException, so that middleware and body parsing let it through)
 ├── PayloadTooLarge       413
 ├── Unprocessable         422  understood, but a value is wrong
 ├── TooManyRequests       429  more than the caller's share
-└── ServiceUnavailable    503  something behind the API does not answer, or too much is waiting
+├── ServiceUnavailable    503  something behind the API does not answer, or too much is waiting
+└── StorageFull           507  there is no room for what was sent
 
 `code` is stable and for programs; `detail` is for people and says how to mend it.
 """
@@ -21,14 +22,10 @@ from http import HTTPStatus
 from typing import Any, ClassVar
 
 import structlog
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
-
-from dspt.errors import DatasetError, DsptError, WeightsUnavailable
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -128,6 +125,11 @@ class ServiceUnavailable(ApiError):
     default_code = "service_unavailable"
 
 
+class StorageFull(ApiError):
+    status = HTTPStatus.INSUFFICIENT_STORAGE
+    default_code = "storage_full"
+
+
 def problems(*errors: type[ApiError]) -> dict[int | str, dict[str, Any]]:
     """`responses=` of an endpoint that may answer with these errors."""
     return {int(error.status): _declared(error.status) for error in errors}
@@ -198,89 +200,4 @@ def database_problem(error: OperationalError) -> JSONResponse:
         "The database does not answer. Nothing was changed; try again in a moment.",
         "database_unavailable",
         headers={"Retry-After": "5"},
-    )
-
-
-def install_error_handlers(app: FastAPI) -> None:
-    """Make every error of `app`, foreseen or not, a problem document, also in its OpenAPI."""
-    app.add_exception_handler(HTTPException, _on_http)
-    app.add_exception_handler(RequestValidationError, _on_validation)
-    app.add_exception_handler(DsptError, _on_dspt)
-    app.add_exception_handler(OperationalError, _on_database)
-    app.add_exception_handler(Exception, _on_unforeseen)
-    describe = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        document = describe()
-        schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        template = "#/components/schemas/{model}"
-        for model in (Problem, ProblemItem):
-            schema = model.model_json_schema(ref_template=template)
-            schema.pop("$defs", None)
-            schemas[model.__name__] = schema
-        return document
-
-    app.openapi = openapi  # type: ignore[method-assign]
-
-
-def _on_http(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, HTTPException)
-    if isinstance(error, ApiError):
-        return error_response(error)
-    detail = _STANDARD_DETAILS.get(error.status_code, str(error.detail)).format(
-        method=request.method, path=request.url.path
-    )
-    code = HTTPStatus(error.status_code).name.lower()
-    return problem_response(error.status_code, detail, code, headers=error.headers)
-
-
-_STANDARD_DETAILS = {
-    404: "There is nothing at {path}; /docs lists what there is.",
-    405: "{path} does not take {method}; /docs lists what it takes.",
-}
-
-
-def _on_validation(_request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RequestValidationError)
-    items = [
-        ProblemItem(param=_place(item["loc"]), code=item["type"], message=item["msg"])
-        for item in error.errors()
-    ]
-    detail = "; ".join(f"{item.param}: {item.message}" for item in items)
-    return problem_response(422, detail, "invalid_request", items)
-
-
-def _place(loc: Sequence[int | str]) -> str | None:
-    """`("body", "config", 0)` -> `config.0`: where in the request it was is plain from the name."""
-    return ".".join(str(part) for part in loc[1:]) or (str(loc[0]) if loc else None)
-
-
-def _on_dspt(_request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, DsptError)
-    status = 503 if isinstance(error, WeightsUnavailable) else 422
-    if isinstance(error, DatasetError):
-        items = [
-            ProblemItem(param=p.where or None, code=p.code, message=p.message)
-            for p in error.problems
-        ]
-    else:
-        items = [ProblemItem(param=error.param, code=error.code, message=error.message)]
-    return problem_response(status, error.message, error.code, items)
-
-
-def _on_database(_request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, OperationalError)
-    return database_problem(error)
-
-
-def _on_unforeseen(request: Request, error: Exception) -> JSONResponse:
-    _log.error("unforeseen error", exc_info=error)
-    request_id = request.scope.get("request_id", "")
-    return problem_response(
-        500,
-        "Something went wrong here that was not foreseen. The log has it under this request id: "
-        f"{request_id}.",
-        "internal_error",
-        # It is sent from outside of our middleware.
-        headers={**SECURE_HEADERS, "X-Request-ID": request_id},
     )

@@ -5,13 +5,17 @@ from __future__ import annotations
 from typing import Annotated, Generic, Literal, TypeVar
 
 from fastapi import Query
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
+
+from app.kit.fields import Unsaid
 
 Item = TypeVar("Item")
 
 After = Annotated[
-    str | None,
-    Query(pattern=r"^[a-z]{1,8}_[0-9a-z]{26}$", description="Id of the last item already seen."),
+    # Empty: `next` of the last page, sent on all the same.
+    Annotated[str, Field(pattern=r"^([a-z]{1,8}_[0-9a-z]{26})?$")] | Unsaid,
+    AfterValidator(lambda value: value or None),
+    Query(description="Id of the last item already seen."),
 ]
 Limit = Annotated[int, Query(ge=1, le=100, description="Items per page.")]
 

@@ -9,7 +9,15 @@ from sqlalchemy.orm import Session
 
 from app.access.caller import Caller, CallerDep
 from app.kit.context import ContextDep
-from app.kit.errors import NotFound, PayloadTooLarge, Unprocessable, problems
+from app.kit.errors import (
+    BadRequest,
+    NotFound,
+    PayloadTooLarge,
+    StorageFull,
+    Unprocessable,
+    problems,
+)
+from app.kit.fields import Unsaid
 from app.kit.paging import After, Limit, Page, page_of
 from app.models import imports, repository
 from app.models.schemas import ModelView, view
@@ -40,7 +48,7 @@ def list_models(
 @router.post(
     "",
     status_code=201,
-    responses=problems(PayloadTooLarge, Unprocessable),
+    responses=problems(BadRequest, PayloadTooLarge, StorageFull, Unprocessable),
 )
 def import_model(
     response: Response,
@@ -48,7 +56,7 @@ def import_model(
     caller: CallerDep,
     artifact: Annotated[UploadFile, File(description="As GET /models/{id}/artifact gives it.")],
     name: Annotated[
-        str | None, Form(max_length=200, description="Left out: the file's name.")
+        str | Unsaid, Form(max_length=200, description="Left out: the file's name.")
     ] = None,
 ) -> ModelView:
     """Take in a classifier that was tuned elsewhere."""

@@ -16,6 +16,7 @@ from app.kit.errors import (
     NotFound,
     PayloadTooLarge,
     ServiceUnavailable,
+    StorageFull,
     Unprocessable,
     problems,
 )
@@ -57,7 +58,9 @@ SettingsDep = Annotated[PredictionSettings, Depends(_settings)]
 @router.post(
     "/predict",
     response_model_exclude_none=True,
-    responses=problems(NotFound, Conflict, PayloadTooLarge, Unprocessable, ServiceUnavailable),
+    responses=problems(
+        NotFound, Conflict, PayloadTooLarge, StorageFull, Unprocessable, ServiceUnavailable
+    ),
 )
 async def predict(
     context: ContextDep,
@@ -65,7 +68,7 @@ async def predict(
     inference: InferenceDep,
     settings: SettingsDep,
     model: Annotated[str, Form(description="Id of a tuned classifier.")],
-    images: Annotated[list[UploadFile], File(description="One image or many.")],
+    images: Annotated[list[UploadFile], File(min_length=1, description="One image or many.")],
     top_k: Annotated[int, Form(ge=1, le=1000, description="Classes named per image.")] = 5,
 ) -> PredictResponse:
     """Classify images; one that cannot be read spoils its own entry only."""

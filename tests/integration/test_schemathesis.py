@@ -1,0 +1,204 @@
+"""The running API against its own OpenAPI document: Schemathesis asks what nobody thought of.
+
+Each operation gets requests that fit the document and requests that do not, and sequences of
+requests in which one uses what another made. Nothing may be answered that the document does not
+say, nothing by a 5xx, nothing without a key, and nobody may get at what is another owner's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import httpx
+
+from app.access import keys
+from app.access.caller import Scope
+from app.kit.context import Context
+from app.kit.db import migrate
+from app.kit.settings import Settings
+from tests.integration.conftest import zip_of
+from tests.integration.stack import photos
+from tests.services import clean_environment, free_port, redis_server, wait_until
+from worker.run import run
+
+#: DSPT_SCHEMATHESIS_EXAMPLES asks for more requests to each operation.
+EXAMPLES = int(os.environ.get("DSPT_SCHEMATHESIS_EXAMPLES", "15"))
+
+WITH_FILES = ["POST /jobs", "POST /jobs/{job_id}/corrections", "POST /models", "POST /predict"]
+
+CONFIG = """
+seed = 1
+hooks = "tests.integration.schemathesis_hooks"
+continue-on-failure = true
+cache.enabled = false
+
+[generation]
+deterministic = true
+no-shrink = true
+max-examples = {examples}
+
+[dictionaries]
+jobs = {{ values = {jobs} }}
+models = {{ values = {models} }}
+
+# What is in a file, or in a text of JSON, may fit the document and still be wrong.
+[[operations]]
+include-name = {with_files}
+checks.positive_data_acceptance.expected-statuses = ["2xx", 401, 404, 409, 422]
+
+# What was made beforehand is not deleted.
+[[operations]]
+include-path-regex = "^/jobs/"
+exclude-method = "DELETE"
+parameters.job_id = {{ dictionary = "jobs", probability = 0.5 }}
+
+[[operations]]
+include-path-regex = "^/models/"
+exclude-method = "DELETE"
+parameters.model_id = {{ dictionary = "models", probability = 0.5 }}
+
+[auth.wfc]
+path = "{users}"
+user = "alice"
+peers = ["alice", "bob"]
+"""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What there is before Schemathesis begins."""
+
+    jobs: list[str]
+    """One that has succeeded, one that was cancelled, one that waits."""
+    models: list[str]
+    artifact: str
+    """Path of a file that can be imported."""
+
+
+def test_the_api_does_what_its_document_says(tmp_path: Path) -> None:
+    with redis_server() as broker:
+        settings = Settings(
+            data_dir=tmp_path / "data",
+            broker_url=broker.url,
+            requests_per_minute=1_000_000,
+            max_queued_jobs_per_owner=10_000,
+            max_upload_bytes=1_000_000,
+            max_body_bytes=1_000_000,
+        )
+        migrate(settings.database_url)
+        context = Context.open(settings)
+        try:
+            tokens = _keys(context)
+            with _api(settings, tmp_path / "api.log") as address:
+                known = _things(address, tokens["alice"], context)
+                process = _schemathesis(address, tokens, known, tmp_path)
+        finally:
+            context.close()
+    log = (tmp_path / "api.log").read_text()
+    assert process.returncode == 0, f"{process.stdout}\n{process.stderr}\n{log}"
+    assert "unforeseen" not in log, log
+    sys.stdout.write(process.stdout[process.stdout.index("SUMMARY") :])
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert {phase["status"] for phase in report["phases"].values()} == {"success"}
+    assert report["operations"]["tested"] == report["operations"]["total"]
+    for operation in WITH_FILES:
+        assert report["valid_rates"][operation]["fuzzing"]["accepted"] > 0
+
+
+@contextmanager
+def _api(settings: Settings, log: Path) -> Iterator[str]:
+    """`dspt api` on a free port; gives its address."""
+    port = free_port()
+    environment = clean_environment(
+        **{
+            f"DSPT_{name.upper()}": str(getattr(settings, name))
+            for name in settings.model_fields_set
+        },
+        DSPT_PORT=str(port),
+        DSPT_LOG_LEVEL="WARNING",
+        OMP_NUM_THREADS="1",
+    )
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(
+            [sys.executable, "-m", "app.cli", "api"],
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        ) as process,
+    ):
+        address = f"http://127.0.0.1:{port}"
+        try:
+            wait_until(lambda: _answers(address, process), 60, "the API")
+            yield address
+        finally:
+            process.terminate()
+
+
+def _answers(address: str, process: subprocess.Popen[bytes]) -> bool:
+    assert process.poll() is None
+    try:
+        return httpx.get(f"{address}/health/live").is_success
+    except httpx.TransportError:
+        return False
+
+
+def _keys(context: Context) -> dict[str, str]:
+    """Owner -> what to send."""
+    with context.database.write() as session:
+        return {
+            owner: keys.create(session, owner, owner, [Scope.READ, Scope.SUBMIT])[1]
+            for owner in ("alice", "bob")
+        }
+
+
+def _things(address: str, token: str, context: Context) -> Known:
+    headers = {"Authorization": f"Bearer {token}"}
+    with httpx.Client(base_url=address, headers=headers) as client:
+        jobs = []
+        for number in range(3):
+            files = {"dataset": ("a.zip", zip_of(photos(per_class=4 + number)))}
+            response = client.post("/jobs", files=files, data={"config": '{"epochs": 1}'})
+            assert response.status_code == 202, response.text
+            jobs.append(response.json()["id"])
+        run(context, jobs[0], "worker")
+        assert client.get(f"/jobs/{jobs[0]}").json()["status"] == "succeeded"
+        assert client.post(f"/jobs/{jobs[1]}/cancel").status_code == 202
+        [model] = client.get("/models").json()["data"]
+        artifact = context.settings.data_dir / "artifact.safetensors"
+        artifact.write_bytes(client.get(model["links"]["artifact"]).content)
+    return Known(jobs, [model["id"]], str(artifact))
+
+
+def _schemathesis(
+    address: str, tokens: dict[str, str], known: Known, folder: Path
+) -> subprocess.CompletedProcess[str]:
+    users = [
+        {
+            "name": owner,
+            "fixedHeaders": [{"name": "Authorization", "value": f"Bearer {token}"}],
+        }
+        for owner, token in tokens.items()
+    ]
+    users_file, config_file = folder / "users.json", folder / "schemathesis.toml"
+    users_file.write_text(json.dumps({"auth": users}))
+    config = CONFIG.format(
+        examples=EXAMPLES,
+        users=users_file,
+        with_files=json.dumps(WITH_FILES),
+        jobs=json.dumps(known.jobs),
+        models=json.dumps(known.models),
+    )
+    config_file.write_text(config)
+    command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(config_file)]
+    command += ["run", f"{address}/openapi.json", "--checks", "all"]
+    command += ["--report-json-path", str(folder / "report.json")]
+    environment = clean_environment(DSPT_TEST_KNOWN=json.dumps(asdict(known)))
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
