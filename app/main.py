@@ -24,9 +24,9 @@ from app.kit.errors import (
     Forbidden,
     TooManyRequests,
     Unauthorized,
-    install_error_handlers,
     problems,
 )
+from app.kit.handlers import install_error_handlers
 from app.kit.middleware import BodyLimit, RequestContext, SecureHeaders
 from app.kit.settings import Settings, get_settings
 from app.models.endpoints import router as models_router

@@ -47,7 +47,7 @@ def _refused(trial: Trial) -> None:
     """An upload that there is no room for is refused, and makes no job."""
     request = request_for(archive(f"{trial.name}-refused"), {"epochs": EPOCHS}, "refused")
     answer = trial.stack.client.http.post("/jobs", **request)
-    if answer.status_code != 503 or answer.json()["code"] != "storage_full":
+    if answer.status_code != 507 or answer.json()["code"] != "storage_full":
         trial.wrong.append(f"an upload to a full disk was answered {answer.text}")
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 
 import pytest
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, UploadFile
 from fastapi.testclient import TestClient
 from sqlalchemy.exc import OperationalError
 
-from app.kit.errors import Conflict, ProblemItem, install_error_handlers
+from app.kit.errors import Conflict, ProblemItem
+from app.kit.handlers import install_error_handlers
 from app.kit.middleware import BodyLimit, RequestContext
 from dspt.errors import ConfigError, DatasetError, Problem, WeightsUnavailable
 
@@ -19,6 +21,8 @@ ERRORS = {
     "dataset": DatasetError([Problem("cat", "too_few", "one image"), Problem("", "x", "y")]),
     "weights": WeightsUnavailable("offline"),
     "database": OperationalError("SELECT secret", {}, Exception("gone")),
+    "disk": OSError(errno.ENOSPC, "No space left on device", "/secret"),
+    "file": OSError(errno.EIO, "Input/output error", "/secret"),
     "bug": RuntimeError("secret"),
 }
 
@@ -49,6 +53,8 @@ def client() -> TestClient:
         ("dataset", 422, "too_few", ["cat", None]),
         ("weights", 503, "weights_unavailable", [None]),
         ("database", 503, "database_unavailable", []),
+        ("disk", 507, "storage_full", []),
+        ("file", 500, "internal_error", []),
         ("bug", 500, "internal_error", []),
     ],
 )
@@ -64,6 +70,26 @@ def test_errors_become_problems(
     assert "secret" not in response.text
     if status == 500:
         assert "r-1" in body["detail"]
+
+
+def test_a_disk_that_fills_up_while_a_body_comes_in_is_not_the_clients_fault(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    app = FastAPI()
+    install_error_handlers(app)
+
+    @app.post("/upload")
+    def upload(file: UploadFile) -> int:
+        return file.size or 0
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    client = TestClient(app, raise_server_exceptions=False)
+    assert client.post("/upload", files={"file": b"abc"}).json() == 3
+    monkeypatch.setattr("tempfile.SpooledTemporaryFile.write", full)
+    response = client.post("/upload", files={"file": b"abc"})
+    assert (response.status_code, response.json()["code"]) == (507, "storage_full")
 
 
 def chunks(*sizes: int) -> Iterator[bytes]:
