@@ -21,12 +21,14 @@ from sqlalchemy import URL, NullPool, create_engine, make_url, text
 from sqlalchemy.exc import OperationalError
 
 
-def wait_until(condition: Callable[[], object], seconds: float, what: str) -> None:
-    """Look every 20 ms until `condition` holds; AssertionError after `seconds`."""
+def wait_until(
+    condition: Callable[[], object], seconds: float, what: str, pause: float = 0.02
+) -> None:
+    """Look every `pause` seconds until `condition` holds; AssertionError after `seconds`."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"{what}: not within {seconds} s"
-        time.sleep(0.02)
+        time.sleep(pause)
 
 
 def free_port() -> int:

@@ -13,6 +13,7 @@ from tests.services import wait_until
 Json = dict[str, Any]
 
 ENDED = ("succeeded", "failed", "cancelled")
+_PAUSE = 0.05  # often enough, and the CPUs are the workers'
 
 
 class Client:
@@ -57,7 +58,7 @@ class Client:
             found.append(self.job(job_id))
             return found[-1]["status"] in statuses
 
-        wait_until(reached, seconds, f"job {job_id} to be {' or '.join(statuses)}")
+        wait_until(reached, seconds, f"job {job_id} to be {' or '.join(statuses)}", _PAUSE)
         return found[-1]
 
     def post_in_pieces(
