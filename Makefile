@@ -46,6 +46,24 @@ check: $(DEV) ## Lint, check the format and the types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy -p scripts.demo -p benchmarks -m scripts.constraints
+	@$(MAKE) bandit
+
+.PHONY: bandit
+bandit: $(DEV) ## Look for insecure code
+	$(BIN)/bandit -q -c pyproject.toml -r dspt app worker $(ARGS)
+
+# Strict: a package that the service knows nothing of is an error, and so is no answer.
+.PHONY: audit
+audit: $(DEV) ## Look for known vulnerabilities in the versions of constraints.txt
+	@$(BIN)/pip-audit --strict --no-deps --disable-pip -r constraints.txt $(ARGS) || { \
+		echo "Not clean: mend what is listed above. If no vulnerability is listed, the service could" >&2; \
+		echo "not be asked about every package; another one may: make audit ARGS=\"-s osv\"" >&2; \
+		exit 1; \
+	}
+
+.PHONY: schemathesis
+schemathesis: $(DEV) ## Try the running API against its OpenAPI document; prints what was tried
+	$(BIN)/python -m pytest -s tests/integration/test_schemathesis.py $(ARGS)
 
 .PHONY: install
 install: $(DEV) ## Install all that development needs, without running anything

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-import subprocess
+import subprocess  # only this program's own parts are started  # nosec B404
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -90,7 +90,7 @@ class Supervisor:
     def watched_over(self, lock: IO[str]) -> Iterator[None]:
         """Run the watchdog for the length of the block; it holds `lock` as long as it lives."""
         command = [sys.executable, "-m", "app.serve.watchdog"]
-        with subprocess.Popen(
+        with subprocess.Popen(  # all of the command stands above  # nosec B603
             command,
             stdin=subprocess.PIPE,
             text=True,

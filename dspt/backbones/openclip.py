@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import pickle
+import pickle  # for the name of its error; nothing is unpickled  # nosec B403
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path

@@ -132,5 +132,6 @@ def downgrade() -> None:
     op.drop_table("api_keys")
     for statement in DOWN.split(";"):
         op.execute(statement.strip())
+    delete = sa.text("DELETE FROM job_steps WHERE source = :source AND target = :target")
     for source, target in STEPS:
-        op.execute(f"DELETE FROM job_steps WHERE source = '{source}' AND target = '{target}'")
+        op.get_bind().execute(delete, {"source": source, "target": target})
