@@ -9,7 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.kit.context import Context
-from tests.integration.conftest import zip_of
+from tests.integration.conftest import post_job, zip_of
 from tests.integration.jobs import files_in, problem
 
 ZIP = zip_of({"cat/1.png": b"not looked at"})
@@ -100,6 +100,19 @@ def test_errors_are_problem_documents(
     client: TestClient, method: str, path: str, status: int, code: str
 ) -> None:
     problem(client.request(method, path), status, code)
+
+
+def test_a_refused_method_is_answered_with_all_that_are_taken(client: TestClient) -> None:
+    assert client.put("/jobs").headers["allow"] == "GET, POST"
+    assert client.post("/jobs/job_1").headers["allow"] == "GET, DELETE"
+
+
+def test_an_empty_after_is_the_first_page(client: TestClient) -> None:
+    """`next` of the last page is null; some clients send that on."""
+    job = post_job(client)
+    for url in ("/jobs?after=", "/jobs"):
+        assert [found["id"] for found in client.get(url).json()["data"]] == [job["id"]]
+    problem(client.get("/jobs?after=x"), 422, "invalid_request")
 
 
 def test_request_ids(client: TestClient) -> None:

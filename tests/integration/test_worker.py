@@ -43,6 +43,8 @@ def test_jobs_that_succeed_and_fail(stack: Stack) -> None:
     bad_data = stack.post(one_class, epochs=2)
     bad_backbone = stack.post(photos(), epochs=2, backbone="no-such-thing")
     assert "no worker is running" in stack.job(good)["progress"]["message"]
+    assert stack.client.post(f"/jobs/{good}/cancel").json()["status"] == "cancelled"
+    assert stack.client.post(f"/jobs/{good}/retry").json()["status"] == "queued"
 
     with stack.worker() as process:
         job = stack.wait(good, lambda job: job["status"] == "succeeded")
@@ -52,7 +54,8 @@ def test_jobs_that_succeed_and_fail(stack: Stack) -> None:
         assert job["config"]["epochs"] == 2
         assert job["config"]["n_ctx"] == 4
         assert job["metrics"]["served"] in ("tuned", "zero_shot")
-        assert stack.statuses(good) == ["queued", "validating", "running", "succeeded"]
+        steps = ["queued", "cancelled", "queued", "validating", "running", "succeeded"]
+        assert stack.statuses(good) == steps
         events = stack.client.get(f"/jobs/{good}/events?limit=1000").json()["data"]
         epochs = [event["data"]["epoch"] for event in events if event["type"] == "metrics"]
         assert epochs == [1, 2]
@@ -80,6 +83,12 @@ def test_jobs_that_succeed_and_fail(stack: Stack) -> None:
         job = stack.wait(bad_backbone, lambda job: job["status"] == "failed")
         assert job["error"]["code"] == "unknown_backbone"
         assert "no-such-thing" in job["error"]["message"]
+        before = stack.statuses(bad_backbone)
+        again = stack.client.post(job["links"]["retry"]).json()
+        assert (again["status"], again["error"], again["attempt"]) == ("queued", None, 0)
+        job = stack.wait(bad_backbone, lambda job: job["status"] == "failed")
+        assert (job["error"]["code"], job["attempt"]) == ("unknown_backbone", 1)
+        assert stack.statuses(bad_backbone) == before * 2
 
         assert "torch" not in Path(f"/proc/{process.pid}/maps").read_text()
         assert "torch" in Path(f"/proc/{child_of(process)}/maps").read_text()
