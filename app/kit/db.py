@@ -34,8 +34,8 @@ from sqlalchemy.types import TypeDecorator
 _MIGRATION_LOCK = 0x64737074
 
 #: One for each thread of the API, so that none waits for another: 40 serve requests, a few do other
-#: work. Those beyond the first twenty are closed after use.
-_POOL: Final = {"pool_size": 20, "max_overflow": 30}
+#: work. They are opened when they are needed, and kept: to open one takes longer than to use it.
+_POOL: Final = {"pool_size": 50, "max_overflow": 0}
 
 #: JSON that PostgreSQL stores parsed.
 JsonColumn = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
