@@ -54,12 +54,19 @@ def receive(file: IO[bytes], filename: str | None) -> Upload:
     size = file.tell()
     if size == 0:
         raise _not_a_zip(f"{name} is empty (0 bytes).")
-    if not zipfile.is_zipfile(file):
+    if not _may_be_a_zip(file):
         raise _not_a_zip(
             f"{name} is not a zip file, or it was cut off on the way. Send a zip with one folder "
             "of images per class."
         )
     return Upload(file, name, sha256, size)
+
+
+def _may_be_a_zip(file: IO[bytes]) -> bool:
+    try:
+        return zipfile.is_zipfile(file)
+    except zipfile.BadZipFile:  # it says that it has several parts
+        return False
 
 
 def corrected(zip_file: Dataset, corrections: Corrections) -> Upload:

@@ -13,8 +13,16 @@ from pydantic import ValidationError
 from app.backbones.allowed import check_backbone
 from app.kit.errors import ProblemItem, Unprocessable
 from app.kit.text import is_clean
+from dspt import strict_json
 from dspt.config import TuneConfig
+from dspt.data import Limits
+from dspt.data.class_words import MAX_CHARACTERS
+from dspt.data.names import hidden_in, shown
 from dspt.errors import ConfigError
+
+_SHOWN = 10
+#: Far more than there are, and longer than any: an answer repeats those that are unknown.
+_MAX_SETTINGS = 100
 
 
 @dataclass(frozen=True)
@@ -62,6 +70,10 @@ def checked_config(values: dict[str, Any], local_backbones: Sequence[str]) -> di
 
     `local_backbones` are the only places that may be named as a backbone.
     """
+    if len(values) > _MAX_SETTINGS or any(len(key) > _MAX_SETTINGS for key in values):
+        raise _wrong(
+            "config", "invalid_config", "there are not so many settings, nor such long ones"
+        )
     for key, value in values.items():
         if not is_clean(key) or (isinstance(value, str) and not is_clean(value)):
             raise _wrong(ascii(key), "invalid_config", "there are control characters in it")
@@ -93,22 +105,34 @@ def _class_names(text: str | None) -> dict[str, str] | None:
     values = _object("class_names", text)
     if values is None:
         return None
+    wrong = (
+        [] if len(values) <= Limits.max_classes else [f"more than {Limits.max_classes:,} classes"]
+    )
     for folder, words in values.items():
-        if not isinstance(words, str) or not words.strip():
-            raise _wrong("class_names", "invalid_class_names", f"{folder!r}: words are a text")
-        if not is_clean(folder) or not is_clean(words):
-            raise _wrong(
-                "class_names", "invalid_class_names", f"{folder!r}: control characters in it"
-            )
+        if why := _wrong_words(folder, words):
+            wrong.append(f"{shown(folder)!r}: {why}")
+    if wrong:
+        more = f"; and {len(wrong) - _SHOWN:,} more" if len(wrong) > _SHOWN else ""
+        raise _wrong("class_names", "invalid_class_names", "; ".join(wrong[:_SHOWN]) + more)
     return values
+
+
+def _wrong_words(folder: str, words: object) -> str | None:
+    if not isinstance(words, str) or not words.strip():
+        return "words are a text"
+    if max(len(folder), len(words)) > MAX_CHARACTERS:
+        return f"longer than {MAX_CHARACTERS} characters"
+    if hidden := hidden_in(folder) or hidden_in(words):
+        return f"{hidden} in it"
+    return None
 
 
 def _object(param: str, text: str | None) -> dict[str, Any] | None:
     if text is None or not text.strip():
         return None
     try:
-        values = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        values = strict_json.loads(text)
+    except ValueError as error:
         raise _wrong(param, "invalid_json", f"not JSON: {error}") from error
     if not isinstance(values, dict):
         raise _wrong(param, "invalid_json", 'not a JSON object such as {"key": "value"}')

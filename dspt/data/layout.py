@@ -69,7 +69,7 @@ def layout_by_folder(files: Sequence[str], folders: Sequence[str], findings: Fin
     the case, only beside `train`, and only where they hold folders: `train/1.jpg` beside
     `bus/1.jpg` is a class of trains.
     """
-    tops = {p.split("/")[0] for p in (*files, *folders) if "/" in p or p in folders}
+    tops = {p.split("/")[0] for p in files if "/" in p} | {f.split("/")[0] for f in folders}
     splits = {top: SPLIT_FOLDERS[top.lower()] for top in tops if top.lower() in SPLIT_FOLDERS}
     if tops and splits.keys() == tops and "train" not in splits.values():
         findings.problem(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -16,7 +17,13 @@ ZIP = zip_of({"cat/1.png": b"not looked at"})
 
 
 @pytest.mark.parametrize(
-    ("content", "word"), [(b"", "empty"), (b"junk", "not a zip"), (ZIP[:-8], "cut off")]
+    ("content", "word"),
+    [
+        (b"", "empty"),
+        (b"junk", "not a zip"),
+        (ZIP[:-8], "cut off"),
+        (ZIP[:-22] + b"PK\6\7" + bytes(12) + b"\3\0\0\0" + ZIP[-22:], "not a zip"),  # of 3 disks
+    ],
 )
 def test_what_is_no_zip_is_refused_and_not_kept(
     client: TestClient, live: Context, content: bytes, word: str
@@ -35,11 +42,35 @@ def test_what_is_no_zip_is_refused_and_not_kept(
         ({"config": '{"epochs": "many"}'}, "invalid_config", ["epochs"]),
         ({"config": '{"lr": NaN}'}, "invalid_config", ["lr"]),
         ({"config": '{"ctx_init": "a\\u0000b"}'}, "invalid_config", ["'ctx_init'"]),
+        ({"config": json.dumps({str(i): 1 for i in range(101)})}, "invalid_config", ["config"]),
+        ({"config": json.dumps({"x" * 101: 1})}, "invalid_config", ["config"]),
         ({"config": "["}, "invalid_json", ["config"]),
         ({"config": "[" * 100_000}, "invalid_json", ["config"]),
         ({"config": "[1]"}, "invalid_json", ["config"]),
         ({"class_names": '{"cat": 3}'}, "invalid_class_names", ["class_names"]),
         ({"class_names": '{"cat": " "}'}, "invalid_class_names", ["class_names"]),
+        *(
+            ({"class_names": text}, code, ["class_names"])
+            for text, code in (
+                ('{"cat": "a", "cat": "b"}', "invalid_json"),
+                ('{"cat": "a", "c\\u0061t": "b"}', "invalid_json"),
+                ('{"cat": ' * 100_000, "invalid_json"),
+                ('{"cat": ' + "9" * 5000 + "}", "invalid_json"),
+                ('{"cat": 1e999}', "invalid_class_names"),
+                ('{"cat": ["a"]}', "invalid_class_names"),
+                ('{"cat": {"a": "b"}}', "invalid_class_names"),
+                (json.dumps({"cat": "x" * 201}), "invalid_class_names"),
+                (json.dumps({"x" * 201: "x"}), "invalid_class_names"),
+                (json.dumps({"x" * 500_000: 1}), "invalid_class_names"),
+                (json.dumps({"cat": "a\nb"}), "invalid_class_names"),
+                (json.dumps({"cat": "a\ud800"}), "invalid_class_names"),
+                (json.dumps({"cat": "\u202etac"}), "invalid_class_names"),
+                (json.dumps({"c\u200bat": "cat"}), "invalid_class_names"),
+                (json.dumps({"cat": "\u3164"}), "invalid_class_names"),
+                (json.dumps({str(i): "x" for i in range(25_001)}), "invalid_class_names"),
+                (json.dumps({str(i): 1 for i in range(25_001)}), "invalid_class_names"),
+            )
+        ),
         ({"name": "x" * 201}, "invalid_request", ["name"]),
         ({"name": "a\x00b"}, "invalid_name", ["name"]),
         ({"classnames": "{}"}, "unknown_field", ["classnames"]),
@@ -51,6 +82,7 @@ def test_a_wrong_field_is_named(
     response = client.post("/jobs", files={"dataset": ("a.zip", ZIP)}, data=fields)
     body = problem(response, 422, code)
     assert sorted(item["param"] for item in body["errors"]) == params
+    assert len(body["detail"]) < 5000
     assert client.get("/jobs").json()["data"] == []
 
 

@@ -197,9 +197,9 @@ def test_a_blend_of_another_precision(path: Path, name: str, dtype: torch.dtype)
 @pytest.mark.parametrize(
     ("manifest", "match"),
     [
-        ("", "Invalid JSON"),
+        ("", "bad manifest: not plain JSON"),
         ("[]", "bad manifest"),
-        ("{", "Invalid JSON"),
+        ("{", "bad manifest: not plain JSON"),
         ("[" * 100_000, "bad manifest"),
         ({}, "bad manifest: classes: Field required"),
         (raw_manifest(format="dspt.classifier/3"), "format"),

@@ -1,0 +1,128 @@
+"""Images that are damaged, are something else, or are two things at once."""
+
+from __future__ import annotations
+
+import random
+import struct
+
+from benchmarks.hostile_input.case import Family
+from benchmarks.hostile_input.images_sound import marked, of_turn, sound
+from benchmarks.hostile_input.zip_bytes import good_files, png_chunk, zip_of
+
+_OTHERS = [
+    b"<svg xmlns='http://www.w3.org/2000/svg'><image href='file:///etc/passwd'/></svg>",
+    b"<?xml version='1.0'?><!DOCTYPE x [<!ENTITY a SYSTEM 'file:///etc/passwd'>]><svg>&a;</svg>",
+    b"%PDF-1.7\n1 0 obj<</Type/Catalog>>endobj\n",
+    b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", b"\xc5\xd0\xd3\xc6" + bytes(26) + b"%!PS",
+    b"%!PS\n(%pipe%id) (r) file\n", b"\0\0\1\0\1\0\x10\x10\0\0\1\0\x18\0\0\1\0\0\x16\0\0\0",
+    b"icns\0\0\0\x20ic07", b"8BPS\0\1" + bytes(20), b"P6\n9 9\n255\n" + bytes(243),
+    b"P4\n99999 99999\n", b"#define x_width 9\n", b"\xd7\xcd\xc6\x9a" + bytes(40),
+    b"\1\0\0\0\x6c\0\0\0" + bytes(32) + b" EMF", b"SIMPLE  =", b"\x89HDF\r\n\x1a\n",
+    b"GRIB\0\0\0\1", b"BUFR\0\0\0\1", b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51",
+    b"\0\0\0\x1cftypavif\0\0\0\0avifmif1", b"\0\0\0\x18ftypheic", b"DDS |\0\0\0",
+    b"\x0a\5\1\x08" + bytes(60), b"\x53\x80\xf6\x34", b"qoif\0\0\0\x09\0\0\0\x09\3\0", b"MThd",
+    b"RIFF\x24\0\0\0ACONanih", b"\x1bE\x1b%-12345X", b"GIMP gradient\n", b"AT&TFORM", b"FWS\x09",
+    b"BLP2\1\0\0\0", b"\xab\x4b\x54\x58\x20\x31\x31\xbb",
+    b"push graphic-context\nimage over 0,0 0,0 'https://127.0.0.1'\n", b"MM\0\x2b",
+    b"II\x2b\0" + bytes(12),
+]  # fmt: skip
+_TAILS = [
+    b"<script>alert(1)</script>", b"<?php system($_GET[0]); ?>", b"%PDF-1.7\n%%EOF",
+    b"\n#!/bin/sh\nid\n", b"*/alert(1)/*", b"\x7fELF", b"MZ",
+]  # fmt: skip
+_EXTREMES = [b"\xff" * 4, b"\0" * 4, b"\x7f" + b"\xff" * 3, b"\xff" * 3 + b"\x7f", b"\x80\0\0\0"]
+
+
+def truncated(rng: random.Random, n: int) -> bytes:
+    data = of_turn(n)
+    return data[: rng.randrange(1, len(data))]
+
+
+def truncated_header(rng: random.Random, n: int) -> bytes:
+    return of_turn(n)[: rng.randrange(1, 60)] + rng.randbytes(rng.choice([0, 1, 30]))
+
+
+def bits_flipped(rng: random.Random, n: int) -> bytes:
+    data = bytearray(of_turn(n))
+    for _ in range(rng.randint(1, 12)):
+        data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+    return bytes(data)
+
+
+def header_overwritten(rng: random.Random, n: int) -> bytes:
+    data = bytearray(of_turn(n))
+    for _ in range(rng.randint(1, 4)):
+        data[rng.randrange(min(len(data), 80))] = rng.randrange(256)
+    return bytes(data)
+
+
+def extreme_numbers(rng: random.Random, n: int) -> bytes:
+    data = bytearray(of_turn(n))
+    at = rng.randrange(2, len(data) - 4)
+    data[at : at + 4] = rng.choice(_EXTREMES)
+    return bytes(data)
+
+
+def parts_repeated(rng: random.Random, n: int) -> bytes:
+    data = bytearray(of_turn(n))
+    start, end = sorted(rng.sample(range(len(data)), 2))
+    if n % 2:
+        del data[start:end]
+    else:
+        data[end:end] = data[start:end] * rng.randint(1, 5)
+    return bytes(data)
+
+
+def two_spliced(rng: random.Random, n: int) -> bytes:
+    """The beginning of one form and the rest of another."""
+    one, other = of_turn(n), of_turn(rng.randrange(1000))
+    return one[: rng.randrange(4, len(one))] + other[rng.randrange(len(other)) :]
+
+
+def something_else(rng: random.Random, n: int) -> bytes:
+    """Drawings, documents and images whose decoders must not be reached, under any name."""
+    return _OTHERS[n % len(_OTHERS)] + rng.randbytes(rng.choice([0, 4, 400]))
+
+
+def magic_and_noise(rng: random.Random, n: int) -> bytes:
+    start = of_turn(n)[: rng.choice([2, 3, 4, 8, 12, 16])]
+    return start + rng.randbytes(rng.randrange(2, 3000))
+
+
+def polyglot(rng: random.Random, n: int) -> bytes:
+    """Sound images that are something else as well."""
+    image = of_turn(n)
+    if n % 3 == 0:
+        return image + zip_of(good_files(rng))
+    tail = rng.choice(_TAILS)
+    if n % 3 == 1:
+        return marked(rng, image + tail)
+    text = tail + rng.randbytes(3)
+    form = n // 3 % 3
+    if form == 0:
+        jpeg = sound("jpeg")
+        return jpeg[:2] + b"\xff\xfe" + struct.pack(">H", 2 + len(text)) + text + jpeg[2:]
+    if form == 1:
+        png = sound("png")
+        return png[:33] + png_chunk(b"tEXt", b"Comment\0" + text) + png[33:]
+    return b"GIF89a" + b"/*" + text + b"*/=1;" + bytes(20)
+
+
+def form_of_another_name(rng: random.Random, n: int) -> bytes:
+    """Sound; it is the name that it goes by which says something else."""
+    return marked(rng, of_turn(n))
+
+
+FAMILIES: dict[str, Family] = {
+    "truncated": truncated,
+    "truncated in the header": truncated_header,
+    "bits flipped": bits_flipped,
+    "header overwritten": header_overwritten,
+    "extreme numbers": extreme_numbers,
+    "parts repeated or gone": parts_repeated,
+    "two spliced": two_spliced,
+    "something else": something_else,
+    "magic and noise": magic_and_noise,
+    "polyglot": polyglot,
+    "another name": form_of_another_name,
+}

@@ -1,0 +1,160 @@
+"""Reads hostile files as the worker does, in a process that may write nowhere.
+
+`Reader` starts it and talks to it; run as a module, this is the process itself: for each line of
+JSON on stdin, {"kind": "archive" or "image", "path": ...}, it writes one with the outcome.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Literal
+
+from benchmarks.hostile_input import memory
+
+Kind = Literal["archive", "image"]
+Outcome = Literal["refused", "rejected", "harmless", "broken"]
+"""Refused as a whole; some files rejected; all of it read; an error that is not ours."""
+
+ADDRESS_SPACE = 4 << 30
+"""A bomb ends here, and not with the machine."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What became of one file."""
+
+    outcome: Outcome
+    said: str
+    cpu_seconds: float
+    growth_bytes: int
+    """Peak memory over that before the first file."""
+
+
+class Reader:
+    """The process, from outside."""
+
+    def __init__(self, process: subprocess.Popen[str], folder: Path) -> None:
+        self._process = process
+        self._file = folder / "input"
+
+    def read(self, kind: Kind, data: bytes) -> Reading:
+        """Have it read `data`. Raises EOFError if it died of that."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._file.write_bytes(data)
+        self._process.stdin.write(json.dumps({"kind": kind, "path": str(self._file)}) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            raise EOFError(f"the reader died with exit code {self._process.wait()}")
+        return Reading(**json.loads(line))
+
+
+@contextmanager
+def reading_in(folder: Path, errors: IO[bytes] | int = subprocess.DEVNULL) -> Iterator[Reader]:
+    """A reader that works in `folder`: its home, its directory for temporary files, and the one it
+    is in, lie in there. `errors` gets what decoders write to stderr."""
+    places = {name: folder / name for name in ("home", "tmp", "here")}
+    for place in places.values():
+        place.mkdir(parents=True)
+    root = Path(__file__).parents[2]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.hostile_input.reader"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        text=True,
+        cwd=places["here"],
+        env={
+            "PYTHONPATH": str(root),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "HOME": str(places["home"]),
+            "TMPDIR": str(places["tmp"]),
+            "OMP_NUM_THREADS": "1",
+            "OPENBLAS_NUM_THREADS": "1",
+        },
+    )
+    with process:
+        try:
+            yield Reader(process, folder)
+        finally:
+            process.kill()
+
+
+def main() -> None:
+    """Read what stdin names until it ends."""
+    resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # not a byte to any file
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    from dspt.data import open_dataset  # noqa: F401  imported before memory is measured
+
+    before = memory.resident()
+    for line in sys.stdin:
+        order: dict[str, str] = json.loads(line)
+        memory.forget_peak()
+        start = time.process_time()
+        outcome, said = _read(order["kind"], Path(order["path"]))
+        reading = {
+            "outcome": outcome,
+            "said": said,
+            "cpu_seconds": time.process_time() - start,
+            "growth_bytes": memory.peak() - before,
+        }
+        sys.stdout.write(json.dumps(reading) + "\n")
+        sys.stdout.flush()
+
+
+def _read(kind: str, path: Path) -> tuple[Outcome, str]:
+    try:
+        return _read_archive(path) if kind == "archive" else _read_image(path.read_bytes())
+    except Exception as error:  # noqa: BLE001 - any error that is not ours is what is looked for
+        return "broken", f"{type(error).__name__}: {error}"[:500]
+
+
+def _read_archive(path: Path) -> tuple[Outcome, str]:
+    from dspt.data import open_dataset, read_image
+    from dspt.errors import DatasetError
+
+    try:
+        with open_dataset(path) as data:
+            for item in data.items[:5]:
+                image = read_image(data, item)
+                assert image.mode == "RGB"
+            told: dict[str, Any] = data.to_dict()
+    except DatasetError as error:
+        for problem in error.problems:
+            assert problem.code
+            assert problem.message
+            assert problem.where.isprintable()
+        return "refused", error.code
+    json.dumps(told).encode()  # no lone surrogates either
+    return ("rejected", told["rejected"][0]["reason"]) if told["rejected"] else ("harmless", "")
+
+
+def _read_image(data: bytes) -> tuple[Outcome, str]:
+    from dspt.data.images import check_image, decode_image
+    from dspt.errors import ImageError
+
+    reasons: list[str | None] = []
+    for read in (check_image, decode_image):
+        try:
+            read(data)
+            reasons.append(None)
+        except ImageError as error:
+            reasons.append(error.message)
+    checked, decoded = reasons
+    assert (checked or "-").isprintable()
+    assert checked == decoded, f"{checked} when checked, {decoded} when decoded"
+    return ("harmless", "") if checked is None else ("refused", checked)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,168 @@
+"""Zips byte by byte, in which anything may be a lie."""
+
+from __future__ import annotations
+
+import random
+import struct
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+UTF8 = 0x800
+STORED, DEFLATED = 0, 8
+_SIZES = struct.Struct("<LLL")
+
+
+@dataclass
+class Entry:
+    """A member. What is None is as it should be."""
+
+    name: bytes
+    data: bytes = b""
+    method: int = STORED
+    packed: bytes | None = None
+    flags: int = UTF8
+    system: int = 3
+    mode: int = 0
+    """Of Unix: type and permissions."""
+    crc: int | None = None
+    size: int | None = None
+    packed_size: int | None = None
+    extra: bytes = b""
+    comment: bytes = b""
+    offset: int | None = None
+    descriptor: bytes = b""
+    local: dict[str, int | bytes] = field(default_factory=dict)
+    """What is different in its local header: crc, size, packed_size, method, flags, name, extra."""
+
+
+@dataclass
+class End:
+    """The end record; what is None is as it should be."""
+
+    entries: int | None = None
+    directory_size: int | None = None
+    directory_offset: int | None = None
+    disk: int = 0
+    comment: bytes = b""
+    comment_size: int | None = None
+    zip64: bytes = b""
+    """Goes between directory and end record."""
+
+
+def zip_bytes(entries: Iterable[Entry], end: End | None = None, before: bytes = b"") -> bytes:
+    """A zip of these members; `before` moves them, and the offsets in it know."""
+    end = end or End()
+    body, directory, count = bytearray(before), bytearray(), 0
+    for entry in entries:
+        offset = len(body) if entry.offset is None else entry.offset
+        body += _local(entry)
+        directory += _central(entry, offset)
+        count += 1
+    said = count if end.entries is None else end.entries
+    size = len(directory) if end.directory_size is None else end.directory_size
+    start = len(body) if end.directory_offset is None else end.directory_offset
+    comment_size = len(end.comment) if end.comment_size is None else end.comment_size
+    last = struct.pack(
+        "<4s4H2LH",
+        b"PK\5\6",
+        *(end.disk, end.disk, said & 0xFFFF, said & 0xFFFF),
+        *(size & 0xFFFFFFFF, start & 0xFFFFFFFF, comment_size & 0xFFFF),
+    )
+    return bytes(body + directory) + end.zip64 + last + end.comment
+
+
+def zip_of(files: dict[str, bytes], method: int = DEFLATED) -> bytes:
+    """A zip in which nothing is wrong."""
+    return zip_bytes(Entry(name.encode(), data, method) for name, data in files.items())
+
+
+def deflated(data: bytes, level: int = 6) -> bytes:
+    """As a member of a zip has it."""
+    packer = zlib.compressobj(level, zlib.DEFLATED, -15)
+    return packer.compress(data) + packer.flush()
+
+
+@lru_cache(maxsize=32)
+def deflated_zeros(size: int, level: int = 1) -> bytes:
+    """`size` zeros, packed."""
+    return deflated(bytes(size), level)
+
+
+@lru_cache(maxsize=32)
+def crc_of_zeros(size: int) -> int:
+    return zlib.crc32(bytes(size))
+
+
+def png(rng: random.Random, width: int = 8, height: int = 8) -> bytes:
+    """A small image of random pixels."""
+    rows = b"".join(b"\0" + rng.randbytes(3 * width) for _ in range(height))
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(name, data) for name, data in chunks)
+
+
+def png_chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def good_files(rng: random.Random) -> dict[str, bytes]:
+    """Two classes of two images each; no two calls give the same pixels."""
+    return {f"{name}/{i}.png": png(rng) for name in ("cat", "dog") for i in range(2)}
+
+
+def good_entries(rng: random.Random) -> list[Entry]:
+    """The same as members, packed or not."""
+    method = rng.choice((STORED, DEFLATED))
+    return [Entry(name.encode(), data, method) for name, data in good_files(rng).items()]
+
+
+def with_entries(rng: random.Random, *entries: Entry, end: End | None = None) -> bytes:
+    """Good members with these among them, anywhere."""
+    found = good_entries(rng)
+    for entry in entries:
+        found.insert(rng.randint(1, len(found)), entry)
+    return zip_bytes(found, end)
+
+
+def _packed(entry: Entry) -> bytes:
+    if entry.packed is not None:
+        return entry.packed
+    return deflated(entry.data) if entry.method == DEFLATED else entry.data
+
+
+def _local(entry: Entry) -> bytes:
+    packed = _packed(entry)
+    fields: dict[str, int | bytes] = {
+        "crc": zlib.crc32(entry.data) if entry.crc is None else entry.crc,
+        "size": len(entry.data) if entry.size is None else entry.size,
+        "packed_size": len(packed) if entry.packed_size is None else entry.packed_size,
+        "method": entry.method,
+        "flags": entry.flags,
+        "name": entry.name,
+        "extra": b"",
+    }
+    fields.update(entry.local)
+    name, extra = fields["name"], fields["extra"]
+    assert isinstance(name, bytes)
+    assert isinstance(extra, bytes)
+    head = struct.pack("<4sHHHHH", b"PK\3\4", 20, fields["flags"], fields["method"], 0, 33)
+    sizes = (int(fields[key]) & 0xFFFFFFFF for key in ("crc", "packed_size", "size"))
+    lengths = struct.pack("<HH", len(name), len(extra))
+    return head + _SIZES.pack(*sizes) + lengths + name + extra + packed + entry.descriptor
+
+
+def _central(entry: Entry, offset: int) -> bytes:
+    packed_size = len(_packed(entry)) if entry.packed_size is None else entry.packed_size
+    head = struct.pack(
+        "<4sBBHHHHH", b"PK\1\2", 20, entry.system, 20, entry.flags, entry.method, 0, 33
+    )
+    sizes = _SIZES.pack(
+        (zlib.crc32(entry.data) if entry.crc is None else entry.crc) & 0xFFFFFFFF,
+        packed_size & 0xFFFFFFFF,
+        (len(entry.data) if entry.size is None else entry.size) & 0xFFFFFFFF,
+    )
+    lengths = struct.pack("<HHH", len(entry.name), len(entry.extra), len(entry.comment))
+    rest = struct.pack("<HHLL", 0, 0, (entry.mode << 16) & 0xFFFFFFFF, offset & 0xFFFFFFFF)
+    return head + sizes + lengths + rest + entry.name + entry.extra + entry.comment

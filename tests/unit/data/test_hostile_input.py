@@ -1,0 +1,90 @@
+"""Thousands of hostile archives and images, read in a process that may write nowhere.
+
+DSPT_FUZZ_SEED draws others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks.hostile_input import archives, images
+from benchmarks.hostile_input.case import Case
+from benchmarks.hostile_input.reader import Kind, Reading, reading_in
+
+SEED = int(os.environ.get("DSPT_FUZZ_SEED", "1"))
+ARCHIVES, IMAGES = 2080, 510
+MIB = 1 << 20
+
+MAX_GROWTH_BYTES = 1152 * MIB
+"""64 million pixels of 16 bytes, the most that is decoded at once, are 977 MiB; beside them a file
+of 64 MiB, twice, and a little for all else."""
+MAX_CPU_SECONDS = 15.0
+"""A thousand million pixels of blank images, after which they are refused, take three to ten."""
+
+pytestmark = pytest.mark.skipif(
+    not Path("/proc/self/clear_refs").exists(), reason="memory is measured with /proc"
+)
+
+Found = list[tuple[Case, Reading]]
+
+
+def read_all(tmp_path: Path, kind: Kind, found: Iterator[Case]) -> Found:
+    """Each case with what became of it, once it is certain that nothing was written."""
+    folder = tmp_path / "reader"
+    readings = []
+    with reading_in(folder) as reader:
+        for case in found:
+            readings.append((case, reader.read(kind, case.data)))
+    assert sorted(p.name for p in folder.rglob("*")) == ["here", "home", "input", "tmp"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["reader"]
+    return readings
+
+
+def check(found: Found, at_least: int) -> Counter[str]:
+    """What holds for each of them; returns how many ended in which way."""
+    broken = [
+        f"{case.name}: {reading.said}" for case, reading in found if reading.outcome == "broken"
+    ]
+    assert broken == []
+    assert len({hashlib.sha256(case.data).digest() for case, _ in found}) >= at_least
+    for case, reading in found:
+        assert reading.cpu_seconds < MAX_CPU_SECONDS, case.name
+        assert reading.growth_bytes < MAX_GROWTH_BYTES, case.name
+    return Counter(reading.outcome for _, reading in found)
+
+
+def test_archives(tmp_path: Path) -> None:
+    found = read_all(tmp_path, "archive", archives.archives(SEED, ARCHIVES))
+    outcomes = check(found, at_least=2000)
+    assert outcomes["refused"] > 1000
+    assert outcomes["rejected"] > 200
+    by_family = {family: Counter[str]() for family in archives.FAMILIES}
+    for case, reading in found:
+        by_family[case.family][reading.outcome] += 1
+    assert by_family["nothing wrong"].keys() == {"harmless"}
+    for family in (
+        *("absolute path", "NUL in name", "control characters", "duplicate names"),
+        *("file and folder", "unknown methods", "overlapping, one kernel", "overlapping, quoted"),
+        *("truncated", "bomb of many", "no zip at all"),
+    ):
+        assert by_family[family].keys() == {"refused"}, family
+    for family in ("bad checksums", "links and devices", "ratio bomb", "recursive bomb"):
+        assert "harmless" not in by_family[family], family
+
+
+def test_images(tmp_path: Path) -> None:
+    found = read_all(tmp_path, "image", images.images(SEED, IMAGES))
+    outcomes = check(found, at_least=500)
+    assert outcomes["refused"] > 250
+    by_family = {family: Counter[str]() for family in images.FAMILIES}
+    for case, reading in found:
+        by_family[case.family][reading.outcome] += 1
+    assert by_family["another name"].keys() == by_family["one pixel"].keys() == {"harmless"}
+    for family in ("pixels promised", "something else", "rare packings", "magic and noise"):
+        assert by_family[family].keys() == {"refused"}, family
