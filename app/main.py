@@ -28,6 +28,7 @@ from app.kit.errors import (
 )
 from app.kit.handlers import install_error_handlers
 from app.kit.middleware import BodyLimit, RequestContext, SecureHeaders
+from app.kit.pressure import Backpressure
 from app.kit.settings import Settings, get_settings
 from app.models.endpoints import router as models_router
 from app.predictions.endpoints import router as predictions_router
@@ -73,6 +74,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(BodyLimit, limit=body_limit)
     app.add_middleware(Admission)
     app.add_middleware(Access, requests_per_minute=settings.requests_per_minute)
+    app.add_middleware(Backpressure, most=settings.max_waiting_requests)
     app.add_middleware(SecureHeaders)
     app.add_middleware(RequestContext)
     for router in (jobs_router, models_router, predictions_router, backbones_router):

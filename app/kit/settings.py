@@ -97,6 +97,10 @@ class Settings(BaseSettings):
     event_poll_seconds: float = Field(
         default=0.3, gt=0, description="Pause between two looks for events."
     )
+    # A second or two of work on two cores; nobody waits longer for a page.
+    max_waiting_requests: int = Field(
+        default=500, ge=1, description="Requests that may wait for a thread before more get 503."
+    )
     # Each is an open connection, and many systems allow a process 1,024 of them.
     max_listeners: int = Field(
         default=500, ge=1, description="Streams of events that may be open at once."

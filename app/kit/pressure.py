@@ -1,0 +1,39 @@
+"""A queue of requests that stays short: what would wait for too long is refused at once.
+
+Without it, more requests than the machine can do are all answered after their callers have gone,
+and none in time, for as long as they keep coming.
+"""
+
+from __future__ import annotations
+
+from anyio.to_thread import current_default_thread_limiter
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.kit.errors import ServiceUnavailable, error_response
+from app.kit.middleware import refuse
+
+#: Whoever asks them decides whether this process lives.
+_PROBES = "/health/"
+
+
+class Backpressure:
+    """Answer 503 while more than `most` requests wait for a thread."""
+
+    def __init__(self, app: ASGIApp, most: int) -> None:
+        self.app = app
+        self._most = most
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"].startswith(_PROBES) or not self._too_many():
+            await self.app(scope, receive, send)
+            return
+        error = ServiceUnavailable(
+            f"More than {self._most} requests are waiting here (DSPT_MAX_WAITING_REQUESTS). "
+            "Nothing was done; try again in a moment.",
+            code="busy",
+            headers={"Retry-After": "2"},
+        )
+        await refuse(error_response(error), scope, receive, send)
+
+    def _too_many(self) -> bool:
+        return current_default_thread_limiter().statistics().tasks_waiting > self._most
