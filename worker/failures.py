@@ -8,8 +8,8 @@ from typing import Any
 import structlog
 import torch
 
-from app.kit.jsonable import jsonable
 from dspt.errors import DatasetError, DsptError
+from worker.jsonable import jsonable
 
 _log = structlog.get_logger(__name__)
 

@@ -12,8 +12,8 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.jobs.lease import Lease
-from app.kit.jsonable import jsonable
 from dspt.progress import Listener, Progress
+from worker.jsonable import jsonable
 
 _log = structlog.get_logger(__name__)
 _REPORT_SECONDS = 0.5  # two transactions a second make a smooth bar and no load

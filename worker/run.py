@@ -21,7 +21,6 @@ from app.jobs.lease import Lease, StepRefusedError
 from app.jobs.tables import Job
 from app.kit.context import Context
 from app.kit.ids import new_id
-from app.kit.jsonable import jsonable
 from app.models.tables import Model
 from dspt.artifact import save_model
 from dspt.config import TuneConfig
@@ -30,6 +29,7 @@ from dspt.errors import Cancelled
 from dspt.pipeline import TuneResult, tune
 from dspt.progress import StageClock
 from worker.failures import explain, job_error
+from worker.jsonable import jsonable
 from worker.report import Reporter, heartbeat
 
 _log = structlog.get_logger(__name__)

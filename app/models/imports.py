@@ -12,7 +12,6 @@ from app.jobs import quota
 from app.kit.context import Context
 from app.kit.errors import ProblemItem, TooManyRequests, Unprocessable
 from app.kit.ids import new_id
-from app.kit.jsonable import jsonable
 from app.kit.text import cleaned
 from app.models.schemas import ModelView, view
 from app.models.tables import Model
@@ -46,8 +45,8 @@ def add(context: Context, owner: str, data: bytes, name: str) -> ModelView:
         backbone=manifest.config.backbone,
         backbone_digest=manifest.backbone_digest,
         classes=list(manifest.classes),
-        config=jsonable(manifest.config.model_dump(mode="json")),
-        metrics=jsonable(manifest.metrics),
+        config=manifest.config.model_dump(mode="json"),
+        metrics=dict(manifest.metrics),
         served=manifest.served,
         dataset_sha256=manifest.dataset_sha256,
         size_bytes=len(data),

@@ -90,14 +90,21 @@ def test_a_backbone_by_its_place_is_the_operators_to_allow(
     assert files_in(live) == set()
 
 
-def test_text_that_databases_refuse_does_not_reach_them(client: TestClient, tmp_path: Path) -> None:
-    data = artefact(tmp_path, metrics={"a\x00b": "c\x00", "list": [1, None]})
-    response = post(client, data, filename=".safetensors")
-    assert response.status_code == 201, response.text
-    assert response.json()["metrics"] == {"ab": "c", "list": [1, None]}
-    assert response.json()["name"] == "imported"
-    lone_surrogate = artefact(tmp_path, metrics={"a": "\ud800"})
-    problem(post(client, lone_surrogate), 422, "invalid_artifact")
+@pytest.mark.parametrize(
+    "metrics",
+    [{"a": "c\x00"}, {"a\x00": 1}, {"a": "\ud800"}, {"a": float("nan")}],
+    ids=["NUL", "NUL in a key", "surrogate", "NaN"],
+)
+def test_values_that_databases_refuse_do_not_reach_them(
+    client: TestClient, live: Context, tmp_path: Path, metrics: dict[str, Any]
+) -> None:
+    problem(post(client, artefact(tmp_path, metrics=metrics)), 422, "invalid_artifact")
+    assert files_in(live) == set()
+
+
+def test_a_file_without_a_name_gives_the_model_one(client: TestClient, tmp_path: Path) -> None:
+    model = post(client, artefact(tmp_path), filename=".safetensors").json()
+    assert model["name"] == "imported"
 
 
 def test_imported_models_count_for_the_quota(

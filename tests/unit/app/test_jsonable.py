@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from app.kit.jsonable import jsonable
+from worker.jsonable import jsonable
 
 
 def test_values_that_databases_refuse() -> None:
