@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import httpx
 import torch
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -19,7 +20,7 @@ from app.datasets.tables import Dataset
 from app.jobs.state import STEPS, TERMINAL, Status
 from app.jobs.tables import Job, JobEvent
 from app.models.tables import Model
-from benchmarks.fault_drills.stack import HEARTBEAT, Stack
+from benchmarks.fault_drills.stack import Stack
 from benchmarks.fault_drills.trial import EPOCHS, Expected, Trial
 from dspt.artifact import load_model
 from dspt.errors import ArtifactError
@@ -44,6 +45,9 @@ class Verdict:
     """Of those that were taken up again: the same tensors, bit by bit, as undisturbed."""
     requeue_heartbeats: list[float] = field(default_factory=list)
     """From the death of a worker until its job was queued again (or ended)."""
+
+    attempts: list[int] = field(default_factory=list)
+    """Of each job: how often a worker took it."""
 
     @property
     def right(self) -> bool:
@@ -74,7 +78,10 @@ def count_jobs(session: Session) -> int:
 
 
 def tensors_of(stack: Stack, model_id: str) -> tuple[Tensors, str]:
-    """Of an artefact as it is downloaded, with its SHA-256. Raises ArtifactError."""
+    """Of an artefact as it is downloaded, with its SHA-256.
+
+    Raises httpx.HTTPStatusError or ArtifactError.
+    """
     response = stack.client.send("GET", f"/models/{model_id}/artifact").raise_for_status()
     with TemporaryDirectory() as folder:
         path = Path(folder) / "model.safetensors"
@@ -122,6 +129,7 @@ class _Examination:
             self._artifact(job, models[0], events, undisturbed)
 
     def _end(self, job: Job) -> None:
+        self.verdict.attempts.append(job.attempt)
         code = job.error["code"] if job.error else None
         if job.status not in self.expected.ends or code != self.expected.error:
             self._lost(f"ended {job.status} ({code}) instead of {'/'.join(self.expected.ends)}")
@@ -150,6 +158,9 @@ class _Examination:
     ) -> None:
         try:
             tensors, sha256 = tensors_of(self.stack, model.id)
+        except httpx.HTTPStatusError as error:
+            self._lost(f"has an artefact that cannot be downloaded: {error.response.text}")
+            return
         except ArtifactError as error:
             self._lost(f"has a damaged artefact: {error}")
             return
@@ -178,6 +189,7 @@ class _Examination:
 
 
 def _requeues(trial: Trial, session: Session) -> Iterator[float]:
+    heartbeat = trial.stack.settings.heartbeat_seconds
     for death in trial.deaths:
         events = session.scalars(
             select(JobEvent)
@@ -190,7 +202,7 @@ def _requeues(trial: Trial, session: Session) -> Iterator[float]:
         ).all()
         # A job that ended at the moment of the death, or that the dead worker's child finished.
         if events and events[0].data["status"] != Status.SUCCEEDED:
-            yield (events[0].created_at - death.at).total_seconds() / HEARTBEAT
+            yield (events[0].created_at - death.at).total_seconds() / heartbeat
 
 
 def _gone(pid: int) -> bool:

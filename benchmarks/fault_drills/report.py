@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.fault_drills.run import Outcome
-from benchmarks.fault_drills.stack import HEARTBEAT, HOUSEKEEPING
+from benchmarks.fault_drills.stack import HOUSEKEEPING
 
 LIMIT_HEARTBEATS = 3.0
 """Within so many a dead worker's job has to be queued again."""
@@ -22,19 +22,20 @@ def document(
     return {
         "command": command,
         "machine": machine,
-        "settings": settings
-        | {"heartbeat_seconds": HEARTBEAT, "housekeeping_seconds": HOUSEKEEPING},
+        "settings": settings | {"housekeeping_seconds": HOUSEKEEPING},
         "drills": [_figures(outcome) for outcome in outcomes],
     }
 
 
 def _figures(outcome: Outcome) -> dict[str, Any]:
     verdicts = [repeat.verdict for repeat in outcome.repeats]
+    heartbeat = outcome.drill.shape.heartbeat
     requeues = [beats for verdict in verdicts for beats in verdict.requeue_heartbeats]
     return {
         "name": outcome.drill.name,
         "what": outcome.drill.what,
         "skipped": outcome.skipped,
+        "heartbeat_seconds": heartbeat,
         "repeats": len(verdicts),
         "right": sum(verdict.right for verdict in verdicts),
         "lost": sum(bool(verdict.lost) for verdict in verdicts),
@@ -46,7 +47,7 @@ def _figures(outcome: Outcome) -> dict[str, Any]:
             "count": len(requeues),
             "median": round(median(requeues), 2) if requeues else None,
             "max": round(max(requeues), 2) if requeues else None,
-            "late": sum(beats > LIMIT_HEARTBEATS + HOUSEKEEPING / HEARTBEAT for beats in requeues),
+            "late": sum(beats > LIMIT_HEARTBEATS + HOUSEKEEPING / heartbeat for beats in requeues),
         },
         "orphaned_files": sum(len(repeat.orphans) for repeat in outcome.repeats),
         "orphaned_files_after_gc": outcome.orphans_left,
@@ -71,9 +72,8 @@ def markdown(document: dict[str, Any]) -> str:
         f"{machine['processor']}, {machine['cpus']} CPUs, load {machine['load_at_start']:.1f} at "
         f"the start; Python {machine['python']}, "
         + ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
-        + f". Database {settings['database']}, seed {settings['seed']}, a heartbeat of "
-        f"{settings['heartbeat_seconds']:g} s. Real processes; each harm comes at a moment that "
-        "the seed draws from the whole life of a job.",
+        + f". Database {settings['database']}, seed {settings['seed']}. Real processes; each harm "
+        "comes at a moment that the seed draws from the whole life of a job.",
         "",
         "| drill | repeats | right | lost | doubled | resumed | of them bit-identical "
         "| requeued after (heartbeats: median, max) | orphaned files, after gc |",

@@ -56,6 +56,11 @@ class Trial:
     """What the job was at when the harm was done."""
 
     @property
+    def any_attempts(self) -> range:
+        """As many as a job may take without being given up."""
+        return range(1, self.stack.settings.max_attempts + 1)
+
+    @property
     def archive(self) -> bytes:
         """The same photos in each trial, in a zip of its own."""
         return archive(self.name)

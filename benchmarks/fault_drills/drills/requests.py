@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.fault_drills.client import ENDED
+from benchmarks.fault_drills.stack import QUICK_HEARTBEAT, Shape
 from benchmarks.fault_drills.trial import Drill, Expected, Trial
 
 _COPIES = 3
@@ -33,7 +34,7 @@ def cancel(trial: Trial) -> None:
     if not in_time and answer.json()["code"] != "job_finished":
         trial.wrong.append(f"the wish to cancel {job} was answered {answer.text}")
     trial.jobs[job] = Expected(
-        ends=("cancelled",) if in_time else ("succeeded",), attempts=range(2)
+        ends=("cancelled",) if in_time else ("succeeded",), attempts=(0, *trial.any_attempts)
     )
     if dies == "API":
         trial.stack.api.kill()
@@ -45,5 +46,10 @@ def cancel(trial: Trial) -> None:
 
 DRILLS = (
     Drill("duplicates", "each message delivered nine more times, to two workers", deliver_twice),
-    Drill("cancel", "cancelled at any moment, and the worker or the API dies at once", cancel),
+    Drill(
+        "cancel",
+        "cancelled at any moment, and the worker or the API dies at once",
+        cancel,
+        Shape(heartbeat=QUICK_HEARTBEAT),
+    ),
 )

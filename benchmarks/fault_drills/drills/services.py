@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import time
 
-from benchmarks.fault_drills.stack import Shape
+from benchmarks.fault_drills.stack import QUICK_HEARTBEAT, Shape
 from benchmarks.fault_drills.trial import Drill, Trial
 
 _LONGEST_OUTAGE = 1.5  # seconds: some reconnect in time and some do not
@@ -24,8 +24,8 @@ def restart_redis(trial: Trial) -> None:
 
 
 def restart_postgres(trial: Trial) -> None:
-    job = trial.post(attempts=(1, 2))
-    trial.post(epochs=5, attempts=(1, 2))
+    job = trial.post(attempts=trial.any_attempts)
+    trial.post(epochs=5, attempts=trial.any_attempts)
     trial.wait_for_moment(job)
     database = trial.stack.database
     assert database is not None  # the drill is skipped without one
@@ -77,7 +77,7 @@ DRILLS = (
         "postgres",
         "PostgreSQL stopped, stopped at once or killed, and started again",
         restart_postgres,
-        Shape(workers=_ONE_WORKER),
+        Shape(workers=_ONE_WORKER, heartbeat=QUICK_HEARTBEAT),
         needs=_needs_postgres,
     ),
     Drill(

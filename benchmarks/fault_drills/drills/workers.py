@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from functools import partial
 
+from benchmarks.fault_drills.stack import QUICK_HEARTBEAT, Shape
 from benchmarks.fault_drills.trial import Drill, Expected, Trial
 from tests.services import wait_until
 
+_SHAPE = Shape(heartbeat=QUICK_HEARTBEAT)
+
 
 def kill_child(trial: Trial) -> None:
-    job = trial.post(attempts=(1, 2))
+    job = trial.post(attempts=trial.any_attempts)
     trial.wait_for_moment(job)
     holder = trial.holder(job)
     (holder or trial.rng.choice(trial.stack.workers)).kill_children()
@@ -18,7 +21,7 @@ def kill_child(trial: Trial) -> None:
 
 
 def kill_worker(trial: Trial) -> None:
-    job = trial.post(attempts=(1, 2))
+    job = trial.post(attempts=trial.any_attempts)
     trial.wait_for_moment(job)
     holder = trial.holder(job)
     victim = holder or trial.rng.choice(trial.stack.workers)
@@ -33,7 +36,7 @@ def kill_worker(trial: Trial) -> None:
 
 def poison(trial: Trial) -> None:
     job = trial.post()
-    attempts = range(1, trial.stack.settings.max_attempts + 1)
+    attempts = trial.any_attempts
     trial.jobs[job] = Expected(ends=("failed",), attempts=attempts[-1:], error="worker_lost")
     trial.moment = "each claim"
     for attempt in attempts:
@@ -46,11 +49,16 @@ def poison(trial: Trial) -> None:
 
 def _taken(trial: Trial, job: str, attempt: int) -> bool:
     found = trial.stack.client.job(job)
-    return bool(found["status"] != "queued" and found["attempt"] == attempt)
+    return bool(found["status"] != "queued" and found["attempt"] >= attempt)
 
 
 DRILLS = (
-    Drill("kill-child", "kill -9 of the process that runs the job", kill_child),
-    Drill("kill-worker", "kill -9 of a worker, alone or with its child; a new one", kill_worker),
-    Drill("poison", "a job whose worker is killed at each claim: fails after 3", poison),
+    Drill("kill-child", "kill -9 of the process that runs the job", kill_child, _SHAPE),
+    Drill(
+        "kill-worker",
+        "kill -9 of a worker, alone or with its child; a new one",
+        kill_worker,
+        _SHAPE,
+    ),
+    Drill("poison", "a job whose worker is killed at each claim: fails after 3", poison, _SHAPE),
 )
