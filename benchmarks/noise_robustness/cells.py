@@ -55,7 +55,7 @@ class CellRunner:
         self._file: Path | None = None
         self._features: Features | None = None
 
-    def run(self, job: Job) -> dict[str, Any]:
+    def __call__(self, job: Job) -> dict[str, Any]:
         """Accuracy (percent) of each method, suppression, seconds; plain values for JSON.
 
         Raises Cancelled, and what a method raises.

@@ -13,17 +13,17 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.connection import wait as wait_for
 from multiprocessing.synchronize import Event
-from typing import Any
+from typing import Any, TypeVar
 
-from benchmarks.noise_robustness.cells import CellRunner, Job
-from benchmarks.noise_robustness.settings import Settings
-
+Job = TypeVar("Job")
 Result = dict[str, Any]
+#: Called in each new process with a function that says whether to stop; gives what runs a job.
+MakeRunner = Callable[[Callable[[], bool]], Callable[[Job], Result]]
 
 
 def run_jobs(
     jobs: Iterable[Job],
-    settings: Settings,
+    make_runner: MakeRunner[Job],
     processes: int,
     *,
     done: Callable[[Job, Result], None],
@@ -37,15 +37,15 @@ def run_jobs(
     """
     waiting = deque(jobs)
     while waiting:
-        for suspect in _in_one_pool(waiting, settings, processes, done, failed):
+        for suspect in _in_one_pool(waiting, make_runner, processes, done, failed):
             alone = deque([suspect])
-            if _in_one_pool(alone, settings, 1, done, failed):
+            if _in_one_pool(alone, make_runner, 1, done, failed):
                 failed(suspect, RuntimeError("its process died, perhaps for want of memory"))
 
 
 def _in_one_pool(
     waiting: deque[Job],
-    settings: Settings,
+    make_runner: MakeRunner[Job],
     processes: int,
     done: Callable[[Job, Result], None],
     failed: Callable[[Job, BaseException], None],
@@ -53,7 +53,7 @@ def _in_one_pool(
     """Empty `waiting`, or return the jobs that were under way when a process died."""
     context = multiprocessing.get_context("spawn")  # torch does not survive a fork
     stop = context.Event()
-    pool = ProcessPoolExecutor(processes, context, _start, (settings, stop))
+    pool = ProcessPoolExecutor(processes, context, _start, (make_runner, stop))
     running: dict[Future[Result], Job] = {}
     try:
         while waiting or running:
@@ -95,19 +95,19 @@ def _deaf_to_interrupts() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-_runner: CellRunner | None = None
+_run_one: Callable[[Any], Result] | None = None
 
 
-def _start(settings: Settings, stop: Event) -> None:
+def _start(make_runner: MakeRunner[Any], stop: Event) -> None:
     """In each new process."""
-    global _runner
+    global _run_one
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _runner = CellRunner(settings, stop.is_set)
+    _run_one = make_runner(stop.is_set)
 
 
-def _run(job: Job) -> Result:
-    assert _runner is not None
-    return _runner.run(job)
+def _run(job: Any) -> Result:
+    assert _run_one is not None
+    return _run_one(job)
 
 
 def _end_with_parent() -> None:

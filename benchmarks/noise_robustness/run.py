@@ -6,13 +6,14 @@ import signal
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
 import torch
 from rich.console import Console
 
-from benchmarks.noise_robustness.cells import Job
+from benchmarks.noise_robustness.cells import CellRunner, Job
 from benchmarks.noise_robustness.cli import Options
 from benchmarks.noise_robustness.console import INTERRUPTED, grid_bar, tell
 from benchmarks.noise_robustness.datasets import find_sets
@@ -137,7 +138,7 @@ class Runner:
             self._fail(job.cell, f"{type(error).__name__}: {error}")
             self._bar.advance(task)
 
-        run_jobs(jobs, settings, options.jobs, done=done, failed=failed)
+        run_jobs(jobs, partial(CellRunner, settings), options.jobs, done=done, failed=failed)
 
     def _fail(self, cell: Cell, error: str) -> None:
         self.failed[cell.name] = error

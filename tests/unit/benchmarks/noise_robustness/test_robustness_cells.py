@@ -118,7 +118,7 @@ def noisy(data: EncodedSet, rate: float = 0.25) -> Job:
 def test_a_cell_measures_every_method_on_the_clean_test_images(
     data: EncodedSet, runner: CellRunner
 ) -> None:
-    found = runner.run(noisy(data))
+    found = runner(noisy(data))
     assert json.loads(json.dumps(found)) == found
     assert tuple(found["methods"]) == METHODS
     for measured in found["methods"].values():
@@ -134,18 +134,18 @@ def test_a_cell_measures_every_method_on_the_clean_test_images(
 def test_no_method_sees_the_true_labels(data: EncodedSet, runner: CellRunner) -> None:
     job = noisy(data)
     told_otherwise = replace(job, true=np.zeros_like(job.true))
-    assert runner.run(told_otherwise)["methods"] == runner.run(job)["methods"]
+    assert runner(told_otherwise)["methods"] == runner(job)["methods"]
 
 
 def test_a_cell_is_the_same_whatever_was_run_before(
     data: EncodedSet, runner: CellRunner, tiny: Backbone, tmp_path: Path
 ) -> None:
     job, other = noisy(data), write_class_folders(tmp_path / "other", train=4, test=2)
-    first = runner.run(job)
+    first = runner(job)
     words = ("car", "ship", "plane")
     elsewhere = encode(replace(open_set(other), class_words=words), tiny, tmp_path / "o")
-    between = runner.run(noisy(elsewhere))
-    again = runner.run(job)
+    between = runner(noisy(elsewhere))
+    again = runner(job)
     assert again["methods"] == first["methods"]
     assert between["methods"] != first["methods"]
 
@@ -154,7 +154,7 @@ def test_the_default_is_what_the_service_does(
     data: EncodedSet, folder: Path, tiny: Backbone, runner: CellRunner
 ) -> None:
     cell = Cell("photos", 4, Noise("clean"), 1)
-    found = runner.run(make_job(cell, {"photos": data}, None))["methods"]
+    found = runner(make_job(cell, {"photos": data}, None))["methods"]
     config = settings().tune_config(1).model_copy(update={"shots": 4, "device": "cpu"})
     with open_dataset(folder) as dataset:
         # the service audits all training images; here there are none but the few shots

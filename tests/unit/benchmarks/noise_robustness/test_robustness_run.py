@@ -10,19 +10,20 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from noise_sets import CLASSES, COLOURS, write_class_folders, write_coop_set, write_image
 
-from benchmarks.noise_robustness.cells import CellRunner, Job
 from benchmarks.noise_robustness.cli import parse
 from benchmarks.noise_robustness.run import run
-from benchmarks.noise_robustness.settings import Settings
 from dspt.backbones import Backbone
 
 QUICK = ["--seeds", "1", "--shots", "4", "--epochs", "1", "--default-config", '{"epochs": 1}']
+RUN_JOBS = "benchmarks.noise_robustness.run.run_jobs"
+RunJobs = Callable[..., None]
 GRID = [*QUICK, "--rates", "0", "0.5", "--kinds", "symmetric", "--jobs", "2", "--device", "cpu"]
 
 
@@ -35,10 +36,12 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def finished(sets: Path) -> Path:
+def finished(sets: Path, one_by_one: RunJobs) -> Path:
     """A result folder after a run over two data sets and both protocols."""
     data = [str(sets / "photos"), str(sets / "coop")]
-    assert run(parse(["--data", *data, *GRID, *folders(sets)])) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RUN_JOBS, one_by_one)
+        assert run(parse(["--data", *data, *GRID, *folders(sets)])) == 0
     return sets / "out"
 
 
@@ -50,18 +53,24 @@ def cells(out: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (out / "cells").iterdir()}
 
 
-@pytest.fixture
-def in_this_process(monkeypatch: pytest.MonkeyPatch, builtin: Backbone) -> None:
-    """Run cells one after the other, without the time that processes take to start."""
+@pytest.fixture(scope="module")
+def one_by_one() -> RunJobs:
+    """Runs cells in this process, without the time that others take to start."""
 
-    def one_by_one(
-        jobs: list[Job], settings: Settings, processes: int, *, done: Any, failed: Any
-    ) -> None:
-        runner = CellRunner(settings)
+    def run_jobs(jobs: Any, make_runner: Any, processes: int, *, done: Any, failed: Any) -> None:
+        runner = make_runner(lambda: False)
         for job in jobs:
-            done(job, runner.run(job))
+            done(job, runner(job))
 
-    monkeypatch.setattr("benchmarks.noise_robustness.run.run_jobs", one_by_one)
+    return run_jobs
+
+
+@pytest.fixture
+def in_this_process(
+    monkeypatch: pytest.MonkeyPatch, builtin: Backbone, one_by_one: RunJobs
+) -> None:
+    """All of a run in this process, on a backbone that is loaded already."""
+    monkeypatch.setattr(RUN_JOBS, one_by_one)
     for module in ("run", "cells"):
         path = f"benchmarks.noise_robustness.{module}.load_backbone"
         monkeypatch.setattr(path, lambda name, device: builtin)
@@ -94,12 +103,12 @@ def test_a_second_run_goes_on_where_the_first_was(
     (out / "cells" / "eurosat-4shot-clean-seed1.json").write_text('{"key": ')
     run_again: list[str] = []
 
-    def instead(jobs: Any, settings: object, processes: int, *, done: Any, failed: Any) -> None:
+    def instead(jobs: Any, make_runner: object, processes: int, *, done: Any, failed: Any) -> None:
         for job in jobs:
             run_again.append(job.cell.name)
             done(job, {k: json.loads(before[f"{job.cell.name}.json"])[k] for k in RESULT})
 
-    monkeypatch.setattr("benchmarks.noise_robustness.run.run_jobs", instead)
+    monkeypatch.setattr(RUN_JOBS, instead)
     data = [str(sets / "photos"), str(sets / "coop")]
     arguments = ["--data", *data, *GRID, "--features", str(sets / "features"), "--out", str(out)]
     assert run(parse(arguments)) == 0
