@@ -35,7 +35,7 @@ class Reading:
     said: str
     cpu_seconds: float
     growth_bytes: int
-    """Peak memory over that before the first file."""
+    """Peak memory over what there was before."""
 
 
 class Reader:
@@ -96,9 +96,9 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     from dspt.data import open_dataset  # noqa: F401  imported before memory is measured
 
-    before = memory.resident()
     for line in sys.stdin:
         order: dict[str, str] = json.loads(line)
+        before = memory.resident()
         memory.forget_peak()
         start = time.process_time()
         outcome, said = _read(order["kind"], Path(order["path"]))

@@ -1,0 +1,145 @@
+"""Hostile files sent to a running service, and what it makes of each."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import httpx
+
+from benchmarks.hostile_input.case import Case
+from benchmarks.hostile_input.zip_bytes import good_files, zip_of
+from tests.services import wait_until
+
+Outcome = Literal["refused", "failed", "rejected", "harmless", "wrong"]
+"""Refused with a 4xx; taken, and its job failed with a reason; some of it rejected; all of it
+taken, and it did nothing; anything else."""
+
+QUICK = {"epochs": 1, "classifier": "prompt"}
+IMAGES_IN_A_ZIP = 20
+_MOST_AT_ONCE = 16
+_JOB_SECONDS = 600.0
+_PAUSE_SECONDS = 0.1
+_ENDED = ("succeeded", "failed", "cancelled")
+_NOT_OURS = ("internal_error", "out_of_memory", "time_limit", "too_many_attempts")
+"""Codes of jobs that failed for another reason than what was sent."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of one file."""
+
+    case: Case
+    outcome: Outcome
+    said: str
+
+
+def archives_as_jobs(client: httpx.Client, cases: Iterable[Case]) -> Iterator[Answer]:
+    """Post each as a job, several at a time; jobs and models are deleted when they have ended."""
+    waiting: deque[tuple[Case, str]] = deque()
+    for case in cases:
+        response = post_job(client, case.data)
+        if response.status_code == 202:
+            waiting.append((case, response.json()["id"]))
+        else:
+            yield Answer(case, _of_status(response), _code(response))
+        while len(waiting) >= _MOST_AT_ONCE:
+            yield _ended(client, *waiting.popleft())
+    while waiting:
+        yield _ended(client, *waiting.popleft())
+
+
+def images_as_jobs(
+    client: httpx.Client, cases: Iterable[Case], rng: random.Random
+) -> Iterator[Answer]:
+    """Post them inside zips of sound images, some in each, as images of one class."""
+    waiting = list(cases)
+    for start in range(0, len(waiting), IMAGES_IN_A_ZIP):
+        among = {f"cat/{case.name}.jpg": case for case in waiting[start : start + IMAGES_IN_A_ZIP]}
+        files = good_files(rng) | {name: case.data for name, case in among.items()}
+        response = post_job(client, zip_of(files, 0))
+        if response.status_code != 202:
+            yield from (Answer(c, _of_status(response), _code(response)) for c in among.values())
+            continue
+        job = _wait(client, response.json()["id"])
+        rejected = {r["file"]: r["reason"] for r in (job["dataset"]["rejected"] or [])}
+        for name, case in among.items():
+            if job["status"] != "succeeded":
+                yield Answer(case, "wrong", str(job["error"]))
+            else:
+                yield Answer(
+                    case, "rejected" if name in rejected else "harmless", rejected.get(name, "")
+                )
+        _forget(client, job)
+
+
+def images_to_predict(client: httpx.Client, model: str, cases: Iterable[Case]) -> Iterator[Answer]:
+    """Send each to POST /predict alone."""
+    for case in cases:
+        files = [("images", (case.name, case.data))]
+        response = client.post("/predict", data={"model": model}, files=files)
+        if response.status_code != 200:
+            yield Answer(case, _of_status(response), _code(response))
+            continue
+        [prediction] = response.json()["predictions"]
+        error = prediction.get("error")
+        yield Answer(case, "rejected" if error else "harmless", error["message"] if error else "")
+
+
+def sound_job(client: httpx.Client, rng: random.Random) -> dict[str, Any]:
+    """Tune on images with which nothing is wrong; the job, which has ended. It is not deleted."""
+    response = post_job(client, zip_of(good_files(rng)))
+    response.raise_for_status()
+    return _wait(client, response.json()["id"])
+
+
+def post_job(client: httpx.Client, archive: bytes) -> httpx.Response:
+    files = {"dataset": ("photos.zip", archive, "application/zip")}
+    return client.post("/jobs", files=files, data={"config": json.dumps(QUICK)})
+
+
+def _ended(client: httpx.Client, case: Case, job_id: str) -> Answer:
+    job = _wait(client, job_id)
+    error = job["error"]
+    answer = Answer(case, "wrong", f"{job['status']}, attempt {job['attempt']}: {error}")
+    if job["attempt"] == 1 and job["status"] == "succeeded":
+        rejected = job["dataset"]["rejected"]
+        reason = rejected[0]["reason"] if rejected else ""
+        answer = Answer(case, "rejected" if rejected else "harmless", reason)
+    elif job["attempt"] == 1 and job["status"] == "failed" and error["code"] not in _NOT_OURS:
+        answer = Answer(case, "failed", error["code"])
+    _forget(client, job)
+    return answer
+
+
+def _wait(client: httpx.Client, job_id: str) -> dict[str, Any]:
+    found: list[dict[str, Any]] = []
+
+    def ended() -> bool:
+        found.append(client.get(f"/jobs/{job_id}").raise_for_status().json())
+        return found[-1]["status"] in _ENDED
+
+    wait_until(ended, _JOB_SECONDS, f"the end of job {job_id}", _PAUSE_SECONDS)
+    return found[-1]
+
+
+def _forget(client: httpx.Client, job: dict[str, Any]) -> None:
+    if job["model_id"]:
+        client.delete(f"/models/{job['model_id']}").raise_for_status()
+    client.delete(f"/jobs/{job['id']}").raise_for_status()
+
+
+def _of_status(response: httpx.Response) -> Outcome:
+    return "refused" if 400 <= response.status_code < 500 else "wrong"
+
+
+def _code(response: httpx.Response) -> str:
+    try:
+        code = response.json()["code"]
+    except (ValueError, KeyError, TypeError):
+        code = "no problem document"
+    return f"{response.status_code} {code}"

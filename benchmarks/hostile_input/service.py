@@ -1,0 +1,124 @@
+"""`dspt serve` with its processes and folders known, and what they take while it is attacked."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from benchmarks.hostile_input import memory
+from scripts.demo.stack import running_stack
+from tests.services import children_of, clean_environment
+
+_LOOK_SECONDS = 0.1
+_TIMEOUT_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Ids of the parts that read what strangers send."""
+
+    api: int
+    worker: int
+    """The parent, which takes the messages."""
+    worker_child: int
+    """The one that does the jobs."""
+
+    @property
+    def by_name(self) -> Mapping[str, int]:
+        return {"API": self.api, "worker": self.worker, "worker's child": self.worker_child}
+
+
+@dataclass
+class Watched:
+    """Peaks since the watch began."""
+
+    memory_before: dict[str, int] = field(default_factory=dict)
+    memory_peak: dict[str, int] = field(default_factory=dict)
+    disk_before: int = 0
+    disk_peak: int = 0
+    temporary_peak: int = 0
+
+
+@dataclass(frozen=True)
+class Service:
+    """A running stack."""
+
+    client: httpx.Client
+    data_dir: Path
+    temporary: Path
+    home: Path
+    log: Path
+
+    def processes(self) -> Processes:
+        """Who is who now."""
+        supervisor = json.loads((self.data_dir / "serve.lock").read_text())["pid"]
+        parts = {_command(pid): pid for pid in children_of(supervisor)}
+        api = next(pid for command, pid in parts.items() if "app.cli" in command)
+        worker = next(pid for command, pid in parts.items() if "worker.cli" in command)
+        [child] = children_of(worker)
+        return Processes(api, worker, child)
+
+    @contextmanager
+    def watched(self) -> Iterator[Watched]:
+        """Measure memory and disk inside the block; disk by looking ten times a second."""
+        found, processes = Watched(), self.processes()
+        for name, pid in processes.by_name.items():
+            found.memory_before[name] = memory.resident(pid)
+            memory.forget_peak(pid)
+        found.disk_before = found.disk_peak = _bytes_in(self.data_dir)
+        done = threading.Event()
+
+        def look() -> None:
+            while not done.wait(_LOOK_SECONDS):
+                found.disk_peak = max(found.disk_peak, _bytes_in(self.data_dir))
+                found.temporary_peak = max(found.temporary_peak, _bytes_in(self.temporary))
+
+        thread = threading.Thread(target=look, name="disk")
+        thread.start()
+        try:
+            yield found
+        finally:
+            done.set()
+            thread.join()
+            for name, pid in processes.by_name.items():
+                found.memory_peak[name] = memory.peak(pid)
+
+
+@contextmanager
+def running_service(folder: Path) -> Iterator[Service]:
+    """Started in `folder`, with no settings from outside but the data directory's."""
+    places = {name: folder / name for name in ("home", "tmp")}
+    for place in places.values():
+        place.mkdir()
+    environment = clean_environment(
+        HOME=str(places["home"]), TMPDIR=str(places["tmp"]), HF_HUB_OFFLINE="1"
+    )
+    unset = {name: "" for name in os.environ if name.startswith("DSPT_")}
+    log, data_dir = folder / "serve.log", folder / "data"
+    with (
+        running_stack(data_dir, log, environment | unset) as address,
+        httpx.Client(base_url=address, timeout=_TIMEOUT_SECONDS) as client,
+    ):
+        yield Service(client, data_dir, places["tmp"], places["home"], log)
+
+
+def _command(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+
+
+def _bytes_in(folder: Path) -> int:
+    total = 0
+    for place, _, files in os.walk(folder):
+        for name in files:
+            try:
+                total += os.lstat(os.path.join(place, name)).st_blocks * 512  # noqa: PTH118
+            except FileNotFoundError:  # gone since
+                continue
+    return total

@@ -1,0 +1,72 @@
+"""The command's parts that need no service."""
+
+from __future__ import annotations
+
+from benchmarks.hostile_input import archives, images
+from benchmarks.hostile_input.case import Case
+from benchmarks.hostile_input.reader import Reading
+from benchmarks.hostile_input.report import document, markdown
+from benchmarks.hostile_input.run import Attack, Findings
+from benchmarks.hostile_input.send import Answer, Outcome
+from benchmarks.hostile_input.service import Processes, Watched
+
+MACHINE = {
+    "processor": "a processor",
+    "cpus": 2,
+    "load_at_start": 0.1,
+    "python": "3.11",
+    "versions": {"torch": "2"},
+}
+
+
+def test_the_same_seed_makes_the_same_files() -> None:
+    for make, families in (
+        (archives.archives, archives.FAMILIES),
+        (images.images, images.FAMILIES),
+    ):
+        first, again = list(make(3, 60)), list(make(3, 60))
+        assert first == again
+        assert [case.data for case in make(4, 60)] != [case.data for case in first]
+        assert {case.family for case in first} == set(families)
+
+
+def test_a_few_are_the_first_of_many() -> None:
+    assert list(archives.archives(1, 10)) == list(archives.archives(1, 60))[:10]
+
+
+def findings(worst: Outcome = "failed", worker: int = 2) -> Findings:
+    case, other = Case("traversal", 0, b"x"), Case("one pixel", 0, b"y")
+    reading = Reading("refused", "unsafe_path", 0.25, 30 << 20)
+    processes = Processes(1, 2, 3)
+    return Findings(
+        read={"archive": [(case, reading)], "image": [(other, reading)]},
+        written=[],
+        attacks=[
+            Attack("as jobs", [Answer(case, worst, "unsafe_path")], 2.0),
+            Attack("in zips", [Answer(other, "harmless", "")], 1.0),
+            Attack("to /predict", [Answer(other, "rejected", "not an image")], 1.0),
+        ],
+        watched=Watched({"API": 100 << 20}, {"API": 300 << 20}, 0, 5 << 20, 0),
+        before=processes,
+        after=Processes(1, worker, 3),
+        sound_job="succeeded",
+        left_behind=[],
+    )
+
+
+def test_the_tables() -> None:
+    told = document("command", MACHINE, 1, findings())
+    assert told["right"]
+    assert told["memory_mib"] == {"API": {"before": 100, "peak": 300}}
+    text = markdown(told)
+    assert "| as jobs | 1 | 0 | 1 | 0 | 0 | 0 | 2 |" in text
+    assert "| traversal | 1 | 1 |  | 0.25 | 30 |" in text
+    assert "| one pixel | 1 | 1 |  | 1 |  | 0.25 | 30 |" in text
+    assert "What went wrong" not in text
+
+
+def test_what_went_wrong_is_told() -> None:
+    told = document("command", MACHINE, 1, findings("wrong"))
+    assert not told["right"]
+    assert "## What went wrong\n\n- traversal-0: unsafe_path" in markdown(told)
+    assert not findings(worker=9).right
