@@ -23,6 +23,8 @@ class Usage:
     """Bytes; a page that several processes share counts once (proportional set size)."""
     cpu_seconds: float
     """Since they started, of those that are there."""
+    waited_seconds: float
+    """That the main thread of the first process was ready to run and had no processor."""
     files: int
     """Open files and connections of the first process."""
     processes: int
@@ -66,7 +68,8 @@ def _usage(processes: Sequence[int]) -> Usage:
             continue  # a connection of PostgreSQL that has just been closed
         count += 1
     files = sum(1 for _ in Path(f"/proc/{processes[0]}/fd").iterdir())
-    return Usage(memory, ticks / os.sysconf("SC_CLK_TCK"), files, count)
+    waited = int(_read(processes[0], "schedstat").split()[1]) / 1e9
+    return Usage(memory, ticks / os.sysconf("SC_CLK_TCK"), waited, files, count)
 
 
 def _family(process: int) -> Iterator[int]:

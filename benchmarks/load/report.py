@@ -83,14 +83,18 @@ def _statuses(found: Document) -> list[str]:
 def _usage(found: Document) -> list[str]:
     return [
         "Memory in MiB, mean over the first and the last minute (pages that processes share count "
-        "once); files and connections that the first process has open; CPUs in use.",
+        "once); files and connections that the first process has open; CPUs in use; share of the "
+        "time in which its main thread could have run and had no CPU: where that is much, the "
+        "machine is too small, or busy with other things.",
         "",
-        "| | first | last | most | growth | per minute | files, first and last | CPUs |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|",
+        "| | first | last | most | growth | per minute | files, first and last | CPUs "
+        "| waited for a CPU |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
         *(
             f"| {name} | {part['first_mib']:.0f} | {part['last_mib']:.0f} "
             f"| {part['max_mib']:.0f} | {part['growth']:+.1%} | {part['mib_per_minute']:+.2f} "
-            f"| {part['files_first']:.0f}, {part['files_last']:.0f} | {part['cpus']:.2f} |"
+            f"| {part['files_first']:.0f}, {part['files_last']:.0f} | {part['cpus']:.2f} "
+            f"| {part['waited_for_cpu']:.0%} |"
             for name, part in found["usage"].items()
         ),
     ]

@@ -203,7 +203,10 @@ def records_of(latency: float) -> Records:
 
 def looks_of(*memory: float) -> list[Look]:
     return [
-        Look(5.0 * number, dict.fromkeys(("API", "worker", "Redis"), Usage(int(m * MIB), 1, 9, 1)))
+        Look(
+            5.0 * number,
+            dict.fromkeys(("API", "worker", "Redis"), Usage(int(m * MIB), 1, 0.5, 9, 1)),
+        )
         for number, m in enumerate(memory)
     ]
 
@@ -215,6 +218,7 @@ def met(records: Records, looks: list[Look]) -> list[bool]:
 
 def test_goals() -> None:
     assert met(records_of(0.09), looks_of(100, 100, 104)) == [True] * 7
+    assert met(records_of(0.09), looks_of(2, 5)) == [True] * 7  # nothing, for all that
     assert met(records_of(0.11), looks_of(100, 100, 106)) == [True, False, True, True] + [False] * 3
     broken = records_of(0.09)
     broken.lost, broken.looks_busy = 1, 3
