@@ -26,29 +26,28 @@ def _deliver(trial: Trial, job: str) -> None:
 def cancel(trial: Trial) -> None:
     job = trial.post()
     trial.wait_for_moment(job)
-    dies = trial.rng.choice(("worker", "API", None, None))
+    dies = trial.rng.choice(("worker", "API", None))
     holder = trial.holder(job) if dies == "worker" else None
+    if holder is not None:
+        holder.kill_children()
+        trial.died(job)
     answer = trial.stack.client.send("POST", f"/jobs/{job}/cancel")
+    if dies == "API":
+        trial.stack.api.kill()
+        trial.stack.start_api()
     # One of the two: it was in time, and the job is cancelled, or too late, and nothing happens.
     in_time = answer.status_code == 202
     if not in_time and answer.json()["code"] != "job_finished":
         trial.wrong.append(f"the wish to cancel {job} was answered {answer.text}")
-    trial.jobs[job] = Expected(
-        ends=("cancelled",) if in_time else ("succeeded",), attempts=(0, *trial.any_attempts)
-    )
-    if dies == "API":
-        trial.stack.api.kill()
-        trial.stack.start_api()
-    elif holder is not None:
-        holder.kill_children()
-        trial.died(job)
+    end = "cancelled" if in_time else "succeeded"
+    trial.jobs[job] = Expected(ends=(end,), attempts=(0, *trial.any_attempts))
 
 
 DRILLS = (
     Drill("duplicates", "each message delivered nine more times, to two workers", deliver_twice),
     Drill(
         "cancel",
-        "cancelled at any moment, and the worker or the API dies at once",
+        "cancelled while its worker has just died, or as the API dies, or neither",
         cancel,
         Shape(heartbeat=QUICK_HEARTBEAT),
     ),

@@ -27,7 +27,7 @@ def fill_disk(trial: Trial) -> None:
     job = trial.post()
     disk = trial.rng.choice(_DISKS)
     trial.wait_for_moment(job)
-    trial.moment = f"{disk}, {trial.moment}"
+    trial.moment += f" ({disk} full)"
     client, folder = trial.stack.client, trial.stack.settings.data_dir / disk
     filler = folder / "filler"
     _fill(filler)

@@ -1,0 +1,45 @@
+"""What the table of the fault drills says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.fault_drills.drills import ALL
+from benchmarks.fault_drills.examine import Verdict
+from benchmarks.fault_drills.report import document, markdown
+from benchmarks.fault_drills.run import Outcome, Repeat
+
+MACHINE: dict[str, Any] = {
+    "processor": "p",
+    "cpus": 2,
+    "load_at_start": 0.5,
+    "python": "3.11",
+    "versions": {"torch": "2"},
+}
+
+
+def test_the_table_counts_and_names_what_went_wrong() -> None:
+    first = Verdict(resumed=1, identical=1, requeue_heartbeats=[2.0])
+    second = Verdict(resumed=1, identical=1, requeue_heartbeats=[2.5, 3.5])
+    lost = Verdict(lost=["job j ended failed"], doubled=["job j ended 2 times"])
+    outcomes = [
+        Outcome(
+            ALL[0],
+            repeats=[
+                Repeat("tuning, epoch 3", 4.0, first, ["models/a"]),
+                Repeat("tuning, epoch 9", 4.0, second),
+                Repeat("queued", 60.0, lost, ["models/b", "audits/b"]),
+            ],
+        ),
+        Outcome(ALL[1], skipped="no hammer here"),
+    ]
+    found = document("command", MACHINE, {"database": "sqlite", "seed": 0}, outcomes)
+    drill = found["drills"][0]
+    assert drill["requeue_heartbeats"] == {"count": 3, "median": 2.5, "max": 3.5, "late": 1}
+    assert drill["moments"] == {"tuning": 2, "queued": 1}
+    lines = markdown(found).splitlines()
+    row = f"| {ALL[0].name} | 3 | 2 | 1 | 1 | 2 | 2 | 2.5, 3.5 | 3 | 0 |"
+    assert [line for line in lines if line.startswith("| kill")] == [row]
+    assert f"- {ALL[1].name}: {ALL[1].what} (skipped: no hammer here)" in lines
+    assert f"- {ALL[0].name} 2 (queued): job j ended failed" in lines
+    assert f"- {ALL[0].name} 2 (queued): job j ended 2 times" in lines
