@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import io
 import json
 import os
 import pty
@@ -14,11 +16,13 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from dspt.cli import main
 from tests.photographs import write_photographs
 
 DSPT = Path(sys.executable).with_name("dspt")
@@ -51,6 +55,22 @@ class Cli:
             text=True,
             timeout=120,
             check=False,
+        )
+
+    def here(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        """The same within this process: one of its own takes seconds to import torch."""
+        out, err = io.StringIO(), io.StringIO()
+        with (
+            contextlib.chdir(self.home),
+            patch.dict(os.environ, self.environment, clear=True),
+            patch.object(sys, "argv", ["dspt", *map(str, arguments)]),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            pytest.raises(SystemExit) as ended,
+        ):
+            main()
+        return subprocess.CompletedProcess(
+            arguments, ended.value.code, out.getvalue(), err.getvalue()
         )
 
 
@@ -142,7 +162,7 @@ def test_predict_answers_for_the_good_and_names_the_bad(
     for line, file in zip(lines, good, strict=True):
         assert re.fullmatch(rf"{file}: (\w+ \d+\.\d%(, )?){{3}}", line)
 
-    ran = cli("predict", model, good[0], bad, "missing.png", photos, good[1], "--json")
+    ran = cli.here("predict", model, good[0], bad, "missing.png", photos, good[1], "--json")
     assert ran.returncode == 1
     assert ran.stderr == ""
     document = json.loads(ran.stdout)
@@ -169,7 +189,7 @@ def test_predict_refuses_a_classifier_of_another_backbone(
     manifest["backbone_digest"] = "0" * 64
     other = cli.home / "other.safetensors"
     save_file({"context": context}, other, {"manifest": json.dumps(manifest)})
-    ran = cli("predict", other, photos / "test" / "moon" / "0.png")
+    ran = cli.here("predict", other, photos / "test" / "moon" / "0.png")
     assert (ran.returncode, ran.stdout) == (2, "")
     assert "error: tuned on builtin with weights 000000000000, but builtin has" in ran.stderr
     assert "load the backbone it was tuned on" in ran.stderr
@@ -180,7 +200,8 @@ def test_predict_refuses_what_is_no_classifier(cli: Cli, photos: Path, model: Pa
     ran = cli("predict", image, image)
     assert (ran.returncode, ran.stdout) == (2, "")
     assert "error: 0.png: damaged or not a safetensors file" in ran.stderr
-    ran = cli("predict", model, image, "--device", "gpu")
+    assert "Traceback" not in ran.stderr
+    ran = cli.here("predict", model, image, "--device", "gpu")
     assert ran.returncode == 2
     assert ran.stderr == "error: device is 'gpu' but should be auto, cpu, cuda or cuda:N\n"
 
@@ -246,24 +267,19 @@ def test_labels_put_right_in_the_audits_table_count(cli: Cli, photos: Path) -> N
     assert len(given) == TRAIN * len(CLASSES) - 1
     assert given[wrong] == "brick"
     assert "train/coins/5.png" not in given
-    tuned = [
-        cli("tune", *arguments, "--json", *SHORT)
-        for arguments in ([folder], [folder, "--corrections", table])
-    ]
-    before, after = (json.loads(ran.stdout) for ran in tuned)
-    assert len(after["audit"]["entries"]) == len(before["audit"]["entries"]) - 1
-    assert after["audit"]["entries"] == entries
+    ran = cli("tune", folder, "--corrections", table, "--json", *SHORT)
+    assert json.loads(ran.stdout)["audit"]["entries"] == entries
 
     # What somebody filled in is not lost to a second audit, nor are mistakes in it passed over.
     kept = table.read_bytes()
-    ran = cli("audit", folder, "--csv", table)
+    ran = cli.here("audit", folder, "--csv", table)
     assert (ran.returncode, table.read_bytes()) == (2, kept)
     assert "holds corrections that somebody filled in" in ran.stderr
-    ran = cli("tune", folder, "--corrections", table, "--corrections", table)
+    ran = cli.here("tune", folder, "--corrections", table, "--corrections", table)
     assert (ran.returncode, ran.stdout) == (2, "")
     assert "error: train/coins/5.png: there is no training image of this name" in ran.stderr
     (cli.home / "empty.csv").write_text("file,correct_label\n")
-    ran = cli("tune", folder, "--corrections", "empty.csv")
+    ran = cli.here("tune", folder, "--corrections", "empty.csv")
     assert ran.returncode == 2
     assert "error: empty.csv: the column correct_label is empty" in ran.stderr
 
@@ -329,10 +345,9 @@ def test_bad_input_is_named_and_leaves_with_2(
     (cli.home / "no.json").write_text("nothing like it")
     (cli.home / "list.json").write_text('["moon"]')
     (cli.home / "unknown.json").write_text('{"mooon": "the moon"}')
-    ran = cli(*arguments)
+    ran = cli.here(*arguments)
     assert (ran.returncode, ran.stdout) == (2, "")
     assert told in ran.stderr
-    assert "Traceback" not in ran.stderr
 
 
 @pytest.mark.parametrize(
