@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str]) -> int:
     drills = [drill for drill in ALL if drill.name in (options.drill or drill.name)]
     console = Console(stderr=True)
     set_thread_defaults()
+    signal.signal(signal.SIGTERM, _stop)
     from benchmarks.fault_drills.report import document, markdown
     from benchmarks.fault_drills.run import run_drill
     from benchmarks.tuning_speed.report import machine
@@ -68,6 +70,11 @@ def main(arguments: Sequence[str]) -> int:
     write_whole(options.out / f"{NAME}.md", text.encode())
     Console().print(Markdown(text))
     return 0 if all(drill["right"] == drill["repeats"] for drill in found["drills"]) else 1
+
+
+def _stop(_number: int, _frame: object) -> None:
+    """A benchmark that just ended would leave its servers behind."""
+    raise KeyboardInterrupt
 
 
 def _parser() -> argparse.ArgumentParser:
