@@ -87,8 +87,13 @@ def _expire(context: Context, zip_id: str, age: timedelta, dry_run: bool) -> lis
     family = (Dataset.id == zip_id) | (Dataset.parent_id == zip_id)
     with context.database.write() as session:
         now = database_now(session)
-        # Locked against a job that is being made on it at this moment.
-        locked = select(Dataset).where(family, Dataset.expired_at.is_(None))
+        # Locked against a job that is being made on it at this moment: the zip first, as that
+        # does, or the two would wait for each other.
+        locked = (
+            select(Dataset)
+            .where(family, Dataset.expired_at.is_(None))
+            .order_by(Dataset.parent_id.is_not(None), Dataset.id)
+        )
         datasets = session.scalars(locked.with_for_update()).all()
         uses = session.execute(
             select(Job.finished_at).where(Job.dataset_id.in_([d.id for d in datasets]))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hmac
+import json
 import logging
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save
 
 from app.access import keys
 from app.access.caller import Scope
@@ -15,9 +18,11 @@ from app.access.tables import ApiKey
 from app.kit.ids import new_id
 from app.kit.settings import Settings
 from app.main import create_app
+from app.models.tables import Model
 from tests.integration.access import PUBLIC, Headers, Made, Service, routes, served
 from tests.integration.conftest import MigratedDatabase, zip_of
 from tests.integration.jobs import files_in, problem
+from tests.unit.models import raw_manifest
 
 ROUTES = [route for route in routes(create_app()) if route[1] not in PUBLIC]
 OF_ONE = [(method, path) for method, path in ROUTES if "{" in path]
@@ -172,12 +177,22 @@ def predictions(service: Service, bob: Headers, anns: Made) -> None:
     problem(response, 404, "model_not_found")
 
 
+def imported_models(service: Service, bob: Headers, anns: Made) -> None:
+    tensors = {"context": torch.zeros(16, 512)}
+    artifact = save(tensors, metadata={"manifest": json.dumps(raw_manifest())})
+    response = service.client.post("/models", files={"artifact": artifact}, headers=bob)
+    assert response.status_code == 201, response.text
+    with service.context.database.read() as session:
+        assert session.get_one(Model, response.json()["id"]).owner == "bob"
+
+
 #: Routes that name no single thing in their path, and how they could give one away.
 OTHERS = {
     ("GET", "/backbones"): None,  # nobody's
     ("GET", "/jobs"): lambda *a: not_listed(*a, "/jobs?limit=100"),
     ("GET", "/models"): lambda *a: not_listed(*a, "/models?limit=100"),
     ("POST", "/jobs"): jobs_of_a_data_set,
+    ("POST", "/models"): imported_models,
     ("POST", "/predict"): predictions,
 }
 

@@ -1,4 +1,7 @@
-"""A real worker process on a real Redis, with each database: done, failed, cancelled, killed."""
+"""A real worker process on a real Redis: done, failed, cancelled, killed.
+
+What is done to a job at work is done on one database here and on the other one in test_drills.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,9 @@ from app.kit.settings import Settings
 from tests.integration.stack import Stack, photos
 
 pytestmark = pytest.mark.slow
+
+on_sqlite = pytest.mark.parametrize("migrated", ["sqlite"], indirect=True)
+on_postgres = pytest.mark.parametrize("migrated", ["postgresql"], indirect=True)
 
 
 def child_of(process: subprocess.Popen[bytes]) -> int:
@@ -94,6 +100,7 @@ def test_jobs_that_succeed_and_fail(stack: Stack) -> None:
         assert "torch" in Path(f"/proc/{child_of(process)}/maps").read_text()
 
 
+@on_postgres
 def test_cancel_a_job_at_work(stack: Stack) -> None:
     job_id = stack.post(photos(), **LONG)
     with stack.worker():
@@ -107,6 +114,7 @@ def test_cancel_a_job_at_work(stack: Stack) -> None:
     assert len(stack.client.get("/models").json()["data"]) == 1
 
 
+@on_sqlite
 def test_a_stopped_worker_gives_its_job_back(stack: Stack) -> None:
     job_id = stack.post(photos(), **LONG)
     with stack.worker() as process:
@@ -123,6 +131,7 @@ def test_a_stopped_worker_gives_its_job_back(stack: Stack) -> None:
         stack.wait(job_id, lambda job: job["status"] == "cancelled")
 
 
+@on_sqlite
 def test_a_killed_worker_loses_no_job(stack: Stack) -> None:
     job_id = stack.post(photos(), **LONG)
     with stack.worker() as process:
@@ -137,6 +146,7 @@ def test_a_killed_worker_loses_no_job(stack: Stack) -> None:
         stack.wait(job_id, lambda job: job["status"] == "cancelled")
 
 
+@on_sqlite
 def test_a_job_that_kills_its_worker_fails_in_the_end(stack: Stack) -> None:
     job_id = stack.post(photos(), **LONG)
     with stack.worker() as process:
@@ -149,6 +159,7 @@ def test_a_job_that_kills_its_worker_fails_in_the_end(stack: Stack) -> None:
         stack.wait(stack.post(photos(), epochs=1), lambda job: job["status"] == "succeeded")
 
 
+@on_sqlite
 def test_a_job_over_its_time_limit_fails(stack: Stack) -> None:
     stack.settings = Settings(
         **stack.settings.model_dump(exclude_unset=True) | {"job_time_limit_seconds": 3.0}
