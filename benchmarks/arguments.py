@@ -29,6 +29,17 @@ def add_features(options: Options) -> None:
     )
 
 
+def add_results(options: Options) -> None:
+    """--out."""
+    options.add_argument(
+        "--out",
+        type=Path,
+        default=Path("benchmarks") / "results",
+        metavar="DIR",
+        help="folder for the results (default: benchmarks/results)",
+    )
+
+
 def positive(text: str) -> int:
     """Type of an option: a whole number from 1."""
     value = int(text)

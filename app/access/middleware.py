@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import structlog
-from sqlalchemy.exc import OperationalError
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Send
@@ -15,8 +14,8 @@ from app.access.caller import LOCAL, Caller, scope_of
 from app.access.loopback import check_local
 from app.access.rates import Rates
 from app.kit.context import Context
-from app.kit.errors import ApiError, Forbidden, Unauthorized, database_problem, error_response
-from app.kit.middleware import refuse
+from app.kit.errors import Forbidden, Unauthorized
+from app.kit.middleware import pass_if
 
 #: Probes need no key and are not counted: whoever asks them decides whether this process lives.
 _PROBES = "/health/"
@@ -40,14 +39,7 @@ class Access:
         if scope["type"] != "http" or scope["path"].startswith(_PROBES):
             await self.app(scope, receive, send)
             return
-        try:
-            await self._let_in(scope)
-        except ApiError as error:
-            await refuse(error_response(error), scope, receive, send)
-        except OperationalError as error:
-            await refuse(database_problem(error), scope, receive, send)
-        else:
-            await self.app(scope, receive, send)
+        await pass_if(self._let_in(scope), self.app, scope, receive, send)
 
     async def _let_in(self, scope: Connection) -> None:
         address = scope["client"][0] if scope.get("client") else "unknown"

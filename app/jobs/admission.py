@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from sqlalchemy.exc import OperationalError
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -10,9 +9,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.access.caller import Caller
 from app.jobs import quota, repository
 from app.kit.context import Context
-from app.kit.errors import ApiError, database_problem, error_response
 from app.kit.ids import owned
-from app.kit.middleware import refuse
+from app.kit.middleware import pass_if
 
 #: Of a body, all but the zip: config, class words, the multipart form itself.
 _FIELDS_BYTES = 64 * 1024
@@ -37,14 +35,9 @@ class Admission:
         context: Context = scope["app"].state.context
         caller: Caller = scope["state"]["caller"]
         key = headers.get("idempotency-key")
-        try:
-            await run_in_threadpool(_foresee, context, caller, key, max(0, size - _FIELDS_BYTES))
-        except ApiError as error:
-            await refuse(error_response(error), scope, receive, send)
-        except OperationalError as error:
-            await refuse(database_problem(error), scope, receive, send)
-        else:
-            await self.app(scope, receive, send)
+        more_bytes = max(0, size - _FIELDS_BYTES)
+        check = run_in_threadpool(_foresee, context, caller, key, more_bytes)
+        await pass_if(check, self.app, scope, receive, send)
 
 
 def _foresee(context: Context, caller: Caller, key: str | None, more_bytes: int) -> None:

@@ -6,15 +6,22 @@ import asyncio
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 import structlog
+from sqlalchemy.exc import OperationalError
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.kit.errors import SECURE_HEADERS, PayloadTooLarge, error_response
+from app.kit.errors import (
+    SECURE_HEADERS,
+    ApiError,
+    PayloadTooLarge,
+    database_problem,
+    error_response,
+)
 
 _log = structlog.get_logger("app.access")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -176,3 +183,17 @@ async def _drain(receive: Receive, most: int) -> None:
         if message["type"] != "http.request" or not message.get("more_body", False):
             return
         dropped += len(message.get("body", b""))
+
+
+async def pass_if(
+    check: Awaitable[None], app: ASGIApp, scope: Scope, receive: Receive, send: Send
+) -> None:
+    """Go on to `app` if `check` raises nothing; answer its error before the body is read."""
+    try:
+        await check
+    except ApiError as error:
+        await refuse(error_response(error), scope, receive, send)
+    except OperationalError as error:
+        await refuse(database_problem(error), scope, receive, send)
+    else:
+        await app(scope, receive, send)

@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markdown import Markdown
 
-from benchmarks.arguments import positive
+from benchmarks.arguments import add_results, positive
 from benchmarks.fault_drills.drills import ALL
 from benchmarks.noise_robustness.console import INTERRUPTED, grid_bar
 from dspt.cpus import set_thread_defaults
@@ -109,11 +109,5 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="where to keep what all parts said in a repeat that went wrong (default: nowhere)",
     )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=Path("benchmarks") / "results",
-        metavar="DIR",
-        help="folder for the results (default: benchmarks/results)",
-    )
+    add_results(parser)
     return parser

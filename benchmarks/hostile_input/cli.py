@@ -6,12 +6,11 @@ import argparse
 import json
 import shlex
 from collections.abc import Sequence
-from pathlib import Path
 
 from rich.console import Console
 from rich.markdown import Markdown
 
-from benchmarks.arguments import positive
+from benchmarks.arguments import add_results, positive
 from benchmarks.noise_robustness.console import INTERRUPTED, grid_bar
 from dspt.cpus import set_thread_defaults
 from dspt.files import write_whole
@@ -78,11 +77,5 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--images", type=positive, default=510, metavar="N", help="how many (default: 510)"
     )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=Path("benchmarks") / "results",
-        metavar="DIR",
-        help="folder for the results (default: benchmarks/results)",
-    )
+    add_results(parser)
     return parser

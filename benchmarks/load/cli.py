@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from benchmarks.arguments import positive
+from benchmarks.arguments import add_results, positive
 
 PROGRAM = "python -m benchmarks.load"
 NAME = "load"
@@ -116,13 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--logs", type=Path, metavar="DIR", help="keep the logs of API and workers there"
     )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=Path("benchmarks") / "results",
-        metavar="DIR",
-        help="folder for the results (default: benchmarks/results)",
-    )
+    add_results(parser)
     return parser
 
 

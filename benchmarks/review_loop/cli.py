@@ -22,7 +22,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from benchmarks.arguments import add_features
+from benchmarks.arguments import add_features, add_results
 from dspt.config import TuneConfig
 from dspt.cpus import available_cpus, set_thread_defaults
 from dspt.data import open_dataset
@@ -227,13 +227,7 @@ def _parser() -> argparse.ArgumentParser:
         help="other settings of the tuning, such as '{\"epochs\": 10}'",
     )
     add_features(parser)
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=Path("benchmarks") / "results",
-        metavar="DIR",
-        help="folder for the results (default: benchmarks/results)",
-    )
+    add_results(parser)
     return parser
 
 
