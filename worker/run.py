@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tempfile
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +18,7 @@ from app.jobs import repository as jobs
 from app.jobs.lease import Lease, StepRefusedError
 from app.jobs.tables import Job
 from app.kit.context import Context
-from app.kit.ids import new_id
-from app.models.tables import Model
+from app.models.artifacts import row_of
 from dspt.artifact import save_model
 from dspt.config import TuneConfig
 from dspt.data import open_dataset
@@ -114,32 +111,17 @@ def _checkpoint(lease: Lease) -> Path:
 def _keep(lease: Lease, job: Job, result: TuneResult) -> None:
     """Store artefact and audit, then the model's row with the last step, or nothing of it."""
     storage = lease.context.storage
-    model_id = new_id("mdl")
-    manifest = result.model.manifest
     with tempfile.TemporaryDirectory(prefix="dspt-") as folder:
         path = Path(folder) / "model.safetensors"
         save_model(result.model, path)
         data = path.read_bytes()
     config = result.config.model_dump(mode="json")
     metrics = jsonable(result.metrics)
-    model = Model(
-        id=model_id,
-        owner=job.owner,
-        name=job.name,
-        job_id=job.id,
-        created_at=datetime.now(UTC),
-        backbone=result.config.backbone,
-        backbone_digest=manifest.backbone_digest,
-        classes=list(manifest.classes),
-        config=config,
-        metrics=metrics,
-        served=manifest.served,
-        dataset_sha256=manifest.dataset_sha256,
-        size_bytes=len(data),
-        sha256=hashlib.sha256(data).hexdigest(),
+    model = row_of(
+        result.model.manifest, data, owner=job.owner, name=job.name, metrics=metrics, job_id=job.id
     )
     audit = json.dumps(jsonable(result.audit.to_dict())).encode()
-    audit_key = f"audits/{model_id}.json"  # of this attempt alone, in case another one wins
+    audit_key = f"audits/{model.id}.json"  # of this attempt alone, in case another one wins
     # Not where the database goes away: then nobody knows whether the step was taken.
     try:
         storage.put_bytes(model.storage_key, data)

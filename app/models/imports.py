@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 
 from app.backbones.allowed import check_backbone
 from app.jobs import quota
 from app.kit.context import Context
 from app.kit.errors import ProblemItem, TooManyRequests, Unprocessable
-from app.kit.ids import new_id
 from app.kit.text import cleaned
+from app.models.artifacts import row_of
 from app.models.schemas import ModelView, view
-from app.models.tables import Model
 from dspt.errors import ArtifactError
 
 _MAX_NAME = 200
@@ -37,20 +34,12 @@ def add(context: Context, owner: str, data: bytes, name: str) -> ModelView:
             item = ProblemItem(param="artifact", code=error.code, message=error.message)
             raise Unprocessable(error.message, code=error.code, errors=[item]) from error
     check_backbone(manifest.config, context.settings.local_backbones)
-    model = Model(
-        id=new_id("mdl"),
+    model = row_of(
+        manifest,
+        data,
         owner=owner,
         name=cleaned(name).strip()[:_MAX_NAME] or "imported",
-        created_at=datetime.now(UTC),
-        backbone=manifest.config.backbone,
-        backbone_digest=manifest.backbone_digest,
-        classes=list(manifest.classes),
-        config=manifest.config.model_dump(mode="json"),
         metrics=dict(manifest.metrics),
-        served=manifest.served,
-        dataset_sha256=manifest.dataset_sha256,
-        size_bytes=len(data),
-        sha256=hashlib.sha256(data).hexdigest(),
     )
     context.storage.put_bytes(model.storage_key, data)
     try:
