@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import re
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
@@ -171,19 +172,26 @@ def test_a_state_that_is_heard_of_late_does_not_replace_a_newer_one() -> None:
     assert book.with_status(frozenset({"running"})) == ["job_1"]
 
 
-def test_memory_and_processor_time_of_this_process() -> None:
-    async def scene() -> list[Look]:
+def test_memory_and_processor_time_of_a_process() -> None:
+    async def scene(pid: int) -> list[Look]:
         looks: list[Look] = []
-        begin = asyncio.get_running_loop().time()
-        task = asyncio.create_task(sample({"part": [os.getpid()]}, begin, looks))
+        begin = asyncio.get_running_loop().time() + 0.1
+        task = asyncio.create_task(sample({"part": [pid]}, begin, looks))
         while not looks:
             await asyncio.sleep(0.01)
         task.cancel()
         return looks
 
-    parts = asyncio.run(scene())[0].parts
+    holds_64_mib = "held = b'x' * 2**26; print(len(held), flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", holds_64_mib], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        parts = asyncio.run(scene(process.pid))[0].parts
+        process.kill()
     assert set(parts) == {"part", LOAD}
-    assert 20 * MIB < parts["part"].memory < 4096 * MIB
+    assert 64 * MIB < parts["part"].memory < 128 * MIB
     assert parts["part"].cpu_seconds > 0
     assert parts["part"].files > 2
 
