@@ -27,6 +27,7 @@ from app.kit.errors import (
     problems,
 )
 from app.kit.handlers import install_error_handlers
+from app.kit.lookups import Lookups
 from app.kit.middleware import BodyLimit, RequestContext, SecureHeaders
 from app.kit.pressure import Backpressure
 from app.kit.settings import Settings, get_settings
@@ -44,6 +45,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         context = Context.open(settings)
         housekeeper = Housekeeper(context)
         app.state.context = context
+        app.state.lookups = lookups = Lookups(context.database)
         app.state.housekeeper = housekeeper
         collector = Collector(context)
         housekeeper.start()
@@ -53,6 +55,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         finally:
             await run_in_threadpool(housekeeper.stop)
             await run_in_threadpool(collector.stop)
+            await run_in_threadpool(lookups.close)
             context.close()
 
     def body_limit(scope: Scope) -> int:

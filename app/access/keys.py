@@ -8,8 +8,9 @@ import re
 import secrets
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import Row, bindparam, select
 from sqlalchemy.orm import Session
 
 from app.access.caller import Caller, Scope
@@ -21,7 +22,9 @@ _TOKEN = re.compile(r"dspt_([0-9a-z]{26})_([0-9a-f]{64})")
 #: No secret has this digest: whoever names a key that there is not is compared with it.
 _NO_SECRET = "-" * 64
 #: Asked with every request, so it is built once, and of columns.
-_BY_ID = select(ApiKey.__table__).where(ApiKey.__table__.c.id == bindparam("key_id"))
+_BY_IDS = select(ApiKey.__table__).where(
+    ApiKey.__table__.c.id.in_(bindparam("key_ids", expanding=True))
+)
 
 
 def create(session: Session, name: str, owner: str, scopes: Iterable[Scope]) -> tuple[ApiKey, str]:
@@ -63,18 +66,25 @@ def any_valid(session: Session) -> bool:
     return session.scalar(query) is not None
 
 
-def caller_with(session: Session, token: str) -> Caller | None:
-    """Whose key `token` is; None if it is nobody's, or revoked.
+def callers_with(session: Session, tokens: Sequence[str]) -> list[Caller | None]:
+    """Whose key each token is; None if it is nobody's, or revoked.
 
     A key that there is not, one that is revoked and a wrong secret take the same path, and secrets
     are compared in a time that does not depend on how much of them is right.
     """
-    shown = _TOKEN.fullmatch(token)
-    if shown is None:
-        return None
-    row = session.execute(_BY_ID, {"key_id": _PREFIX + shown[1]}).one_or_none()
+    shown = [_TOKEN.fullmatch(token) for token in tokens]
+    ids = {_PREFIX + token[1] for token in shown if token is not None}
+    rows = session.execute(_BY_IDS, {"key_ids": sorted(ids)}).all() if ids else []
+    kept = {row.id: row for row in rows}
+    return [
+        None if token is None else _caller(kept.get(_PREFIX + token[1]), token[2])
+        for token in shown
+    ]
+
+
+def _caller(row: Row[Any] | None, secret: str) -> Caller | None:
     kept = _NO_SECRET if row is None else row.secret_sha256
-    right = hmac.compare_digest(kept, _digest(shown[2]))
+    right = hmac.compare_digest(kept, _digest(secret))
     if row is None or not right or row.revoked_at is not None:
         return None
     return Caller(row.owner, frozenset(map(Scope, row.scopes)), row.id)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import structlog
-from starlette.concurrency import run_in_threadpool
+from sqlalchemy.orm import Session
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as Connection
@@ -13,8 +15,8 @@ from app.access import keys
 from app.access.caller import LOCAL, Caller, scope_of
 from app.access.loopback import check_local
 from app.access.rates import Rates
-from app.kit.context import Context
 from app.kit.errors import Forbidden, Unauthorized
+from app.kit.lookups import Lookups
 from app.kit.middleware import pass_if
 
 #: Probes need no key and are not counted: whoever asks them decides whether this process lives.
@@ -68,10 +70,10 @@ class Access:
 
     async def _identify(self, scope: Connection) -> Caller:
         """Raises Unauthorized, or Forbidden where there are no keys and it is not local."""
+        lookups: Lookups = scope["app"].state.lookups
         kind, _, token = Headers(scope=scope).get("authorization", "").partition(" ")
         if kind.lower() == "bearer":
-            context: Context = scope["app"].state.context
-            caller = await run_in_threadpool(_caller_with, context, token.strip())
+            caller = await lookups.ask(keys.callers_with, token.strip())
             if caller is None:
                 raise Unauthorized(
                     "There is no such API key, or it was revoked.",
@@ -81,7 +83,7 @@ class Access:
             return caller
         if not self._keys_needed:
             # Asked each time, as the first key may be made at any moment; keys are never deleted.
-            self._keys_needed = await run_in_threadpool(_any_made, scope["app"].state.context)
+            self._keys_needed = await lookups.ask(_any_made, None)
         if self._keys_needed:
             raise Unauthorized(
                 "This needs an API key: send the header `Authorization: Bearer KEY`. Whoever runs "
@@ -92,11 +94,5 @@ class Access:
         return LOCAL
 
 
-def _caller_with(context: Context, token: str) -> Caller | None:
-    with context.database.read() as session:
-        return keys.caller_with(session, token)
-
-
-def _any_made(context: Context) -> bool:
-    with context.database.read() as session:
-        return keys.any_made(session)
+def _any_made(session: Session, asked: Sequence[None]) -> list[bool]:
+    return [keys.any_made(session)] * len(asked)

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, File, Form, Header, Query, Request, Response, UploadFile
+from fastapi import (
+    APIRouter,
+    Depends,
+    FastAPI,
+    File,
+    Form,
+    Header,
+    Query,
+    Request,
+    Response,
+    UploadFile,
+)
 
 from app.access.caller import CallerDep
 from app.datasets import service as datasets
 from app.jobs import audit, corrections, events, service, views
+from app.jobs.feed import Feed
 from app.jobs.requests import JobRequest
 from app.jobs.schemas import AuditView, EventList, JobView
 from app.jobs.state import Status
@@ -27,7 +41,19 @@ from app.kit.fields import Unsaid
 from app.kit.paging import After, Limit, Page, page_of
 from dspt.audit_csv import audit_csv
 
-router = APIRouter(prefix="/jobs", tags=["jobs"], lifespan=events.lifespan)
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Keep the looks in `app.state.looks`, the feed of events in `app.state.feed`."""
+    app.state.looks = views.Looks(app.state.context, app.state.lookups)
+    app.state.feed = Feed(app.state.context)
+    try:
+        yield
+    finally:
+        await app.state.feed.close()
+
+
+router = APIRouter(prefix="/jobs", tags=["jobs"], lifespan=_lifespan)
 
 _MAX_SEQ = 2**31 - 1
 _FIELDS = ("dataset", "dataset_id", "config", "class_names", "name")
@@ -126,11 +152,11 @@ def list_jobs(
     return page_of(jobs, limit, jobs[limit - 1].id if len(jobs) > limit else None)
 
 
-@router.get("/{job_id}", responses=problems(NotFound))
-def get_job(job_id: str, context: ContextDep, caller: CallerDep) -> JobView:
+@router.get("/{job_id}", response_model=JobView, responses=problems(NotFound))
+async def get_job(job_id: str, request: Request, caller: CallerDep) -> Response:
     """One job."""
-    with context.database.read() as session:
-        return views.view(session, context, caller, job_id)
+    looks: views.Looks = request.app.state.looks
+    return Response(await looks.look(caller, job_id), media_type="application/json")
 
 
 @router.get(

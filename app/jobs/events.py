@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 import structlog
-from fastapi import FastAPI
 from sqlalchemy.orm import Session
 from sse_starlette import EventSourceResponse
 from sse_starlette.sse import SendTimeoutError
@@ -56,13 +52,3 @@ class EventStream(EventSourceResponse):
                 await super().__call__(scope, receive, send)
             except SendTimeoutError:
                 _log.warning("a listener took nothing and was let go", path=scope["path"])
-
-
-@asynccontextmanager
-async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Keep the feed in `app.state.feed`."""
-    app.state.feed = Feed(app.state.context)
-    try:
-        yield
-    finally:
-        await app.state.feed.close()

@@ -1,11 +1,14 @@
 """Jobs as they look over HTTP, with all that is shown of their data sets and models.
 
-Programs that wait for a job ask for it all the time, so a look is one query, built once. It reads
-columns: to make objects of them would take longer than the database does.
+Programs that wait for a job ask for it all the time, so a look is one query, built once, for all
+who look at that moment. It reads columns: to make objects of them would take longer than the
+database does.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, bindparam, func, select
@@ -27,6 +30,7 @@ from app.jobs.tables import Job
 from app.kit.context import Context
 from app.kit.errors import NotFound
 from app.kit.ids import is_id
+from app.kit.lookups import Lookups
 from app.models.tables import Model
 
 _JOB, _DATASET, _MODEL = Job.__table__, Dataset.__table__, Model.__table__
@@ -46,15 +50,45 @@ _LOOK = (
     .join(_ZIP, _ZIP.c.id == func.coalesce(_DATASET.c.parent_id, _DATASET.c.id))
     .outerjoin(_MODEL, _MODEL.c.job_id == _JOB.c.id)
 )
-_ONE = _LOOK.where(_JOB.c.id == bindparam("job_id"))
+_SOME = _LOOK.where(_JOB.c.id.in_(bindparam("job_ids", expanding=True)))
+
+
+@dataclass(frozen=True)
+class _Written:
+    owner: str
+    body: bytes
+
+
+class Looks:
+    """Jobs as JSON; one that many look at at the same moment is read and written once."""
+
+    def __init__(self, context: Context, lookups: Lookups) -> None:
+        self._context = context
+        self._lookups = lookups
+
+    async def look(self, caller: Caller, job_id: str) -> bytes:
+        """A JobView. Raises NotFound: one that is not the caller's does not exist for him."""
+        found = await self._lookups.ask(self._write, job_id)
+        if found is None or not caller.sees(found.owner):
+            raise not_found(job_id)
+        return found.body
+
+    def _write(self, session: Session, job_ids: Sequence[str]) -> list[_Written | None]:
+        rows = _rows(session, job_ids)
+        alive = _worker_alive(session, self._context, *rows)
+        written = {
+            row.id: _Written(row.owner, _view(row, worker_alive=alive).model_dump_json().encode())
+            for row in rows
+        }
+        return [written.get(job_id) for job_id in job_ids]
 
 
 def view(session: Session, context: Context, caller: Caller, job_id: str) -> JobView:
     """One job. Raises NotFound: one that is not the caller's does not exist for him."""
-    row = session.execute(_ONE, {"job_id": job_id}).one_or_none() if is_id(job_id) else None
-    if row is None or not caller.sees(row.owner):
+    rows = _rows(session, [job_id])
+    if not rows or not caller.sees(rows[0].owner):
         raise not_found(job_id)
-    return _view(row, worker_alive=_worker_alive(session, context, row))
+    return _view(rows[0], worker_alive=_worker_alive(session, context, *rows))
 
 
 def page(
@@ -81,6 +115,11 @@ def page(
 
 def not_found(job_id: str) -> NotFound:
     return NotFound(f"There is no job {job_id!r}.", code="job_not_found")
+
+
+def _rows(session: Session, job_ids: Sequence[str]) -> Sequence[Row[Any]]:
+    ids = sorted({job_id for job_id in job_ids if is_id(job_id)})
+    return session.execute(_SOME, {"job_ids": ids}).all() if ids else []
 
 
 def _worker_alive(session: Session, context: Context, *jobs: Row[Any]) -> bool:

@@ -10,6 +10,7 @@ from anyio.to_thread import current_default_thread_limiter
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.kit.errors import ServiceUnavailable, error_response
+from app.kit.lookups import Lookups
 from app.kit.middleware import refuse
 
 #: Whoever asks them decides whether this process lives.
@@ -17,14 +18,18 @@ _PROBES = "/health/"
 
 
 class Backpressure:
-    """Answer 503 while more than `most` requests wait for a thread."""
+    """Answer 503 while more than `most` requests wait for a thread, or for a look-up."""
 
     def __init__(self, app: ASGIApp, most: int) -> None:
         self.app = app
         self._most = most
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"].startswith(_PROBES) or not self._too_many():
+        if (
+            scope["type"] != "http"
+            or scope["path"].startswith(_PROBES)
+            or not self._too_many(scope)
+        ):
             await self.app(scope, receive, send)
             return
         error = ServiceUnavailable(
@@ -35,5 +40,7 @@ class Backpressure:
         )
         await refuse(error_response(error), scope, receive, send)
 
-    def _too_many(self) -> bool:
-        return current_default_thread_limiter().statistics().tasks_waiting > self._most
+    def _too_many(self, scope: Scope) -> bool:
+        lookups: Lookups = scope["app"].state.lookups
+        threads = current_default_thread_limiter().statistics()
+        return threads.tasks_waiting + lookups.waiting > self._most

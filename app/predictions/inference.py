@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
+from app.kit.batching import Batcher
 from app.kit.errors import ServiceUnavailable
-from app.predictions.batching import Batcher
 from app.predictions.cache import SizedCache
 from app.predictions.settings import PredictionSettings
 from dspt.errors import ImageError, WeightsUnavailable

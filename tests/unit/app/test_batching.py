@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from app.predictions.batching import Batcher
+from app.kit.batching import Batcher
 
 
 class Stage:

@@ -1,4 +1,4 @@
-"""What waits for the inference thread at the same moment goes through the tower together."""
+"""What waits for a thread at the same moment is done together."""
 
 from __future__ import annotations
 

@@ -1,0 +1,54 @@
+"""Small questions to the database that come at the same moment share one query.
+
+Programs that wait for a job ask for it all the time. To send each of them to a thread of its own,
+for queries of its own, costs many times what the answer does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar, cast
+
+from sqlalchemy.orm import Session
+
+from app.kit.batching import Batcher
+from app.kit.db import Database
+
+Asked = TypeVar("Asked", bound=Hashable)
+Answer = TypeVar("Answer")
+Question = Callable[[Session, Sequence[Asked]], Sequence[Answer]]
+"""Gives the answers in the order of what is asked, in which anything may come twice."""
+
+#: In one query; more than wait at a moment, and far fewer than the parameters of a query may be.
+_MOST = 256
+
+
+class Lookups:
+    """One per process. Close it at the end."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        # One thread: while it asks, the next batch gathers.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="lookups")
+        self._batcher: Batcher[Question[Any, Any], Any, Any] = Batcher(
+            self._thread, self._answer, _MOST
+        )
+        #: How many wait for their answer.
+        self.waiting = 0
+
+    async def ask(self, question: Question[Asked, Answer], asked: Asked) -> Answer:
+        """The answer, read after this call. Raises what `question` raises."""
+        self.waiting += 1
+        try:
+            return cast(Answer, await self._batcher.submit(question, asked, 1))
+        finally:
+            self.waiting -= 1
+
+    def close(self) -> None:
+        """Returns when all have their answers."""
+        self._thread.shutdown()
+
+    def _answer(self, question: Question[Any, Any], asked: list[Any]) -> list[Any]:
+        with self._database.read() as session:
+            return list(question(session, asked))
