@@ -18,11 +18,13 @@ from fastapi import (
     Response,
     UploadFile,
 )
+from starlette.concurrency import run_in_threadpool
 
 from app.access.caller import CallerDep
 from app.datasets import service as datasets
 from app.jobs import audit, corrections, events, service, views
 from app.jobs.feed import Feed
+from app.jobs.repository import MAX_SEQ
 from app.jobs.requests import JobRequest
 from app.jobs.schemas import AuditView, EventList, JobView
 from app.jobs.state import Status
@@ -55,7 +57,6 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], lifespan=_lifespan)
 
-_MAX_SEQ = 2**31 - 1
 _FIELDS = ("dataset", "dataset_id", "config", "class_names", "name")
 
 IdempotencyKey = Annotated[
@@ -171,12 +172,12 @@ async def get_job(job_id: str, request: Request, caller: CallerDep) -> Response:
         **problems(BadRequest, NotFound),
     },
 )
-def list_events(
+async def list_events(
     job_id: str,
     request: Request,
     context: ContextDep,
     caller: CallerDep,
-    after: Annotated[int, Query(ge=0, le=_MAX_SEQ, description="Last event already seen.")] = 0,
+    after: Annotated[int, Query(ge=0, le=MAX_SEQ, description="Last event already seen.")] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     accept: Annotated[str, Header(include_in_schema=False)] = "",
     last_event_id: Annotated[
@@ -184,12 +185,12 @@ def list_events(
     ] = None,
 ) -> Any:
     """What happened to a job."""
-    with context.database.read() as session:
-        service.find(session, caller, job_id)
-        if "text/event-stream" not in accept:
-            return events.page(session, job_id, after=after, limit=limit)
+    looks: views.Looks = request.app.state.looks
+    await looks.check(caller, job_id)
+    if "text/event-stream" not in accept:
+        return await run_in_threadpool(events.page, context, job_id, after=after, limit=limit)
     if last_event_id is not None:
-        if not (last_event_id.isdecimal() and int(last_event_id) <= _MAX_SEQ):
+        if not (last_event_id.isdecimal() and int(last_event_id) <= MAX_SEQ):
             raise BadRequest("Last-Event-ID is not the id of an event.", code="bad_event_id")
         after = int(last_event_id)
     return events.EventStream(request.app.state.feed, job_id, after)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import structlog
-from sqlalchemy.orm import Session
 from sse_starlette import EventSourceResponse
 from sse_starlette.sse import SendTimeoutError
 from starlette.types import Receive, Scope, Send
@@ -11,6 +10,7 @@ from starlette.types import Receive, Scope, Send
 from app.jobs import repository
 from app.jobs.feed import Feed
 from app.jobs.schemas import EventList, EventView
+from app.kit.context import Context
 
 _log = structlog.get_logger(__name__)
 
@@ -22,9 +22,10 @@ _STALLED_SECONDS = 60
 _FAREWELL_SECONDS = 2
 
 
-def page(session: Session, job_id: str, *, after: int, limit: int) -> EventList:
+def page(context: Context, job_id: str, *, after: int, limit: int) -> EventList:
     """Events behind number `after`."""
-    rows = repository.events(session, job_id, after=after, limit=limit + 1)
+    with context.database.read() as session:
+        rows = repository.events(session, job_id, after=after, limit=limit + 1)
     data = [EventView.of(row) for row in rows[:limit]]
     has_more = len(rows) > limit
     return EventList(data=data, has_more=has_more, next=data[-1].id if has_more else None)

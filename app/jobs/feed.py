@@ -96,7 +96,8 @@ class Feed:
     def _joining(self, job_id: str) -> Iterator[_Channel]:
         channel = self._channels.setdefault(job_id, _Channel())
         channel.listeners += 1
-        self._joined.set()
+        if channel.head is None:  # what the others were told is there already
+            self._joined.set()
         if self._reader is None:
             self._reader = asyncio.create_task(self._read(), name="events")
         try:

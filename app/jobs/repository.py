@@ -6,13 +6,35 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import Row, bindparam, delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from app.jobs.state import LEASED, TERMINAL, Status, sources
 from app.jobs.tables import Job, JobEvent, OutboxEntry
 from app.kit.db import database_now
 from app.kit.ids import is_id
+
+#: The highest number that an event can have.
+MAX_SEQ = 2**31 - 1
+
+EventRow = Row[Any, Any, Any, Any]
+"""Number, type, moment and data of an event."""
+
+# Read all the time by whoever follows jobs: built once, and of columns.
+_EVENT = JobEvent.__table__.c
+_EVENTS = (
+    select(_EVENT.seq, _EVENT.type, _EVENT.created_at, _EVENT.data)
+    .where(
+        _EVENT.job_id == bindparam("job_id"),
+        _EVENT.seq > bindparam("after"),
+        _EVENT.seq <= bindparam("upto"),
+    )
+    .order_by(_EVENT.seq)
+    .limit(bindparam("limit"))
+)
+_HEADS = select(Job.id, Job.status, Job.event_seq).where(
+    Job.id.in_(bindparam("job_ids", expanding=True))
+)
 
 
 def get(session: Session, job_id: str, *, lock: bool = False) -> Job | None:
@@ -89,18 +111,16 @@ def add_event(session: Session, job_id: str, type_: str, data: Mapping[str, Any]
 
 
 def events(
-    session: Session, job_id: str, *, after: int, upto: int | None = None, limit: int
-) -> Sequence[JobEvent]:
+    session: Session, job_id: str, *, after: int, upto: int = MAX_SEQ, limit: int
+) -> Sequence[EventRow]:
     """Events behind number `after`, the last of them `upto`, in their order."""
-    query = select(JobEvent).where(JobEvent.job_id == job_id, JobEvent.seq > after)
-    if upto is not None:
-        query = query.where(JobEvent.seq <= upto)
-    return session.scalars(query.order_by(JobEvent.seq).limit(limit)).all()
+    wanted = {"job_id": job_id, "after": after, "upto": upto, "limit": limit}
+    return session.execute(_EVENTS, wanted).all()
 
 
 def heads(session: Session, job_ids: Sequence[str]) -> dict[str, tuple[str, int]]:
     """Job id -> state and number of the newest event, for those that are there."""
-    rows = session.execute(select(Job.id, Job.status, Job.event_seq).where(Job.id.in_(job_ids)))
+    rows = session.execute(_HEADS, {"job_ids": job_ids})
     return {job_id: (status, event_seq) for job_id, status, event_seq in rows}
 
 

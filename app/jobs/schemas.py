@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import Row
 
 from app.jobs.state import LEASED, TERMINAL, Status
-from app.jobs.tables import JobEvent
 from dspt.data.limits import Limits
 from dspt.data.names import MAX_PATH_CHARACTERS
 
@@ -118,7 +118,7 @@ class EventView(BaseModel):
     data: dict[str, Any]
 
     @classmethod
-    def of(cls, row: JobEvent) -> EventView:
+    def of(cls, row: Row[Any, Any, Any, Any]) -> EventView:
         return cls.model_validate(
             {"id": row.seq, "type": row.type, "created_at": row.created_at, "data": row.data}
         )

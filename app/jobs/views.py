@@ -52,6 +52,8 @@ _LOOK = (
 )
 _SOME = _LOOK.where(_JOB.c.id.in_(bindparam("job_ids", expanding=True)))
 
+_OWNERS = select(_JOB.c.id, _JOB.c.owner).where(_JOB.c.id.in_(bindparam("job_ids", expanding=True)))
+
 
 @dataclass(frozen=True)
 class _Written:
@@ -72,6 +74,12 @@ class Looks:
         if found is None or not caller.sees(found.owner):
             raise not_found(job_id)
         return found.body
+
+    async def check(self, caller: Caller, job_id: str) -> None:
+        """Raises NotFound as `look` does."""
+        owner = await self._lookups.ask(_owners, job_id)
+        if owner is None or not caller.sees(owner):
+            raise not_found(job_id)
 
     def _write(self, session: Session, job_ids: Sequence[str]) -> list[_Written | None]:
         rows = _rows(session, job_ids)
@@ -115,6 +123,13 @@ def page(
 
 def not_found(job_id: str) -> NotFound:
     return NotFound(f"There is no job {job_id!r}.", code="job_not_found")
+
+
+def _owners(session: Session, job_ids: Sequence[str]) -> list[str | None]:
+    ids = sorted({job_id for job_id in job_ids if is_id(job_id)})
+    rows = session.execute(_OWNERS, {"job_ids": ids}).all() if ids else []
+    owners = {row.id: row.owner for row in rows}
+    return [owners.get(job_id) for job_id in job_ids]
 
 
 def _rows(session: Session, job_ids: Sequence[str]) -> Sequence[Row[Any]]:

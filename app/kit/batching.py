@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Hashable
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
@@ -12,6 +13,9 @@ from typing import Generic, TypeVar
 Key = TypeVar("Key", bound=Hashable)
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+#: Runs that a pace lets follow one another: one who comes alone does not wait.
+_AT_ONCE = 4
 
 
 @dataclass
@@ -27,6 +31,9 @@ class Batcher(Generic[Key, Item, Result]):
     On an idle thread an item runs at once, alone; while the thread is busy, items of one key
     gather in one batch. A batch takes items up to `max_size` in all (or one larger item), then
     the next one opens.
+
+    With a `pace` the thread takes up one batch in so many seconds where more would come, so that
+    more gathers in each: where a run costs far more than an item does.
     """
 
     def __init__(
@@ -34,10 +41,13 @@ class Batcher(Generic[Key, Item, Result]):
         executor: Executor,
         run: Callable[[Key, list[Item]], list[Result]],
         max_size: int,
+        pace: float = 0.0,
     ) -> None:
         self._executor = executor
         self._run_items = run
         self._max_size = max_size
+        self._pace = pace
+        self._due = 0.0
         self._lock = threading.Lock()
         self._open: dict[Key, _Batch[Item, Result]] = {}
 
@@ -56,7 +66,15 @@ class Batcher(Generic[Key, Item, Result]):
         return (await asyncio.shield(asyncio.wrap_future(batch.future)))[index]
 
     def _run(self, key: Key, batch: _Batch[Item, Result]) -> list[Result]:
+        self._keep_pace()
         with self._lock:  # from here on nobody adds to it
             if self._open.get(key) is batch:
                 del self._open[key]
         return self._run_items(key, batch.items)
+
+    def _keep_pace(self) -> None:
+        """A few runs may follow one another at once; beyond that, wait for the next one's turn."""
+        now = time.monotonic()
+        self._due = max(self._due, now - _AT_ONCE * self._pace) + self._pace
+        if self._due > now:
+            time.sleep(self._due - now)

@@ -7,6 +7,7 @@ starts without waiting for it. Only decoding and resizing of images happens on o
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -176,6 +177,10 @@ class Inference:
         _log.info("backbone loaded", backbone=name, device=device)
         # Replaced, not changed: the event loop reads it.
         self._backbones = {**self._backbones, name: backbone}
+        # torch and a backbone are a million objects that stay: to look through them for garbage
+        # again and again would stop all requests for half a second each time.
+        gc.collect()
+        gc.freeze()
         return backbone
 
     def _run_batch(self, digest: str, requests: list[_Request]) -> list[list[Scores]]:

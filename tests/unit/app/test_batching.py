@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -106,3 +107,20 @@ def test_one_who_goes_away_does_not_cancel_the_others(stage: Stage) -> None:
         return await stayer
 
     assert asyncio.run(run()) == 20
+
+
+def test_a_pace_holds_back_what_comes_after_a_few_runs() -> None:
+    moments: list[float] = []
+
+    def run(_key: str, items: list[int]) -> list[int]:
+        moments.append(time.monotonic())
+        return items
+
+    async def one_after_the_other(batcher: Batcher[str, int, int]) -> None:
+        for number in range(8):
+            assert await batcher.submit("a", number, 1) == number
+
+    with ThreadPoolExecutor(1) as executor:
+        asyncio.run(one_after_the_other(Batcher(executor, run, 10, pace=0.05)))
+    assert moments[3] - moments[0] < 0.05  # four at once
+    assert moments[7] - moments[3] > 3.5 * 0.05

@@ -1,0 +1,90 @@
+"""Questions to the database that come at the same moment share a round."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+
+from app.kit.db import Database
+from app.kit.lookups import Lookups
+
+Rounds = list[tuple[Session, list[int]]]
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    database = Database(f"sqlite:///{tmp_path / 'test.db'}")
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def lookups(database: Database) -> Iterator[Lookups]:
+    lookups = Lookups(database)
+    yield lookups
+    lookups.close()
+
+
+def test_those_who_ask_meanwhile_share_the_next_round_each_with_his_own_answer(
+    lookups: Lookups,
+) -> None:
+    rounds: Rounds = []
+    entered, go_on = threading.Event(), threading.Event()
+
+    def squares(session: Session, asked: Sequence[int]) -> list[int]:
+        rounds.append((session, list(asked)))
+        entered.set()
+        go_on.wait()
+        return [session.scalar(text(f"SELECT {number * number}")) or 0 for number in asked]
+
+    def signs(session: Session, asked: Sequence[int]) -> list[str]:
+        rounds.append((session, list(asked)))
+        return ["-" if number < 0 else "+" for number in asked]
+
+    async def scene() -> list[object]:
+        first = asyncio.create_task(lookups.ask(squares, 1))
+        await asyncio.to_thread(entered.wait)
+        others = [
+            asyncio.create_task(coroutine)
+            for coroutine in (
+                lookups.ask(squares, 2),
+                lookups.ask(signs, -2),
+                lookups.ask(squares, 2),
+                lookups.ask(squares, 3),
+            )
+        ]
+        await asyncio.sleep(0)  # lets each of them run up to its wait
+        assert lookups.waiting == 5
+        go_on.set()
+        return list(await asyncio.gather(first, *others))
+
+    assert asyncio.run(scene()) == [1, 4, "-", 4, 9]
+    assert [asked for _, asked in rounds] == [[1], [2, 2, 3], [-2]]
+    assert rounds[0][0] is not rounds[1][0]
+    assert rounds[1][0] is rounds[2][0]
+    assert lookups.waiting == 0
+
+
+def test_a_failure_reaches_all_who_wait_for_it_and_not_the_next(lookups: Lookups) -> None:
+    def missing(session: Session, asked: Sequence[int]) -> list[int]:
+        return [session.execute(text("SELECT * FROM nothing")).scalar_one() for _ in asked]
+
+    def same(_session: Session, asked: Sequence[int]) -> Sequence[int]:
+        return asked
+
+    async def scene() -> None:
+        failures = await asyncio.gather(
+            lookups.ask(missing, 1), lookups.ask(missing, 2), return_exceptions=True
+        )
+        assert [type(failure) for failure in failures] == [OperationalError] * 2
+        assert await lookups.ask(same, 3) == 3
+
+    asyncio.run(scene())
+    assert lookups.waiting == 0
