@@ -110,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
         "--workers", type=positive, default=1, metavar="N", help="`dspt worker`s (default: 1)"
     )
     parser.add_argument(
-        "--epochs", type=positive, default=400, metavar="N", help="of each job (default: 400)"
+        "--epochs", type=positive, default=600, metavar="N", help="of each job (default: 600)"
     )
     parser.add_argument("--seed", type=int, default=1, help="of photos and moments (default: 1)")
     parser.add_argument(
