@@ -31,6 +31,7 @@ from app.kit.lookups import Lookups
 from app.kit.middleware import BodyLimit, RequestContext, SecureHeaders
 from app.kit.pressure import Backpressure
 from app.kit.settings import Settings, get_settings
+from app.models.alias_endpoints import router as aliases_router
 from app.models.endpoints import router as models_router
 from app.predictions.endpoints import router as predictions_router
 
@@ -80,7 +81,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(Backpressure, most=settings.max_waiting_requests)
     app.add_middleware(SecureHeaders)
     app.add_middleware(RequestContext)
-    for router in (jobs_router, models_router, predictions_router, backbones_router):
+    for router in (
+        jobs_router,
+        models_router,
+        aliases_router,
+        predictions_router,
+        backbones_router,
+    ):
         app.include_router(
             router,
             dependencies=[Depends(get_caller)],

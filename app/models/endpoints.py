@@ -11,6 +11,7 @@ from app.access.caller import Caller, CallerDep
 from app.kit.context import ContextDep
 from app.kit.errors import (
     BadRequest,
+    Conflict,
     NotFound,
     PayloadTooLarge,
     StorageFull,
@@ -19,8 +20,8 @@ from app.kit.errors import (
 )
 from app.kit.fields import Unsaid
 from app.kit.paging import After, Limit, Page, page_of
-from app.models import imports, repository
-from app.models.schemas import ModelView, view
+from app.models import aliases, imports, repository
+from app.models.schemas import ModelUpdate, ModelView, view
 from app.models.tables import Model, artifact_key
 
 router = APIRouter(prefix="/models", tags=["models"])
@@ -41,8 +42,9 @@ def list_models(
     """Tuned classifiers, newest first."""
     with context.database.read() as session:
         models = repository.page(session, owner=caller.only_owner, after=after, limit=limit + 1)
+        names = repository.aliases_of(session, [model.id for model in models])
     last = models[limit - 1].id if len(models) > limit else None
-    return page_of([view(model) for model in models], limit, last)
+    return page_of([view(model, names[model.id]) for model in models], limit, last)
 
 
 @router.post(
@@ -70,7 +72,26 @@ def import_model(
 def get_model(model_id: str, context: ContextDep, caller: CallerDep) -> ModelView:
     """One tuned classifier."""
     with context.database.read() as session:
-        return view(find(session, caller, model_id))
+        model = find(session, caller, model_id)
+        return view(model, repository.aliases_of(session, [model.id])[model.id])
+
+
+@router.patch("/{model_id}", responses=problems(NotFound, Unprocessable))
+def update_model(
+    model_id: str, wanted: ModelUpdate, context: ContextDep, caller: CallerDep
+) -> ModelView:
+    """Rename a classifier, or let an alias point to it.
+
+    From the answer on, whoever asks for the alias is answered by this model.
+    """
+    with context.database.write() as session:
+        aliases.take_turn(session)
+        model = find(session, caller, model_id)
+        if wanted.name is not None:
+            model.name = wanted.name
+        if wanted.alias is not None:
+            aliases.move(session, caller, model, wanted.alias)
+        return view(model, repository.aliases_of(session, [model.id])[model.id])
 
 
 @router.get(
@@ -104,10 +125,11 @@ def get_artifact(model_id: str, context: ContextDep, caller: CallerDep) -> Respo
     )
 
 
-@router.delete("/{model_id}", status_code=204, responses=problems(NotFound))
+@router.delete("/{model_id}", status_code=204, responses=problems(NotFound, Conflict))
 def delete_model(model_id: str, context: ContextDep, caller: CallerDep) -> None:
     """Delete a classifier and its artefact; the job that made it stays."""
     with context.database.write() as session:
-        find(session, caller, model_id)
+        aliases.take_turn(session)
+        aliases.check_unused(session, find(session, caller, model_id))
         repository.remove(session, model_id)
     context.storage.delete(artifact_key(model_id))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from app.kit.ids import is_id
-from app.models.tables import Model
+from app.models.tables import Model, ModelAlias
 
 
 def get(session: Session, model_id: str) -> Model | None:
@@ -28,3 +29,16 @@ def page(session: Session, *, owner: str | None, after: str | None, limit: int) 
 def remove(session: Session, model_id: str) -> bool:
     found = session.execute(delete(Model).where(Model.id == model_id).returning(Model.id))
     return found.one_or_none() is not None
+
+
+def aliases_of(session: Session, model_ids: Iterable[str]) -> Mapping[str, list[str]]:
+    """Model id -> the aliases that point to it, in their order."""
+    query = (
+        select(ModelAlias.model_id, ModelAlias.name)
+        .where(ModelAlias.model_id.in_(list(model_ids)))
+        .order_by(ModelAlias.name)
+    )
+    found: dict[str, list[str]] = defaultdict(list)
+    for model_id, name in session.execute(query):
+        found[model_id].append(name)
+    return found

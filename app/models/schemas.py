@@ -1,13 +1,19 @@
-"""Tuned classifiers as they look over HTTP."""
+"""Tuned classifiers and their aliases as they look over HTTP."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+from urllib.parse import quote
 
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from app.models.tables import Model
+from app.kit.ids import is_id
+from app.kit.text import cleaned
+
+if TYPE_CHECKING:
+    from app.models.tables import AliasMove, Model, ModelAlias
 
 
 class ModelView(BaseModel):
@@ -16,6 +22,7 @@ class ModelView(BaseModel):
     id: str
     object: Literal["model"] = "model"
     name: str
+    aliases: list[str] = Field(default=[], description="Names that point to it now.")
     created_at: datetime
     job_id: str | None = Field(description="The job that made it, if it is still there.")
     backbone: str
@@ -32,15 +39,100 @@ class ModelView(BaseModel):
     links: dict[str, str]
 
 
-def view(model: Model) -> ModelView:
-    """A model as it looks over HTTP."""
+def view(model: Model, aliases: Sequence[str] = ()) -> ModelView:
+    """A model as it looks over HTTP; `aliases` point to it."""
     base = f"/models/{model.id}"
     links = {"self": base, "artifact": f"{base}/artifact"}
     if model.job_id is not None:
         links["job"] = f"/jobs/{model.job_id}"
-    return ModelView.model_validate(
-        {**{key: getattr(model, key) for key in _COLUMNS}, "links": links}
+    columns = {key: getattr(model, key) for key in _COLUMNS}
+    return ModelView.model_validate({**columns, "aliases": list(aliases), "links": links})
+
+
+_COLUMNS = tuple(key for key in ModelView.model_fields if key not in ("object", "aliases", "links"))
+
+
+def _not_an_id(alias: str) -> str:
+    if is_id(alias):
+        raise ValueError("an alias must not look like an id")
+    return alias
+
+
+ALIAS_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,62}$"
+
+
+class ModelUpdate(BaseModel):
+    """What is to be different about a model; the rest stays as it is."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Annotated[
+        # Something has to be left without blanks around it and without control characters.
+        Annotated[str, Field(max_length=200, pattern=r"[^\s\x00-\x1f\x7f-\x9f]")] | None,
+        AfterValidator(lambda name: None if name is None else cleaned(name).strip()),
+    ] = None
+    alias: Annotated[str, Field(pattern=ALIAS_PATTERN), AfterValidator(_not_an_id)] | None = Field(
+        default=None,
+        description="Points to this model from now on, and no longer to another.",
+        examples=["production"],
     )
 
 
-_COLUMNS = tuple(key for key in ModelView.model_fields if key not in ("object", "links"))
+class AliasView(BaseModel):
+    """A name that points to one of its owner's models."""
+
+    id: str
+    object: Literal["alias"] = "alias"
+    name: str
+    owner: str
+    model_id: str
+    moved_at: datetime = Field(description="Since when it points there.")
+    links: dict[str, str]
+
+
+class AliasMoveView(BaseModel):
+    """A step of an alias."""
+
+    number: int = Field(description="1, 2, 3 ... within the alias.")
+    model_id: str | None = Field(description="Where it pointed from then on; null: removed.")
+    previous_model_id: str | None = Field(description="Where it pointed before.")
+    rollback_to: int | None = Field(description="The move that a rollback would go back to.")
+    moved_at: datetime
+    key_id: str | None = Field(description="The key that did it; null where there are none.")
+
+
+class AliasHistory(AliasView):
+    """An alias, and a page of its moves, the newest first."""
+
+    history: list[AliasMoveView]
+    has_more: bool
+    next: int | None = Field(description="`before` of the next page.")
+
+
+def alias_view(alias: ModelAlias) -> AliasView:
+    """An alias as it looks over HTTP."""
+    return AliasView(
+        id=alias.id,
+        name=alias.name,
+        owner=alias.owner,
+        model_id=alias.model_id,
+        moved_at=alias.moved_at,
+        links={
+            # Names are unique within an owner only; it says whose, so that it leads there for all.
+            "self": f"/aliases/{alias.name}?owner={quote(alias.owner, safe='')}",
+            "model": f"/models/{alias.model_id}",
+        },
+    )
+
+
+def history_view(alias: ModelAlias, moves: Sequence[AliasMove], limit: int) -> AliasHistory:
+    """The alias with up to `limit` of its moves, out of `limit + 1` that were asked for."""
+    more = len(moves) > limit
+    return AliasHistory(
+        **alias_view(alias).model_dump(),
+        history=[
+            AliasMoveView.model_validate(move, from_attributes=True) for move in moves[:limit]
+        ],
+        has_more=more,
+        next=moves[limit - 1].number if more else None,
+    )

@@ -1,11 +1,11 @@
-"""The table of tuned classifiers."""
+"""Tables of tuned classifiers, of the aliases that point to them, and of how those moved."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.kit.db import Base
@@ -43,6 +43,40 @@ class Model(Base):
     @property
     def storage_key(self) -> str:
         return artifact_key(self.id)
+
+
+class ModelAlias(Base):
+    """A name that points to one of its owner's models, such as `production`."""
+
+    __tablename__ = "model_aliases"
+    __table_args__ = (UniqueConstraint("owner", "name"),)
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    #: The model's owner too.
+    owner: Mapped[str] = mapped_column(String(100))
+    name: Mapped[str] = mapped_column(String(63))
+    model_id: Mapped[str] = mapped_column(ForeignKey("models.id"), index=True)
+    moved_at: Mapped[datetime]
+
+
+class AliasMove(Base):
+    """A step of an alias. Never changed; outlives the alias and the models."""
+
+    __tablename__ = "alias_moves"
+    __table_args__ = (CheckConstraint("rollback_to < number", name="rollback_to"),)
+
+    owner: Mapped[str] = mapped_column(String(100), primary_key=True)
+    alias: Mapped[str] = mapped_column(String(63), primary_key=True)
+    #: 1, 2, 3 ... within the alias, also over its removal.
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    #: Where it points to from now on; none once it is removed.
+    model_id: Mapped[str | None] = mapped_column(String(40))
+    previous_model_id: Mapped[str | None] = mapped_column(String(40))
+    #: Number of the move that a rollback goes back to; none if there was nothing before.
+    rollback_to: Mapped[int | None]
+    moved_at: Mapped[datetime]
+    #: Whose request it was; none where the service runs without keys.
+    key_id: Mapped[str | None] = mapped_column(String(40))
 
 
 def artifact_key(model_id: str) -> str:

@@ -20,6 +20,7 @@ from app.kit.errors import (
     Unprocessable,
     problems,
 )
+from app.kit.lookups import Lookups
 from app.predictions import service
 from app.predictions.inference import Inference
 from app.predictions.schemas import PredictResponse
@@ -63,11 +64,12 @@ SettingsDep = Annotated[PredictionSettings, Depends(_settings)]
     ),
 )
 async def predict(
+    request: Request,
     context: ContextDep,
     caller: CallerDep,
     inference: InferenceDep,
     settings: SettingsDep,
-    model: Annotated[str, Form(description="Id of a tuned classifier.")],
+    model: Annotated[str, Form(description="Id of a tuned classifier, or an alias.")],
     images: Annotated[list[UploadFile], File(min_length=1, description="One image or many.")],
     top_k: Annotated[int, Form(ge=1, le=1000, description="Classes named per image.")] = 5,
 ) -> PredictResponse:
@@ -78,4 +80,5 @@ async def predict(
             code="too_many_images",
         )
     named = [(image.filename or f"image {i}", await image.read()) for i, image in enumerate(images)]
-    return await service.predict(context, caller, inference, model, named, top_k)
+    lookups: Lookups = request.app.state.lookups
+    return await service.predict(context, lookups, caller, inference, model, named, top_k)

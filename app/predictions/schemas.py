@@ -35,6 +35,9 @@ class PredictResponse(BaseModel):
     """Predictions in the order of the images."""
 
     model: str = Field(description="Id of the model that answered.")
+    alias: str | None = Field(
+        default=None, description="The alias it was asked for by; left out if by its id."
+    )
     served: Literal["tuned", "zero_shot"] = Field(
         description="Whether the tuned context or plain zero-shot was the better one to serve."
     )

@@ -1,18 +1,18 @@
-"""From a model's id and uploaded images to predictions."""
+"""From a model's id or alias and uploaded images to predictions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
-
-from starlette.concurrency import run_in_threadpool
 
 from app.access.caller import Caller
 from app.kit.context import Context
 from app.kit.errors import Conflict, NotFound
-from app.models import repository
-from app.models.tables import Model
-from app.predictions.inference import Inference, Scores
+from app.kit.lookups import Lookups
+from app.models.naming import Named, named
+from app.models.tables import artifact_key
+from app.predictions.inference import Inference, Scores, Served
 from app.predictions.schemas import ClassScore, ImageProblem, Prediction, PredictResponse
 from dspt.errors import ArtifactError, ImageError, UnknownBackbone
 
@@ -22,34 +22,25 @@ if TYPE_CHECKING:
 
 async def predict(
     context: Context,
+    lookups: Lookups,
     caller: Caller,
     inference: Inference,
-    model_id: str,
+    name: str,
     images: Sequence[tuple[str, bytes]],
     top_k: int,
 ) -> PredictResponse:
-    """Classify `images` (name, encoded bytes) with a tuned model.
+    """Classify `images` (name, encoded bytes) with the tuned model that has this id or alias.
 
-    Raises NotFound (no such model), Conflict (it cannot be served here), ServiceUnavailable (too
-    much is waiting) and WeightsUnavailable (its backbone cannot be loaded now).
+    What the alias points to now answers the whole request, wherever it is moved meanwhile. Raises
+    NotFound (no such model), Conflict (it cannot be served here), ServiceUnavailable (too much is
+    waiting) and WeightsUnavailable (its backbone cannot be loaded now).
     """
-    model = await run_in_threadpool(_find, context, caller, model_id)
-    try:
-        served = await inference.prepare(
-            f"{model.id}/{model.sha256}", lambda: _read(context, model)
-        )
-    except FileNotFoundError as error:  # deleted since we looked, or lost
-        await run_in_threadpool(_find, context, caller, model_id)
-        raise Conflict(
-            f"The artefact of model {model.id} is no longer in the storage. Tune it again.",
-            code="artifact_not_found",
-        ) from error
-    except (ArtifactError, UnknownBackbone) as error:
-        raise Conflict(f"Model {model.id}: {error.message}", code=error.code) from error
+    model, served = await _ready(context, lookups, caller, inference, name)
     results = await inference.predict(served, [data for _, data in images], top_k)
     return PredictResponse.model_validate(
         {
             "model": model.id,
+            "alias": model.alias,
             "served": served.served,
             "predictions": [
                 _prediction(name, result) for (name, _), result in zip(images, results, strict=True)
@@ -58,21 +49,41 @@ async def predict(
     )
 
 
-def _find(context: Context, caller: Caller, model_id: str) -> Model:
-    with context.database.read() as session:
-        model = repository.get(session, model_id)
+async def _ready(
+    context: Context, lookups: Lookups, caller: Caller, inference: Inference, name: str
+) -> tuple[Named, Served]:
+    """The model, loaded."""
+    model = await _find(lookups, caller, name)
+    while True:
+        try:
+            return model, await inference.prepare(
+                f"{model.id}/{model.sha256}", partial(_read, context, model.id)
+            )
+        except FileNotFoundError as error:  # deleted since we looked, or lost
+            lost, model = model, await _find(lookups, caller, name)
+            if model == lost:
+                raise Conflict(
+                    f"The artefact of model {model.id} is no longer in the storage. Tune it again.",
+                    code="artifact_not_found",
+                ) from error
+        except (ArtifactError, UnknownBackbone) as error:
+            raise Conflict(f"Model {model.id}: {error.message}", code=error.code) from error
+
+
+async def _find(lookups: Lookups, caller: Caller, name: str) -> Named:
+    model = await lookups.ask(named, (caller.owner, name))
     if model is None or not caller.sees(model.owner):
         raise NotFound(
-            f"There is no model {model_id!r}. GET /models lists what there is.",
+            f"There is no model {name!r}. GET /models lists what there is, and its aliases.",
             code="model_not_found",
         )
     return model
 
 
-def _read(context: Context, model: Model) -> TunedModel:
+def _read(context: Context, model_id: str) -> TunedModel:
     from dspt.artifact import load_model
 
-    with context.storage.local_copy(model.storage_key) as path:
+    with context.storage.local_copy(artifact_key(model_id)) as path:
         return load_model(path)
 
 

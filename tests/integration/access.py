@@ -47,6 +47,8 @@ class Made:
     job_id: str
     dataset_id: str
     model_id: str
+    alias: str = "production"
+    """Points to the model."""
 
 
 class Service:
@@ -86,7 +88,10 @@ class Service:
         self.context.storage.put_bytes(audit_key, json.dumps(audit).encode())
         self.context.storage.put_bytes(model.storage_key, b"tensors")
         lease.succeed(model, config=job["config"], metrics={}, audit_key=audit_key)
-        return Made(job["id"], job["dataset"]["id"], model.id)
+        made = Made(job["id"], job["dataset"]["id"], model.id)
+        wanted = {"alias": made.alias}
+        self.client.patch(f"/models/{model.id}", json=wanted, headers=headers).raise_for_status()
+        return made
 
 
 @contextmanager

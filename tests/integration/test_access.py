@@ -125,8 +125,9 @@ def test_each_route_needs_its_scope(service: Service, method: str, path: str) ->
 
 def asked(service: Service, headers: Headers, method: str, path: str, made: Made) -> Any:
     """The answer about one thing, without its id: its kind, status and body."""
-    ids = {"job_id": made.job_id, "model_id": made.model_id}
-    response = service.client.request(method, path.format(**ids), headers=headers)
+    ids = {"job_id": made.job_id, "model_id": made.model_id, "name": made.alias}
+    body = {"name": "taken", "alias": "taken"} if method == "PATCH" else None
+    response = service.client.request(method, path.format(**ids), headers=headers, json=body)
     text = response.text
     for id_ in ids.values():
         text = text.replace(id_, "ID")
@@ -137,7 +138,7 @@ def asked(service: Service, headers: Headers, method: str, path: str, made: Made
 def test_what_is_somebody_elses_is_not_there(
     service: Service, ann: Headers, bob: Headers, anns: Made, method: str, path: str
 ) -> None:
-    nobodys = Made(new_id("job"), new_id("ds"), new_id("mdl"))
+    nobodys = Made(new_id("job"), new_id("ds"), new_id("mdl"), "nobodys")
     answer = asked(service, bob, method, path, anns)
     assert answer == asked(service, bob, method, path, nobodys)
     assert answer[0] == 404
@@ -146,6 +147,8 @@ def test_what_is_somebody_elses_is_not_there(
         found = service.client.get(place, headers=ann)
         assert found.status_code == 200
         assert found.json().get("status", "succeeded") == "succeeded"
+    assert found.json()["name"] != "taken"
+    assert found.json()["aliases"] == [anns.alias]
 
 
 def test_events_of_somebody_else_are_not_streamed(
@@ -157,7 +160,8 @@ def test_events_of_somebody_else_are_not_streamed(
 
 
 def listed(service: Service, path: str, headers: Headers) -> set[str]:
-    return {item["id"] for item in service.client.get(path, headers=headers).json()["data"]}
+    data = service.client.get(path, headers=headers).json()["data"]
+    return {item["id"] for item in data} | {item.get("model_id") for item in data}
 
 
 def jobs_of_a_data_set(service: Service, bob: Headers, anns: Made) -> None:
@@ -170,10 +174,11 @@ def jobs_of_a_data_set(service: Service, bob: Headers, anns: Made) -> None:
 
 
 def predictions(service: Service, bob: Headers, anns: Made) -> None:
-    response = service.client.post(
-        "/predict", data={"model": anns.model_id}, files={"images": b"x"}, headers=bob
-    )
-    problem(response, 404, "model_not_found")
+    for name in (anns.model_id, anns.alias):
+        response = service.client.post(
+            "/predict", data={"model": name}, files={"images": b"x"}, headers=bob
+        )
+        problem(response, 404, "model_not_found")
 
 
 def imported_models(service: Service, bob: Headers, anns: Made) -> None:
@@ -187,6 +192,7 @@ def imported_models(service: Service, bob: Headers, anns: Made) -> None:
 
 #: Routes that name no single thing in their path, and how they could give one away.
 OTHERS = {
+    ("GET", "/aliases"): lambda *a: not_listed(*a, "/aliases?limit=100"),
     ("GET", "/backbones"): None,  # nobody's
     ("GET", "/jobs"): lambda *a: not_listed(*a, "/jobs?limit=100"),
     ("GET", "/models"): lambda *a: not_listed(*a, "/models?limit=100"),
@@ -219,7 +225,8 @@ def test_two_keys_of_one_owner_see_the_same(service: Service, anns: Made) -> Non
 
 def test_an_admin_sees_everybodys(service: Service, admin: Headers, anns: Made) -> None:
     assert anns.job_id in listed(service, "/jobs?limit=100", admin)
-    assert anns.model_id in listed(service, "/models?limit=100", admin)
+    for path in ("/models?limit=100", "/aliases?limit=100"):
+        assert anns.model_id in listed(service, path, admin)
     assert service.client.get(f"/jobs/{anns.job_id}/audit", headers=admin).status_code == 200
 
 

@@ -1,0 +1,72 @@
+"""The HTTP calls about aliases; to point one to a model is a PATCH of that model."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from app.access.caller import CallerDep
+from app.kit.context import ContextDep
+from app.kit.errors import Conflict, NotFound, Unprocessable, problems
+from app.kit.fields import Unsaid
+from app.kit.paging import After, Limit, Page, page_of
+from app.models import aliases
+from app.models.schemas import AliasHistory, AliasView, alias_view, history_view
+
+router = APIRouter(prefix="/aliases", tags=["models"])
+
+Owner = Annotated[
+    str | Unsaid, Query(max_length=100, description="Whose it is, for admins. Left out: yours.")
+]
+_MAX_NUMBER = 2**31 - 1
+Before = Annotated[
+    int | Unsaid, Query(ge=1, le=_MAX_NUMBER, description="Number of the last move already seen.")
+]
+
+
+@router.get("", responses=problems(Unprocessable))
+def list_aliases(
+    context: ContextDep, caller: CallerDep, after: After = None, limit: Limit = 20
+) -> Page[AliasView]:
+    """Aliases and where they point to, newest first."""
+    with context.database.read() as session:
+        found = aliases.page(session, owner=caller.only_owner, after=after, limit=limit + 1)
+    last = found[limit - 1].id if len(found) > limit else None
+    return page_of([alias_view(alias) for alias in found], limit, last)
+
+
+@router.get("/{name}", responses=problems(NotFound, Unprocessable))
+def get_alias(
+    name: str,
+    context: ContextDep,
+    caller: CallerDep,
+    owner: Owner = None,
+    before: Before = None,
+    limit: Limit = 20,
+) -> AliasHistory:
+    """Where an alias points to, and how it moved, the newest first."""
+    with context.database.read() as session:
+        alias = aliases.find(session, caller, name, owner)
+        moves = aliases.history(session, alias.owner, name, before=before, limit=limit + 1)
+    return history_view(alias, moves, limit)
+
+
+@router.post("/{name}/rollback", responses=problems(NotFound, Conflict))
+def roll_back_alias(
+    name: str, context: ContextDep, caller: CallerDep, owner: Owner = None
+) -> AliasView:
+    """Point an alias to the model before; once more, to the one before that."""
+    with context.database.write() as session:
+        aliases.take_turn(session)
+        alias = aliases.find(session, caller, name, owner)
+        aliases.roll_back(session, caller, alias)
+        return alias_view(alias)
+
+
+@router.delete("/{name}", status_code=204, responses=problems(NotFound))
+def delete_alias(name: str, context: ContextDep, caller: CallerDep, owner: Owner = None) -> None:
+    """Remove an alias; the model stays."""
+    with context.database.write() as session:
+        aliases.take_turn(session)
+        aliases.remove(session, caller, aliases.find(session, caller, name, owner))
