@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import Row
 
 from app.jobs.state import LEASED, TERMINAL, Status
 from dspt.data.limits import Limits
 from dspt.data.names import MAX_PATH_CHARACTERS
+
+if TYPE_CHECKING:
+    from sqlalchemy import Row
 
 _MAX_FILES = Limits().max_files
 _Name = Annotated[str, Field(min_length=1, max_length=MAX_PATH_CHARACTERS)]

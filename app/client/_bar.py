@@ -1,0 +1,56 @@
+"""A job's progress as a bar on a terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from app.jobs.schemas import EventView
+
+
+class Bar:
+    """Drawn on standard error while the block lasts; nothing is drawn where that is no terminal."""
+
+    def __init__(self, title: str = "queued") -> None:
+        console = Console(stderr=True, highlight=False)
+        self._bar = Progress(
+            TextColumn("{task.description:<24}", markup=False),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}", markup=False),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task(title, total=1.0, left="")
+
+    def __enter__(self) -> Bar:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def told(self, stage: str, done: int, total: int) -> None:
+        """Show that `done` of `total` are done, before there is a job."""
+        self._bar.update(self._task, description=stage, completed=done / (total or 1))
+
+    def show(self, event: EventView) -> None:
+        """Show what an event says."""
+        data = event.data
+        if event.type == "progress":
+            stage = str(data.get("stage", "")).replace("_", "-")
+            if data.get("epoch") is not None:
+                stage += f", epoch {data['epoch']} of {data.get('epochs')}"
+            eta = data.get("eta_seconds")
+            left = "" if eta is None else f"about {eta:.0f} s left"
+            done = data.get("fraction", 0.0)
+            self._bar.update(self._task, description=stage, completed=done, left=left)
+        elif event.type == "status":
+            status = str(data.get("status", ""))
+            done = {"succeeded": 1.0, "queued": 0.0}.get(status)
+            self._bar.update(self._task, description=status, completed=done, left="")
+        elif event.type == "warning":
+            self._bar.console.print(
+                f"warning: {data.get('message', '')}", style="yellow", markup=False
+            )

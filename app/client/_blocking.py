@@ -1,0 +1,59 @@
+"""The blocking face of a coroutine.
+
+Each call is a coroutine over an `Io` (see `_io`). With BlockingIo nothing in it ever waits for an
+event loop, so it runs to its end in one step.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+C = TypeVar("C")
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine that waits for nothing."""
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    coroutine.close()
+    raise AssertionError("a blocking call waits for an event loop")
+
+
+def blocking(
+    method: Callable[Concatenate[C, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[Any, P], T]:
+    """`method` of the object's `_core`, run to its end."""
+
+    @functools.wraps(method)
+    def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return run(method(self._core, *args, **kwargs))
+
+    return call
+
+
+def blocking_iterator(
+    method: Callable[Concatenate[C, P], AsyncIterator[T]],
+) -> Callable[Concatenate[Any, P], Iterator[T]]:
+    """`method` of the object's `_core`, an item at a time."""
+
+    @functools.wraps(method)
+    def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
+        items: Any = method(self._core, *args, **kwargs)
+        try:
+            while True:
+                try:
+                    item: T = run(anext(items))
+                except StopAsyncIteration:
+                    return
+                yield item
+        finally:
+            run(items.aclose())
+
+    return call

@@ -1,0 +1,119 @@
+"""A job's events as they happen, over as many connections as it takes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from typing import get_args
+
+import httpx
+from pydantic import ValidationError
+
+from app.client._calls import Call, as_a, get, nothing, path
+from app.client._connection import Connection
+from app.client._exceptions import (
+    ClientError,
+    ServerError,
+    TooManyRequests,
+    UnexpectedAnswer,
+    Unreachable,
+)
+from app.client._retries import Retries, is_passing
+from app.jobs.schemas import EventView, JobView
+from app.jobs.state import TERMINAL
+
+#: The service says something at least every 15 seconds; after so many without, the line is dead.
+_DEAD_SECONDS = 60.0
+#: Where somebody waits for a limited time: a look at the clock at least as often as this.
+_LOOK_SECONDS = 5.0
+#: Failures in a row before the service is given up: about a minute, as a restart may take.
+_PATIENCE = Retries(most=10)
+_TYPES = frozenset(get_args(EventView.model_fields["type"].annotation))
+
+
+class OutOfTime(Exception):
+    """The deadline is over, and the job has not ended."""
+
+
+async def follow(
+    connection: Connection, job_id: str, after: int, deadline: float | None = None
+) -> AsyncIterator[EventView]:
+    """Events behind number `after`, up to the last one of an ended job.
+
+    After a broken connection it goes on behind the last event seen: none is lost, none comes twice.
+    `deadline`: time.monotonic() up to which to follow; OutOfTime follows within five seconds.
+    """
+    once = connection.without_retries()
+    failures = 0
+    while True:
+        call = _stream(job_id, after, _silence(deadline))
+        failure: ClientError
+        cause: BaseException | None = None
+        try:
+            async with once.opened(call) as response:
+                async for line in once.io.lines(response):
+                    failures = 0
+                    event = _event(line)
+                    if event is not None and event.id > after:
+                        after = event.id
+                        yield event
+                    _silence(deadline)
+            # The end: of the job, or of the process that served the stream.
+            if (await once.call(get(path("jobs", job_id), as_a(JobView)))).status in TERMINAL:
+                return
+            failure = UnexpectedAnswer(f"the events of {job_id} break off again and again")
+        except httpx.RequestError as error:
+            failure, cause = connection.unreachable(error), error
+        except Unreachable as error:
+            failure, cause = error, error.__cause__
+        except (TooManyRequests, ServerError) as error:
+            if not is_passing(error.status):
+                raise
+            failure = error
+        if deadline is not None and isinstance(cause, httpx.ReadTimeout):
+            continue  # silence; time to look at the clock
+        failures += 1
+        pause = _PATIENCE.pause(failures)
+        if pause is None:
+            raise failure
+        await once.io.sleep(pause if deadline is None else min(pause, _left(deadline)))
+
+
+def _left(deadline: float) -> float:
+    """Seconds to go. Raises OutOfTime."""
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise OutOfTime
+    return left
+
+
+def _silence(deadline: float | None) -> float:
+    """Seconds without a word after which the line counts as dead. Raises OutOfTime."""
+    return _DEAD_SECONDS if deadline is None else min(_left(deadline), _LOOK_SECONDS)
+
+
+def _stream(job_id: str, after: int, silence: float) -> Call[None]:
+    headers = {"Accept": "text/event-stream"}
+    if after:
+        headers["Last-Event-ID"] = str(after)
+    timeout = httpx.Timeout(30.0, read=silence)
+    return get(path("jobs", job_id, "events"), nothing, headers=headers, timeout=timeout)
+
+
+def _event(line: str) -> EventView | None:
+    """The event in a line of the stream; None for other lines and kinds that are not known here.
+
+    Each event's data is one line of JSON with all that the fields beside it say.
+    """
+    if not line.startswith("data:"):
+        return None
+    try:
+        return EventView.model_validate_json(line.removeprefix("data:"))
+    except ValidationError as error:
+        if _is_of_a_newer_kind(error):
+            return None
+        raise UnexpectedAnswer("an event of the job cannot be read") from error
+
+
+def _is_of_a_newer_kind(error: ValidationError) -> bool:
+    return all(e["loc"] == ("type",) and e["input"] not in _TYPES for e in error.errors())

@@ -1,0 +1,110 @@
+"""One job: as it was last seen, and what can be asked about it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import nullcontext
+
+from app.client import _events
+from app.client._audit import Audit
+from app.client._blocking import blocking, blocking_iterator
+from app.client._calls import Call, as_a, get, path
+from app.client._connection import Connection
+from app.client._exceptions import JobCancelled, JobFailed, WaitTimeout
+from app.jobs.schemas import EventView, JobView
+from app.jobs.state import TERMINAL, Status
+
+
+def look(job_id: str) -> Call[JobView]:
+    return get(path("jobs", job_id), as_a(JobView))
+
+
+def audit(job_id: str) -> Call[Audit]:
+    return get(path("jobs", job_id, "audit"), as_a(Audit))
+
+
+class _Seen:
+    """What both faces show; all of it is in `view`."""
+
+    view: JobView
+    """The job as it was last seen; see `refresh`."""
+
+    @property
+    def id(self) -> str:
+        return self.view.id
+
+    @property
+    def status(self) -> Status:
+        return self.view.status
+
+    @property
+    def model_id(self) -> str | None:
+        """The model that the job made."""
+        return self.view.model_id
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id} {self.status}>"
+
+
+class AsyncJob(_Seen):
+    def __init__(self, connection: Connection, view: JobView) -> None:
+        self._connection = connection
+        self.view = view
+
+    async def refresh(self) -> None:
+        """See how the job is now."""
+        self.view = await self._connection.call(look(self.id))
+
+    async def wait(self, *, progress: bool = False, timeout: float | None = None) -> None:
+        """Return when the job has succeeded, and `view` says so.
+
+        `progress` draws a bar on a terminal. Raises JobFailed, JobCancelled; WaitTimeout after
+        `timeout` seconds, which is noticed up to five seconds late. The job itself goes on then.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        if progress:
+            from app.client._bar import Bar
+
+            drawn: Bar | nullcontext[None] = Bar(self.status)
+        else:
+            drawn = nullcontext()
+        if self.status not in TERMINAL:
+            with drawn as bar:
+                try:
+                    async for event in _events.follow(self._connection, self.id, 0, deadline):
+                        if bar is not None:
+                            bar.show(event)
+                except _events.OutOfTime as error:
+                    await self.refresh()
+                    if self.status not in TERMINAL:
+                        raise WaitTimeout(self.view, timeout or 0.0) from error
+            await self.refresh()
+        if self.status == Status.FAILED:
+            raise JobFailed(self.view)
+        if self.status == Status.CANCELLED:
+            raise JobCancelled(self.view)
+
+    async def events(self, after: int = 0) -> AsyncIterator[EventView]:
+        """What happens to the job behind event number `after`, up to its end."""
+        async for event in _events.follow(self._connection, self.id, after):
+            yield event
+
+    async def audit(self) -> Audit:
+        """The labels to check, once the job has succeeded."""
+        return await self._connection.call(audit(self.id))
+
+
+class Job(_Seen):
+    def __init__(self, core: AsyncJob) -> None:
+        self._core = core
+
+    @property
+    def view(self) -> JobView:  # type: ignore[override]
+        """The job as it was last seen; see `refresh`."""
+        return self._core.view
+
+    refresh = blocking(AsyncJob.refresh)
+    wait = blocking(AsyncJob.wait)
+    events = blocking_iterator(AsyncJob.events)
+    audit = blocking(AsyncJob.audit)

@@ -1,0 +1,81 @@
+"""Images to classify, in as many requests as the service wants them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import IO, cast
+
+from app.client._calls import Call, as_a
+from app.client._connection import Connection
+from app.client._exceptions import PayloadTooLarge
+from app.predictions.schemas import Prediction, PredictResponse
+
+Image = str | Path | bytes | IO[bytes]
+_Named = tuple[str, bytes]
+#: What a service takes at once if its operator has not said otherwise, and half of it in bytes.
+_MOST_IMAGES, _MOST_BYTES = 64, 32 * 1024**2
+
+
+async def predict(
+    connection: Connection, model: str, images: Image | Iterable[Image], top_k: int
+) -> PredictResponse:
+    """All answers in the order of the images, whatever number of requests they took.
+
+    A service that takes less at once is sent less. Raises OSError for a file that is not there.
+    """
+    named = _named(images)
+    waiting: list[_Named] = []
+    most, first, predictions = _MOST_IMAGES, None, list[Prediction]()
+    while True:
+        waiting += await connection.io.work(partial(_batch, named, most - len(waiting)))
+        if not waiting and first is not None:
+            return first.model_copy(update={"predictions": predictions})
+        sent = waiting[:most]
+        try:
+            answer = await connection.call(_ask(model, sent, top_k))
+        except PayloadTooLarge:
+            if len(sent) == 1:
+                raise
+            most = len(sent) // 2
+            continue
+        predictions += answer.predictions
+        # By its id from now on, should the name be given to another model meanwhile.
+        first, model = first or answer, answer.model
+        waiting = waiting[len(sent) :]
+
+
+def _ask(model: str, images: list[_Named], top_k: int) -> Call[PredictResponse]:
+    options = {
+        "data": {"model": model, "top_k": str(top_k)},
+        "files": [("images", image) for image in images],
+    }
+    return Call("POST", "/predict", as_a(PredictResponse), repeatable=True, options=options)
+
+
+def _batch(images: Iterator[_Named], most: int) -> list[_Named]:
+    """The next images: up to `most`, and no further one where they come to many bytes."""
+    batch: list[_Named] = []
+    size = 0
+    while len(batch) < most and size < _MOST_BYTES:
+        image = next(images, None)
+        if image is None:
+            break
+        batch.append(image)
+        size += len(image[1])
+    return batch
+
+
+def _named(images: Image | Iterable[Image]) -> Iterator[_Named]:
+    """Name and content of each image; one alone needs no list around it."""
+    alone = isinstance(images, (str, Path, bytes)) or hasattr(images, "read")
+    each = cast("Iterable[Image]", [images] if alone else images)
+    for number, image in enumerate(each):
+        if isinstance(image, bytes):
+            yield f"image {number}", image
+        elif isinstance(image, (str, Path)):
+            yield Path(image).name, Path(image).read_bytes()
+        else:
+            name = getattr(image, "name", None)
+            yield Path(name).name if isinstance(name, str) else f"image {number}", image.read()

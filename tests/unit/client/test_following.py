@@ -1,0 +1,98 @@
+"""Following a job: over broken connections, up to its end, or as long as one wants to."""
+
+from __future__ import annotations
+
+import itertools
+
+import httpx
+import pytest
+
+from app.client import JobCancelled, JobFailed, Unreachable, WaitTimeout
+from tests.unit.client.server import JOB_ID, client_of, event, job, problem, stream
+
+DONE = httpx.Response(200, json=job("succeeded", model_id="mdl_1"))
+RUNNING = httpx.Response(200, json=job())
+
+
+def test_a_broken_stream_goes_on_behind_the_last_event_seen(pauses: list[float]) -> None:
+    client, script = client_of(
+        RUNNING,
+        stream(event(1), event(2), broken=httpx.ReadError),
+        httpx.ConnectError("it is being started again"),
+        problem(503, "too_many_listeners"),
+        stream(event(2), event(3, "status", status="succeeded")),
+        DONE,
+    )
+    events = client.jobs.get(JOB_ID).events()
+    assert [found.id for found in events] == [1, 2, 3]
+    seen = [request.headers.get("Last-Event-ID") for request in script.requests]
+    assert seen == [None, None, "2", "2", "2", None]
+    assert len(pauses) == 3
+
+
+def test_a_stream_that_ends_with_its_server_is_opened_again() -> None:
+    client, _ = client_of(RUNNING, stream(event(1)), RUNNING, stream(event(2)), DONE)
+    assert [found.id for found in client.jobs.get(JOB_ID).events()] == [1, 2]
+
+
+def test_events_of_kinds_unknown_here_are_passed_over() -> None:
+    client, _ = client_of(RUNNING, stream(event(1, "confetti"), event(2)), DONE)
+    assert [found.id for found in client.jobs.get(JOB_ID).events()] == [2]
+
+
+def test_a_service_that_stays_away_is_given_up(pauses: list[float]) -> None:
+    client, _ = client_of(RUNNING, *[httpx.ConnectError] * 11)
+    with pytest.raises(Unreachable):
+        client.jobs.get(JOB_ID).wait()
+    assert 30 < sum(pauses) < 60
+
+
+def test_who_leaves_early_closes_the_stream() -> None:
+    answer = stream(event(1), event(2))
+    client, _ = client_of(RUNNING, answer)
+    events = client.jobs.get(JOB_ID).events()
+    assert next(events).id == 1
+    events.close()  # type: ignore[attr-defined]
+    assert answer.is_closed
+
+
+def test_waiting_ends_with_the_job() -> None:
+    client, script = client_of(RUNNING, stream(event(1)), DONE, DONE)
+    found = client.jobs.get(JOB_ID)
+    found.wait(progress=True)
+    assert (found.status, found.model_id) == ("succeeded", "mdl_1")
+    found.wait()  # nothing to wait for, nothing to ask
+    assert len(script.requests) == 4
+
+
+def test_a_job_that_failed_tells_why_by_file() -> None:
+    problems = [
+        {"where": "cat/1.png", "code": "unreadable", "message": "cannot be read"},
+        {"where": "", "code": "one_class", "message": "there is one class only"},
+    ]
+    error = {"code": "invalid_dataset", "message": "it cannot be used", "problems": problems}
+    client, _ = client_of(httpx.Response(200, json=job("failed", error=error)))
+    with pytest.raises(JobFailed) as caught:
+        client.jobs.get(JOB_ID).wait()
+    assert caught.value.code == "invalid_dataset"
+    assert [found.where for found in caught.value.problems] == ["cat/1.png", ""]
+    assert str(caught.value).splitlines()[1:] == [
+        "  cat/1.png: cannot be read",
+        "  photos.zip: there is one class only",
+    ]
+    client, _ = client_of(httpx.Response(200, json=job("cancelled")))
+    with pytest.raises(JobCancelled, match="was cancelled"):
+        client.jobs.get(JOB_ID).wait()
+
+
+def test_waiting_ends_when_the_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = itertools.count(0.0, 0.5)
+    monkeypatch.setattr("app.client._job.time.monotonic", lambda: next(clock))
+    silent = [stream(event(n), broken=httpx.ReadTimeout) for n in range(1, 9)]
+    client, script = client_of(RUNNING, *silent[:3], RUNNING)
+    with pytest.raises(WaitTimeout, match="still running after 8 s") as caught:
+        client.jobs.get(JOB_ID).wait(timeout=8)
+    assert isinstance(caught.value, TimeoutError)
+    patience = [r.extensions["timeout"]["read"] for r in script.requests[1:-1]]
+    assert patience == sorted(patience, reverse=True)
+    assert max(patience) <= 5

@@ -1,0 +1,119 @@
+"""Requests are sent again where that is safe and may help, after growing pauses."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+
+import httpx
+import pytest
+
+from app.client import (
+    BadRequest,
+    ClientError,
+    Conflict,
+    NotFound,
+    ServerError,
+    TooManyRequests,
+    Unreachable,
+)
+from tests.unit.client.server import JOB_ID, client_of, job, problem
+
+
+@pytest.mark.parametrize(
+    "first",
+    [httpx.ConnectError, httpx.ReadError, httpx.RemoteProtocolError]
+    + [problem(status, "busy") for status in (429, 502, 503, 504)],
+    ids=str,
+)
+def test_a_look_is_repeated(first: httpx.Response, pauses: list[float]) -> None:
+    client, script = client_of(first, httpx.Response(200, json=job()))
+    assert client.jobs.get(JOB_ID).id == JOB_ID
+    assert len(script.requests) == 2
+    assert 0.25 <= pauses[0] <= 0.5
+
+
+def test_pauses_grow_and_then_it_gives_up(pauses: list[float]) -> None:
+    client, _ = client_of(*[httpx.ConnectError] * 5)
+    with pytest.raises(Unreachable, match="http://there cannot be reached: nobody there"):
+        client.jobs.get(JOB_ID)
+    assert len(pauses) == 4
+    assert all(
+        longest / 2 <= p <= longest for p, longest in zip(pauses, (0.5, 1, 2, 4), strict=True)
+    )
+
+
+def test_the_service_says_how_long_to_wait(pauses: list[float]) -> None:
+    date = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
+    client, _ = client_of(
+        problem(429, "rate_limited", **{"Retry-After": "7"}),
+        problem(503, "too_many", **{"Retry-After": date}),
+        problem(503, "too_many", **{"Retry-After": "soon"}),
+        httpx.Response(200, json=job()),
+    )
+    client.jobs.get(JOB_ID)
+    assert pauses[0] == 7
+    assert pauses[1] == pytest.approx(30, abs=2)
+    assert pauses[2] <= 2
+
+
+def test_a_wait_that_is_too_long_is_told_instead(pauses: list[float]) -> None:
+    client, _ = client_of(problem(429, "too_many_jobs", **{"Retry-After": "600"}))
+    with pytest.raises(TooManyRequests, match="why too_many_jobs"):
+        client.jobs.get(JOB_ID)
+    assert pauses == []
+
+
+@pytest.mark.parametrize("step", ["cancel", "retry"])
+@pytest.mark.parametrize("answer", [httpx.ReadError, problem(503, "busy")], ids=str)
+def test_what_is_not_safe_is_sent_once(step: str, answer: httpx.Response) -> None:
+    client, script = client_of(answer)
+    with pytest.raises((Unreachable, ServerError)):
+        getattr(client.jobs, step)(JOB_ID)
+    assert len(script.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (problem(400, "x"), BadRequest),
+        (problem(404, "x"), NotFound),
+        (problem(409, "x"), Conflict),
+        (problem(500, "x"), ServerError),
+        (httpx.ReadTimeout("slow"), Unreachable),
+    ],
+    ids=str,
+)
+def test_what_would_not_help_is_not_tried(
+    answer: httpx.Response, error: type[ClientError], pauses: list[float]
+) -> None:
+    client, _ = client_of(answer)
+    with pytest.raises(error):
+        client.jobs.get(JOB_ID)
+    assert pauses == []
+
+
+def test_an_upload_that_is_tried_again_is_the_same_one(tmp_path: Path) -> None:
+    zip_file = tmp_path / "photos.zip"
+    zip_file.write_bytes(b"photos")
+    answers = httpx.ReadError, problem(503, "busy"), httpx.Response(202, json=job("queued"))
+    client, script = client_of(*answers)
+    assert client.jobs.create(zip_file, config={"epochs": 2}).status == "queued"
+    assert len({request.headers["Idempotency-Key"] for request in script.requests}) == 1
+    assert all(b"photos" in request.content for request in script.requests)
+    assert len({len(request.content) for request in script.requests}) == 1
+
+    client, other = client_of(httpx.Response(202, json=job("queued")))
+    client.jobs.create(zip_file)
+    assert other.requests[0].headers["Idempotency-Key"] != script.requests[0].headers.get(
+        "Idempotency-Key"
+    )
+
+
+def test_something_deleted_by_a_try_whose_answer_was_lost_is_deleted() -> None:
+    client, _ = client_of(httpx.ReadError, problem(404, "job_not_found"))
+    client.jobs.delete(JOB_ID)
+    client, _ = client_of(problem(404, "job_not_found"))
+    with pytest.raises(NotFound):
+        client.jobs.delete(JOB_ID)
