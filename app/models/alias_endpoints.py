@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Query
+from pydantic import Field
 
 from app.access.caller import CallerDep
 from app.kit.context import ContextDep
@@ -17,11 +18,12 @@ from app.models.schemas import AliasHistory, AliasView, alias_view, history_view
 router = APIRouter(prefix="/aliases", tags=["models"])
 
 Owner = Annotated[
-    str | Unsaid, Query(max_length=100, description="Whose it is, for admins. Left out: yours.")
+    Annotated[str, Field(max_length=100)] | Unsaid,
+    Query(description="Whose it is, for admins. Left out: yours."),
 ]
-_MAX_NUMBER = 2**31 - 1
 Before = Annotated[
-    int | Unsaid, Query(ge=1, le=_MAX_NUMBER, description="Number of the last move already seen.")
+    Annotated[int, Field(ge=1, le=2**31 - 1)] | Unsaid,
+    Query(description="Number of the last move already seen."),
 ]
 
 

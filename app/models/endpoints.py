@@ -76,7 +76,7 @@ def get_model(model_id: str, context: ContextDep, caller: CallerDep) -> ModelVie
         return view(model, repository.aliases_of(session, [model.id])[model.id])
 
 
-@router.patch("/{model_id}", responses=problems(NotFound, Unprocessable))
+@router.patch("/{model_id}", responses=problems(BadRequest, NotFound, Unprocessable))
 def update_model(
     model_id: str, wanted: ModelUpdate, context: ContextDep, caller: CallerDep
 ) -> ModelView:

@@ -94,6 +94,49 @@ class Service:
         return made
 
 
+class User:
+    """An owner of models and aliases, with a key of his own."""
+
+    def __init__(self, service: Service, owner: str, *scopes: Scope) -> None:
+        self.service, self.owner = service, owner
+        self.headers: Headers = service.key(owner, *scopes)
+
+    def send(self, method: str, path: str, **options: Any) -> Any:
+        return self.service.client.request(method, path, headers=self.headers, **options)
+
+    def add_model(self) -> str:
+        model = make_model("")
+        model.job_id, model.owner = None, self.owner
+        with self.service.context.database.write() as session:
+            session.add(model)
+        return model.id
+
+    def add_models(self, count: int) -> list[str]:
+        return [self.add_model() for _ in range(count)]
+
+    def change(self, model_id: str, **changes: Any) -> Any:
+        return self.send("PATCH", f"/models/{model_id}", json=changes)
+
+    def move(self, alias: str, *model_ids: str) -> None:
+        for model_id in model_ids:
+            response = self.change(model_id, alias=alias)
+            assert response.status_code == 200, response.text
+            assert alias in response.json()["aliases"]
+
+    def roll_back(self, alias: str) -> Any:
+        return self.send("POST", f"/aliases/{alias}/rollback")
+
+    def target(self, alias: str) -> str:
+        target: str = self.send("GET", f"/aliases/{alias}").json()["model_id"]
+        return target
+
+    def history(self, alias: str) -> list[dict[str, Any]]:
+        """All moves, the oldest first."""
+        found = self.send("GET", f"/aliases/{alias}?limit=100").json()
+        assert not found["has_more"]
+        return list(reversed(found["history"]))
+
+
 @contextmanager
 def served(
     settings: Settings, client: tuple[str, int] = ("203.0.113.9", 50000)

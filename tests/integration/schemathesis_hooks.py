@@ -37,7 +37,7 @@ def _zip() -> bytes:
 ZIP, PHOTO = Binary(_zip()), Binary(_photo((0, 200, 0)))
 
 
-#: Ids and a path of what was made beforehand (test_schemathesis.Known).
+#: Ids, names and a path of what was made beforehand (test_schemathesis.Known).
 KNOWN = json.loads(os.environ["DSPT_TEST_KNOWN"])
 #: In the audit of the job that has succeeded.
 CORRECTIONS = {"relabel": {"red/0.png": "blue"}, "drop": ["blue/0.png"]}
@@ -79,7 +79,7 @@ def _sensible(case: Case) -> Case:
 @schemathesis.hook
 def filter_case(context: HookContext, case: Case) -> bool:
     """Keep what was made beforehand: without it much can only be answered by 404."""
-    kept = {*KNOWN["jobs"], *KNOWN["models"]}
+    kept = {*KNOWN["jobs"], *KNOWN["models"], *KNOWN["aliases"]}
     return case.method != "DELETE" or kept.isdisjoint(case.path_parameters.values())
 
 

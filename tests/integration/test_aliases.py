@@ -13,10 +13,11 @@ from sqlalchemy.exc import IntegrityError
 from app.access.caller import Scope
 from app.kit.ids import new_id
 from app.kit.settings import Settings
+from app.models.naming import named
 from app.models.tables import AliasMove
-from tests.integration.access import Headers, Service, served
+from tests.integration.access import Service, User, served
 from tests.integration.conftest import MigratedDatabase
-from tests.integration.jobs import make_model, problem
+from tests.integration.jobs import problem
 
 
 @pytest.fixture(scope="module")
@@ -29,49 +30,6 @@ def service(
         served(Settings(data_dir=folder / "data", database_url=url)) as opened,
     ):
         yield opened
-
-
-class User:
-    """An owner of models, with a key of his own."""
-
-    def __init__(self, service: Service, owner: str, *scopes: Scope) -> None:
-        self.service, self.owner = service, owner
-        self.headers: Headers = service.key(owner, *scopes)
-
-    def send(self, method: str, path: str, **options: Any) -> Any:
-        return self.service.client.request(method, path, headers=self.headers, **options)
-
-    def add_model(self) -> str:
-        model = make_model("")
-        model.job_id, model.owner = None, self.owner
-        with self.service.context.database.write() as session:
-            session.add(model)
-        return model.id
-
-    def add_models(self, count: int) -> list[str]:
-        return [self.add_model() for _ in range(count)]
-
-    def change(self, model_id: str, **changes: Any) -> Any:
-        return self.send("PATCH", f"/models/{model_id}", json=changes)
-
-    def move(self, alias: str, *model_ids: str) -> None:
-        for model_id in model_ids:
-            response = self.change(model_id, alias=alias)
-            assert response.status_code == 200, response.text
-            assert alias in response.json()["aliases"]
-
-    def roll_back(self, alias: str) -> Any:
-        return self.send("POST", f"/aliases/{alias}/rollback")
-
-    def target(self, alias: str) -> str:
-        target: str = self.send("GET", f"/aliases/{alias}").json()["model_id"]
-        return target
-
-    def history(self, alias: str) -> list[dict[str, Any]]:
-        """All moves, the oldest first."""
-        found = self.send("GET", f"/aliases/{alias}?limit=100").json()
-        assert not found["has_more"]
-        return list(reversed(found["history"]))
 
 
 @pytest.fixture
@@ -244,6 +202,24 @@ def test_a_name_is_each_owners_own(service: Service, ann: User, bob: User) -> No
     bob.move("production", bobs)
     assert (ann.target("production"), bob.target("production")) == (anns, bobs)
     assert len(bob.send("GET", "/aliases").json()["data"]) == 1
+
+
+def test_models_are_found_by_id_and_by_the_aliases_of_who_asks(
+    service: Service, ann: User, bob: User
+) -> None:
+    first, second = ann.add_model(), bob.add_model()
+    ann.move("production", first)
+    bob.move("production", second)
+    asked = {
+        (ann.owner, "production"): (first, ann.owner, "production"),
+        (bob.owner, "production"): (second, bob.owner, "production"),
+        (bob.owner, first): (first, ann.owner, None),
+        **{(ann.owner, name): None for name in ("staging", "a\0b", "", new_id("mdl"))},
+    }
+    with service.context.database.read() as session:
+        found = named(session, [*asked, *asked])
+    answers = [model and (model.id, model.owner, model.alias) for model in found]
+    assert answers == [*asked.values(), *asked.values()]
 
 
 def test_an_admin_moves_what_stays_its_owners(service: Service, ann: User) -> None:

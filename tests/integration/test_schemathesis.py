@@ -47,6 +47,7 @@ max-examples = {examples}
 [dictionaries]
 jobs = {{ values = {jobs} }}
 models = {{ values = {models} }}
+aliases = {{ values = {aliases} }}
 
 # What is in a file, or in a text of JSON, may fit the document and still be wrong.
 [[operations]]
@@ -64,6 +65,11 @@ include-path-regex = "^/models/"
 exclude-method = "DELETE"
 parameters.model_id = {{ dictionary = "models", probability = 0.5 }}
 
+[[operations]]
+include-path-regex = "^/aliases/"
+exclude-method = "DELETE"
+parameters.name = {{ dictionary = "aliases", probability = 0.5 }}
+
 [auth.wfc]
 path = "{users}"
 user = "alice"
@@ -78,6 +84,7 @@ class Known:
     jobs: list[str]
     """One that has succeeded, one that was cancelled, one that waits."""
     models: list[str]
+    aliases: list[str]
     artifact: str
     """Path of a file that can be imported."""
 
@@ -172,9 +179,10 @@ def _things(address: str, token: str, context: Context) -> Known:
         assert client.get(f"/jobs/{jobs[0]}").json()["status"] == "succeeded"
         assert client.post(f"/jobs/{jobs[1]}/cancel").status_code == 202
         [model] = client.get("/models").json()["data"]
+        client.patch(f"/models/{model['id']}", json={"alias": "production"}).raise_for_status()
         artifact = context.settings.data_dir / "artifact.safetensors"
         artifact.write_bytes(client.get(model["links"]["artifact"]).content)
-    return Known(jobs, [model["id"]], str(artifact))
+    return Known(jobs, [model["id"]], ["production"], str(artifact))
 
 
 def _schemathesis(
@@ -195,6 +203,7 @@ def _schemathesis(
         with_files=json.dumps(WITH_FILES),
         jobs=json.dumps(known.jobs),
         models=json.dumps(known.models),
+        aliases=json.dumps(known.aliases),
     )
     config_file.write_text(config)
     command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(config_file)]
