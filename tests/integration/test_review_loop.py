@@ -1,4 +1,4 @@
-"""From the audit to corrections to a better classifier, with a real worker on each database."""
+"""From the audit to corrections to a better classifier, with a real worker on one database each."""
 
 from __future__ import annotations
 
@@ -73,6 +73,7 @@ def mark_features(stack: Stack) -> None:
         connection.commit()
 
 
+@pytest.mark.parametrize("migrated", ["sqlite"], indirect=True)
 def test_from_audit_to_corrections_to_a_better_classifier(stack: Stack) -> None:
     first_id = stack.post(mislabelled(), epochs=8, batch_size=8)
     with stack.worker():
@@ -114,6 +115,7 @@ def test_from_audit_to_corrections_to_a_better_classifier(stack: Stack) -> None:
         assert labels(stack, fourth_id) == expected | dict.fromkeys(relabel, "red")
 
 
+@pytest.mark.parametrize("migrated", ["postgresql"], indirect=True)
 def test_a_corrected_job_goes_on_where_it_was_interrupted(stack: Stack) -> None:
     first_id = stack.post(mislabelled(), epochs=1)
 

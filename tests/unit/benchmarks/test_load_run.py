@@ -13,9 +13,9 @@ import pytest
 
 @pytest.mark.slow
 def test_a_short_run(tmp_path: Path) -> None:
-    arguments = ["--minutes", "0.1", "--warm-up", "4", "--polls-per-second", "20"]
-    arguments += ["--listeners", "10", "--stays", "3", "--submits-per-minute", "20"]
-    arguments += ["--epochs", "60", "--out", str(tmp_path)]
+    arguments = ["--minutes", "0.1", "--warm-up", "2", "--polls-per-second", "20"]
+    arguments += ["--listeners", "10", "--stays", "3", "--submits-per-minute", "6"]
+    arguments += ["--epochs", "40", "--out", str(tmp_path)]
     found = subprocess.run(
         [sys.executable, "-m", "benchmarks.load", *arguments],
         cwd=Path(__file__).parents[3],
