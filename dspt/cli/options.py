@@ -60,12 +60,13 @@ def with_config_options(command: Callable[..., None]) -> Callable[..., None]:
             config = TuneConfig.parse({k: v for k, v in given.items() if v is not None})
         command(config=config, **values)
 
-    run.__signature__ = inspect.Signature(own + _config_parameters())  # type: ignore[attr-defined]
+    run.__signature__ = inspect.Signature(own + config_parameters())  # type: ignore[attr-defined]
     run.__doc__ = command.__doc__
     return run
 
 
-def _config_parameters() -> list[inspect.Parameter]:
+def config_parameters() -> list[inspect.Parameter]:
+    """An option for every setting of TuneConfig, in its order."""
     parameters = []
     for name, field in TuneConfig.model_fields.items():
         kind = field.annotation if field.annotation in (bool, int, float) else str

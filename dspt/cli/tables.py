@@ -1,16 +1,53 @@
-"""Tables of a tuning's result."""
+"""Tables of a tuning's result, be it of this process or of a service."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-if TYPE_CHECKING:
-    from dspt.audit import AuditReport
-    from dspt.pipeline import TuneResult
+
+class Entry(Protocol):
+    """A file in an audit; AuditEntry, for one."""
+
+    @property
+    def file(self) -> str: ...
+    @property
+    def given(self) -> str: ...
+    @property
+    def suggested(self) -> str: ...
+    @property
+    def score(self) -> float: ...
+    @property
+    def suspect(self) -> bool: ...
+
+
+class Rate(Protocol):
+    """An estimate and the interval around it; NoiseRate, for one."""
+
+    @property
+    def estimate(self) -> float: ...
+    @property
+    def low(self) -> float: ...
+    @property
+    def high(self) -> float: ...
+
+
+class Audit(Protocol):
+    """All files, the most suspicious first; AuditReport, for one."""
+
+    @property
+    def can_tell(self) -> bool: ...
+    @property
+    def why(self) -> str: ...
+    @property
+    def entries(self) -> Sequence[Entry]: ...
+    @property
+    def noise_rate(self) -> Rate | None: ...
+
 
 _MEASURED = {
     "test": "images in test/",
@@ -21,9 +58,8 @@ _MEASURED = {
 _CLASSIFIERS = {"zero_shot": "zero-shot", "prompt": "tuned prompt alone", "tuned": "tuned"}
 
 
-def accuracies(result: TuneResult) -> RenderableType:
+def accuracies(metrics: Mapping[str, Any]) -> RenderableType:
     """Zero-shot, the tuned prompt alone, and the tuned classifier side by side."""
-    metrics = result.metrics
     images = metrics["tuned"]["images"]
     table = Table(title=f"Accuracy on {images} {_MEASURED[metrics['measured_on']]}")
     for name in ("", "accuracy", "95 % interval", "calibration error", "served"):
@@ -41,11 +77,11 @@ def accuracies(result: TuneResult) -> RenderableType:
     return table
 
 
-def suspects(audit: AuditReport, most: int) -> RenderableType:
+def suspects(audit: Audit, most: int) -> RenderableType:
     """The labels to check, the most suspicious first."""
     if not audit.can_tell:
         return Text(f"Cannot tell which labels are wrong: {audit.why}")
-    found = audit.suspects
+    found = [entry for entry in audit.entries if entry.suspect]
     if not found:
         return Text(f"No label looks wrong among {len(audit.entries)} files.")
     table = Table(title=f"{len(found)} of {len(audit.entries)} labels to check")

@@ -65,7 +65,7 @@ def check_writable(path: Path) -> None:
             pass
 
 
-def print_json(document: dict[str, Any]) -> None:
+def print_json(document: dict[str, Any] | list[Any]) -> None:
     """One JSON document on standard output, as it is."""
     sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
 

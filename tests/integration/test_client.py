@@ -5,14 +5,11 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
-import uvicorn
 
 from app.access import keys
 from app.access.caller import Scope
@@ -21,27 +18,10 @@ from app.jobs import repository
 from app.jobs.state import Status
 from app.kit.context import Context
 from app.kit.settings import Settings
-from app.main import create_app
 from tests.integration.conftest import zip_of
 from tests.integration.jobs import bring_to, claim, make_model
-from tests.services import free_port, wait_until
-
-
-@contextmanager
-def running(settings: Settings, port: int | None = None) -> Iterator[tuple[str, Context]]:
-    """Address and context of an API with these settings, on a thread of this process."""
-    app, port = create_app(settings), port or free_port()
-    server = uvicorn.Server(
-        uvicorn.Config(app, port=port, log_config=None, timeout_graceful_shutdown=1)
-    )
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        wait_until(lambda: server.started, 30, "the API")
-        yield f"http://127.0.0.1:{port}", app.state.context
-    finally:
-        server.should_exit = True
-        thread.join(20)
+from tests.integration.own_api import running
+from tests.services import free_port
 
 
 @pytest.fixture(scope="module")

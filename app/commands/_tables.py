@@ -1,0 +1,96 @@
+"""Jobs and models as they look on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from app.jobs.schemas import JobView
+    from app.models.schemas import ModelView
+
+_COLOURS = {"succeeded": "green", "failed": "red", "cancelled": "yellow"}
+
+
+def jobs_table(jobs: Iterable[JobView]) -> RenderableType:
+    table = Table()
+    table.add_column("id", no_wrap=True)  # it is to be copied
+    table.add_column("name", overflow="fold")
+    for column in ("status", "done", "made"):
+        table.add_column(column, no_wrap=True)
+    for job in jobs:
+        status = Text(job.status, style=_COLOURS.get(job.status, ""))
+        done = f"{job.progress.fraction:.0%}"
+        table.add_row(job.id, Text(job.name), status, done, _minute(job.created_at))
+    return table
+
+
+def models_table(models: Iterable[ModelView]) -> RenderableType:
+    table = Table()
+    table.add_column("id", no_wrap=True)
+    table.add_column("name", overflow="fold")
+    for column in ("classes", "backbone", "made"):
+        table.add_column(column, overflow="fold")
+    for model in models:
+        cells = (model.name, str(len(model.classes)), model.backbone, _minute(model.created_at))
+        table.add_row(model.id, *(Text(cell) for cell in cells))
+    return table
+
+
+def job_details(job: JobView) -> RenderableType:
+    """One job, without its metrics."""
+    data, progress = job.dataset, job.progress
+    stage = progress.stage.replace("_", "-")
+    if progress.epoch is not None:
+        stage += f", epoch {progress.epoch} of {progress.epochs}"
+    rows = {
+        "id": job.id,
+        "name": job.name,
+        "status": job.status,
+        "progress": f"{progress.fraction:.0%}, {progress.message or stage}",
+        "made": _minute(job.created_at),
+        "data set": f"{data.id} ({data.filename})",
+    }
+    if data.images is not None:
+        left_out = f", {len(data.rejected)} left out" if data.rejected else ""
+        rows["images"] = f"{data.images} in {len(data.classes or ())} classes{left_out}"
+    if data.corrections is not None:
+        done = data.corrections
+        rows["corrected"] = f"{done.relabelled} put right, {done.dropped} dropped"
+    rows["backbone"] = str(job.config.get("backbone", ""))
+    if job.model_id is not None:
+        rows["model"] = job.model_id
+    return _pairs(rows)
+
+
+def model_details(model: ModelView) -> RenderableType:
+    return _pairs(
+        {
+            "id": model.id,
+            "name": model.name,
+            "made": _minute(model.created_at),
+            "job": model.job_id or "",
+            "backbone": model.backbone,
+            "served": model.served.replace("_", "-"),
+            "classes": ", ".join(model.classes),
+            "size": f"{model.size_bytes / 1024:.0f} KiB",
+        }
+    )
+
+
+def _pairs(rows: Mapping[str, str]) -> RenderableType:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows.items():
+        table.add_row(name, Text(value))
+    return table
+
+
+def _minute(moment: datetime) -> str:
+    return f"{moment.astimezone():%Y-%m-%d %H:%M}"

@@ -1,0 +1,248 @@
+"""`dspt jobs`: hand in photos, follow the tuning, check the labels, hand the right ones in."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from app.commands._service import INTERRUPTED, AsJson, Url, group, service
+from app.commands._tables import job_details, jobs_table
+from app.jobs.state import Status
+from dspt.cli.options import ClassNames, config_parameters, read_class_names
+from dspt.cli.tables import accuracies, suspects
+from dspt.cli.terminal import out, print_json, say
+from dspt.config import TuneConfig
+from dspt.errors import ConfigError
+
+if TYPE_CHECKING:
+    from app.client import Job
+
+jobs = group("Tune classifiers on a service and check the labels.")
+
+JobId = Annotated[
+    str,
+    typer.Argument(metavar="JOB", help="As `dspt jobs list` shows it.", show_default=False),
+]
+Watch = Annotated[bool, typer.Option("--watch", help="Follow the job up to its end.")]
+
+
+def _with_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Give `command` an option for every setting, in place of its parameter `config`.
+
+    Only those that are given are sent: the defaults are the service's own.
+    """
+    signature = inspect.signature(command, eval_str=True)
+    own = [p for p in signature.parameters.values() if p.name != "config"]
+
+    def run(**values: Any) -> None:
+        given = {name: values.pop(name) for name in TuneConfig.model_fields}
+        command(config={k: v for k, v in given.items() if v is not None}, **values)
+
+    settings = [parameter.replace(default=None) for parameter in config_parameters()]
+    run.__signature__ = inspect.Signature(own + settings)  # type: ignore[attr-defined]
+    run.__doc__ = command.__doc__
+    return run
+
+
+@jobs.command("submit")
+@_with_settings
+def submit(
+    data: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATA",
+            show_default=False,
+            help="Folder (zipped on the way), zip, or id of a data set that is there: ds_...",
+        ),
+    ],
+    name: Annotated[str | None, typer.Option(help="Left out: the file's name.")] = None,
+    class_names: ClassNames = None,
+    watch: Watch = False,
+    url: Url = None,
+    as_json: AsJson = False,
+    *,
+    config: dict[str, Any],
+) -> None:
+    """Have a classifier tuned on labelled photos, some of them mislabelled.
+
+    Settings that are left out are the service's own.
+    """
+    with service(url) as client:
+        from app.client._bar import Bar
+
+        with Bar("packing") as bar, warnings.catch_warnings(record=True) as links:
+            warnings.simplefilter("always", UserWarning)
+            words = read_class_names(class_names)
+            job = client.jobs.create(
+                data, config=config, class_names=words, name=name, told=bar.told
+            )
+        for warning in links:
+            say(f"warning: {warning.message}", "yellow")
+        _tell(job, watch, as_json)
+
+
+@jobs.command("list")
+def list_jobs(
+    status: Annotated[
+        Status | None, typer.Option(help="Only those in it.", show_default=False)
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Show at most this many.")] = 20,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """List jobs, newest first."""
+    with service(url) as client:
+        found = [job.view for job in islice(client.jobs.list(status=status), limit)]
+    if as_json:
+        print_json([job.model_dump(mode="json") for job in found])
+    elif found:
+        out.print(jobs_table(found))
+    else:
+        out.print("There are no jobs.")
+
+
+@jobs.command()
+def show(job_id: JobId, url: Url = None, as_json: AsJson = False) -> None:
+    """Show a job: how far it is, what went wrong, what was measured."""
+    with service(url) as client:
+        job = client.jobs.get(job_id)
+        if as_json:
+            _print(job)
+            return
+        out.print(job_details(job.view))
+        for text in job.view.warnings:
+            out.print(f"warning: {text}", style="yellow", markup=False)
+        if job.view.error is not None:
+            out.print(f"error: {job.view.error.message}", style="red", markup=False)
+            for problem in job.view.error.problems:
+                where = problem.where or job.view.dataset.filename
+                out.print(f"  {where}: {problem.message}", markup=False)
+        _results(job)
+
+
+@jobs.command()
+def watch(job_id: JobId, url: Url = None, as_json: AsJson = False) -> None:
+    """Follow a job up to its end; the exit code says how it ended."""
+    with service(url) as client:
+        _tell(client.jobs.get(job_id), True, as_json)
+
+
+@jobs.command()
+def cancel(job_id: JobId, url: Url = None, as_json: AsJson = False) -> None:
+    """Stop a job; one that is running stops after the step it is in."""
+    with service(url) as client:
+        _tell(client.jobs.cancel(job_id), False, as_json)
+
+
+@jobs.command()
+def retry(job_id: JobId, watch: Watch = False, url: Url = None, as_json: AsJson = False) -> None:
+    """Try a failed or cancelled job again, with the same photos and settings."""
+    with service(url) as client:
+        _tell(client.jobs.retry(job_id), watch, as_json)
+
+
+@jobs.command()
+def audit(
+    job_id: JobId,
+    csv_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--csv",
+            help="Write the ranking of all files here, with an empty column correct_label; fill "
+            "in the right class, or drop, and hand it to dspt jobs correct.",
+            dir_okay=False,
+            show_default=False,
+        ),
+    ] = None,
+    most: Annotated[int, typer.Option(min=1, help="Show at most this many suspects.")] = 50,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the labels that are probably wrong."""
+    with service(url) as client:
+        if csv_file is not None:
+            _keep_work(csv_file)
+        report = client.jobs.audit(job_id)
+        if csv_file is not None:
+            report.to_csv(csv_file)
+    if as_json:
+        print_json(report.model_dump(mode="json"))
+        return
+    out.print(suspects(report, most))
+    if csv_file is not None:
+        out.print(f"All {len(report)} files ranked in {csv_file}.", markup=False)
+
+
+@jobs.command()
+def correct(
+    job_id: JobId,
+    csv_file: Annotated[
+        Path,
+        typer.Option(
+            "--csv",
+            exists=True,
+            dir_okay=False,
+            help="The table of dspt jobs audit, its column correct_label filled in.",
+            show_default=False,
+        ),
+    ],
+    watch: Watch = False,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tune anew on labels that were put right; the job corrected stays as it is."""
+    with service(url) as client:
+        _tell(client.jobs.correct(job_id, csv=csv_file), watch, as_json)
+
+
+def _keep_work(path: Path) -> None:
+    """Raise ConfigError if writing `path` would lose what somebody filled in."""
+    from dspt.audit_csv import has_corrections
+
+    if path.is_file() and has_corrections(path.read_bytes()):
+        raise ConfigError(
+            f"{path}: holds corrections that somebody filled in; name another file for --csv, "
+            "and hand this one to dspt jobs correct"
+        )
+
+
+def _tell(job: Job, watch: bool, as_json: bool) -> None:
+    """Say which job it is and, if it is to be watched, what becomes of it."""
+    from app.client import JobCancelled, JobFailed
+
+    if not as_json:
+        out.print(f"{job.id} is {job.status}.", markup=False)
+    if watch:
+        try:
+            job.wait(progress=not as_json)
+        except KeyboardInterrupt as error:
+            say(f"{job.id} goes on; dspt jobs watch follows it, dspt jobs cancel stops it.")
+            raise typer.Exit(INTERRUPTED) from error
+        except (JobFailed, JobCancelled):
+            if as_json:
+                _print(job)
+            raise
+        if not as_json:
+            out.print(f"{job.id} has succeeded.", markup=False)
+            _results(job)
+    if as_json:
+        _print(job)
+    elif watch:
+        out.print(f"Model: {job.model_id}. Labels to check: dspt jobs audit {job.id}")
+
+
+def _results(job: Job) -> None:
+    metrics = job.view.metrics
+    if metrics is not None:
+        out.print(accuracies(metrics))
+        out.print(metrics["why"], markup=False)
+
+
+def _print(job: Job) -> None:
+    print_json(job.view.model_dump(mode="json"))

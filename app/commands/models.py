@@ -1,0 +1,103 @@
+"""`dspt models`: the tuned classifiers of a service."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.commands._service import AsJson, Url, group, service
+from app.commands._tables import model_details, models_table
+from dspt.cli.terminal import out, print_json
+
+models = group("The tuned classifiers of a service.")
+
+ModelId = Annotated[
+    str,
+    typer.Argument(metavar="MODEL", help="As `dspt models list` shows it.", show_default=False),
+]
+
+
+@models.command("list")
+def list_models(
+    limit: Annotated[int, typer.Option(min=1, help="Show at most this many.")] = 20,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """List tuned classifiers, newest first."""
+    with service(url) as client:
+        found = list(islice(client.models.list(), limit))
+    if as_json:
+        print_json([model.model_dump(mode="json") for model in found])
+    elif found:
+        out.print(models_table(found))
+    else:
+        out.print("There are no models.")
+
+
+@models.command()
+def show(model_id: ModelId, url: Url = None, as_json: AsJson = False) -> None:
+    """Show a classifier."""
+    with service(url) as client:
+        model = client.models.get(model_id)
+    if as_json:
+        print_json(model.model_dump(mode="json"))
+    else:
+        out.print(model_details(model))
+
+
+@models.command()
+def download(
+    model_id: ModelId,
+    to: Annotated[
+        Path | None,
+        typer.Option("--out", help="File or folder.", show_default="MODEL.safetensors"),
+    ] = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a classifier to a file, for `dspt predict` or another service."""
+    with service(url) as client:
+        path = client.models.download(model_id, to or Path.cwd())
+    if as_json:
+        print_json({"model": model_id, "file": str(path), "bytes": path.stat().st_size})
+    else:
+        out.print(f"Saved {path} ({path.stat().st_size / 1024:.0f} KiB).", markup=False)
+
+
+@models.command()
+def upload(
+    artifact: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
+            help="A tuned classifier (.safetensors).",
+            show_default=False,
+        ),
+    ],
+    name: Annotated[str | None, typer.Option(help="Left out: the file's name.")] = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Hand in a classifier that was tuned elsewhere."""
+    with service(url) as client:
+        model = client.models.upload(artifact, name=name)
+    if as_json:
+        print_json(model.model_dump(mode="json"))
+    else:
+        out.print(model_details(model))
+
+
+@models.command()
+def delete(model_id: ModelId, url: Url = None, as_json: AsJson = False) -> None:
+    """Delete a classifier and its file; the job that made it stays."""
+    with service(url) as client:
+        client.models.delete(model_id)
+    if as_json:
+        print_json({"model": model_id, "deleted": True})
+    else:
+        out.print(f"{model_id} is deleted.", markup=False)

@@ -1,0 +1,98 @@
+"""A person at a shell beside the running service, with `dspt jobs` and `dspt models`; in Python."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from app.client import Client, JobFailed
+from tests.acceptance.photos import COLOURS, photo, photos
+from tests.acceptance.service import QUICK, Json
+from tests.services import clean_environment
+
+WRONG = "train/lime/of an apple.png"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Photos on a disk, one in the wrong folder."""
+    train = photos(*COLOURS, count=6, folder="train/")
+    train[WRONG] = train.pop("train/apple/0.png")
+    for name, content in (
+        train | photos(*COLOURS, count=3, folder="test/", first_seed=100)
+    ).items():
+        (tmp_path / "fruit" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "fruit" / name).write_bytes(content)
+    return tmp_path / "fruit"
+
+
+def dspt(service: httpx.Client, *arguments: str | Path, ends: int = 0) -> str:
+    """What a command prints; it runs in a process of its own, as a user's does."""
+    done = subprocess.run(
+        [Path(sys.executable).with_name("dspt"), *arguments],
+        env=clean_environment(DSPT_URL=str(service.base_url), COLUMNS="150"),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == ends, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_submit_check_and_correct(service: httpx.Client, folder: Path, tmp_path: Path) -> None:
+    said = dspt(service, "jobs", "submit", folder, "--epochs", "2", "--watch")
+    job_id = said.split()[0]
+    assert f"{job_id} has succeeded." in said
+    assert "tuned prompt alone" in said
+    assert f"dspt jobs audit {job_id}" in said
+
+    table = tmp_path / "to-check.csv"
+    assert f"All 24 files ranked in {table}." in dspt(
+        service, "jobs", "audit", job_id, "--csv", table
+    )
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        row["correct_label"] = "apple" if row["file"] == WRONG else ""
+    with table.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    done = dspt(service, "jobs", "correct", job_id, "--csv", table, "--watch", "--json")
+    corrected: Json = json.loads(done)
+    assert corrected["status"] == "succeeded"
+    assert corrected["dataset"]["corrections"]["relabelled"] == 1
+
+    assert corrected["model_id"] in dspt(service, "models", "list")
+    saved = tmp_path / "model.safetensors"
+    dspt(service, "models", "download", corrected["model_id"], "--out", saved)
+    again = json.loads(dspt(service, "models", "upload", saved, "--name", "again", "--json"))
+    assert (again["name"], again["classes"]) == ("again", sorted(COLOURS))
+
+
+def test_the_same_in_python(service: httpx.Client, folder: Path, tuned: Json) -> None:
+    with Client(str(service.base_url)) as client:
+        job = client.jobs.get(tuned["id"])
+        job.wait(progress=True)
+        assert job.model_id is not None
+        table = job.audit().to_pandas()
+        assert len(table) == 24
+        names = [name for name in COLOURS for _ in range(20)]
+        answer = client.predict(
+            job.model_id, [photo(name, seed) for seed, name in enumerate(names, 500)], top_k=1
+        )
+        assert len(answer.predictions) == 80  # in two requests
+        right = [p.label == name for p, name in zip(answer.predictions, names, strict=True)]
+        assert sum(right) > 70
+        for file in (folder / "train" / "lime").iterdir():
+            file.write_bytes(b"no image")
+        with pytest.raises(JobFailed) as caught:
+            client.jobs.create(folder, config=QUICK).wait(timeout=60)
+        assert caught.value.problems

@@ -1,0 +1,221 @@
+"""`dspt jobs` and `dspt models` against the real API: what they print, where, and how they end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from app.jobs import repository
+from app.jobs.state import Status
+from app.kit.context import Context
+from app.kit.settings import Settings
+from dspt.cli import build
+from tests.integration.conftest import zip_of
+from tests.integration.jobs import ERROR, bring_to, claim, make_model
+from tests.integration.own_api import running
+
+NO_JOB = "job_" + "0" * 26
+MODEL = "mdl_" + "0" * 26
+AUDIT = {
+    "can_tell": True,
+    "why": "it is clear",
+    "suspects": 1,
+    "noise_rate": {"estimate": 0.5, "low": 0.2, "high": 0.7},
+    "entries": [
+        {
+            "file": file,
+            "given": "cat",
+            "suggested": "dog",
+            "score": score,
+            "p_tuned": 0.1,
+            "p_zero_shot": 0.2,
+            "suppression": 0.3,
+            "suspect": score > 0.5,
+        }
+        for file, score in (("=cat/1.png", 0.9), ("cat/2.png", 0.1))
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Context]]:
+    settings = Settings(data_dir=tmp_path_factory.mktemp("cli"), event_poll_seconds=0.02)
+    with running(settings) as started:
+        yield started
+
+
+@pytest.fixture
+def context(api: tuple[str, Context], monkeypatch: pytest.MonkeyPatch) -> Context:
+    """Behind the service that the commands talk to."""
+    monkeypatch.setenv("DSPT_URL", api[0])
+    monkeypatch.setenv("COLUMNS", "200")
+    return api[1]
+
+
+def dspt(*arguments: str | Path, ends: int = 0) -> Any:
+    result = CliRunner().invoke(build(), [str(argument) for argument in arguments])
+    assert result.exit_code == ends, result.output
+    return result
+
+
+def document(*arguments: str | Path, ends: int = 0) -> Any:
+    """The one JSON document on standard output."""
+    return json.loads(dspt(*arguments, "--json", ends=ends).stdout)
+
+
+def done(context: Context) -> str:
+    """A job that has succeeded, with an audit."""
+    job_id = bring_to(context, Status.QUEUED)
+    lease = claim(context, job_id)
+    lease.start_running({"images": 2, "classes": ["cat", "dog"], "rejected": [], "split": {}})
+    key = f"audits/{job_id}.json"
+    context.storage.put_bytes(key, json.dumps(AUDIT).encode())
+    lease.succeed(make_model(job_id), config={}, metrics={}, audit_key=key)
+    return job_id
+
+
+def test_a_job_is_submitted_listed_shown_and_cancelled(context: Context, tmp_path: Path) -> None:
+    for name in ("cat/1.png", "dog/1.png"):
+        (tmp_path / "pets" / name).parent.mkdir(parents=True)
+        (tmp_path / "pets" / name).write_bytes(b"not looked at")
+    words = tmp_path / "words.json"
+    words.write_text('{"cat": "tabby cat"}')
+    options = ["--epochs", "7", "--class-specific-context", "--class-names", words]
+    job = document("jobs", "submit", tmp_path / "pets", "--name", "[b]pets[/b]", *options)
+    assert (job["status"], job["config"]["epochs"], job["name"]) == ("queued", 7, "[b]pets[/b]")
+    assert job["config"]["class_specific_context"] is True
+    assert job["class_names"] == {"cat": "tabby cat"}
+
+    assert document("jobs", "list", "--status", "queued", "--limit", "1") == [job]
+    assert document("jobs", "list", "--status", "running") == []
+    assert "There are no jobs." in dspt("jobs", "list", "--status", "running").stdout
+    table = dspt("jobs", "list").stdout
+    assert job["id"] in table
+    assert "[b]pets[/b]" in table
+    assert document("jobs", "show", job["id"]) == job
+    shown = dspt("jobs", "show", job["id"]).stdout
+    assert "waiting: no worker is running" in shown
+    assert document("jobs", "cancel", job["id"])["status"] == "cancelled"
+    assert document("jobs", "retry", job["id"])["status"] == "queued"
+    dspt("jobs", "cancel", job["id"])
+    ended = dspt("jobs", "watch", job["id"], ends=1)
+    assert f"error: {job['id']} was cancelled" in ended.stderr
+    # The data set is there, and is not sent again.
+    again = document("jobs", "submit", job["dataset"]["id"])
+    assert again["dataset"]["sha256"] == job["dataset"]["sha256"]
+    assert again["config"]["epochs"] != 7
+
+
+def test_a_failed_job_is_exit_code_1_and_a_document(context: Context) -> None:
+    job_id = bring_to(context, Status.VALIDATING)
+    problems = [{"where": "cat/[1].png", "code": "x", "message": "cannot be read"}]
+    with context.database.write() as session:
+        error = ERROR | {"message": "no good", "problems": problems}
+        assert repository.move(session, job_id, Status.FAILED, values={"error": error})
+    result = dspt("jobs", "watch", job_id, "--json", ends=1)
+    assert json.loads(result.stdout)["status"] == "failed"
+    assert result.stderr.splitlines() == [
+        f"error: {job_id} failed: no good",
+        "  cat/[1].png: cannot be read",
+    ]
+    assert "cat/[1].png: cannot be read" in dspt("jobs", "show", job_id).stdout
+
+
+def test_the_audit_as_a_table_a_file_and_a_document(context: Context, tmp_path: Path) -> None:
+    job_id, table = done(context), tmp_path / "to-check.csv"
+    shown = dspt("jobs", "audit", job_id, "--csv", table).stdout
+    assert "1 of 2 labels to check" in shown
+    assert "estimated share of wrong labels: 50%" in shown
+    assert f"All 2 files ranked in {table}." in shown
+    lines = table.read_text().splitlines()
+    assert lines[0].startswith("file,given,suggested,correct_label,score")
+    assert lines[1].startswith("'=cat/1.png,cat,dog,,0.9")  # a spreadsheet must not run it
+    found = document("jobs", "audit", job_id)
+    assert (found["suspects"], found["entries"][0]["file"]) == (1, "=cat/1.png")
+
+    table.write_text(lines[0] + "\ncat/2.png,cat,dog,drop" + "," * lines[0].count(",") + "\n")
+    refused = dspt("jobs", "audit", job_id, "--csv", table, ends=2)
+    assert "holds corrections that somebody filled in" in refused.stderr
+    dspt("jobs", "audit", job_id, "--csv", tmp_path / "no" / "such" / "folder.csv")
+
+
+def test_corrections_that_are_wrong_are_named_line_by_line(
+    context: Context, tmp_path: Path
+) -> None:
+    table = tmp_path / "t.csv"
+    table.write_text("file,correct_label\ncat/2.png,horse\nnowhere.png,dog\n")
+    job_id = done(context)
+    said = dspt("jobs", "correct", job_id, "--csv", table, ends=1).stderr
+    assert "nowhere.png" in said
+    assert "horse" in said
+
+
+def test_models_are_listed_shown_taken_out_and_deleted(context: Context, tmp_path: Path) -> None:
+    model = make_model("")
+    model.job_id, content = None, b"a classifier"
+    model_id, key = model.id, model.storage_key
+    with context.database.write() as session:
+        session.add(model)
+    context.storage.put_bytes(key, content)
+    assert document("models", "list", "--limit", "1")[0]["object"] == "model"
+    assert model_id in dspt("models", "list", "--limit", "1000").stdout
+    assert document("models", "show", model_id)["classes"] == ["cat", "dog"]
+    assert "cat, dog" in dspt("models", "show", model_id).stdout
+    # Its digest is made up, so what comes is not what was promised.
+    damaged = dspt("models", "download", model_id, "--out", tmp_path, ends=1)
+    assert "damaged on its way" in damaged.stderr
+    bad = tmp_path / "bad.safetensors"
+    bad.write_bytes(content)
+    assert "error: " in dspt("models", "upload", bad, ends=1).stderr
+    assert document("models", "delete", model_id) == {"model": model_id, "deleted": True}
+    assert "There is no model" in dspt("models", "show", model_id, ends=1).stderr
+
+
+def test_each_kind_of_failure_has_its_exit_code(
+    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = dspt("jobs", "show", NO_JOB, "--json", ends=1)
+    assert refused.stdout == ""
+    assert "There is no job" in refused.stderr
+    archive = tmp_path / "a.zip"
+    archive.write_bytes(zip_of({"cat/1.png": b"not looked at"}))
+    said = dspt("jobs", "submit", archive, "--epochs", "0", ends=1).stderr
+    assert "epochs" in said
+    dspt("jobs", "submit", archive, "--epochs", "many", ends=2)
+    assert "nothing.zip" in dspt("jobs", "submit", tmp_path / "nothing.zip", ends=2).stderr
+    (tmp_path / "pets" / "a\nb").mkdir(parents=True)
+    assert "control characters" in dspt("jobs", "submit", tmp_path / "pets", ends=2).stderr
+    assert "is no URL" in dspt("jobs", "list", "--url", "nowhere", ends=2).stderr
+    monkeypatch.setattr("app.client._io.time.sleep", lambda _: None)
+    said = dspt("jobs", "list", "--url", "http://127.0.0.1:1", ends=3).stderr
+    assert "http://127.0.0.1:1 cannot be reached" in said
+
+
+def test_interrupted_watching_leaves_the_job_alone(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = bring_to(context, Status.QUEUED)
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("app.client._events.as_a", interrupted)
+    monkeypatch.setattr("app.client._events.EventView.model_validate_json", interrupted)
+    assert f"{job_id} goes on" in dspt("jobs", "watch", job_id, ends=130).stderr
+    monkeypatch.undo()
+    with context.database.read() as session:
+        job = repository.get(session, job_id)
+        assert job is not None
+        assert job.status == "queued"
+
+
+def test_help_says_how_commands_end_and_where_they_go() -> None:
+    for group in ("jobs", "models"):
+        said = " ".join(dspt(group, "--help").stdout.split())
+        assert "Exit codes: 0 done; 1 the job failed or the service refused" in said
+        assert "DSPT_API_KEY" in said
