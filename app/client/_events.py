@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import get_args
 
 import httpx
@@ -37,7 +37,7 @@ class OutOfTime(Exception):
 
 async def follow(
     connection: Connection, job_id: str, after: int, deadline: float | None = None
-) -> AsyncIterator[EventView]:
+) -> AsyncGenerator[EventView, None]:
     """Events behind number `after`, up to the last one of an ended job.
 
     After a broken connection it goes on behind the last event seen: none is lost, none comes twice.

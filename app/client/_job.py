@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
-from contextlib import nullcontext
+from contextlib import aclosing, nullcontext
 
 from app.client import _events
 from app.client._audit import Audit
@@ -70,11 +70,13 @@ class AsyncJob(_Seen):
         else:
             drawn = nullcontext()
         if self.status not in TERMINAL:
+            followed = _events.follow(self._connection, self.id, 0, deadline)
             with drawn as bar:
                 try:
-                    async for event in _events.follow(self._connection, self.id, 0, deadline):
-                        if bar is not None:
-                            bar.show(event)
+                    async with aclosing(followed) as events:
+                        async for event in events:
+                            if bar is not None:
+                                bar.show(event)
                 except _events.OutOfTime as error:
                     await self.refresh()
                     if self.status not in TERMINAL:
@@ -87,8 +89,9 @@ class AsyncJob(_Seen):
 
     async def events(self, after: int = 0) -> AsyncIterator[EventView]:
         """What happens to the job behind event number `after`, up to its end."""
-        async for event in _events.follow(self._connection, self.id, after):
-            yield event
+        async with aclosing(_events.follow(self._connection, self.id, after)) as events:
+            async for event in events:
+                yield event
 
     async def audit(self) -> Audit:
         """The labels to check, once the job has succeeded."""

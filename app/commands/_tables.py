@@ -34,25 +34,22 @@ def models_table(models: Iterable[ModelView]) -> RenderableType:
     table = Table()
     table.add_column("id", no_wrap=True)
     table.add_column("name", overflow="fold")
-    for column in ("classes", "backbone", "made"):
+    for column in ("aliases", "classes", "backbone", "made"):
         table.add_column(column, overflow="fold")
     for model in models:
-        cells = (model.name, str(len(model.classes)), model.backbone, _minute(model.created_at))
-        table.add_row(model.id, *(Text(cell) for cell in cells))
+        cells = (model.name, ", ".join(model.aliases), str(len(model.classes)), model.backbone)
+        table.add_row(model.id, *(Text(cell) for cell in cells), _minute(model.created_at))
     return table
 
 
 def job_details(job: JobView) -> RenderableType:
     """One job, without its metrics."""
-    data, progress = job.dataset, job.progress
-    stage = progress.stage.replace("_", "-")
-    if progress.epoch is not None:
-        stage += f", epoch {progress.epoch} of {progress.epochs}"
+    data = job.dataset
     rows = {
         "id": job.id,
         "name": job.name,
         "status": job.status,
-        "progress": f"{progress.fraction:.0%}, {progress.message or stage}",
+        "progress": _progress(job),
         "made": _minute(job.created_at),
         "data set": f"{data.id} ({data.filename})",
     }
@@ -73,6 +70,7 @@ def model_details(model: ModelView) -> RenderableType:
         {
             "id": model.id,
             "name": model.name,
+            "aliases": ", ".join(model.aliases),
             "made": _minute(model.created_at),
             "job": model.job_id or "",
             "backbone": model.backbone,
@@ -81,6 +79,18 @@ def model_details(model: ModelView) -> RenderableType:
             "size": f"{model.size_bytes / 1024:.0f} KiB",
         }
     )
+
+
+def _progress(job: JobView) -> str:
+    """How much is done; of a job that has not succeeded also where it is, or was last."""
+    progress = job.progress
+    done = f"{progress.fraction:.0%}"
+    if job.status == "succeeded":
+        return done
+    if progress.message is not None:
+        return f"{done}, {progress.message}"
+    epoch = "" if progress.epoch is None else f", epoch {progress.epoch} of {progress.epochs}"
+    return f"{done}, {progress.stage.replace('_', '-')}{epoch}"
 
 
 def _pairs(rows: Mapping[str, str]) -> RenderableType:

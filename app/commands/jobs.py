@@ -234,7 +234,8 @@ def _tell(job: Job, watch: bool, as_json: bool) -> None:
     if as_json:
         _print(job)
     elif watch:
-        out.print(f"Model: {job.model_id}. Labels to check: dspt jobs audit {job.id}")
+        out.print(f"Model: {job.model_id}", markup=False)
+        out.print(f"Labels to check: dspt jobs audit {job.id}", markup=False)
 
 
 def _results(job: Job) -> None:

@@ -96,3 +96,24 @@ def test_waiting_ends_when_the_time_is_over(monkeypatch: pytest.MonkeyPatch) -> 
     patience = [r.extensions["timeout"]["read"] for r in script.requests[1:-1]]
     assert patience == sorted(patience, reverse=True)
     assert max(patience) <= 5
+
+
+def test_a_bar_on_a_terminal_says_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as on a terminal
+    monkeypatch.setenv("COLUMNS", "120")
+    far = {"stage": "zero_shot", "epoch": 3, "epochs": 9, "fraction": 0.4, "eta_seconds": 5.2}
+    steps = event(1, "warning", message="[b]few photos[/b]"), event(2, **far)
+    client, _ = client_of(RUNNING, stream(*steps), DONE, DONE)
+    client.jobs.get(JOB_ID).wait(progress=True)
+    said = capsys.readouterr()
+    assert said.out == ""
+    for text in ("warning: [b]few photos[/b]", "zero-shot, epoch 3 of 9", "40%", "about 5 s left"):
+        assert text in said.err
+
+
+def test_where_there_is_no_terminal_nothing_is_drawn(capsys: pytest.CaptureFixture[str]) -> None:
+    client, _ = client_of(RUNNING, stream(event(1, stage="tuning", fraction=0.4)), DONE, DONE)
+    client.jobs.get(JOB_ID).wait(progress=True)
+    assert capsys.readouterr() == ("", "")
