@@ -63,7 +63,7 @@ class Client:
     `url` and `api_key`: left out, DSPT_URL and DSPT_API_KEY, else http://127.0.0.1:8000 and no key.
     `timeout`: seconds that an answer may take. `retries`: how often a request is sent again after
     a connection broke or the service was busy, with growing pauses, where that is safe. Raises
-    ValueError where `url` is none; the calls raise what `app.client._exceptions` draws.
+    ValueError where `url` or the key is none; the calls raise what `app.client._exceptions` draws.
     """
 
     def __init__(
@@ -101,13 +101,15 @@ class Client:
 def _options(url: str | None, api_key: str | None, timeout: float) -> dict[str, Any]:
     """What both kinds of httpx client are made with. Raises ValueError."""
     address = url or os.environ.get("DSPT_URL") or DEFAULT_URL
-    key = api_key or os.environ.get("DSPT_API_KEY")
+    key = (api_key or os.environ.get("DSPT_API_KEY") or "").strip()
     try:
         base = httpx.URL(address)
     except httpx.InvalidURL as error:
         raise ValueError(f"{address!r} is no URL: {error}") from error
     if base.scheme not in ("http", "https") or not base.host:
         raise ValueError(f"{address!r} is no URL such as {DEFAULT_URL}")
+    if not (key.isascii() and key.isprintable()):
+        raise ValueError("the API key (DSPT_API_KEY) holds characters that no key has")
     headers = {"User-Agent": f"dspt/{version('dspt')}", "Accept": "application/json"}
     if key:
         headers["Authorization"] = f"Bearer {key}"

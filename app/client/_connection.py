@@ -14,6 +14,9 @@ from app.client._io import Io
 from app.client._retries import Retries, is_broken
 
 T = TypeVar("T")
+_CUT_OFF = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
+#: With these the service answers before it has read what was sent.
+_UNREAD = frozenset({401, 403, 429, 503, 507})
 
 
 class Connection:
@@ -47,27 +50,49 @@ class Connection:
         tries = 0
         while True:
             tries += 1
+            response, broken = None, None
             try:
-                request = self.io.request(call.method, call.path, **call.options)
-                response = await self.io.send(request)
-                accepted = response.is_success or _done_before(call, response, tries)
-                if whole or not accepted:
-                    await self.io.read(response)
-                if accepted:
-                    return response
+                response = await self._answer(call, whole=whole)
             except httpx.RequestError as error:
-                pause = self.retries.pause(tries) if is_broken(error) else None
+                broken = error
+                if "files" in call.options and isinstance(error, _CUT_OFF):
+                    response = await self._lost_answer(call)
+            if response is None:
+                assert broken is not None
+                pause = self.retries.pause(tries) if is_broken(broken) else None
                 if not call.repeatable or pause is None:
-                    raise self.unreachable(error) from error
+                    raise self.unreachable(broken) from broken
+            elif response.is_success or _done_before(call, response, tries):
+                return response
+            elif not response.is_error:
+                where = response.headers.get("Location", "elsewhere")
+                raise UnexpectedAnswer(f"{self._address} sends on to {where}: use that address")
             else:
-                if not response.is_error:
-                    where = response.headers.get("Location", "elsewhere")
-                    raise UnexpectedAnswer(f"{self._address} sends on to {where}: use that address")
-                after = self.retries.after(response, tries)
-                if not call.repeatable or after is None:
+                pause = self.retries.after(response, tries)
+                if not call.repeatable or pause is None:
                     raise error_of(response)
-                pause = after
             await self.io.sleep(pause)
+
+    async def _answer(self, call: Call[Any], *, whole: bool) -> httpx.Response:
+        """The answer to one try; read if it is an error, or if it is wanted `whole`."""
+        request = self.io.request(call.method, call.path, **call.options)
+        response = await self.io.send(request)
+        if whole or not response.is_success:
+            await self.io.read(response)
+        return response
+
+    async def _lost_answer(self, call: Call[Any]) -> httpx.Response | None:
+        """Why an upload was cut off: the service refuses some before it has read them.
+
+        It says why, but the answer may be lost with the connection. So it is asked again, without
+        the files; None where they were not the reason.
+        """
+        try:
+            response = await self.io.send(self.io.request(call.method, call.path))
+            await self.io.read(response)
+        except httpx.RequestError:
+            return None
+        return response if response.status_code in _UNREAD else None
 
     def unreachable(self, error: httpx.RequestError) -> Unreachable:
         reason = str(error) or type(error).__name__

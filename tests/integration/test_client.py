@@ -173,6 +173,16 @@ def test_a_key_opens_the_door(tmp_path: Path, folder: Path) -> None:
         with Client(address) as client, pytest.raises(Unauthorized) as caught:
             client.jobs.create(folder)
         assert caught.value.code == "key_missing"
+        # The API hangs up in the middle of an upload that nobody may make.
+        large = tmp_path / "large.zip"
+        large.write_bytes(bytes(30_000_000))
+
+        async def turned_away() -> None:
+            async with AsyncClient(address) as awaited:
+                with pytest.raises(Unauthorized):
+                    await awaited.jobs.create(large)
+
+        asyncio.run(turned_away())
         with Client(address, token) as client:
             assert client.jobs.create(folder).status == "queued"
 

@@ -130,6 +130,9 @@ def test_address_and_key_come_from_arguments_or_the_environment(
     monkeypatch.setenv("DSPT_API_KEY", "secret")
     assert asked() == ("https://photos.example/dspt/jobs/j", "Bearer secret")
     assert asked("http://here:1", "mine") == ("http://here:1/jobs/j", "Bearer mine")
+    assert asked("http://here:1", " mine\n") == ("http://here:1/jobs/j", "Bearer mine")
+    with pytest.raises(ValueError, match="holds characters"):
+        Client(api_key="a\nb")
     for wrong in ("photos.example", "ftp://here", "http://", "http://[::"):
         with pytest.raises(ValueError, match="is no URL"):
             Client(wrong)

@@ -16,6 +16,7 @@ from app.client import (
     NotFound,
     ServerError,
     TooManyRequests,
+    Unauthorized,
     Unreachable,
 )
 from tests.unit.client.server import JOB_ID, client_of, job, problem
@@ -97,9 +98,15 @@ def test_what_would_not_help_is_not_tried(
 def test_an_upload_that_is_tried_again_is_the_same_one(tmp_path: Path) -> None:
     zip_file = tmp_path / "photos.zip"
     zip_file.write_bytes(b"photos")
-    answers = httpx.ReadError, problem(503, "busy"), httpx.Response(202, json=job("queued"))
-    client, script = client_of(*answers)
+    client, script = client_of(
+        httpx.ReadError,
+        problem(422, "missing"),  # it was not for being refused that it broke
+        problem(503, "busy"),
+        httpx.Response(202, json=job("queued")),
+    )
     assert client.jobs.create(zip_file, config={"epochs": 2}).status == "queued"
+    asked_why = script.requests.pop(1)
+    assert (asked_why.content, asked_why.headers.get("Idempotency-Key")) == (b"", None)
     assert len({request.headers["Idempotency-Key"] for request in script.requests}) == 1
     assert all(b"photos" in request.content for request in script.requests)
     assert len({len(request.content) for request in script.requests}) == 1
@@ -109,6 +116,21 @@ def test_an_upload_that_is_tried_again_is_the_same_one(tmp_path: Path) -> None:
     assert other.requests[0].headers["Idempotency-Key"] != script.requests[0].headers.get(
         "Idempotency-Key"
     )
+
+
+@pytest.mark.parametrize("error", [httpx.WriteError, httpx.ReadError])
+def test_an_upload_cut_off_by_a_refusal_is_told_as_that(
+    error: type[httpx.RequestError], tmp_path: Path, pauses: list[float]
+) -> None:
+    zip_file = tmp_path / "photos.zip"
+    zip_file.write_bytes(b"photos")
+    client, _ = client_of(error, problem(401, "key_missing"))
+    with pytest.raises(Unauthorized):
+        client.jobs.create(zip_file)
+    assert pauses == []
+    client, _ = client_of(error, httpx.ConnectError)
+    with pytest.raises(Unreachable):
+        client.models.upload(zip_file)
 
 
 def test_something_deleted_by_a_try_whose_answer_was_lost_is_deleted() -> None:
