@@ -142,6 +142,11 @@ class Settings(BaseSettings):
         return self
 
     @property
+    def tower_dir(self) -> Path:
+        """Image towers as OpenVINO reads them; what is missing is made anew."""
+        return self.data_dir / "towers"
+
+    @property
     def feature_dir(self) -> Path:
         """Where encoded images are kept between jobs on one machine."""
         return self.data_dir / "features"

@@ -30,7 +30,7 @@ from app.predictions.settings import PredictionSettings
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.predictions = PredictionSettings()
-    app.state.inference = Inference(app.state.predictions)
+    app.state.inference = Inference(app.state.predictions, app.state.context.settings.tower_dir)
     try:
         yield
     finally:

@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
@@ -59,9 +60,12 @@ class _Request:
 class Inference:
     """One per process. Close it at the end."""
 
-    def __init__(self, settings: PredictionSettings) -> None:
+    def __init__(self, settings: PredictionSettings, tower_dir: Path) -> None:
+        """`tower_dir` keeps image towers as OpenVINO reads them."""
         self._settings = settings
+        self._tower_dir = tower_dir
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="inference")
+        self._compiler = ThreadPoolExecutor(1, thread_name_prefix="compile")
         self._decoders = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
         self._batcher: Batcher[str, _Request, list[Scores]] = Batcher(
             self._thread, self._run_batch, settings.batch_images
@@ -79,6 +83,11 @@ class Inference:
     def loaded(self) -> list[str]:
         """Names of the backbones in memory."""
         return sorted(self._backbones)
+
+    @property
+    def engines(self) -> dict[str, str]:
+        """Backbone in memory -> `torch` or `openvino`, which runs its image tower."""
+        return {name: backbone.engine for name, backbone in self._backbones.items()}
 
     async def prepare(self, key: str, read: Callable[[], TunedModel]) -> Served:
         """The model kept under `key`, or the one that `read` gives, made ready.
@@ -111,8 +120,10 @@ class Inference:
 
     def close(self) -> None:
         """Let what runs finish and drop what waits."""
+        self._compiler.shutdown(cancel_futures=True)
         self._decoders.shutdown(cancel_futures=True)
         self._thread.shutdown(cancel_futures=True)
+        gc.unfreeze()  # libraries complain of what is left of them at the end
 
     async def _predict(
         self, served: Served, images: Sequence[bytes], top_k: int
@@ -175,13 +186,36 @@ class Inference:
             self._unavailable[name] = failure, time.monotonic() + _RETRY_WEIGHTS_SECONDS
             raise
         _log.info("backbone loaded", backbone=name, device=device)
+        self._keep(name, backbone)
+        if device == "cpu" and self._settings.engine != "torch":
+            self._compiler.submit(self._compile, name).add_done_callback(_log_failure)
+        return backbone
+
+    def _compile(self, name: str) -> None:
+        """Put a compiled image tower in the place of torch's, which answers meanwhile."""
+        from dspt.backbones import compiled
+
+        if not compiled.available():
+            if self._settings.engine == "openvino":
+                _log.error("OpenVINO is not installed: pip install openvino")
+            return
+        start = time.monotonic()
+        try:
+            backbone = compiled.compile_image_tower(self._backbones[name], self._tower_dir)
+        except (ValueError, RuntimeError, OSError) as error:
+            _log.warning("OpenVINO cannot run it; torch does", backbone=name, reason=str(error))
+            return
+        self._thread.submit(self._keep, name, backbone).result()
+        seconds = round(time.monotonic() - start, 1)
+        _log.info("image tower compiled", backbone=name, engine="openvino", seconds=seconds)
+
+    def _keep(self, name: str, backbone: Backbone) -> None:
         # Replaced, not changed: the event loop reads it.
         self._backbones = {**self._backbones, name: backbone}
-        # torch and a backbone are a million objects that stay: to look through them for garbage
+        # What was imported for it are a million objects that stay: to look through them for garbage
         # again and again would stop all requests for half a second each time.
         gc.collect()
         gc.freeze()
-        return backbone
 
     def _run_batch(self, digest: str, requests: list[_Request]) -> list[list[Scores]]:
         import torch
@@ -208,6 +242,6 @@ async def _shielded(future: Future[T]) -> T:
     return await asyncio.shield(asyncio.wrap_future(future))
 
 
-def _log_failure(future: Future[Backbone]) -> None:
+def _log_failure(future: Future[Any]) -> None:
     if not future.cancelled() and (error := future.exception()) is not None:
-        _log.error("the warm-up failed", error=str(error))
+        _log.error("a backbone could not be made ready", error=str(error))

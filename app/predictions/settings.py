@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -19,6 +21,11 @@ class PredictionSettings(BaseSettings):
         default="auto",
         pattern=r"^(auto|cpu|cuda(:\d+)?)$",
         description="`auto`: a GPU if there is one.",
+    )
+    engine: Literal["auto", "openvino", "torch"] = Field(
+        default="auto",
+        description="What runs image towers on a CPU. `auto`: OpenVINO if it is installed, it "
+        "knows the tower and its features are the same, else torch.",
     )
     warm_up: str = Field(
         default="",

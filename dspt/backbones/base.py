@@ -75,6 +75,8 @@ class Backbone:
     image_size: int
     activation: str
     """`gelu` or `quickgelu`; a mismatch costs accuracy without an error, so artefacts record it."""
+    engine: str = "torch"
+    """What runs the image tower: `torch` or `openvino`. Its features are the same."""
 
     @property
     def device(self) -> torch.device:

@@ -35,6 +35,14 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True, scope="session")
+def _torch_answers() -> Iterator[None]:
+    """Image towers are not compiled for a few predictions: that takes seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DSPT_PREDICT_ENGINE", "torch")
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
 def _quiet() -> None:
     """No line for each request: a failing test is easier to read.
 

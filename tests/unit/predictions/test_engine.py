@@ -1,0 +1,66 @@
+"""While torch answers, OpenVINO compiles the image tower; then it answers the same."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from app.predictions.inference import Inference
+from app.predictions.settings import PredictionSettings
+from dspt.backbones import load_backbone
+from scripts.demo.data import make_demo_data
+from tests.services import wait_until
+from tests.unit.models import model_for
+
+
+@contextmanager
+def inference(engine: str, tower_dir: Path) -> Iterator[Inference]:
+    settings = PredictionSettings.model_validate({"engine": engine, "device": "cpu"})
+    opened = Inference(settings, tower_dir)
+    yield opened
+    opened.close()
+
+
+def answers(inference: Inference) -> list[list[tuple[str, float]]]:
+    model = model_for(load_backbone("builtin"))
+    images = [photo.jpeg for photo in make_demo_data(1).unseen]
+
+    async def ask() -> list[list[tuple[str, float]]]:
+        served = await inference.prepare("model", lambda: model)
+        found = await inference.predict(served, images, 3)
+        return [scores for scores in found if isinstance(scores, list)]
+
+    return asyncio.run(ask())
+
+
+def test_openvino_takes_over_and_answers_the_same(tmp_path: Path) -> None:
+    with inference("auto", tmp_path) as opened:
+        before = answers(opened)
+        wait_until(lambda: opened.engines == {"builtin": "openvino"}, 60, "the compiled tower")
+        after = answers(opened)
+    assert len(before) == 12
+    for old, new in zip(before, after, strict=True):
+        assert [label for label, _ in old] == [label for label, _ in new]
+        assert [score for _, score in new] == pytest.approx([score for _, score in old], abs=1e-4)
+
+
+def test_torch_stays_where_it_is_asked_for(tmp_path: Path) -> None:
+    with inference("torch", tmp_path) as opened:
+        answers(opened)
+    assert opened.engines == {"builtin": "torch"}
+
+
+def test_torch_stays_where_openvino_cannot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("it cannot be converted: no rule for einsum")
+
+    monkeypatch.setattr("dspt.backbones.compiled.compile_image_tower", fail)
+    with capture_logs() as logs, inference("auto", tmp_path) as opened:
+        answers(opened)
+        wait_until(lambda: any("reason" in line for line in logs), 60, "the reason")
+    assert opened.engines == {"builtin": "torch"}
