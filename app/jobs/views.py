@@ -7,11 +7,12 @@ database does.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, bindparam, func, select
+from sqlalchemy import JSON, ColumnElement, Row, Select, Text, bindparam, cast, func, select
 from sqlalchemy.orm import Session
 
 from app.access.caller import Caller
@@ -27,6 +28,7 @@ from app.jobs.schemas import (
 )
 from app.jobs.state import Status
 from app.jobs.tables import Job
+from app.kit.cache import SizedCache
 from app.kit.context import Context
 from app.kit.errors import NotFound
 from app.kit.ids import is_id
@@ -34,11 +36,13 @@ from app.kit.lookups import Lookups
 from app.models.tables import Model
 
 _JOB, _DATASET, _MODEL = Job.__table__, Dataset.__table__, Model.__table__
+#: Parsed when they are shown, not before.
+_JSON = tuple(column.name for column in _JOB.c if isinstance(column.type, JSON))
 #: The data set itself, or what its corrections are made to.
 _ZIP = _DATASET.alias()
-_LOOK = (
+_LOOK: Select[Any] = (
     select(
-        _JOB,
+        *(cast(c, Text).label(c.name) if c.name in _JSON else c for c in _JOB.c),
         _DATASET.c.filename,
         _DATASET.c.relabelled,
         _DATASET.c.dropped,
@@ -55,23 +59,32 @@ _SOME = _LOOK.where(_JOB.c.id.in_(bindparam("job_ids", expanding=True)))
 _OWNERS = select(_JOB.c.id, _JOB.c.owner).where(_JOB.c.id.in_(bindparam("job_ids", expanding=True)))
 
 
+#: Bytes of answers kept, and as much again of the rows that they were written from.
+_KEPT_ANSWERS, _KEPT_BYTES = 10_000, 16 * 1024**2
+
+
 @dataclass(frozen=True)
 class _Written:
-    owner: str
+    row: Row[Any]
+    worker_alive: bool
     body: bytes
 
 
 class Looks:
-    """Jobs as JSON; one that many look at at the same moment is read and written once."""
+    """Jobs as JSON; one that many look at at the same moment is read and written once.
+
+    What was written is kept, and sent again as long as the row is the same.
+    """
 
     def __init__(self, context: Context, lookups: Lookups) -> None:
         self._context = context
         self._lookups = lookups
+        self._kept: SizedCache[_Written] = SizedCache(_KEPT_ANSWERS, _KEPT_BYTES)
 
     async def look(self, caller: Caller, job_id: str) -> bytes:
         """A JobView. Raises NotFound: one that is not the caller's does not exist for him."""
         found = await self._lookups.ask(self._write, job_id)
-        if found is None or not caller.sees(found.owner):
+        if found is None or not caller.sees(found.row.owner):
             raise not_found(job_id)
         return found.body
 
@@ -84,11 +97,17 @@ class Looks:
     def _write(self, session: Session, job_ids: Sequence[str]) -> list[_Written | None]:
         rows = _rows(session, job_ids)
         alive = _worker_alive(session, self._context, *rows)
-        written = {
-            row.id: _Written(row.owner, _view(row, worker_alive=alive).model_dump_json().encode())
-            for row in rows
-        }
+        written = {row.id: self._written(row, alive) for row in rows}
         return [written.get(job_id) for job_id in job_ids]
+
+    def _written(self, row: Row[Any], worker_alive: bool) -> _Written:
+        kept = self._kept.get(row.id)
+        if kept is not None and kept.row == row and kept.worker_alive == worker_alive:
+            return kept
+        body = _view(row, worker_alive=worker_alive).model_dump_json().encode()
+        written = _Written(row, worker_alive, body)
+        self._kept.put(row.id, written, len(body))
+        return written
 
 
 def view(session: Session, context: Context, caller: Caller, job_id: str) -> JobView:
@@ -145,7 +164,8 @@ def _worker_alive(session: Session, context: Context, *jobs: Row[Any]) -> bool:
 
 def _view(job: Row[Any], *, worker_alive: bool) -> JobView:
     status = Status(job.status)
-    report: dict[str, Any] = dict(job.dataset_report or {})
+    said = {name: text and json.loads(text) for name in _JSON for text in [getattr(job, name)]}
+    report: dict[str, Any] = said["dataset_report"] or {}
     content_sha256 = report.pop("sha256", None)
     return JobView(
         id=job.id,
@@ -155,8 +175,8 @@ def _view(job: Row[Any], *, worker_alive: bool) -> JobView:
         started_at=job.started_at,
         finished_at=job.finished_at,
         attempt=job.attempt,
-        error=JobError.model_validate(job.error) if job.error else None,
-        progress=progress_of(status, job.progress, worker_alive=worker_alive),
+        error=JobError.model_validate(said["error"]) if said["error"] else None,
+        progress=progress_of(status, said["progress"], worker_alive=worker_alive),
         dataset=JobDataset(
             id=job.dataset_id,
             sha256=job.sha256,
@@ -166,10 +186,10 @@ def _view(job: Row[Any], *, worker_alive: bool) -> JobView:
             corrections=_corrections(job),
             **report,
         ),
-        config=job.config,
-        class_names=job.class_names,
-        metrics=job.metrics,
-        warnings=job.warnings,
+        config=said["config"],
+        class_names=said["class_names"],
+        metrics=said["metrics"],
+        warnings=said["warnings"],
         model_id=job.model_id,
         links=links_of(
             job.id,

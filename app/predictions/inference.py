@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import structlog
 
 from app.kit.batching import Batcher
+from app.kit.cache import SizedCache
 from app.kit.errors import ServiceUnavailable
-from app.predictions.cache import SizedCache
 from app.predictions.settings import PredictionSettings
 from dspt.errors import ImageError, WeightsUnavailable
 

@@ -19,6 +19,9 @@ from tests.integration.access import Service, User, served
 from tests.integration.conftest import MigratedDatabase
 from tests.integration.jobs import problem
 
+AN_ID = "mdl_01m824qkq2h5j9gxtwxb0mj7bk"
+"""Of no model."""
+
 
 @pytest.fixture(scope="module")
 def service(
@@ -167,7 +170,7 @@ def test_a_model_is_renamed(ann: User) -> None:
             ("alias", alias)
             for alias in ("", "-a", "Production", "a b", "a/b", "x" * 64, "é", "a\n", 3)
         ),
-        ("alias", new_id("mdl")),
+        ("alias", AN_ID),
         ("name", " \t"),
         ("name", "x" * 201),
         ("colour", "red"),
@@ -185,7 +188,7 @@ def test_a_change_that_cannot_be_is_refused_as_a_whole(ann: User, field: str, va
     assert (found["name"], found["aliases"]) == ("a", [])
 
 
-@pytest.mark.parametrize("name", ["nothing", "a%00b", "Production", new_id("mdl")])
+@pytest.mark.parametrize("name", ["nothing", "a%00b", "Production", AN_ID])
 def test_an_alias_that_there_is_not(ann: User, name: str) -> None:
     problem(ann.send("GET", f"/aliases/{name}"), 404, "alias_not_found")
 
@@ -214,7 +217,7 @@ def test_models_are_found_by_id_and_by_the_aliases_of_who_asks(
         (ann.owner, "production"): (first, ann.owner, "production"),
         (bob.owner, "production"): (second, bob.owner, "production"),
         (bob.owner, first): (first, ann.owner, None),
-        **{(ann.owner, name): None for name in ("staging", "a\0b", "", new_id("mdl"))},
+        **{(ann.owner, name): None for name in ("staging", "a\0b", "", AN_ID)},
     }
     with service.context.database.read() as session:
         found = named(session, [*asked, *asked])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.predictions.cache import SizedCache
+from app.kit.cache import SizedCache
 
 
 def test_the_least_recently_used_goes_first() -> None:

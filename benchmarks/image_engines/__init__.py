@@ -1,0 +1,1 @@
+"""What runs an image tower on a CPU, and how fast: `python -m benchmarks.image_engines`."""

@@ -1,0 +1,10 @@
+"""`python -m benchmarks.image_engines`."""
+
+from __future__ import annotations
+
+import sys
+
+from benchmarks.image_engines.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,104 @@
+"""The ways to run one image tower on a CPU."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from dspt.backbones import Backbone
+from dspt.backbones.compiled import compile_image_tower
+
+Encode = Callable[[Tensor], Tensor]
+"""Pixels (B, 3, H, W) -> features (B, D), unit length, float32."""
+BASELINE = "torch"
+
+
+@dataclass(frozen=True)
+class Engine:
+    name: str
+    encode: Encode | None
+    """None where it cannot run the tower."""
+    ready_seconds: float
+    """From the backbone to the first features."""
+    reason: str = ""
+    """Why it cannot."""
+
+
+def make_engines(backbone: Backbone, folder: Path, pixels: Tensor) -> list[Engine]:
+    """All of them, each having encoded `pixels` once; what they need goes to `folder`."""
+    makers: dict[str, Callable[[], Encode]] = {
+        BASELINE: lambda: backbone.encode_image,
+        "torch, channels last": lambda: _channels_last(backbone),
+        "torch, bfloat16": lambda: _rounded(backbone),
+        "torch.compile": lambda: _unit(torch.compile(backbone.image_tower)),
+        "ONNX Runtime": lambda: _onnx(backbone, folder, pixels),
+        "OpenVINO": lambda: compile_image_tower(backbone, folder).encode_image,
+        "OpenVINO, bfloat16": lambda: (
+            compile_image_tower(backbone, folder, precision="bf16").encode_image
+        ),
+    }
+    return [_make(name, maker, pixels) for name, maker in makers.items()]
+
+
+def _make(name: str, maker: Callable[[], Encode], pixels: Tensor) -> Engine:
+    start = time.perf_counter()
+    try:
+        encode = maker()
+        encode(pixels)
+    except (RuntimeError, ValueError, ImportError) as error:
+        return Engine(name, None, 0.0, f"{type(error).__name__}: {str(error).splitlines()[0]}")
+    return Engine(name, encode, time.perf_counter() - start)
+
+
+def _unit(tower: Callable[[Tensor], Tensor]) -> Encode:
+    def encode(pixels: Tensor) -> Tensor:
+        with torch.inference_mode():
+            return F.normalize(tower(pixels).float(), dim=-1)
+
+    return encode
+
+
+def _channels_last(backbone: Backbone) -> Encode:
+    tower = copy.deepcopy(backbone.image_tower).to(memory_format=torch.channels_last)
+    return _unit(lambda pixels: tower(pixels.contiguous(memory_format=torch.channels_last)))
+
+
+def _rounded(backbone: Backbone) -> Encode:
+    def tower(pixels: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            features: Tensor = backbone.image_tower(pixels)
+            return features
+
+    return _unit(tower)
+
+
+def _onnx(backbone: Backbone, folder: Path, pixels: Tensor) -> Encode:
+    import onnxruntime
+
+    file = folder / "tower.onnx"
+    torch.onnx.export(
+        backbone.image_tower,
+        (pixels[:2],),
+        file,
+        input_names=["pixels"],
+        dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=4096)},),
+        dynamo=True,
+        external_data=False,
+        verbose=False,
+    )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+
+    def tower(pixels: Tensor) -> Tensor:
+        (features,) = session.run(None, {"pixels": pixels.contiguous().numpy()})
+        return torch.from_numpy(features)
+
+    return _unit(tower)
