@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import sys
 from typing import Annotated
@@ -72,6 +73,8 @@ def api(
     from dspt.cpus import set_thread_defaults
 
     set_thread_defaults()  # read when torch is imported, later
+    # Each full collection stops all requests for some 50 ms, and by default comes every few seconds.
+    gc.set_threshold(20_000, 10, 50)
     settings = settings_from(None)
 
     import uvicorn
