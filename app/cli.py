@@ -73,7 +73,7 @@ def api(
     from dspt.cpus import set_thread_defaults
 
     set_thread_defaults()  # read when torch is imported, later
-    # Each full collection stops all requests for some 50 ms, and by default comes every few seconds.
+    # A full collection stops all requests for some 50 ms, and would come every few seconds.
     gc.set_threshold(20_000, 10, 50)
     settings = settings_from(None)
 
