@@ -78,11 +78,11 @@ def measure(
         engines = make_engines(backbone, Path(folder), first)
         agreement = Agreement(backbone, [photograph.words for photograph in PHOTOGRAPHS])
         agreement.add(engines, first)
-        for pixels in track(batches, "comparing", -(-options.images // options.batch) - 1, errors):
+        more = -(-options.images // options.batch) - 1
+        for pixels in track(batches, "comparing", total=more, console=errors):
             agreement.add(engines, pixels)
-        timed = list(
-            track(timings(engines, first, options.rounds), "timing", options.rounds, errors)
-        )[-1]
+        rounds = timings(engines, first, options.rounds)
+        *_, timed = track(rounds, "timing", total=options.rounds, console=errors)
         return rows(engines, timed, agreement)
 
 
