@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
+import subprocess  # only a program of this package is started  # nosec B404
 import sys
 import tempfile
 from dataclasses import replace
