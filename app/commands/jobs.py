@@ -176,7 +176,7 @@ def audit(
         return
     out.print(suspects(report, most))
     if csv_file is not None:
-        out.print(f"All {len(report)} files ranked in {csv_file}.", markup=False)
+        out.print(f"All {len(report)} files ranked in {csv_file}.", markup=False, soft_wrap=True)
 
 
 @jobs.command()

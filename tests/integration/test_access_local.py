@@ -87,9 +87,13 @@ def test_the_rate_is_limited(settings: Settings, with_keys: bool) -> None:
 def test_tries_with_wrong_keys_are_limited_and_lock_nobody_out(settings: Settings) -> None:
     with served(settings) as service:
         ann = service.key("ann")
-        for _ in range(60):
-            problem(service.client.get("/jobs", headers=bearer("x")), 401, "key_invalid")
-        refused = service.client.get("/jobs", headers=bearer("x"))
+        tries = (service.client.get("/jobs", headers=bearer("x")) for _ in range(120))
+        # Sixty, and a few more where a new minute begins meanwhile.
+        for number, refused in enumerate(tries):  # noqa: B007
+            if refused.status_code != 401:
+                break
+            problem(refused, 401, "key_invalid")
+        assert number >= 60
         problem(refused, 429, "rate_limited")
         assert int(refused.headers["retry-after"]) >= 1
         assert service.client.get("/jobs", headers=ann).status_code == 200

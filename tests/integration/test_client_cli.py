@@ -14,7 +14,7 @@ from app.jobs import repository
 from app.jobs.state import Status
 from app.kit.context import Context
 from app.kit.settings import Settings
-from dspt.cli import build
+from dspt.cli import build, terminal
 from tests.integration.conftest import zip_of
 from tests.integration.jobs import ERROR, bring_to, claim, make_model
 from tests.integration.own_api import running
@@ -53,7 +53,8 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Context
 def context(api: tuple[str, Context], monkeypatch: pytest.MonkeyPatch) -> Context:
     """Behind the service that the commands talk to."""
     monkeypatch.setenv("DSPT_URL", api[0])
-    monkeypatch.setenv("COLUMNS", "200")
+    for console in (terminal.out, terminal.err):  # they look at COLUMNS when they are made
+        monkeypatch.setattr(console, "width", 200)
     return api[1]
 
 
