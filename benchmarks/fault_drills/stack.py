@@ -65,6 +65,7 @@ class Stack:
         self.context = Context.open(settings)
         self.client = Client(f"http://127.0.0.1:{settings.port}")
         self._environment = clean_environment(
+            DSPT_PREDICT_ENGINE="torch",  # to compile an image tower takes seconds
             **{
                 f"DSPT_{name.upper()}": str(getattr(settings, name))
                 for name in settings.model_fields_set

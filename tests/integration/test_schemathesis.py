@@ -124,6 +124,7 @@ def _api(settings: Settings, log: Path) -> Iterator[str]:
     """`dspt api` on a free port; gives its address."""
     port = free_port()
     environment = clean_environment(
+        DSPT_PREDICT_ENGINE="torch",  # to compile an image tower takes seconds
         **{
             f"DSPT_{name.upper()}": str(getattr(settings, name))
             for name in settings.model_fields_set
