@@ -16,9 +16,8 @@ from app.commands._tables import job_details, jobs_table
 from app.jobs.state import Status
 from dspt.cli.options import ClassNames, config_parameters, read_class_names
 from dspt.cli.tables import accuracies, suspects
-from dspt.cli.terminal import out, print_json, say
+from dspt.cli.terminal import keep_corrections, out, print_json, say
 from dspt.config import TuneConfig
-from dspt.errors import ConfigError
 
 if TYPE_CHECKING:
     from app.client import Job
@@ -167,7 +166,7 @@ def audit(
     """Show the labels that are probably wrong."""
     with service(url) as client:
         if csv_file is not None:
-            _keep_work(csv_file)
+            keep_corrections(csv_file, "dspt jobs correct")
         report = client.jobs.audit(job_id)
         if csv_file is not None:
             report.to_csv(csv_file)
@@ -199,17 +198,6 @@ def correct(
     """Tune anew on labels that were put right; the job corrected stays as it is."""
     with service(url) as client:
         _tell(client.jobs.correct(job_id, csv=csv_file), watch, as_json)
-
-
-def _keep_work(path: Path) -> None:
-    """Raise ConfigError if writing `path` would lose what somebody filled in."""
-    from dspt.audit_csv import has_corrections
-
-    if path.is_file() and has_corrections(path.read_bytes()):
-        raise ConfigError(
-            f"{path}: holds corrections that somebody filled in; name another file for --csv, "
-            "and hand this one to dspt jobs correct"
-        )
 
 
 def _tell(job: Job, watch: bool, as_json: bool) -> None:

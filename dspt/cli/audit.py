@@ -20,13 +20,13 @@ from dspt.cli.tables import suspects
 from dspt.cli.terminal import (
     check_writable,
     errors_shown,
+    keep_corrections,
     out,
     print_json,
     run_tuning,
     writing,
 )
 from dspt.config import TuneConfig
-from dspt.errors import ConfigError
 
 
 @with_config_options
@@ -52,7 +52,8 @@ def audit(
     """Find the labels that are probably wrong."""
     with errors_shown(data):
         if csv_file is not None:
-            _check_csv(csv_file)
+            check_writable(csv_file)
+            keep_corrections(csv_file, "--corrections")
         report = run_tuning(data, read_class_names(class_names), config, corrections or ()).audit
         if csv_file is not None:
             from dspt.audit_csv import audit_csv
@@ -67,15 +68,3 @@ def audit(
         out.print(report.why[:1].upper() + report.why[1:], markup=False)
     if csv_file is not None:
         out.print(f"All {len(report.entries)} files ranked in {csv_file}.", markup=False)
-
-
-def _check_csv(path: Path) -> None:
-    """Raise ConfigError if `path` cannot be written, or somebody's work would be lost by it."""
-    from dspt.audit_csv import has_corrections
-
-    check_writable(path)
-    if path.is_file() and has_corrections(path.read_bytes()):
-        raise ConfigError(
-            f"{path}: holds corrections that somebody filled in; name another file for --csv, "
-            "and hand this one to --corrections"
-        )

@@ -65,6 +65,20 @@ def check_writable(path: Path) -> None:
             pass
 
 
+def keep_corrections(path: Path, hand_in: str) -> None:
+    """Raise ConfigError if writing an audit's table to `path` would lose what somebody filled in.
+
+    `hand_in` is what takes a table that is filled in.
+    """
+    from dspt.audit_csv import has_corrections
+
+    if path.is_file() and has_corrections(path.read_bytes()):
+        raise ConfigError(
+            f"{path}: holds corrections that somebody filled in; name another file for --csv, "
+            f"and hand this one to {hand_in}"
+        )
+
+
 def print_json(document: dict[str, Any] | list[Any]) -> None:
     """One JSON document on standard output, as it is."""
     sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
