@@ -14,6 +14,8 @@ from app.client._exceptions import Item, Refused, UnexpectedAnswer, refused
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
+#: Of a service that knows nothing of a path, or not with this method.
+_NO_SUCH_CALL = frozenset({"not_found", "method_not_allowed"})
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,8 @@ def get(where: str, read: Callable[[bytes], T], **options: Any) -> Call[T]:
     return Call("GET", where, read, True, options)
 
 
-def delete(where: str) -> Call[None]:
-    return Call("DELETE", where, nothing, True)
+def delete(where: str, **options: Any) -> Call[None]:
+    return Call("DELETE", where, nothing, True, options)
 
 
 def nothing(_: bytes) -> None:
@@ -83,4 +85,7 @@ def error_of(response: httpx.Response) -> Refused:
         Item(item.get("param"), str(item.get("code")), str(item.get("message")))
         for item in problem.get("errors") or ()
     ]
-    return refused(status)(status, str(problem["code"]), str(problem.get("detail")), errors)
+    code, detail = str(problem["code"]), str(problem.get("detail"))
+    if code in _NO_SUCH_CALL:
+        detail += " The client knows this call: is the service an older one?"
+    return refused(status)(status, code, detail, errors)

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 
+from app.client._aliases import AliasCalls, Aliases
 from app.client._blocking import run
 from app.client._connection import Connection
 from app.client._io import AsyncIo, BlockingIo, Io
@@ -39,6 +40,7 @@ class AsyncClient:
         self._connection = connection = _connection(io, options, retries)
         self.jobs = JobCalls(connection, lambda view: AsyncJob(connection, view))
         self.models = ModelCalls(connection)
+        self.aliases = AliasCalls(connection)
 
     async def predict(
         self, model: str, images: Image | Iterable[Image], *, top_k: int = 5
@@ -80,6 +82,7 @@ class Client:
         self._connection = connection = _connection(io, options, retries)
         self.jobs = Jobs(connection)
         self.models = Models(connection)
+        self.aliases = Aliases(connection)
 
     def predict(
         self, model: str, images: Image | Iterable[Image], *, top_k: int = 5

@@ -36,6 +36,11 @@ AsJson = Annotated[
     bool, typer.Option("--json", help="Print one JSON document and nothing else, no tables.")
 ]
 
+ModelId = Annotated[
+    str,
+    typer.Argument(metavar="MODEL", help="As `dspt models list` shows it.", show_default=False),
+]
+
 
 def group(about: str) -> typer.Typer:
     """A group of commands on a service."""

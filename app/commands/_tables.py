@@ -12,7 +12,7 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from app.jobs.schemas import JobView
-    from app.models.schemas import ModelView
+    from app.models.schemas import AliasHistory, AliasView, ModelView
 
 _COLOURS = {"succeeded": "green", "failed": "red", "cancelled": "yellow"}
 
@@ -63,6 +63,27 @@ def job_details(job: JobView) -> RenderableType:
     if job.model_id is not None:
         rows["model"] = job.model_id
     return _pairs(rows)
+
+
+def aliases_table(aliases: Iterable[AliasView]) -> RenderableType:
+    table = Table("alias")
+    for column in ("model", "since"):
+        table.add_column(column, no_wrap=True)
+    for alias in aliases:
+        table.add_row(Text(alias.name), alias.model_id, _minute(alias.moved_at))
+    return table
+
+
+def alias_moves(alias: AliasHistory) -> RenderableType:
+    """The moves of an alias, the newest first."""
+    more = "; older ones are left out" if alias.has_more else ""
+    table = Table(title=f"Moves of {alias.name}{more}")
+    for column in ("", "at", "to", "from"):
+        table.add_column(column, no_wrap=True)
+    for move in alias.history:
+        to, before = move.model_id or "removed", move.previous_model_id or ""
+        table.add_row(str(move.number), _minute(move.moved_at), to, before)
+    return table
 
 
 def model_details(model: ModelView) -> RenderableType:

@@ -8,16 +8,12 @@ from typing import Annotated
 
 import typer
 
-from app.commands._service import AsJson, Url, group, service
+from app.commands import aliases
+from app.commands._service import AsJson, ModelId, Url, group, service
 from app.commands._tables import model_details, models_table
 from dspt.cli.terminal import out, print_json
 
 models = group("The tuned classifiers of a service.")
-
-ModelId = Annotated[
-    str,
-    typer.Argument(metavar="MODEL", help="As `dspt models list` shows it.", show_default=False),
-]
 
 
 @models.command("list")
@@ -67,8 +63,8 @@ def download(
         out.print(f"Saved {path} ({path.stat().st_size / 1024:.0f} KiB).", markup=False)
 
 
-@models.command()
-def upload(
+@models.command("import")
+def import_model(
     artifact: Annotated[
         Path,
         typer.Argument(
@@ -101,3 +97,7 @@ def delete(model_id: ModelId, url: Url = None, as_json: AsJson = False) -> None:
         print_json({"model": model_id, "deleted": True})
     else:
         out.print(f"{model_id} is deleted.", markup=False)
+
+
+for command in (aliases.promote, aliases.rollback, aliases.aliases, aliases.unalias):
+    models.command()(command)

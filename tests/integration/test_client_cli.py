@@ -14,6 +14,7 @@ from app.jobs import repository
 from app.jobs.state import Status
 from app.kit.context import Context
 from app.kit.settings import Settings
+from app.models.tables import artifact_key
 from dspt.cli import build, terminal
 from tests.integration.conftest import zip_of
 from tests.integration.jobs import ERROR, bring_to, claim, make_model
@@ -156,13 +157,18 @@ def test_corrections_that_are_wrong_are_named_line_by_line(
     assert "horse" in said
 
 
-def test_models_are_listed_shown_taken_out_and_deleted(context: Context, tmp_path: Path) -> None:
+def add_model(context: Context) -> str:
+    """A classifier without a job."""
     model = make_model("")
-    model.job_id, content = None, b"a classifier"
-    model_id, key = model.id, model.storage_key
+    model.job_id, model_id = None, model.id
     with context.database.write() as session:
         session.add(model)
-    context.storage.put_bytes(key, content)
+    return model_id
+
+
+def test_models_are_listed_shown_taken_out_and_deleted(context: Context, tmp_path: Path) -> None:
+    model_id, content = add_model(context), b"a classifier"
+    context.storage.put_bytes(artifact_key(model_id), content)
     assert document("models", "list", "--limit", "1")[0]["object"] == "model"
     assert model_id in dspt("models", "list", "--limit", "1000").stdout
     assert document("models", "show", model_id)["classes"] == ["cat", "dog"]
@@ -172,9 +178,34 @@ def test_models_are_listed_shown_taken_out_and_deleted(context: Context, tmp_pat
     assert "damaged on its way" in damaged.stderr
     bad = tmp_path / "bad.safetensors"
     bad.write_bytes(content)
-    assert "error: " in dspt("models", "upload", bad, ends=1).stderr
+    assert "error: " in dspt("models", "import", bad, ends=1).stderr
     assert document("models", "delete", model_id) == {"model": model_id, "deleted": True}
     assert "There is no model" in dspt("models", "show", model_id, ends=1).stderr
+
+
+def test_an_alias_is_promoted_rolled_back_and_removed(context: Context) -> None:
+    first, second = (add_model(context) for _ in range(2))
+    assert "dspt models promote makes one" in dspt("models", "aliases").stdout
+    assert f"production is {first} now." in dspt("models", "promote", first).stdout
+    assert document("models", "promote", second)["aliases"] == ["production"]
+    dspt("models", "promote", second, "--alias", "staging")
+    assert {a["name"]: a["model_id"] for a in document("models", "aliases")} == {
+        "production": second,
+        "staging": second,
+    }
+    assert f"production is {first} again." in dspt("models", "rollback").stdout
+    refused = dspt("models", "rollback", "production", ends=1)
+    assert "has not pointed to another model before" in refused.stderr
+    moves = document("models", "aliases", "production")["history"]
+    assert [move["model_id"] for move in moves] == [first, second, first]
+    shown = dspt("models", "aliases", "production", "--limit", "2").stdout
+    assert "Moves of production; older ones are left out" in shown
+    assert second in shown
+    assert "staging" in dspt("models", "aliases").stdout
+    assert "is in use: 'production'" in dspt("models", "delete", first, ends=1).stderr
+    assert document("models", "unalias", "production") == {"alias": "production", "deleted": True}
+    assert "staging stands for nothing" in dspt("models", "unalias", "staging").stdout
+    assert "There is no alias" in dspt("models", "aliases", "staging", ends=1).stderr
 
 
 def test_each_kind_of_failure_has_its_exit_code(

@@ -1,0 +1,83 @@
+"""The calls about aliases: names that stay while models come and go."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from app.client._blocking import blocking, blocking_iterator
+from app.client._calls import Call, Page, as_a, delete, get, path
+from app.client._connection import Connection
+from app.models.schemas import AliasHistory, AliasView, ModelView
+
+#: The alias that is meant where none is named.
+PRODUCTION = "production"
+_AT_ONCE = 50
+
+
+class AliasCalls:
+    """`client.aliases`. `owner`: whose alias it is, for admins; left out, the caller's own."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def list(self) -> AsyncIterator[AliasView]:
+        """Aliases and where they point to, newest first. Pages are fetched as they are needed."""
+        params: dict[str, str | int] = {"limit": _AT_ONCE}
+        while True:
+            call = get("/aliases", as_a(Page[AliasView]), params=params)
+            page = await self._connection.call(call)
+            for alias in page.data:
+                yield alias
+            if page.next is None:
+                return
+            params["after"] = page.next
+
+    async def get(
+        self, alias: str = PRODUCTION, *, limit: int = 20, owner: str | None = None
+    ) -> AliasHistory:
+        """Where an alias points to, and its last `limit` moves (100 at the most), newest first."""
+        params = {"limit": limit, **_owner(owner)}
+        return await self._connection.call(
+            get(path("aliases", alias), as_a(AliasHistory), params=params)
+        )
+
+    async def promote(self, model_id: str, alias: str = PRODUCTION) -> ModelView:
+        """Point an alias to this model, whether it is there already or not.
+
+        No request fails meanwhile: those after this call are answered by this model.
+        """
+        options = {"json": {"alias": alias}}
+        where = path("models", model_id)
+        return await self._connection.call(
+            Call("PATCH", where, as_a(ModelView), repeatable=True, options=options)
+        )
+
+    async def rollback(self, alias: str = PRODUCTION, *, owner: str | None = None) -> AliasView:
+        """Point an alias to the model before; once more, to the one before that."""
+        where = path("aliases", alias, "rollback")
+        options = {"params": _owner(owner)}
+        # Sent twice, it would go back twice.
+        return await self._connection.call(
+            Call("POST", where, as_a(AliasView), repeatable=False, options=options)
+        )
+
+    async def delete(self, alias: str, *, owner: str | None = None) -> None:
+        """Remove an alias; the model stays."""
+        await self._connection.call(delete(path("aliases", alias), params=_owner(owner)))
+
+
+def _owner(owner: str | None) -> dict[str, str]:
+    return {} if owner is None else {"owner": owner}
+
+
+class Aliases:
+    """`client.aliases`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._core = AliasCalls(connection)
+
+    list = blocking_iterator(AliasCalls.list)
+    get = blocking(AliasCalls.get)
+    promote = blocking(AliasCalls.promote)
+    rollback = blocking(AliasCalls.rollback)
+    delete = blocking(AliasCalls.delete)

@@ -1,0 +1,89 @@
+"""`dspt models promote`, `rollback`, `aliases` and `unalias`: which model a name stands for."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Annotated
+
+import typer
+
+from app.commands._service import AsJson, ModelId, Url, service
+from app.commands._tables import alias_moves, aliases_table
+from dspt.cli.terminal import out, print_json
+
+Owner = Annotated[
+    str | None, typer.Option(help="Whose alias, for admins. Left out: yours.", show_default=False)
+]
+
+
+def promote(
+    model_id: ModelId,
+    alias: Annotated[str, typer.Option(help="The name that is to stand for it.")] = "production",
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let an alias point to a classifier; no request fails while it moves."""
+    with service(url) as client:
+        model = client.aliases.promote(model_id, alias)
+    if as_json:
+        print_json(model.model_dump(mode="json"))
+    else:
+        out.print(f"{alias} is {model.id} now.", markup=False)
+
+
+def rollback(
+    alias: Annotated[str, typer.Argument(metavar="[ALIAS]")] = "production",
+    owner: Owner = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Point an alias to the classifier before; once more, to the one before that."""
+    with service(url) as client:
+        moved = client.aliases.rollback(alias, owner=owner)
+    if as_json:
+        print_json(moved.model_dump(mode="json"))
+    else:
+        out.print(f"{moved.name} is {moved.model_id} again.", markup=False)
+
+
+def aliases(
+    alias: Annotated[
+        str | None,
+        typer.Argument(metavar="[ALIAS]", help="Show its moves. Left out: list all aliases."),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100, help="Show at most this many.")] = 20,
+    owner: Owner = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """List aliases and where they point to, or the history of one."""
+    with service(url) as client:
+        if alias is not None:
+            history = client.aliases.get(alias, limit=limit, owner=owner)
+            if as_json:
+                print_json(history.model_dump(mode="json"))
+            else:
+                out.print(alias_moves(history))
+            return
+        found = list(islice(client.aliases.list(), limit))
+    if as_json:
+        print_json([one.model_dump(mode="json") for one in found])
+    elif found:
+        out.print(aliases_table(found))
+    else:
+        out.print("There are no aliases; dspt models promote makes one.")
+
+
+def unalias(
+    alias: Annotated[str, typer.Argument(metavar="ALIAS", show_default=False)],
+    owner: Owner = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Remove an alias; the classifier stays."""
+    with service(url) as client:
+        client.aliases.delete(alias, owner=owner)
+    if as_json:
+        print_json({"alias": alias, "deleted": True})
+    else:
+        out.print(f"{alias} stands for nothing any more.", markup=False)
