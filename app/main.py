@@ -34,11 +34,13 @@ from app.kit.settings import Settings, get_settings
 from app.models.alias_endpoints import router as aliases_router
 from app.models.endpoints import router as models_router
 from app.predictions.endpoints import router as predictions_router
+from app.predictions.settings import PredictionSettings
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
     """Build the application; it migrates the database and opens what it needs at start."""
     settings = settings or get_settings()
+    predict_settings = PredictionSettings()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -62,6 +64,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     def body_limit(scope: Scope) -> int:
         if scope["method"] == "POST" and scope["path"] == "/jobs":
             return settings.max_upload_bytes
+        if scope["path"] == "/predict":
+            return max(predict_settings.max_archive_bytes, settings.max_body_bytes)
         return settings.max_body_bytes
 
     app = FastAPI(
@@ -73,6 +77,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
     )
+    app.state.predict_settings = predict_settings
     install_error_handlers(app)
     # From the inside out: what is refused further out costs less.
     app.add_middleware(BodyLimit, limit=body_limit)

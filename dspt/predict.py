@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import torch
@@ -15,8 +16,11 @@ from dspt.linear import LinearClassifier
 from dspt.prompt import Prompts, zero_shot_embeddings
 
 
-class Classifier:
-    """`model` on `backbone`. Raises BackboneMismatch if it was tuned on other weights."""
+class ClassMatrix:
+    """What `model` serves, made for `backbone`: all in which models on one backbone differ.
+
+    Raises BackboneMismatch if it was tuned on other weights.
+    """
 
     def __init__(self, model: TunedModel, backbone: Backbone) -> None:
         manifest = model.manifest
@@ -33,11 +37,26 @@ class Classifier:
             )
         self.classes = tuple(manifest.classes)
         self.linear = linear_classifier(model, backbone)
-        self._backbone = backbone
 
     def scores(self, features: Tensor) -> Tensor:
         """Probabilities of image features. (N, D) unit length -> (N, C), float32."""
         return self.linear.probabilities(features.float())
+
+    def top(self, features: Tensor, top_k: int = 5) -> list[list[tuple[str, float]]]:
+        """The `top_k` likeliest (class, probability) of each image, best first; features (N, D)."""
+        best = self.scores(features).topk(min(top_k, len(self.classes)), dim=-1)
+        return [
+            [(self.classes[i], score) for i, score in zip(indices, scores, strict=True)]
+            for indices, scores in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        ]
+
+
+class Classifier(ClassMatrix):
+    """`model` on `backbone`, from images on. Raises as ClassMatrix does."""
+
+    def __init__(self, model: TunedModel, backbone: Backbone) -> None:
+        super().__init__(model, backbone)
+        self._backbone = backbone
 
     def predict(
         self, images: Sequence[Image.Image], top_k: int = 5
@@ -48,13 +67,11 @@ class Classifier:
         pixels = torch.stack([self._backbone.preprocess(image) for image in images])
         return self.top(self._backbone.encode_image(pixels.to(self.linear.matrix.device)), top_k)
 
-    def top(self, features: Tensor, top_k: int = 5) -> list[list[tuple[str, float]]]:
-        """As `predict`, from features (N, D)."""
-        best = self.scores(features).topk(min(top_k, len(self.classes)), dim=-1)
-        return [
-            [(self.classes[i], score) for i, score in zip(indices, scores, strict=True)]
-            for indices, scores in zip(best.indices.tolist(), best.values.tolist(), strict=True)
-        ]
+
+def untuned(model: TunedModel) -> TunedModel:
+    """The same classes, served by zero-shot."""
+    manifest = model.manifest.model_copy(update={"served": "zero_shot"})
+    return dataclasses.replace(model, manifest=manifest)
 
 
 def linear_classifier(model: TunedModel, backbone: Backbone) -> LinearClassifier:

@@ -15,6 +15,7 @@ from open_clip.hf_model import HFTextEncoder
 from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor, nn
 
+from dspt.backbones.base import weight_bytes
 from dspt.errors import BackboneError
 from dspt.frozen_block import FrozenBlock
 
@@ -70,6 +71,18 @@ class OpenClipTextTower:
         self.context_length = int(text.positional_embedding.shape[0])
         self.embedding_std = float(text.token_embedding.weight.detach().float().std())
         self._frozen: dict[tuple[torch.dtype, torch.device], list[FrozenBlock]] = {}
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the weights, without what `frozen_blocks` made of them."""
+        text = self._text
+        modules: list[nn.Module] = [text.token_embedding, text.transformer, text.ln_final]
+        nbytes = int(text.positional_embedding.nbytes)
+        if isinstance(text.text_projection, nn.Module):
+            modules.append(text.text_projection)
+        elif text.text_projection is not None:
+            nbytes += text.text_projection.nbytes
+        return nbytes + weight_bytes(*modules)
 
     @property
     def blocks(self) -> list[nn.Module]:

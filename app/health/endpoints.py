@@ -34,10 +34,10 @@ async def live() -> Live:
     "/ready", responses={503: {"model": Ready, "description": "Something needed does not answer."}}
 )
 async def ready(request: Request, response: Response, inference: InferenceDep) -> Ready:
-    """Whether database, broker and storage answer, and how many workers there are."""
+    """Whether all that is needed answers, and how many workers there are."""
     health = request.app.state.health
     assert isinstance(health, Health)
-    report = await health.ready(inference.loaded)
+    report = await health.ready(inference.backbones)
     if report.status != "ready":
         response.status_code = 503
     return report

@@ -33,11 +33,22 @@ class Checks(BaseModel):
     broker: Check
     storage: Check
     workers: WorkerCheck
+    backbones: Check = Field(
+        default_factory=lambda: Check(status="ok"),
+        description="Failing until those are loaded that DSPT_PREDICT_WARM_UP names.",
+    )
 
 
 class Ready(BaseModel):
-    """Ready if database, broker and storage are; a missing worker is told, but no obstacle."""
+    """Ready if database, broker, storage and the backbones that are to be loaded at start are.
+
+    A missing worker is told, but no obstacle.
+    """
 
     status: Literal["ready", "not_ready"]
     checks: Checks
     backbones: list[str] = Field(description="Backbones in memory; others load when needed.")
+    engines: dict[str, str] = Field(
+        default_factory=dict,
+        description="Of each of them, what runs its image tower: `torch` or `openvino`.",
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -19,6 +19,7 @@ from app.jobs.tables import Worker
 from app.kit.broker import BrokerNotSetError, celery_app
 from app.kit.context import Context
 from app.kit.db import database_now
+from app.predictions.backbones import Backbones
 
 _log = structlog.get_logger(__name__)
 
@@ -35,19 +36,31 @@ class Health:
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="health")
         self._celery: Celery | None = None
 
-    async def ready(self, backbones: Sequence[str]) -> Ready:
+    async def ready(self, backbones: Backbones) -> Ready:
         """Look at everything."""
+        cold = backbones.warm_up()
         database, broker, storage, workers = await asyncio.gather(
             self._ask("database", self._database),
             self._ask("broker", self._broker),
             self._ask("storage", self._storage),
             self._workers(),
         )
-        ok = all(check.status == "ok" for check in (database, broker, storage))
+        warm = Check(
+            status="failing" if cold else "ok",
+            detail="; ".join(f"{name}: {why}" for name, why in cold.items()),
+        )
+        ok = all(check.status == "ok" for check in (database, broker, storage, warm))
         return Ready(
             status="ready" if ok else "not_ready",
-            checks=Checks(database=database, broker=broker, storage=storage, workers=workers),
-            backbones=list(backbones),
+            checks=Checks(
+                database=database,
+                broker=broker,
+                storage=storage,
+                workers=workers,
+                backbones=warm,
+            ),
+            backbones=list(backbones.engines),
+            engines=backbones.engines,
         )
 
     def close(self) -> None:

@@ -42,6 +42,17 @@ class SizedCache(Generic[Value]):
             ):
                 self._forget(next(iter(self._entries)))
 
+    def values(self) -> dict[str, Value]:
+        """All that is kept, the least recently used first."""
+        with self._lock:
+            return {key: value for key, (value, _) in self._entries.items()}
+
+    @property
+    def bytes(self) -> int:
+        """What all of it takes."""
+        with self._lock:
+            return self._bytes
+
     def __len__(self) -> int:
         with self._lock:
             return len(self._entries)

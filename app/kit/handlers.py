@@ -13,6 +13,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 from starlette.routing import Match
 
 from app.kit.errors import (
@@ -36,6 +38,7 @@ def install_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _on_validation)
     app.add_exception_handler(DsptError, _on_dspt)
     app.add_exception_handler(OperationalError, _on_database)
+    app.add_exception_handler(ClientDisconnect, _on_gone)
     app.add_exception_handler(OSError, _on_os_error)
     app.add_exception_handler(Exception, _on_unforeseen)
     describe = app.openapi
@@ -116,6 +119,11 @@ def _on_dspt(_request: Request, error: Exception) -> JSONResponse:
     else:
         items = [ProblemItem(param=error.param, code=error.code, message=error.message)]
     return problem_response(status, error.message, error.code, items)
+
+
+def _on_gone(_request: Request, _error: Exception) -> Response:
+    """For the log alone: nobody is there to read it."""
+    return Response(status_code=499)
 
 
 def _on_database(_request: Request, error: Exception) -> JSONResponse:

@@ -35,7 +35,7 @@ class Lookups:
         # One thread: while it asks, the next batch gathers.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="lookups")
         self._batcher: Batcher[None, _Asked, Any] = Batcher(
-            self._thread, self._answer, _MOST, _PACE
+            self._thread, self._answer, _MOST, pace=_PACE
         )
         #: How many wait for their answer.
         self.waiting = 0

@@ -4,37 +4,40 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, FastAPI, File, Form, Request, UploadFile
+from fastapi import APIRouter, Depends, FastAPI, File, Form, Header, Request, Response, UploadFile
 from starlette.concurrency import run_in_threadpool
 
-from app.access.caller import CallerDep
-from app.kit.context import ContextDep
+from app.access.caller import Caller, CallerDep
+from app.kit.departure import unless_gone
 from app.kit.errors import (
     Conflict,
     NotFound,
     PayloadTooLarge,
+    ProblemItem,
     ServiceUnavailable,
     StorageFull,
     Unprocessable,
     problems,
 )
-from app.kit.lookups import Lookups
-from app.predictions import service
+from app.kit.fields import Unsaid
+from app.predictions import stream
 from app.predictions.inference import Inference
 from app.predictions.schemas import PredictResponse
+from app.predictions.service import Deadline, Predictions, Question
 from app.predictions.settings import PredictionSettings
 
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    app.state.predictions = PredictionSettings()
-    app.state.inference = Inference(app.state.predictions, app.state.context.settings.tower_dir)
+    state = app.state
+    state.inference = Inference(state.predict_settings, state.context.settings.tower_dir)
+    state.predictions = Predictions(state.context, state.lookups, state.inference)
     try:
         yield
     finally:
-        await run_in_threadpool(app.state.inference.close)
+        await run_in_threadpool(state.inference.close)
 
 
 router = APIRouter(tags=["predictions"], lifespan=_lifespan)
@@ -46,39 +49,99 @@ async def _inference(request: Request) -> Inference:
     return inference
 
 
-async def _settings(request: Request) -> PredictionSettings:
-    settings = request.app.state.predictions
-    assert isinstance(settings, PredictionSettings)
-    return settings
-
-
 InferenceDep = Annotated[Inference, Depends(_inference)]
-SettingsDep = Annotated[PredictionSettings, Depends(_settings)]
 
 
 @router.post(
     "/predict",
-    response_model_exclude_none=True,
-    responses=problems(
-        NotFound, Conflict, PayloadTooLarge, StorageFull, Unprocessable, ServiceUnavailable
-    ),
+    response_model=PredictResponse,
+    responses={
+        200: {
+            "description": "All predictions; or, with `Accept: application/x-ndjson` and for each "
+            "`archive`, a stream with a line for each image: first who answers and how many images "
+            "there are, then the predictions in their order, last how many there were.",
+            "content": {stream.MEDIA_TYPE: {"schema": {"type": "string"}}},
+        },
+        **problems(
+            NotFound, Conflict, PayloadTooLarge, StorageFull, Unprocessable, ServiceUnavailable
+        ),
+    },
 )
 async def predict(
     request: Request,
-    context: ContextDep,
     caller: CallerDep,
-    inference: InferenceDep,
-    settings: SettingsDep,
     model: Annotated[str, Form(description="Id of a tuned classifier, or an alias.")],
-    images: Annotated[list[UploadFile], File(min_length=1, description="One image or many.")],
+    images: Annotated[
+        list[UploadFile] | Unsaid, File(description="One image or many.", min_length=1)
+    ] = None,
+    archive: Annotated[
+        UploadFile | Unsaid, File(description="A zip of images, in their place; any number.")
+    ] = None,
     top_k: Annotated[int, Form(ge=1, le=1000, description="Classes named per image.")] = 5,
-) -> PredictResponse:
+    zero_shot: Annotated[
+        bool, Form(description="Tell what CLIP without tuning makes of them, too.")
+    ] = False,
+    reject_below: Annotated[
+        float | Unsaid,
+        Form(ge=0, le=1, description="No label where the likeliest class is less probable."),
+    ] = None,
+    accept: Annotated[str, Header(include_in_schema=False)] = "",
+) -> Any:
     """Classify images; one that cannot be read spoils its own entry only."""
+    if (images is None) == (archive is None):
+        raise _neither_or_both()
+    question = Question(top_k, zero_shot, reject_below)
+    answer = _answer(request, caller, model, images, archive, question, accept)
+    return await unless_gone(request, answer)
+
+
+async def _answer(
+    request: Request,
+    caller: Caller,
+    model: str,
+    images: list[UploadFile] | None,
+    archive: UploadFile | None,
+    question: Question,
+    accept: str,
+) -> Any:
+    settings: PredictionSettings = request.app.state.predict_settings
+    predictions: Predictions = request.app.state.predictions
+    async with Deadline(settings):
+        answering = await predictions.ready(caller, model, question)
+        if archive is not None:
+            zipped = await run_in_threadpool(stream.ZippedImages, archive.file)
+            return stream.PredictionStream(zipped, answering)
+        named = await _read(request, images or [], settings)
+        if stream.MEDIA_TYPE in accept:
+            names, contents = zip(*named, strict=True)
+            return stream.PredictionStream(stream.Images(names, contents.__getitem__), answering)
+        with answering.inference.room(len(named)):
+            found = await answering.answer(named)
+    answered = PredictResponse(**dict(answering.answered()), predictions=found)
+    return Response(answered.model_dump_json(exclude_none=True), media_type="application/json")
+
+
+async def _read(
+    request: Request, images: list[UploadFile], settings: PredictionSettings
+) -> list[tuple[str, bytes]]:
+    """Name and content of each image. Raises PayloadTooLarge."""
     if len(images) > settings.max_images:
         raise PayloadTooLarge(
-            f"{len(images)} images in one request; send at most {settings.max_images} at a time.",
+            f"{len(images)} images in one request; send at most {settings.max_images} at a time, "
+            "or a zip as `archive`.",
             code="too_many_images",
         )
-    named = [(image.filename or f"image {i}", await image.read()) for i, image in enumerate(images)]
-    lookups: Lookups = request.app.state.lookups
-    return await service.predict(context, lookups, caller, inference, model, named, top_k)
+    most = request.app.state.context.settings.max_body_bytes
+    if sum(image.size or 0 for image in images) > most:
+        raise PayloadTooLarge(
+            f"The images are larger than {most:,} bytes together; send fewer at a time, or a zip "
+            "as `archive`."
+        )
+    return [(image.filename or f"image {i}", await image.read()) for i, image in enumerate(images)]
+
+
+def _neither_or_both() -> Unprocessable:
+    detail = "Send either `images`, one or many, or one zip of images as `archive`."
+    return Unprocessable(
+        detail, errors=[ProblemItem(param="images", code="missing", message=detail)]
+    )

@@ -1,40 +1,36 @@
-"""The inference thread, and what it keeps: backbones and class matrices.
+"""From decoded images to predictions: the thread of the image towers, and the class matrices.
 
-torch runs on this one thread, never on the event loop, and is imported there, so that the API
-starts without waiting for it. Only decoding and resizing of images happens on other threads.
+torch never runs on the event loop. Images are decoded and resized on some threads, while one other
+thread runs what waits through an image tower: requests that come meanwhile, for whatever model on
+the same backbone, gather and go through it together; then each meets its own class matrix.
 """
 
 from __future__ import annotations
 
 import asyncio
-import gc
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-
-import structlog
 
 from app.kit.batching import Batcher
 from app.kit.cache import SizedCache
 from app.kit.errors import ServiceUnavailable
+from app.predictions.backbones import Backbones
 from app.predictions.settings import PredictionSettings
-from dspt.errors import ImageError, WeightsUnavailable
+from dspt.errors import BackboneMismatch, ImageError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from dspt.artifact import TunedModel
     from dspt.backbones.base import Backbone
-    from dspt.predict import Classifier
+    from dspt.predict import ClassMatrix
 
-_log = structlog.get_logger(__name__)
 T = TypeVar("T")
-
-#: To look for weights may mean to wait for a network that is not there, and everybody waits along.
-_RETRY_WEIGHTS_SECONDS = 30.0
 
 Scores = list[tuple[str, float]]
 """(class, probability), best first."""
@@ -42,19 +38,22 @@ Scores = list[tuple[str, float]]
 
 @dataclass(frozen=True)
 class Served:
-    """A tuned model ready to answer."""
+    """A tuned model ready to answer, apart from its backbone, which may go and come back."""
 
-    classifier: Classifier
-    backbone: Backbone
+    matrix: ClassMatrix
+    backbone: str
+    backbone_digest: str
     served: str
     """`tuned` or `zero_shot`."""
 
 
 @dataclass(frozen=True)
 class _Request:
-    classifier: Classifier
+    """What goes through an image tower, and what is made of its (N, D) features."""
+
+    backbone: Backbone
     pixels: list[Tensor]
-    top_k: int
+    answer: Callable[[Tensor], Any]
 
 
 class Inference:
@@ -63,86 +62,118 @@ class Inference:
     def __init__(self, settings: PredictionSettings, tower_dir: Path) -> None:
         """`tower_dir` keeps image towers as OpenVINO reads them."""
         self._settings = settings
-        self._tower_dir = tower_dir
+        self.backbones = Backbones(settings, tower_dir)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="inference")
-        self._compiler = ThreadPoolExecutor(1, thread_name_prefix="compile")
+        self._loader = ThreadPoolExecutor(1, thread_name_prefix="matrices")
         self._decoders = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
-        self._batcher: Batcher[str, _Request, list[Scores]] = Batcher(
-            self._thread, self._run_batch, settings.batch_images
+        self._batcher: Batcher[str, _Request, Any] = Batcher(
+            self._thread,
+            self._run_batch,
+            settings.batch_images,
+            max_wait=settings.max_wait_ms / 1000,
         )
-        self._backbones: dict[str, Backbone] = {}
-        self._unavailable: dict[str, tuple[WeightsUnavailable, float]] = {}
-        self._classifiers: SizedCache[Served] = SizedCache(
+        self._matrices: SizedCache[Served] = SizedCache(
             settings.cached_classifiers, settings.cached_bytes
         )
+        self._loading: dict[str, asyncio.Task[Served]] = {}
         self._waiting = 0
-        if settings.warm_up:
-            self._thread.submit(self._backbone, settings.warm_up).add_done_callback(_log_failure)
-
-    @property
-    def loaded(self) -> list[str]:
-        """Names of the backbones in memory."""
-        return sorted(self._backbones)
-
-    @property
-    def engines(self) -> dict[str, str]:
-        """Backbone in memory -> `torch` or `openvino`, which runs its image tower."""
-        return {name: backbone.engine for name, backbone in self._backbones.items()}
 
     async def prepare(self, key: str, read: Callable[[], TunedModel]) -> Served:
         """The model kept under `key`, or the one that `read` gives, made ready.
 
-        Raises what `read` raises, UnknownBackbone, WeightsUnavailable and BackboneMismatch.
+        Others are answered meanwhile. Raises what `read` raises, UnknownBackbone,
+        WeightsUnavailable and BackboneMismatch.
         """
-        served = self._classifiers.get(key)
+        served = self._matrices.get(key)
         if served is not None:
             return served
-        return await _shielded(self._thread.submit(self._load, key, read))
+        loading = self._loading.get(key)
+        if loading is None:
+            loading = asyncio.create_task(self._load(key, read))
+            self._loading[key] = loading
+            loading.add_done_callback(lambda task: self._loaded(key, task))
+        return await asyncio.shield(loading)  # others may wait for it too
+
+    async def with_backbone(self, name: str, work: Callable[[Backbone], T]) -> T:
+        """`work` done with a backbone's text tower, beside the predictions. Raises as `prepare`."""
+        return await self._on_loader(work, await self.backbones.get(name))
 
     async def predict(
-        self, served: Served, images: Sequence[bytes], top_k: int
-    ) -> list[Scores | ImageError]:
-        """The likeliest classes of each encoded image, or why it cannot be decoded.
+        self, served: Sequence[Served], images: Sequence[bytes], top_k: int
+    ) -> list[list[Scores] | ImageError]:
+        """The likeliest classes of each encoded image by each of `served`, or why it is unreadable.
 
-        Raises ServiceUnavailable when too many images are waiting already.
+        All of `served` are on one backbone. Whoever uses it holds `room` for the images. An image
+        whose caller is cancelled is neither decoded nor classified, if it is not at work already.
         """
-        if self._waiting + len(images) > self._settings.max_waiting_images and self._waiting:
+        matrices = [each.matrix for each in served]
+        answer = partial(_top, matrices, top_k)
+        return await self._encoded(served[0].backbone, served[0].backbone_digest, images, answer)
+
+    async def features(
+        self, backbone: str, digest: str, images: Sequence[bytes]
+    ) -> list[Tensor | ImageError]:
+        """The (D,) features of each encoded image, unit length, or why it is unreadable."""
+        return await self._encoded(backbone, digest, images, list)
+
+    @contextmanager
+    def room(self, images: int) -> Iterator[None]:
+        """Room for `images` to wait in; ServiceUnavailable when too many are waiting already."""
+        if self._waiting + images > self._settings.max_waiting_images and self._waiting:
             raise ServiceUnavailable(
                 f"{self._waiting} images are waiting to be classified. Try again in a moment.",
                 code="busy",
                 headers={"Retry-After": "1"},
             )
-        self._waiting += len(images)
+        self._waiting += images
         try:
-            return await self._predict(served, images, top_k)
+            yield
         finally:
-            self._waiting -= len(images)
+            self._waiting -= images
 
     def close(self) -> None:
         """Let what runs finish and drop what waits."""
-        self._compiler.shutdown(cancel_futures=True)
-        self._decoders.shutdown(cancel_futures=True)
-        self._thread.shutdown(cancel_futures=True)
-        gc.unfreeze()  # libraries complain of what is left of them at the end
+        for executor in (self._loader, self._decoders, self._thread):
+            executor.shutdown(cancel_futures=True)
+        self.backbones.close()
 
-    async def _predict(
-        self, served: Served, images: Sequence[bytes], top_k: int
-    ) -> list[Scores | ImageError]:
-        decoded = await asyncio.gather(
-            *(
-                _shielded(self._decoders.submit(self._decode, served.backbone, image))
-                for image in images
-            )
-        )
+    async def _load(self, key: str, read: Callable[[], TunedModel]) -> Served:
+        model = await self._on_loader(read)
+        config = model.manifest.config
+        backbone = await self.backbones.get(config.backbone)
+        matrix = await self._on_loader(_class_matrix, model, backbone)
+        served = Served(matrix, config.backbone, backbone.digest, model.manifest.served)
+        self._matrices.put(key, served, matrix.linear.matrix.nbytes)
+        return served
+
+    def _loaded(self, key: str, task: asyncio.Task[Served]) -> None:
+        del self._loading[key]
+        if not task.cancelled():
+            task.exception()  # whoever still waits is told; if nobody does, it is no news
+
+    async def _on_loader(self, work: Callable[..., T], *arguments: Any) -> T:
+        return await asyncio.wrap_future(self._loader.submit(work, *arguments))
+
+    async def _encoded(
+        self,
+        name: str,
+        digest: str,
+        images: Sequence[bytes],
+        answer: Callable[[Tensor], Sequence[T]],
+    ) -> list[T | ImageError]:
+        backbone = await self.backbones.get(name)
+        if backbone.digest != digest:  # dropped, changed on the disk and loaded again
+            raise BackboneMismatch(f"the weights of {name} have changed since the model was loaded")
+        futures: list[Future[Tensor | ImageError]] = [
+            self._decoders.submit(self._decode, backbone, image) for image in images
+        ]
+        decoded = await asyncio.gather(*map(asyncio.wrap_future, futures))
         pixels = [item for item in decoded if not isinstance(item, ImageError)]
-        scores = iter(
-            await self._batcher.submit(
-                served.backbone.digest, _Request(served.classifier, pixels, top_k), len(pixels)
-            )
-            if pixels
-            else []
-        )
-        return [item if isinstance(item, ImageError) else next(scores) for item in decoded]
+        answers: Iterator[T] = iter(())
+        if pixels:
+            request = _Request(backbone, pixels, answer)
+            answers = iter(await self._batcher.submit(digest, request, len(pixels)))
+        return [item if isinstance(item, ImageError) else next(answers) for item in decoded]
 
     # The rest runs on the threads.
 
@@ -155,93 +186,29 @@ class Inference:
             return error
         return backbone.preprocess(image)
 
-    def _load(self, key: str, read: Callable[[], TunedModel]) -> Served:
-        from dspt.predict import Classifier
-
-        served = self._classifiers.get(key)  # by a request that waited before this one
-        if served is None:
-            model = read()
-            backbone = self._backbone(model.manifest.config.backbone)
-            classifier = Classifier(model, backbone)
-            served = Served(classifier, backbone, model.manifest.served)
-            self._classifiers.put(key, served, classifier.linear.matrix.nbytes)
-        return served
-
-    def _backbone(self, name: str) -> Backbone:
+    def _run_batch(self, _digest: str, requests: list[_Request]) -> list[Any]:
         import torch
 
-        from dspt.backbones import load_backbone
-
-        if name in self._backbones:
-            return self._backbones[name]
-        error, until = self._unavailable.get(name, (None, 0.0))
-        if error is not None and time.monotonic() < until:
-            raise error
-        device = self._settings.device
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        try:
-            backbone = load_backbone(name, device=device)
-        except WeightsUnavailable as failure:
-            self._unavailable[name] = failure, time.monotonic() + _RETRY_WEIGHTS_SECONDS
-            raise
-        _log.info("backbone loaded", backbone=name, device=device)
-        self._keep(name, backbone)
-        if device == "cpu" and self._settings.engine != "torch":
-            self._compiler.submit(self._compile, name).add_done_callback(_log_failure)
-        return backbone
-
-    def _compile(self, name: str) -> None:
-        """Put a compiled image tower in the place of torch's, which answers meanwhile."""
-        from dspt.backbones import compiled
-
-        if not compiled.available():
-            if self._settings.engine == "openvino":
-                _log.error("OpenVINO is not installed: pip install openvino")
-            return
-        start = time.monotonic()
-        try:
-            backbone = compiled.compile_image_tower(self._backbones[name], self._tower_dir)
-        except (ValueError, RuntimeError, OSError) as error:
-            _log.warning("OpenVINO cannot run it; torch does", backbone=name, reason=str(error))
-            return
-        self._thread.submit(self._keep, name, backbone).result()
-        seconds = round(time.monotonic() - start, 1)
-        _log.info("image tower compiled", backbone=name, engine="openvino", seconds=seconds)
-
-    def _keep(self, name: str, backbone: Backbone) -> None:
-        # Replaced, not changed: the event loop reads it.
-        self._backbones = {**self._backbones, name: backbone}
-        # What was imported for it are a million objects that stay: to look through them for garbage
-        # again and again would stop all requests for half a second each time.
-        gc.collect()
-        gc.freeze()
-
-    def _run_batch(self, digest: str, requests: list[_Request]) -> list[list[Scores]]:
-        import torch
-
-        backbone = next(b for b in self._backbones.values() if b.digest == digest)
+        backbone = requests[-1].backbone  # the newest knows the fastest engine
         pixels = [image for request in requests for image in request.pixels]
-        device = requests[0].classifier.linear.matrix.device
         size = self._settings.batch_images  # one large request may be more than a batch
         features = torch.cat(
             [
-                backbone.encode_image(torch.stack(pixels[i : i + size]).to(device))
+                backbone.encode_image(torch.stack(pixels[i : i + size]).to(backbone.device))
                 for i in range(0, len(pixels), size)
             ]
         )
         parts = torch.split(features, [len(request.pixels) for request in requests])
-        return [
-            request.classifier.top(part, request.top_k)
-            for request, part in zip(requests, parts, strict=True)
-        ]
+        return [request.answer(part) for request, part in zip(requests, parts, strict=True)]
 
 
-async def _shielded(future: Future[T]) -> T:
-    """Await work on a thread; a client that goes away leaves it to finish."""
-    return await asyncio.shield(asyncio.wrap_future(future))
+def _class_matrix(model: TunedModel, backbone: Backbone) -> ClassMatrix:
+    from dspt.predict import ClassMatrix
+
+    return ClassMatrix(model, backbone)
 
 
-def _log_failure(future: Future[Any]) -> None:
-    if not future.cancelled() and (error := future.exception()) is not None:
-        _log.error("a backbone could not be made ready", error=str(error))
+def _top(matrices: Sequence[ClassMatrix], top_k: int, features: Tensor) -> list[list[Scores]]:
+    """Of each image, the scores by each matrix."""
+    by_matrix = [matrix.top(features, top_k) for matrix in matrices]
+    return [list(scores) for scores in zip(*by_matrix, strict=True)]

@@ -1,83 +1,142 @@
-"""From a model's id or alias and uploaded images to predictions."""
+"""From a model's id or alias and images to predictions."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from app.access.caller import Caller
 from app.kit.context import Context
-from app.kit.errors import Conflict, NotFound
+from app.kit.errors import Conflict, NotFound, ServiceUnavailable
 from app.kit.lookups import Lookups
 from app.models.naming import Named, named
 from app.models.tables import artifact_key
 from app.predictions.inference import Inference, Scores, Served
-from app.predictions.schemas import ClassScore, ImageProblem, Prediction, PredictResponse
-from dspt.errors import ArtifactError, ImageError, UnknownBackbone
+from app.predictions.schemas import Answered, ClassScore, ImageProblem, Prediction
+from app.predictions.settings import PredictionSettings
+from dspt.errors import ArtifactError, BackboneMismatch, ImageError, UnknownBackbone
 
 if TYPE_CHECKING:
     from dspt.artifact import TunedModel
 
 
-async def predict(
-    context: Context,
-    lookups: Lookups,
-    caller: Caller,
-    inference: Inference,
-    name: str,
-    images: Sequence[tuple[str, bytes]],
-    top_k: int,
-) -> PredictResponse:
-    """Classify `images` (name, encoded bytes) with the tuned model that has this id or alias.
+@dataclass(frozen=True)
+class Question:
+    """What is asked of each image."""
 
-    What the alias points to now answers the whole request, wherever it is moved meanwhile. Raises
-    NotFound (no such model), Conflict (it cannot be served here), ServiceUnavailable (too much is
-    waiting) and WeightsUnavailable (its backbone cannot be loaded now).
-    """
-    model, served = await _ready(context, lookups, caller, inference, name)
-    results = await inference.predict(served, [data for _, data in images], top_k)
-    return PredictResponse.model_validate(
-        {
-            "model": model.id,
-            "alias": model.alias,
-            "served": served.served,
-            "predictions": [
-                _prediction(name, result) for (name, _), result in zip(images, results, strict=True)
-            ],
-        }
-    )
+    top_k: int = 5
+    zero_shot: bool = False
+    """What CLIP without tuning says too."""
+    reject_below: float | None = None
+    """The likeliest class needs at least this probability."""
 
 
-async def _ready(
-    context: Context, lookups: Lookups, caller: Caller, inference: Inference, name: str
-) -> tuple[Named, Served]:
-    """The model, loaded."""
-    model = await _find(lookups, caller, name)
-    while True:
-        try:
-            return model, await inference.prepare(
-                f"{model.id}/{model.sha256}", partial(_read, context, model.id)
-            )
-        except FileNotFoundError as error:  # deleted since we looked, or lost
-            lost, model = model, await _find(lookups, caller, name)
-            if model == lost:
-                raise Conflict(
-                    f"The artefact of model {model.id} is no longer in the storage. Tune it again.",
-                    code="artifact_not_found",
-                ) from error
-        except (ArtifactError, UnknownBackbone) as error:
-            raise Conflict(f"Model {model.id}: {error.message}", code=error.code) from error
+@dataclass(frozen=True)
+class Answering:
+    """A model that is ready to answer a question; one request is answered by it as a whole."""
 
+    inference: Inference
+    question: Question
+    model: Named
+    served: tuple[Served, ...]
+    """The model, and itself without tuning if that is wanted."""
 
-async def _find(lookups: Lookups, caller: Caller, name: str) -> Named:
-    model = await lookups.ask(named, (caller.owner, name))
-    if model is None or not caller.sees(model.owner):
-        raise NotFound(
-            f"There is no model {name!r}. GET /models lists what there is, and its aliases.",
-            code="model_not_found",
+    def answered(self, images: int | None = None) -> Answered:
+        return Answered.model_validate(
+            {
+                "model": self.model.id,
+                "alias": self.model.alias,
+                "served": self.served[0].served,
+                "images": images,
+            }
         )
-    return model
+
+    async def answer(self, images: Sequence[tuple[str, bytes | ImageError]]) -> list[Prediction]:
+        """Predictions of images (name, encoded bytes or why there are none), in their order."""
+        readable = [data for _, data in images if not isinstance(data, ImageError)]
+        try:
+            results = await self.inference.predict(self.served, readable, self.question.top_k)
+        except BackboneMismatch as error:
+            raise Conflict(f"Model {self.model.id}: {error.message}", code=error.code) from error
+        found = iter(results)
+        return [
+            _prediction(name, data if isinstance(data, ImageError) else next(found), self.question)
+            for name, data in images
+        ]
+
+
+class Predictions:
+    """What answers POST /predict."""
+
+    def __init__(self, context: Context, lookups: Lookups, inference: Inference) -> None:
+        self._context = context
+        self._lookups = lookups
+        self._inference = inference
+
+    async def ready(self, caller: Caller, name: str, question: Question) -> Answering:
+        """The caller's model with this id or alias, loaded.
+
+        What the alias points to now answers, wherever it is moved meanwhile. Raises NotFound (no
+        such model), Conflict (it cannot be served here) and WeightsUnavailable (its backbone cannot
+        be loaded now).
+        """
+        model = await self._find(caller, name)
+        while True:
+            try:
+                served = await self._load(model, question)
+            except FileNotFoundError as error:  # deleted since we looked, or lost
+                lost, model = model, await self._find(caller, name)
+                if model == lost:
+                    raise Conflict(
+                        f"The artefact of model {model.id} is no longer in the storage. Tune it "
+                        "again.",
+                        code="artifact_not_found",
+                    ) from error
+            except (ArtifactError, UnknownBackbone) as error:
+                raise Conflict(f"Model {model.id}: {error.message}", code=error.code) from error
+            else:
+                return Answering(self._inference, question, model, served)
+
+    async def _find(self, caller: Caller, name: str) -> Named:
+        model = await self._lookups.ask(named, (caller.owner, name))
+        if model is None or not caller.sees(model.owner):
+            raise NotFound(
+                f"There is no model {name!r}. GET /models lists what there is, and its aliases.",
+                code="model_not_found",
+            )
+        return model
+
+    async def _load(self, model: Named, question: Question) -> tuple[Served, ...]:
+        key, read = f"{model.id}/{model.sha256}", partial(_read, self._context, model.id)
+        served = await self._inference.prepare(key, read)
+        if not question.zero_shot:
+            return (served,)
+        return served, await self._inference.prepare(f"{key}/zero-shot", partial(_untuned, read))
+
+
+class Deadline:
+    """`async with`: ServiceUnavailable where what is within takes longer than it may."""
+
+    def __init__(self, settings: PredictionSettings) -> None:
+        self._seconds = settings.deadline_seconds
+        self._timeout = asyncio.timeout(self._seconds)
+
+    async def __aenter__(self) -> None:
+        await self._timeout.__aenter__()
+
+    async def __aexit__(self, *error: object) -> None:
+        try:
+            await self._timeout.__aexit__(*error)  # type: ignore[arg-type]
+        except TimeoutError:
+            raise ServiceUnavailable(
+                f"No answer within {self._seconds:g} seconds (DSPT_PREDICT_DEADLINE_SECONDS): too "
+                "much is waiting, or a backbone is still being loaded. Try again in a moment.",
+                code="deadline",
+                headers={"Retry-After": "5"},
+            ) from None
 
 
 def _read(context: Context, model_id: str) -> TunedModel:
@@ -87,8 +146,24 @@ def _read(context: Context, model_id: str) -> TunedModel:
         return load_model(path)
 
 
-def _prediction(name: str, result: Scores | ImageError) -> Prediction:
+def _untuned(read: partial[TunedModel]) -> TunedModel:
+    from dspt.predict import untuned
+
+    return untuned(read())
+
+
+def _prediction(name: str, result: list[Scores] | ImageError, question: Question) -> Prediction:
     if isinstance(result, ImageError):
         return Prediction(file=name, error=ImageProblem(code=result.code, message=result.message))
-    top = [ClassScore(label=label, score=score) for label, score in result]
-    return Prediction(file=name, label=top[0].label, score=top[0].score, top=top)
+    top, *others = [
+        [ClassScore(label=label, score=score) for label, score in scores] for scores in result
+    ]
+    rejected = question.reject_below is not None and top[0].score < question.reject_below
+    return Prediction(
+        file=name,
+        label=None if rejected else top[0].label,
+        score=top[0].score,
+        rejected=True if rejected else None,
+        top=top,
+        zero_shot=others[0] if others else None,
+    )

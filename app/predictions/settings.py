@@ -8,6 +8,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIB = 1024**2
+GIB = 1024**3
 
 
 class PredictionSettings(BaseSettings):
@@ -20,7 +21,7 @@ class PredictionSettings(BaseSettings):
     device: str = Field(
         default="auto",
         pattern=r"^(auto|cpu|cuda(:\d+)?)$",
-        description="`auto`: a GPU if there is one.",
+        description="`auto`: a GPU if there is one. For several, start an API process for each.",
     )
     engine: Literal["auto", "openvino", "torch"] = Field(
         default="auto",
@@ -29,10 +30,22 @@ class PredictionSettings(BaseSettings):
     )
     warm_up: str = Field(
         default="",
-        description="Backbone to load at start, so that the first request need not wait.",
+        description="Backbones to load at start, separated by commas, so that the first requests "
+        "need not wait. `/health/ready` says no until they are there.",
+    )
+    # A dozen ViT-B/16, or two ViT-L/14 and some small ones.
+    backbone_bytes: int = Field(
+        default=4 * GIB,
+        ge=1,
+        description="Memory of the weights of backbones; beyond it the least recently used is "
+        "dropped, and loaded again when somebody asks.",
     )
     # What one request may hold in memory as tensors: 64 x 0.6 MB at 224 pixels.
     max_images: int = Field(default=64, ge=1, description="Images per request.")
+    # Ten thousand photos of 100 kB.
+    max_archive_bytes: int = Field(
+        default=GIB, ge=1, description="Largest zip of images that is classified in one request."
+    )
     # Four bytes a pixel while decoding, in each of the decoding threads.
     max_pixels: int = Field(default=64_000_000, ge=1, description="Pixels of one image.")
     decode_threads: int = Field(
@@ -42,13 +55,31 @@ class PredictionSettings(BaseSettings):
     batch_images: int = Field(
         default=32, ge=1, description="Images that go through a tower at once."
     )
+    # While the tower works the next batch gathers by itself; on a CPU waiting longer gains nothing.
+    max_wait_ms: float = Field(
+        default=0,
+        ge=0,
+        le=1000,
+        description="Milliseconds that an idle tower waits for a batch to fill.",
+    )
     # About ten seconds of work on two cores; whoever comes later is told to come back.
     max_waiting_images: int = Field(
         default=512, ge=1, description="Images that may wait for a tower."
     )
+    # Load balancers and HTTP libraries give up after a minute.
+    deadline_seconds: float = Field(
+        default=60,
+        gt=0,
+        description="A request that has no answer by then gets 503, and is no longer worked at.",
+    )
     cached_classifiers: int = Field(
-        default=4096, ge=1, description="Class matrices kept in memory."
+        default=10_000, ge=1, description="Class matrices kept in memory."
     )
     cached_bytes: int = Field(
         default=512 * MIB, ge=1, description="Memory of the class matrices kept."
     )
+
+    @property
+    def warm_ups(self) -> list[str]:
+        """Names of the backbones to load at start."""
+        return [name.strip() for name in self.warm_up.split(",") if name.strip()]

@@ -39,6 +39,10 @@ class TextTower(Protocol):
     embedding_std: float
     """Standard deviation of the token embeddings: the scale that context vectors live on."""
 
+    @property
+    def nbytes(self) -> int:
+        """Memory of the weights."""
+
     def embed(self, ids: Tensor) -> Tensor:
         """Token embeddings, without positions. (..., L) int64 -> (..., L, width)."""
 
@@ -51,6 +55,13 @@ class TextTower(Protocol):
         embeddings: (B, L, width), positions not added; end: (B,) index of each end token.
         Returns (B, D), not normalised.
         """
+
+
+def weight_bytes(*modules: nn.Module) -> int:
+    """Memory of the parameters and buffers of `modules`."""
+    return sum(
+        tensor.nbytes for each in modules for tensor in (*each.parameters(), *each.buffers())
+    )
 
 
 @dataclass(frozen=True)
@@ -77,11 +88,21 @@ class Backbone:
     """`gelu` or `quickgelu`; a mismatch costs accuracy without an error, so artefacts record it."""
     engine: str = "torch"
     """What runs the image tower: `torch` or `openvino`. Its features are the same."""
+    compiled_bytes: int | None = None
+    """Memory of an image tower's weights that are not torch's."""
 
     @property
     def device(self) -> torch.device:
         """Where the towers are."""
         return next(self.image_tower.parameters()).device
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the weights of both towers."""
+        image = self.compiled_bytes
+        if image is None:
+            image = weight_bytes(self.image_tower)
+        return image + self.text_tower.nbytes
 
     def encode_image(self, pixels: Tensor) -> Tensor:
         """(B, 3, H, W) on `device` -> (B, D), unit length, float32."""

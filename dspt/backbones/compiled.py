@@ -38,7 +38,12 @@ def compile_image_tower(
     if not kept.exists():
         _convert(backbone, kept)
     tower = _CompiledTower(_read(kept / _MODEL, precision))
-    compiled = replace(backbone, image_tower=tower, engine="openvino")
+    compiled = replace(
+        backbone,
+        image_tower=tower,
+        engine="openvino",
+        compiled_bytes=(kept / _MODEL).with_suffix(".bin").stat().st_size,
+    )
     size = backbone.image_size
     pixels = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0)) - 0.5
     expected, found = (each.encode_image(pixels) for each in (backbone, compiled))

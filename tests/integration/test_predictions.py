@@ -182,7 +182,7 @@ def test_a_bad_image_spoils_its_own_entry_only(client: TestClient, add_model: Ad
 def test_an_image_with_too_many_pixels_is_an_entry_of_its_own(
     client: TestClient, app: FastAPI, add_model: AddModel
 ) -> None:
-    limit = app.state.predictions.max_pixels
+    limit = app.state.predict_settings.max_pixels
     data = io.BytesIO()
     Image.new("1", (8001, limit // 8000)).save(data, "PNG")
     bad, good = predict(client, add_model(), data.getvalue(), photo(1)).json()["predictions"]
@@ -269,7 +269,7 @@ def test_requests_that_wait_go_through_the_tower_together(
     ]
     inference: Inference = app.state.inference
     batches: list[int] = []
-    tower = next(iter(inference._backbones.values())).image_tower
+    tower = next(iter(inference.backbones._resident.values().values())).image_tower
     handle = tower.register_forward_hook(lambda _m, inputs, _o: batches.append(len(inputs[0])))
     release = threading.Event()
     inference._thread.submit(release.wait)  # the thread is busy
@@ -303,7 +303,7 @@ def test_a_request_larger_than_a_batch_is_cut(
     model = add_model()
     assert predict(client, model, photo(0)).status_code == 200
     batches: list[int] = []
-    tower = next(iter(app.state.inference._backbones.values())).image_tower
+    tower = next(iter(app.state.inference.backbones._resident.values().values())).image_tower
     handle = tower.register_forward_hook(lambda _m, inputs, _o: batches.append(len(inputs[0])))
     answer = predict(client, model, *(photo(seed) for seed in range(40))).json()
     handle.remove()

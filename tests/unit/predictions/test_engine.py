@@ -32,8 +32,8 @@ def answers(inference: Inference) -> list[list[tuple[str, float]]]:
 
     async def ask() -> list[list[tuple[str, float]]]:
         served = await inference.prepare("model", lambda: model)
-        found = await inference.predict(served, images, 3)
-        return [scores for scores in found if isinstance(scores, list)]
+        found = await inference.predict([served], images, 3)
+        return [scores for [scores] in found]
 
     return asyncio.run(ask())
 
@@ -41,7 +41,7 @@ def answers(inference: Inference) -> list[list[tuple[str, float]]]:
 def test_openvino_takes_over_and_answers_the_same(tmp_path: Path) -> None:
     with inference("auto", tmp_path) as opened:
         before = answers(opened)
-        wait_until(lambda: opened.engines == {"builtin": "openvino"}, 60, "the compiled tower")
+        wait_until(lambda: opened.backbones.engines == {"builtin": "openvino"}, 60, "the compiled tower")
         after = answers(opened)
     assert len(before) == 12
     for old, new in zip(before, after, strict=True):
@@ -52,7 +52,7 @@ def test_openvino_takes_over_and_answers_the_same(tmp_path: Path) -> None:
 def test_torch_stays_where_it_is_asked_for(tmp_path: Path) -> None:
     with inference("torch", tmp_path) as opened:
         answers(opened)
-    assert opened.engines == {"builtin": "torch"}
+    assert opened.backbones.engines == {"builtin": "torch"}
 
 
 def test_torch_stays_where_openvino_cannot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,4 +63,4 @@ def test_torch_stays_where_openvino_cannot(tmp_path: Path, monkeypatch: pytest.M
     with capture_logs() as logs, inference("auto", tmp_path) as opened:
         answers(opened)
         wait_until(lambda: any("reason" in line for line in logs), 60, "the reason")
-    assert opened.engines == {"builtin": "torch"}
+    assert opened.backbones.engines == {"builtin": "torch"}

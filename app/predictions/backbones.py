@@ -1,0 +1,156 @@
+"""Backbones in memory: loaded when somebody asks, the least recently used dropped for room.
+
+They are loaded on threads of their own, so that whoever asks for another one need not wait, and
+torch is imported there, so that the API starts without waiting for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING
+
+import structlog
+
+from app.kit.cache import SizedCache
+from app.predictions.settings import PredictionSettings
+from dspt.errors import DsptError, WeightsUnavailable
+
+if TYPE_CHECKING:
+    from dspt.backbones.base import Backbone
+
+_log = structlog.get_logger(__name__)
+
+#: To look for weights may mean to wait for a network that is not there, and everybody waits along.
+_RETRY_WEIGHTS_SECONDS = 30.0
+#: One may be downloaded while another, which is there, is read.
+_LOADERS = 2
+
+
+class Backbones:
+    """One per process. Close it at the end."""
+
+    def __init__(self, settings: PredictionSettings, tower_dir: Path) -> None:
+        """`tower_dir` keeps image towers as OpenVINO reads them."""
+        self._settings = settings
+        self._tower_dir = tower_dir
+        self._loaders = ThreadPoolExecutor(_LOADERS, thread_name_prefix="backbones")
+        self._compiler = ThreadPoolExecutor(1, thread_name_prefix="compile")
+        # Bounded by bytes alone.
+        self._resident: SizedCache[Backbone] = SizedCache(10**6, settings.backbone_bytes)
+        self._lock = Lock()
+        self._loading: dict[str, Future[Backbone]] = {}
+        self._unavailable: dict[str, tuple[WeightsUnavailable, float]] = {}
+        self._cold = dict.fromkeys(settings.warm_ups, "is being loaded")
+        self.warm_up()
+
+    @property
+    def engines(self) -> dict[str, str]:
+        """Backbone in memory -> `torch` or `openvino`, which runs its image tower."""
+        return {name: each.engine for name, each in sorted(self._resident.values().items())}
+
+    def warm_up(self) -> dict[str, str]:
+        """Backbones that were to be loaded at start and are not yet -> why; it is tried again."""
+        for name in list(self._cold):
+            self._load_once(name).add_done_callback(partial(self._warmed, name))
+        return dict(self._cold)
+
+    async def get(self, name: str) -> Backbone:
+        """The backbone, loaded if it is not there.
+
+        Raises UnknownBackbone, WeightsUnavailable and BackboneError.
+        """
+        found = self._resident.get(name)
+        if found is not None:
+            return found
+        # Shielded: others wait for it too, and the next one who asks will want it.
+        return await asyncio.shield(asyncio.wrap_future(self._load_once(name)))
+
+    def close(self) -> None:
+        """Let what runs finish and drop what waits."""
+        self._compiler.shutdown(cancel_futures=True)
+        self._loaders.shutdown(cancel_futures=True)
+        gc.unfreeze()  # libraries complain of what is left of them at the end
+
+    def _load_once(self, name: str) -> Future[Backbone]:
+        with self._lock:
+            future = self._loading.get(name)
+            if future is None:
+                future = self._loading[name] = self._loaders.submit(self._load, name)
+        return future
+
+    def _warmed(self, name: str, loaded: Future[Backbone]) -> None:
+        if loaded.cancelled():
+            return
+        error = loaded.exception()
+        if error is None:
+            self._cold.pop(name, None)
+        elif name in self._cold:
+            reason = error.message if isinstance(error, DsptError) else str(error)
+            if reason != self._cold[name]:
+                _log.error("a backbone could not be made ready", backbone=name, error=reason)
+            self._cold[name] = reason
+
+    # The rest runs on the threads.
+
+    def _load(self, name: str) -> Backbone:
+        try:
+            return self._resident.get(name) or self._read(name)
+        finally:
+            with self._lock:
+                del self._loading[name]
+
+    def _read(self, name: str) -> Backbone:
+        import torch
+
+        from dspt.backbones import load_backbone
+
+        error, until = self._unavailable.get(name, (None, 0.0))
+        if error is not None and time.monotonic() < until:
+            raise error
+        device = self._settings.device
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        try:
+            backbone = load_backbone(name, device=device)
+        except WeightsUnavailable as failure:
+            self._unavailable[name] = failure, time.monotonic() + _RETRY_WEIGHTS_SECONDS
+            raise
+        self._keep(name, backbone)
+        _log.info("backbone loaded", backbone=name, device=device, resident=list(self.engines))
+        if device == "cpu" and self._settings.engine != "torch":
+            self._compiler.submit(self._compile, name, backbone)
+        return backbone
+
+    def _compile(self, name: str, backbone: Backbone) -> None:
+        """Put a compiled image tower in the place of torch's, which answers meanwhile."""
+        from dspt.backbones import compiled
+
+        if not compiled.available():
+            if self._settings.engine == "openvino":
+                _log.error("OpenVINO is not installed: pip install openvino")
+            return
+        start = time.monotonic()
+        try:
+            faster = compiled.compile_image_tower(backbone, self._tower_dir)
+        except (ValueError, RuntimeError, OSError) as error:
+            _log.warning("OpenVINO cannot run it; torch does", backbone=name, reason=str(error))
+            return
+        if self._resident.values().get(name) is not backbone:
+            return  # dropped meanwhile
+        self._keep(name, faster)
+        seconds = round(time.monotonic() - start, 1)
+        _log.info("image tower compiled", backbone=name, engine="openvino", seconds=seconds)
+
+    def _keep(self, name: str, backbone: Backbone) -> None:
+        self._resident.put(name, backbone, backbone.nbytes)
+        # What was imported for it are a million objects that stay: to look through them for garbage
+        # again and again would stop all requests for half a second each time.
+        gc.unfreeze()  # and what was dropped for it is garbage now
+        gc.collect()
+        gc.freeze()
