@@ -1,0 +1,178 @@
+"""One class of a data set left out of the tuning and added by its name, on clean test images."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.review_loop import measure as review
+from dspt.add_class import add_classes
+from dspt.artifact import TunedModel
+from dspt.backbones.base import Backbone
+from dspt.config import TuneConfig
+from dspt.data import Dataset, dataset_digest
+from dspt.feature_store import FeatureStore
+from dspt.features import encode_images
+from dspt.linear import LinearClassifier
+from dspt.noise import NoiseKind
+from dspt.pipeline import tune
+from dspt.predict import linear_classifier
+from dspt.prompt import zero_shot_embeddings
+
+WAYS = ("before", "by_name", "text_only", "prompt", "zero_shot", "retrained")
+"""The tuned model without the class; with it, by its name; the same by the blend's texts alone;
+the tuned prompt alone with it; untuned CLIP; tuned anew with photos of the class."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is run, apart from the data."""
+
+    shots: int
+    kind: NoiseKind
+    held_out: int
+    """Classes of each data set that are left out, one at a time."""
+    config: TuneConfig
+    """For the seed of each run to be filled in."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """Shares of 1; the old classes are those that the model was tuned on."""
+
+    old: float
+    new: float
+
+    @property
+    def harmonic(self) -> float:
+        """Mean of both that is high only where both are (Xian et al., CVPR 2017)."""
+        return 2 * self.old * self.new / (self.old + self.new) if self.new else 0.0
+
+
+def record_key(
+    dataset: Dataset, settings: Settings, rate: float, seed: int, identity: Mapping[str, Any]
+) -> str:
+    """SHA-256 over all that decides the record of a run."""
+    parts = [asdict(settings) | {"config": settings.config.model_dump()}, rate, seed]
+    text = json.dumps([*parts, dict(identity), dataset.sha256, dataset.class_words], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def measure(
+    backbone: Backbone,
+    dataset: Dataset,
+    settings: Settings,
+    rate: float,
+    seed: int,
+    feature_dir: Path,
+    told: Callable[[], None] = lambda: None,
+) -> dict[str, Any]:
+    """The record of one data set, rate of wrong labels and seed; `told` is called per tuning."""
+    config = settings.config.model_copy(update={"seed": seed})
+    planted = review.Settings(settings.shots, rate, settings.kind, "global", (), config)
+
+    def tuned(of: Dataset) -> TunedModel:
+        shots = review.plant(of, planted, seed).dataset
+        model = tune(shots, config, feature_dir=feature_dir, backbone=backbone).model
+        told()
+        return model
+
+    features = encode_images(backbone, dataset, store=FeatureStore(feature_dir))[:, 0]
+    rows = torch.tensor([item.split == "test" for item in dataset.items])
+    features = features[rows].to(backbone.device)
+    truth = [dataset.classes[item.label] for item in dataset.of_split("test")]
+
+    retrained = tuned(dataset)
+    order = np.random.default_rng(seed).permutation(len(dataset.classes))
+    held_out = [dataset.classes[at] for at in order[: settings.held_out]]
+    found = []
+    for name in held_out:
+        words = dataset.class_words[dataset.classes.index(name)]
+        model = tuned(without(dataset, name))
+        extended = add_classes(model, {name: words}, backbone)
+        models = {
+            "before": linear_classifier(model, backbone),
+            "by_name": linear_classifier(extended, backbone),
+            "text_only": _text_only(model, extended, backbone),
+            "prompt": linear_classifier(dataclasses.replace(extended, blend=None), backbone),
+            "zero_shot": _zero_shot(extended, backbone),
+        }
+        classes = extended.manifest.classes
+        scores = {way: score(each, features, classes, truth, name) for way, each in models.items()}
+        scores["retrained"] = score(
+            linear_classifier(retrained, backbone), features, dataset.classes, truth, name
+        )
+        found.append(
+            {"class": name, "served": model.manifest.served}
+            | {way: asdict(each) | {"harmonic": each.harmonic} for way, each in scores.items()}
+        )
+    return {
+        "rate": rate,
+        "seed": seed,
+        "classes": len(dataset.classes),
+        "test_images": len(truth),
+        "held_out": found,
+    }
+
+
+def without(dataset: Dataset, name: str) -> Dataset:
+    """`dataset` as if it had never had this class. Both share one source."""
+    gone = dataset.classes.index(name)
+    rows = [row for row, item in enumerate(dataset.items) if item.label != gone]
+    kept = [label for label in range(len(dataset.classes)) if label != gone]
+    items = [dataset.items[row] for row in rows]
+    hashes = tuple(dataset.hashes[row] for row in rows)
+    return dataclasses.replace(
+        dataset,
+        classes=tuple(dataset.classes[label] for label in kept),
+        class_words=tuple(dataset.class_words[label] for label in kept),
+        items=tuple(dataclasses.replace(i, label=i.label - (i.label > gone)) for i in items),
+        hashes=hashes,
+        sha256=dataset_digest(
+            (item.path, dataset.classes[item.label], item.split, sha256)
+            for item, sha256 in zip(items, hashes, strict=True)
+        ),
+    )
+
+
+def score(
+    classifier: LinearClassifier,
+    features: Tensor,
+    classes: list[str] | tuple[str, ...],
+    truth: list[str],
+    new: str,
+) -> Score:
+    """Accuracy on the images of all but the new class, and on its own. features: (N, D)."""
+    # A model that has not got the new class may have one row less.
+    best = classifier.logits(features).argmax(1).tolist()
+    right = np.array([classes[at] == name for at, name in zip(best, truth, strict=True)])
+    is_new = np.array([name == new for name in truth])
+    return Score(float(right[~is_new].mean()), float(right[is_new].mean()))
+
+
+def _text_only(model: TunedModel, extended: TunedModel, backbone: Backbone) -> LinearClassifier:
+    """The old rows as they are, and for the new class its two texts with the blend's weights."""
+    before = linear_classifier(model, backbone)
+    if extended.blend is None:
+        return linear_classifier(extended, backbone)
+    weights = model.manifest.metrics["blend"]
+    prompt = linear_classifier(dataclasses.replace(extended, blend=None), backbone).matrix[-1:]
+    row = weights["zero_shot"] * _zero_shot(extended, backbone).matrix[-1:]
+    row = row + weights["prompt"] * prompt
+    return LinearClassifier(
+        torch.cat([before.matrix, row]), torch.cat([before.bias, before.bias.new_zeros(1)])
+    )
+
+
+def _zero_shot(model: TunedModel, backbone: Backbone) -> LinearClassifier:
+    classes = zero_shot_embeddings(backbone, model.manifest.class_words)
+    return LinearClassifier.from_text(classes, backbone.logit_scale)
