@@ -36,7 +36,7 @@ def audit_csv(entries: Iterable[Mapping[str, object]]) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(columns)
-    writer.writerows([_written(row.get(column, "")) for column in columns] for row in rows)
+    writer.writerows([spreadsheet_cell(row.get(column, "")) for column in columns] for row in rows)
     table = text.getvalue()
     return table.encode("ascii" if table.isascii() else "utf-8-sig")
 
@@ -92,7 +92,8 @@ def has_corrections(table: bytes) -> bool:
     return any(row[CORRECT].strip() for _, row in rows)
 
 
-def _written(value: object) -> object:
+def spreadsheet_cell(value: object) -> object:
+    """`value` as a table for a spreadsheet may hold it: never a formula."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str) and _FORMULA.match(value):

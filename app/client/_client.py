@@ -16,6 +16,7 @@ from app.client._io import AsyncIo, BlockingIo, Io
 from app.client._job import AsyncJob
 from app.client._jobs import JobCalls, Jobs
 from app.client._models import ModelCalls, Models
+from app.client._packing import Told, silent
 from app.client._predict import Image, predict
 from app.client._retries import Retries
 from app.predictions.schemas import PredictResponse
@@ -43,10 +44,20 @@ class AsyncClient:
         self.aliases = AliasCalls(connection)
 
     async def predict(
-        self, model: str, images: Image | Iterable[Image], *, top_k: int = 5
+        self,
+        model: str,
+        images: Image | Iterable[Image],
+        *,
+        top_k: int = 5,
+        told: Told = silent,
     ) -> PredictResponse:
-        """Classify images: paths, bytes or open files, as many as you like, in their order."""
-        return await predict(self._connection, model, images, top_k)
+        """Classify images: paths, bytes or open files, as many as you like, in their order.
+
+        `model` is an id or an alias. Many images are sent in several requests; all of them are
+        answered by one model. `told` is called with how many are done of `classifying`, and how
+        many there are; 0 where `images` does not say.
+        """
+        return await predict(self._connection, model, images, top_k, told)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -85,10 +96,20 @@ class Client:
         self.aliases = Aliases(connection)
 
     def predict(
-        self, model: str, images: Image | Iterable[Image], *, top_k: int = 5
+        self,
+        model: str,
+        images: Image | Iterable[Image],
+        *,
+        top_k: int = 5,
+        told: Told = silent,
     ) -> PredictResponse:
-        """Classify images: paths, bytes or open files, as many as you like, in their order."""
-        return run(predict(self._connection, model, images, top_k))
+        """Classify images: paths, bytes or open files, as many as you like, in their order.
+
+        `model` is an id or an alias. Many images are sent in several requests; all of them are
+        answered by one model. `told` is called with how many are done of `classifying`, and how
+        many there are; 0 where `images` does not say.
+        """
+        return run(predict(self._connection, model, images, top_k, told))
 
     def close(self) -> None:
         """Close the connections."""

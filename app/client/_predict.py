@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from functools import partial
 from pathlib import Path
 from typing import IO, cast
@@ -10,6 +10,7 @@ from typing import IO, cast
 from app.client._calls import Call, as_a
 from app.client._connection import Connection
 from app.client._exceptions import PayloadTooLarge
+from app.client._packing import Told
 from app.predictions.schemas import Prediction, PredictResponse
 
 Image = str | Path | bytes | IO[bytes]
@@ -19,13 +20,17 @@ _MOST_IMAGES, _MOST_BYTES = 64, 32 * 1024**2
 
 
 async def predict(
-    connection: Connection, model: str, images: Image | Iterable[Image], top_k: int
+    connection: Connection,
+    model: str,
+    images: Image | Iterable[Image],
+    top_k: int,
+    told: Told,
 ) -> PredictResponse:
     """All answers in the order of the images, whatever number of requests they took.
 
     A service that takes less at once is sent less. Raises OSError for a file that is not there.
     """
-    named = _named(images)
+    named, total = _named(images), _count(images)
     waiting: list[_Named] = []
     most, first, predictions = _MOST_IMAGES, None, list[Prediction]()
     while True:
@@ -41,6 +46,7 @@ async def predict(
             most = len(sent) // 2
             continue
         predictions += answer.predictions
+        told("classifying", len(predictions), total)
         # By its id from now on, should the name be given to another model meanwhile.
         first, model = first or answer, answer.model
         waiting = waiting[len(sent) :]
@@ -67,10 +73,20 @@ def _batch(images: Iterator[_Named], most: int) -> list[_Named]:
     return batch
 
 
+def _is_one(images: Image | Iterable[Image]) -> bool:
+    return isinstance(images, (str, Path, bytes)) or hasattr(images, "read")
+
+
+def _count(images: Image | Iterable[Image]) -> int:
+    """How many there are; 0 where only the end will tell."""
+    if _is_one(images):
+        return 1
+    return len(images) if isinstance(images, Sized) else 0
+
+
 def _named(images: Image | Iterable[Image]) -> Iterator[_Named]:
     """Name and content of each image; one alone needs no list around it."""
-    alone = isinstance(images, (str, Path, bytes)) or hasattr(images, "read")
-    each = cast("Iterable[Image]", [images] if alone else images)
+    each = cast("Iterable[Image]", [images] if _is_one(images) else images)
     for number, image in enumerate(each):
         if isinstance(image, bytes):
             yield f"image {number}", image

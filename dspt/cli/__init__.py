@@ -24,15 +24,15 @@ def build() -> typer.Typer:
         rich_markup_mode=None,
         help="Tune CLIP's prompt on a few photos per class, find the wrong labels, classify.",
     )
-    app.command("tune")(tune)
-    app.command("audit")(audit)
-    app.command("predict")(predict)
+    commands = {"tune": tune, "audit": audit, "predict": predict}
+    # One of the same name takes the place of ours: a `predict` that can ask a service, too.
     for entry in sorted(entry_points(group=_GROUP), key=lambda e: e.name):
-        loaded = entry.load()
-        if isinstance(loaded, typer.Typer):  # a group of commands
-            app.add_typer(loaded, name=entry.name)
+        commands[entry.name] = entry.load()
+    for name, command in commands.items():
+        if isinstance(command, typer.Typer):  # a group of commands
+            app.add_typer(command, name=name)
         else:
-            app.command(entry.name)(loaded)
+            app.command(name)(command)
     return app
 
 

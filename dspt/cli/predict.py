@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import track
 
+from dspt.cli.answers import Answer, CsvFile, Images, TopK, image_files, tell, unreadable
 from dspt.cli.options import AsJson
-from dspt.cli.terminal import err, errors_shown, out, print_json, say
+from dspt.cli.terminal import check_writable, err, errors_shown
 from dspt.cpus import set_thread_defaults
 from dspt.errors import ImageError
 
@@ -17,6 +18,15 @@ if TYPE_CHECKING:
     from dspt.predict import Classifier
 
 BATCH = 32
+
+BackboneOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Where to load the backbone from, if not from where it was tuned.",
+        show_default=False,
+    ),
+]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 
 
 def predict(
@@ -26,18 +36,11 @@ def predict(
             exists=True, dir_okay=False, help="A tuned classifier (.safetensors) of dspt tune."
         ),
     ],
-    images: Annotated[
-        list[Path], typer.Argument(metavar="image", help="Image files.", show_default=False)
-    ],
-    top_k: Annotated[int, typer.Option(min=1, help="Classes to show for each image.")] = 3,
-    backbone: Annotated[
-        str | None,
-        typer.Option(
-            help="Where to load the backbone from, if not from where it was tuned.",
-            show_default=False,
-        ),
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    images: Images,
+    top_k: TopK = 3,
+    csv_file: CsvFile = None,
+    backbone: BackboneOption = None,
+    device: DeviceOption = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Classify images with a tuned classifier.
@@ -46,6 +49,9 @@ def predict(
     then 1.
     """
     with errors_shown():
+        files = image_files(images)
+        if csv_file is not None:
+            check_writable(csv_file)
         set_thread_defaults()
         from dspt.artifact import load_model
         from dspt.device import resolve_device
@@ -58,49 +64,30 @@ def predict(
 
         name = backbone or tuned.manifest.config.backbone
         classifier = Classifier(tuned, load_backbone(name, device=where))
-    batches = [images[i : i + BATCH] for i in range(0, len(images), BATCH)]
-    shown = track(batches, "classifying", console=err, disable=len(batches) < 2)
-    predictions = [entry for batch in shown for entry in _classify(classifier, batch, top_k)]
-    if as_json:
-        print_json(
-            {
-                "model": str(model),
-                "served": tuned.manifest.served,
-                "predictions": predictions,
-            }
-        )
-    else:
-        for entry in predictions:
-            _print(entry)
-    if any("error" in entry for entry in predictions):
-        raise typer.Exit(1)
+        batches = [files[i : i + BATCH] for i in range(0, len(files), BATCH)]
+        shown = track(batches, "classifying", console=err, disable=len(batches) < 2)
+        answers = [answer for batch in shown for answer in _classify(classifier, batch, top_k)]
+        about = {"model": str(model), "served": tuned.manifest.served}
+        tell(answers, csv_file, about if as_json else None)
 
 
-def _classify(classifier: Classifier, paths: list[Path], top_k: int) -> list[dict[str, Any]]:
+def _classify(classifier: Classifier, paths: list[Path], top_k: int) -> list[Answer]:
     from dspt.data import decode_image
 
-    entries: list[dict[str, Any]] = []
+    answers: list[Answer] = []
     images = []
     for path in paths:
-        entry: dict[str, Any] = {"file": str(path)}
+        answer: Answer = {"file": str(path)}
         try:
             images.append(decode_image(path.read_bytes()))
         except OSError as error:
-            entry["error"] = f"cannot be read: {error.strerror}"
+            answer |= unreadable(error)
         except ImageError as error:
-            entry["error"] = error.message
-        entries.append(entry)
-    answers = iter(classifier.predict(images, top_k))
-    for entry in entries:
-        if "error" not in entry:
-            top = [{"label": label, "score": score} for label, score in next(answers)]
-            entry |= {**top[0], "top": top}
-    return entries
-
-
-def _print(entry: dict[str, Any]) -> None:
-    if "error" in entry:
-        say(f"{entry['file']}: {entry['error']}", "red")
-        return
-    top = ", ".join(f"{item['label']} {item['score']:.1%}" for item in entry["top"])
-    out.print(f"{entry['file']}: {top}", markup=False, soft_wrap=True)
+            answer["error"] = {"code": error.code, "message": error.message}
+        answers.append(answer)
+    found = iter(classifier.predict(images, top_k))
+    for answer in answers:
+        if "error" not in answer:
+            top = [{"label": label, "score": score} for label, score in next(found)]
+            answer |= {**top[0], "top": top}
+    return answers

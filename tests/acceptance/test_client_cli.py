@@ -10,8 +10,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from typer.testing import CliRunner, Result
 
 from app.client import Client, JobFailed
+from dspt.cli import build
 from tests.acceptance.photos import COLOURS, photo, photos
 from tests.acceptance.service import QUICK, Json
 from tests.services import clean_environment
@@ -75,6 +77,45 @@ def test_submit_check_and_correct(service: httpx.Client, folder: Path, tmp_path:
     dspt(service, "models", "download", corrected["model_id"], "--out", saved)
     again = json.loads(dspt(service, "models", "import", saved, "--name", "again", "--json"))
     assert (again["name"], again["classes"]) == ("again", sorted(COLOURS))
+
+
+def test_a_folder_is_classified_by_an_alias(
+    service: httpx.Client, folder: Path, tuned: Json, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DSPT_URL", str(service.base_url))
+
+    def here(*arguments: str | Path, ends: int = 0) -> Result:
+        """In this process: there is nothing to see that another one would show."""
+        ran = CliRunner().invoke(build(), [str(argument) for argument in arguments])
+        assert ran.exit_code == ends, ran.output
+        return ran
+
+    here("models", "promote", tuned["model_id"])
+    test, table = folder / "test", folder.with_name("answers.csv")
+    document = json.loads(here("predict", "production", test, "--json").stdout)
+    assert (document["model"], document["alias"]) == (tuned["model_id"], "production")
+    files = [f"{name}/{seed}.png" for name in sorted(COLOURS) for seed in (100, 101, 102)]
+    assert [answer["file"] for answer in document["predictions"]] == [
+        str(test / file) for file in files
+    ]
+    right = [Path(a["file"]).parent.name == a["label"] for a in document["predictions"]]
+    assert sum(right) > 9
+    assert len(document["predictions"][0]["top"]) == 3
+
+    (test / "lime" / "no.png").write_bytes(b"no image")
+    said = here(
+        "predict", "production", test / "lime", "gone.png", "--csv", table, "--top-k", "1", ends=1
+    )
+    assert said.stdout == f"5 images in {table}.\n"
+    assert "no.png: not an image" in said.stderr
+    assert "gone.png: cannot be read: No such file or directory" in said.stderr
+    with table.open(newline="") as file:
+        assert [bool(row["error"]) for row in csv.DictReader(file)] == [False] * 3 + [True] * 2
+    assert "gone.png" in here("predict", "production", "gone.png", ends=1).stderr
+    refused = here("predict", "nobody", test / "lime", ends=1)
+    assert "There is no model 'nobody'" in refused.stderr
+    here("predict", "production", "gone.png", "--device", "cpu", ends=2)
+    here("models", "unalias", "production")
 
 
 def test_the_same_in_python(service: httpx.Client, folder: Path, tuned: Json) -> None:

@@ -162,7 +162,7 @@ def test_predict_answers_for_the_good_and_names_the_bad(
     for line, file in zip(lines, good, strict=True):
         assert re.fullmatch(rf"{file}: (\w+ \d+\.\d%(, )?){{3}}", line)
 
-    ran = cli.here("predict", model, good[0], bad, "missing.png", photos, good[1], "--json")
+    ran = cli.here("predict", model, good[0], bad, "missing.png", good[1], "--json")
     assert ran.returncode == 1
     assert ran.stderr == ""
     document = json.loads(ran.stdout)
@@ -173,11 +173,30 @@ def test_predict_answers_for_the_good_and_names_the_bad(
         assert entry["top"][0] == {"label": entry["label"], "score": entry["score"]}
         assert sum(top["score"] for top in entry["top"]) == pytest.approx(1, abs=1e-5)
         assert f"{file}: {entry['label']} {entry['score']:.1%}" in line
-    assert [(entry["file"], entry["error"]) for entry in errors] == [
+    assert [(entry["file"], entry["error"]["message"]) for entry in errors] == [
         (str(bad), "not an image"),
         ("missing.png", "cannot be read: No such file or directory"),
-        (str(photos), "cannot be read: Is a directory"),
     ]
+
+
+def test_predict_takes_folders_and_writes_a_table(cli: Cli, photos: Path, model: Path) -> None:
+    (cli.home / "new" / "deep").mkdir(parents=True)
+    for number, name in enumerate(("10.png", "2.PNG", "deep/=1.png", ".hidden.png", "notes.txt")):
+        shutil.copy(photos / "test" / CLASSES[number % 3] / "0.png", cli.home / "new" / name)
+    (cli.home / "new" / "11.jpg").write_text("no image")
+    ran = cli.here("predict", model, "new", "--csv", "answers.csv", "--json")
+    assert ran.returncode == 1
+    files = [answer["file"] for answer in json.loads(ran.stdout)["predictions"]]
+    assert files == ["new/2.PNG", "new/10.png", "new/11.jpg", "new/deep/=1.png"]
+    with (cli.home / "answers.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["file"] for row in rows] == files
+    assert rows[2] == {"file": "new/11.jpg", "label": "", "score": "", "error": "not an image"}
+    assert float(rows[0]["score"]) > 1 / len(CLASSES)
+    (cli.home / "empty").mkdir()
+    ran = cli.here("predict", model, "empty")
+    assert ran.returncode == 2
+    assert "error: empty: no image in this folder" in ran.stderr
 
 
 def test_predict_refuses_a_classifier_of_another_backbone(
