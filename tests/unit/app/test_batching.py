@@ -107,6 +107,42 @@ def test_one_who_goes_away_does_not_cancel_the_others(stage: Stage) -> None:
         return await stayer
 
     assert asyncio.run(run()) == 20
+    assert stage.runs == [("a", [2])]
+
+
+def test_what_nobody_waits_for_is_not_run(stage: Stage) -> None:
+    async def run() -> list[int]:
+        with stage.held():
+            leavers = [start(stage.batcher.submit(key, 1, 9)) for key in ("a", "b")]
+            await asyncio.sleep(0)
+            for leaver in leavers:
+                leaver.cancel()
+            await asyncio.gather(*leavers, return_exceptions=True)
+            stayers = [start(stage.batcher.submit("a", item, 5)) for item in (2, 3)]
+            await asyncio.sleep(0)
+        return await asyncio.gather(*stayers)
+
+    assert asyncio.run(run()) == [20, 30]
+    assert stage.runs == [("a", [2, 3])]  # there was room again, too
+
+
+def test_an_idle_thread_waits_for_a_batch_to_fill() -> None:
+    runs: list[list[int]] = []
+
+    def note(_key: str, items: list[int]) -> list[int]:
+        runs.append(items)
+        return items
+
+    async def run(batcher: Batcher[str, int, int]) -> None:
+        await asyncio.gather(*(batcher.submit("a", item, 1) for item in range(3)))
+
+    with ThreadPoolExecutor(1) as executor:
+        start = time.monotonic()
+        asyncio.run(run(Batcher(executor, note, 3, max_wait=60)))
+        assert runs == [[0, 1, 2]]
+        assert time.monotonic() - start < 30  # it was full
+        asyncio.run(Batcher[str, int, int](executor, note, 3, max_wait=0.01).submit("a", 9, 1))
+    assert runs[1:] == [[9]]  # it was not, and went when it had waited
 
 
 def test_a_pace_holds_back_what_comes_after_a_few_runs() -> None:

@@ -41,7 +41,9 @@ def answers(inference: Inference) -> list[list[tuple[str, float]]]:
 def test_openvino_takes_over_and_answers_the_same(tmp_path: Path) -> None:
     with inference("auto", tmp_path) as opened:
         before = answers(opened)
-        wait_until(lambda: opened.backbones.engines == {"builtin": "openvino"}, 60, "the compiled tower")
+        wait_until(
+            lambda: opened.backbones.engines == {"builtin": "openvino"}, 60, "the compiled tower"
+        )
         after = answers(opened)
     assert len(before) == 12
     for old, new in zip(before, after, strict=True):
