@@ -17,7 +17,7 @@ from app.client._job import AsyncJob
 from app.client._jobs import JobCalls, Jobs
 from app.client._models import ModelCalls, Models
 from app.client._packing import Told, silent
-from app.client._predict import Image, predict
+from app.client._predict import Image, Question, predict
 from app.client._retries import Retries
 from app.predictions.schemas import PredictResponse
 
@@ -49,15 +49,19 @@ class AsyncClient:
         images: Image | Iterable[Image],
         *,
         top_k: int = 5,
+        zero_shot: bool = False,
+        reject_below: float | None = None,
         told: Told = silent,
     ) -> PredictResponse:
         """Classify images: paths, bytes or open files, as many as you like, in their order.
 
         `model` is an id or an alias. Many images are sent in several requests; all of them are
-        answered by one model. `told` is called with how many are done of `classifying`, and how
-        many there are; 0 where `images` does not say.
+        answered by one model. `zero_shot` has CLIP without tuning answer too; `reject_below`: no
+        label where the likeliest class is less probable. `told` is called with how many are done of
+        `classifying`, and how many there are; 0 where `images` does not say. Raises OSError.
         """
-        return await predict(self._connection, model, images, top_k, told)
+        question = Question(model, top_k, zero_shot, reject_below)
+        return await predict(self._connection, question, images, told)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -101,15 +105,19 @@ class Client:
         images: Image | Iterable[Image],
         *,
         top_k: int = 5,
+        zero_shot: bool = False,
+        reject_below: float | None = None,
         told: Told = silent,
     ) -> PredictResponse:
         """Classify images: paths, bytes or open files, as many as you like, in their order.
 
         `model` is an id or an alias. Many images are sent in several requests; all of them are
-        answered by one model. `told` is called with how many are done of `classifying`, and how
-        many there are; 0 where `images` does not say.
+        answered by one model. `zero_shot` has CLIP without tuning answer too; `reject_below`: no
+        label where the likeliest class is less probable. `told` is called with how many are done of
+        `classifying`, and how many there are; 0 where `images` does not say. Raises OSError.
         """
-        return run(predict(self._connection, model, images, top_k, told))
+        question = Question(model, top_k, zero_shot, reject_below)
+        return run(predict(self._connection, question, images, told))
 
     def close(self) -> None:
         """Close the connections."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sized
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import IO, cast
@@ -19,12 +20,18 @@ _Named = tuple[str, bytes]
 _MOST_IMAGES, _MOST_BYTES = 64, 32 * 1024**2
 
 
+@dataclass(frozen=True)
+class Question:
+    """What is asked about each image; see Client.predict."""
+
+    model: str
+    top_k: int = 5
+    zero_shot: bool = False
+    reject_below: float | None = None
+
+
 async def predict(
-    connection: Connection,
-    model: str,
-    images: Image | Iterable[Image],
-    top_k: int,
-    told: Told,
+    connection: Connection, question: Question, images: Image | Iterable[Image], told: Told
 ) -> PredictResponse:
     """All answers in the order of the images, whatever number of requests they took.
 
@@ -39,25 +46,39 @@ async def predict(
             return first.model_copy(update={"predictions": predictions})
         sent = waiting[:most]
         try:
-            answer = await connection.call(_ask(model, sent, top_k))
+            answer = await connection.call(_ask(question, sent))
         except PayloadTooLarge:
             if len(sent) == 1:
                 raise
             most = len(sent) // 2
             continue
-        predictions += answer.predictions
+        predictions += [_rejected(one, question.reject_below) for one in answer.predictions]
         told("classifying", len(predictions), total)
         # By its id from now on, should the name be given to another model meanwhile.
-        first, model = first or answer, answer.model
+        first, question = first or answer, replace(question, model=answer.model)
         waiting = waiting[len(sent) :]
 
 
-def _ask(model: str, images: list[_Named], top_k: int) -> Call[PredictResponse]:
+def _ask(question: Question, images: list[_Named]) -> Call[PredictResponse]:
+    fields = {
+        "model": question.model,
+        "top_k": str(question.top_k),
+        # What is not asked for is left out: an older service might not know it.
+        "zero_shot": "true" if question.zero_shot else None,
+        "reject_below": None if question.reject_below is None else str(question.reject_below),
+    }
     options = {
-        "data": {"model": model, "top_k": str(top_k)},
+        "data": {name: value for name, value in fields.items() if value is not None},
         "files": [("images", image) for image in images],
     }
     return Call("POST", "/predict", as_a(PredictResponse), repeatable=True, options=options)
+
+
+def _rejected(answer: Prediction, below: float | None) -> Prediction:
+    """The answer without a label where that is too uncertain: older services do not look."""
+    if below is None or answer.score is None or answer.score >= below:
+        return answer
+    return answer.model_copy(update={"label": None, "rejected": True})
 
 
 def _batch(images: Iterator[_Named], most: int) -> list[_Named]:

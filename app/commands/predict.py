@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.commands._service import AsJson, Url, service
-from dspt.cli.answers import Answer, CsvFile, Images, TopK, image_files, tell, unreadable
+from dspt.cli.answers import (
+    Answer,
+    CsvFile,
+    Images,
+    RejectBelow,
+    TopK,
+    image_files,
+    tell,
+    unreadable,
+)
 from dspt.cli.predict import BackboneOption, DeviceOption
 from dspt.cli.predict import predict as predict_here
 from dspt.cli.terminal import check_writable
@@ -31,6 +40,7 @@ def predict(
     ],
     images: Images,
     top_k: TopK = 3,
+    reject_below: RejectBelow = None,
     csv_file: CsvFile = None,
     backbone: BackboneOption = None,
     device: DeviceOption = "auto",
@@ -45,7 +55,7 @@ def predict(
     if _is_file(model):
         if not Path(model).is_file():
             raise typer.BadParameter(f"File {model!r} does not exist.", param_hint="'MODEL'")
-        predict_here(Path(model), images, top_k, csv_file, backbone, device, as_json)
+        predict_here(Path(model), images, top_k, reject_below, csv_file, backbone, device, as_json)
         return
     if backbone is not None or device != "auto":
         raise typer.BadParameter(
@@ -56,7 +66,7 @@ def predict(
         files = image_files(images)
         if csv_file is not None:
             check_writable(csv_file)
-        about, answers = _ask(client, model, files, top_k)
+        about, answers = _ask(client, model, files, top_k, reject_below)
         tell(answers, csv_file, about if as_json else None)
 
 
@@ -66,7 +76,7 @@ def _is_file(model: str) -> bool:
 
 
 def _ask(
-    client: Client, model: str, files: Sequence[Path], top_k: int
+    client: Client, model: str, files: Sequence[Path], top_k: int, reject_below: float | None
 ) -> tuple[Answer, list[Answer]]:
     """What the service answers: of itself, and to each file that can be read."""
     from app.client._bar import Bar
@@ -81,6 +91,7 @@ def _ask(
             model,
             chain([first], readable),
             top_k=top_k,
+            reject_below=reject_below,
             told=lambda stage, done, _: bar.told(stage, done, len(files)),
         )
     found = iter(said.predictions)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
+
+from app.kit.fields import OrNewer
 
 
 class ClassScore(BaseModel):
@@ -46,7 +48,7 @@ class Answered(BaseModel):
     alias: str | None = Field(
         default=None, description="The alias it was asked for by; left out if by its id."
     )
-    served: Literal["tuned", "zero_shot"] = Field(
+    served: Annotated[Literal["tuned", "zero_shot"], OrNewer()] = Field(
         description="Whether the tuned context or plain zero-shot was the better one to serve."
     )
     images: int | None = Field(default=None, description="In a stream: how many will follow.")

@@ -1,6 +1,7 @@
 """Predictions on a terminal, as JSON and as a table for a spreadsheet.
 
-An answer is `{file, label, score, top: [{label, score}]}`, or `{file, error: {code, message}}`.
+An answer is `{file, label, score, top: [{label, score}]}`, in place of the label `rejected: true`
+where no class fits, or `{file, error: {code, message}}`.
 """
 
 from __future__ import annotations
@@ -28,6 +29,15 @@ Images = Annotated[
     ),
 ]
 TopK = Annotated[int, typer.Option(min=1, help="Classes to show for each image.")]
+RejectBelow = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=1,
+        help="No label where the likeliest class is less probable: none of these.",
+        show_default=False,
+    ),
+]
 CsvFile = Annotated[
     Path | None,
     typer.Option(
@@ -87,7 +97,8 @@ def tell(answers: Sequence[Answer], csv_file: Path | None, about: Answer | None)
             say(f"{answer['file']}: {answer['error']['message']}", "red")
         elif about is None and csv_file is None:
             top = ", ".join(f"{one['label']} {one['score']:.1%}" for one in answer["top"])
-            out.print(f"{answer['file']}: {top}", markup=False, soft_wrap=True)
+            none = "none of these? " if answer.get("rejected") else ""
+            out.print(f"{answer['file']}: {none}{top}", markup=False, soft_wrap=True)
     if any("error" in answer for answer in answers):
         raise typer.Exit(1)
 

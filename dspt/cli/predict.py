@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import track
 
-from dspt.cli.answers import Answer, CsvFile, Images, TopK, image_files, tell, unreadable
+from dspt.cli.answers import (
+    Answer,
+    CsvFile,
+    Images,
+    RejectBelow,
+    TopK,
+    image_files,
+    tell,
+    unreadable,
+)
 from dspt.cli.options import AsJson
 from dspt.cli.terminal import check_writable, err, errors_shown
 from dspt.cpus import set_thread_defaults
@@ -38,6 +47,7 @@ def predict(
     ],
     images: Images,
     top_k: TopK = 3,
+    reject_below: RejectBelow = None,
     csv_file: CsvFile = None,
     backbone: BackboneOption = None,
     device: DeviceOption = "auto",
@@ -67,6 +77,10 @@ def predict(
         batches = [files[i : i + BATCH] for i in range(0, len(files), BATCH)]
         shown = track(batches, "classifying", console=err, disable=len(batches) < 2)
         answers = [answer for batch in shown for answer in _classify(classifier, batch, top_k)]
+        for answer in answers:
+            if answer.get("score", 1.0) < (reject_below or 0.0):
+                del answer["label"]
+                answer["rejected"] = True
         about = {"model": str(model), "served": tuned.manifest.served}
         tell(answers, csv_file, about if as_json else None)
 

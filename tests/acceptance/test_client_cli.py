@@ -102,6 +102,8 @@ def test_a_folder_is_classified_by_an_alias(
     assert sum(right) > 9
     assert len(document["predictions"][0]["top"]) == 3
 
+    unsure = here("predict", "production", test / "lime", "--reject-below", "1").stdout
+    assert unsure.count("none of these? lime") == 3
     (test / "lime" / "no.png").write_bytes(b"no image")
     said = here(
         "predict", "production", test / "lime", "gone.png", "--csv", table, "--top-k", "1", ends=1

@@ -126,6 +126,23 @@ def test_many_images_are_sent_in_several_requests(most: int, sizes: list[int]) -
     assert [b"newest" in request.content for request in script.requests[-2:]] == [False, False]
 
 
+def test_what_is_asked_for_is_sent_and_kept_by_older_services() -> None:
+    """One that knows nothing of `reject_below` gives a label all the same."""
+    found = [{"file": "1", "label": "cat", "score": score} for score in (0.4, 0.6)]
+    body = {"model": "mdl_1", "served": "tuned", "predictions": found}
+    client, script = client_of(*[httpx.Response(200, json=body)] * 2)
+    told: list[tuple[str, int, int]] = []
+    asked = {"zero_shot": True, "reject_below": 0.5, "told": lambda *step: told.append(step)}
+    answer = client.predict("m", [b"1", b"2"], **asked)  # type: ignore[arg-type]
+    assert [(p.label, p.rejected) for p in answer.predictions] == [(None, True), ("cat", None)]
+    assert told == [("classifying", 2, 2)]
+    client.predict("m", iter([b"1", b"2"]))
+    first, second = (request.content for request in script.requests)
+    for field, value in ((b"zero_shot", b"true"), (b"reject_below", b"0.5")):
+        assert b'name="%b"\r\n\r\n%b\r\n' % (field, value) in first
+        assert field not in second
+
+
 def test_images_may_be_paths_bytes_and_open_files(tmp_path: Path) -> None:
     path = tmp_path / "one.png"
     path.write_bytes(b"1")
