@@ -35,6 +35,7 @@ from app.models.alias_endpoints import router as aliases_router
 from app.models.endpoints import router as models_router
 from app.predictions.endpoints import router as predictions_router
 from app.predictions.settings import PredictionSettings
+from app.releases.endpoints import router as releases_router
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -90,6 +91,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         jobs_router,
         models_router,
         aliases_router,
+        releases_router,
         predictions_router,
         backbones_router,
     ):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
 
 import httpx
@@ -83,6 +83,22 @@ class ModelCalls:
             Call("POST", "/models", as_a(ModelView), repeatable=False, options=options)
         )
 
+    async def add_classes(
+        self, model_id: str, classes: str | Iterable[str] | Mapping[str, str | None]
+    ) -> ModelView:
+        """A new classifier that knows further classes by their names, without a photo of them.
+
+        classes: a name, some, or each with its words in the prompt. The old classifier stays; how
+        well the new one does has to be measured (`compare`).
+        """
+        names = [classes] if isinstance(classes, str) else classes
+        wanted = dict(names) if isinstance(names, Mapping) else dict.fromkeys(names)
+        options = {"json": {"classes": wanted}}
+        where = path("models", model_id, "classes")
+        return await self._connection.call(
+            Call("POST", where, as_a(ModelView), repeatable=False, options=options)
+        )
+
 
 class Models:
     """`client.models`."""
@@ -95,3 +111,4 @@ class Models:
     delete = blocking(ModelCalls.delete)
     download = blocking(ModelCalls.download)
     upload = blocking(ModelCalls.upload)
+    add_classes = blocking(ModelCalls.add_classes)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from app.commands import aliases
+from app.commands import aliases, releases
 from app.commands._service import AsJson, ModelId, Url, group, service
 from app.commands._tables import model_details, models_table
 from dspt.cli.terminal import out, print_json
@@ -101,3 +101,4 @@ def delete(model_id: ModelId, url: Url = None, as_json: AsJson = False) -> None:
 
 for command in (aliases.promote, aliases.rollback, aliases.aliases, aliases.unalias):
     models.command()(command)
+models.command("add-class")(releases.add_class)

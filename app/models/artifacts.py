@@ -1,4 +1,4 @@
-"""From an artefact to the row that tells of it."""
+"""Artefacts in the storage, and the rows that tell of them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import hashlib
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from app.jobs import quota
+from app.kit.context import Context
+from app.kit.errors import NotFound, TooManyRequests
 from app.kit.ids import new_id
 from app.models.tables import Model
 
 if TYPE_CHECKING:
-    from dspt.artifact import Manifest
+    from dspt.artifact import Manifest, TunedModel
 
 
 def row_of(
@@ -39,3 +42,31 @@ def row_of(
         size_bytes=len(data),
         sha256=hashlib.sha256(data).hexdigest(),
     )
+
+
+def keep(context: Context, model: Model, data: bytes) -> None:
+    """Store an artefact and its row, or nothing of it.
+
+    Raises TooManyRequests if there is no room left for this owner.
+    """
+    context.storage.put_bytes(model.storage_key, data)
+    try:
+        with context.database.write() as session:
+            session.add(model)
+            quota.check_bytes(session, context.settings, model.owner)
+    except TooManyRequests:
+        context.storage.delete(model.storage_key)
+        raise
+
+
+def read(context: Context, model: Model) -> TunedModel:
+    """The model itself. Raises NotFound if its file is gone, ArtifactError if it is damaged."""
+    from dspt.artifact import load_model  # imports torch
+
+    try:
+        with context.storage.local_copy(model.storage_key) as path:
+            return load_model(path)
+    except FileNotFoundError as error:
+        raise NotFound(
+            "The artefact is no longer in the storage.", code="artifact_not_found"
+        ) from error

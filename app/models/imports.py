@@ -6,11 +6,10 @@ import tempfile
 from pathlib import Path
 
 from app.backbones.allowed import check_backbone
-from app.jobs import quota
 from app.kit.context import Context
-from app.kit.errors import ProblemItem, TooManyRequests, Unprocessable
+from app.kit.errors import ProblemItem, Unprocessable
 from app.kit.text import cleaned
-from app.models.artifacts import row_of
+from app.models.artifacts import keep, row_of
 from app.models.schemas import ModelView, view
 from dspt.errors import ArtifactError
 
@@ -41,12 +40,5 @@ def add(context: Context, owner: str, data: bytes, name: str) -> ModelView:
         name=cleaned(name).strip()[:_MAX_NAME] or "imported",
         metrics=dict(manifest.metrics),
     )
-    context.storage.put_bytes(model.storage_key, data)
-    try:
-        with context.database.write() as session:
-            session.add(model)
-            quota.check_bytes(session, context.settings, owner)
-    except TooManyRequests:
-        context.storage.delete(model.storage_key)
-        raise
+    keep(context, model, data)
     return view(model)

@@ -69,8 +69,11 @@ def _sensible(case: Case) -> Case:
         body.update(dataset=ZIP, config='{"epochs": 1}', name=name)
     elif case.operation.label == "POST /jobs/{job_id}/corrections":
         body.update(CORRECTIONS, config={"epochs": 1})
+    elif case.operation.label == "POST /models/{model_id}/classes":
+        body.update(classes={"green": None})
     elif case.operation.label == "POST /predict":
-        body.update(model=KNOWN["models"][0], images=[PHOTO, *body["images"]])
+        body.pop("archive", None)  # either one or the other
+        body.update(model=KNOWN["models"][0], images=[PHOTO, *(body.get("images") or [])])
     elif case.operation.label == "POST /models":
         body.update(artifact=Binary(Path(KNOWN["artifact"]).read_bytes()), name="imported")
     return case

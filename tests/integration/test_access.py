@@ -126,7 +126,9 @@ def test_each_route_needs_its_scope(service: Service, method: str, path: str) ->
 def asked(service: Service, headers: Headers, method: str, path: str, made: Made) -> Any:
     """The answer about one thing, without its id: its kind, status and body."""
     ids = {"job_id": made.job_id, "model_id": made.model_id, "name": made.alias}
-    body = {"name": "taken", "alias": "taken"} if method == "PATCH" else None
+    body: Any = {"name": "taken", "alias": "taken"} if method == "PATCH" else None
+    if path.endswith("/classes"):
+        body = {"classes": {"taken": None}}
     response = service.client.request(method, path.format(**ids), headers=headers, json=body)
     text = response.text
     for id_ in ids.values():

@@ -31,7 +31,13 @@ from worker.run import run
 #: DSPT_SCHEMATHESIS_EXAMPLES asks for more requests to each operation.
 EXAMPLES = int(os.environ.get("DSPT_SCHEMATHESIS_EXAMPLES", "15"))
 
-WITH_FILES = ["POST /jobs", "POST /jobs/{job_id}/corrections", "POST /models", "POST /predict"]
+WITH_FILES = [
+    "POST /jobs",
+    "POST /jobs/{job_id}/corrections",
+    "POST /models",
+    "POST /models/{model_id}/classes",
+    "POST /predict",
+]
 
 CONFIG = """
 seed = 1
@@ -125,6 +131,7 @@ def _api(settings: Settings, log: Path) -> Iterator[str]:
     port = free_port()
     environment = clean_environment(
         DSPT_PREDICT_ENGINE="torch",  # to compile an image tower takes seconds
+        DSPT_PREDICT_WARM_UP="builtin",
         **{
             f"DSPT_{name.upper()}": str(getattr(settings, name))
             for name in settings.model_fields_set

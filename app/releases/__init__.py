@@ -1,0 +1,1 @@
+"""What is done with finished classifiers: classes added by name, two compared, none merged."""

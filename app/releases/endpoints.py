@@ -1,0 +1,66 @@
+"""The HTTP calls that make something of finished classifiers."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from app.access.caller import Caller, CallerDep
+from app.kit.context import Context, ContextDep
+from app.kit.errors import (
+    BadRequest,
+    Conflict,
+    NotFound,
+    PayloadTooLarge,
+    ServiceUnavailable,
+    StorageFull,
+    Unprocessable,
+    problems,
+)
+from app.models.endpoints import find
+from app.models.schemas import ModelView
+from app.models.tables import Model
+from app.predictions.endpoints import InferenceDep
+from app.predictions.service import Deadline
+from app.releases import additions
+from app.releases.schemas import NewClasses
+
+router = APIRouter(prefix="/models", tags=["models"])
+
+
+@router.post(
+    "/{model_id}/classes",
+    status_code=201,
+    responses=problems(
+        BadRequest,
+        NotFound,
+        Conflict,
+        PayloadTooLarge,
+        StorageFull,
+        Unprocessable,
+        ServiceUnavailable,
+    ),
+)
+async def add_classes(
+    model_id: str,
+    wanted: NewClasses,
+    request: Request,
+    response: Response,
+    context: ContextDep,
+    caller: CallerDep,
+    inference: InferenceDep,
+) -> ModelView:
+    """Make a new classifier that knows further classes by their names, without a photo of them.
+
+    The old one stays. What was measured is not measured anew: it is in `metrics.before`.
+    """
+    async with Deadline(request.app.state.predict_settings):
+        parent = await run_in_threadpool(_found, context, caller, model_id)
+        model = await additions.add_classes(context, inference, parent, wanted.classes)
+    response.headers["Location"] = model.links["self"]
+    return model
+
+
+def _found(context: Context, caller: Caller, model_id: str) -> Model:
+    with context.database.read() as session:
+        return find(session, caller, model_id)
