@@ -81,6 +81,7 @@ def api(
 
     from app.access.binding import BindingRefused, check_binding
     from app.kit.logging import configure_logging
+    from app.kit.tracing import TracingNotInstalled
     from app.main import create_app
 
     sockets = None if socket_fd is None else [socket.socket(fileno=socket_fd)]
@@ -93,8 +94,13 @@ def api(
         typer.echo(f"dspt api: {error}", err=True)
         raise typer.Exit(1) from error
     configure_logging(settings)
+    try:
+        application = create_app(settings)
+    except TracingNotInstalled as error:
+        typer.echo(f"dspt api: {error}", err=True)
+        raise typer.Exit(2) from error
     config = uvicorn.Config(
-        create_app(settings),
+        application,
         host=host,
         port=settings.port if port is None else port,
         log_config=None,

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import Depends, FastAPI
+from fastapi.telemetry import TelemetryConfig
+from prometheus_client import CollectorRegistry, ProcessCollector
 from starlette.concurrency import run_in_threadpool
 from starlette.types import Scope
 
@@ -17,6 +19,7 @@ from app.health.endpoints import router as health_router
 from app.jobs.admission import Admission
 from app.jobs.endpoints import router as jobs_router
 from app.jobs.housekeeping import Housekeeper
+from app.jobs.metrics import JobsCollector
 from app.kit.context import Context
 from app.kit.db import migrate
 from app.kit.errors import (
@@ -31,6 +34,9 @@ from app.kit.lookups import Lookups
 from app.kit.middleware import BodyLimit, RequestContext, SecureHeaders
 from app.kit.pressure import Backpressure
 from app.kit.settings import Settings, get_settings
+from app.kit.tracing import Tracing
+from app.metrics.endpoints import router as metrics_router
+from app.metrics.http import CountRequests, HttpMetrics
 from app.models.alias_endpoints import router as aliases_router
 from app.models.endpoints import router as models_router
 from app.predictions.endpoints import router as predictions_router
@@ -39,14 +45,24 @@ from app.releases.endpoints import router as releases_router
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    """Build the application; it migrates the database and opens what it needs at start."""
+    """Build the application; it migrates the database and opens what it needs at start.
+
+    Raises TracingNotInstalled.
+    """
     settings = settings or get_settings()
     predict_settings = PredictionSettings()
+    tracing = Tracing(settings, "dspt-api")
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await run_in_threadpool(migrate, settings.database_url)
         context = Context.open(settings)
+        # Not the library's global one: several applications may run in one process.
+        app.state.registry = registry = CollectorRegistry()
+        app.state.http_metrics = HttpMetrics(registry)
+        ProcessCollector(registry=registry)
+        job_figures = JobsCollector(context)
+        registry.register(job_figures)
         housekeeper = Housekeeper(context)
         app.state.context = context
         app.state.lookups = lookups = Lookups(context.database)
@@ -60,7 +76,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             await run_in_threadpool(housekeeper.stop)
             await run_in_threadpool(collector.stop)
             await run_in_threadpool(lookups.close)
+            job_figures.close()
             context.close()
+            await run_in_threadpool(tracing.close)
 
     def body_limit(scope: Scope) -> int:
         if scope["method"] == "POST" and scope["path"] == "/jobs":
@@ -75,6 +93,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         version="0.1.0",
         lifespan=lifespan,
         responses=COMMON_PROBLEMS,
+        telemetry=_telemetry(tracing),
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
     )
@@ -87,6 +106,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(Backpressure, most=settings.max_waiting_requests)
     app.add_middleware(SecureHeaders)
     app.add_middleware(RequestContext)
+    app.add_middleware(CountRequests)
     for router in (
         jobs_router,
         models_router,
@@ -94,6 +114,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         releases_router,
         predictions_router,
         backbones_router,
+        metrics_router,
     ):
         app.include_router(
             router,
@@ -102,3 +123,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         )
     app.include_router(health_router)
     return app
+
+
+def _telemetry(tracing: Tracing) -> TelemetryConfig:
+    """Spans of requests where they are wanted; figures are Prometheus's, and logs structlog's."""
+    return {
+        "tracing": tracing.provider is not None,
+        "tracer_provider": tracing.provider,
+        "metrics": False,
+        "logs": False,
+        "operation_spans": False,
+        "exclude": lambda scope: scope["path"].startswith(("/health/", "/metrics")),
+    }

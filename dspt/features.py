@@ -36,13 +36,15 @@ def encode_images(
     augment_views: int = 0,
     store: FeatureStore | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    encoded: Callable[[int, int], None] = lambda new, known: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Tensor:
     """Features of all items in order: (N, 1 + augment_views, D), unit length, float32, on the CPU.
 
     View 0 is the centre crop. The others are random resized crops and flips, drawn for training
     items alone (elsewhere they repeat view 0) from the image's own digest, so that an image has the
-    same views in every job and is found again in `store`. Raises Cancelled once `should_stop()` is
+    same views in every job and is found again in `store`. `encoded` is told of each batch how many
+    views went through the tower, and how many were found. Raises Cancelled once `should_stop()` is
     true.
     """
     views = 1 + augment_views
@@ -68,7 +70,9 @@ def encode_images(
     for batch in _prefetched(prepare, range(len(dataset.items)), max(1, BATCH // views)):
         if should_stop():
             raise Cancelled("cancelled while encoding images")
+        known = sum(len(image.features) for image in batch)
         _encode(backbone, dataset, batch, store)
+        encoded(sum(len(image.pixels) for image in batch), known)
         for image in batch:
             for view in range(views):
                 # Test images have no augmented views; their centre crop stands in.

@@ -88,6 +88,7 @@ def tune(
         augment_views=config.augment_views,
         store=FeatureStore(feature_dir, on_failure=listener.warning) if feature_dir else None,
         progress=lambda done, total: clock.at("encoding", done, total),
+        encoded=listener.encoded,
         should_stop=should_stop,
     ).to(device)
     labels = torch.tensor([item.label for item in dataset.items], device=device)

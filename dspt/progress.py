@@ -45,6 +45,33 @@ class Listener:
     def warning(self, text: str) -> None:
         """Something that the user should know, though the job goes on."""
 
+    def encoded(self, new: int, known: int) -> None:
+        """Called for each batch of images: views that went through the tower, and views whose
+        features were kept from an earlier job."""
+
+
+class Both(Listener):
+    """Tells two listeners, the first one first."""
+
+    def __init__(self, first: Listener, second: Listener) -> None:
+        self._listeners = first, second
+
+    def progress(self, progress: Progress) -> None:
+        for listener in self._listeners:
+            listener.progress(progress)
+
+    def metrics(self, metrics: dict[str, Any]) -> None:
+        for listener in self._listeners:
+            listener.metrics(metrics)
+
+    def warning(self, text: str) -> None:
+        for listener in self._listeners:
+            listener.warning(text)
+
+    def encoded(self, new: int, known: int) -> None:
+        for listener in self._listeners:
+            listener.encoded(new, known)
+
 
 class StageClock:
     """Turns steps within stages into Progress for a listener, and times the stages."""

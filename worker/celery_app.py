@@ -6,6 +6,7 @@ The parent imports neither torch nor anything of CUDA: a CUDA context does not s
 from __future__ import annotations
 
 import importlib
+import os
 from typing import Any
 
 from celery.signals import (
@@ -22,17 +23,21 @@ from app.kit.db import migrate
 from app.kit.logging import configure_logging
 from app.kit.scratch import make_scratch
 from app.kit.settings import get_settings
+from worker.figures import Figures, Unheard
+from worker.logs import name_job
 from worker.presence import Presence
 
 settings = get_settings()
 presence = Presence(settings)
+#: Both processes hold it: the forked one sends, this one adds up.
+figures = Figures() if settings.worker_metrics_port is not None else Unheard()
 app = celery_app(settings)
 app.conf.imports = ["worker.tasks"]
 app.set_default()
 
 
 def _setup_logging(**_: Any) -> None:
-    configure_logging(settings)
+    configure_logging(settings, name_job)
 
 
 setup_logging.connect(_setup_logging)
@@ -47,6 +52,7 @@ worker_init.connect(_migrate)
 
 def _begin(**_: Any) -> None:
     """In the forked process, before its first job: the import of torch takes seconds."""
+    figures.send("process", os.getpid())
     make_scratch(settings.scratch_dir)
     importlib.import_module("worker.run")
 
@@ -56,6 +62,10 @@ worker_process_init.connect(_begin)
 
 def _ready(**_: Any) -> None:
     presence.start()
+    if settings.worker_metrics_port is not None:
+        from worker.metrics import serve
+
+        serve(settings, figures)
 
 
 worker_ready.connect(_ready)

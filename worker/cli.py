@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from app.kit.broker import BrokerNotSetError
+from app.kit.tracing import Tracing, TracingNotInstalled
 from dspt.cpus import set_thread_defaults
 
 
@@ -16,8 +17,10 @@ def worker() -> None:
     """
     set_thread_defaults()  # inherited by the forked process that imports torch
     try:
-        from worker.celery_app import app
-    except BrokerNotSetError as error:
+        from worker.celery_app import app, settings
+
+        Tracing(settings, "dspt-worker").close()  # the forked process has its own
+    except (BrokerNotSetError, TracingNotInstalled) as error:
         typer.echo(f"dspt worker: {error}", err=True)
         raise typer.Exit(2) from error
     app.worker_main(

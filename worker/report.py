@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import threading
 import time
 from collections.abc import Iterator
@@ -107,7 +108,9 @@ def heartbeat(lease: Lease, seconds: float) -> Iterator[None]:
             except SQLAlchemyError as error:
                 _log.warning("cannot renew the lease; will try on", error=str(error))
 
-    thread = threading.Thread(target=renew, name="lease", daemon=True)
+    # With the ids of the job on its log lines.
+    context = contextvars.copy_context()
+    thread = threading.Thread(target=context.run, args=[renew], name="lease", daemon=True)
     thread.start()
     try:
         yield

@@ -24,56 +24,69 @@ from dspt.config import TuneConfig
 from dspt.data import open_dataset
 from dspt.errors import Cancelled
 from dspt.pipeline import TuneResult, tune
-from dspt.progress import StageClock
+from dspt.progress import Both, Listener, StageClock
 from worker.failures import explain, job_error
 from worker.jsonable import jsonable
 from worker.report import Reporter, heartbeat
+from worker.telemetry import Telemetry
 
 _log = structlog.get_logger(__name__)
 
 
-def run(context: Context, job_id: str, worker_id: str) -> None:
+def run(
+    context: Context,
+    job_id: str,
+    worker_id: str,
+    telemetry: Telemetry | None = None,
+) -> None:
     """Claim the job and bring it to an end; does nothing if it is not queued any more.
 
     Raises SQLAlchemyError if the database goes away: then the lease runs out, and the job is
     taken up again.
     """
-    with structlog.contextvars.bound_contextvars(job_id=job_id):
+    with structlog.contextvars.bound_contextvars(job_id=job_id, request_id=None, attempt=None):
         lease = Lease.claim(context, job_id, worker_id)
         if lease is None:
             _log.info("not queued any more; nothing to do")
             return
+        with context.database.read() as session:
+            job = jobs.get(session, job_id)
+        assert job is not None  # it cannot be deleted while it is leased
+        structlog.contextvars.bind_contextvars(request_id=job.request_id, attempt=job.attempt)
         _log.info("job taken")
-        with heartbeat(lease, context.settings.heartbeat_seconds):
-            _work(lease)
+        with (
+            (telemetry or Telemetry()).attempt(job) as attempt,
+            heartbeat(lease, context.settings.heartbeat_seconds),
+        ):
+            attempt.outcome = _work(lease, job, attempt)
         for finding in collect_checkpoints(context):
             _log.debug("deleted", what=finding.kind, name=finding.name)
 
 
-def _work(lease: Lease) -> None:
+def _work(lease: Lease, job: Job, watch: Listener) -> str:
+    """How it ended."""
     reporter = Reporter(lease, lease.context.settings.job_time_limit_seconds)
     try:
-        _tune(lease, reporter)
+        _tune(lease, job, reporter, Both(watch, reporter))
         _log.info("job succeeded")
+        return "succeeded"
     except (Cancelled, StepRefusedError):
-        _settle(lease, reporter)
+        return _settle(lease, reporter)
     except SQLAlchemyError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever it is, the job has to end and say so
-        _fail(lease, reporter, explain(error, lease.job_id))
+        return _fail(lease, reporter, explain(error, lease.job_id))
 
 
-def _tune(lease: Lease, reporter: Reporter) -> None:
+def _tune(lease: Lease, job: Job, reporter: Reporter, listener: Listener) -> None:
     context = lease.context
     with context.database.read() as session:
-        job = jobs.get(session, lease.job_id)
-        assert job is not None  # it cannot be deleted while it is leased
         dataset_row = datasets.get(session, job.dataset_id)
         assert dataset_row is not None
         zip_file = datasets.zip_of(session, dataset_row)
 
     config = TuneConfig.parse(job.config)
-    clock = StageClock(reporter, config.epochs)
+    clock = StageClock(listener, config.epochs)
 
     with (
         context.storage.local_copy(zip_file.storage_key) as path,
@@ -94,7 +107,7 @@ def _tune(lease: Lease, reporter: Reporter) -> None:
         result = tune(
             dataset,
             config,
-            listener=reporter,
+            listener=listener,
             should_stop=reporter.should_stop,
             feature_dir=context.settings.feature_dir,
             checkpoint_file=_checkpoint(lease),
@@ -133,36 +146,38 @@ def _keep(lease: Lease, job: Job, result: TuneResult) -> None:
         raise
 
 
-def _settle(lease: Lease, reporter: Reporter) -> None:
+def _settle(lease: Lease, reporter: Reporter) -> str:
     """End a job that stopped before its end, as was asked for."""
     wish = lease.wish()
     if wish.lost:
         _log.warning("the lease was lost; somebody else has the job")
-        return
+        return "lost"
     if wish.cancel:
         lease.cancelled()
         _log.info("job cancelled")
-        return
+        return "cancelled"
     try:
         if not reporter.out_of_time:
             lease.release()
             _log.info("job given back: this worker is shutting down")
-        else:
-            limit = lease.context.settings.job_time_limit_seconds
-            lease.fail(
-                job_error(
-                    "time_limit",
-                    f"The job took longer than {limit:g} seconds. Lower `epochs`, `augment_views` "
-                    "or the number of images, or raise DSPT_JOB_TIME_LIMIT_SECONDS.",
-                )
+            return "given_back"
+        limit = lease.context.settings.job_time_limit_seconds
+        lease.fail(
+            job_error(
+                "time_limit",
+                f"The job took longer than {limit:g} seconds. Lower `epochs`, `augment_views` "
+                "or the number of images, or raise DSPT_JOB_TIME_LIMIT_SECONDS.",
             )
+        )
+        return "failed"
     except StepRefusedError:  # cancelled at this moment
-        _settle(lease, reporter)
+        return _settle(lease, reporter)
 
 
-def _fail(lease: Lease, reporter: Reporter, error: Mapping[str, Any]) -> None:
+def _fail(lease: Lease, reporter: Reporter, error: Mapping[str, Any]) -> str:
     try:
         reporter.flush()
         lease.fail(error)
     except StepRefusedError:  # cancelled or taken away at this moment
-        _settle(lease, reporter)
+        return _settle(lease, reporter)
+    return "failed"

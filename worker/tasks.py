@@ -8,13 +8,20 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.kit.broker import RUN_JOB
 from app.kit.context import Context
-from worker.celery_app import app, presence, settings
+from app.kit.tracing import Tracing
+from worker.celery_app import app, figures, presence, settings
+from worker.telemetry import Telemetry
 
 
 @lru_cache(maxsize=1)
 def _context() -> Context:
     """Opened after the fork, once per process."""
     return Context.open(settings)
+
+
+@lru_cache(maxsize=1)
+def _telemetry() -> Telemetry:
+    return Telemetry(figures, Tracing(settings, "dspt-worker"))
 
 
 # A database that is away is waited for; a job that had begun by then is the reaper's.
@@ -27,4 +34,4 @@ def run_job(job_id: str) -> None:
     """Run one job. A message that comes twice, or too late, does nothing."""
     from worker.run import run
 
-    run(_context(), job_id, presence.worker_id)
+    run(_context(), job_id, presence.worker_id, _telemetry())

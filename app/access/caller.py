@@ -17,7 +17,9 @@ class Scope(StrEnum):
     READ = "read"
     #: Make and change them: upload, correct, cancel, delete.
     SUBMIT = "submit"
-    #: Both, and with everybody's.
+    #: Read how much the service has to do, all owners' jobs counted together: for Prometheus.
+    METRICS = "metrics"
+    #: All of it, and with everybody's things.
     ADMIN = "admin"
 
 
@@ -50,6 +52,8 @@ LOCAL = Caller(LOCAL_OWNER, frozenset(Scope))
 
 def scope_of(method: str, path: str) -> Scope:
     """What a request needs. New endpoints need no entry: what may change things needs `submit`."""
+    if path == "/metrics":
+        return Scope.METRICS
     if method in ("GET", "HEAD") or (method, path) == ("POST", "/predict"):
         return Scope.READ
     return Scope.SUBMIT

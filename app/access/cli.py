@@ -51,8 +51,9 @@ def create(
     scope: Annotated[
         list[Scope] | None,
         typer.Option(
-            help="read: look and classify; submit: make, change, delete; admin: both, with "
-            "everybody's things. May be given several times.",
+            help="read: look and classify; submit: make, change, delete; metrics: GET /metrics, "
+            "for Prometheus; admin: all of it, with everybody's things. May be given several "
+            "times.",
             show_default="read and submit",
         ),
     ] = None,

@@ -20,7 +20,7 @@ class ApiKey(Base):
     name: Mapped[str] = mapped_column(String(100))
     #: Several keys may have the same owner, and then see the same jobs, data sets and models.
     owner: Mapped[str] = mapped_column(String(100))
-    #: Some of `read`, `submit`, `admin`.
+    #: Some of `read`, `submit`, `metrics`, `admin`.
     scopes: Mapped[list[Any]]
     #: SHA-256 (hex) of the secret, which is random enough not to need a slow hash.
     secret_sha256: Mapped[str] = mapped_column(String(64))

@@ -5,20 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 
 import redis
 import structlog
 from celery import Celery
 from kombu.exceptions import OperationalError as BrokerError
-from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.health.schemas import Check, Checks, Ready, WorkerCheck
-from app.jobs.tables import Worker
+from app.jobs.workers import count_alive
 from app.kit.broker import BrokerNotSetError, celery_app
 from app.kit.context import Context
-from app.kit.db import database_now
 from app.predictions.backbones import Backbones
 
 _log = structlog.get_logger(__name__)
@@ -129,8 +126,5 @@ class Health:
         )
 
     def _count_workers(self) -> int:
-        settings = self._context.settings
         with self._context.database.read() as session:
-            since = database_now(session) - timedelta(seconds=settings.lease_seconds)
-            query = select(func.count()).where(Worker.seen_at > since, Worker.stopping.is_(False))
-            return session.scalar(query) or 0
+            return count_alive(session, self._context.settings)

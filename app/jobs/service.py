@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import structlog
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -20,6 +21,9 @@ from app.jobs.views import not_found, view
 from app.kit.context import Context
 from app.kit.errors import Conflict, NotFound, ProblemItem, ServiceUnavailable, TooManyRequests
 from app.kit.ids import new_id, owned
+from app.kit.origin import origin
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,7 @@ def create(
                     _forget(context, dataset_id)
                 raise
             continue
+        _log.info("job queued", job_id=job_id)
         with context.database.read() as session:
             return Created(view(session, context, caller, job_id), replayed=False)
     raise AssertionError("the second try returns or raises")
@@ -122,6 +127,7 @@ def retry(context: Context, caller: Caller, job_id: str) -> JobView:
                 "progress": None,
                 "dataset_report": None,
                 "warnings": [],
+                **origin(),
             },
         )
         job = find(session, caller, job_id)
@@ -226,6 +232,7 @@ def _insert(
             event_seq=0,
             idempotency_digest=owned(caller.owner, idempotency_key) if idempotency_key else None,
             request_sha256=request_sha256,
+            **origin(),
         )
         repository.add(session, job)
         quota.check_job(session, context.settings, job.owner)

@@ -81,6 +81,10 @@ class Job(Base):
     idempotency_digest: Mapped[str | None] = mapped_column(String(255))
     #: SHA-256 (hex) of what was asked for, to tell a repeated request from a different one.
     request_sha256: Mapped[str] = mapped_column(String(64))
+    #: X-Request-ID of the request that asked for it, or asked to try it again.
+    request_id: Mapped[str | None] = mapped_column(String(128))
+    #: The span of that request, where requests are traced (W3C Trace Context).
+    traceparent: Mapped[str | None] = mapped_column(String(55))
 
 
 class JobEvent(Base):

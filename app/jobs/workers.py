@@ -6,7 +6,7 @@ import os
 import socket
 from datetime import timedelta
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from app.jobs.tables import Worker
@@ -42,8 +42,13 @@ def leave(session: Session, worker_id: str) -> None:
     session.execute(delete(Worker).where(Worker.id == worker_id))
 
 
-def any_alive(session: Session, settings: Settings) -> bool:
-    """Whether some worker reported lately and is not shutting down."""
+def count_alive(session: Session, settings: Settings) -> int:
+    """How many workers reported lately and are not shutting down."""
     since = database_now(session) - timedelta(seconds=settings.lease_seconds)
-    query = select(Worker.id).where(Worker.seen_at > since, Worker.stopping.is_(False)).limit(1)
-    return session.scalar(query) is not None
+    query = select(func.count()).where(Worker.seen_at > since, Worker.stopping.is_(False))
+    return session.scalar(query) or 0
+
+
+def any_alive(session: Session, settings: Settings) -> bool:
+    """Whether somebody will come for a job that waits."""
+    return count_alive(session, settings) > 0

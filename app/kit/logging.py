@@ -11,14 +11,18 @@ from structlog.types import Processor
 from app.kit.settings import Settings
 
 
-def configure_logging(settings: Settings) -> None:
-    """Send structlog's and the standard library's records through one formatter to stderr."""
+def configure_logging(settings: Settings, *more: Processor) -> None:
+    """Send structlog's and the standard library's records through one formatter to stderr.
+
+    `more` looks at every line before it is written.
+    """
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.stdlib.ExtraAdder(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        *more,
     ]
     structlog.configure(
         processors=[

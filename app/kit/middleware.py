@@ -22,6 +22,7 @@ from app.kit.errors import (
     database_problem,
     error_response,
 )
+from app.kit.ids import is_id
 
 _log = structlog.get_logger("app.access")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -73,11 +74,18 @@ class RequestContext:
                 level = _log.debug if scope["path"].startswith(_QUIET) else _log.info
                 level(
                     "request",
+                    **_concerned(scope),
                     method=scope["method"],
                     path=scope["path"],
                     status=status,
                     seconds=round(time.perf_counter() - start, 4),
                 )
+
+
+def _concerned(scope: Scope) -> dict[str, str]:
+    """The job that a request is about."""
+    job_id = scope.get("path_params", {}).get("job_id", "")
+    return {"job_id": job_id} if is_id(job_id) else {}
 
 
 class SecureHeaders:

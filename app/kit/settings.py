@@ -126,6 +126,22 @@ class Settings(BaseSettings):
         default=3600, gt=0, description="Pause between two rounds of deleting what is not needed."
     )
 
+    # Its own, as Prometheus asks each process. Only figures are shown there, so it needs no key.
+    worker_metrics_port: int | None = Field(
+        default=None,
+        ge=1,
+        le=65535,
+        description="Port for GET /metrics of a worker. Left out: none.",
+    )
+    worker_metrics_host: str = Field(
+        default="127.0.0.1", description="Address that a worker's metrics are bound to."
+    )
+    otel_endpoint: str = Field(
+        default="",
+        description="OpenTelemetry collector (OTLP over HTTP, such as http://localhost:4318) that "
+        "traces are sent to; OTEL_EXPORTER_OTLP_ENDPOINT is taken too. Left out: no traces.",
+    )
+
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO")
     log_format: Literal["auto", "json", "text"] = Field(
         default="auto", description="`auto`: text on a terminal, JSON otherwise."

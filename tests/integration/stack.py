@@ -102,5 +102,10 @@ class Stack:
         events = self.client.get(f"/jobs/{job_id}/events?limit=1000").json()["data"]
         return [event["data"]["status"] for event in events if event["type"] == "status"]
 
+    def log_lines(self) -> list[dict[str, Any]]:
+        """What the workers logged so far."""
+        lines = self._log.read_text().splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
     def log(self) -> str:
         return self._log.read_text()[-5000:] if self._log.exists() else ""

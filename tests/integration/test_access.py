@@ -114,6 +114,8 @@ def test_a_secret_is_compared_in_constant_time_whether_or_not_there_is_such_a_ke
 def test_each_route_needs_its_scope(service: Service, method: str, path: str) -> None:
     reads = method == "GET" or path == "/predict"
     needed, other = (Scope.READ, Scope.SUBMIT) if reads else (Scope.SUBMIT, Scope.READ)
+    if path == "/metrics":
+        needed = Scope.METRICS
     found = problem(
         service.client.request(method, path, headers=service.key("cy", other)), 403, "scope_missing"
     )
@@ -196,6 +198,7 @@ def imported_models(service: Service, bob: Headers, anns: Made) -> None:
 OTHERS = {
     ("GET", "/aliases"): lambda *a: not_listed(*a, "/aliases?limit=100"),
     ("GET", "/backbones"): None,  # nobody's
+    ("GET", "/metrics"): None,  # everybody's, counted together, and only for a scope of its own
     ("GET", "/jobs"): lambda *a: not_listed(*a, "/jobs?limit=100"),
     ("GET", "/models"): lambda *a: not_listed(*a, "/models?limit=100"),
     ("POST", "/jobs"): jobs_of_a_data_set,

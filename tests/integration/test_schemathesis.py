@@ -167,11 +167,9 @@ def _answers(address: str, process: subprocess.Popen[bytes]) -> bool:
 
 def _keys(context: Context) -> dict[str, str]:
     """Owner -> what to send."""
+    scopes = [Scope.READ, Scope.SUBMIT, Scope.METRICS]
     with context.database.write() as session:
-        return {
-            owner: keys.create(session, owner, owner, [Scope.READ, Scope.SUBMIT])[1]
-            for owner in ("alice", "bob")
-        }
+        return {owner: keys.create(session, owner, owner, scopes)[1] for owner in ("alice", "bob")}
 
 
 def _things(address: str, token: str, context: Context) -> Known:

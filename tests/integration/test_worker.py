@@ -13,11 +13,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from safetensors import safe_open
 
+from app.jobs.tables import Job
+from app.kit.context import Context
 from app.kit.settings import Settings
 from tests.integration.stack import Stack, photos
+from tests.services import free_port, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -148,6 +153,10 @@ def test_a_killed_worker_loses_no_job(stack: Stack) -> None:
 
 @on_sqlite
 def test_a_job_that_kills_its_worker_fails_in_the_end(stack: Stack) -> None:
+    port = free_port()
+    stack.settings = Settings(
+        **stack.settings.model_dump(exclude_unset=True) | {"worker_metrics_port": port}
+    )
     job_id = stack.post(photos(), **LONG)
     with stack.worker() as process:
         for attempt in (1, 2):
@@ -156,7 +165,51 @@ def test_a_job_that_kills_its_worker_fails_in_the_end(stack: Stack) -> None:
         job = stack.wait(job_id, lambda job: job["status"] == "failed")
         assert job["error"]["code"] == "worker_lost"
         assert process.poll() is None  # the parent has forked a new one each time
-        stack.wait(stack.post(photos(), epochs=1), lambda job: job["status"] == "succeeded")
+        good = stack.post(photos(), epochs=2)
+        stack.wait(good, lambda job: job["status"] == "succeeded")
+        wait_until(lambda: counted(port)["dspt_worker_busy"] == 0, 10, "the last figure")
+        figures = counted(port)
+    assert figures["dspt_worker_attempts_total"] == 3
+    assert figures["dspt_worker_jobs_total", "killed"] == 2
+    assert figures["dspt_worker_jobs_total", "succeeded"] == 1
+    for stage in ("validating", "encoding", "zero_shot"):
+        assert figures["dspt_worker_stage_seconds_count", stage] == 3
+    assert figures["dspt_worker_stage_seconds_count", "saving"] == 1
+    assert figures["dspt_worker_epoch_seconds_count"] >= 2
+    # The second attempt, and the other job, found what the first one had encoded.
+    assert figures["dspt_worker_views_total", "tower"] == len(photos())
+    assert figures["dspt_worker_views_total", "store"] == 2 * len(photos())
+    assert 0 <= figures["dspt_worker_suppressed_share"] <= 1
+    assert figures["process_resident_memory_bytes"] > 100e6  # of the process that has torch
+    check_log(stack, {job_id: [1, 2], good: [1]})
+
+
+def counted(port: int) -> dict[str | tuple[str, ...], float]:
+    """What a worker shows: value by name, and by name and values of the labels."""
+    text = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+    return {
+        (sample.name, *sample.labels.values()) if sample.labels else sample.name: sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def check_log(stack: Stack, attempts: dict[str, list[int]]) -> None:
+    """Each line about a job names it, and those of its process the request and the attempt."""
+    lines = stack.log_lines()
+    context: Context = stack.client.app.state.context  # type: ignore[attr-defined]
+    with context.database.read() as session:
+        requests = {job_id: session.get_one(Job, job_id).request_id for job_id in attempts}
+    assert len(set(requests.values())) == len(attempts)
+    for job_id, expected in attempts.items():
+        mine = [line for line in lines if line.get("job_id") == job_id]
+        assert any(line["logger"].startswith("celery.") for line in mine)
+        own = [line for line in mine if line["logger"].startswith("worker.")]
+        assert {line["request_id"] for line in own if line["attempt"]} == {requests[job_id]}
+        assert sorted({line["attempt"] for line in own if line["attempt"]}) == expected
+    about_jobs = [line for line in lines if "Task worker.run_job" in line["event"]]
+    assert about_jobs
+    assert all(line["job_id"] in attempts for line in about_jobs)
 
 
 @on_sqlite

@@ -1,0 +1,96 @@
+"""Traces of requests and jobs, sent to an OpenTelemetry collector where one is set; else none.
+
+FastAPI makes the spans of requests itself. The worker's belong to the trace of the request that
+asked for the job: the job's row keeps what leads there (`traceparent`), because the message to the
+worker may be sent later, by another process, and more than once.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from opentelemetry.context import Context
+from opentelemetry.trace import NoOpTracer, Tracer
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from app.kit.settings import Settings
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
+
+_STANDARD = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+_PROPAGATOR = TraceContextTextMapPropagator()
+
+
+class TracingNotInstalled(Exception):
+    """A collector is set, but what sends to it is not there."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"{name} is set, but OpenTelemetry is not installed. Install it with "
+            f"`pip install 'dspt[otel]'`, or unset {name}."
+        )
+
+
+class Tracing:
+    """One per process, made after any fork. Close it at the end."""
+
+    def __init__(self, settings: Settings, service: str) -> None:
+        """`service` is the name that the spans are shown under. Raises TracingNotInstalled."""
+        self.provider = _provider(settings, service)
+
+    @property
+    def tracer(self) -> Tracer:
+        return NoOpTracer() if self.provider is None else self.provider.get_tracer("dspt")
+
+    def flush(self) -> None:
+        """Send what was gathered, within a few seconds: this process may be killed."""
+        if self.provider is not None:
+            self.provider.force_flush(_FLUSH_MILLISECONDS)
+
+    def close(self) -> None:
+        if self.provider is not None:
+            self.provider.shutdown()
+
+
+#: A collector that is away must not hold up jobs.
+_FLUSH_MILLISECONDS = 3000
+
+
+def current_traceparent() -> str | None:
+    """Of the span that this runs in, as W3C Trace Context writes it; None without one."""
+    carrier: dict[str, str] = {}
+    _PROPAGATOR.inject(carrier)
+    return carrier.get("traceparent")
+
+
+def context_of(traceparent: str | None) -> Context:
+    """What a span that belongs there is started in."""
+    return _PROPAGATOR.extract({} if traceparent is None else {"traceparent": traceparent})
+
+
+def _wanted_by(settings: Settings) -> str | None:
+    """The variable that names a collector."""
+    if settings.otel_endpoint:
+        return "DSPT_OTEL_ENDPOINT"
+    return next((name for name in _STANDARD if os.environ.get(name)), None)
+
+
+def _provider(settings: Settings, service: str) -> TracerProvider | None:
+    name = _wanted_by(settings)
+    if name is None:
+        return None
+    try:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    except ImportError as error:
+        raise TracingNotInstalled(name) from error
+    # Without an endpoint of ours the exporter looks at the standard variables itself.
+    place = settings.otel_endpoint.rstrip("/")
+    exporter = OTLPSpanExporter(endpoint=f"{place}/v1/traces" if place else None, timeout=3)
+    provider = TracerProvider(resource=Resource.create({"service.name": service}))
+    provider.add_span_processor(BatchSpanProcessor(exporter))
+    return provider

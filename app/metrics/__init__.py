@@ -1,0 +1,1 @@
+"""Figures of the running API for Prometheus: GET /metrics. Each feature defines its own."""

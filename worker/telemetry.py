@@ -1,0 +1,90 @@
+"""What is measured of a job at work: figures for Prometheus, and spans of a trace."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from opentelemetry.trace import NoOpTracer, Span, SpanKind, Status, StatusCode, Tracer, use_span
+
+from app.jobs.tables import Job
+from app.kit.tracing import Tracing, context_of
+from dspt.progress import Listener, Progress
+from worker.figures import Figures, Unheard
+
+
+class Attempt(Listener):
+    """One worker's work on a job, stage by stage and epoch by epoch."""
+
+    def __init__(self, figures: Figures, tracer: Tracer) -> None:
+        self._figures, self._tracer = figures, tracer
+        #: How it ended; set before it is over unless the database went away.
+        self.outcome = "abandoned"
+        self._stage = ""
+        self._stage_span: Span | None = None
+        self._stage_began = self._epoch_began = 0.0
+
+    def progress(self, progress: Progress) -> None:
+        if progress.stage == self._stage:
+            return
+        self.end_stage()
+        self._stage = progress.stage
+        self._stage_span = self._tracer.start_span(progress.stage)
+        self._stage_began = self._epoch_began = time.monotonic()
+
+    def metrics(self, metrics: dict[str, Any]) -> None:
+        now = time.monotonic()
+        self._figures.send("epoch_seconds", now - self._epoch_began)
+        self._epoch_began = now
+        self._figures.send("suppressed_share", metrics["suppressed"])
+        import torch  # not above: the parent process imports this file
+
+        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+            self._figures.send("gpu_bytes", torch.cuda.memory_allocated())
+
+    def encoded(self, new: int, known: int) -> None:
+        for source, count in (("tower", new), ("store", known)):
+            if count:
+                self._figures.send("views", count, source=source)
+
+    def end_stage(self) -> None:
+        if self._stage_span is not None:
+            seconds = time.monotonic() - self._stage_began
+            self._figures.send("stage_seconds", seconds, stage=self._stage)
+            self._stage_span.end()
+            self._stage_span = None
+
+
+class Telemetry:
+    """Where figures and spans go. One per process."""
+
+    def __init__(self, figures: Figures | None = None, tracing: Tracing | None = None) -> None:
+        self._figures, self._tracing = figures or Unheard(), tracing
+
+    @contextmanager
+    def attempt(self, job: Job) -> Iterator[Attempt]:
+        """Watch while the block works on `job`; a span in the trace of the request for it."""
+        tracer = NoOpTracer() if self._tracing is None else self._tracing.tracer
+        self._figures.send("attempts")
+        self._figures.send("at_work", 1)
+        span = tracer.start_span(
+            "job",
+            context_of(job.traceparent),
+            SpanKind.CONSUMER,
+            {"dspt.job.id": job.id, "dspt.job.attempt": job.attempt},
+        )
+        attempt = Attempt(self._figures, tracer)
+        with use_span(span, end_on_exit=True):
+            try:
+                yield attempt
+            finally:
+                attempt.end_stage()
+                span.set_attribute("dspt.job.outcome", attempt.outcome)
+                if attempt.outcome in ("failed", "abandoned"):
+                    span.set_status(Status(StatusCode.ERROR))
+                self._figures.send("jobs", outcome=attempt.outcome)
+                self._figures.send("at_work", 0)
+        if self._tracing is not None:
+            self._tracing.flush()
