@@ -9,6 +9,7 @@ DsptError
 │   └── WeightsUnavailable   the name is right but its weights cannot be loaded here
 ├── ArtifactError            a tuned-model file is damaged or not ours
 │   └── BackboneMismatch     the artefact was tuned on other weights than these
+├── ExportError              a classifier cannot be written in another format
 ├── ImageError               one image cannot be decoded
 └── Cancelled                the caller asked to stop
 
@@ -82,6 +83,10 @@ class ArtifactError(DsptError):
 
 class BackboneMismatch(ArtifactError):
     code = "backbone_mismatch"
+
+
+class ExportError(DsptError):
+    code = "cannot_export"
 
 
 class ImageError(DsptError):

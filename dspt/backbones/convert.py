@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-_MAX_BATCH = 4096
+from dspt.backbones.exported import exported
 
 
 class CannotConvert(Exception):
@@ -27,17 +27,13 @@ def convert(tower: nn.Module, image_size: int) -> Any:
     from openvino.frontend.pytorch.torchdynamo.export_decompositions import ops_to_not_decompose
     from torch.export.decomp_utils import CustomDecompTable
 
-    # torch's own fast path for attention is one operator, which nobody else knows.
-    torch.backends.mha.set_fastpath_enabled(False)
-    pixels = torch.zeros(2, 3, image_size, image_size)
-    batch = torch.export.Dim("batch", min=1, max=_MAX_BATCH)
     whole: Any = CustomDecompTable()  # type: ignore[no-untyped-call]
     for operator in ops_to_not_decompose():  # OpenVINO knows them
         if operator in whole:
             whole.pop(operator)
     try:
+        program = exported(tower, image_size)
         with torch.no_grad():
-            program = torch.export.export(tower, (pixels,), dynamic_shapes=({0: batch},))
             graph = program.run_decompositions(whole).module()
         # The steps of openvino.convert_model, which reports what it did to its maker.
         reader = frontend.FrontEndManager().load_by_framework("pytorch")
@@ -45,7 +41,7 @@ def convert(tower: nn.Module, image_size: int) -> Any:
         model = reader.convert(reader.load(decoder))
     except (RuntimeError, frontend.GeneralFailure, frontend.OpConversionFailure) as error:
         raise CannotConvert(str(error)) from error
-    model.reshape([-1, *pixels.shape[1:]])
+    model.reshape([-1, 3, image_size, image_size])
     return model
 
 

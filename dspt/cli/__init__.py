@@ -7,10 +7,12 @@ of the web application and the worker. torch is imported by the commands that us
 from __future__ import annotations
 
 from importlib.metadata import entry_points
+from typing import Any
 
 import typer
 
 from dspt.cli.audit import audit
+from dspt.cli.export import export
 from dspt.cli.predict import predict
 from dspt.cli.tune import tune
 
@@ -24,7 +26,7 @@ def build() -> typer.Typer:
         rich_markup_mode=None,
         help="Tune CLIP's prompt on a few photos per class, find the wrong labels, classify.",
     )
-    commands = {"tune": tune, "audit": audit, "predict": predict}
+    commands: dict[str, Any] = {"tune": tune, "audit": audit, "predict": predict, "export": export}
     # One of the same name takes the place of ours: a `predict` that can ask a service, too.
     for entry in sorted(entry_points(group=_GROUP), key=lambda e: e.name):
         commands[entry.name] = entry.load()
