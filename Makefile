@@ -45,7 +45,7 @@ check: $(DEV) ## Lint, check the format and the types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy -p scripts.demo -p benchmarks -m scripts.constraints
+	$(BIN)/mypy -p scripts.demo -p scripts.reference -p benchmarks -m scripts.constraints
 	@$(MAKE) bandit
 
 .PHONY: bandit
@@ -73,6 +73,10 @@ constraints: $(DEV) ## Write the versions installed now to constraints.txt
 	$(BIN)/python -m scripts.constraints > constraints.new
 	mv constraints.new constraints.txt
 	touch $(DEMO) $(DEV)
+
+.PHONY: reference
+reference: $(DEV) ## Write docs/reference/ anew from the code
+	@$(BIN)/python -m scripts.reference
 
 .PHONY: clean
 clean: ## Remove .venv and all caches

@@ -9,6 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from app.client import Audit
+from app.predictions.schemas import Prediction
 from scripts.demo.data import PHOTOGRAPHS, TEST_CROPS, TRAIN_CROPS, DemoData
 
 _SUSPECTS_SHOWN = 12
@@ -39,23 +41,23 @@ def print_accuracy(console: Console, metrics: Mapping[str, Any]) -> None:
     console.print(f"Why: {metrics['why']}\n")
 
 
-def print_audit(console: Console, audit: Mapping[str, Any], planted: Mapping[str, str]) -> None:
+def print_audit(console: Console, audit: Audit, planted: Mapping[str, str]) -> None:
     """The suspected labels beside the planted ones."""
-    suspects = [entry for entry in audit["entries"] if entry["suspect"]]
-    if not audit["can_tell"]:
-        console.print(f"The audit cannot tell: {audit['why']}\n")
+    suspects = audit.to_check
+    if not audit.can_tell:
+        console.print(f"The audit cannot tell: {audit.why}\n")
         return
     console.print("Labels to check, the most suspicious first:")
     table = Table("file", "filed under", "suggested", "truth")
     for entry in suspects[:_SUSPECTS_SHOWN]:
-        truth = planted.get(entry["file"], entry["given"])
-        colour = "green" if truth == entry["suggested"] else "red"
-        table.add_row(entry["file"], entry["given"], f"[{colour}]{entry['suggested']}[/]", truth)
+        truth = planted.get(entry.file, entry.given)
+        colour = "green" if truth == entry.suggested else "red"
+        table.add_row(entry.file, entry.given, f"[{colour}]{entry.suggested}[/]", truth)
     console.print(table)
     if len(suspects) > _SUSPECTS_SHOWN:
         console.print(f"... and {len(suspects) - _SUSPECTS_SHOWN} more")
-    found = sum(entry["file"] in planted for entry in suspects)
-    corrected = sum(planted.get(entry["file"]) == entry["suggested"] for entry in suspects)
+    found = sum(entry.file in planted for entry in suspects)
+    corrected = sum(planted.get(entry.file) == entry.suggested for entry in suspects)
     console.print(
         f"{len(suspects)} labels suspected, {len(planted)} were planted, {found} of them found: "
         f"precision {found / max(1, len(suspects)):.0%}, recall {found / len(planted):.0%}. "
@@ -63,21 +65,19 @@ def print_audit(console: Console, audit: Mapping[str, Any], planted: Mapping[str
     )
 
 
-def print_predictions(
-    console: Console, predictions: Sequence[Mapping[str, Any]], data: DemoData
-) -> None:
+def print_predictions(console: Console, predictions: Sequence[Prediction], data: DemoData) -> None:
     """The answers to images that were not in the zip."""
     console.print("Images that it has not seen, sent to /predict:")
     table = Table("file", "answer", "score", "truth")
     right = 0
     for image, prediction in zip(data.unseen, predictions, strict=True):
-        is_right = prediction["label"] == image.truth
+        is_right = prediction.label == image.truth
         right += is_right
         colour = "green" if is_right else "red"
         table.add_row(
-            prediction["file"],
-            f"[{colour}]{prediction['label']}[/]",
-            f"{prediction['score']:.2f}",
+            image.name,
+            f"[{colour}]{prediction.label}[/]",
+            "" if prediction.score is None else f"{prediction.score:.2f}",
             image.truth,
         )
     console.print(table)

@@ -1,0 +1,45 @@
+"""docs/reference/settings.md: every variable with the prefix DSPT_."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings
+
+from scripts.reference.markdown import code, paragraphs, table
+
+
+def page() -> str:
+    import app.main  # noqa: F401  all settings are defined once it is imported
+    import worker.cli  # noqa: F401
+
+    parts = [
+        "# Settings",
+        "Environment variables; an empty one counts as not set. `dspt doctor` shows which are set, "
+        "and names those that no part of the service reads.",
+        "The client and its commands read `DSPT_URL` (the address of the service, "
+        "`http://127.0.0.1:8000` if it is left out) and `DSPT_API_KEY`.",
+    ]
+    for kind in sorted(_kinds(BaseSettings), key=lambda k: k.model_config["env_prefix"]):
+        prefix = kind.model_config["env_prefix"]
+        parts += [f"## {prefix}...", paragraphs(kind.__doc__)]
+        rows = [
+            (code(prefix + name.upper()), _default(field), field.description or "")
+            for name, field in kind.model_fields.items()
+        ]
+        parts.append(table(("variable", "default", "meaning"), rows))
+    return "\n\n".join(part for part in parts if part)
+
+
+def _kinds(base: type[BaseSettings]) -> Iterator[type[BaseSettings]]:
+    for kind in base.__subclasses__():
+        yield from _kinds(kind)
+        if kind.__module__.split(".")[0] in ("app", "worker"):
+            yield kind
+
+
+def _default(field: FieldInfo) -> str:
+    if field.default_factory is not None:
+        return "the platform's"
+    return "" if field.default in (None, "") else code(field.default)
