@@ -1,0 +1,131 @@
+"""`dspt compare`: two tuned classifiers on the same labelled images."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from dspt.cli.options import AsJson, Data
+from dspt.cli.predict import BackboneOption, DeviceOption
+from dspt.cli.terminal import errors_shown, feature_dir, out, print_json, say
+from dspt.cpus import set_thread_defaults
+from dspt.errors import DatasetError, Problem
+
+if TYPE_CHECKING:
+    from dspt.data import Dataset
+
+_CLASSES_SHOWN = 30
+
+
+def compare(
+    a: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A tuned classifier.")],
+    b: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Another one.")],
+    data: Data,
+    everything: Annotated[
+        bool,
+        typer.Option("--all", help="Use all images, not test/ alone: if neither was tuned on any."),
+    ] = False,
+    backbone: BackboneOption = None,
+    device: DeviceOption = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Compare two tuned classifiers on the test images of a data set.
+
+    Tells which is right more often, class by class, and whether that could be chance (McNemar).
+    """
+    with errors_shown(data):
+        set_thread_defaults()
+        from dspt.artifact import load_model
+        from dspt.data import open_dataset
+        from dspt.device import resolve_device
+
+        models = [load_model(path) for path in (a, b)]
+        where = resolve_device(device)
+        with open_dataset(data) as opened:
+            dataset = opened if everything else held_out(opened)
+            from dspt.backbones import load_backbone
+            from dspt.comparison import compare as compared
+            from dspt.feature_store import FeatureStore
+            from dspt.features import encode_images
+            from dspt.predict import ClassMatrix
+
+            store, towers, said = FeatureStore(feature_dir(), on_failure=say), {}, []
+            for model in models:
+                name = backbone or model.manifest.config.backbone
+                tower = towers.get(name) or load_backbone(name, device=where)
+                towers[name] = tower
+                matrix = ClassMatrix(model, tower)
+                features = encode_images(tower, dataset, store=store)[:, 0].to(where)
+                said.append([top[0][0] for top in matrix.top(features, 1)])
+        truth = [dataset.classes[item.label] for item in dataset.items]
+        found = compared(truth, *said, *(model.manifest.classes for model in models))
+    document = {"models": {"a": str(a), "b": str(b)}, **found.to_dict()}
+    if as_json:
+        print_json(document)
+    else:
+        out.print(comparison_tables(document))
+
+
+def held_out(dataset: Dataset) -> Dataset:
+    """The images of test/, or else of val/. Raises DatasetError if there are none."""
+    for part in ("test", "val"):
+        rows = [row for row, item in enumerate(dataset.items) if item.split == part]
+        if rows:
+            return dataclasses.replace(
+                dataset,
+                items=tuple(dataset.items[row] for row in rows),
+                hashes=tuple(dataset.hashes[row] for row in rows),
+            )
+    message = (
+        "has no test/ to compare on. If neither classifier was tuned on any of these photos, --all "
+        "takes all of them"
+    )
+    raise DatasetError([Problem("", "no_test_part", message)])
+
+
+def comparison_tables(found: Mapping[str, Any]) -> RenderableType:
+    """A comparison as `Comparison.to_dict` gives it, with the names of both as `models`."""
+    table = Table(title=f"Accuracy on {found['images']} images")
+    for column in ("", "classifier", "accuracy", "95 % interval", "right alone"):
+        justify: Literal["left", "right"] = "left" if column in ("", "classifier") else "right"
+        table.add_column(column, overflow="fold", justify=justify)
+    for side in ("a", "b"):
+        low, high = found[side]["accuracy_interval"]
+        table.add_row(
+            side.upper(),
+            Text(found["models"][side]),
+            f"{found[side]['accuracy']:.1%}",
+            f"{low:.1%} to {high:.1%}",
+            str(found[f"only_{side}_right"]),
+        )
+    classes = Table(title="By class, the largest differences first")
+    for column in ("class", "images", "A", "B", "B - A"):
+        classes.add_column(
+            column, overflow="fold", justify="left" if column == "class" else "right"
+        )
+    rows = sorted(found["per_class"], key=lambda row: -abs(row["b"] - row["a"]))
+    for row in rows[:_CLASSES_SHOWN]:
+        points = f"{100 * (row['b'] - row['a']):+.1f}"
+        shares = (f"{row['a']:.1%}", f"{row['b']:.1%}")
+        classes.add_row(Text(row["name"]), str(row["images"]), *shares, points)
+    if len(rows) > _CLASSES_SHOWN:
+        classes.caption = f"and {len(rows) - _CLASSES_SHOWN} more"
+    return Group(table, classes, *(Text(note) for note in _notes(found)))
+
+
+def _notes(found: Mapping[str, Any]) -> list[str]:
+    notes = [found["verdict"]]
+    for side in ("a", "b"):
+        if names := found[side]["only_here"]:
+            listed = ", ".join(names[:10]) + (", ..." if names[10:] else "")
+            notes.append(f"{side.upper()} alone knows {listed}, and may take an image for that.")
+    if found["left_out"]:
+        notes.append(f"{found['left_out']} images are left out: one of the two has no such class.")
+    return notes

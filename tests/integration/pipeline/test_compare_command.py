@@ -1,0 +1,72 @@
+"""`dspt compare` on real models and photographs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from dspt.add_class import add_classes
+from dspt.artifact import save_model
+from dspt.backbones.base import Backbone
+from dspt.cli import build, terminal
+from dspt.pipeline import TuneResult
+from dspt.predict import untuned
+from tests.integration.pipeline.runs import CLASSES, TEST, Recorder
+
+
+@pytest.fixture
+def models(
+    tuned: tuple[TuneResult, Recorder, float],
+    backbone: Backbone,
+    features: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Path:
+    """A folder with a model, the same untuned, and the same with a class more."""
+    model = tuned[0].model
+    save_model(model, tmp_path / "tuned")
+    save_model(untuned(model), tmp_path / "untuned")
+    save_model(add_classes(model, {"whale": None}, backbone), tmp_path / "more")
+    (tmp_path / "dspt").mkdir()
+    shutil.copytree(features, tmp_path / "dspt" / "features")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(terminal.out, "width", 200)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def dspt(*arguments: str | Path, ends: int = 0) -> Any:
+    result = CliRunner().invoke(build(), [str(argument) for argument in arguments])
+    assert result.exit_code == ends, result.output
+    return result
+
+
+def test_two_models_are_compared_on_the_test_part(
+    models: Path, folder: Path, tuned: tuple[TuneResult, Recorder, float]
+) -> None:
+    found = json.loads(dspt("compare", "untuned", "tuned", folder, "--json").stdout)
+    metrics = tuned[0].metrics
+    assert found["models"] == {"a": "untuned", "b": "tuned"}
+    assert found["images"] == len(CLASSES) * TEST
+    assert found["a"]["accuracy"] == metrics["zero_shot"]["accuracy"]
+    assert found["b"]["accuracy"] == metrics["tuned"]["accuracy"]
+    assert {row["name"]: row["b"] for row in found["per_class"]} == metrics["tuned"]["per_class"]
+
+    told = dspt("compare", "tuned", "more", folder).stdout
+    assert f"Accuracy on {len(CLASSES) * TEST} images" in told
+    assert "B alone knows whale, and may take an image for that." in told
+
+
+def test_without_a_test_part_all_images_have_to_be_asked_for(models: Path, folder: Path) -> None:
+    told = dspt("compare", "tuned", "untuned", folder / "test", ends=2).stderr
+    assert "has no test/ to compare on" in told
+    assert "--all" in told
+    found = json.loads(
+        dspt("compare", "tuned", "untuned", folder / "test", "--all", "--json").stdout
+    )
+    assert found["images"] == len(CLASSES) * TEST
