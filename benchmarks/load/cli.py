@@ -37,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
         signal.signal(number, signal.default_int_handler)
     console = Console()
     from benchmarks.load.run import SetupError, measure
-    from benchmarks.load.stack import StackError
+    from benchmarks.stack import StackError
 
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
     try:

@@ -9,8 +9,8 @@ import re
 import time
 from datetime import datetime
 
+from benchmarks.http.connection import Client, Connection
 from benchmarks.load.book import Book
-from benchmarks.load.connection import Client, Connection
 from benchmarks.load.records import STREAM, Records, Sample
 
 _EVENT = re.compile(rb'id: (\d+)\r\nevent: (\w+)\r\ndata: (\{.*?"created_at":"([^"]+)".*\})')

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from benchmarks.load.connection import Client
-
-_BOUNDARY = "dspt-load-5d1f6c0b8f2e4a53"
+from benchmarks.http import form
+from benchmarks.http.connection import Client
 
 
 @dataclass(frozen=True)
@@ -21,27 +19,11 @@ class Material:
 
     def job(self, client: Client, *, seed: int, epochs: int | None = None) -> bytes:
         """POST /jobs; another seed makes another job."""
-        config = {"epochs": epochs or self.epochs, "seed": seed}
-        files = {"dataset": ("photos.zip", self.zip)}
-        return _post(client, "/jobs", {"config": json.dumps(config)}, files)
+        config = json.dumps({"epochs": epochs or self.epochs, "seed": seed})
+        parts = [form.field("config", config), form.file("dataset", "photos.zip", self.zip)]
+        return client.request("POST", "/jobs", form.HEADERS, form.body(parts))
 
     def prediction(self, client: Client, model_id: str) -> bytes:
         """POST /predict."""
-        return _post(client, "/predict", {"model": model_id}, {"images": ("1.jpg", self.image)})
-
-
-def _post(
-    client: Client, path: str, fields: Mapping[str, str], files: Mapping[str, tuple[str, bytes]]
-) -> bytes:
-    """A form as a request; `files`: field -> (file name, content)."""
-    parts = [_part(f'name="{name}"', text.encode()) for name, text in fields.items()]
-    for name, (filename, content) in files.items():
-        parts.append(_part(f'name="{name}"; filename="{filename}"', content))
-    body = b"".join([*parts, f"--{_BOUNDARY}--\r\n".encode()])
-    headers = {"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"}
-    return client.request("POST", path, headers, body)
-
-
-def _part(disposition: str, content: bytes) -> bytes:
-    head = f"--{_BOUNDARY}\r\nContent-Disposition: form-data; {disposition}\r\n\r\n"
-    return head.encode() + content + b"\r\n"
+        parts = [form.field("model", model_id), form.file("images", "1.jpg", self.image)]
+        return client.request("POST", "/predict", form.HEADERS, form.body(parts))

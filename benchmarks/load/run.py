@@ -15,14 +15,14 @@ from typing import Any
 
 import uvloop
 
+from benchmarks.http.connection import Client
 from benchmarks.load.book import ENDED, Book
-from benchmarks.load.connection import Client
 from benchmarks.load.material import Material
 from benchmarks.load.memory import Look, sample
 from benchmarks.load.records import Records
-from benchmarks.load.stack import HOST, Stack, running_stack
 from benchmarks.load.summary import figures
 from benchmarks.load.traffic import Rates, Traffic
+from benchmarks.stack import HOST, Stack, running_stack
 from scripts.demo.data import PHOTOGRAPHS, TRAIN_CROPS, DemoData, make_demo_data
 
 Tell = Callable[[str, float], None]
@@ -54,8 +54,10 @@ def measure(options: argparse.Namespace, tell: Tell) -> dict[str, Any]:
         with running_stack(
             Path(folder),
             workers=options.workers,
-            requests_per_minute=_requests_per_minute(rates),
-            listeners=options.listeners,
+            settings={
+                "DSPT_REQUESTS_PER_MINUTE": str(_requests_per_minute(rates)),
+                "DSPT_MAX_LISTENERS": str(options.listeners),
+            },
             logs=options.logs,
         ) as stack:
             found = uvloop.run(_load(stack, options, rates, data, tell))

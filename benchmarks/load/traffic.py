@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.http.connection import Answer, Client
 from benchmarks.load.book import AT_WORK, ENDED, Book
-from benchmarks.load.connection import Answer, Client
 from benchmarks.load.listener import Listener
 from benchmarks.load.material import Material
 from benchmarks.load.records import (

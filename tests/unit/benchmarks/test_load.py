@@ -15,16 +15,17 @@ from itertools import pairwise
 
 import pytest
 
+from benchmarks.http.connection import Client
 from benchmarks.load.book import Book
 from benchmarks.load.cli import main
-from benchmarks.load.connection import Client
 from benchmarks.load.listener import Listener
-from benchmarks.load.memory import LOAD, Look, Usage, sample
+from benchmarks.load.memory import LOAD, Look, sample
 from benchmarks.load.records import POLL_RUNNING, STREAM, Records, Sample
 from benchmarks.load.report import markdown
 from benchmarks.load.schedule import arrivals, due
 from benchmarks.load.summary import figures, goals, percentile, windows
 from benchmarks.load.traffic import Rates
+from benchmarks.usage import Usage
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 MIB = 1 << 20

@@ -21,6 +21,8 @@ _TIMEOUT_SECONDS = 30.0
 class Answer:
     status: int
     body: bytes
+    retry_after: str | None = None
+    """Of a refusal: what it says of when to come back."""
 
 
 class Receiver(Protocol):
@@ -42,6 +44,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._body: list[bytes] = []
+        self._retry_after: str | None = None
         self._receiver: Receiver | None = None
         self._answer: asyncio.Future[Answer] | None = None
 
@@ -81,6 +84,10 @@ class Connection(asyncio.Protocol):
 
     # What the parser calls.
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if name.lower() == b"retry-after":
+            self._retry_after = value.decode()
+
     def on_headers_complete(self) -> None:
         if self._receiver is not None:
             self._receiver.opened(self._parser.get_status_code())
@@ -92,8 +99,10 @@ class Connection(asyncio.Protocol):
             self._body.append(body)
 
     def on_message_complete(self) -> None:
-        answer = Answer(self._parser.get_status_code(), b"".join(self._body))
+        body = b"".join(self._body)
+        answer = Answer(self._parser.get_status_code(), body, self._retry_after)
         self._body.clear()
+        self._retry_after = None
         self.usable = self.usable and self._parser.should_keep_alive()
         if self._answer is not None and not self._answer.done():
             self._answer.set_result(answer)
@@ -106,8 +115,15 @@ class Connection(asyncio.Protocol):
 class Client:
     """Connections to one address: one that is free, or a new one, for each request."""
 
-    def __init__(self, host: str, port: int, headers: Mapping[str, str]) -> None:
-        self._place = (host, port)
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        headers: Mapping[str, str],
+        timeout: float = _TIMEOUT_SECONDS,
+    ) -> None:
+        """`timeout`: seconds from sending a request to the end of its answer."""
+        self._place, self._timeout = (host, port), timeout
         lines = {"Host": f"{host}:{port}"} | dict(headers)
         self._headers = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
         self._idle: list[Connection] = []
@@ -124,7 +140,7 @@ class Client:
 
     async def send(self, request: bytes) -> Answer:
         """Raises OSError (TimeoutError among them) where there is no answer."""
-        async with asyncio.timeout(_TIMEOUT_SECONDS):
+        async with asyncio.timeout(self._timeout):
             connection = self._free() or await self.connect()
             try:
                 answer = await connection.exchange(request)

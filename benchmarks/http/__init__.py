@@ -1,0 +1,1 @@
+"""Requests at little cost, for benchmarks that share their CPUs with what they measure."""
