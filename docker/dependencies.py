@@ -1,4 +1,4 @@
-"""`dependencies.py PYPROJECT EXTRA`: print the requirements of a project and of one extra."""
+"""`dependencies.py PYPROJECT EXTRA...`: print the requirements of a project and of its extras."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import tomllib
 from pathlib import Path
 
 if __name__ == "__main__":
-    path, extra = sys.argv[1:]
+    path, *extras = sys.argv[1:]
     project = tomllib.loads(Path(path).read_text())["project"]
-    requirements = [*project["dependencies"], *project["optional-dependencies"][extra]]
+    requirements = list(project["dependencies"])
+    for extra in extras:
+        requirements += project["optional-dependencies"][extra]
     sys.stdout.write("\n".join(requirements) + "\n")

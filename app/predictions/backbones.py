@@ -54,6 +54,11 @@ class Backbones:
         """Backbone in memory -> `torch` or `openvino`, which runs its image tower."""
         return {name: each.engine for name, each in sorted(self._resident.values().items())}
 
+    @property
+    def bytes(self) -> int:
+        """Memory of their weights."""
+        return self._resident.bytes
+
     def warm_up(self) -> dict[str, str]:
         """Backbones that were to be loaded at start and are not yet -> why; it is tried again."""
         for name in list(self._cold):

@@ -24,6 +24,7 @@ from app.kit.errors import (
 from app.kit.fields import Unsaid
 from app.predictions import stream
 from app.predictions.inference import Inference
+from app.predictions.metrics import EngineMetrics
 from app.predictions.schemas import PredictResponse
 from app.predictions.service import Deadline, Predictions, Question
 from app.predictions.settings import PredictionSettings
@@ -32,7 +33,9 @@ from app.predictions.settings import PredictionSettings
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state = app.state
-    state.inference = Inference(state.predict_settings, state.context.settings.tower_dir)
+    state.inference = Inference(
+        state.predict_settings, state.context.settings.tower_dir, EngineMetrics(state.registry)
+    )
     state.predictions = Predictions(state.context, state.lookups, state.inference)
     try:
         yield

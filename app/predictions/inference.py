@@ -8,6 +8,7 @@ the same backbone, gather and go through it together; then each meets its own cl
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from app.kit.batching import Batcher
 from app.kit.cache import SizedCache
 from app.kit.errors import ServiceUnavailable
 from app.predictions.backbones import Backbones
+from app.predictions.metrics import EngineMetrics
 from app.predictions.settings import PredictionSettings
 from dspt.errors import BackboneMismatch, ImageError
 
@@ -59,16 +61,19 @@ class _Request:
 class Inference:
     """One per process. Close it at the end."""
 
-    def __init__(self, settings: PredictionSettings, tower_dir: Path) -> None:
+    def __init__(
+        self, settings: PredictionSettings, tower_dir: Path, metrics: EngineMetrics | None = None
+    ) -> None:
         """`tower_dir` keeps image towers as OpenVINO reads them."""
         self._settings = settings
+        self._metrics = metrics or EngineMetrics()
         self.backbones = Backbones(settings, tower_dir)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="inference")
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="matrices")
         self._decoders = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
         self._batcher: Batcher[str, _Request, Any] = Batcher(
             self._thread,
-            self._run_batch,
+            self._run_timed,
             settings.batch_images,
             max_wait=settings.max_wait_ms / 1000,
         )
@@ -77,6 +82,17 @@ class Inference:
         )
         self._loading: dict[str, asyncio.Task[Served]] = {}
         self._waiting = 0
+        self._metrics.watch(self)
+
+    @property
+    def waiting(self) -> int:
+        """Images that wait for a tower, or are at work."""
+        return self._waiting
+
+    @property
+    def matrices(self) -> SizedCache[Served]:
+        """What is kept in memory."""
+        return self._matrices
 
     async def prepare(self, key: str, read: Callable[[], TunedModel]) -> Served:
         """The model kept under `key`, or the one that `read` gives, made ready.
@@ -85,6 +101,7 @@ class Inference:
         WeightsUnavailable and BackboneMismatch.
         """
         served = self._matrices.get(key)
+        self._metrics.looked_up(hit=served is not None)
         if served is not None:
             return served
         loading = self._loading.get(key)
@@ -165,7 +182,7 @@ class Inference:
         if backbone.digest != digest:  # dropped, changed on the disk and loaded again
             raise BackboneMismatch(f"the weights of {name} have changed since the model was loaded")
         futures: list[Future[Tensor | ImageError]] = [
-            self._decoders.submit(self._decode, backbone, image) for image in images
+            self._decoders.submit(self._decode_timed, backbone, image) for image in images
         ]
         decoded = await asyncio.gather(*map(asyncio.wrap_future, futures))
         pixels = [item for item in decoded if not isinstance(item, ImageError)]
@@ -176,6 +193,21 @@ class Inference:
         return [item if isinstance(item, ImageError) else next(answers) for item in decoded]
 
     # The rest runs on the threads.
+
+    def _decode_timed(self, backbone: Backbone, data: bytes) -> Tensor | ImageError:
+        start = time.perf_counter()
+        decoded = self._decode(backbone, data)
+        seconds = time.perf_counter() - start
+        self._metrics.decoded(seconds, readable=not isinstance(decoded, ImageError))
+        return decoded
+
+    def _run_timed(self, digest: str, requests: list[_Request]) -> list[Any]:
+        start = time.perf_counter()
+        answers = self._run_batch(digest, requests)
+        seconds = time.perf_counter() - start
+        engine = requests[-1].backbone.engine
+        self._metrics.ran(engine, sum(len(answer) for answer in answers), seconds)
+        return answers
 
     def _decode(self, backbone: Backbone, data: bytes) -> Tensor | ImageError:
         from dspt.data import decode_image

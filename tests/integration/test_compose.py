@@ -111,7 +111,9 @@ def test_the_gpu_is_the_workers_and_the_override_takes_it_back() -> None:
 
 @BOTH
 def test_every_service_is_watched_and_none_is_root(compose: dict[str, Any]) -> None:
-    assert set(compose["services"]) == {"api", "worker", "redis", "postgres"}
+    always = {name for name, s in compose["services"].items() if "profiles" not in s}
+    assert always == {"api", "worker", "redis", "postgres"}
+    assert set(compose["services"]) - always == {"prometheus", "grafana"}
     for name, service in compose["services"].items():
         assert service["healthcheck"]["test"][0] == "CMD", name
         assert service["restart"] == "unless-stopped", name
@@ -127,12 +129,14 @@ def test_every_service_is_watched_and_none_is_root(compose: dict[str, Any]) -> N
 
 
 @BOTH
-def test_only_the_api_is_published_and_only_here(compose: dict[str, Any]) -> None:
+def test_what_is_published_is_so_only_here(compose: dict[str, Any]) -> None:
     published = {name: s["ports"] for name, s in compose["services"].items() if "ports" in s}
-    assert set(published) == {"api"}
-    assert interpolated(published["api"], {}) == ["127.0.0.1:8000:8000"]
+    assert interpolated(published, {}) == {
+        "api": ["127.0.0.1:8000:8000"],
+        "grafana": ["127.0.0.1:3000:3000"],
+    }
     assert compose["networks"]["backend"] == {"internal": True}
-    for name in ("redis", "postgres"):
+    for name in ("redis", "postgres", "prometheus"):
         assert compose["services"][name]["networks"] == ["backend"]
 
 
@@ -140,7 +144,12 @@ def test_only_the_api_is_published_and_only_here(compose: dict[str, Any]) -> Non
 def test_volumes_are_declared_and_the_state_is_on_one(compose: dict[str, Any]) -> None:
     for service in compose["services"].values():
         for volume in service["volumes"]:
-            assert volume.split(":")[0] in compose["volumes"]
+            source, _, *options = volume.split(":")
+            if source.startswith("./"):
+                assert (ROOT / source).is_dir()
+                assert options == ["ro"]
+            else:
+                assert source in compose["volumes"]
     assert "postgres:/var/lib/postgresql/data" in compose["services"]["postgres"]["volumes"]
     assert "redis:/data" in compose["services"]["redis"]["volumes"]
     command = compose["services"]["redis"]["command"]
@@ -150,7 +159,7 @@ def test_volumes_are_declared_and_the_state_is_on_one(compose: dict[str, Any]) -
 
 
 def test_images_are_pinned() -> None:
-    pinned = re.compile(r"[a-z0-9./-]+:\d+\.\d+\.?\d*[a-z0-9.-]*(@sha256:[0-9a-f]{64})?")
+    pinned = re.compile(r"[a-z0-9./-]+:v?\d+\.\d+\.?\d*[a-z0-9.-]*(@sha256:[0-9a-f]{64})?")
     images = [service["image"] for service in GPU["services"].values()]
     dockerfile = (ROOT / "docker" / "Dockerfile").read_text()
     stages = re.findall(r"^FROM \S+ AS (\S+)", dockerfile, re.M)
@@ -197,7 +206,8 @@ def test_the_example_names_every_variable_and_holds_no_secret() -> None:
     files = "".join(
         (ROOT / f).read_text() for f in ("docker-compose.yml", "docker-compose.cpu.yml")
     )
-    assert set(settings) == {match[1] for match in _VARIABLE.finditer(files) if match[1]}
+    secrets = {secret["environment"] for secret in GPU["secrets"].values()}
+    assert set(settings) == secrets | {m[1] for m in _VARIABLE.finditer(files) if m[1]}
     assert settings["POSTGRES_PASSWORD"] == ""
     with pytest.raises(Unset):  # copied as it is, it starts nothing
         interpolated(GPU, settings)
@@ -206,13 +216,21 @@ def test_the_example_names_every_variable_and_holds_no_secret() -> None:
 def test_the_dependencies_of_the_image_are_the_projects() -> None:
     command = [sys.executable, str(ROOT / "docker" / "dependencies.py")]
     result = subprocess.run(
-        [*command, str(ROOT / "pyproject.toml"), "server"],
+        [*command, str(ROOT / "pyproject.toml"), "server", "otel"],
         capture_output=True,
         text=True,
         check=True,
     )
     names = {re.split(r"[\[<>=]", line)[0] for line in result.stdout.split()}
-    assert {"torch", "open_clip_torch", "fastapi", "celery", "psycopg", "redis"} <= names
+    assert {
+        "torch",
+        "open_clip_torch",
+        "fastapi",
+        "celery",
+        "psycopg",
+        "redis",
+        "opentelemetry-sdk",
+    } <= names
     assert "pytest" not in names
 
 
@@ -224,6 +242,7 @@ class Native:
         self.services = interpolated(compose, {"POSTGRES_PASSWORD": password})["services"]
         self._folder = folder
         self._port = str(free_port())
+        self.worker_metrics_port = str(free_port())
         self._postgres, self._redis = make_url(postgres), make_url(redis)
         self._password = password
         self.url = f"http://127.0.0.1:{self._port}"
@@ -259,6 +278,10 @@ class Native:
         if name == "api":
             assert given["DSPT_HOST"] == "0.0.0.0"
             given["DSPT_PORT"] = self._port
+        else:
+            assert given["DSPT_WORKER_METRICS_HOST"] == "0.0.0.0"
+            assert given["DSPT_WORKER_METRICS_PORT"] == "9101"
+            given["DSPT_WORKER_METRICS_PORT"] = self.worker_metrics_port
         state = str(self._folder)
         given = {key: value.replace("/var/lib/dspt", state) for key, value in given.items()}
         path = f"{BIN}:{ROOT / 'docker'}:{os.environ['PATH']}"

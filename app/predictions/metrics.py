@@ -1,0 +1,93 @@
+"""Figures of the image towers: what waits, how it is batched, how long it takes, what is kept."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+if TYPE_CHECKING:
+    from app.predictions.backbones import Backbones
+    from app.predictions.inference import Inference
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_IMAGES = (1, 2, 4, 8, 16, 32, 64, 128)
+_ENGINES = ("torch", "openvino")
+
+
+class EngineMetrics:
+    """Of one Inference. Its methods are called on several threads."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        """Left out: nobody asks for the figures."""
+        registry = registry or CollectorRegistry()
+        self._registry = registry
+        self._images = Counter(
+            "dspt_predict_images",
+            "Images that were `classified`, or `unreadable`.",
+            ["outcome"],
+            registry=registry,
+        )
+        self._batch_images = Histogram(
+            "dspt_predict_batch_images",
+            "Images that went through a tower at once.",
+            ["engine"],
+            buckets=_IMAGES,
+            registry=registry,
+        )
+        self._batch_seconds = Histogram(
+            "dspt_predict_batch_seconds",
+            "Seconds that a batch took in the tower and with its class matrices.",
+            ["engine"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._decode_seconds = Histogram(
+            "dspt_predict_decode_seconds",
+            "Seconds to decode and resize an image.",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._lookups = Counter(
+            "dspt_predict_matrix_lookups",
+            "Class matrices that were needed: `hit`, in memory; `miss`, to be loaded.",
+            ["result"],
+            registry=registry,
+        )
+
+    def looked_up(self, *, hit: bool) -> None:
+        self._lookups.labels("hit" if hit else "miss").inc()
+
+    def decoded(self, seconds: float, *, readable: bool) -> None:
+        self._decode_seconds.observe(seconds)
+        if not readable:
+            self._images.labels("unreadable").inc()
+
+    def ran(self, engine: str, images: int, seconds: float) -> None:
+        self._images.labels("classified").inc(images)
+        self._batch_images.labels(engine).observe(images)
+        self._batch_seconds.labels(engine).observe(seconds)
+
+    def watch(self, inference: Inference) -> None:
+        """Look at what it holds whenever somebody asks for the figures."""
+        matrices, backbones = inference.matrices, inference.backbones
+        for name, text, value in (
+            ("images_waiting", "Images that wait for a tower.", lambda: inference.waiting),
+            ("matrices", "Class matrices in memory.", lambda: len(matrices)),
+            ("matrix_bytes", "Memory of the class matrices.", lambda: matrices.bytes),
+            ("backbone_bytes", "Memory of the backbones' weights.", lambda: backbones.bytes),
+        ):
+            Gauge(f"dspt_predict_{name}", text, registry=self._registry).set_function(value)
+        resident = Gauge(
+            "dspt_predict_backbones",
+            "Backbones in memory, by what runs their image tower.",
+            ["engine"],
+            registry=self._registry,
+        )
+        for engine in _ENGINES:
+            resident.labels(engine).set_function(partial(_resident, backbones, engine))
+
+
+def _resident(backbones: Backbones, engine: str) -> int:
+    return list(backbones.engines.values()).count(engine)

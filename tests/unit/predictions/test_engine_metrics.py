@@ -1,0 +1,54 @@
+"""What the inference tells Prometheus of its work."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+
+from app.predictions.inference import Inference
+from app.predictions.metrics import EngineMetrics
+from app.predictions.settings import PredictionSettings
+from dspt.backbones import load_backbone
+from dspt.errors import ImageError
+from scripts.demo.data import make_demo_data
+from tests.unit.models import model_for
+
+
+def test_the_engine_is_measured(tmp_path: Path) -> None:
+    registry = CollectorRegistry()
+    settings = PredictionSettings.model_validate(
+        {"engine": "torch", "device": "cpu", "batch_images": 2}
+    )
+    inference = Inference(settings, tmp_path, EngineMetrics(registry))
+    model = model_for(load_backbone("builtin"))
+    images = [photo.jpeg for photo in make_demo_data(1).unseen[:2]]
+
+    async def ask() -> None:
+        for _ in range(2):
+            served = await inference.prepare("model", lambda: model)
+            with inference.room(3):
+                assert value("images_waiting") == 3
+                found = await inference.predict([served], [*images, b"no image"], 3)
+        assert isinstance(found[-1], ImageError)
+
+    def value(name: str, **labels: str) -> float | None:
+        return registry.get_sample_value(f"dspt_predict_{name}", labels)
+
+    assert value("matrices") == value("backbones", engine="torch") == 0
+    try:
+        asyncio.run(ask())
+    finally:
+        inference.close()
+    assert value("images_total", outcome="classified") == 4
+    assert value("images_total", outcome="unreadable") == 2
+    assert value("batch_images_bucket", engine="torch", le="2.0") == 2
+    assert value("batch_seconds_count", engine="torch") == 2
+    assert value("decode_seconds_count") == 6
+    assert value("matrix_lookups_total", result="hit") == 1
+    assert value("matrix_lookups_total", result="miss") == 1
+    assert value("matrices") == value("backbones", engine="torch") == 1
+    assert value("backbones", engine="openvino") == value("images_waiting") == 0
+    assert value("matrix_bytes") == inference.matrices.bytes > 0
+    assert value("backbone_bytes") == inference.backbones.bytes > 1e6
