@@ -36,7 +36,7 @@ class AsyncClient:
         retries: int = 4,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        options = _options(url, api_key, timeout)
+        options = http_options(url, api_key, timeout)
         io = AsyncIo(httpx.AsyncClient(transport=transport, **options))
         self._connection = connection = _connection(io, options, retries)
         self.jobs = JobCalls(connection, lambda view: AsyncJob(connection, view))
@@ -92,7 +92,7 @@ class Client:
         retries: int = 4,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        options = _options(url, api_key, timeout)
+        options = http_options(url, api_key, timeout)
         io = BlockingIo(httpx.Client(transport=transport, **options))
         self._connection = connection = _connection(io, options, retries)
         self.jobs = Jobs(connection)
@@ -130,7 +130,7 @@ class Client:
         self.close()
 
 
-def _options(url: str | None, api_key: str | None, timeout: float) -> dict[str, Any]:
+def http_options(url: str | None, api_key: str | None, timeout: float) -> dict[str, Any]:
     """What both kinds of httpx client are made with. Raises ValueError."""
     address = url or os.environ.get("DSPT_URL") or DEFAULT_URL
     key = (api_key or os.environ.get("DSPT_API_KEY") or "").strip()

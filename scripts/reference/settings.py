@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings
 
+from app.doctor.variables import kinds_of_settings
 from scripts.reference.markdown import code, paragraphs, table
 
 
@@ -21,7 +19,7 @@ def page() -> str:
         "The client and its commands read `DSPT_URL` (the address of the service, "
         "`http://127.0.0.1:8000` if it is left out) and `DSPT_API_KEY`.",
     ]
-    for kind in sorted(_kinds(BaseSettings), key=lambda k: k.model_config["env_prefix"]):
+    for kind in sorted(kinds_of_settings(), key=lambda k: k.model_config["env_prefix"]):
         prefix = kind.model_config["env_prefix"]
         parts += [f"## {prefix}...", paragraphs(kind.__doc__)]
         rows = [
@@ -30,13 +28,6 @@ def page() -> str:
         ]
         parts.append(table(("variable", "default", "meaning"), rows))
     return "\n\n".join(part for part in parts if part)
-
-
-def _kinds(base: type[BaseSettings]) -> Iterator[type[BaseSettings]]:
-    for kind in base.__subclasses__():
-        yield from _kinds(kind)
-        if kind.__module__.split(".")[0] in ("app", "worker"):
-            yield kind
 
 
 def _default(field: FieldInfo) -> str:

@@ -1,0 +1,78 @@
+"""`dspt doctor`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from itertools import groupby
+from pathlib import Path
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from app.commands._service import AsJson, Url
+from app.doctor.findings import Finding, State
+from app.kit.command_line import DataDir
+from dspt.cli.terminal import out, print_json
+
+_LOOKS = {
+    State.OK: ("ok", "green"),
+    State.OFF: ("-", "dim"),
+    State.WARN: ("warn", "yellow"),
+    State.FAIL: ("FAIL", "bold red"),
+}
+
+
+def doctor(data_dir: DataDir = None, url: Url = None, as_json: AsJson = False) -> None:
+    """Look at what is installed, set and running, and say how to mend what is not right.
+
+    Nothing is changed, made or downloaded. What is not set up here is told, and is no fault. The
+    exit code is 1 if something has to be mended.
+    """
+    findings = list(_look(data_dir, url))
+    failed = any(finding.state == State.FAIL for finding in findings)
+    if as_json:
+        print_json({"healthy": not failed, "findings": [asdict(one) for one in findings]})
+    else:
+        _show(findings)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _look(data_dir: Path | None, url: str | None) -> Iterator[Finding]:
+    from pydantic import ValidationError
+    from pydantic_settings import SettingsError
+
+    import app.main  # all settings are defined once it is imported
+    from app.doctor import installation, parts, service, variables
+    from app.kit.settings import Settings
+
+    assert app.main
+    try:
+        settings = Settings() if data_dir is None else Settings(data_dir=data_dir)
+    except (ValidationError, SettingsError):
+        settings = None  # which are wrong is found below
+    yield from installation.look([] if settings is None else settings.local_backbones)
+    yield from variables.look(os.environ)
+    if settings is not None:
+        yield from parts.look(settings)
+    yield from service.look(url, named=url is not None)
+
+
+def _show(findings: Sequence[Finding]) -> None:
+    for part, group in groupby(findings, lambda finding: finding.part):
+        table = Table(title=part, title_justify="left", box=None, show_header=False)
+        for column in ("state", "check", "found"):
+            table.add_column(column, no_wrap=column == "state", overflow="fold")
+        for finding in group:
+            word, style = _LOOKS[finding.state]
+            told = Text(finding.found)
+            if finding.mend and finding.state != State.OK:
+                told.append(f"\n{finding.mend}", style="" if style == "dim" else style)
+            table.add_row(Text(word, style), Text(finding.check), told)
+        out.print(table)
+    states = [finding.state for finding in findings]
+    failed, warned = states.count(State.FAIL), states.count(State.WARN)
+    out.print(f"\n{failed} to be mended, {warned} to be looked at.")

@@ -1,0 +1,123 @@
+"""Database, broker, storage and workers as this machine's settings name them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import redis
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from kombu.exceptions import OperationalError as BrokerError
+from sqlalchemy import func, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.doctor.findings import Finding, State
+from app.doctor.variables import shown
+from app.jobs.state import Status
+from app.jobs.tables import Job
+from app.jobs.workers import any_alive
+from app.kit.broker import celery_app
+from app.kit.db import Database, alembic_config
+from app.kit.settings import GIB, Settings
+from app.kit.storage import Storage
+
+_PART = "parts"
+_NOT_YET = "not made yet; dspt serve makes it"
+#: A job's photos and their features come to more in a day's work.
+_LITTLE_SPACE = 2 * GIB
+
+
+def look(settings: Settings) -> Iterator[Finding]:
+    """Each part that is set up here; nothing is made that is not there."""
+    yield from _database(settings)
+    yield _broker(settings)
+    yield _storage(settings)
+
+
+def _database(settings: Settings) -> Iterator[Finding]:
+    where = shown("", settings.database_url)
+    if settings.database_url.startswith("sqlite:///"):
+        file = Path(settings.database_url.removeprefix("sqlite:///"))
+        if not file.exists():
+            yield Finding(_PART, "database", State.OFF, f"{where}: {_NOT_YET}")
+            return
+    try:
+        database = Database(settings.database_url)
+    except ValueError as error:
+        yield Finding(_PART, "database", State.FAIL, str(error), "correct DSPT_DATABASE_URL")
+        return
+    try:
+        yield _schema(database, where)
+        yield _workers(database, settings)
+    except SQLAlchemyError as error:
+        reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+        mend = "start the database, or correct DSPT_DATABASE_URL"
+        yield Finding(_PART, "database", State.FAIL, f"{where}: {shown('', reason)}", mend)
+    finally:
+        database.close()
+
+
+def _schema(database: Database, where: str) -> Finding:
+    scripts = ScriptDirectory.from_config(alembic_config())
+    newest = scripts.get_current_head()
+    with database.engine.connect() as connection:
+        there = MigrationContext.configure(connection).get_current_revision()
+    if there == newest:
+        return Finding(_PART, "database", State.OK, f"{where}, schema {there}")
+    if there is None or there in {script.revision for script in scripts.walk_revisions()}:
+        found, mend = f"{where}, schema {there} of {newest}", "the API brings it up when it starts"
+        return Finding(_PART, "database", State.WARN, found, mend)
+    found = f"{where}, schema {there}, which this version does not know"
+    return Finding(_PART, "database", State.FAIL, found, "install the version that made it")
+
+
+def _workers(database: Database, settings: Settings) -> Finding:
+    with database.read() as session:
+        alive = any_alive(session, settings)
+        waiting = session.scalar(select(func.count()).where(Job.status == Status.QUEUED)) or 0
+    if alive:
+        return Finding(_PART, "workers", State.OK, f"at work; {waiting} jobs wait")
+    state = State.WARN if waiting else State.OFF
+    mend = "start one with dspt worker, or all with dspt serve"
+    return Finding(_PART, "workers", state, f"none reported lately; {waiting} jobs wait", mend)
+
+
+def _broker(settings: Settings) -> Finding:
+    if not settings.broker_url:
+        found = "DSPT_BROKER_URL is not set; dspt serve starts a private Redis"
+        return Finding(_PART, "broker", State.OFF, found)
+    where = shown("", settings.broker_url)
+    app = celery_app(settings)
+    try:
+        with app.connection_for_write() as connection:
+            connection.ensure_connection(max_retries=1, interval_start=0, timeout=3)
+            connection.default_channel.client.ping()
+    except (BrokerError, redis.RedisError, OSError, KeyError, ValueError) as error:
+        mend = "start Redis, or correct DSPT_BROKER_URL"
+        return Finding(_PART, "broker", State.FAIL, f"{where}: {shown('', str(error))}", mend)
+    finally:
+        app.close()
+    return Finding(_PART, "broker", State.OK, where)
+
+
+def _storage(settings: Settings) -> Finding:
+    where, url = shown("", settings.storage_url), urlsplit(settings.storage_url)
+    folder = Path(url.path) if url.scheme in ("", "file") else None
+    if folder is not None and not folder.exists():
+        return Finding(_PART, "storage", State.OFF, f"{where}: {_NOT_YET}")
+    try:
+        Storage(settings.storage_url).check()
+    except (OSError, ValueError, ImportError) as error:
+        mend = "look at its rights and space, and at DSPT_STORAGE_URL"
+        return Finding(_PART, "storage", State.FAIL, f"{where}: {error}", mend)
+    if folder is None:
+        return Finding(_PART, "storage", State.OK, where)
+    free = shutil.disk_usage(folder).free
+    found = f"{where}, {free / GIB:.1f} GiB free"
+    if free < _LITTLE_SPACE:
+        mend = "make room; dspt gc deletes what nobody needs"
+        return Finding(_PART, "storage", State.WARN, found, mend)
+    return Finding(_PART, "storage", State.OK, found)

@@ -1,0 +1,81 @@
+"""The service that the client and its commands talk to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.metadata import version
+from typing import Any
+
+import httpx
+
+from app.client._client import http_options
+from app.doctor.findings import Finding, State
+
+_PART = "service"
+_SECONDS = 10.0
+_STATES = {"ok": State.OK, "failing": State.FAIL}
+
+
+def look(url: str | None, *, named: bool) -> Iterator[Finding]:
+    """Whether it answers, is ready and takes our key; `named`: somebody said where it is."""
+    try:
+        options = http_options(url, None, _SECONDS)
+    except ValueError as error:
+        yield Finding(_PART, "address", State.FAIL, str(error), "correct DSPT_URL or DSPT_API_KEY")
+        return
+    address = str(options["base_url"])
+    with httpx.Client(**options) as http:
+        try:
+            live = http.get("/health/live")
+            if not _is_json(live) or live.json().get("status") != "live":
+                found = f"{address} answers, but is no DSPT service ({live.status_code})"
+                yield Finding(_PART, "address", State.FAIL, found, "correct DSPT_URL")
+                return
+            yield _version(http, address)
+            yield from _ready(http)
+            yield _key(http, has_key="Authorization" in options["headers"])
+        except httpx.RequestError as error:
+            state = State.FAIL if named else State.OFF
+            mend = "start it with dspt serve, or say in DSPT_URL where it is"
+            yield Finding(_PART, "address", state, f"{address} does not answer: {error}", mend)
+
+
+def _version(http: httpx.Client, address: str) -> Finding:
+    answer = http.get("/openapi.json")
+    theirs = answer.json()["info"]["version"] if _is_json(answer) else "unknown"
+    ours = version("dspt")
+    if theirs.split(".")[:2] == ours.split(".")[:2]:
+        return Finding(_PART, "address", State.OK, f"{address}, version {theirs}")
+    found = f"{address}, version {theirs}; here is {ours}"
+    mend = "a service that is one minor version older is understood; else install the same"
+    return Finding(_PART, "address", State.WARN, found, mend)
+
+
+def _ready(http: httpx.Client) -> Iterator[Finding]:
+    answer = http.get("/health/ready")
+    checks: dict[str, Any] = answer.json().get("checks", {}) if _is_json(answer) else {}
+    for name, check in checks.items():
+        said, detail = check.get("status"), check.get("detail", "")
+        state = _STATES.get(said, State.WARN)
+        found = f"{check['count']} at work" if "count" in check else str(said)
+        yield Finding(_PART, f"its {name}", state, found, detail)
+    if not checks:
+        found = f"/health/ready answers {answer.status_code} without a report"
+        yield Finding(_PART, "ready", State.FAIL, found, "look at the service's log")
+
+
+def _key(http: httpx.Client, *, has_key: bool) -> Finding:
+    answer = http.get("/jobs", params={"limit": 1})
+    if answer.is_success:
+        return Finding(_PART, "key", State.OK, "accepted" if has_key else "none is needed")
+    detail = answer.json().get("detail", "") if "json" in _kind(answer) else answer.reason_phrase
+    mend = "put a key of dspt keys create into DSPT_API_KEY"
+    return Finding(_PART, "key", State.FAIL, f"{answer.status_code}: {detail}", mend)
+
+
+def _is_json(answer: httpx.Response) -> bool:
+    return _kind(answer) == "application/json"
+
+
+def _kind(answer: httpx.Response) -> str:
+    return str(answer.headers.get("Content-Type", "")).partition(";")[0]

@@ -1,0 +1,47 @@
+"""Settings that are set, wrong, misspelt or secret, as `dspt doctor` tells of them."""
+
+from __future__ import annotations
+
+import pytest
+
+import app.main  # noqa: F401  all settings are defined once it is imported
+from app.doctor.findings import State
+from app.doctor.variables import look, shown
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "state", "found", "mend"),
+    [
+        ("DSPT_HOST", "0.0.0.0", State.OK, "0.0.0.0", ""),
+        ("DSPT_API_KEY", "dspt_1", State.OK, "***", ""),
+        ("DSPT_DATABASE_URL", "postgresql://a:b@c/d", State.OK, "postgresql://a:***@c/d", ""),
+        ("DSPT_BROKER_URL", "redis://:b@c:1/0", State.OK, "redis://:***@c:1/0", ""),
+        ("DSPT_PORT", "http", State.FAIL, "http: Input should be a valid integer", "settings.md"),
+        ("DSPT_PREDICT_MAX_IMAGES", "0", State.FAIL, "0: Input should be greater", "settings.md"),
+        ("DSPT_LOCAL_BACKBONES", "a", State.FAIL, "local_backbones", "settings.md"),
+        ("DSPT_HEARTBEAT", "5", State.WARN, "no setting", "did you mean DSPT_HEARTBEAT_SECONDS?"),
+        ("DSPT_PREDICT_WARMUP", "x", State.WARN, "no setting", "DSPT_PREDICT_WARM_UP?"),
+        ("DSPT_XYZ", "", State.WARN, "no setting", "nothing reads it"),
+    ],
+)
+def test_a_variable(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, state: State, found: str, mend: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    (finding,) = look({name: value, "HOME": "/"})
+    assert (finding.check, finding.state) == (name, state)
+    assert found in finding.found
+    assert mend in finding.mend
+
+
+def test_nothing_is_set() -> None:
+    (finding,) = look({"PATH": ""})
+    assert (finding.state, finding.found) == (State.OK, "none is set: the defaults hold")
+
+
+def test_empty_counts_as_not_set() -> None:
+    assert list(look({"DSPT_BROKER_URL": ""})) == []
+
+
+def test_passwords_are_not_shown_in_what_an_error_says() -> None:
+    assert shown("", "cannot reach redis://u:p@h/0") == "cannot reach redis://u:***@h/0"
