@@ -64,8 +64,8 @@ class Classifier(ClassMatrix):
         """The `top_k` likeliest (class, probability) of each RGB image, best first."""
         if not images:
             return []
-        pixels = torch.stack([self._backbone.preprocess(image) for image in images])
-        return self.top(self._backbone.encode_image(pixels.to(self.linear.matrix.device)), top_k)
+        crops = torch.stack([self._backbone.preprocess.crop(image) for image in images])
+        return self.top(self._backbone.encode_crops(crops), top_k)
 
 
 def untuned(model: TunedModel) -> TunedModel:

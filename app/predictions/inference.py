@@ -54,7 +54,7 @@ class _Request:
     """What goes through an image tower, and what is made of its (N, D) features."""
 
     backbone: Backbone
-    pixels: list[Tensor]
+    crops: list[Tensor]
     answer: Callable[[Tensor], Any]
 
 
@@ -185,11 +185,11 @@ class Inference:
             self._decoders.submit(self._decode_timed, backbone, image) for image in images
         ]
         decoded = await asyncio.gather(*map(asyncio.wrap_future, futures))
-        pixels = [item for item in decoded if not isinstance(item, ImageError)]
+        crops = [item for item in decoded if not isinstance(item, ImageError)]
         answers: Iterator[T] = iter(())
-        if pixels:
-            request = _Request(backbone, pixels, answer)
-            answers = iter(await self._batcher.submit(digest, request, len(pixels)))
+        if crops:
+            request = _Request(backbone, crops, answer)
+            answers = iter(await self._batcher.submit(digest, request, len(crops)))
         return [item if isinstance(item, ImageError) else next(answers) for item in decoded]
 
     # The rest runs on the threads.
@@ -216,21 +216,21 @@ class Inference:
             image = decode_image(data, max_pixels=self._settings.max_pixels)
         except ImageError as error:
             return error
-        return backbone.preprocess(image)
+        return backbone.preprocess.crop(image)
 
     def _run_batch(self, _digest: str, requests: list[_Request]) -> list[Any]:
         import torch
 
         backbone = requests[-1].backbone  # the newest knows the fastest engine
-        pixels = [image for request in requests for image in request.pixels]
+        crops = [image for request in requests for image in request.crops]
         size = self._settings.batch_images  # one large request may be more than a batch
         features = torch.cat(
             [
-                backbone.encode_image(torch.stack(pixels[i : i + size]).to(backbone.device))
-                for i in range(0, len(pixels), size)
+                backbone.encode_crops(torch.stack(crops[i : i + size]))
+                for i in range(0, len(crops), size)
             ]
         )
-        parts = torch.split(features, [len(request.pixels) for request in requests])
+        parts = torch.split(features, [len(request.crops) for request in requests])
         return [request.answer(part) for request, part in zip(requests, parts, strict=True)]
 
 

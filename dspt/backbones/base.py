@@ -57,6 +57,19 @@ class TextTower(Protocol):
         """
 
 
+class Preprocess(Protocol):
+    """A model's own resize, crop and normalisation: at once, or in two steps."""
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        """RGB image -> (3, H, W) float32."""
+
+    def crop(self, image: Image.Image) -> Tensor:
+        """RGB image -> (H, W, 3) uint8: resized and cropped."""
+
+    def normalised(self, crops: Tensor) -> Tensor:
+        """(B, H, W, 3) uint8 -> (B, 3, H, W) float32."""
+
+
 def weight_bytes(*modules: nn.Module) -> int:
     """Memory of the parameters and buffers of `modules`."""
     return sum(
@@ -76,8 +89,7 @@ class Backbone:
     """(B, 3, H, W) -> (B, D), not normalised."""
     text_tower: TextTower
     tokenizer: Tokenizer
-    preprocess: Callable[[Image.Image], Tensor]
-    """RGB image -> (3, H, W), the model's own resize, crop and normalisation."""
+    preprocess: Preprocess
     augment: Callable[[Image.Image, torch.Generator], Tensor]
     """The same with a random resized crop and a random flip drawn from the generator."""
     logit_scale: float
@@ -103,6 +115,13 @@ class Backbone:
         if image is None:
             image = weight_bytes(self.image_tower)
         return image + self.text_tower.nbytes
+
+    def encode_crops(self, crops: Tensor) -> Tensor:
+        """(B, H, W, 3) uint8, as `preprocess.crop` gives them -> (B, D), as `encode_image`.
+
+        They are a quarter of the bytes, and normalised together in a third of the time.
+        """
+        return self.encode_image(self.preprocess.normalised(crops.to(self.device)))
 
     def encode_image(self, pixels: Tensor) -> Tensor:
         """(B, 3, H, W) on `device` -> (B, D), unit length, float32."""

@@ -34,7 +34,7 @@ class Preprocess:
         assert isinstance(to_tensor, ToTensor)
         assert isinstance(normalize, Normalize)
         self._crop = Compose(steps)
-        self.mean, self.std = tuple(normalize.mean), tuple(normalize.std)
+        self._mean, self._std = normalize.mean, normalize.std
 
     def __call__(self, image: Image.Image) -> Tensor:
         return self.normalised(self.crop(image)[None])[0]
@@ -46,7 +46,7 @@ class Preprocess:
     def normalised(self, crops: Tensor) -> Tensor:
         """(B, H, W, 3) uint8 -> (B, 3, H, W) float32, what image towers take."""
         pixels = crops.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
-        mean, std = (pixels.new_tensor(each).view(3, 1, 1) for each in (self.mean, self.std))
+        mean, std = (pixels.new_tensor(each).view(3, 1, 1) for each in (self._mean, self._std))
         return pixels.div_(255).sub_(mean).div_(std)
 
 

@@ -31,15 +31,23 @@ class LetterTokenizer:
         return [2 + ord(letter) % 90 for letter in text]
 
 
+class ToyPreprocess:
+    """Four by four pixels, from 0 to 1."""
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        return self.normalised(self.crop(image)[None])[0]
+
+    def crop(self, image: Image.Image) -> Tensor:
+        return torch.tensor(list(image.resize((4, 4)).tobytes()), dtype=torch.uint8).view(4, 4, 3)
+
+    def normalised(self, crops: Tensor) -> Tensor:
+        return crops.permute(0, 3, 1, 2).float() / 255
+
+
 def backbone_of(
     tower: TextTower, dim: int, *, tokenizer: Tokenizer | None = None, digest: str = "ab" * 32
 ) -> Backbone:
     """A backbone with this text tower whose image tower averages the colours."""
-
-    def pixels(image: Image.Image) -> Tensor:
-        values = torch.tensor(list(image.resize((4, 4)).tobytes()), dtype=torch.float32)
-        return values.view(4, 4, 3).permute(2, 0, 1) / 255
-
     torch.manual_seed(11)
     return Backbone(
         name="toy",
@@ -47,8 +55,8 @@ def backbone_of(
         image_tower=nn.Sequential(nn.Flatten(), nn.Linear(48, dim)).requires_grad_(False),
         text_tower=tower,
         tokenizer=tokenizer or OpenClipTokenizer(),
-        preprocess=pixels,
-        augment=lambda image, generator: pixels(image),
+        preprocess=ToyPreprocess(),
+        augment=lambda image, generator: ToyPreprocess()(image),
         logit_scale=30.0,
         embed_dim=dim,
         image_size=4,
