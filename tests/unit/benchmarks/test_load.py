@@ -7,15 +7,13 @@ import random
 import re
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
+from small_server import serving
 
-from benchmarks.http.connection import Client
 from benchmarks.load.book import Book
 from benchmarks.load.cli import main
 from benchmarks.load.listener import Listener
@@ -27,32 +25,7 @@ from benchmarks.load.summary import figures, goals, percentile, windows
 from benchmarks.load.traffic import Rates
 from benchmarks.usage import Usage
 
-Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 MIB = 1 << 20
-
-
-@asynccontextmanager
-async def serving(handler: Handler) -> AsyncIterator[Client]:
-    """A client of a server that handles each connection so."""
-    handled: list[asyncio.Task[None] | None] = []
-
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        handled.append(asyncio.current_task())
-        try:
-            await handler(reader, writer)
-        except asyncio.IncompleteReadError:  # the client has hung up
-            pass
-        finally:
-            writer.close()
-            with suppress(ConnectionError):
-                await writer.wait_closed()
-
-    async with asyncio.timeout(20), await asyncio.start_server(handle, "127.0.0.1", 0) as server:
-        host, port = server.sockets[0].getsockname()
-        client = Client(host, port, {"Authorization": "Bearer k"})
-        yield client
-        client.close()
-        await asyncio.gather(*(task for task in handled if task is not None))
 
 
 def test_percentiles_are_values_that_were_measured() -> None:

@@ -1,0 +1,1 @@
+"""How many images a second the service classifies, beside its image tower by itself."""

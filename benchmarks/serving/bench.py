@@ -1,0 +1,135 @@
+"""What all phases work with: the running stack, the clients, the photos."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from benchmarks.load.summary import percentile
+from benchmarks.serving.child import Child
+from benchmarks.serving.classifiers import Shape, write_classifiers
+from benchmarks.serving.orders import Order, Outcome
+from benchmarks.stack import HOST, Stack, StackError
+from tests.services import wait_until
+
+Tell = Callable[[str], None]
+"""Gets what is being done."""
+
+#: On an idle machine it is a tenth of that.
+_PATIENCE_SECONDS = 300.0
+_COMPILED = ("image tower compiled", "OpenVINO cannot run it; torch does")
+_MIB = 1 << 20
+
+
+@dataclass
+class Bench:
+    """One stack with clients before it."""
+
+    stack: Stack
+    clients: Child
+    folder: Path
+    seconds: float
+    """Of each phase."""
+    seed: int
+    tell: Tell
+
+    def ask(self, order: Order) -> Outcome:
+        """The order carried out, with a look at what the stack uses meanwhile."""
+        outcome: Outcome = self.clients.ask(replace(order, watched=self.stack.parts))
+        return outcome
+
+    def write(self, shape: Shape, classes: Sequence[Sequence[str]]) -> list[str]:
+        """Ids of new classifiers."""
+        return write_classifiers(self.stack.environment, self.folder, shape, classes, self.seed)
+
+    def call(self, method: str, path: str, **content: Any) -> Any:
+        """One call of the service. Raises httpx.HTTPError."""
+        response = httpx.request(
+            method,
+            f"http://{HOST}:{self.stack.port}{path}",
+            headers={"Authorization": f"Bearer {self.stack.key}"},
+            timeout=60,
+            **content,
+        )
+        response.raise_for_status()
+        return response.json() if response.content else None
+
+    def load(self, model_id: str, backbone: str) -> None:
+        """Returns when the API has the model, and its tower runs as it will from then on."""
+        before = self._settled(backbone)
+        outcome = self.ask(Order(clients=1, images=1, models=[model_id], tiny=True))
+        if failed(outcome):
+            raise StackError(f"POST /predict of {backbone}: {outcome.statuses}")
+        wait(lambda: self._settled(backbone) > before, "a compiled image tower")
+
+    def restart_api(
+        self, threads: int, settings: Mapping[str, str], model_id: str, backbone: str
+    ) -> None:
+        """The API with these variables more, with a model loaded."""
+        self.stack.start_api(threads, settings)
+        self.stack.wait_ready()
+        self.load(model_id, backbone)
+
+    def _settled(self, backbone: str) -> int:
+        """How often the API has compiled the tower, or said that it cannot."""
+        count = 0
+        for line in self.stack.api_log.read_text(errors="replace").splitlines():
+            with suppress(ValueError):  # a line that is being written
+                entry = json.loads(line)
+                count += entry.get("event") in _COMPILED and entry.get("backbone") == backbone
+        return count
+
+
+def wait(condition: Callable[[], object], what: str) -> None:
+    """Returns when `condition` holds. Raises StackError where that takes far too long."""
+    try:
+        wait_until(condition, _PATIENCE_SECONDS, what, pause=0.2)
+    except AssertionError as error:
+        raise StackError(str(error)) from error
+
+
+def row(outcome: Outcome) -> dict[str, Any]:
+    """An outcome for JSON."""
+    found: dict[str, Any] = {
+        "images_per_second": outcome.images_per_second,
+        "requests": sum(outcome.statuses.values()),
+        "statuses": outcome.statuses,
+        "failed": failed(outcome),
+        "cpu_ms": cpu_ms(outcome),
+    }
+    if outcome.latencies:
+        found |= {f"p{p}": percentile(outcome.latencies, p) for p in (50, 95, 99)}
+    if "API" in outcome.after:
+        found["api_mib"] = outcome.after["API"].memory / _MIB
+    return found
+
+
+def failed(outcome: Outcome) -> int:
+    """Requests whose answer was not a prediction of each image."""
+    return outcome.wrong + sum(n for status, n in outcome.statuses.items() if status != "200")
+
+
+def cpu_ms(outcome: Outcome) -> dict[str, float]:
+    """Processor time for each image, in milliseconds, of each part and of the clients.
+
+    `API, event loop` is the share of the API's main thread.
+    """
+    images = outcome.images_per_second * outcome.seconds
+    if not images:
+        return {}
+    spent = {
+        name: after.cpu_seconds - outcome.before[name].cpu_seconds
+        for name, after in outcome.after.items()
+    }
+    if "API" in outcome.after:
+        loops = (look["API"].main_thread_seconds for look in (outcome.before, outcome.after))
+        before, after = loops
+        spent["API, event loop"] = after - before
+    spent["clients"] = outcome.cpu_seconds
+    return {name: 1000 * seconds / images for name, seconds in spent.items()}

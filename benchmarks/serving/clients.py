@@ -1,0 +1,198 @@
+"""Clients in a closed loop, as cheap as can be: they share the CPUs with what they measure."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import random
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import uvloop
+
+from benchmarks.http import form
+from benchmarks.http.connection import Answer, Client
+from benchmarks.serving.orders import Order, Outcome, Switch
+from benchmarks.usage import usage_of
+
+#: Longer than any queue of images is: the service is not to be hurried, but measured.
+_TIMEOUT_SECONDS = 240.0
+_BUSY = 503
+
+
+def make_clients(
+    place: tuple[str, int], key: str, photos: Sequence[bytes], tiny: bytes, seed: int
+) -> Clients:
+    """What runs in the process of the clients."""
+    return Clients(place, key, photos, tiny, seed)
+
+
+class Clients:
+    """Asks one service; called with an order, gives its outcome."""
+
+    def __init__(
+        self, place: tuple[str, int], key: str, photos: Sequence[bytes], tiny: bytes, seed: int
+    ) -> None:
+        self._place, self._headers = place, {"Authorization": f"Bearer {key}"}
+        self._photos = [form.file("images", "photo.jpg", photo) for photo in photos]
+        self._tiny = [form.file("images", "tiny.png", tiny)]
+        self._rng = random.Random(seed)
+        # What is there by now need not be looked at again and again meanwhile.
+        gc.freeze()
+
+    def __call__(self, order: Order) -> Outcome:
+        return uvloop.run(self._run(order))
+
+    async def _run(self, order: Order) -> Outcome:
+        client = Client(*self._place, self._headers, timeout=_TIMEOUT_SECONDS)
+        files = self._tiny if order.tiny else self._photos
+        run = Run(client, order, files, self._rng)
+        try:
+            return await run.all()
+        finally:
+            client.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Move:
+    start: float
+    end: float
+    model: str
+
+
+class Run:
+    """One order."""
+
+    def __init__(
+        self, client: Client, order: Order, files: Sequence[bytes], rng: random.Random
+    ) -> None:
+        self._client, self._order, self._files, self._rng = client, order, files, rng
+        self._fields = {name: form.field("model", name) for name in order.models}
+        self._statuses: Counter[str] = Counter()
+        self._outcome = Outcome()
+        self._answers: list[tuple[float, float]] = []
+        """When each good answer was asked for and there, from the very beginning."""
+        self._moves: list[_Move] = []
+        self._begin = time.perf_counter() + order.warm_up
+        self._end = self._begin + order.seconds if order.seconds else float("inf")
+
+    async def all(self) -> Outcome:
+        order, names = self._order, self._names()
+        tasks = [asyncio.create_task(self._ask(names)) for _ in range(order.clients)]
+        if order.switch is not None:
+            tasks.append(asyncio.create_task(self._move(order.switch)))
+        watching = asyncio.create_task(self._watch())
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        if not order.seconds:  # all had their turn
+            self._end = time.perf_counter()
+        await watching
+        return self._summed()
+
+    def _names(self) -> Iterator[str]:
+        if not self._order.seconds:
+            yield from self._order.models
+            return
+        while True:
+            yield self._rng.choice(self._order.models)
+
+    async def _ask(self, names: Iterator[str]) -> None:
+        while time.perf_counter() < self._end:
+            name = next(names, None)
+            if name is None:
+                return
+            photos = self._rng.choices(self._files, k=self._order.images)
+            body = form.body([self._fields[name], *photos])
+            request = self._client.request("POST", "/predict", form.HEADERS, body)
+            sent = time.perf_counter()
+            try:
+                answer = await self._client.send(request)
+            except OSError as error:
+                self._count(type(error).__name__)
+                continue
+            self._note(sent, time.perf_counter(), answer)
+            if answer.status == _BUSY:
+                await asyncio.sleep(float(answer.retry_after or 1))
+
+    def _note(self, sent: float, done: float, answer: Answer) -> None:
+        self._count(str(answer.status), done)
+        if answer.status != 200:
+            self._outcome.told_when += answer.retry_after is not None
+            return
+        # Looked for, not parsed: it costs a fiftieth.
+        found = answer.body.count(b'"file":') - answer.body.count(b'"error":')
+        if found != self._order.images:
+            self._outcome.wrong += 1
+            return
+        self._answers.append((sent, done))
+        if self._order.switch is not None:
+            self._check(self._order.switch, sent, done, json.loads(answer.body))
+
+    def _check(self, switch: Switch, sent: float, done: float, answer: Any) -> None:
+        model = answer["model"]
+        labels = [one["label"] for image in answer["predictions"] for one in image["top"]]
+        self._outcome.mixed += not all(
+            label.startswith(switch.labels.get(model, "?")) for label in labels
+        )
+        before = [move for move in self._moves if move.end <= sent]
+        possible = {move.model for move in self._moves if move.start < done and move.end > sent}
+        possible |= {move.model for move in before[-1:]}
+        self._outcome.stale += bool(before) and model not in possible
+
+    async def _move(self, switch: Switch) -> None:
+        number, models = 0, list(switch.labels)
+        while time.perf_counter() < self._end:
+            model = models[number % len(models)]
+            body = json.dumps({"alias": switch.alias}).encode()
+            headers = {"Content-Type": "application/json"}
+            request = self._client.request("PATCH", f"/models/{model}", headers, body)
+            start = time.perf_counter()
+            # Noted before it is done: meanwhile either model may answer.
+            self._moves.append(_Move(start, float("inf"), model))
+            answer = await self._client.send(request)
+            self._moves[-1] = _Move(start, time.perf_counter(), model)
+            self._outcome.moves += 1
+            self._outcome.failed_moves += answer.status != 200
+            number += 1
+            await asyncio.sleep(switch.pause)
+
+    def _count(self, status: str, done: float | None = None) -> None:
+        if self._begin <= (time.perf_counter() if done is None else done) <= self._end:
+            self._statuses[status] += 1
+
+    async def _watch(self) -> None:
+        """Look at processes as the time that counts begins and ends."""
+        found = self._outcome
+        await asyncio.sleep(max(0.0, self._begin - time.perf_counter()))
+        start, cpu = time.perf_counter(), time.process_time()
+        found.before = await self._look()
+        while time.perf_counter() < self._end:
+            await asyncio.sleep(min(0.1, max(0.0, self._end - time.perf_counter())))
+        found.seconds = time.perf_counter() - start
+        found.cpu_seconds = time.process_time() - cpu
+        found.after = await self._look()
+
+    async def _look(self) -> dict[str, Any]:
+        return {name: usage_of(roots) for name, roots in self._order.watched.items()}
+
+    def _summed(self) -> Outcome:
+        found, images = self._outcome, self._order.images
+        found.statuses = dict(self._statuses)
+        counted = sorted(done for _, done in self._answers if self._begin <= done <= self._end)
+        found.latencies = [
+            done - sent for sent, done in self._answers if self._begin <= done <= self._end
+        ]
+        # Answers come in bursts, one for each batch: from burst to burst, not from when we began.
+        before = [done for _, done in self._answers if done < self._begin]
+        start = max(before, default=self._begin)
+        if counted and counted[-1] > start:
+            found.images_per_second = images * len(counted) / (counted[-1] - start)
+        return found

@@ -1,0 +1,35 @@
+"""A server of a few lines, for what the benchmarks' clients send."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+
+from benchmarks.http.connection import Client
+
+Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def serving(handler: Handler) -> AsyncIterator[Client]:
+    """A client of a server that handles each connection so."""
+    handled: list[asyncio.Task[None] | None] = []
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        handled.append(asyncio.current_task())
+        try:
+            await handler(reader, writer)
+        except asyncio.IncompleteReadError:  # the client has hung up
+            pass
+        finally:
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+
+    async with asyncio.timeout(20), await asyncio.start_server(handle, "127.0.0.1", 0) as server:
+        host, port = server.sockets[0].getsockname()
+        client = Client(host, port, {"Authorization": "Bearer k"})
+        yield client
+        client.close()
+        await asyncio.gather(*(task for task in handled if task is not None))

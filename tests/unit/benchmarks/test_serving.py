@@ -1,0 +1,265 @@
+"""`python -m benchmarks.serving`: what its clients do and note down, and what is derived."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import math
+import random
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from small_server import serving
+
+from benchmarks.serving.bench import cpu_ms, failed, row
+from benchmarks.serving.child import Child, ChildError
+from benchmarks.serving.clients import Run
+from benchmarks.serving.orders import Order, Outcome, Switch
+from benchmarks.serving.photos import SIZE, make_photos, tiny_png
+from benchmarks.serving.report import markdown
+from benchmarks.serving.summary import goals, losses, parts
+from benchmarks.usage import Usage
+
+Answer = tuple[int, dict[str, str], dict[str, Any]]
+Service = Callable[[str, str, bytes], Answer]
+"""Method, path and body of a request to what is answered."""
+
+
+def outcome_of(order: Order, service: Service) -> Outcome:
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+            method, path, _ = head.split(" ", 2)
+            length = re.search(r"(?i)content-length: (\d+)", head)
+            body = await reader.readexactly(int(length[1]) if length else 0)
+            status, headers, content = service(method, path, body)
+            data = json.dumps(content, separators=(",", ":")).encode()
+            lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+            start = f"HTTP/1.1 {status} X\r\n{lines}Content-Length: {len(data)}\r\n\r\n"
+            writer.write(start.encode() + data)
+            await writer.drain()
+
+    async def run() -> Outcome:
+        async with serving(handle) as client:
+            files = [b"file one", b"file two"]
+            return await Run(client, order, files, random.Random(1)).all()
+
+    return asyncio.run(run())
+
+
+def predictions(model: str, labels: list[str], **more: Any) -> Answer:
+    top = [{"label": label, "score": 0.5} for label in labels]
+    entry = {"file": "photo.jpg", "label": labels[0], "score": 0.5, "top": top} | more
+    return 200, {}, {"model": model, "predictions": [entry]}
+
+
+def test_clients_ask_again_until_the_time_is_over() -> None:
+    def service(method: str, path: str, body: bytes) -> Answer:
+        assert (method, path) == ("POST", "/predict")
+        assert b'name="model"\r\n\r\nm1\r\n' in body
+        assert body.count(b"file ") == 1
+        return predictions("m1", ["cat"])
+
+    found = outcome_of(Order(3, 1, ["m1"], seconds=0.2, warm_up=0.1), service)
+    count = found.statuses["200"]
+    assert count == len(found.latencies) > 6
+    assert found.images_per_second == pytest.approx(count / 0.2, rel=0.5)
+    assert 0.1 < found.seconds < 1
+    assert failed(found) == 0
+
+
+def test_each_model_once_in_turn() -> None:
+    asked = []
+
+    def service(method: str, path: str, body: bytes) -> Answer:
+        asked.append(body.split(b"\r\n\r\n")[1].split(b"\r\n")[0].decode())
+        return predictions("m", ["cat"])
+
+    models = [f"m{number}" for number in range(10)]
+    outcome_of(Order(clients=2, images=1, models=models), service)
+    assert sorted(asked) == sorted(models)
+
+
+def test_what_is_no_prediction_counts_as_failed() -> None:
+    answers: list[Answer] = [
+        predictions("m", ["cat"], error={"code": "x"}),  # an image that was not read
+        (200, {}, {"model": "m", "predictions": []}),
+        (500, {}, {}),
+        (503, {"Retry-After": "0.01"}, {}),
+        (503, {}, {}),
+    ]
+    left = iter(answers)
+
+    def service(method: str, path: str, body: bytes) -> Answer:
+        return next(left)
+
+    found = outcome_of(Order(1, 1, ["m"] * len(answers)), service)
+    assert found.statuses == {"200": 2, "500": 1, "503": 2}
+    assert (found.wrong, found.told_when, failed(found)) == (2, 1, 5)
+    assert found.latencies == []
+
+
+@pytest.mark.parametrize("fault", ["", "mixed", "stale"])
+def test_an_alias_that_moves(fault: str) -> None:
+    now = "m1"
+    labels = {"m1": "old", "m2": "new"}
+
+    def service(method: str, path: str, body: bytes) -> Answer:
+        nonlocal now
+        if method == "PATCH":
+            assert json.loads(body) == {"alias": "a"}
+            now = path.removeprefix("/models/")
+            return 200, {}, {}
+        model = "m1" if fault == "stale" else now
+        own = labels[model]
+        return predictions(model, [f"{own} cat", "new dog" if fault == "mixed" else f"{own} dog"])
+
+    order = Order(4, 1, ["a"], seconds=0.3, switch=Switch("a", labels, pause=0.02))
+    found = outcome_of(order, service)
+    assert found.moves > 3
+    assert (found.mixed > 0) == (fault == "mixed")
+    assert (found.stale > 0) == (fault == "stale")
+    assert failed(found) == found.failed_moves == 0
+
+
+def test_processor_time_of_each_image() -> None:
+    before, after = (Usage(1 << 20, cpu, 0, 1, 1, cpu / 4) for cpu in (10.0, 12.0))
+    outcome = Outcome(
+        seconds=2, images_per_second=100, latencies=[0.01], statuses={"200": 200}, cpu_seconds=0.1
+    )
+    outcome.before, outcome.after = {"API": before}, {"API": after}
+    expected = {"API": 10.0, "API, event loop": 2.5, "clients": 0.5}
+    assert cpu_ms(outcome) == pytest.approx(expected)
+    assert row(outcome)["api_mib"] == 1
+
+
+def test_photos_are_jpegs_of_the_size(tmp_path: Path) -> None:
+    Image.new("RGB", (900, 600), "red").save(tmp_path / "red.png")
+    photos = make_photos(tmp_path, 3, seed=1)
+    assert photos == make_photos(tmp_path, 3, seed=1)
+    for photo in photos:
+        with Image.open(io.BytesIO(photo)) as image:
+            assert (image.format, image.size) == ("JPEG", SIZE)
+    with pytest.raises(ValueError, match="holds no photos"):
+        make_photos(tmp_path / "nowhere", 3, seed=1)
+    assert tiny_png().startswith(b"\x89PNG")
+
+
+def test_a_child_answers_and_tells_what_failed() -> None:
+    with Child(partial, math.sqrt) as child:
+        assert child.ask(16) == 4
+        with pytest.raises(ChildError, match="math domain error"):
+            child.ask(-1)
+        assert child.ask(4) == 2  # it goes on
+
+
+def speed(rate: float, **more: Any) -> dict[str, Any]:
+    times = {"p50": 0.1, "p95": 0.2, "p99": 0.3}
+    cpu = {"API": 10.0, "API, event loop": 1.0, "clients": 0.3}
+    common = {"failed": 0, "requests": 100, "statuses": {"200": 100}, "cpu_ms": cpu}
+    return {"images_per_second": rate, "api_mib": 900.0} | times | common | more
+
+
+def document() -> dict[str, Any]:
+    alone = {"engine": "openvino", "images_per_second": 100.0, "cpu_ms": 6.0}
+    best = alone | {"batch": 32}
+    rounds = [{str(n): speed(90 - i) for i, n in enumerate((1, 100, 1000))} for _ in range(3)]
+    return {
+        "command": "python -m benchmarks.serving",
+        "machine": {
+            "processor": "a CPU",
+            "cpus": 2,
+            "system": "Linux",
+            "load_before": 0.1,
+            "load_after": 2.0,
+        },
+        "versions": {"Python": "3.11"},
+        "settings": {"seconds": 8.0, "threads": 2, "seed": 1},
+        "photos": {"mean_bytes": 44_000.0},
+        "backbones": {
+            "builtin": {
+                "raw": {
+                    "batches": [best],
+                    "best": best,
+                    "decode": alone | {"cpu_ms": 2.0},
+                    "both": alone | {"images_per_second": 80.0},
+                },
+                "service": [{"clients": 1, "images": 1, **speed(40)}],
+                "left_out": [{"clients": 64, "images": 16}],
+                "pairs": [speed(r, ratio=r / 100) for r in (88.0, 92.0, 95.0)],
+            }
+        },
+        "residents": {
+            "rounds": rounds,
+            "classes": 12,
+            "cold_load_ms": 3.2,
+            "memory": [{"models": n, "mib": 900.0} for n in (1, 100, 1000)],
+        },
+        "switch": speed(85, moves=40, failed_moves=0, mixed=0, stale=0),
+        "beside_a_job": {name: speed(50) for name in ("before", "beside", "after")},
+        "pressure": {
+            "64": speed(80, refused=0, told_when=0),
+            "256": speed(79, refused=500, told_when=500, failed=500),
+        },
+    }
+
+
+def test_goals_and_the_bottleneck() -> None:
+    found = document()
+    assert [row["met"] for row in goals(found)] == [True] * 4
+    assert losses(found["residents"])["1000"]["median"] == pytest.approx(2 / 90)
+    assert parts(found["backbones"]["builtin"]) == pytest.approx(
+        {
+            "tower": 6.0,
+            "JPEG to crop": 2.0,
+            "HTTP (event loop)": 1.0,
+            "threads and batches": 1.0,
+            "clients": 0.3,
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("number", "spoil"),
+    [
+        (0, lambda d: d["backbones"]["builtin"]["pairs"][1].update(ratio=0.5)),
+        (1, lambda d: [r["1000"].update(images_per_second=80.0) for r in d["residents"]["rounds"]]),
+        (2, lambda d: d["switch"].update(stale=1)),
+        (2, lambda d: d["switch"].update(failed=1)),
+        (3, lambda d: d["pressure"]["256"].update(told_when=499)),
+        (3, lambda d: d["pressure"]["256"].update(images_per_second=40.0)),
+    ],
+)
+def test_goals_that_are_not_met(number: int, spoil: Callable[[Any], object]) -> None:
+    found = document()
+    spoil(found)
+    if number == 0:
+        found["backbones"]["builtin"]["pairs"] = found["backbones"]["builtin"]["pairs"][:2]
+    assert [row["met"] for row in goals(found)] == [index != number for index in range(4)]
+
+
+def test_the_report_says_what_is_there_by_then() -> None:
+    found = document()
+    text = markdown(found | {"goals": goals(found)})
+    assert "**0.92 of the tower** (0.88 to 0.95, 3 pairs)" in text
+    assert "The bottleneck: tower." in text
+    assert "| 1,000 | 88.0 88.0 88.0 | +2.2% | 900 |" in text
+    assert "an alias moves, 40 times" in text
+    early = {name: found[name] for name in ("command", "machine", "versions", "settings", "photos")}
+    early |= {"backbones": {"builtin": {"classes": 12}}, "interrupted": True, "goals": []}
+    assert "Interrupted" in markdown(early)
+
+
+def test_what_the_command_says_of_itself() -> None:
+    run = partial(subprocess.run, capture_output=True, text=True, check=False, timeout=60)
+    found = run([sys.executable, "-m", "benchmarks.serving", "--help"])
+    assert found.returncode == 0
+    assert "--backbone" in found.stdout
