@@ -50,11 +50,15 @@ class Caller:
 LOCAL = Caller(LOCAL_OWNER, frozenset(Scope))
 
 
+#: They change nothing; what they are asked does not fit into an address.
+_POSTED_TO_LOOK = frozenset({"/predict", "/models/compare"})
+
+
 def scope_of(method: str, path: str) -> Scope:
     """What a request needs. New endpoints need no entry: what may change things needs `submit`."""
     if path == "/metrics":
         return Scope.METRICS
-    if method in ("GET", "HEAD") or (method, path) == ("POST", "/predict"):
+    if method in ("GET", "HEAD") or (method == "POST" and path in _POSTED_TO_LOOK):
         return Scope.READ
     return Scope.SUBMIT
 

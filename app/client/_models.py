@@ -6,6 +6,7 @@ import hashlib
 import secrets
 from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
+from typing import NoReturn
 
 import httpx
 
@@ -14,6 +15,7 @@ from app.client._calls import Call, Page, as_a, delete, get, nothing, path
 from app.client._connection import Connection
 from app.client._exceptions import UnexpectedAnswer
 from app.models.schemas import ModelView
+from app.releases.schemas import ComparisonView
 
 _AT_ONCE = 50
 
@@ -99,6 +101,27 @@ class ModelCalls:
             Call("POST", where, as_a(ModelView), repeatable=False, options=options)
         )
 
+    async def compare(
+        self, a: str, b: str, *, dataset_id: str | None = None, all: bool = False
+    ) -> ComparisonView:
+        """Hold two classifiers (ids or aliases) against the same photos, class by class.
+
+        dataset_id: whose photos; left out, those that both were tuned on. all: all of them, not the
+        test part alone, where neither was tuned on any.
+        """
+        options = {"json": {"a": a, "b": b, "dataset_id": dataset_id, "all": all}}
+        return await self._connection.call(
+            Call("POST", "/models/compare", as_a(ComparisonView), repeatable=True, options=options)
+        )
+
+    async def merge(self, a: str, b: str) -> NoReturn:
+        """Raises Conflict with the reason why these two cannot be made into one, and the mend."""
+        options = {"json": {"a": a, "b": b}}
+        await self._connection.call(
+            Call("POST", "/models/merge", nothing, repeatable=True, options=options)
+        )
+        raise UnexpectedAnswer("the service says that it has merged them, and not into what")
+
 
 class Models:
     """`client.models`."""
@@ -112,3 +135,5 @@ class Models:
     download = blocking(ModelCalls.download)
     upload = blocking(ModelCalls.upload)
     add_classes = blocking(ModelCalls.add_classes)
+    compare = blocking(ModelCalls.compare)
+    merge = blocking(ModelCalls.merge)

@@ -102,3 +102,5 @@ def delete(model_id: ModelId, url: Url = None, as_json: AsJson = False) -> None:
 for command in (aliases.promote, aliases.rollback, aliases.aliases, aliases.unalias):
     models.command()(command)
 models.command("add-class")(releases.add_class)
+models.command()(releases.compare)
+models.command()(releases.merge)

@@ -8,6 +8,7 @@ import typer
 
 from app.commands._service import AsJson, ModelId, Url, service
 from app.commands._tables import model_details
+from dspt.cli.compare import comparison_tables
 from dspt.cli.terminal import out, print_json
 
 
@@ -38,3 +39,50 @@ def add_class(
         print_json(model.model_dump(mode="json"))
     else:
         out.print(model_details(model))
+
+
+Name = Annotated[
+    str,
+    typer.Argument(metavar="MODEL", help="Id of a classifier, or an alias.", show_default=False),
+]
+
+
+def compare(
+    a: Name,
+    b: Name,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATASET",
+            help="Id of a data set, as `dspt jobs show` has it. Left out: the one that both were "
+            "tuned on.",
+            show_default=False,
+        ),
+    ] = None,
+    everything: Annotated[
+        bool,
+        typer.Option("--all", help="Use all photos, not test/ alone: if neither was tuned on any."),
+    ] = False,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare two classifiers on the same test photos, class by class.
+
+    Tells which is right more often, and whether that could be chance (McNemar).
+    """
+    with service(url) as client:
+        found = client.models.compare(a, b, dataset_id=data, all=everything)
+    document = found.model_dump(mode="json")
+    if as_json:
+        print_json(document)
+        return
+    names = {side: f"{document[side]['name']} ({document[side]['model']})" for side in ("a", "b")}
+    out.print(comparison_tables({**document, "models": names}))
+    if found.unreadable:
+        out.print(f"{found.unreadable} files cannot be read.")
+
+
+def merge(a: Name, b: Name, url: Url = None) -> None:
+    """Say why two classifiers cannot be made into one, and what to do in its place."""
+    with service(url) as client:
+        client.models.merge(a, b)

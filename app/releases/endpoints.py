@@ -22,8 +22,9 @@ from app.models.schemas import ModelView
 from app.models.tables import Model
 from app.predictions.endpoints import InferenceDep
 from app.predictions.service import Deadline
-from app.releases import additions
-from app.releases.schemas import NewClasses
+from app.releases import additions, comparisons, merging
+from app.releases.evidence import named_model
+from app.releases.schemas import ComparisonRequest, ComparisonView, NewClasses, TwoModels
 
 router = APIRouter(prefix="/models", tags=["models"])
 
@@ -59,6 +60,39 @@ async def add_classes(
         model = await additions.add_classes(context, inference, parent, wanted.classes)
     response.headers["Location"] = model.links["self"]
     return model
+
+
+@router.post(
+    "/compare",
+    responses=problems(
+        BadRequest, NotFound, Conflict, PayloadTooLarge, Unprocessable, ServiceUnavailable
+    ),
+)
+async def compare_models(
+    wanted: ComparisonRequest,
+    request: Request,
+    context: ContextDep,
+    caller: CallerDep,
+    inference: InferenceDep,
+) -> ComparisonView:
+    """Hold two classifiers against the same test photos, class by class.
+
+    Without `dataset_id` these are the test part of the photos that both were tuned on.
+    """
+    async with Deadline(request.app.state.predict_settings):
+        return await comparisons.compare(context, inference, caller, wanted)
+
+
+@router.post(
+    "/merge",
+    status_code=409,
+    responses=problems(BadRequest, NotFound, Conflict, PayloadTooLarge, Unprocessable),
+)
+def merge_models(wanted: TwoModels, context: ContextDep, caller: CallerDep) -> None:
+    """Say why these two cannot be made into one, and what to do in its place. Nothing is made."""
+    with context.database.read() as session:
+        a, b = (named_model(session, caller, name) for name in (wanted.a, wanted.b))
+    raise merging.refusal(a, b)
 
 
 def _found(context: Context, caller: Caller, model_id: str) -> Model:

@@ -19,6 +19,7 @@ from dspt.cpus import set_thread_defaults
 from dspt.errors import DatasetError, Problem
 
 if TYPE_CHECKING:
+    from dspt.backbones.base import Backbone
     from dspt.data import Dataset
 
 _CLASSES_SHOWN = 30
@@ -56,7 +57,8 @@ def compare(
             from dspt.features import encode_images
             from dspt.predict import ClassMatrix
 
-            store, towers, said = FeatureStore(feature_dir(), on_failure=say), {}, []
+            store, said = FeatureStore(feature_dir(), on_failure=say), []
+            towers: dict[str, Backbone] = {}
             for model in models:
                 name = backbone or model.manifest.config.backbone
                 tower = towers.get(name) or load_backbone(name, device=where)

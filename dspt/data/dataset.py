@@ -117,7 +117,7 @@ def open_dataset(
     to disk. Raises DatasetError with all problems, Cancelled when `should_stop` says so.
     """
     findings = Findings()
-    source, not_read = _open_source(Path(path), limits or Limits(), findings)
+    source, not_read = open_source(Path(path), limits or Limits(), findings)
     try:
         return _read_dataset(source, not_read, class_names, findings, progress, should_stop)
     except BaseException:
@@ -143,7 +143,8 @@ def dataset_digest(entries: Iterable[tuple[str, str, str, str]]) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def _open_source(path: Path, limits: Limits, findings: Findings) -> tuple[Source[Any], list[str]]:
+def open_source(path: Path, limits: Limits, findings: Findings) -> tuple[Source[Any], list[str]]:
+    """A folder or zip, and what in it is not read. Raises DatasetError if it cannot be."""
     try:
         if path.is_dir():
             return open_folder(path, limits, findings)
@@ -163,7 +164,7 @@ def _read_dataset(
     progress: Callable[[int, int], None] | None,
     should_stop: Callable[[], bool] | None,
 ) -> Dataset:
-    layout = _lay_out(source, findings)
+    layout = lay_out(source, findings)
     check_classes(layout, source.limits.max_classes, findings)
     classes = train_classes(layout)
     words = class_words(classes, class_names, findings)
@@ -198,7 +199,8 @@ def _read_dataset(
     )
 
 
-def _lay_out(source: Source[Any], findings: Findings) -> Layout:
+def lay_out(source: Source[Any], findings: Findings) -> Layout:
+    """Class and part of each file, by its place or by the table. Raises DatasetError."""
     top = common_top(source.files, source.folders)
     if top is not None:
         source.strip_top(top)

@@ -112,7 +112,7 @@ def test_a_secret_is_compared_in_constant_time_whether_or_not_there_is_such_a_ke
 
 @EACH
 def test_each_route_needs_its_scope(service: Service, method: str, path: str) -> None:
-    reads = method == "GET" or path == "/predict"
+    reads = method == "GET" or path in ("/predict", "/models/compare")
     needed, other = (Scope.READ, Scope.SUBMIT) if reads else (Scope.SUBMIT, Scope.READ)
     if path == "/metrics":
         needed = Scope.METRICS

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Iterator
+import hashlib
+import zlib
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +15,23 @@ import httpx
 import pytest
 import torch
 
-from app.client import AsyncClient, Client
+from app.client import AsyncClient, Client, Conflict
+from app.datasets.tables import Dataset
+from app.jobs.state import Status
+from app.jobs.tables import Job
 from app.kit.context import Context
 from app.kit.settings import Settings
+from app.models.tables import Model
 from dspt.add_class import add_classes
 from dspt.artifact import TunedModel, load_model, save_model
 from dspt.backbones import load_backbone
 from dspt.backbones.base import Backbone
 from dspt.cli import terminal
 from dspt.config import TuneConfig
+from dspt.feature_store import FeatureStore
 from dspt.linear import LinearClassifier
-from tests.integration.jobs import files_in, problem
+from tests.integration.conftest import zip_of
+from tests.integration.jobs import bring_to, files_in, problem
 from tests.integration.own_api import running
 from tests.integration.test_client_cli import document, dspt
 from tests.integration.test_predictions import photo, predict
@@ -177,3 +186,183 @@ def test_a_class_is_added_from_python_and_the_shell(
     assert "pets + whale" in dspt("models", "add-class", model_id, "whale").stdout
     refused = dspt("models", "add-class", new["id"], "Whale", ends=1)
     assert "the model has this class already, as 'whale'" in refused.stderr
+
+
+def tuned_on(live: Context, model_id: str, dataset_id: str | None, content: bytes = b"") -> str:
+    """Let the model come from a job on this data set, or on a new one of this content."""
+    job_id = bring_to(live, Status.RUNNING)
+    with live.database.write() as session:
+        job, model = session.get_one(Job, job_id), session.get_one(Model, model_id)
+        job.dataset_id = dataset_id or job.dataset_id
+        model.job_id = job_id
+        dataset = session.get_one(Dataset, job.dataset_id)
+    if dataset_id is None:
+        live.storage.put_bytes(dataset.storage_key, content)
+    return dataset.id
+
+
+def labelled(*parts: str, classes: Sequence[str] = ("class 0", "class 1")) -> bytes:
+    """A zip with two images of each class in each part."""
+    return zip_of(
+        {
+            f"{part}{name}/{i}.png": photo(hash_of(part, name, i))
+            for part in parts
+            for name in classes
+            for i in range(2)
+        }
+    )
+
+
+def hash_of(*parts: object) -> int:
+    return zlib.crc32(repr(parts).encode())
+
+
+def two(
+    client: httpx.Client, live: Context, backbone: Backbone, folder: Path, content: bytes
+) -> tuple[str, str, str]:
+    """Two models tuned on one data set, and the data set: ids."""
+    a = hand_in(client, tuned(backbone), folder, "first")["id"]
+    b = hand_in(client, model_for(backbone), folder, "second")["id"]
+    dataset = tuned_on(live, a, None, content)
+    tuned_on(live, b, dataset)
+    return a, b, dataset
+
+
+def compared(client: httpx.Client, a: str, b: str, **more: Any) -> Any:
+    return client.post("/models/compare", json={"a": a, "b": b, **more})
+
+
+def test_two_models_are_compared_on_the_test_photos_of_both(
+    client: httpx.Client, live: Context, backbone: Backbone, tmp_path: Path
+) -> None:
+    content = labelled("train/", "test/", classes=["class 0", "class 1", "nobody's"])
+    a, b, dataset = two(client, live, backbone, tmp_path, content)
+    response = compared(client, a, b)
+    assert response.status_code == 200, response.text
+    found = response.json()
+    assert (found["dataset_id"], found["part"]) == (dataset, "test")
+    assert (found["images"], found["left_out"], found["unreadable"]) == (4, 2, 0)
+    assert (found["a"]["model"], found["a"]["name"], found["b"]["name"]) == (a, "first", "second")
+    for side in ("a", "b"):
+        right = 0
+        for name in ("class 0", "class 1"):
+            images = [photo(hash_of("test/", name, i)) for i in range(2)]
+            answers = predict(client, found[side]["model"], *images).json()["predictions"]
+            right += sum(answer["label"] == name for answer in answers)
+        assert found[side]["right"] == right
+        assert found[side]["accuracy"] == right / 4
+    assert found["verdict"].startswith("No difference that could not be chance")
+
+    # A model with a class added comes from the same photos; an alias is as good as an id.
+    more = add(client, a, whale=None).json()["id"]
+    client.patch(f"/models/{a}", json={"alias": "old"}).raise_for_status()
+    found = compared(client, "old", more).json()
+    assert (found["a"]["alias"], found["a"]["model"]) == ("old", a)
+    assert (found["a"]["only_here"], found["b"]["only_here"]) == ([], ["whale"])
+
+
+def test_kept_features_are_taken_and_what_is_no_image_is_left_out(
+    client: httpx.Client, live: Context, backbone: Backbone, tmp_path: Path
+) -> None:
+    images = {"cat": photo(71), "dog": photo(72)}
+    content = zip_of(
+        {
+            f"{part}/class {i}/1.png": image
+            for part in ("train", "test")
+            for i, image in enumerate(images.values())
+        }
+        | {"test/class 0/2.png": b"no image"}
+    )
+    a, b, _ = two(client, live, backbone, tmp_path, content)
+    first = compared(client, a, b).json()
+    assert (first["images"], first["unreadable"]) == (2, 1)
+    # As if the worker had seen something else in them: the same for both.
+    same = torch.ones(backbone.embed_dim) / backbone.embed_dim**0.5
+    digests = [hashlib.sha256(image).hexdigest() for image in images.values()]
+    store = FeatureStore(live.settings.feature_dir)
+    store.put(backbone.digest, [(digest, 0, same) for digest in digests])
+    found = compared(client, a, b).json()
+    assert found["images"] == 2
+    assert found["a"]["right"] <= 1
+
+
+def test_photos_that_would_not_tell_are_refused(
+    client: httpx.Client, live: Context, backbone: Backbone, tmp_path: Path
+) -> None:
+    a, b, dataset = two(client, live, backbone, tmp_path, labelled(""))
+    imported = hand_in(client, tuned(backbone), tmp_path)["id"]
+    problem(compared(client, a, b), 409, "no_test_part")
+    problem(compared(client, a, b, all=True), 409, "learned_from")
+    found = problem(compared(client, a, imported), 409, "no_common_photos")
+    assert f"which photos {imported} was tuned on" in found["detail"]
+    c, d, other = two(client, live, backbone, tmp_path, labelled("train/", "val/"))
+    found = problem(compared(client, a, c), 409, "no_common_photos")
+    assert "tuned on different photos" in found["detail"]
+    assert compared(client, a, imported, dataset_id=other).json()["part"] == "val"
+    found = compared(client, c, d, dataset_id=dataset, all=True).json()
+    assert (found["part"], found["images"]) == ("all", 4)
+
+    problem(compared(client, "nobody", b), 404, "model_not_found")
+    problem(compared(client, a, b, dataset_id="ds_" + "0" * 26), 404, "dataset_not_found")
+    problem(compared(client, a, b, dataset="x"), 422, "invalid_request")
+    alone = hand_in(client, tuned(backbone, classes=["x", "y"], class_words=["x", "y"]), tmp_path)
+    response = compared(client, alone["id"], a, dataset_id=other)
+    problem(response, 422, "nothing_to_compare")
+    with live.database.write() as session:
+        session.get_one(Dataset, other).expired_at = datetime.now(UTC)
+    problem(compared(client, c, d), 409, "dataset_expired")
+
+
+def test_a_file_cannot_lead_to_the_photos_of_others(
+    client: httpx.Client, live: Context, backbone: Backbone, tmp_path: Path
+) -> None:
+    """An imported model may name any parent, also one that belongs to somebody else."""
+    a, b, _ = two(client, live, backbone, tmp_path, labelled("train/", "test/"))
+    liar = hand_in(client, tuned(backbone, metrics=METRICS | {"parent": {"id": a}}), tmp_path)["id"]
+    assert compared(client, liar, b).status_code == 200
+    with live.database.write() as session:
+        session.get_one(Model, a).owner = "somebody else"
+    problem(compared(client, liar, b), 409, "no_common_photos")
+
+
+def test_a_comparison_from_python_and_the_shell(
+    api: tuple[str, Context],
+    shell: None,
+    client: httpx.Client,
+    backbone: Backbone,
+    tmp_path: Path,
+) -> None:
+    a, b, dataset = two(client, api[1], backbone, tmp_path, labelled("train/", "test/"))
+    with Client(api[0]) as blocking:
+        found = blocking.models.compare(a, b)
+    assert document("models", "compare", a, b, "--data", dataset) == found.model_dump(mode="json")
+    told = dspt("models", "compare", a, b).stdout
+    assert f"first ({a})" in told
+    assert found.verdict in " ".join(told.split())
+    assert "A model was tuned on" in dspt("models", "compare", a, b, "--all", ends=1).stderr
+
+
+def test_two_models_are_not_merged_and_the_reason_is_said(
+    api: tuple[str, Context],
+    shell: None,
+    client: httpx.Client,
+    backbone: Backbone,
+    tmp_path: Path,
+) -> None:
+    a = hand_in(client, tuned(backbone), tmp_path)["id"]
+    b = hand_in(client, tuned(backbone, classes=["x", "y"], class_words=["x", "y"]), tmp_path)["id"]
+    other = hand_in(client, tuned(backbone, backbone_digest="0" * 64), tmp_path)["id"]
+
+    def refused(one: str, two: str, status: int = 409, code: str = "cannot_merge") -> str:
+        response = client.post("/models/merge", json={"a": one, "b": two})
+        detail: str = problem(response, status, code)["detail"]
+        return detail
+
+    assert "were tuned apart" in refused(a, b)
+    assert f"Or add x, y to {a} by name alone" in refused(a, b)
+    assert "means nothing to the other" in refused(a, other)
+    refused(a, a, code="same_model")
+    refused(a, "nobody", 404, "model_not_found")
+    with Client(api[0]) as blocking, pytest.raises(Conflict, match="were tuned apart"):
+        blocking.models.merge(a, b)
+    assert "were tuned apart" in dspt("models", "merge", a, b, ends=1).stderr

@@ -206,7 +206,7 @@ def _schemathesis(
     config = CONFIG.format(
         examples=EXAMPLES,
         users=users_file,
-        with_files=json.dumps(WITH_FILES),
+        with_files=json.dumps([*WITH_FILES, "POST /models/compare", "POST /models/merge"]),
         jobs=json.dumps(known.jobs),
         models=json.dumps(known.models),
         aliases=json.dumps(known.aliases),
