@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from typing import get_args
 
 import structlog
 from prometheus_client import (
@@ -16,12 +17,17 @@ from prometheus_client import (
 )
 
 from app.kit.settings import Settings
+from dspt.progress import Stage
 from worker.figures import Figures
 
 _log = structlog.get_logger(__name__)
 
 _STAGE_BUCKETS = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 _EPOCH_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60)
+
+#: How an attempt ends. `lost`: somebody else has the job; `abandoned`: the database went away;
+#: `killed`: the process that had it died.
+OUTCOMES = ("succeeded", "failed", "cancelled", "given_back", "lost", "abandoned", "killed")
 
 
 class WorkerMetrics:
@@ -33,7 +39,7 @@ class WorkerMetrics:
         )
         self.jobs = Counter(
             "dspt_worker_jobs",
-            "Jobs let go, by outcome; `killed`: the process that had it died.",
+            "Attempts that are over, by outcome; `killed`: the process that had it died.",
             ["outcome"],
             registry=registry,
         )
@@ -66,6 +72,13 @@ class WorkerMetrics:
         self.gpu_bytes = Gauge(
             "dspt_worker_gpu_memory_bytes", "GPU memory that tensors hold.", registry=registry
         )
+        # From nought, or Prometheus would not see the first one of a kind come.
+        for outcome in OUTCOMES:
+            self.jobs.labels(outcome)
+        for stage in get_args(Stage):
+            self.stage_seconds.labels(stage)
+        for source in ("tower", "store"):
+            self.views.labels(source)
         self._process: int | None = None
         self._busy = False
         # Of the process at work: the parent itself does next to nothing.

@@ -55,6 +55,11 @@ class EngineMetrics:
             ["result"],
             registry=registry,
         )
+        # From nought, or Prometheus would not see the first one of a kind come.
+        for outcome in ("classified", "unreadable"):
+            self._images.labels(outcome)
+        for result in ("hit", "miss"):
+            self._lookups.labels(result)
 
     def looked_up(self, *, hit: bool) -> None:
         self._lookups.labels("hit" if hit else "miss").inc()

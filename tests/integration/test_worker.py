@@ -172,6 +172,7 @@ def test_a_job_that_kills_its_worker_fails_in_the_end(stack: Stack) -> None:
     assert figures["dspt_worker_attempts_total"] == 3
     assert figures["dspt_worker_jobs_total", "killed"] == 2
     assert figures["dspt_worker_jobs_total", "succeeded"] == 1
+    assert figures["dspt_worker_jobs_total", "failed"] == 0
     for stage in ("validating", "encoding", "zero_shot"):
         assert figures["dspt_worker_stage_seconds_count", stage] == 3
     assert figures["dspt_worker_stage_seconds_count", "saving"] == 1
