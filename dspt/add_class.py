@@ -13,13 +13,13 @@ almost any other, because their logits are larger than those of the text. Its ro
 
 How well (`python -m benchmarks.add_class`: three data sets, 0 to 50 % wrong labels, one class left
 out at a time): 72 % of the old classes' images are right, 78 % before, and 72 % of the new one's.
-Tuned anew with photos of it these are 76 and 78 %; zero-shot has 40 and 46 %, the tuned prompt alone
-65 and 41 %, and with its texts but no bias the new class has 6 %.
+Tuned anew with photos of it these are 76 and 78 %; zero-shot has 40 and 46 %, the tuned prompt
+alone 65 and 41 %, and with its texts but no bias the new class has 6 %.
 
-Where the old classes lose 4 points, the bias alone finds 50 % of the new class, with the texts 54 %,
-with the means too 60 %. A bias of 1.25 deviations finds more, at 4 points more of the old classes. To
-fit it to each model, on its own classes left out in turn, was no better than the constant. What tells
-several new classes from one another is their names alone.
+Where the old classes lose 4 points, the bias alone finds 50 % of the new class, with the texts
+54 %, with the means too 60 %. A bias of 1.25 deviations finds more, at 4 points more of the old
+classes. To fit it to each model, on its own classes left out in turn, was no better than the
+constant. What tells several new classes from one another is their names alone.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from app.client import AsyncClient, Client, Conflict
+from app.datasets import service as datasets
 from app.datasets.tables import Dataset
 from app.jobs.state import Status
 from app.jobs.tables import Job
@@ -28,6 +29,7 @@ from dspt.backbones import load_backbone
 from dspt.backbones.base import Backbone
 from dspt.cli import terminal
 from dspt.config import TuneConfig
+from dspt.corrections import Corrections
 from dspt.feature_store import FeatureStore
 from dspt.linear import LinearClassifier
 from tests.integration.conftest import zip_of
@@ -311,6 +313,19 @@ def test_photos_that_would_not_tell_are_refused(
     with live.database.write() as session:
         session.get_one(Dataset, other).expired_at = datetime.now(UTC)
     problem(compared(client, c, d), 409, "dataset_expired")
+
+
+def test_labels_that_were_corrected_count_as_corrected(
+    client: httpx.Client, live: Context, backbone: Backbone, tmp_path: Path
+) -> None:
+    a, b, _ = two(client, live, backbone, tmp_path, labelled("train/", "test/"))
+    zip_id = tuned_on(live, hand_in(client, tuned(backbone), tmp_path)["id"], None, labelled(""))
+    corrections = Corrections.of({"class 0/0.png": "class 1"}, ["class 0/1.png"])
+    with live.database.read() as session:
+        corrected = datasets.corrected(session.get_one(Dataset, zip_id), corrections)
+    dataset = datasets.store(live, corrected, "local")
+    found = compared(client, a, b, dataset_id=dataset, all=True).json()
+    assert [(row["name"], row["images"]) for row in found["per_class"]] == [("class 1", 3)]
 
 
 def test_a_file_cannot_lead_to_the_photos_of_others(
