@@ -35,6 +35,7 @@ much."""
 _TENSOR_ENTRIES_BYTES = 1024
 _MAX_DEPTH = 20
 _BLEND = {"matrix", "bias"}
+_Temperature = Annotated[float, Field(ge=1e-3, le=1e3)]
 _Name = Annotated[str, Field(min_length=1, max_length=500)]
 
 
@@ -43,8 +44,10 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    format: Literal["dspt.classifier/1", "dspt.classifier/2"] = "dspt.classifier/2"
-    """The first had no blend; it is still read."""
+    format: Literal["dspt.classifier/1", "dspt.classifier/2", "dspt.classifier/3"] = (
+        "dspt.classifier/3"
+    )
+    """The first had no blend, the second no temperatures; both are still read."""
     classes: list[_Name] = Field(min_length=2, max_length=100_000)
     """Class folders of the data set: the labels that predictions carry."""
     class_words: list[_Name] = Field(min_length=2, max_length=100_000)
@@ -55,6 +58,8 @@ class Manifest(BaseModel):
     dataset_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     served: Literal["tuned", "zero_shot"]
     """Which of the two classifies: tuning that did not help is not served."""
+    temperatures: dict[Literal["tuned", "zero_shot"], _Temperature] = {}
+    """What divides the logits of class embeddings; left out: 1. A blend needs none."""
     why: str = Field(max_length=2000)
     metrics: dict[str, Any]
 

@@ -13,6 +13,7 @@ from dspt.choice import Served, choose_served
 from dspt.config import ClassifierName
 from dspt.crossfit import CrossFit
 from dspt.linear import LinearClassifier
+from dspt.temperature import fit_temperature
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,9 @@ class Fitted:
     zero_shot: LinearClassifier
     prompt: LinearClassifier
     """The tuned prompt alone."""
+    temperatures: dict[Served, float]
+    """What the logits of zero-shot, and of the tuned prompt if that is `tuned`, were divided by. A
+    blend's are fitted as weights of its parts."""
     tuned: LinearClassifier
     """`prompt`, or its blend with zero-shot and the class means, as was asked for."""
     held_out_prompt: Tensor
@@ -64,10 +68,18 @@ def fit_classifiers(
     fit = torch.from_numpy(crossfit.learned).to(features.device)
     folds = [torch.from_numpy(fold).to(features.device) for fold in crossfit.judged]
     blend = fit_blend(features, given, texts, folds, fit, should_stop=should_stop)
+    judged = blend.judged
+    found = {
+        name: fit_temperature(text.held_out[judged], given[judged], blend.noise)
+        for name, text in zip(("zero_shot", "prompt"), texts, strict=True)
+    }
+    untuned, prompt = untuned.cooled(found["zero_shot"]), prompt.cooled(found["prompt"])
+    temperatures: dict[Served, float] = {"zero_shot": found["zero_shot"]}
     if classifier == "blend":
         tuned, evidence = blend.classifier, blend.log_likelihood
     else:
-        tuned, evidence = prompt, calibrated_log_likelihood(held_out_prompt, given, blend.judged)
-    bar = calibrated_log_likelihood(texts[0].held_out, given, blend.judged)
-    served, why = choose_served(evidence, bar, int(blend.judged.sum()))
-    return Fitted(untuned, prompt, tuned, held_out_prompt, blend, served, why)
+        tuned, evidence = prompt, calibrated_log_likelihood(held_out_prompt, given, judged)
+        temperatures["tuned"] = found["prompt"]
+    bar = calibrated_log_likelihood(texts[0].held_out, given, judged)
+    served, why = choose_served(evidence, bar, int(judged.sum()))
+    return Fitted(untuned, prompt, temperatures, tuned, held_out_prompt, blend, served, why)

@@ -22,6 +22,10 @@ class LinearClassifier:
         """CLIP's classifier. classes: (C, D) class embeddings, unit length."""
         return cls(logit_scale * classes, classes.new_zeros(len(classes)))
 
+    def cooled(self, temperature: float) -> LinearClassifier:
+        """The same classifier with its logits divided by `temperature`."""
+        return LinearClassifier(self.matrix / temperature, self.bias / temperature)
+
     def logits(self, features: Tensor) -> Tensor:
         """(N, D) -> (N, C)."""
         return torch.addmm(self.bias, features, self.matrix.T)

@@ -43,9 +43,9 @@ class TuneResult:
     config: TuneConfig
     """As asked, with what was left open filled in."""
     metrics: dict[str, Any]
-    """zero_shot, prompt and tuned (Evaluation), served, why, blend (weights of its parts),
-    noise_rate (share of wrong labels: estimate, low, high; None where nothing can be told),
-    measured_on, labels, history, seconds."""
+    """zero_shot, prompt and tuned (Evaluation), served, why, temperatures (that calibrate what is
+    not a blend), blend (weights of its parts), noise_rate (share of wrong labels: estimate, low,
+    high; None where nothing can be told), measured_on, labels, history, seconds."""
     audit: AuditReport
     model: TunedModel
 
@@ -138,6 +138,7 @@ def tune(
         "tuned": judge.measure(fitted.tuned),
         "served": fitted.served,
         "why": fitted.why,
+        "temperatures": fitted.temperatures,
         "blend": dict(zip(_PARTS, fitted.blend.weights, strict=True)),
         "measured_on": splits.measured_on,
         "labels": splits.labels,
@@ -152,6 +153,7 @@ def tune(
         activation=backbone.activation,
         dataset_sha256=dataset.sha256,
         served=fitted.served,
+        temperatures=fitted.temperatures,
         why=fitted.why,
         metrics=_brief(metrics),
     )

@@ -80,9 +80,10 @@ def linear_classifier(model: TunedModel, backbone: Backbone) -> LinearClassifier
     Raises ArtifactError where its blend does not fit the backbone.
     """
     manifest, config = model.manifest, model.manifest.config
+    scale = backbone.logit_scale / manifest.temperatures.get(manifest.served, 1.0)
     if manifest.served == "zero_shot":
         classes = zero_shot_embeddings(backbone, manifest.class_words)
-        return LinearClassifier.from_text(classes, backbone.logit_scale)
+        return LinearClassifier.from_text(classes, scale)
     if model.blend is not None:
         width = model.blend.matrix.shape[1]
         if width != backbone.embed_dim:
@@ -101,4 +102,4 @@ def linear_classifier(model: TunedModel, backbone: Backbone) -> LinearClassifier
     )
     with torch.inference_mode():
         classes = prompts.encode(model.context[None].to(prompts.device))[0]
-    return LinearClassifier.from_text(classes, backbone.logit_scale)
+    return LinearClassifier.from_text(classes, scale)

@@ -113,7 +113,7 @@ def test_can_be_read_without_this_program(path: Path) -> None:
     data = path.read_bytes()
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     manifest = json.loads(header["__metadata__"]["manifest"])
-    assert manifest["format"] == "dspt.classifier/2"
+    assert manifest["format"] == "dspt.classifier/3"
     assert manifest["class_words"] == WORDS
     assert header["context"]["dtype"] == "F32"
     assert header["context"]["shape"] == [16, 512]

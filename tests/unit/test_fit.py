@@ -27,14 +27,19 @@ def crossfit_of(of: Task, fit: Tensor | None = None) -> CrossFit:
     return dataclasses.replace(plan, judged=tuple(fold.numpy() for fold in of.folds))
 
 
-def fitted(of: Task, classifier: ClassifierName = "blend", fit: Tensor | None = None) -> Fitted:
+def fitted(
+    of: Task,
+    classifier: ClassifierName = "blend",
+    fit: Tensor | None = None,
+    scale: float = SCALE,
+) -> Fitted:
     return fit_classifiers(
         of.prompts,
         of.zero_shot,
         of.features,
         of.given,
         crossfit_of(of, fit),
-        logit_scale=SCALE,
+        logit_scale=scale,
         classifier=classifier,
     )
 
@@ -64,6 +69,23 @@ def test_the_prompt_alone_where_it_is_asked_for() -> None:
     assert same(found.blend.classifier, fitted(of).blend.classifier)  # it judges the labels
     assert found.served == "tuned"
     assert found.served_classifier is found.prompt
+
+
+def test_what_is_not_a_blend_gets_a_temperature() -> None:
+    of = task(1, rate=0.25)
+    found = fitted(of, "prompt", scale=8 * SCALE)
+    cold = found.temperatures
+    assert set(cold) == {"zero_shot", "tuned"}
+    assert min(cold.values()) > 2
+    for name, classes, classifier in (
+        ("zero_shot", of.zero_shot, found.zero_shot),
+        ("tuned", of.prompts[0], found.tuned),
+    ):
+        expected = LinearClassifier.from_text(classes, 8 * SCALE / cold[name])  # type: ignore[index]
+        torch.testing.assert_close(classifier.matrix, expected.matrix)
+    blend = fitted(of, scale=8 * SCALE)
+    assert set(blend.temperatures) == {"zero_shot"}
+    assert same(blend.tuned, blend.blend.classifier)
 
 
 @pytest.mark.parametrize("classifier", ["blend", "prompt"])

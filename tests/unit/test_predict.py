@@ -53,9 +53,18 @@ def test_zero_shot_is_served_where_it_is_better(tiny: Backbone) -> None:
         assert torch.equal(found.bias, expected.bias)
 
 
+def test_class_embeddings_are_served_at_their_temperature(tiny: Backbone) -> None:
+    temperatures = {"tuned": 2.0, "zero_shot": 0.5}
+    for served in ("tuned", "zero_shot"):
+        plain = linear_classifier(model_for(tiny, served=served), tiny)
+        found = linear_classifier(model_for(tiny, served=served, temperatures=temperatures), tiny)
+        torch.testing.assert_close(found.matrix * temperatures[served], plain.matrix)
+
+
 def test_a_blend_is_served_as_it_is(tiny: Backbone) -> None:
     linear = blend(16)
-    classifier = Classifier(dataclasses.replace(model_for(tiny), blend=linear), tiny)
+    model = model_for(tiny, temperatures={"tuned": 2.0})
+    classifier = Classifier(dataclasses.replace(model, blend=linear), tiny)
     assert torch.equal(classifier.linear.matrix, linear.matrix)
     assert torch.equal(classifier.linear.bias, linear.bias)
     features = tiny.encode_image(torch.rand(5, 3, 4, 4))
