@@ -13,8 +13,8 @@ from app.kit.errors import ServiceUnavailable, error_response
 from app.kit.lookups import Lookups
 from app.kit.middleware import refuse
 
-#: Whoever asks them decides whether this process lives.
-_PROBES = "/health/"
+#: Whoever asks them decides whether this process lives, or wants to know how busy it is.
+_PROBES = ("/health/", "/metrics")
 
 
 class Backpressure:
