@@ -38,6 +38,7 @@ from app.kit.tracing import Tracing
 from app.metrics.endpoints import router as metrics_router
 from app.metrics.http import CountRequests, HttpMetrics
 from app.models.alias_endpoints import router as aliases_router
+from app.models.card_endpoints import router as cards_router
 from app.models.endpoints import router as models_router
 from app.predictions.endpoints import router as predictions_router
 from app.predictions.settings import PredictionSettings
@@ -110,6 +111,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for router in (
         jobs_router,
         models_router,
+        cards_router,
         aliases_router,
         releases_router,
         predictions_router,

@@ -16,6 +16,7 @@ from app.client._connection import Connection
 from app.client._exceptions import UnexpectedAnswer
 from app.models.schemas import ModelView
 from app.releases.schemas import ComparisonView
+from dspt.card.schema import ModelCard
 
 _AT_ONCE = 50
 
@@ -40,6 +41,13 @@ class ModelCalls:
     async def get(self, model_id: str) -> ModelView:
         """One tuned classifier."""
         return await self._connection.call(get(path("models", model_id), as_a(ModelView)))
+
+    async def card(self, model_id: str) -> ModelCard:
+        """What a classifier is made of, how good it is, and what that does not say.
+
+        `dspt.card.to_markdown` makes it a text.
+        """
+        return await self._connection.call(get(path("models", model_id, "card"), as_a(ModelCard)))
 
     async def delete(self, model_id: str) -> None:
         """Delete a classifier and its file; the job that made it stays."""
@@ -131,6 +139,7 @@ class Models:
 
     list = blocking_iterator(ModelCalls.list)
     get = blocking(ModelCalls.get)
+    card = blocking(ModelCalls.card)
     delete = blocking(ModelCalls.delete)
     download = blocking(ModelCalls.download)
     upload = blocking(ModelCalls.upload)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from app.commands import aliases, releases
+from app.commands import aliases, artifacts, releases
 from app.commands._service import AsJson, ModelId, Url, group, service
 from app.commands._tables import model_details, models_table
 from dspt.cli.terminal import out, print_json
@@ -104,3 +104,5 @@ for command in (aliases.promote, aliases.rollback, aliases.aliases, aliases.unal
 models.command("add-class")(releases.add_class)
 models.command()(releases.compare)
 models.command()(releases.merge)
+models.command()(artifacts.card)
+models.command()(artifacts.export)

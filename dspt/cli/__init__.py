@@ -12,6 +12,7 @@ from typing import Any
 import typer
 
 from dspt.cli.audit import audit
+from dspt.cli.card import card
 from dspt.cli.compare import compare
 from dspt.cli.export import export
 from dspt.cli.predict import predict
@@ -28,7 +29,7 @@ def build() -> typer.Typer:
         help="Tune CLIP's prompt on a few photos per class, find the wrong labels, classify.",
     )
     commands: dict[str, Any] = {
-        command.__name__: command for command in (tune, audit, predict, compare, export)
+        command.__name__: command for command in (tune, audit, predict, compare, card, export)
     }
     # One of the same name takes the place of ours: a `predict` that can ask a service, too.
     for entry in sorted(entry_points(group=_GROUP), key=lambda e: e.name):

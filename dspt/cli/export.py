@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -86,17 +87,7 @@ def told(comparison: Comparison, target: Path, as_json: bool) -> None:
     """Say what was written, and how equal it is."""
     size = target.stat().st_size
     if as_json:
-        print_json(described(comparison, target))
+        print_json({"file": str(target), "bytes": size, "compared": asdict(comparison)})
         return
     out.print(f"Saved {target} ({size / 2**20:.1f} MiB).", markup=False, soft_wrap=True)
     out.print(f"{comparison}.", markup=False, soft_wrap=True)
-
-
-def described(comparison: Comparison, target: Path) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return {
-        "file": str(target),
-        "bytes": target.stat().st_size,
-        "compared": asdict(comparison),
-    }

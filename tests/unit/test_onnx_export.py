@@ -18,13 +18,18 @@ from models import CLASSES, WORDS, blend, model_for
 from open_clip.model import CLIP
 from open_clip.transform import PreprocessCfg
 from PIL import Image
+from safetensors.torch import save_file
 from torch import nn
-from towers import TINY_IMAGES, disturb, tiny_backbone
+from towers import TINY_IMAGES, disturb
+from typer.testing import CliRunner
 
 import dspt.onnx_export
-from dspt.artifact import TunedModel
+from dspt.artifact import TunedModel, save_model
+from dspt.backbones import load_backbone
 from dspt.backbones.base import Backbone
 from dspt.backbones.transforms import make_preprocess
+from dspt.cli import build
+from dspt.config import TuneConfig
 from dspt.errors import ArtifactError, ExportError
 from dspt.onnx_export import EXAMPLE, export_onnx
 from dspt.onnx_export.check import Comparison
@@ -47,22 +52,31 @@ def photo(height: int, width: int, seed: int = 1) -> Image.Image:
 
 
 @pytest.fixture(scope="module")
-def backbone() -> Backbone:
-    """A small open_clip vision transformer that looks at 32 x 32 pixels."""
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small open_clip model with random weights that looks at 32 x 32 pixels."""
     torch.manual_seed(5)
-    text = {"width": 16, "heads": 2, "layers": 1, "vocab_size": 100, "context_length": 8}
-    model = CLIP(embed_dim=16, vision_cfg=TINY_IMAGES, text_cfg=text)
+    text = {"width": 32, "heads": 2, "layers": 1}
+    cfg = {"embed_dim": 16, "vision_cfg": TINY_IMAGES, "text_cfg": text}
+    model = CLIP(**cfg)
     disturb(model)
-    visual: Any = model.eval().requires_grad_(False).visual
-    return dataclasses.replace(
-        tiny_backbone(), image_tower=visual, preprocess=make_preprocess(PIXELS), image_size=32
-    )
+    folder = tmp_path_factory.mktemp("tiny")
+    config = {"model_cfg": cfg, "preprocess_cfg": {k: v for k, v in PIXELS.items() if k != "size"}}
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+    save_file(model.state_dict(), folder / "open_clip_model.safetensors")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def backbone(folder: Path) -> Backbone:
+    return load_backbone(f"local-dir:{folder}")
 
 
 @pytest.fixture(scope="module")
 def model(backbone: Backbone) -> TunedModel:
     classes = [*CLASSES[:9], 'a "quoted" ß']
-    return dataclasses.replace(model_for(backbone, classes=classes), blend=blend(16))
+    config = TuneConfig(backbone=backbone.name, n_ctx=4)
+    made = model_for(backbone, classes=classes, config=config)
+    return dataclasses.replace(made, blend=blend(16))
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +203,7 @@ def test_what_cannot_be_a_graph_is_refused(
 
     longest = make_preprocess(PIXELS | {"resize_mode": "longest"})
     refused("resize_mode 'longest', 32 x 32", preprocess=longest)
-    refused("nothing is known of the preprocessing of toy", preprocess=lambda image: image)
+    refused("nothing is known of the preprocessing of local-dir", preprocess=lambda image: image)
 
     class Huge(nn.Module):
         def __init__(self) -> None:
@@ -204,7 +218,7 @@ def test_what_cannot_be_a_graph_is_refused(
             return features if float(features.sum()) > 0 else -features
 
     refused(
-        "torch cannot export the tower of toy: .*data-dependent",
+        "torch cannot export the tower of local-dir.*: .*data-dependent",
         image_tower=Stubborn(3 * 32 * 32, 16),
     )
     with pytest.raises(ArtifactError):
@@ -212,3 +226,20 @@ def test_what_cannot_be_a_graph_is_refused(
     monkeypatch.setattr(dspt.onnx_export, "_NEEDED", ("onnx", "no_such_package"))
     refused(r"no_such_package cannot be imported; .*pip install 'dspt\[onnx\]'")
     assert not list(tmp_path.iterdir())
+
+
+def test_from_the_shell(model: TunedModel, tmp_path: Path) -> None:
+    artifact, target, check = (tmp_path / name for name in ("a.safetensors", "a.onnx", "a.png"))
+    save_model(model, artifact)
+    photo(40, 50).save(check)
+    command = ["export", str(artifact), "--out", str(target), "--check", str(check), "--json"]
+    done = CliRunner().invoke(build(), command)
+    assert done.exit_code == 0, done.output
+    said = json.loads(done.stdout)
+    assert (said["file"], said["bytes"]) == (str(target), target.stat().st_size)
+    assert said["compared"]["given"] == 1
+
+    check.write_bytes(b"no photo")
+    done = CliRunner().invoke(build(), command)
+    assert done.exit_code == 2
+    assert str(check) in "".join(done.stderr.split("\n"))

@@ -1,0 +1,55 @@
+"""The HTTP call for the card of a classifier."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Response
+
+from app.access.caller import CallerDep
+from app.kit.context import ContextDep
+from app.kit.errors import Conflict, NotFound, Unprocessable, problems
+from app.models import cards
+from dspt.card.schema import ModelCard
+
+router = APIRouter(prefix="/models", tags=["models"])
+
+
+@router.get(
+    "/{model_id}/card",
+    response_model=ModelCard,
+    responses={
+        200: {
+            "content": {
+                "text/markdown": {"schema": {"type": "string"}},
+                "image/svg+xml": {"schema": {"type": "string"}},
+            }
+        },
+        **problems(NotFound, Conflict, Unprocessable),
+    },
+)
+def get_card(
+    model_id: str,
+    context: ContextDep,
+    caller: CallerDep,
+    format: Annotated[
+        Literal["json", "markdown", "svg"],
+        Query(description="svg: the curves alone, where the job that drew them is known."),
+    ] = "json",
+) -> Any:
+    """What a classifier is made of, how good it is, and what that does not say."""
+    from dspt.card import curves_svg, to_markdown
+
+    card = cards.read(context, caller, model_id)
+    if format == "json":
+        return card
+    if format == "markdown":
+        return _file(to_markdown(card), "text/markdown; charset=utf-8", f"{model_id}.md")
+    if not card.epochs:
+        raise NotFound("Nothing is known of how the tuning went.", code="no_curves")
+    return _file(curves_svg(card.epochs), "image/svg+xml", f"{model_id}.svg")
+
+
+def _file(text: str, media_type: str, name: str) -> Response:
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(text, media_type=media_type, headers=headers)

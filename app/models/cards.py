@@ -1,0 +1,57 @@
+"""The card of a classifier, from its file and the job that made it, if there is one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from app.access.caller import Caller
+from app.jobs import views
+from app.jobs.schemas import JobView
+from app.kit.context import Context
+from app.kit.errors import Conflict
+from app.models import artifacts
+from app.models.endpoints import find
+from dspt.card.schema import CardData, CardFile, JobRecord
+from dspt.errors import ArtifactError
+
+if TYPE_CHECKING:
+    from dspt.card import ModelCard
+
+
+def read(context: Context, caller: Caller, model_id: str) -> ModelCard:
+    """Raises NotFound (no such model, or its file is lost) and Conflict (its file is damaged)."""
+    from dspt.card import card_of
+
+    with context.database.read() as session:
+        model = find(session, caller, model_id)
+        job = model.job_id and views.view(session, context, caller, model.job_id)
+    try:
+        manifest = artifacts.read(context, model).manifest
+    except ArtifactError as error:
+        raise Conflict(f"Model {model.id}: {error.message}", code=error.code) from error
+    return card_of(
+        manifest,
+        name=model.name,
+        metrics=model.metrics,
+        job=_record(job) if job else None,
+        model_id=model.id,
+        artifact_sha256=model.sha256,
+    )
+
+
+def _record(job: JobView) -> JobRecord:
+    data, corrected = job.dataset, job.dataset.corrections
+    rejected = data.rejected or []
+    return JobRecord(
+        job_id=job.id,
+        finished_at=job.finished_at,
+        data=CardData(
+            filename=data.filename,
+            images=data.images,
+            split=data.split or {},
+            rejected=[CardFile(file=each.file, reason=each.reason) for each in rejected],
+            relabelled=corrected.relabelled if corrected else 0,
+            dropped=corrected.dropped if corrected else 0,
+        ),
+        warnings=job.warnings,
+    )

@@ -1,0 +1,64 @@
+"""`dspt card`: what a classifier is made of, how good it is, and what that does not say."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dspt.cli.options import AsJson
+from dspt.cli.terminal import check_writable, errors_shown, out, print_json, writing
+
+if TYPE_CHECKING:
+    from dspt.card import ModelCard
+
+OutFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        help="Markdown file to write, with the curves as a picture (SVG) beside it. Left out: "
+        "the Markdown goes to standard output.",
+        dir_okay=False,
+        show_default=False,
+    ),
+]
+
+
+def card(
+    model: Annotated[
+        Path,
+        typer.Argument(
+            exists=True, dir_okay=False, help="A tuned classifier (.safetensors) of dspt tune."
+        ),
+    ],
+    to: OutFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the model card of a tuned classifier, as far as its file tells.
+
+    `dspt models card` knows more: the data, the files left out, the course of the tuning.
+    """
+    with errors_shown():
+        from dspt.artifact import load_model
+        from dspt.card import card_of
+
+        show_card(card_of(load_model(model).manifest, name=model.name), to, as_json)
+
+
+def show_card(found: ModelCard, to: Path | None, as_json: bool) -> None:
+    """Print a card, or write it to `to`. Raises ConfigError where that cannot be written."""
+    from dspt.card import to_markdown, write_card
+
+    files = []
+    if to is not None:
+        check_writable(to)
+        with writing(to):
+            files = write_card(found, to)
+    if as_json:
+        print_json(found.model_dump(mode="json"))
+    elif to is None:
+        sys.stdout.write(to_markdown(found))
+    else:
+        out.print(f"Saved {' and '.join(map(str, files))}.", markup=False, soft_wrap=True)
