@@ -61,7 +61,7 @@ def with_config_options(command: Callable[..., None]) -> Callable[..., None]:
         command(config=config, **values)
 
     run.__signature__ = inspect.Signature(own + config_parameters())  # type: ignore[attr-defined]
-    run.__doc__ = command.__doc__
+    run.__name__, run.__doc__ = command.__name__, command.__doc__
     return run
 
 
