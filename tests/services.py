@@ -124,8 +124,11 @@ class PostgresServer:
         return f"postgresql://postgres:@/postgres?host={self.folder}"
 
     def start(self) -> None:
-        fsync = f"fsync={'on' if self.durable else 'off'}"
-        options = ["-D", str(self.folder), "-h", "", "-k", str(self.folder), "-c", fsync]
+        options = ["-D", str(self.folder), "-h", "", "-k", str(self.folder)]
+        if not self.durable:
+            # Nor is a database that is to be copied looked after meanwhile: that is in the way.
+            for what in ("fsync", "synchronous_commit", "full_page_writes", "autovacuum"):
+                options += ["-c", f"{what}=off"]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [self.program, *options], stdout=log, stderr=subprocess.STDOUT, user=self.user

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tests.services import children_of
+from tests.warm import Forked
 
 #: More than a worker needs to give its job back, and the API to hang up on its listeners.
 _STOP_SECONDS = 30.0
@@ -19,20 +20,22 @@ _STOP_SECONDS = 30.0
 class Part:
     """`dspt COMMAND`; what it says is appended to `log`."""
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
         self.log = log
-        self._command = [str(Path(sys.executable).with_name("dspt")), *command]
-        self._environment = environment
-        self._process: subprocess.Popen[bytes] | None = None
+        self._arguments, self._environment = arguments, environment
+        self._process: subprocess.Popen[bytes] | Forked | None = None
 
     @property
     def alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
+        self._process = self._started()
+
+    def _started(self) -> subprocess.Popen[bytes] | Forked:
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                self._command,
+            return subprocess.Popen(
+                [str(Path(sys.executable).with_name("dspt")), *self._arguments],
                 env=self._environment,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +48,8 @@ class Shape:
     """More variables for API and workers, which may name files in the folder."""
     prepare: Callable[[Settings, ExitStack], None] = lambda settings, cleanup: None
     """Called before anything is started."""
+    part: Callable[[Sequence[str], Mapping[str, str], Path], Part] = Part
+    """Runs a command with these variables and this log."""
 
 
 class Stack:
@@ -74,9 +76,9 @@ class Stack:
             OMP_WAIT_POLICY="PASSIVE",
             **shape.environment(folder),
         )
-        self.api = Part(["api"], self._environment, folder / "api.log")
+        self.api = shape.part(["api"], self._environment, folder / "api.log")
         self.workers = [
-            Part(["worker"], self._environment, folder / f"worker-{number}.log")
+            shape.part(["worker"], self._environment, folder / f"worker-{number}.log")
             for number in range(shape.workers)
         ]
 

@@ -21,6 +21,7 @@ from app.kit.db import migrate
 from app.kit.settings import Settings
 from app.main import create_app
 from tests.services import RedisServer, postgres_database, postgres_server, redis_server
+from tests.warm import Warm, warm
 
 if TYPE_CHECKING:
     from tests.integration.stack import Stack
@@ -28,10 +29,12 @@ if TYPE_CHECKING:
 MigratedDatabase = Callable[[Path], AbstractContextManager[str]]
 
 
-@pytest.fixture(autouse=True)
-def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in Settings.model_fields:
-        monkeypatch.delenv(f"DSPT_{name.upper()}", raising=False)
+@pytest.fixture(autouse=True, scope="session")
+def _no_settings_from_outside() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in Settings.model_fields:
+            patch.delenv(f"DSPT_{name.upper()}", raising=False)
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -39,6 +42,8 @@ def _torch_answers() -> Iterator[None]:
     """Image towers are not compiled for a few predictions: that takes seconds."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DSPT_PREDICT_ENGINE", "torch")
+        # One thread, which a test can keep busy.
+        patch.setenv("DSPT_PREDICT_TOWER_THREADS", "1")
         yield
 
 
@@ -68,6 +73,12 @@ def postgres_url() -> Iterator[str]:
 def redis() -> Iterator[RedisServer]:
     with redis_server() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def warm_start() -> Iterator[Warm]:
+    with warm() as opened:
+        yield opened
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -122,13 +133,7 @@ def postgres_template(postgres_url: str) -> Iterator[str]:
 
 @pytest.fixture
 def settings(database_url: str, tmp_path: Path) -> Settings:
-    return Settings(
-        data_dir=tmp_path / "data",
-        database_url=database_url,
-        max_upload_bytes=1_000_000,
-        housekeeping_seconds=0.05,
-        event_poll_seconds=0.02,
-    )
+    return settings_for(database_url, tmp_path / "data")
 
 
 @pytest.fixture
@@ -146,15 +151,23 @@ def client(settings: Settings) -> Iterator[TestClient]:
         yield opened
 
 
+@pytest.fixture(scope="module")
+def unchanged(
+    migrated: MigratedDatabase, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[TestClient]:
+    """The same for all tests of a module: for requests that change nothing."""
+    folder = tmp_path_factory.mktemp("unchanged") / "data"
+    with migrated(folder) as url, local_client(create_app(settings_for(url, folder))) as opened:
+        yield opened
+
+
 @pytest.fixture
 def live(client: TestClient) -> Context:
-    """The context of the API that `client` talks to."""
-    context: Context = client.app.state.context  # type: ignore[attr-defined]
-    return context
+    return context_of(client)
 
 
 @pytest.fixture
-def stack(settings: Settings, tmp_path: Path) -> Iterator[Stack]:
+def stack(settings: Settings, tmp_path: Path, warm_start: Warm) -> Iterator[Stack]:
     """The API on a fresh database and a Redis of its own; workers are the test's to start."""
     from tests.integration.stack import Stack  # it imports from here
 
@@ -166,9 +179,25 @@ def stack(settings: Settings, tmp_path: Path) -> Iterator[Stack]:
             "max_attempts": 2,
         }
         values = settings.model_dump(exclude_unset=True) | update
-        stack = Stack(Settings(**values), tmp_path / "worker.log")
+        stack = Stack(Settings(**values), tmp_path / "worker.log", warm_start)
         with stack.client:
             yield stack
+
+
+def settings_for(database_url: str, data_dir: Path) -> Settings:
+    return Settings(
+        data_dir=data_dir,
+        database_url=database_url,
+        max_upload_bytes=1_000_000,
+        housekeeping_seconds=0.05,
+        event_poll_seconds=0.02,
+    )
+
+
+def context_of(client: TestClient) -> Context:
+    """The context of the API that `client` talks to."""
+    context: Context = client.app.state.context  # type: ignore[attr-defined]
+    return context
 
 
 def local_client(app: FastAPI, **options: Any) -> TestClient:

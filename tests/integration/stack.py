@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from app.kit.settings import Settings
 from app.main import create_app
 from tests.integration.conftest import local_client, zip_of
 from tests.services import clean_environment, wait_until
+from tests.warm import Forked, Warm
 
 
 def photos(per_class: int = 6) -> dict[str, bytes]:
@@ -38,14 +39,15 @@ def photos(per_class: int = 6) -> dict[str, bytes]:
 class Stack:
     """The API in this process, a Redis, and workers that the test starts."""
 
-    def __init__(self, settings: Settings, log: Path) -> None:
+    def __init__(self, settings: Settings, log: Path, warm: Warm) -> None:
         self.settings = settings
+        self._warm = warm
         self.client = local_client(create_app(settings))
         self._log = log
 
     @contextmanager
-    def worker(self) -> Iterator[subprocess.Popen[bytes]]:
-        """`dspt worker`, stopped at the end if it still runs."""
+    def worker(self, *, cold: bool = False) -> Iterator[Forked | subprocess.Popen[bytes]]:
+        """`dspt worker`, stopped at the end if it still runs; `cold`: it imports all by itself."""
         environment = clean_environment(
             **{
                 f"DSPT_{name.upper()}": str(getattr(self.settings, name))
@@ -54,14 +56,7 @@ class Stack:
             OMP_NUM_THREADS="1",
             PYTHONWARNINGS="ignore",
         )
-        with self._log.open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-c", "from worker.cli import worker; worker()"],
-                env=environment,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        process = (_cold if cold else self._warm.dspt)(["worker"], environment, self._log)
         try:
             yield process
         finally:
@@ -95,7 +90,7 @@ class Stack:
             assert condition(job) or not ended, f"{job}\n{self.log()}"
             return condition(job)
 
-        wait_until(reached, 120, f"the job\n{self.log()}")
+        wait_until(reached, 120, f"the job\n{self.log()}", pause=0.05)
         return self.job(job_id)
 
     def statuses(self, job_id: str) -> list[str]:
@@ -109,3 +104,17 @@ class Stack:
 
     def log(self) -> str:
         return self._log.read_text()[-5000:] if self._log.exists() else ""
+
+
+def _cold(
+    arguments: list[str], environment: Mapping[str, str], log: Path
+) -> subprocess.Popen[bytes]:
+    command = [str(Path(sys.executable).with_name("dspt")), *arguments]
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            command,
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )

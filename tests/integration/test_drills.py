@@ -6,18 +6,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from app.kit.settings import Settings
 from benchmarks.fault_drills.client import ENDED
 from benchmarks.fault_drills.drills import ALL
+from benchmarks.fault_drills.processes import Part
 from benchmarks.fault_drills.run import Ground, Repeat, ground
 from benchmarks.fault_drills.stack import QUICK_HEARTBEAT, Shape
 from benchmarks.fault_drills.storage import orphans
 from benchmarks.fault_drills.trial import Drill, Trial
+from tests.warm import Forked, Warm
 
 pytestmark = pytest.mark.slow
 
@@ -26,28 +29,39 @@ ON_SQLITE = ("cancel", "duplicates", "disk-full", "clock")
 ON_POSTGRES = tuple(name for name in DRILLS if name not in ON_SQLITE)
 
 
+class WarmPart(Part):
+    """Needs no seconds to import torch, each time that it is started again."""
+
+    def __init__(self, warm: Warm, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._warm = warm
+
+    def _started(self) -> Forked:
+        return self._warm.dspt(self._arguments, self._environment, self.log)
+
+
 @pytest.fixture(scope="module")
-def on_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
-    with ground(
-        Shape(heartbeat=QUICK_HEARTBEAT), "postgresql", tmp_path_factory.mktemp("drills")
-    ) as found:
+def on_postgres(tmp_path_factory: pytest.TempPathFactory, warm_start: Warm) -> Iterator[Ground]:
+    shape = Shape(heartbeat=QUICK_HEARTBEAT, part=partial(WarmPart, warm_start))
+    with ground(shape, "postgresql", tmp_path_factory.mktemp("drills")) as found:
         yield found
 
 
 @pytest.fixture(scope="module")
-def on_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
-    """With small disks and a clock to move, where these can be had."""
-    shapes = [drill.shape for name in ON_SQLITE if not (drill := DRILLS[name]).needs("sqlite")]
-
-    def prepare(settings: Settings, cleanup: ExitStack) -> None:
-        for shape in shapes:
-            shape.prepare(settings, cleanup)
-
-    def environment(folder: Path) -> dict[str, str]:
-        return {k: value for shape in shapes for k, value in shape.environment(folder).items()}
-
-    shape = Shape(environment=environment, prepare=prepare)
+def on_sqlite(tmp_path_factory: pytest.TempPathFactory, warm_start: Warm) -> Iterator[Ground]:
+    """With small disks, where these can be had."""
+    disks = DRILLS["disk-full"]
+    prepare = Shape().prepare if disks.needs("sqlite") else disks.shape.prepare
+    shape = Shape(prepare=prepare, part=partial(WarmPart, warm_start))
     with ground(shape, "sqlite", tmp_path_factory.mktemp("drills")) as found:
+        yield found
+
+
+@pytest.fixture
+def with_a_clock(tmp_path: Path) -> Iterator[Ground]:
+    """One to move. No worker dies, so none that is only slow need be taken for dead soon."""
+    shape = replace(DRILLS["clock"].shape, workers=1, heartbeat=10.0)
+    with ground(shape, "sqlite", tmp_path) as found:
         yield found
 
 
@@ -71,7 +85,8 @@ def test_nothing_is_lost_on_sqlite(name: str, request: pytest.FixtureRequest) ->
     reason = DRILLS[name].needs("sqlite")
     if reason:
         pytest.skip(reason)
-    repeat = once(request.getfixturevalue("on_sqlite"), DRILLS[name])
+    ground = "with_a_clock" if name == "clock" else "on_sqlite"
+    repeat = once(request.getfixturevalue(ground), DRILLS[name])
     assert repeat.verdict.right, repeat
 
 

@@ -17,7 +17,7 @@ from app.datasets import service as dataset_service
 from app.jobs import service
 from app.kit.context import Context
 from dspt.corrections import Corrections
-from tests.integration.conftest import post_job
+from tests.integration.conftest import context_of, post_job
 from tests.integration.jobs import claim, files_in, make_model, problem, read_job, statuses
 
 GIVEN = {f"{name}/{i}.png": name for name in ("cat", "dog") for i in range(4)}
@@ -234,6 +234,12 @@ def test_all_that_is_wrong_is_told_at_once_and_no_job_is_made(
     assert files_in(live) == before
 
 
+@pytest.fixture(scope="module")
+def audited(unchanged: TestClient) -> dict[str, Any]:
+    """The one job of `unchanged`, finished."""
+    return finished(unchanged, context_of(unchanged))
+
+
 @pytest.mark.parametrize(
     ("body", "code", "params"),
     [
@@ -262,24 +268,27 @@ def test_all_that_is_wrong_is_told_at_once_and_no_job_is_made(
     ids=lambda value: value[:40].decode(errors="replace") if isinstance(value, bytes) else "",
 )
 def test_a_wrong_body_is_named(
-    client: TestClient, live: Context, body: bytes, code: str, params: list[str | None]
+    unchanged: TestClient,
+    audited: dict[str, Any],
+    body: bytes,
+    code: str,
+    params: list[str | None],
 ) -> None:
-    old = finished(client, live)
     headers = {"Content-Type": "application/json"}
-    response = client.post(old["links"]["corrections"], content=body, headers=headers)
+    response = unchanged.post(audited["links"]["corrections"], content=body, headers=headers)
     found = problem(response, 422, code)
     assert [item["param"] for item in found["errors"]] == params
     assert len(response.content) < 3000
-    assert len(client.get("/jobs").json()["data"]) == 1
+    assert len(unchanged.get("/jobs").json()["data"]) == 1
 
 
-def test_too_many_files_and_endless_names(client: TestClient, live: Context) -> None:
-    old = finished(client, live)
+def test_too_many_files_and_endless_names(unchanged: TestClient, audited: dict[str, Any]) -> None:
+    place = audited["links"]["corrections"]
     many = {"drop": [str(n) for n in range(200_001)]}
-    found = problem(client.post(old["links"]["corrections"], json=many), 422, "invalid_request")
+    found = problem(unchanged.post(place, json=many), 422, "invalid_request")
     assert found["errors"][0]["param"] == "drop"
     long = {"relabel": {f"{n}{'x' * 2000}": "cat" for n in range(300)}}
-    response = client.post(old["links"]["corrections"], json=long)
+    response = unchanged.post(place, json=long)
     assert len(problem(response, 422, "invalid_request")["errors"]) == 100
     assert len(response.content) < 100_000
 
@@ -337,8 +346,8 @@ def test_the_job_is_deleted_while_it_is_being_corrected(
     assert not any(key.endswith(".zip") for key in files_in(live))
 
 
-def test_the_documentation_names_both_forms(client: TestClient) -> None:
-    operation = client.get("/openapi.json").json()["paths"]["/jobs/{job_id}/corrections"]["post"]
+def test_the_documentation_names_both_forms(unchanged: TestClient) -> None:
+    operation = unchanged.get("/openapi.json").json()["paths"]["/jobs/{job_id}/corrections"]["post"]
     content = operation["requestBody"]["content"]
     assert set(content) == {"application/json", "text/csv"}
     properties = content["application/json"]["schema"]["properties"]

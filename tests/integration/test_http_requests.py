@@ -77,20 +77,22 @@ def test_what_is_no_zip_is_refused_and_not_kept(
     ],
 )
 def test_a_wrong_field_is_named(
-    client: TestClient, fields: dict[str, str], code: str, params: list[str]
+    unchanged: TestClient, fields: dict[str, str], code: str, params: list[str]
 ) -> None:
-    response = client.post("/jobs", files={"dataset": ("a.zip", ZIP)}, data=fields)
+    response = unchanged.post("/jobs", files={"dataset": ("a.zip", ZIP)}, data=fields)
     body = problem(response, 422, code)
     assert sorted(item["param"] for item in body["errors"]) == params
     assert len(body["detail"]) < 5000
-    assert client.get("/jobs").json()["data"] == []
+    assert unchanged.get("/jobs").json()["data"] == []
 
 
-def test_neither_or_both_data_sets(client: TestClient) -> None:
-    problem(client.post("/jobs", data={"name": "a"}), 422, "invalid_request")
-    response = client.post("/jobs", files={"dataset": ("a.zip", ZIP)}, data={"dataset_id": "ds_1"})
+def test_neither_or_both_data_sets(unchanged: TestClient) -> None:
+    problem(unchanged.post("/jobs", data={"name": "a"}), 422, "invalid_request")
+    response = unchanged.post(
+        "/jobs", files={"dataset": ("a.zip", ZIP)}, data={"dataset_id": "ds_1"}
+    )
     problem(response, 422, "invalid_request")
-    problem(client.post("/jobs", data={"dataset_id": "ds_1"}), 404, "dataset_not_found")
+    problem(unchanged.post("/jobs", data={"dataset_id": "ds_1"}), 404, "dataset_not_found")
 
 
 def test_a_body_over_the_limit(client: TestClient, live: Context) -> None:
@@ -129,14 +131,14 @@ def test_a_body_over_the_limit(client: TestClient, live: Context) -> None:
     ],
 )
 def test_errors_are_problem_documents(
-    client: TestClient, method: str, path: str, status: int, code: str
+    unchanged: TestClient, method: str, path: str, status: int, code: str
 ) -> None:
-    problem(client.request(method, path), status, code)
+    problem(unchanged.request(method, path), status, code)
 
 
-def test_a_refused_method_is_answered_with_all_that_are_taken(client: TestClient) -> None:
-    assert client.put("/jobs").headers["allow"] == "GET, POST"
-    assert client.post("/jobs/job_1").headers["allow"] == "GET, DELETE"
+def test_a_refused_method_is_answered_with_all_that_are_taken(unchanged: TestClient) -> None:
+    assert unchanged.put("/jobs").headers["allow"] == "GET, POST"
+    assert unchanged.post("/jobs/job_1").headers["allow"] == "GET, DELETE"
 
 
 def test_an_empty_after_is_the_first_page(client: TestClient) -> None:
@@ -147,14 +149,16 @@ def test_an_empty_after_is_the_first_page(client: TestClient) -> None:
     problem(client.get("/jobs?after=x"), 422, "invalid_request")
 
 
-def test_request_ids(client: TestClient) -> None:
-    assert client.get("/jobs", headers={"X-Request-ID": "abc-1"}).headers["x-request-id"] == "abc-1"
-    made = client.get("/nothing", headers={"X-Request-ID": "a b\x7f"}).headers["x-request-id"]
+def test_request_ids(unchanged: TestClient) -> None:
+    assert (
+        unchanged.get("/jobs", headers={"X-Request-ID": "abc-1"}).headers["x-request-id"] == "abc-1"
+    )
+    made = unchanged.get("/nothing", headers={"X-Request-ID": "a b\x7f"}).headers["x-request-id"]
     assert re.fullmatch(r"[0-9a-f]{16}", made)
 
 
-def test_every_operation_declares_its_errors_as_problems(client: TestClient) -> None:
-    document = client.get("/openapi.json").json()
+def test_every_operation_declares_its_errors_as_problems(unchanged: TestClient) -> None:
+    document = unchanged.get("/openapi.json").json()
     assert {"Problem", "ProblemItem"} <= set(document["components"]["schemas"])
     assert "HTTPValidationError" not in document["components"]["schemas"]
     assert {"/jobs", "/models", "/predict", "/backbones"} <= set(document["paths"])

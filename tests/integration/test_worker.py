@@ -23,6 +23,7 @@ from app.kit.context import Context
 from app.kit.settings import Settings
 from tests.integration.stack import Stack, photos
 from tests.services import free_port, wait_until
+from tests.warm import Forked
 
 pytestmark = pytest.mark.slow
 
@@ -30,7 +31,7 @@ on_sqlite = pytest.mark.parametrize("migrated", ["sqlite"], indirect=True)
 on_postgres = pytest.mark.parametrize("migrated", ["postgresql"], indirect=True)
 
 
-def child_of(process: subprocess.Popen[bytes]) -> int:
+def child_of(process: Forked | subprocess.Popen[bytes]) -> int:
     """The forked process that runs the jobs."""
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     assert len(children) == 1
@@ -57,7 +58,7 @@ def test_jobs_that_succeed_and_fail(stack: Stack) -> None:
     assert stack.client.post(f"/jobs/{good}/cancel").json()["status"] == "cancelled"
     assert stack.client.post(f"/jobs/{good}/retry").json()["status"] == "queued"
 
-    with stack.worker() as process:
+    with stack.worker():
         job = stack.wait(good, lambda job: job["status"] == "succeeded")
         assert job["attempt"] == 1
         assert job["dataset"]["classes"] == ["blue", "red"]
@@ -101,6 +102,12 @@ def test_jobs_that_succeed_and_fail(stack: Stack) -> None:
         assert (job["error"]["code"], job["attempt"]) == ("unknown_backbone", 1)
         assert stack.statuses(bad_backbone) == before * 2
 
+
+@on_sqlite
+def test_only_the_forked_process_has_torch(stack: Stack) -> None:
+    """CUDA would not survive the fork."""
+    with stack.worker(cold=True) as process:
+        stack.wait(stack.post(photos(), epochs=1), lambda job: job["status"] == "succeeded")
         assert "torch" not in Path(f"/proc/{process.pid}/maps").read_text()
         assert "torch" in Path(f"/proc/{child_of(process)}/maps").read_text()
 

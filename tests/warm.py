@@ -1,0 +1,166 @@
+"""`dspt` commands forked from a process that has imported torch already, which takes seconds.
+
+What is forked is an ordinary process otherwise: with its own session, environment and log, to be
+watched, stopped and killed as with `subprocess.Popen`. Tests of how a command starts start it cold.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+#: Large, and made no different by the environment of whoever imports them.
+IMPORTED = ("dspt.pipeline", "dspt.predict", "dspt.backbones.builtin.loader", "fastapi", "celery")
+
+
+class Forked:
+    """A running command; what tests use of `subprocess.Popen[bytes]`."""
+
+    def __init__(self, arguments: Sequence[str], told: IO[bytes]) -> None:
+        """`told`: gives the process's id, and its exit status once it has ended."""
+        self._arguments, self._told = arguments, told
+        self.returncode: int | None = None
+        self.pid = int(told.readline())
+
+    def poll(self) -> int | None:
+        """Its exit status, or None while it runs."""
+        return self._ended(0)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Its exit status, once it has ended. Raises subprocess.TimeoutExpired."""
+        status = self._ended(timeout)
+        if status is None:
+            raise subprocess.TimeoutExpired(list(self._arguments), timeout or 0)
+        return status
+
+    def send_signal(self, number: int) -> None:
+        """Nothing happens where it has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def _ended(self, seconds: float | None) -> int | None:
+        if self.returncode is None and select.select([self._told], [], [], seconds)[0]:
+            with self._told:
+                self.returncode = int(self._told.readline())
+        return self.returncode
+
+
+class Warm:
+    """Forks commands, for as long as `warm` has it open."""
+
+    def __init__(self, line: socket.socket) -> None:
+        self._line = line
+
+    def dspt(self, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> Forked:
+        """`dspt ARGUMENTS`; what it says is appended to `log`."""
+        order = json.dumps({"arguments": arguments, "environment": dict(environment)}).encode()
+        reading, writing = os.pipe()
+        with log.open("ab") as output:
+            size = len(order).to_bytes(4, "big")
+            socket.send_fds(self._line, [size], [output.fileno(), writing])
+            self._line.sendall(order)
+        os.close(writing)
+        return Forked(arguments, os.fdopen(reading, "rb", buffering=0))
+
+
+@contextmanager
+def warm() -> Iterator[Warm]:
+    """Starts the process; it has imported all by the time that it forks the first command."""
+    ours, theirs = socket.socketpair()
+    with (
+        ours,
+        theirs,
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.warm", str(theirs.fileno())],
+            cwd=Path(__file__).parents[1],
+            env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"},
+            stdin=subprocess.DEVNULL,
+            pass_fds=[theirs.fileno()],
+            start_new_session=True,
+        ) as process,
+    ):
+        theirs.close()
+        yield Warm(ours)
+        ours.close()
+        process.wait(60)
+
+
+def _serve(line: socket.socket) -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the keepers
+    gc.disable()
+    for name in IMPORTED:
+        __import__(name)
+    gc.freeze()  # so that memory stays shared
+    gc.enable()
+    while True:
+        size, handles, _, _ = socket.recv_fds(line, 4, 2)
+        if not size:
+            return
+        order = json.loads(line.recv(int.from_bytes(size, "big"), socket.MSG_WAITALL))
+        if not os.fork():
+            line.close()
+            _keep(order["arguments"], order["environment"], *handles)
+        for handle in handles:
+            os.close(handle)
+
+
+def _keep(arguments: Sequence[str], environment: Mapping[str, str], log: int, telling: int) -> None:
+    """The command's parent: says its id, waits for its end and says how it ended."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    pid = os.fork()
+    if not pid:
+        os.close(telling)
+        _become(arguments, environment, log)
+    os.close(log)
+    os.write(telling, f"{pid}\n".encode())
+    _, status = os.waitpid(pid, 0)
+    os.write(telling, f"{os.waitstatus_to_exitcode(status)}\n".encode())
+    os._exit(0)
+
+
+def _become(arguments: Sequence[str], environment: Mapping[str, str], log: int) -> None:
+    os.setsid()
+    for stream in (1, 2):
+        os.dup2(log, stream)
+    os.close(log)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.argv = ["dspt", *arguments]
+    status: int | str | None = 1
+    try:
+        from dspt.cli import main
+
+        main()
+    except SystemExit as end:
+        status = end.code
+    except BaseException:  # noqa: BLE001 - told as Python tells it, in the log
+        sys.excepthook(*sys.exc_info())
+    finally:
+        if isinstance(status, str):
+            print(status, file=sys.stderr)  # noqa: T201
+            status = 1
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status or 0)
+
+
+if __name__ == "__main__":
+    _serve(socket.socket(fileno=int(sys.argv[1])))
