@@ -17,11 +17,12 @@ import uvloop
 from benchmarks.http import form
 from benchmarks.http.connection import Answer, Client
 from benchmarks.serving.orders import Order, Outcome, Switch
-from benchmarks.usage import usage_of
+from benchmarks.usage import Usage, usage_of
 
 #: Longer than any queue of images is: the service is not to be hurried, but measured.
 _TIMEOUT_SECONDS = 240.0
-_BUSY = 503
+#: After a refusal that does not say when to come back.
+_BUSY, _PAUSE_SECONDS = 503, 0.1
 
 
 def make_clients(
@@ -116,21 +117,21 @@ class Run:
             try:
                 answer = await self._client.send(request)
             except OSError as error:
-                self._count(type(error).__name__)
+                self._count(type(error).__name__, time.perf_counter())
                 continue
             self._note(sent, time.perf_counter(), answer)
             if answer.status == _BUSY:
-                await asyncio.sleep(float(answer.retry_after or 1))
+                await asyncio.sleep(float(answer.retry_after or _PAUSE_SECONDS))
 
     def _note(self, sent: float, done: float, answer: Answer) -> None:
-        self._count(str(answer.status), done)
+        counts = self._count(str(answer.status), done)
         if answer.status != 200:
-            self._outcome.told_when += answer.retry_after is not None
+            self._outcome.told_when += counts and answer.retry_after is not None
             return
         # Looked for, not parsed: it costs a fiftieth.
         found = answer.body.count(b'"file":') - answer.body.count(b'"error":')
         if found != self._order.images:
-            self._outcome.wrong += 1
+            self._outcome.wrong += counts
             return
         self._answers.append((sent, done))
         if self._order.switch is not None:
@@ -164,28 +165,30 @@ class Run:
             number += 1
             await asyncio.sleep(switch.pause)
 
-    def _count(self, status: str, done: float | None = None) -> None:
-        if self._begin <= (time.perf_counter() if done is None else done) <= self._end:
-            self._statuses[status] += 1
+    def _count(self, status: str, done: float) -> bool:
+        """Whether it is in the time that counts."""
+        counts = self._begin <= done <= self._end
+        self._statuses[status] += counts
+        return counts
 
     async def _watch(self) -> None:
         """Look at processes as the time that counts begins and ends."""
         found = self._outcome
         await asyncio.sleep(max(0.0, self._begin - time.perf_counter()))
-        start, cpu = time.perf_counter(), time.process_time()
-        found.before = await self._look()
+        found.before = self._look()
+        start, cpu = time.perf_counter(), time.process_time()  # to look costs, too
         while time.perf_counter() < self._end:
             await asyncio.sleep(min(0.1, max(0.0, self._end - time.perf_counter())))
         found.seconds = time.perf_counter() - start
         found.cpu_seconds = time.process_time() - cpu
-        found.after = await self._look()
+        found.after = self._look()
 
-    async def _look(self) -> dict[str, Any]:
+    def _look(self) -> dict[str, Usage]:
         return {name: usage_of(roots) for name, roots in self._order.watched.items()}
 
     def _summed(self) -> Outcome:
         found, images = self._outcome, self._order.images
-        found.statuses = dict(self._statuses)
+        found.statuses = {status: count for status, count in self._statuses.items() if count}
         counted = sorted(done for _, done in self._answers if self._begin <= done <= self._end)
         found.latencies = [
             done - sent for sent, done in self._answers if self._begin <= done <= self._end
