@@ -11,6 +11,7 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import iter_route_contexts
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -76,6 +77,12 @@ def _on_http(request: Request, error: Exception) -> JSONResponse:
 
 def _methods_at(request: Request) -> list[str]:
     """All that is taken at this path; Starlette names only what the first route there takes."""
+    path = request.url.path
+    # `/models/compare` is no model, although `/models/{model_id}` would match it.
+    named = [r for r in iter_route_contexts(request.app.routes) if r.path == path]
+    if named:
+        taken = {method for route in named for method in route.methods or ()}
+        return [method for method in _METHODS if method in taken]
     return [
         method
         for method in _METHODS

@@ -1,7 +1,7 @@
-"""Labelled files to features: those that a worker on this machine has kept, the others made anew.
+"""Labelled files to features: those that are kept on this machine, the others made anew.
 
-None is kept here: they may come from another engine than the worker's, whose jobs are the same to
-the bit when they are run again.
+What is made here is kept apart from the workers' features. It may come from another engine than
+theirs, whose jobs are the same to the bit when they are run again.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from dspt.feature_store import FeatureStore
 
 _AT_ONCE = 32
+_APART = "{}/served"
 
 
 async def encode(
@@ -66,15 +67,17 @@ async def _features(
     files: Sequence[LabelledFile],
 ) -> list[Tensor | ImageError]:
     kept = await run_in_threadpool(_kept, store, digest, files)
-    missing = [file.data for file, feature in zip(files, kept, strict=True) if feature is None]
+    missing = [file for file, feature in zip(files, kept, strict=True) if feature is None]
     if not missing:
         return [feature for feature in kept if feature is not None]
     try:
         with inference.room(len(missing)):
-            made = iter(await inference.features(backbone, digest, missing))
+            made = await inference.features(backbone, digest, [file.data for file in missing])
     except BackboneMismatch as error:
         raise Conflict(error.message, code=error.code) from error
-    return [next(made) if feature is None else feature for feature in kept]
+    await run_in_threadpool(_keep, store, digest, missing, made)
+    new = iter(made)
+    return [next(new) if feature is None else feature for feature in kept]
 
 
 def _store(context: Context) -> FeatureStore:
@@ -89,4 +92,25 @@ def _read(files: LabelledFiles, wanted: Sequence[Candidate]) -> list[LabelledFil
 
 def _kept(store: FeatureStore, digest: str, files: Sequence[LabelledFile]) -> list[Tensor | None]:
     """View 0 is the centre crop, as it is when somebody asks what an image shows."""
-    return [store.get(digest, file.sha256, [0]).get(0) for file in files]
+    places = (digest, _APART.format(digest))
+    return [
+        next(
+            (view for place in places for view in store.get(place, file.sha256, [0]).values()), None
+        )
+        for file in files
+    ]
+
+
+def _keep(
+    store: FeatureStore,
+    digest: str,
+    files: Sequence[LabelledFile],
+    made: Sequence[Tensor | ImageError],
+) -> None:
+    """So that a comparison that is cut off by its deadline goes on where it was."""
+    found = [
+        (file.sha256, 0, feature.cpu())
+        for file, feature in zip(files, made, strict=True)
+        if not isinstance(feature, ImageError)
+    ]
+    store.put(_APART.format(digest), found)

@@ -282,6 +282,9 @@ def test_kept_features_are_taken_and_what_is_no_image_is_left_out(
     same = torch.ones(backbone.embed_dim) / backbone.embed_dim**0.5
     digests = [hashlib.sha256(image).hexdigest() for image in images.values()]
     store = FeatureStore(live.settings.feature_dir)
+    for digest in digests:  # kept for the next time, but not for workers
+        assert store.get(f"{backbone.digest}/served", digest, [0])
+        assert not store.get(backbone.digest, digest, [0])
     store.put(backbone.digest, [(digest, 0, same) for digest in digests])
     found = compared(client, a, b).json()
     assert found["images"] == 2
