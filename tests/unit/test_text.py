@@ -1,7 +1,7 @@
 """Every family of text towers against the library's own encode_text, on random weights.
 
-The architectures are open_clip's own, at their true text width; only the number of text layers,
-the size of foreign vocabularies and the image tower are cut down.
+The architectures are open_clip's own, at their true text width; only the number of text layers, the
+size of vocabularies, whose random embeddings take long to draw, and the image tower are cut down.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from dspt.errors import BackboneError
 from dspt.text import OpenClipTextTower, attention, causal_mask, open_clip_text_tower
 
 TINY_IMAGES = {"image_size": 32, "patch_size": 16, "width": 32, "head_width": 16, "layers": 1}
+VOCABULARY = 2000
 FAMILIES = [
     "ViT-B-32",
     "ViT-B-32-quickgelu",
@@ -48,7 +49,7 @@ def build(name: str, **text: Any) -> nn.Module:
     cfg = copy.deepcopy(open_clip.get_model_config(name))
     cfg["vision_cfg"] = TINY_IMAGES
     cfg["text_cfg"] |= {"layers": 2} | text
-    cfg["text_cfg"]["vocab_size"] = min(cfg["text_cfg"]["vocab_size"], 49408)
+    cfg["text_cfg"]["vocab_size"] = VOCABULARY
     kind = CustomTextCLIP if cfg.pop("custom_text", False) else CLIP
     model = kind(**cfg)
     with torch.no_grad():
