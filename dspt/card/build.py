@@ -18,6 +18,7 @@ from dspt.card.schema import (
     CardNoise,
     CardResult,
     ClassifierKind,
+    Figure,
     JobRecord,
     ModelCard,
     Share,
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _KINDS: tuple[ClassifierKind, ...] = get_args(ClassifierKind)
 _COUNT = Annotated[int, Field(ge=0)]
+_FIGURES = dict[str, Figure]
+_EPOCHS = Annotated[list[CardEpoch], Field(max_length=10_000)]
 
 
 def card_of(
@@ -63,9 +66,10 @@ def card_of(
         classes=_classes(manifest, found),
         added_classes=_read(list[str], found.get("added_classes")) or [],
         noise=_read(CardNoise, found.get("noise_rate")),
-        blend=_read(dict[str, float], found.get("blend")) or {},
-        epochs=_read(list[CardEpoch], found.get("history")) or [],
-        seconds=_read(dict[str, float], found.get("seconds")) or {},
+        blend=_read(_FIGURES, found.get("blend")) or {},
+        temperatures=dict(manifest.temperatures),
+        epochs=_read(_EPOCHS, found.get("history")) or [],
+        seconds=_read(_FIGURES, found.get("seconds")) or {},
         config=manifest.config.model_dump(mode="json"),
         dataset_sha256=manifest.dataset_sha256,
         artifact_sha256=artifact_sha256,

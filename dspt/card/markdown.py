@@ -132,12 +132,18 @@ def _accuracy(card: ModelCard) -> str:
     blend = ", ".join(
         f"{escaped(name.replace('_', ' '))} {weight:.2f}" for name, weight in card.blend.items()
     )
+    cooled = ", ".join(
+        f"{_NAMES[name]} {temperature:.2f}"
+        for name, temperature in card.temperatures.items()
+        if name in _NAMES and temperature != 1.0
+    )
     return _section(
         "Accuracy",
         f"On {images:,} {_MEASURED[card.measured_on]}.",
         _table(columns, rows, right=3),
         "The calibration error is how far, in the mean, the probability of the likeliest class is "
         "from how often that class is right.",
+        f"Temperature, fitted on held-out labels: {cooled}." if cooled else "",
         f"Weights of the parts of the tuned classifier: {blend}." if blend else "",
     )
 

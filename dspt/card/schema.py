@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 Share = Annotated[float, Field(ge=0, le=1)]
+Figure = Annotated[float, Field(ge=-1e9, le=1e9)]
 ClassifierKind = Literal["zero_shot", "prompt", "tuned"]
 
 
@@ -76,7 +77,7 @@ class CardEpoch(BaseModel):
     """One pass over the training images."""
 
     epoch: int = Field(ge=0)
-    loss: float
+    loss: Figure
     train_accuracy: Share
     suppressed: Share = Field(description="Of the images, those whose label was all but ignored.")
 
@@ -110,9 +111,12 @@ class ModelCard(BaseModel):
         default=[], description="Of the classes, those added by name, without a photo of them."
     )
     noise: CardNoise | None
-    blend: dict[str, float] = Field(description="Weight of each part of a blend.")
-    epochs: list[CardEpoch]
-    seconds: dict[str, float] = Field(description="That each stage of the job took.")
+    blend: dict[str, Figure] = Field(description="Weight of each part of a blend.")
+    temperatures: dict[str, Figure] = Field(
+        default={}, description="What logits are divided by, so that probabilities are calibrated."
+    )
+    epochs: Annotated[list[CardEpoch], Field(max_length=10_000)]
+    seconds: dict[str, Figure] = Field(description="That each stage of the job took.")
     config: dict[str, Any]
     dataset_sha256: str = Field(description="Of the labelled images.")
     artifact_sha256: str | None = None

@@ -43,10 +43,7 @@ def export_onnx(
     """
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
-        raise ExportError(
-            f"{', '.join(missing)} cannot be imported; install what the export needs with "
-            "`pip install 'dspt[onnx]'`"
-        )
+        raise ExportError(f"this needs more packages: pip install {' '.join(missing)}")
     from dspt.onnx_export.export import export
 
     return export(model, backbone, path, images)

@@ -136,6 +136,15 @@ def test_zero_shot_that_is_served_is_marked() -> None:
     assert {each.mistaken_for for each in card.classes} == {None}
 
 
+def test_a_temperature_is_told() -> None:
+    temperatures = {"tuned": 1.0, "zero_shot": 1.5}
+    card = card_of(
+        Manifest(**manifest_values(temperatures=temperatures)), name="a", metrics=metrics()
+    )
+    assert card.temperatures == temperatures
+    assert "Temperature, fitted on held-out labels: zero-shot 1.50." in to_markdown(card)
+
+
 def test_classes_without_a_photo_are_told() -> None:
     card = card_of(
         Manifest(**manifest_values()),
@@ -156,6 +165,8 @@ def test_classes_without_a_photo_are_told() -> None:
         {"noise_rate": [1, 2]},
         {"history": {"epoch": 1}},
         {"history": [epoch(1) | {"loss": "low"}]},
+        {"history": [epoch(1) | {"loss": 1e308}, epoch(2) | {"loss": 1e308}]},
+        {"history": [epoch(1)] * 10_001},
         {"blend": "none"},
         {"seconds": {"tuning": {}}},
         {"added_classes": 3},
@@ -164,7 +175,7 @@ def test_classes_without_a_photo_are_told() -> None:
         {"tuned": part(0.6, confusion=[[1] * 9] * 10)},
         {"tuned": None, "prompt": None, "zero_shot": None},
     ],
-    ids=str,
+    ids=lambda wrong: str(wrong)[:40],
 )
 def test_figures_that_are_none_are_left_out(wrong: dict[str, Any]) -> None:
     """They may be a stranger's: the file was imported."""
