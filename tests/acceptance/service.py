@@ -45,6 +45,7 @@ def until(service: httpx.Client, job_id: str, *statuses: str, seconds: float = 1
         lambda: get_job(service, job_id)["status"] in statuses,
         seconds,
         f"job {job_id} to be {' or '.join(statuses)}",
+        pause=0.1,  # each look costs the service something
     )
     return get_job(service, job_id)
 

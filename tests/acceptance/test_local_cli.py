@@ -133,7 +133,7 @@ def test_the_saved_file_has_the_usual_permissions(cli: Cli, model: Path) -> None
 def test_a_zip_gives_the_same_classifier_and_json_alone_on_stdout(
     cli: Cli, photos: Path, model: Path
 ) -> None:
-    ran = cli("tune", "photos.zip", "--out", "zipped.safetensors", "--json", *SHORT)
+    ran = cli.here("tune", "photos.zip", "--out", "zipped.safetensors", "--json", *SHORT)
     assert ran.returncode == 0
     document = json.loads(ran.stdout)
     assert document.keys() == {"model", "config", "metrics", "audit"}
@@ -216,7 +216,7 @@ def test_predict_refuses_a_classifier_of_another_backbone(
 
 def test_predict_refuses_what_is_no_classifier(cli: Cli, photos: Path, model: Path) -> None:
     image = photos / "test" / "moon" / "0.png"
-    ran = cli("predict", image, image)
+    ran = cli.here("predict", image, image)
     assert (ran.returncode, ran.stdout) == (2, "")
     assert "error: 0.png: damaged or not a safetensors file" in ran.stderr
     assert "Traceback" not in ran.stderr
@@ -250,7 +250,7 @@ def test_audit_shows_suspects_and_writes_all_files_to_a_csv(cli: Cli, photos: Pa
     (cli.home / "file").touch()
     uncached = Cli(cli.home)
     uncached.environment["XDG_CACHE_HOME"] = str(cli.home / "file")
-    ran = uncached("audit", "wrong", "--json", "--epochs", "30", "--batch-size", "8")
+    ran = uncached.here("audit", "wrong", "--json", "--epochs", "30", "--batch-size", "8")
     assert ran.returncode == 0
     assert "warning: features of images are not kept for later runs" in ran.stderr
     document = json.loads(ran.stdout)
@@ -265,7 +265,7 @@ def test_labels_put_right_in_the_audits_table_count(cli: Cli, photos: Path) -> N
     (folder / "train" / "moon" / "notes.jpg").unlink()
     wrong = "train/moon/=brick.png"  # a spreadsheet would take it for a formula
     (folder / "train" / "brick" / "0.png").rename(folder / wrong)
-    assert cli("audit", folder, "--csv", "check.csv", *SHORT).returncode == 0
+    assert cli.here("audit", folder, "--csv", "check.csv", *SHORT).returncode == 0
     table = cli.home / "check.csv"
     with table.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -279,14 +279,14 @@ def test_labels_put_right_in_the_audits_table_count(cli: Cli, photos: Path) -> N
         writer.writeheader()
         writer.writerows(rows)
 
-    ran = cli("audit", folder, "--corrections", table, "--json", *SHORT)
+    ran = cli.here("audit", folder, "--corrections", table, "--json", *SHORT)
     assert ran.returncode == 0, ran.stderr
     entries = json.loads(ran.stdout)["entries"]
     given = {entry["file"]: entry["given"] for entry in entries}
     assert len(given) == TRAIN * len(CLASSES) - 1
     assert given[wrong] == "brick"
     assert "train/coins/5.png" not in given
-    ran = cli("tune", folder, "--corrections", table, "--json", *SHORT)
+    ran = cli.here("tune", folder, "--corrections", table, "--json", *SHORT)
     assert json.loads(ran.stdout)["audit"]["entries"] == entries
 
     # What somebody filled in is not lost to a second audit, nor are mistakes in it passed over.
@@ -313,7 +313,9 @@ def test_audit_says_that_it_cannot_tell_and_held_out_labels_are_called_given(
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(photos / "train" / name / f"{number}.png", target)
     (cli.home / "words.json").write_text('{"group 1": "rough surface"}')
-    ran = cli("tune", random, "--epochs", "4", "--batch-size", "8", "--class-names", "words.json")
+    ran = cli.here(
+        "tune", random, "--epochs", "4", "--batch-size", "8", "--class-names", "words.json"
+    )
     assert ran.returncode == 0, ran.stderr
     text = " ".join(ran.stdout.split())
     assert "held-out images, against their given labels, which may be wrong" in text
