@@ -25,6 +25,10 @@ help: ## List the targets
 demo: $(DEMO) ## Do the main job once on real photographs, on a stack that is stopped afterwards
 	@$(BIN)/python -m scripts.demo $(ARGS)
 
+.PHONY: photos
+photos: $(DEMO) ## Write the demo's photographs to demo/, to try the service on
+	@$(BIN)/python -m scripts.demo.photos $(ARGS)
+
 .PHONY: serve
 serve: $(DEMO) ## Start the service on this machine and leave it up until Ctrl-C
 	@exec $(BIN)/dspt serve $(ARGS)

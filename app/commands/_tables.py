@@ -78,11 +78,10 @@ def alias_moves(alias: AliasHistory) -> RenderableType:
     """The moves of an alias, the newest first."""
     more = "; older ones are left out" if alias.has_more else ""
     table = Table(title=f"Moves of {alias.name}{more}")
-    for column in ("", "at", "to", "from"):
+    for column in ("", "at", "points to"):
         table.add_column(column, no_wrap=True)
     for move in alias.history:
-        to, before = move.model_id or "removed", move.previous_model_id or ""
-        table.add_row(str(move.number), _minute(move.moved_at), to, before)
+        table.add_row(str(move.number), _minute(move.moved_at), move.model_id or "(removed)")
     return table
 
 

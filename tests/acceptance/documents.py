@@ -1,0 +1,124 @@
+"""The examples of a Markdown file, run as a reader would: one after the other, in one shell.
+
+Blocks marked `sh` and `python` are run; a comment before a block, `<!-- not run: why -->`, leaves
+it out. A block marked `text` or `json` right behind one that is run shows what it prints. Of
+text the words have to be the same: numbers, ids, times, the rows of tables and the breaks of lines
+may be others, and `...` stands for any words. JSON has to have the same keys.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_FENCE = re.compile(
+    r"(?:<!-- not run: (?P<why>[^>]*) -->\n+)?^```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.M | re.S
+)
+_MARK = "\x1e"
+#: What is another one each time: ids, times, hosts, numbers with their units, paths of classes.
+_VARIES = re.compile(r"\b(?:job|mdl|ds|als|key)_[0-9a-z]{26}\b|\d[\d:.,%TZ-]*(?: ?[KMG]i?B)?")
+#: Rows and frames of tables, and lines about a photo: whose they are depends on the photos.
+_ROW = re.compile(r"[│┏┡└├]|\d+ +\S+/|\S+\.(?:jpe?g|png)\b")
+_ROWS = "(rows)"
+
+
+@dataclass
+class Example:
+    """A block that is run, and the one behind it that shows what it prints."""
+
+    line: int
+    kind: str
+    text: str
+    shown: str = ""
+    shown_as: str = ""
+
+
+def examples(document: str) -> list[Example]:
+    """The blocks to run, in their order. Raises ValueError for one whose kind nobody knows."""
+    found: list[Example] = []
+    end: int | None = None  # of a block that is run, as long as nothing else came
+    for match in _FENCE.finditer(document):
+        line = document.count("\n", 0, match.start("text"))
+        kind, text = match["kind"], match["text"]
+        if kind in ("text", "json"):
+            if end is not None and not document[end : match.start()].strip():
+                found[-1].shown, found[-1].shown_as = text, kind
+        elif kind not in ("sh", "python"):
+            raise ValueError(f"line {line}: is this block {kind or 'without a kind'} to be run?")
+        elif match["why"] is None:
+            found.append(Example(line, kind, text))
+            end = match.end()
+            continue
+        end = None
+    return found
+
+
+def run(found: list[Example], folder: Path, environment: Mapping[str, str]) -> list[str]:
+    """What each example prints, run by one bash in `folder`; AssertionError for one that fails."""
+    lines = ["set -euo pipefail"]
+    for number, example in enumerate(found):
+        lines.append(f"printf '{_MARK}'")
+        if example.kind == "python":
+            (folder / f"example-{number}.py").write_text(example.text)
+            lines.append(f"python example-{number}.py")
+        else:
+            lines.append(example.text)
+    script = folder / "examples.sh"
+    script.write_text("\n".join(lines))
+    done = subprocess.run(
+        ["bash", script],
+        cwd=folder,
+        env=dict(environment),
+        capture_output=True,
+        text=True,
+        timeout=250,
+        check=False,
+    )
+    printed = done.stdout.split(_MARK)[1:]
+    at = found[len(printed) - 1]
+    assert done.returncode == 0, f"line {at.line}:\n{at.text}{printed[-1]}{done.stderr}"
+    return printed
+
+
+def differences(example: Example, printed: str) -> Iterator[str]:
+    """Where the block shown is not what was printed."""
+    if example.shown_as == "json":
+        yield from _keys(json.loads(example.shown), json.loads(printed), "")
+        return
+    shown, there = _words(example.shown), _words(printed)
+    pattern = " ".join(re.escape(shown).split("\\ ")).replace(r"\.\.\.", ".*")
+    if not re.fullmatch(pattern.replace(" .* ", " (.* )?").replace(" .*", ".*"), there):
+        yield f"printed is {there!r}, shown {shown!r}"
+
+
+def _words(text: str) -> str:
+    """What is to be the same: the words, wherever lines break, and that there are rows or none."""
+    words: list[str] = []
+    for line in text.splitlines():
+        if _ROW.match(line.strip()):
+            if words[-1:] != [_ROWS]:
+                words.append(_ROWS)
+        else:
+            words += _VARIES.sub("#", line).replace("┃", " ").split()
+    return " ".join(words)
+
+
+def _keys(shown: Any, printed: Any, where: str) -> Iterator[str]:
+    if isinstance(shown, dict) and isinstance(printed, dict):
+        for key, value in shown.items():
+            if key not in printed:
+                yield f"{where}.{key} is shown, but not printed"
+            else:
+                yield from _keys(value, printed[key], f"{where}.{key}")
+    elif isinstance(shown, list) and isinstance(printed, list):
+        if shown and not printed:
+            yield f"{where} is empty"
+        elif shown:
+            yield from _keys(shown[0], printed[0], f"{where}[0]")
+    elif type(shown) is not type(printed):
+        yield f"{where} is {printed!r}, which is not like {shown!r}"
