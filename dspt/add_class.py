@@ -19,7 +19,9 @@ alone 65 and 41 %, and with its texts but no bias the new class has 6 %.
 Where the old classes lose 4 points, the bias alone finds 50 % of the new class, with the texts
 54 %, with the means too 60 %. A bias of 1.25 deviations finds more, at 4 points more of the old
 classes. To fit it to each model, on its own classes left out in turn, was no better than the
-constant. What tells several new classes from one another is their names alone.
+constant. What tells several new classes from one another is their names alone: of two added at once
+65 % are right (old classes 80 % before, 69 % after), of three 53 %; a lower bias for more of them
+did not help.
 """
 
 from __future__ import annotations

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
 from starlette.concurrency import run_in_threadpool
 
 from app.access.caller import Caller
 from app.datasets import service as datasets
 from app.kit.context import Context
-from app.kit.errors import Conflict
+from app.kit.errors import Conflict, NotFound
 from app.models import artifacts
 from app.models.tables import Model
 from app.predictions.inference import Inference, Served
@@ -28,7 +29,14 @@ if TYPE_CHECKING:
     from dspt.data.labelled import LabelledFiles
     from dspt.data.layout import Candidate
 
-Part = Literal["test", "val", "all"]
+
+@dataclass(frozen=True)
+class _Opened:
+    """A data set, and those of its files that tell."""
+
+    files: LabelledFiles
+    part: str
+    wanted: Sequence[Candidate]
 
 
 async def compare(
@@ -42,23 +50,16 @@ async def compare(
     """
     models, photos = await run_in_threadpool(_found, context, caller, wanted)
     served = [await _ready(context, inference, model) for model in models]
-    classes = [each.matrix.classes for each in served]
     with ExitStack() as stack:
-        files, part, wanted_files = await run_in_threadpool(
-            _opened, stack, context, photos, wanted.all
-        )
-        truth, features = await encode(context, inference, served, files, wanted_files)
-    said = [await run_in_threadpool(_said, each, features[each.backbone_digest]) for each in served]
-    from dspt.comparison import compare as compared
-
-    found = compared(truth, said[0], said[1], *classes).to_dict()
+        opened = await run_in_threadpool(_opened, stack, context, photos, wanted.all)
+        truth, features = await encode(context, inference, served, opened.files, opened.wanted)
+    found = await run_in_threadpool(_compared, served, truth, features)
     for side, model, name in zip("ab", models, (wanted.a, wanted.b), strict=True):
-        about = {"model": model.id, "name": model.name, "alias": name if name != model.id else None}
-        found[side] |= about
-    unreadable = len(wanted_files) - len(truth)
-    return ComparisonView.model_validate(
-        {**found, "dataset_id": photos.dataset.id, "part": part, "unreadable": unreadable}
-    )
+        alias = None if name == model.id else name
+        found[side] |= {"model": model.id, "name": model.name, "alias": alias}
+    unreadable = len(opened.wanted) - len(truth)
+    about = {"dataset_id": photos.dataset.id, "part": opened.part, "unreadable": unreadable}
+    return ComparisonView.model_validate({**found, **about})
 
 
 def _found(
@@ -77,13 +78,15 @@ async def _ready(context: Context, inference: Inference, model: Model) -> Served
         raise Conflict(f"Model {model.id}: {error.message}", code=error.code) from error
 
 
-def _opened(
-    stack: ExitStack, context: Context, photos: Photos, everything: bool
-) -> tuple[LabelledFiles, Part, list[Candidate]]:
-    """The data set, open until `stack` ends, and those of its files that tell."""
+def _opened(stack: ExitStack, context: Context, photos: Photos, everything: bool) -> _Opened:
+    """The data set, open until `stack` ends."""
     from dspt.data.labelled import labelled_files
 
-    path = stack.enter_context(context.storage.local_copy(photos.storage_key))
+    try:
+        path = stack.enter_context(context.storage.local_copy(photos.storage_key))
+        corrections = datasets.corrections_of(context, photos.dataset)
+    except FileNotFoundError as error:  # deleted since we looked, or lost
+        raise NotFound("The data set is no longer there.", code="dataset_not_found") from error
     files = stack.enter_context(labelled_files(path))
     if not everything:
         held_out = files.held_out()
@@ -93,21 +96,26 @@ def _opened(
                 "say `all` if neither model was tuned on any of its photos.",
                 code="no_test_part",
             )
-        return files, "test" if held_out[0].split == "test" else "val", list(held_out)
+        return _Opened(files, held_out[0].split, held_out)
     if photos.learned_from:
         raise Conflict(
             f"A model was tuned on data set {photos.dataset.id}: on those photos it would look "
             "better than it is. Leave out `all`, or name another data set.",
             code="learned_from",
         )
-    corrections = datasets.corrections_of(context, photos.dataset)
-    kept = (file for file in files.files if file.path not in corrections.drop)
+    kept = [file for file in files.files if file.path not in corrections.drop]
     right = corrections.relabel
-    return (
-        files,
-        "all",
-        [dataclasses.replace(f, class_name=right.get(f.path, f.class_name)) for f in kept],
-    )
+    wanted = [dataclasses.replace(f, class_name=right.get(f.path, f.class_name)) for f in kept]
+    return _Opened(files, "all", wanted)
+
+
+def _compared(
+    served: Sequence[Served], truth: Sequence[str], features: Mapping[str, Sequence[Tensor]]
+) -> dict[str, Any]:
+    from dspt.comparison import compare as compared
+
+    a, b = ((each.matrix.classes, _said(each, features[each.backbone_digest])) for each in served)
+    return compared(truth, a[1], b[1], a[0], b[0]).to_dict()
 
 
 def _said(served: Served, features: Sequence[Tensor]) -> list[str]:

@@ -313,6 +313,8 @@ def test_photos_that_would_not_tell_are_refused(
     alone = hand_in(client, tuned(backbone, classes=["x", "y"], class_words=["x", "y"]), tmp_path)
     response = compared(client, alone["id"], a, dataset_id=other)
     problem(response, 422, "nothing_to_compare")
+    live.storage.delete(f"datasets/{other}.zip")
+    problem(compared(client, c, d), 404, "dataset_not_found")
     with live.database.write() as session:
         session.get_one(Dataset, other).expired_at = datetime.now(UTC)
     problem(compared(client, c, d), 409, "dataset_expired")
