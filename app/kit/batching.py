@@ -70,7 +70,7 @@ class Batcher(Generic[Key, Item, Result]):
             batch.items.append(item)
             batch.size += size
             if batch.size >= self._max_size:
-                self._filled.notify()
+                self._filled.notify_all()
         assert batch.future is not None
         try:
             # Shielded: a client that goes away must not cancel the batch of all the others.

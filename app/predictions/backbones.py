@@ -129,7 +129,7 @@ class Backbones:
         self._keep(name, backbone)
         _log.info("backbone loaded", backbone=name, device=device, resident=list(self.engines))
         if device == "cpu" and self._settings.engine != "torch":
-            self._compiler.submit(self._compile, name, backbone)
+            self._compiler.submit(self._compile, name, backbone).add_done_callback(_log_failure)
         return backbone
 
     def _compile(self, name: str, backbone: Backbone) -> None:
@@ -142,7 +142,9 @@ class Backbones:
             return
         start = time.monotonic()
         try:
-            faster = compiled.compile_image_tower(backbone, self._tower_dir)
+            faster = compiled.compile_image_tower(
+                backbone, self._tower_dir, streams=self._settings.tower_threads
+            )
         except (ValueError, RuntimeError, OSError) as error:
             _log.warning("OpenVINO cannot run it; torch does", backbone=name, reason=str(error))
             return
@@ -159,3 +161,8 @@ class Backbones:
         gc.unfreeze()  # and what was dropped for it is garbage now
         gc.collect()
         gc.freeze()
+
+
+def _log_failure(future: Future[None]) -> None:
+    if not future.cancelled() and (error := future.exception()) is not None:
+        _log.error("an image tower could not be compiled", exc_info=error)

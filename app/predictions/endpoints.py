@@ -112,7 +112,8 @@ async def _answer(
     async with Deadline(settings):
         answering = await predictions.ready(caller, model, question)
         if archive is not None:
-            zipped = await run_in_threadpool(stream.ZippedImages, archive.file)
+            most = settings.max_archive_images
+            zipped = await run_in_threadpool(stream.ZippedImages, archive.file, most)
             return stream.PredictionStream(zipped, answering)
         named = await _read(request, images or [], settings)
         if stream.MEDIA_TYPE in accept:

@@ -1,28 +1,25 @@
-"""From decoded images to predictions: the thread of the image towers, and the class matrices.
+"""Tuned models, ready to answer: their class matrices beside the image towers they share.
 
-torch never runs on the event loop. Images are decoded and resized on some threads, while one other
-thread runs what waits through an image tower: requests that come meanwhile, for whatever model on
-the same backbone, gather and go through it together; then each meets its own class matrix.
+torch never runs on the event loop.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from app.kit.batching import Batcher
 from app.kit.cache import SizedCache
 from app.kit.errors import ServiceUnavailable
 from app.predictions.backbones import Backbones
 from app.predictions.metrics import EngineMetrics
 from app.predictions.settings import PredictionSettings
+from app.predictions.towers import Towers
 from dspt.errors import BackboneMismatch, ImageError
 
 if TYPE_CHECKING:
@@ -49,15 +46,6 @@ class Served:
     """`tuned` or `zero_shot`."""
 
 
-@dataclass(frozen=True)
-class _Request:
-    """What goes through an image tower, and what is made of its (N, D) features."""
-
-    backbone: Backbone
-    crops: list[Tensor]
-    answer: Callable[[Tensor], Any]
-
-
 class Inference:
     """One per process. Close it at the end."""
 
@@ -68,15 +56,8 @@ class Inference:
         self._settings = settings
         self._metrics = metrics or EngineMetrics()
         self.backbones = Backbones(settings, tower_dir)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="inference")
+        self._towers = Towers(settings, self._metrics)
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="matrices")
-        self._decoders = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
-        self._batcher: Batcher[str, _Request, Any] = Batcher(
-            self._thread,
-            self._run_timed,
-            settings.batch_images,
-            max_wait=settings.max_wait_ms / 1000,
-        )
         self._matrices: SizedCache[Served] = SizedCache(
             settings.cached_classifiers, settings.cached_bytes
         )
@@ -150,8 +131,8 @@ class Inference:
 
     def close(self) -> None:
         """Let what runs finish and drop what waits."""
-        for executor in (self._loader, self._decoders, self._thread):
-            executor.shutdown(cancel_futures=True)
+        self._loader.shutdown(cancel_futures=True)
+        self._towers.close()
         self.backbones.close()
 
     async def _load(self, key: str, read: Callable[[], TunedModel]) -> Served:
@@ -181,57 +162,7 @@ class Inference:
         backbone = await self.backbones.get(name)
         if backbone.digest != digest:  # dropped, changed on the disk and loaded again
             raise BackboneMismatch(f"the weights of {name} have changed since the model was loaded")
-        futures: list[Future[Tensor | ImageError]] = [
-            self._decoders.submit(self._decode_timed, backbone, image) for image in images
-        ]
-        decoded = await asyncio.gather(*map(asyncio.wrap_future, futures))
-        crops = [item for item in decoded if not isinstance(item, ImageError)]
-        answers: Iterator[T] = iter(())
-        if crops:
-            request = _Request(backbone, crops, answer)
-            answers = iter(await self._batcher.submit(digest, request, len(crops)))
-        return [item if isinstance(item, ImageError) else next(answers) for item in decoded]
-
-    # The rest runs on the threads.
-
-    def _decode_timed(self, backbone: Backbone, data: bytes) -> Tensor | ImageError:
-        start = time.perf_counter()
-        decoded = self._decode(backbone, data)
-        seconds = time.perf_counter() - start
-        self._metrics.decoded(seconds, readable=not isinstance(decoded, ImageError))
-        return decoded
-
-    def _run_timed(self, digest: str, requests: list[_Request]) -> list[Any]:
-        start = time.perf_counter()
-        answers = self._run_batch(digest, requests)
-        seconds = time.perf_counter() - start
-        engine = requests[-1].backbone.engine
-        self._metrics.ran(engine, sum(len(answer) for answer in answers), seconds)
-        return answers
-
-    def _decode(self, backbone: Backbone, data: bytes) -> Tensor | ImageError:
-        from dspt.data import decode_image
-
-        try:
-            image = decode_image(data, max_pixels=self._settings.max_pixels)
-        except ImageError as error:
-            return error
-        return backbone.preprocess.crop(image)
-
-    def _run_batch(self, _digest: str, requests: list[_Request]) -> list[Any]:
-        import torch
-
-        backbone = requests[-1].backbone  # the newest knows the fastest engine
-        crops = [image for request in requests for image in request.crops]
-        size = self._settings.batch_images  # one large request may be more than a batch
-        features = torch.cat(
-            [
-                backbone.encode_crops(torch.stack(crops[i : i + size]))
-                for i in range(0, len(crops), size)
-            ]
-        )
-        parts = torch.split(features, [len(request.crops) for request in requests])
-        return [request.answer(part) for request, part in zip(requests, parts, strict=True)]
+        return await self._towers.encode(backbone, images, answer)
 
 
 def _class_matrix(model: TunedModel, backbone: Backbone) -> ClassMatrix:

@@ -7,6 +7,8 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from dspt.cpus import available_cpus
+
 MIB = 1024**2
 GIB = 1024**3
 
@@ -46,14 +48,27 @@ class PredictionSettings(BaseSettings):
     max_archive_bytes: int = Field(
         default=GIB, ge=1, description="Largest zip of images that is classified in one request."
     )
+    # An hour of work on two cores where they are large; more makes a second request.
+    max_archive_images: int = Field(
+        default=20_000, ge=1, description="Files in a zip that is classified in one request."
+    )
     # Four bytes a pixel while decoding, in each of the decoding threads.
     max_pixels: int = Field(default=64_000_000, ge=1, description="Pixels of one image.")
     decode_threads: int = Field(
         default=2, ge=1, description="Threads that decode and resize images."
     )
-    # A tower's speed per image no longer grows beyond this on a CPU, and hardly on a GPU.
-    batch_images: int = Field(
-        default=32, ge=1, description="Images that go through a tower at once."
+    # Two threads for two batches do more than two for one, and wait less for decoders between.
+    tower_threads: int = Field(
+        default_factory=available_cpus,
+        ge=1,
+        description="Threads that run image towers on a CPU, each a batch of its own on one core. "
+        "Left out: one for each CPU. On a GPU it is one.",
+    )
+    # A CPU's time per image no longer falls beyond 8, and larger batches make others wait.
+    batch_images: int | None = Field(
+        default=None,
+        ge=1,
+        description="Images that go through a tower at once. Left out: 8 on a CPU, 64 on a GPU.",
     )
     # While the tower works the next batch gathers by itself; on a CPU waiting longer gains nothing.
     max_wait_ms: float = Field(

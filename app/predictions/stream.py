@@ -52,8 +52,8 @@ class Images(AbstractContextManager["Images"]):
 class ZippedImages(Images):
     """The files of a zip, which is read as a stranger's."""
 
-    def __init__(self, upload: IO[bytes]) -> None:
-        """Raises DatasetError with all that is wrong with the zip."""
+    def __init__(self, upload: IO[bytes], most: int) -> None:
+        """Raises DatasetError with all that is wrong with the zip, such as over `most` files."""
         from dspt.data.archive import open_zip
         from dspt.data.findings import Findings
         from dspt.data.limits import Limits
@@ -62,7 +62,7 @@ class ZippedImages(Images):
         with NamedTemporaryFile(suffix=".zip") as file:
             shutil.copyfileobj(upload, file)
             file.flush()
-            self._source = open_zip(Path(file.name), Limits(), Findings())
+            self._source = open_zip(Path(file.name), Limits(max_files=most), Findings())
         files = self._source.files
         super().__init__(files, lambda place: self._source.read(files[place]))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess  # only a program of this package is started  # nosec B404
 import sys
 import tempfile
+import threading
 from dataclasses import replace
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -27,17 +28,23 @@ def available() -> bool:
 
 
 def compile_image_tower(
-    backbone: Backbone, folder: Path, *, precision: Literal["f32", "bf16"] = "f32"
+    backbone: Backbone,
+    folder: Path,
+    *,
+    precision: Literal["f32", "bf16"] = "f32",
+    streams: int | None = None,
 ) -> Backbone:
     """The backbone, which is on the CPU, with its image tower compiled.
 
-    `folder` keeps what was converted, which takes some seconds in a process of its own. Raises
-    ValueError with the reason where OpenVINO cannot run the tower, or computes something else.
+    So many `streams` threads may use it at the same time, each with one core; left out: one thread,
+    with all of torch's. `folder` keeps what was converted, which takes some seconds in a process
+    of its own. Raises ValueError with the reason where OpenVINO cannot run the tower, or computes
+    something else.
     """
     kept = folder / f"{backbone.digest}-{version('openvino')}"
     if not kept.exists():
         _convert(backbone, kept)
-    tower = _CompiledTower(_read(kept / _MODEL, precision))
+    tower = _CompiledTower(_read(kept / _MODEL, precision, streams))
     compiled = replace(
         backbone,
         image_tower=tower,
@@ -54,16 +61,20 @@ def compile_image_tower(
 
 
 class _CompiledTower(nn.Module):
-    """(B, 3, H, W) -> (B, D) for any B. Call it from one thread at a time."""
+    """(B, 3, H, W) -> (B, D) for any B."""
 
     def __init__(self, compiled: Any) -> None:
         super().__init__()
         self._compiled = compiled
+        self._mine = threading.local()
         # Tells where the tower is, as those of all the others do.
         self.place = nn.Parameter(torch.empty(0), requires_grad=False)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        (features,) = self._compiled(pixels.contiguous().numpy(), share_outputs=False).values()
+        request = getattr(self._mine, "request", None)
+        if request is None:  # each thread has its own buffers
+            request = self._mine.request = self._compiled.create_infer_request()
+        (features,) = request.infer(pixels.contiguous().numpy(), share_inputs=True).values()
         return torch.from_numpy(features)
 
 
@@ -92,14 +103,14 @@ def _convert(backbone: Backbone, kept: Path) -> None:
                 raise
 
 
-def _read(file: Path, precision: str) -> Any:
+def _read(file: Path, precision: str, streams: int | None) -> Any:
     import openvino
 
     core = openvino.Core()
     options = {
-        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "INFERENCE_NUM_THREADS": streams or torch.get_num_threads(),
+        "NUM_STREAMS": streams or 1,
         # Left alone it rounds to half of the digits where that is faster.
         "INFERENCE_PRECISION_HINT": precision,
-        "PERFORMANCE_HINT": "LATENCY",
     }
     return core.compile_model(core.read_model(file), "CPU", options)

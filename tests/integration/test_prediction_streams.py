@@ -132,6 +132,16 @@ def test_a_bad_zip_is_refused(client: TestClient, model: str, archive: bytes, co
     assert response.json()["errors"][0]["code"] == code
 
 
+def test_a_zip_with_too_many_files(
+    client: TestClient, app: FastAPI, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app.state, "predict_settings", PredictionSettings(max_archive_images=1))
+    archive = zip_of({"1.png": photo(1), "2.png": photo(2)})
+    response = client.post("/predict", data={"model": model}, files={"archive": ("a.zip", archive)})
+    assert (response.status_code, response.json()["code"]) == (422, "too_many_files")
+    assert "more than 1 files" in response.json()["detail"]
+
+
 def test_images_or_a_zip(client: TestClient, model: str) -> None:
     both = {"archive": ("a.zip", zip_of({})), "images": ("1.png", photo(1))}
     for sent in ({"data": {"model": model}}, {"data": {"model": model}, "files": both}):
@@ -195,14 +205,15 @@ def test_one_who_takes_too_long_is_told(
     runs: list[int] = []
     tower = next(iter(inference.backbones._resident.values().values())).image_tower
     handle = tower.register_forward_hook(lambda *_: runs.append(1))
-    release = inference._thread.submit(time.sleep, 1)  # the tower is busy with something else
+    threads = inference._towers._cpu_threads
+    release = threads.submit(time.sleep, 1)  # the tower is busy with something else
     try:
         response = client.post("/predict", data={"model": model}, files=files([photo(1)]))
         assert (response.status_code, response.json()["code"]) == (503, "deadline")
         assert "DSPT_PREDICT_DEADLINE_SECONDS" in response.json()["detail"]
         assert response.headers["retry-after"]
         release.result()
-        inference._thread.submit(lambda: None).result()  # what waited has had its turn
+        threads.submit(lambda: None).result()  # what waited has had its turn
         assert runs == []  # nobody waits for it any more
     finally:
         handle.remove()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,6 +53,15 @@ def test_the_features_are_the_same_for_any_batch(builtin: Backbone, folder: Path
         kept.append((found, found.clone()))
     for found, as_it_was in kept:  # the next batch does not write over them
         assert torch.equal(found, as_it_was)
+
+
+def test_several_threads_use_it_at_once(builtin: Backbone, folder: Path) -> None:
+    compiled = compile_image_tower(builtin, folder, streams=2)
+    batches = [random_pixels(size) for size in (1, 2, 3, 4) * 2]
+    with ThreadPoolExecutor(2) as threads:
+        found = list(threads.map(compiled.encode_image, batches))
+    for pixels, features in zip(batches, found, strict=True):
+        torch.testing.assert_close(features, builtin.encode_image(pixels), rtol=0, atol=1e-5)
 
 
 def test_what_was_converted_is_kept(

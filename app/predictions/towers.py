@@ -1,0 +1,139 @@
+"""The threads that decode images and run image towers.
+
+What waits for a tower is run together, for whatever models it is. On a CPU each thread runs a batch
+of its own on one core: threads that share a batch wait for one another after each layer, and for
+the decoders that share their cores.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from app.kit.batching import Batcher
+from app.predictions.metrics import EngineMetrics
+from app.predictions.settings import PredictionSettings
+from dspt.errors import ImageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from dspt.backbones.base import Backbone
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What goes through an image tower, and what is made of its (N, D) features."""
+
+    backbone: Backbone
+    crops: list[Tensor]
+    answer: Callable[[Tensor], Any]
+
+
+class Towers:
+    """One per process. Close it at the end."""
+
+    def __init__(self, settings: PredictionSettings, metrics: EngineMetrics) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._decoders = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
+
+    async def encode(
+        self,
+        backbone: Backbone,
+        images: Sequence[bytes],
+        answer: Callable[[Tensor], Sequence[T]],
+    ) -> list[T | ImageError]:
+        """For each encoded image what `answer` makes of its feature, or why it is unreadable.
+
+        `answer` is called on a thread of the towers with the features (N, D) of those N that can be
+        read. If the caller is cancelled, what is not at work yet is left out.
+        """
+        futures: list[Future[Tensor | ImageError]] = [
+            self._decoders.submit(self._decode_timed, backbone, image) for image in images
+        ]
+        decoded = await asyncio.gather(*map(asyncio.wrap_future, futures))
+        crops = [item for item in decoded if not isinstance(item, ImageError)]
+        answers: Iterator[T] = iter(())
+        if crops:
+            batcher = self._on_cpu if backbone.device.type == "cpu" else self._on_gpu
+            request = _Request(backbone, crops, answer)
+            answers = iter(await batcher.submit(backbone.digest, request, len(crops)))
+        return [item if isinstance(item, ImageError) else next(answers) for item in decoded]
+
+    def close(self) -> None:
+        """Let what runs finish and drop what waits."""
+        for executor in (self._decoders, self._cpu_threads, self._gpu_thread):
+            executor.shutdown(cancel_futures=True)
+
+    # Threads are started when there is something to do.
+
+    @cached_property
+    def _cpu_threads(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self._settings.tower_threads, "towers", _one_core)
+
+    @cached_property
+    def _gpu_thread(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(1, "towers")
+
+    @cached_property
+    def _on_cpu(self) -> Batcher[str, _Request, Any]:
+        return self._batcher(self._cpu_threads, self._settings.batch_images or 8)
+
+    @cached_property
+    def _on_gpu(self) -> Batcher[str, _Request, Any]:
+        return self._batcher(self._gpu_thread, self._settings.batch_images or 64)
+
+    def _batcher(self, threads: ThreadPoolExecutor, most: int) -> Batcher[str, _Request, Any]:
+        def run(_digest: str, requests: list[_Request]) -> list[Any]:
+            return self._run(requests, most)
+
+        return Batcher(threads, run, most, max_wait=self._settings.max_wait_ms / 1000)
+
+    # The rest runs on the threads.
+
+    def _decode_timed(self, backbone: Backbone, data: bytes) -> Tensor | ImageError:
+        start = time.perf_counter()
+        decoded = self._decode(backbone, data)
+        seconds = time.perf_counter() - start
+        self._metrics.decoded(seconds, readable=not isinstance(decoded, ImageError))
+        return decoded
+
+    def _decode(self, backbone: Backbone, data: bytes) -> Tensor | ImageError:
+        from dspt.data import decode_image
+
+        try:
+            image = decode_image(data, max_pixels=self._settings.max_pixels)
+        except ImageError as error:
+            return error
+        return backbone.preprocess.crop(image)
+
+    def _run(self, requests: list[_Request], most: int) -> list[Any]:
+        import torch
+
+        start = time.perf_counter()
+        backbone = requests[-1].backbone  # the newest knows the fastest engine
+        crops = [image for request in requests for image in request.crops]
+        features = torch.cat(
+            [  # one large request may be more than a batch
+                backbone.encode_crops(torch.stack(crops[i : i + most]))
+                for i in range(0, len(crops), most)
+            ]
+        )
+        parts = torch.split(features, [len(request.crops) for request in requests])
+        answers = [request.answer(part) for request, part in zip(requests, parts, strict=True)]
+        self._metrics.ran(backbone.engine, len(crops), time.perf_counter() - start)
+        return answers
+
+
+def _one_core() -> None:
+    import torch
+
+    torch.set_num_threads(1)  # of this thread
