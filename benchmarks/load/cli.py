@@ -112,6 +112,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--epochs", type=positive, default=600, metavar="N", help="of each job (default: 600)"
     )
+    parser.add_argument(
+        "--engine",
+        choices=("auto", "openvino", "torch"),
+        default="auto",
+        help="what runs the image tower on a CPU (default: auto)",
+    )
     parser.add_argument("--seed", type=int, default=1, help="of photos and moments (default: 1)")
     parser.add_argument(
         "--logs", type=Path, metavar="DIR", help="keep the logs of API and workers there"

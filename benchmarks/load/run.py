@@ -57,6 +57,7 @@ def measure(options: argparse.Namespace, tell: Tell) -> dict[str, Any]:
             settings={
                 "DSPT_REQUESTS_PER_MINUTE": str(_requests_per_minute(rates)),
                 "DSPT_MAX_LISTENERS": str(options.listeners),
+                "DSPT_PREDICT_ENGINE": options.engine,
             },
             logs=options.logs,
         ) as stack:
@@ -68,6 +69,7 @@ def measure(options: argparse.Namespace, tell: Tell) -> dict[str, Any]:
             "warm_up": options.warm_up,
             "epochs": options.epochs,
             "workers": options.workers,
+            "engine": options.engine,
             "images": TRAIN_CROPS * len(PHOTOGRAPHS),
             "zip_bytes": len(data.zip),
         },

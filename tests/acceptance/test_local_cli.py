@@ -394,7 +394,7 @@ def test_bad_input_is_named_and_leaves_with_2(
 def test_help_names_every_option_and_its_default(
     cli: Cli, command: str, options: list[str]
 ) -> None:
-    ran = cli(command, "--help")
+    ran = cli.here(command, "--help")
     assert (ran.returncode, ran.stderr) == (0, "")
     text = " ".join(ran.stdout.split())
     for option in options:

@@ -16,6 +16,7 @@ def test_a_short_run(tmp_path: Path) -> None:
     arguments = ["--minutes", "0.1", "--warm-up", "2", "--polls-per-second", "20"]
     arguments += ["--listeners", "10", "--stays", "3", "--submits-per-minute", "6"]
     arguments += ["--epochs", "40", "--out", str(tmp_path)]
+    arguments += ["--engine", "torch"]  # to compile an image tower takes longer than all the rest
     found = subprocess.run(
         [sys.executable, "-m", "benchmarks.load", *arguments],
         cwd=Path(__file__).parents[3],
