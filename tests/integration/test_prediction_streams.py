@@ -135,7 +135,9 @@ def test_a_bad_zip_is_refused(client: TestClient, model: str, archive: bytes, co
 def test_a_zip_with_too_many_files(
     client: TestClient, app: FastAPI, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(app.state, "predict_settings", PredictionSettings(max_archive_images=1))
+    monkeypatch.setitem(
+        app.state._state, "predict_settings", PredictionSettings(max_archive_images=1)
+    )
     archive = zip_of({"1.png": photo(1), "2.png": photo(2)})
     response = client.post("/predict", data={"model": model}, files={"archive": ("a.zip", archive)})
     assert (response.status_code, response.json()["code"]) == (422, "too_many_files")
@@ -201,7 +203,9 @@ def test_one_who_takes_too_long_is_told(
 ) -> None:
     ask(client, model, [photo(1)])
     inference: Inference = app.state.inference
-    monkeypatch.setattr(app.state, "predict_settings", PredictionSettings(deadline_seconds=0.2))
+    monkeypatch.setitem(
+        app.state._state, "predict_settings", PredictionSettings(deadline_seconds=0.2)
+    )
     runs: list[int] = []
     tower = next(iter(inference.backbones._resident.values().values())).image_tower
     handle = tower.register_forward_hook(lambda *_: runs.append(1))
