@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import typer
 
-from app.kit.broker import BrokerNotSetError
-from app.kit.tracing import Tracing, TracingNotInstalled
 from dspt.cpus import set_thread_defaults
 
 
@@ -16,6 +14,10 @@ def worker() -> None:
     A job that is at work when the worker is stopped goes back to the queue.
     """
     set_thread_defaults()  # inherited by the forked process that imports torch
+    # Not earlier: every command would wait for Celery.
+    from app.kit.broker import BrokerNotSetError
+    from app.kit.tracing import Tracing, TracingNotInstalled
+
     try:
         from worker.celery_app import app, settings
 

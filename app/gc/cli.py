@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from app.gc.findings import Finding
-from app.gc.service import GRACE_SECONDS, collect
+from app.gc.findings import GRACE_SECONDS, Finding
 from app.kit.command_line import DataDir, service_database
 
 
@@ -31,6 +30,8 @@ def gc(
     The API does the same every hour. How long photos, events and encoded photos are kept is set by
     DSPT_KEEP_DATASETS_DAYS, DSPT_KEEP_EVENTS_DAYS and DSPT_KEEP_FEATURES_DAYS; unset is for ever.
     """
+    # Not earlier: every command would wait for it.
+    from app.gc.service import collect
     from app.kit.context import Context
     from app.kit.storage import Storage
 

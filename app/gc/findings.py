@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+#: Longer than any pause between storing a file and committing its row.
+GRACE_SECONDS = 3600.0
+
 
 class Kind(StrEnum):
     #: A file in the storage that no row refers to: its writer died before it could say so.

@@ -13,7 +13,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session, aliased
 
 from app.datasets.tables import Dataset
-from app.gc.findings import Finding, Kind
+from app.gc.findings import GRACE_SECONDS, Finding, Kind
 from app.jobs import repository as jobs
 from app.jobs.state import TERMINAL
 from app.jobs.tables import Job, JobEvent
@@ -21,9 +21,6 @@ from app.kit import scratch
 from app.kit.context import Context
 from app.kit.db import database_now
 from app.models.tables import Model
-
-#: Longer than any pause between storing a file and committing its row.
-GRACE_SECONDS = 3600.0
 
 
 def collect(

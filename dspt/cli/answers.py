@@ -14,9 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dspt.audit_csv import spreadsheet_cell
 from dspt.cli.terminal import out, print_json, say, writing
-from dspt.data.names import is_noise, natural_key
 from dspt.errors import ConfigError
 from dspt.files import write_whole
 
@@ -58,6 +56,8 @@ def image_files(paths: Iterable[Path]) -> list[Path]:
 
     Raises ConfigError for a folder without any.
     """
+    from dspt.data.names import is_noise, natural_key
+
     files: list[Path] = []
     for path in paths:
         if not path.is_dir():
@@ -104,6 +104,8 @@ def tell(answers: Sequence[Answer], csv_file: Path | None, about: Answer | None)
 
 
 def _table(answers: Iterable[Mapping[str, Any]]) -> bytes:
+    from dspt.audit_csv import spreadsheet_cell
+
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(_COLUMNS)
