@@ -78,7 +78,7 @@ async def predict(
         list[UploadFile] | Unsaid, File(description="One image or many.", min_length=1)
     ] = None,
     archive: Annotated[
-        UploadFile | Unsaid, File(description="A zip of images, in their place; any number.")
+        UploadFile | Unsaid, File(description="A zip of images, in their place.")
     ] = None,
     top_k: Annotated[int, Form(ge=1, le=1000, description="Classes named per image.")] = 5,
     zero_shot: Annotated[
@@ -115,32 +115,32 @@ async def _answer(
             most = settings.max_archive_images
             zipped = await run_in_threadpool(stream.ZippedImages, archive.file, most)
             return stream.PredictionStream(zipped, answering)
-        named = await _read(request, images or [], settings)
+        _check_size(images or [], settings, request.app.state.context.settings.max_body_bytes)
         if stream.MEDIA_TYPE in accept:
-            names, contents = zip(*named, strict=True)
+            names, contents = zip(*await _read(images or []), strict=True)
             return stream.PredictionStream(stream.Images(names, contents.__getitem__), answering)
-        with answering.inference.room(len(named)):
-            found = await answering.answer(named)
+        with answering.inference.room(len(images or [])):
+            found = await answering.answer(await _read(images or []))
     answered = PredictResponse(**dict(answering.answered()), predictions=found)
     return Response(answered.model_dump_json(exclude_none=True), media_type="application/json")
 
 
-async def _read(
-    request: Request, images: list[UploadFile], settings: PredictionSettings
-) -> list[tuple[str, bytes]]:
-    """Name and content of each image. Raises PayloadTooLarge."""
+def _check_size(images: list[UploadFile], settings: PredictionSettings, max_bytes: int) -> None:
+    """Raises PayloadTooLarge."""
     if len(images) > settings.max_images:
         raise PayloadTooLarge(
             f"{len(images)} images in one request; send at most {settings.max_images} at a time, "
             "or a zip as `archive`.",
             code="too_many_images",
         )
-    most = request.app.state.context.settings.max_body_bytes
-    if sum(image.size or 0 for image in images) > most:
+    if sum(image.size or 0 for image in images) > max_bytes:
         raise PayloadTooLarge(
-            f"The images are larger than {most:,} bytes together; send fewer at a time, or a zip "
-            "as `archive`."
+            f"The images are larger than {max_bytes:,} bytes together; send fewer at a time, or a "
+            "zip as `archive`."
         )
+
+
+async def _read(images: list[UploadFile]) -> list[tuple[str, bytes]]:
     return [(image.filename or f"image {i}", await image.read()) for i, image in enumerate(images)]
 
 
