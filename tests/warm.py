@@ -16,7 +16,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -103,7 +103,7 @@ def warm() -> Iterator[Warm]:
 
 
 def _serve(line: socket.socket) -> None:
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the keepers
+    signal.signal(signal.SIGCHLD, _reap)
     gc.disable()
     for name in IMPORTED:
         __import__(name)
@@ -119,6 +119,13 @@ def _serve(line: socket.socket) -> None:
             _keep(order["arguments"], order["environment"], *handles)
         for handle in handles:
             os.close(handle)
+
+
+def _reap(*_: object) -> None:
+    """Of keepers whose commands have ended."""
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
 
 
 def _keep(arguments: Sequence[str], environment: Mapping[str, str], log: int, telling: int) -> None:
