@@ -285,7 +285,12 @@ class Native:
         state = str(self._folder)
         given = {key: value.replace("/var/lib/dspt", state) for key, value in given.items()}
         path = f"{BIN}:{ROOT / 'docker'}:{os.environ['PATH']}"
-        return clean_environment(**given, PATH=path, HF_HUB_OFFLINE="1")
+        return clean_environment(
+            **given,
+            PATH=path,
+            HF_HUB_OFFLINE="1",
+            DSPT_PREDICT_ENGINE="torch",  # to compile an image tower takes seconds
+        )
 
     def _database(self, url: str) -> str:
         """The same user, password and way in, at the address of the test's server."""
@@ -320,7 +325,8 @@ class Native:
             ) as process,
         ):
             try:
-                wait_until(lambda: self._healthy(name, process), 120, f"{name}: {log_path}")
+                # Each look is a process of its own, as in a container.
+                wait_until(lambda: self._healthy(name, process), 120, f"{name}: {log_path}", 1)
                 yield process
             finally:
                 process.terminate()
