@@ -368,6 +368,9 @@ def test_the_services_as_they_stand_do_the_main_job(
             ).json()
             assert answer["model"] == model_id
             assert 0 < answer["predictions"][0]["score"] <= 1
+        figures = f"http://127.0.0.1:{native.worker_metrics_port}/metrics"
+        one = 'dspt_worker_jobs_total{outcome="succeeded"} 1.0'
+        wait_until(lambda: one in httpx.get(figures).text, 10, "the worker's figures")
         assert (tmp_path / "storage" / "models").is_dir()
         stack.pop_all().close()
     assert api.returncode in (0, -signal.SIGTERM)  # uvicorn ends in order, then by the signal
