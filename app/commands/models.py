@@ -44,25 +44,6 @@ def show(model_id: ModelId, url: Url = None, as_json: AsJson = False) -> None:
         out.print(model_details(model))
 
 
-@models.command()
-def download(
-    model_id: ModelId,
-    to: Annotated[
-        Path | None,
-        typer.Option("--out", help="File or folder.", show_default="MODEL.safetensors"),
-    ] = None,
-    url: Url = None,
-    as_json: AsJson = False,
-) -> None:
-    """Write a classifier to a file, for `dspt predict` or another service."""
-    with service(url) as client:
-        path = client.models.download(model_id, to or Path.cwd())
-    if as_json:
-        print_json({"model": model_id, "file": str(path), "bytes": path.stat().st_size})
-    else:
-        out.print(f"Saved {path} ({path.stat().st_size / 1024:.0f} KiB).", markup=False)
-
-
 @models.command("import")
 def import_model(
     artifact: Annotated[

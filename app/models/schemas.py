@@ -43,7 +43,7 @@ class ModelView(BaseModel):
 def view(model: Model, aliases: Sequence[str] = ()) -> ModelView:
     """A model as it looks over HTTP; `aliases` point to it."""
     base = f"/models/{model.id}"
-    links = {"self": base, "artifact": f"{base}/artifact"}
+    links = {"self": base, "artifact": f"{base}/artifact", "card": f"{base}/card"}
     if model.job_id is not None:
         links["job"] = f"/jobs/{model.job_id}"
     columns = {key: getattr(model, key) for key in _COLUMNS}

@@ -67,7 +67,7 @@ def card_of(
         added_classes=_read(list[str], found.get("added_classes")) or [],
         noise=_read(CardNoise, found.get("noise_rate")),
         blend=_read(_FIGURES, found.get("blend")) or {},
-        temperatures=dict(manifest.temperatures),
+        temperatures={str(kind): value for kind, value in manifest.temperatures.items()},
         epochs=_read(_EPOCHS, found.get("history")) or [],
         seconds=_read(_FIGURES, found.get("seconds")) or {},
         config=manifest.config.model_dump(mode="json"),

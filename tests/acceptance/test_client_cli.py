@@ -74,7 +74,7 @@ def test_submit_check_and_correct(service: httpx.Client, folder: Path, tmp_path:
 
     assert corrected["model_id"] in dspt(service, "models", "list")
     saved = tmp_path / "model.safetensors"
-    dspt(service, "models", "download", corrected["model_id"], "--out", saved)
+    dspt(service, "models", "export", corrected["model_id"], "--out", saved)
     again = json.loads(dspt(service, "models", "import", saved, "--name", "again", "--json"))
     assert (again["name"], again["classes"]) == ("again", sorted(COLOURS))
 

@@ -203,6 +203,21 @@ def test_the_artefact_is_one_small_safetensors_file(service: httpx.Client, tuned
     assert (4, 256) in {shape[-2:] for shape in shapes.values()}, shapes
 
 
+def test_the_model_card_tells_of_the_data_and_the_course(
+    service: httpx.Client, tuned: Json
+) -> None:
+    link = service.get(tuned["links"]["model"]).json()["links"]["card"]
+    card = service.get(link).json()
+    assert card["source"] == "job"
+    assert card["job"]["data"]["split"] == tuned["dataset"]["split"]
+    assert len(card["epochs"]) == tuned["config"]["epochs"]
+    served = next(each for each in card["results"] if each["classifier"] == card["served"])
+    assert served["accuracy"] == tuned["metrics"][card["served"]]["accuracy"]
+    text = service.get(link, params={"format": "markdown"}).text
+    for title in ("Data", "Wrong labels", "Accuracy", "Course of the tuning", "Limits"):
+        assert f"\n## {title}\n" in text
+
+
 def test_predictions_are_served(service: httpx.Client, tuned: Json) -> None:
     files = [
         ("images", (f"{name}.jpg", photo(name, 500, "JPEG"), "image/jpeg")) for name in CLASSES

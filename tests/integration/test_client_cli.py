@@ -174,7 +174,7 @@ def test_models_are_listed_shown_taken_out_and_deleted(context: Context, tmp_pat
     assert document("models", "show", model_id)["classes"] == ["cat", "dog"]
     assert "cat, dog" in dspt("models", "show", model_id).stdout
     # Its digest is made up, so what comes is not what was promised.
-    damaged = dspt("models", "download", model_id, "--out", tmp_path, ends=1)
+    damaged = dspt("models", "export", model_id, "--out", tmp_path, ends=1)
     assert "damaged on its way" in damaged.stderr
     bad = tmp_path / "bad.safetensors"
     bad.write_bytes(content)
