@@ -91,7 +91,7 @@ class Stack:
     def start_api(self) -> None:
         """Returns when it answers."""
         self.api.start()
-        wait_until(self.answers, 60, f"the API ({self.api.log})")
+        wait_until(self.answers, 120, f"the API ({self.api.log})")
 
     def answers(self) -> bool:
         try:

@@ -22,8 +22,10 @@ from tests.unit.models import model_for
 def inference(engine: str, tower_dir: Path) -> Iterator[Inference]:
     settings = PredictionSettings.model_validate({"engine": engine, "device": "cpu"})
     opened = Inference(settings, tower_dir)
-    yield opened
-    opened.close()
+    try:
+        yield opened
+    finally:
+        opened.close()
 
 
 def answers(inference: Inference) -> list[list[tuple[str, float]]]:
