@@ -77,6 +77,7 @@ def redis() -> Iterator[RedisServer]:
 
 @pytest.fixture(scope="session")
 def warm_start() -> Iterator[Warm]:
+    """To start workers from, which then need no seconds to import torch."""
     with warm() as opened:
         yield opened
 
