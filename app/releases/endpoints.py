@@ -86,6 +86,7 @@ async def compare_models(
 @router.post(
     "/merge",
     status_code=409,
+    response_class=Response,  # nothing but problems, so no other form is declared
     responses=problems(BadRequest, NotFound, Conflict, PayloadTooLarge, Unprocessable),
 )
 def merge_models(wanted: TwoModels, context: ContextDep, caller: CallerDep) -> None:
