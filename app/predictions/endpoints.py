@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, File, Form, Header, Request, Response, UploadFile
+from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
 from app.access.caller import Caller, CallerDep
@@ -85,8 +86,8 @@ async def predict(
         bool, Form(description="Tell what CLIP without tuning makes of them, too.")
     ] = False,
     reject_below: Annotated[
-        float | Unsaid,
-        Form(ge=0, le=1, description="No label where the likeliest class is less probable."),
+        Annotated[float, Field(ge=0, le=1)] | Unsaid,
+        Form(description="No label where the likeliest class is less probable."),
     ] = None,
     accept: Annotated[str, Header(include_in_schema=False)] = "",
 ) -> Any:

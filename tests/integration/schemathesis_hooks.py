@@ -70,10 +70,12 @@ def _sensible(case: Case) -> Case:
     elif case.operation.label == "POST /jobs/{job_id}/corrections":
         body.update(CORRECTIONS, config={"epochs": 1})
     elif case.operation.label == "POST /models/{model_id}/classes":
+        case.path_parameters.update(model_id=KNOWN["models"][0])
         body.update(classes={"green": None})
     elif case.operation.label == "POST /predict":
-        body.pop("archive", None)  # either one or the other
-        body.update(model=KNOWN["models"][0], images=[PHOTO, *(body.get("images") or [])])
+        known = KNOWN["models"][0]
+        body.clear()  # images or an archive, not both
+        body.update(model=known, images=[PHOTO])
     elif case.operation.label == "POST /models":
         body.update(artifact=Binary(Path(KNOWN["artifact"]).read_bytes()), name="imported")
     return case
