@@ -2,7 +2,7 @@
 
     from app.client import Client
 
-    with Client() as client:                       # DSPT_URL and DSPT_API_KEY, or arguments
+    with Client() as client:  # DSPT_URL and DSPT_API_KEY, or arguments
         job = client.jobs.create("photos/", config={"epochs": 100})
         job.wait(progress=True)
         print(job.audit().suspects)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,8 @@ def doctor(*arguments: str | Path, ends: int = 0) -> dict[str, dict[str, Any]]:
 def test_a_machine_on_which_nothing_is_set_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("DSPT_PREDICT_ENGINE")
+    for name in [name for name in os.environ if name.startswith("DSPT_")]:
+        monkeypatch.delenv(name)
     found = doctor("--data-dir", tmp_path / "data")
     states = {check: one["state"] for check, one in found.items()}
     for check in ("dspt", "packages", "CPUs", "torch", "backbones", "DSPT_..."):
