@@ -103,6 +103,7 @@ def _settings(options: argparse.Namespace, backbones: list[str]) -> dict[str, st
     return {
         "DSPT_REQUESTS_PER_MINUTE": str(_REQUESTS_PER_MINUTE),
         "DSPT_LOCAL_BACKBONES": json.dumps(backbones),
+        "DSPT_PREDICT_TOWER_THREADS": str(options.threads),
         "DSPT_PREDICT_MAX_WAITING_IMAGES": str(_MAX_WAITING_IMAGES),
         "DSPT_PREDICT_CACHED_CLASSIFIERS": str(2 * max(options.models)),
     }
