@@ -51,30 +51,3 @@ def test_the_time_to_wait_is_long_enough(monkeypatch: pytest.MonkeyPatch) -> Non
         else:
             break
     assert waited <= 120
-
-
-def test_the_minute_before_counts_by_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [1_000_000_020.0]  # a minute of the clock begins
-    monkeypatch.setattr("time.time", lambda: now[0])
-
-    def answered() -> int:
-        for count in range(100):
-            try:
-                rates.request("ann")
-            except TooManyRequests as error:
-                waits.append(int((error.headers or {})["Retry-After"]))
-                return count
-        raise AssertionError("nothing is refused")
-
-    rates, waits = Rates(12), list[int]()
-    assert answered() == 12
-    now[0] += 60 + 30
-    assert answered() == 6  # half of the twelve still count
-    now[0] += waits[-1]
-    assert answered() == 1  # as it was told
-    now[0] += 60
-    assert answered() >= 5
-    now[0] += 180
-    assert answered() == 12  # long ago
-    assert waits[0] == 60  # the twelve are in the way for longer; one may ask again then
-    assert waits[1] == 5  # a twelfth of a minute later one of them less
