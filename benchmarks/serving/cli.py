@@ -25,7 +25,7 @@ from dspt.cpus import available_cpus
 PROGRAM = "python -m benchmarks.serving"
 NAME = "serving"
 _PACKAGES = ("fastapi", "uvicorn", "pydantic", "torch", "openvino", "pillow")
-_BACKBONES = ("builtin", "ViT-B-32/random", "ViT-B-16/random")
+_BACKBONES = ("builtin", "ViT-B-16/random")
 _INTERRUPTED = 130
 
 _DESCRIPTION = """\
