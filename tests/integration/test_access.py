@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from limits import RateLimitItemPerMinute
 from safetensors.torch import save
 
 from app.access import keys
@@ -34,10 +35,13 @@ def service(
     migrated: MigratedDatabase, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("access")
+    many = RateLimitItemPerMinute(100_000, namespace="failures")  # every route is tried twice
     with (
+        pytest.MonkeyPatch.context() as patch,
         migrated(folder / "data") as url,
         served(Settings(data_dir=folder / "data", database_url=url)) as opened,
     ):
+        patch.setattr("app.access.rates._FAILURES", many)
         yield opened
 
 
@@ -203,12 +207,20 @@ OTHERS = {
     ("GET", "/models"): lambda *a: not_listed(*a, "/models?limit=100"),
     ("POST", "/jobs"): jobs_of_a_data_set,
     ("POST", "/models"): imported_models,
+    ("POST", "/models/compare"): lambda *a: not_taken(*a, "/models/compare"),
+    ("POST", "/models/merge"): lambda *a: not_taken(*a, "/models/merge"),
     ("POST", "/predict"): predictions,
 }
 
 
 def not_listed(service: Service, bob: Headers, anns: Made, path: str) -> None:
     assert not {anns.job_id, anns.model_id} & listed(service, path, bob)
+
+
+def not_taken(service: Service, bob: Headers, anns: Made, path: str) -> None:
+    for name in (anns.model_id, anns.alias):
+        response = service.client.post(path, json={"a": name, "b": name}, headers=bob)
+        problem(response, 404, "model_not_found")
 
 
 def test_every_route_is_looked_at_here() -> None:

@@ -202,7 +202,7 @@ def test_a_blend_of_another_precision(path: Path, name: str, dtype: torch.dtype)
         ("{", "bad manifest: not plain JSON"),
         ("[" * 100_000, "bad manifest"),
         ({}, "bad manifest: classes: Field required"),
-        (raw_manifest(format="dspt.classifier/3"), "format"),
+        (raw_manifest(format="dspt.classifier/4"), "format"),
         (raw_manifest(surprise=1), "surprise: Extra inputs are not permitted"),
         (raw_manifest(config={"surprise": 1}), r"config\.surprise"),
         (raw_manifest(config={"epochs": 0}), r"config\.epochs"),

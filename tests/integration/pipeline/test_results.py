@@ -45,6 +45,7 @@ def test_measures_zero_shot_and_tuned_on_the_test_images(
         "tuned",
         "served",
         "why",
+        "temperatures",
         "blend",
         "noise_rate",
         "measured_on",
