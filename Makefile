@@ -14,7 +14,7 @@ DEV := $(VENV)/.installed-dev
 PYTHON ?=
 PYTHONS := python3.11 python3.12 python3.13 python3.14 python3 python
 
-# One pytest process for each CPU; a file stays in one of them. PARALLEL= runs them in one.
+# A pytest process for each CPU and one more; a file stays in one of them. PARALLEL= runs one.
 PARALLEL := -n auto --dist loadfile
 
 .PHONY: help
