@@ -8,11 +8,13 @@ the decoders that share their cores.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from app.kit.batching import Batcher
@@ -43,6 +45,8 @@ class Towers:
     def __init__(self, settings: PredictionSettings, metrics: EngineMetrics) -> None:
         self._settings = settings
         self._metrics = metrics
+        self._cpu_batch = settings.batch_images or 8
+        self._gpu_batch = settings.batch_images or 64
         self._decoders = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
 
     async def encode(
@@ -61,12 +65,26 @@ class Towers:
         ]
         decoded = await asyncio.gather(*map(asyncio.wrap_future, futures))
         crops = [item for item in decoded if not isinstance(item, ImageError)]
-        answers: Iterator[T] = iter(())
-        if crops:
-            batcher = self._on_cpu if backbone.device.type == "cpu" else self._on_gpu
-            request = _Request(backbone, crops, answer)
-            answers = iter(await batcher.submit(backbone.digest, request, len(crops)))
+        answers = await self._answers(backbone, crops, answer)
         return [item if isinstance(item, ImageError) else next(answers) for item in decoded]
+
+    async def _answers(
+        self, backbone: Backbone, crops: list[Tensor], answer: Callable[[Tensor], Sequence[T]]
+    ) -> Iterator[T]:
+        """In parts, so that all threads help with a large request; in the order of the crops."""
+        on_cpu = backbone.device.type == "cpu"
+        batcher = self._on_cpu if on_cpu else self._on_gpu
+        most = self._cpu_batch if on_cpu else self._gpu_batch
+        threads = self._settings.tower_threads if on_cpu else 1
+        size = max(1, min(most, math.ceil(len(crops) / threads)))
+        parts = [crops[i : i + size] for i in range(0, len(crops), size)]
+        answered = await asyncio.gather(
+            *(
+                batcher.submit(backbone.digest, _Request(backbone, part, answer), len(part))
+                for part in parts
+            )
+        )
+        return chain.from_iterable(answered)
 
     def close(self) -> None:
         """Let what runs finish and drop what waits."""
@@ -85,17 +103,14 @@ class Towers:
 
     @cached_property
     def _on_cpu(self) -> Batcher[str, _Request, Any]:
-        return self._batcher(self._cpu_threads, self._settings.batch_images or 8)
+        return self._batcher(self._cpu_threads, self._cpu_batch)
 
     @cached_property
     def _on_gpu(self) -> Batcher[str, _Request, Any]:
-        return self._batcher(self._gpu_thread, self._settings.batch_images or 64)
+        return self._batcher(self._gpu_thread, self._gpu_batch)
 
     def _batcher(self, threads: ThreadPoolExecutor, most: int) -> Batcher[str, _Request, Any]:
-        def run(_digest: str, requests: list[_Request]) -> list[Any]:
-            return self._run(requests, most)
-
-        return Batcher(threads, run, most, max_wait=self._settings.max_wait_ms / 1000)
+        return Batcher(threads, self._run, most, max_wait=self._settings.max_wait_ms / 1000)
 
     # The rest runs on the threads.
 
@@ -115,18 +130,13 @@ class Towers:
             return error
         return backbone.preprocess.crop(image)
 
-    def _run(self, requests: list[_Request], most: int) -> list[Any]:
+    def _run(self, _digest: str, requests: list[_Request]) -> list[Any]:
         import torch
 
         start = time.perf_counter()
         backbone = requests[-1].backbone  # the newest knows the fastest engine
         crops = [image for request in requests for image in request.crops]
-        features = torch.cat(
-            [  # one large request may be more than a batch
-                backbone.encode_crops(torch.stack(crops[i : i + most]))
-                for i in range(0, len(crops), most)
-            ]
-        )
+        features = backbone.encode_crops(torch.stack(crops))
         parts = torch.split(features, [len(request.crops) for request in requests])
         answers = [request.answer(part) for request, part in zip(requests, parts, strict=True)]
         self._metrics.ran(backbone.engine, len(crops), time.perf_counter() - start)
