@@ -33,7 +33,8 @@ def test_a_large_request_is_shared_by_the_threads_and_stays_in_order() -> None:
         meeting.wait()
         return list(features)
 
-    towers = Towers(PredictionSettings(tower_threads=2, device="cpu"), EngineMetrics())
+    settings = PredictionSettings(tower_threads=2, batch_images=3, device="cpu")
+    towers = Towers(settings, EngineMetrics())
     try:
         found = asyncio.run(towers.encode(backbone, images, answer))
     finally:
