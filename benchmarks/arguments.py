@@ -10,6 +10,28 @@ import platformdirs
 Options = argparse.ArgumentParser | argparse._ArgumentGroup
 
 
+def add_data(options: Options) -> None:
+    """--data."""
+    options.add_argument(
+        "--data",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="DIR",
+        help="data sets: folders with train/<class>/ and test/<class>/, labelled right",
+    )
+
+
+def add_config(options: Options) -> None:
+    """--config."""
+    options.add_argument(
+        "--config",
+        default="{}",
+        metavar="JSON",
+        help="other settings of the tuning, such as '{\"epochs\": 10}'",
+    )
+
+
 def add_device(options: Options) -> None:
     """--device and --precision."""
     options.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")

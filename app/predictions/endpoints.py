@@ -95,7 +95,7 @@ async def predict(
     if (images is None) == (archive is None):
         raise _neither_or_both()
     question = Question(top_k, zero_shot, reject_below)
-    answer = _answer(request, caller, model, images, archive, question, accept)
+    answer = _answer(request, caller, model, images or [], archive, question, accept)
     return await unless_gone(request, answer)
 
 
@@ -103,7 +103,7 @@ async def _answer(
     request: Request,
     caller: Caller,
     model: str,
-    images: list[UploadFile] | None,
+    images: list[UploadFile],
     archive: UploadFile | None,
     question: Question,
     accept: str,
@@ -116,12 +116,12 @@ async def _answer(
             most = settings.max_archive_images
             zipped = await run_in_threadpool(stream.ZippedImages, archive.file, most)
             return stream.PredictionStream(zipped, answering)
-        _check_size(images or [], settings, request.app.state.context.settings.max_body_bytes)
+        _check_size(images, settings, request.app.state.context.settings.max_body_bytes)
         if stream.MEDIA_TYPE in accept:
-            names, contents = zip(*await _read(images or []), strict=True)
+            names, contents = zip(*await _read(images), strict=True)
             return stream.PredictionStream(stream.Images(names, contents.__getitem__), answering)
-        with answering.inference.room(len(images or [])):
-            found = await answering.answer(await _read(images or []))
+        with answering.inference.room(len(images)):
+            found = await answering.answer(await _read(images))
     answered = PredictResponse(**dict(answering.answered()), predictions=found)
     return Response(answered.model_dump_json(exclude_none=True), media_type="application/json")
 

@@ -22,7 +22,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from benchmarks.arguments import add_features, add_results
+from benchmarks.arguments import add_config, add_data, add_features, add_results
+from benchmarks.earlier import records_by_key
 from dspt.config import TuneConfig
 from dspt.cpus import available_cpus, set_thread_defaults
 from dspt.data import open_dataset
@@ -111,7 +112,7 @@ def _run(
         "code": [code_digest(), digest_of_code([Path(measure.__file__)])],
     }
     path = options.out / f"{NAME}.json"
-    known = _known(path)
+    known = records_by_key(path)
     document: dict[str, Any] = {
         "command": command,
         "machine": f"{platform.machine()}, {available_cpus()} CPUs, {backbone.device.type}, "
@@ -160,15 +161,6 @@ class _Told:
         self.bar.update(self.task, completed=self.over + done)
 
 
-def _known(path: Path) -> dict[str, Any]:
-    """Records of an earlier run, by key; none if there is no file or it is not ours."""
-    try:
-        datasets = json.loads(path.read_text("utf-8"))["datasets"]
-        return {record["key"]: record for records in datasets.values() for record in records}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}
-
-
 def _command(options: argparse.Namespace) -> str:
     """To run it again with; data sets by their names alone."""
     words = [PROGRAM, "--data", *(folder.resolve().name for folder in options.data)]
@@ -185,14 +177,7 @@ def _parser() -> argparse.ArgumentParser:
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--data",
-        type=Path,
-        nargs="+",
-        required=True,
-        metavar="DIR",
-        help="data sets: folders with train/<class>/ and test/<class>/, labelled right",
-    )
+    add_data(parser)
     parser.add_argument(
         "--rate",
         type=_share,
@@ -220,12 +205,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], metavar="S")
     parser.add_argument("--backbone", default="builtin", metavar="NAME")
-    parser.add_argument(
-        "--config",
-        default="{}",
-        metavar="JSON",
-        help="other settings of the tuning, such as '{\"epochs\": 10}'",
-    )
+    add_config(parser)
     add_features(parser)
     add_results(parser)
     return parser
