@@ -70,7 +70,7 @@ def api(
     It takes its place from the environment: DSPT_DATABASE_URL, DSPT_BROKER_URL,
     DSPT_STORAGE_URL. Without DSPT_BROKER_URL jobs are taken, but stay queued.
     """
-    from dspt.cpus import set_thread_defaults
+    from dspt.kit.cpus import set_thread_defaults
 
     set_thread_defaults()  # read when torch is imported, later
     # A full collection stops all requests for some 50 ms, and would come every few seconds.

@@ -30,7 +30,7 @@ from app.kit.errors import (
     problems,
 )
 from app.kit.handlers import install_error_handlers
-from app.kit.lookups import Lookups
+from app.kit.lookups import BatchedReader
 from app.kit.middleware import BodyLimit, RequestContext, SecureHeaders
 from app.kit.pressure import Backpressure
 from app.kit.settings import Settings, get_settings
@@ -66,7 +66,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         registry.register(job_figures)
         housekeeper = Housekeeper(context)
         app.state.context = context
-        app.state.lookups = lookups = Lookups(context.database)
+        app.state.lookups = lookups = BatchedReader(context.database)
         app.state.housekeeper = housekeeper
         collector = Collector(context)
         housekeeper.start()

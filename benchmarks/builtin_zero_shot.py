@@ -21,7 +21,7 @@ from rich.table import Table
 from dspt.backbones import Backbone
 from dspt.backbones.builtin import load_builtin
 from dspt.data import open_dataset, read_image
-from dspt.prompt import zero_shot_embeddings
+from dspt.prompt.learner import zero_shot_embeddings
 
 BATCH = 32
 

@@ -18,7 +18,7 @@ from app.access import keys
 from app.access.caller import Scope
 from app.kit.db import Database, migrate
 from app.kit.ids import LOCAL_OWNER
-from dspt.cpus import THREAD_VARIABLES, available_cpus, set_thread_defaults
+from dspt.kit.cpus import THREAD_VARIABLES, available_cpus, set_thread_defaults
 from tests.services import (
     clean_environment,
     free_port,

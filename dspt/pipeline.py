@@ -10,24 +10,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dspt.artifact import Manifest, TunedModel
-from dspt.audit import AuditReport, audit_fitted
 from dspt.backbones import load_backbone
 from dspt.backbones.base import Backbone
-from dspt.checkpoint import Checkpoint, identity_of
+from dspt.classifier.fit import Fitted, fit_classifiers
+from dspt.classifier.linear import LinearClassifier
 from dspt.config import DEFAULT_LR, TuneConfig
-from dspt.crossfit import CrossFit
 from dspt.data import Dataset
-from dspt.device import resolve_device, tuning_dtype
-from dspt.evaluation import evaluate
-from dspt.feature_store import FeatureStore
-from dspt.features import encode_images
-from dspt.fit import Fitted, fit_classifiers
-from dspt.linear import LinearClassifier
-from dspt.progress import Listener, Progress, StageClock
-from dspt.prompt import Prompts, zero_shot_embeddings
-from dspt.splits import Splits
-from dspt.tuner import EpochReport, Run, Schedule, TunerState, step_scale, tune_contexts
+from dspt.data.crossfit import CrossFit
+from dspt.data.splits import Splits
+from dspt.features.encode import encode_images
+from dspt.features.store import FeatureStore
+from dspt.kit.device import resolve_device, tuning_dtype
+from dspt.kit.progress import Listener, Progress, StageClock
+from dspt.labels.audit import AuditReport, audit_fitted
+from dspt.model.artifact import Manifest, TunedModel
+from dspt.prompt.checkpoint import Checkpoint, identity_of
+from dspt.prompt.learner import PromptLearner, zero_shot_embeddings
+from dspt.prompt.trainer import EpochReport, Run, Schedule, TunerState, lr_scale_for, tune_contexts
+from dspt.report.evaluation import evaluate
 
 __all__ = ["Listener", "Progress", "TuneResult", "tune"]
 
@@ -72,7 +72,7 @@ def tune(
     clock.at("encoding")
     backbone = backbone or load_backbone(config.backbone, device=resolve_device(config.device))
     device = backbone.device
-    prompts = Prompts(
+    prompts = PromptLearner(
         backbone,
         dataset.class_words,
         n_ctx=config.n_ctx,
@@ -110,7 +110,7 @@ def tune(
         runs,
         Schedule(config.epochs, config.batch_size),
         logit_scale=backbone.logit_scale,
-        gradient_scale=step_scale(backbone.text_tower.embedding_std),
+        gradient_scale=lr_scale_for(backbone.text_tower.embedding_std),
         autocast=tuning_dtype(config.precision, device),
         state=history.state,
         on_epoch=history.add,

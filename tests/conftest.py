@@ -2,7 +2,7 @@
 
 import os
 
-from dspt.cpus import available_cpus, set_thread_defaults
+from dspt.kit.cpus import available_cpus, set_thread_defaults
 
 processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 set_thread_defaults(threads=max(1, available_cpus() // processes))

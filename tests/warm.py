@@ -21,7 +21,13 @@ from pathlib import Path
 from typing import IO
 
 #: Large, and made no different by the environment of whoever imports them.
-IMPORTED = ("dspt.pipeline", "dspt.predict", "dspt.backbones.builtin.loader", "fastapi", "celery")
+IMPORTED = (
+    "dspt.pipeline",
+    "dspt.model.predict",
+    "dspt.backbones.builtin.loader",
+    "fastapi",
+    "celery",
+)
 
 
 class Forked:

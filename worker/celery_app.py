@@ -23,14 +23,14 @@ from app.kit.db import migrate
 from app.kit.logging import configure_logging
 from app.kit.scratch import make_scratch
 from app.kit.settings import get_settings
-from worker.figures import Figures, Unheard
+from worker.figures import Figures, NullStats
 from worker.logs import name_job
 from worker.presence import Presence
 
 settings = get_settings()
 presence = Presence(settings)
 #: Both processes hold it: the forked one sends, this one adds up.
-figures = Figures() if settings.worker_metrics_port is not None else Unheard()
+figures = Figures() if settings.worker_metrics_port is not None else NullStats()
 app = celery_app(settings)
 app.conf.imports = ["worker.tasks"]
 app.set_default()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from dspt.cpus import set_thread_defaults
+from dspt.kit.cpus import set_thread_defaults
 
 
 def worker() -> None:

@@ -39,7 +39,7 @@ class Figures:
                 yield name, value, labels
 
 
-class Unheard(Figures):
+class NullStats(Figures):
     """Where nobody asks for figures."""
 
     def __init__(self) -> None:

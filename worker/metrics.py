@@ -17,7 +17,7 @@ from prometheus_client import (
 )
 
 from app.kit.settings import Settings
-from dspt.progress import Stage
+from dspt.kit.progress import Stage
 from worker.figures import Figures
 
 _log = structlog.get_logger(__name__)

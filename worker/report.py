@@ -13,7 +13,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.jobs.lease import Lease
-from dspt.progress import Listener, Progress
+from dspt.kit.progress import Listener, Progress
 from worker.jsonable import jsonable
 
 _log = structlog.get_logger(__name__)

@@ -19,12 +19,12 @@ from app.jobs.lease import Lease, StepRefusedError
 from app.jobs.tables import Job
 from app.kit.context import Context
 from app.models.artifacts import row_of
-from dspt.artifact import save_model
 from dspt.config import TuneConfig
 from dspt.data import open_dataset
 from dspt.errors import Cancelled
+from dspt.kit.progress import CompositeListener, Listener, StageClock
+from dspt.model.artifact import save_model
 from dspt.pipeline import TuneResult, tune
-from dspt.progress import Both, Listener, StageClock
 from worker.failures import explain, job_error
 from worker.jsonable import jsonable
 from worker.report import Reporter, heartbeat
@@ -67,7 +67,7 @@ def _work(lease: Lease, job: Job, watch: Listener) -> str:
     """How it ended."""
     reporter = Reporter(lease, lease.context.settings.job_time_limit_seconds)
     try:
-        _tune(lease, job, reporter, Both(watch, reporter))
+        _tune(lease, job, reporter, CompositeListener(watch, reporter))
         _log.info("job succeeded")
         return "succeeded"
     except (Cancelled, StepRefusedError):

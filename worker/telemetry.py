@@ -11,8 +11,8 @@ from opentelemetry.trace import NoOpTracer, Span, SpanKind, Status, StatusCode, 
 
 from app.jobs.tables import Job
 from app.kit.tracing import Tracing, context_of
-from dspt.progress import Listener, Progress
-from worker.figures import Figures, Unheard
+from dspt.kit.progress import Listener, Progress
+from worker.figures import Figures, NullStats
 
 
 class Attempt(Listener):
@@ -61,7 +61,7 @@ class Telemetry:
     """Where figures and spans go. One per process."""
 
     def __init__(self, figures: Figures | None = None, tracing: Tracing | None = None) -> None:
-        self._figures, self._tracing = figures or Unheard(), tracing
+        self._figures, self._tracing = figures or NullStats(), tracing
 
     @contextmanager
     def attempt(self, job: Job) -> Iterator[Attempt]:

@@ -16,7 +16,7 @@ from app.access.caller import LOCAL, Caller, scope_of
 from app.access.loopback import check_local
 from app.access.rates import Rates
 from app.kit.errors import Forbidden, Unauthorized
-from app.kit.lookups import Lookups
+from app.kit.lookups import BatchedReader
 from app.kit.middleware import pass_if
 
 #: Probes need no key and are not counted: whoever asks them decides whether this process lives.
@@ -70,7 +70,7 @@ class Access:
 
     async def _identify(self, scope: Connection) -> Caller:
         """Raises Unauthorized, or Forbidden where there are no keys and it is not local."""
-        lookups: Lookups = scope["app"].state.lookups
+        lookups: BatchedReader = scope["app"].state.lookups
         kind, _, token = Headers(scope=scope).get("authorization", "").partition(" ")
         if kind.lower() == "bearer":
             caller = await lookups.ask(keys.callers_with, token.strip())

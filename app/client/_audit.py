@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.jobs.schemas import AuditEntryView, AuditView
-from dspt.files import write_whole
+from dspt.kit.files import atomic_write
 
 if TYPE_CHECKING:
     import pandas
@@ -37,9 +37,9 @@ class Audit(AuditView):
 
     def to_csv(self, path: str | Path) -> None:
         """The table to fill in: the right class, or `drop`, into its column `correct_label`."""
-        from dspt.audit_csv import audit_csv
+        from dspt.labels.audit_csv import audit_csv
 
-        write_whole(Path(path), audit_csv(self._rows()))
+        atomic_write(Path(path), audit_csv(self._rows()))
 
     def _rows(self) -> Iterator[dict[str, object]]:
         return (entry.model_dump() for entry in self.entries)

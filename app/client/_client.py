@@ -16,7 +16,7 @@ from app.client._io import AsyncIo, BlockingIo, Io
 from app.client._job import AsyncJob
 from app.client._jobs import JobCalls, Jobs
 from app.client._models import ModelCalls, Models
-from app.client._packing import Told, silent
+from app.client._packing import OnProgress, silent
 from app.client._predict import Image, Question, predict
 from app.client._retries import Retries
 from app.predictions.schemas import PredictResponse
@@ -51,7 +51,7 @@ class AsyncClient:
         top_k: int = 5,
         zero_shot: bool = False,
         reject_below: float | None = None,
-        told: Told = silent,
+        told: OnProgress = silent,
     ) -> PredictResponse:
         """Classify images: paths, bytes or open files, as many as you like, in their order.
 
@@ -107,7 +107,7 @@ class Client:
         top_k: int = 5,
         zero_shot: bool = False,
         reject_below: float | None = None,
-        told: Told = silent,
+        told: OnProgress = silent,
     ) -> PredictResponse:
         """Classify images: paths, bytes or open files, as many as you like, in their order.
 

@@ -16,7 +16,7 @@ from app.client._blocking import blocking, blocking_iterator
 from app.client._calls import Call, Page, as_a, delete, get, path
 from app.client._connection import Connection
 from app.client._job import AsyncJob, Job
-from app.client._packing import Told, Watched, silent, zip_file
+from app.client._packing import OnProgress, Watched, silent, zip_file
 from app.jobs.schemas import JobView
 
 J = TypeVar("J")
@@ -38,7 +38,7 @@ class JobCalls(Generic[J]):
         config: Mapping[str, Any] | None = None,
         class_names: Mapping[str, str] | None = None,
         name: str | None = None,
-        told: Told = silent,
+        told: OnProgress = silent,
     ) -> J:
         """Have a classifier tuned on a zip, a folder, or a data set that is there (`ds_...`).
 

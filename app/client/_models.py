@@ -16,7 +16,7 @@ from app.client._connection import Connection
 from app.client._exceptions import UnexpectedAnswer
 from app.models.schemas import ModelView
 from app.releases.schemas import ComparisonView
-from dspt.card.schema import ModelCard
+from dspt.report.card.schema import ModelCard
 
 _AT_ONCE = 50
 
@@ -45,7 +45,7 @@ class ModelCalls:
     async def card(self, model_id: str) -> ModelCard:
         """What a classifier is made of, how good it is, and what that does not say.
 
-        `dspt.card.to_markdown` makes it a text.
+        `dspt.report.card.to_markdown` makes it a text.
         """
         return await self._connection.call(get(path("models", model_id, "card"), as_a(ModelCard)))
 

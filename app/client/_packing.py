@@ -12,11 +12,11 @@ from warnings import warn
 
 from dspt.data.findings import Findings
 from dspt.data.folder import open_folder
-from dspt.data.limits import Limits
+from dspt.data.hostile.limits import Limits
 
 #: Called with what is being done (`packing`, in files; `sending`, in bytes), how much of it is
 #: done, and how much there is.
-Told = Callable[[str, int, int], None]
+OnProgress = Callable[[str, int, int], None]
 
 
 def silent(stage: str, done: int, total: int) -> None:
@@ -24,7 +24,7 @@ def silent(stage: str, done: int, total: int) -> None:
 
 
 @contextmanager
-def zip_file(data: Path, told: Told = silent) -> Iterator[tuple[str, IO[bytes]]]:
+def zip_file(data: Path, told: OnProgress = silent) -> Iterator[tuple[str, IO[bytes]]]:
     """Name and content of a zip, or of a folder zipped into a file that is deleted afterwards.
 
     A folder is read as `dspt tune` reads it. Photos are compressed already, so they are stored as
@@ -53,7 +53,7 @@ def zip_file(data: Path, told: Told = silent) -> Iterator[tuple[str, IO[bytes]]]
 class Watched:
     """A file that tells how much of it was read: how much of an upload is sent."""
 
-    def __init__(self, file: IO[bytes], told: Told) -> None:
+    def __init__(self, file: IO[bytes], told: OnProgress) -> None:
         self._file = file
         self._told = told
         self._total = file.seek(0, 2)

@@ -11,7 +11,7 @@ from typing import IO, cast
 from app.client._calls import Call, as_a
 from app.client._connection import Connection
 from app.client._exceptions import PayloadTooLarge
-from app.client._packing import Told
+from app.client._packing import OnProgress
 from app.predictions.schemas import Prediction, PredictResponse
 
 Image = str | Path | bytes | IO[bytes]
@@ -31,7 +31,7 @@ class Question:
 
 
 async def predict(
-    connection: Connection, question: Question, images: Image | Iterable[Image], told: Told
+    connection: Connection, question: Question, images: Image | Iterable[Image], told: OnProgress
 ) -> PredictResponse:
     """All answers in the order of the images, whatever number of requests they took.
 

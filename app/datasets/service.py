@@ -27,7 +27,7 @@ from app.kit.errors import (
 )
 from app.kit.ids import new_id, owned
 from app.kit.text import cleaned
-from dspt.corrections import Corrections
+from dspt.labels.corrections import Corrections
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from importlib.metadata import PackageNotFoundError, distribution, requires, ver
 from packaging.requirements import Requirement
 
 from app.doctor.findings import Finding, State
-from dspt.cpus import available_cpus, set_thread_defaults
 from dspt.errors import BackboneError
+from dspt.kit.cpus import available_cpus, set_thread_defaults
 
 _PART = "installation"
 #: What a service cannot do without; the other extras are for some.

@@ -36,11 +36,11 @@ class Admission:
         caller: Caller = scope["state"]["caller"]
         key = headers.get("idempotency-key")
         more_bytes = max(0, size - _FIELDS_BYTES)
-        check = run_in_threadpool(_foresee, context, caller, key, more_bytes)
+        check = run_in_threadpool(_check_quota_early, context, caller, key, more_bytes)
         await pass_if(check, self.app, scope, receive, send)
 
 
-def _foresee(context: Context, caller: Caller, key: str | None, more_bytes: int) -> None:
+def _check_quota_early(context: Context, caller: Caller, key: str | None, more_bytes: int) -> None:
     with context.database.read() as session:
         if key and repository.by_idempotency_digest(session, owned(caller.owner, key)):
             return  # its job is there already, and is the answer

@@ -14,10 +14,10 @@ from app.jobs.service import Created
 from app.jobs.tables import Job
 from app.kit.context import Context
 from app.kit.errors import BadRequest, NotFound, ProblemItem, Unprocessable
-from dspt.audit_csv import corrections_from_csv
 from dspt.config import TuneConfig
-from dspt.corrections import Corrections
-from dspt.data.names import shown
+from dspt.kit.text import printable
+from dspt.labels.audit_csv import corrections_from_csv
+from dspt.labels.corrections import Corrections
 
 #: Form of the body -> what it is.
 CONTENT_TYPES = {
@@ -89,7 +89,7 @@ def _parsed(
     except ValidationError as error:
         items = [
             ProblemItem(
-                param=".".join(shown(str(part)) for part in item["loc"]) or "body",
+                param=".".join(printable(str(part)) for part in item["loc"]) or "body",
                 code=item["type"],
                 message=item["msg"],
             )

@@ -39,15 +39,15 @@ from app.kit.errors import (
     Unprocessable,
     problems,
 )
-from app.kit.fields import Unsaid
+from app.kit.fields import Omittable
 from app.kit.paging import After, Limit, Page, page_of
-from dspt.audit_csv import audit_csv
+from dspt.labels.audit_csv import audit_csv
 
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Keep the looks in `app.state.looks`, the feed of events in `app.state.feed`."""
-    app.state.looks = views.Looks(app.state.context, app.state.lookups)
+    app.state.looks = views.JobViewCache(app.state.context, app.state.lookups)
     app.state.feed = Feed(app.state.context)
     try:
         yield
@@ -60,7 +60,7 @@ router = APIRouter(prefix="/jobs", tags=["jobs"], lifespan=_lifespan)
 _FIELDS = ("dataset", "dataset_id", "config", "class_names", "name")
 
 IdempotencyKey = Annotated[
-    str | Unsaid,
+    str | Omittable,
     Header(min_length=1, max_length=255, description="Makes it safe to send this again."),
 ]
 
@@ -97,18 +97,18 @@ def create_job(
     context: ContextDep,
     caller: CallerDep,
     dataset: Annotated[
-        UploadFile | Unsaid, File(description="Zip with one folder of images per class.")
+        UploadFile | Omittable, File(description="Zip with one folder of images per class.")
     ] = None,
     dataset_id: Annotated[
-        str | Unsaid, Form(description="A data set uploaded before, instead of `dataset`.")
+        str | Omittable, Form(description="A data set uploaded before, instead of `dataset`.")
     ] = None,
     config: Annotated[
-        str | Unsaid, Form(description='Settings as JSON, such as `{"epochs": 100}`.')
+        str | Omittable, Form(description='Settings as JSON, such as `{"epochs": 100}`.')
     ] = None,
     class_names: Annotated[
-        str | Unsaid, Form(description="JSON object: class folder -> words for the prompt.")
+        str | Omittable, Form(description="JSON object: class folder -> words for the prompt.")
     ] = None,
-    name: Annotated[str | Unsaid, Form(max_length=200)] = None,
+    name: Annotated[str | Omittable, Form(max_length=200)] = None,
     idempotency_key: IdempotencyKey = None,
 ) -> JobView:
     """Upload labelled photos and tune a classifier on them."""
@@ -145,7 +145,7 @@ def list_jobs(
     caller: CallerDep,
     after: After = None,
     limit: Limit = 20,
-    status: Annotated[Status | Unsaid, Query()] = None,
+    status: Annotated[Status | Omittable, Query()] = None,
 ) -> Page[JobView]:
     """Jobs, newest first."""
     with context.database.read() as session:
@@ -156,7 +156,7 @@ def list_jobs(
 @router.get("/{job_id}", response_model=JobView, responses=problems(NotFound))
 async def get_job(job_id: str, request: Request, caller: CallerDep) -> Response:
     """One job."""
-    looks: views.Looks = request.app.state.looks
+    looks: views.JobViewCache = request.app.state.looks
     return Response(await looks.look(caller, job_id), media_type="application/json")
 
 
@@ -181,11 +181,11 @@ async def list_events(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     accept: Annotated[str, Header(include_in_schema=False)] = "",
     last_event_id: Annotated[
-        str | Unsaid, Header(description="Sent by a browser that connects again.")
+        str | Omittable, Header(description="Sent by a browser that connects again.")
     ] = None,
 ) -> Any:
     """What happened to a job."""
-    looks: views.Looks = request.app.state.looks
+    looks: views.JobViewCache = request.app.state.looks
     await looks.check(caller, job_id)
     if "text/event-stream" not in accept:
         return await run_in_threadpool(events.page, context, job_id, after=after, limit=limit)

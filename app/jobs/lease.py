@@ -28,7 +28,7 @@ class StepRefusedError(Exception):
 
 
 @dataclass(frozen=True)
-class Wish:
+class StopRequest:
     """What the outside wants of a running job."""
 
     cancel: bool
@@ -75,7 +75,7 @@ class Lease:
         with self.context.database.write() as session:
             return self._update(session, lease_renewed_at=database_now(session))
 
-    def wish(self) -> Wish:
+    def wish(self) -> StopRequest:
         """Read the flags in the database: cancelled, shutting down, lost."""
         with self.context.database.read() as session:
             row = session.execute(
@@ -83,7 +83,7 @@ class Lease:
             ).one_or_none()
             stopping = session.scalar(select(Worker.stopping).where(Worker.id == self.worker_id))
         lost = row is None or row.lease_owner != self.owner
-        return Wish(
+        return StopRequest(
             cancel=row is not None and row.status == Status.CANCELLING,
             release=bool(stopping),
             lost=lost,

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from sqlalchemy import select, update
 
-from app.jobs.silence import Silence
+from app.jobs.silence import HeartbeatMonitor
 from app.jobs.tables import OutboxEntry
 from app.kit.context import Context
 from app.kit.db import database_now
@@ -30,7 +30,7 @@ class Outbox:
         self._context = context
         self._send = send
         self._waiting = waiting
-        self._unheard = Silence[datetime](2 * context.settings.housekeeping_seconds)
+        self._unheard = HeartbeatMonitor[datetime](2 * context.settings.housekeeping_seconds)
 
     def relay(self) -> int:
         """Send each job that the broker does not know of; returns how many were sent.

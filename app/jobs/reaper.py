@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy import select
 
 from app.jobs import repository
-from app.jobs.silence import Silence
+from app.jobs.silence import HeartbeatMonitor
 from app.jobs.state import LEASED, Status
 from app.jobs.tables import Job
 from app.kit.context import Context
@@ -25,7 +25,7 @@ class Reaper:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._silence = Silence[_Lease](2 * context.settings.housekeeping_seconds)
+        self._silence = HeartbeatMonitor[_Lease](2 * context.settings.housekeeping_seconds)
 
     def reap(self) -> int:
         """Take back the jobs whose lease is not renewed any more; returns how many.

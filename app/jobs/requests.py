@@ -13,12 +13,13 @@ from pydantic import ValidationError
 from app.backbones.allowed import check_backbone
 from app.kit.errors import ProblemItem, Unprocessable
 from app.kit.text import is_clean
-from dspt import strict_json
 from dspt.config import TuneConfig
 from dspt.data import Limits
 from dspt.data.class_words import MAX_CHARACTERS
-from dspt.data.names import hidden_in, shown
+from dspt.data.names import find_invisible
 from dspt.errors import ConfigError
+from dspt.kit import strict_json
+from dspt.kit.text import printable
 
 _SHOWN = 10
 #: Far more than there are, and longer than any: an answer repeats those that are unknown.
@@ -110,7 +111,7 @@ def _class_names(text: str | None) -> dict[str, str] | None:
     )
     for folder, words in values.items():
         if why := _wrong_words(folder, words):
-            wrong.append(f"{shown(folder)!r}: {why}")
+            wrong.append(f"{printable(folder)!r}: {why}")
     if wrong:
         more = f"; and {len(wrong) - _SHOWN:,} more" if len(wrong) > _SHOWN else ""
         raise _wrong("class_names", "invalid_class_names", "; ".join(wrong[:_SHOWN]) + more)
@@ -122,7 +123,7 @@ def _wrong_words(folder: str, words: object) -> str | None:
         return "words are a text"
     if max(len(folder), len(words)) > MAX_CHARACTERS:
         return f"longer than {MAX_CHARACTERS} characters"
-    if hidden := hidden_in(folder) or hidden_in(words):
+    if hidden := find_invisible(folder) or find_invisible(words):
         return f"{hidden} in it"
     return None
 

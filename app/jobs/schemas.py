@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.jobs.state import LEASED, TERMINAL, Status
-from app.kit.fields import OrNewer
-from dspt.data.limits import Limits
+from app.kit.fields import OpenEnum
+from dspt.data.hostile.limits import Limits
 from dspt.data.names import MAX_PATH_CHARACTERS
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class JobView(BaseModel):
     id: str
     object: Literal["job"] = "job"
     name: str
-    status: Annotated[Status, OrNewer()]
+    status: Annotated[Status, OpenEnum()]
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None

@@ -16,7 +16,7 @@ class _Heard(Generic[Beat]):
     silent_for: float
 
 
-class Silence(Generic[Beat]):
+class HeartbeatMonitor(Generic[Beat]):
     """Notes when each name's beat last changed; the beat itself may be anything.
 
     No wall clock is compared with another, so clocks may differ between machines and jump. Time in

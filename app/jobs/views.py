@@ -32,7 +32,7 @@ from app.kit.cache import SizedCache
 from app.kit.context import Context
 from app.kit.errors import NotFound
 from app.kit.ids import is_id
-from app.kit.lookups import Lookups
+from app.kit.lookups import BatchedReader
 from app.models.tables import Model
 
 _JOB, _DATASET, _MODEL = Job.__table__, Dataset.__table__, Model.__table__
@@ -70,13 +70,13 @@ class _Written:
     body: bytes
 
 
-class Looks:
+class JobViewCache:
     """Jobs as JSON; one that many look at at the same moment is read and written once.
 
     What was written is kept, and sent again as long as the row is the same.
     """
 
-    def __init__(self, context: Context, lookups: Lookups) -> None:
+    def __init__(self, context: Context, lookups: BatchedReader) -> None:
         self._context = context
         self._lookups = lookups
         self._kept: SizedCache[_Written] = SizedCache(_KEPT_ANSWERS, _KEPT_BYTES)

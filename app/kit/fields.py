@@ -10,11 +10,11 @@ from pydantic.json_schema import JsonSchemaValue, SkipJsonSchema
 from pydantic_core import CoreSchema, core_schema
 
 #: Of a form field, a header or a part of a query that may be left out: null cannot be sent there.
-Unsaid = SkipJsonSchema[None]
+Omittable = SkipJsonSchema[None]
 
 
 @dataclass(frozen=True)
-class OrNewer:
+class OpenEnum:
     """Of an answer's field with a list of values: a client lets pass what is not on its list.
 
     A newer service may say more than the client knows. Such a value is read as a plain string; the

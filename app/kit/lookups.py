@@ -27,7 +27,7 @@ _MOST = 256
 _PACE = 0.01
 
 
-class Lookups:
+class BatchedReader:
     """One per process. Close it at the end."""
 
     def __init__(self, database: Database) -> None:

@@ -7,13 +7,13 @@ from typing import Annotated, Generic, Literal, TypeVar
 from fastapi import Query
 from pydantic import AfterValidator, BaseModel, Field
 
-from app.kit.fields import Unsaid
+from app.kit.fields import Omittable
 
 Item = TypeVar("Item")
 
 After = Annotated[
     # Empty: `next` of the last page, sent on all the same.
-    Annotated[str, Field(pattern=r"^([a-z]{1,8}_[0-9a-z]{26})?$")] | Unsaid,
+    Annotated[str, Field(pattern=r"^([a-z]{1,8}_[0-9a-z]{26})?$")] | Omittable,
     AfterValidator(lambda value: value or None),
     Query(description="Id of the last item already seen."),
 ]

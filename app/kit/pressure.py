@@ -10,7 +10,7 @@ from anyio.to_thread import current_default_thread_limiter
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.kit.errors import ServiceUnavailable, error_response
-from app.kit.lookups import Lookups
+from app.kit.lookups import BatchedReader
 from app.kit.middleware import refuse
 
 #: Whoever asks them decides whether this process lives, or wants to know how busy it is.
@@ -41,6 +41,6 @@ class Backpressure:
         await refuse(error_response(error), scope, receive, send)
 
     def _too_many(self, scope: Scope) -> bool:
-        lookups: Lookups = scope["app"].state.lookups
+        lookups: BatchedReader = scope["app"].state.lookups
         threads = current_default_thread_limiter().statistics()
         return threads.tasks_waiting + lookups.waiting > self._most

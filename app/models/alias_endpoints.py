@@ -10,7 +10,7 @@ from pydantic import Field
 from app.access.caller import CallerDep
 from app.kit.context import ContextDep
 from app.kit.errors import Conflict, NotFound, Unprocessable, problems
-from app.kit.fields import Unsaid
+from app.kit.fields import Omittable
 from app.kit.paging import After, Limit, Page, page_of
 from app.models import aliases
 from app.models.schemas import AliasHistory, AliasView, alias_view, history_view
@@ -18,11 +18,11 @@ from app.models.schemas import AliasHistory, AliasView, alias_view, history_view
 router = APIRouter(prefix="/aliases", tags=["models"])
 
 Owner = Annotated[
-    Annotated[str, Field(max_length=100)] | Unsaid,
+    Annotated[str, Field(max_length=100)] | Omittable,
     Query(description="Whose it is, for admins. Left out: yours."),
 ]
 Before = Annotated[
-    Annotated[int, Field(ge=1, le=2**31 - 1)] | Unsaid,
+    Annotated[int, Field(ge=1, le=2**31 - 1)] | Omittable,
     Query(description="Number of the last move already seen."),
 ]
 

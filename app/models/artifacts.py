@@ -13,7 +13,7 @@ from app.kit.ids import new_id
 from app.models.tables import Model
 
 if TYPE_CHECKING:
-    from dspt.artifact import Manifest, TunedModel
+    from dspt.model.artifact import Manifest, TunedModel
 
 
 def row_of(
@@ -61,7 +61,7 @@ def keep(context: Context, model: Model, data: bytes) -> None:
 
 def read(context: Context, model: Model) -> TunedModel:
     """The model itself. Raises NotFound if its file is gone, ArtifactError if it is damaged."""
-    from dspt.artifact import load_model  # imports torch
+    from dspt.model.artifact import load_model  # imports torch
 
     try:
         with context.storage.local_copy(model.storage_key) as path:

@@ -10,7 +10,7 @@ from app.access.caller import CallerDep
 from app.kit.context import ContextDep
 from app.kit.errors import Conflict, NotFound, Unprocessable, problems
 from app.models import cards
-from dspt.card.schema import ModelCard
+from dspt.report.card.schema import ModelCard
 
 router = APIRouter(prefix="/models", tags=["models"])
 
@@ -38,7 +38,7 @@ def get_card(
     ] = "json",
 ) -> Any:
     """What a classifier is made of, how good it is, and what that does not say."""
-    from dspt.card import curves_svg, to_markdown
+    from dspt.report.card import curves_svg, to_markdown
 
     card = cards.read(context, caller, model_id)
     if format == "json":

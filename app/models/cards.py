@@ -11,16 +11,16 @@ from app.kit.context import Context
 from app.kit.errors import Conflict
 from app.models import artifacts
 from app.models.endpoints import find
-from dspt.card.schema import CardData, CardFile, JobRecord
 from dspt.errors import ArtifactError
+from dspt.report.card.schema import CardData, CardFile, JobRecord
 
 if TYPE_CHECKING:
-    from dspt.card import ModelCard
+    from dspt.report.card import ModelCard
 
 
 def read(context: Context, caller: Caller, model_id: str) -> ModelCard:
     """Raises NotFound (no such model, or its file is lost) and Conflict (its file is damaged)."""
-    from dspt.card import card_of
+    from dspt.report.card import card_of
 
     with context.database.read() as session:
         model = find(session, caller, model_id)

@@ -18,7 +18,7 @@ from app.kit.errors import (
     Unprocessable,
     problems,
 )
-from app.kit.fields import Unsaid
+from app.kit.fields import Omittable
 from app.kit.paging import After, Limit, Page, page_of
 from app.models import aliases, imports, repository
 from app.models.schemas import ModelUpdate, ModelView, view
@@ -58,7 +58,7 @@ def import_model(
     caller: CallerDep,
     artifact: Annotated[UploadFile, File(description="As GET /models/{id}/artifact gives it.")],
     name: Annotated[
-        str | Unsaid, Form(max_length=200, description="Left out: the file's name.")
+        str | Omittable, Form(max_length=200, description="Left out: the file's name.")
     ] = None,
 ) -> ModelView:
     """Take in a classifier that was tuned elsewhere."""

@@ -22,7 +22,7 @@ def add(context: Context, owner: str, data: bytes, name: str) -> ModelView:
     Raises Unprocessable if it is damaged or not a tuned classifier, or if its backbone is not
     allowed here; TooManyRequests if there is no room left for this owner.
     """
-    from dspt.artifact import load_model  # imports torch
+    from dspt.model.artifact import load_model  # imports torch
 
     with tempfile.TemporaryDirectory(prefix="dspt-") as folder:
         path = Path(folder) / "artifact"

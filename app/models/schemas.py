@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from app.kit.fields import OrNewer
+from app.kit.fields import OpenEnum
 from app.kit.ids import is_id
 from app.kit.text import cleaned
 
@@ -29,7 +29,7 @@ class ModelView(BaseModel):
     backbone: str
     backbone_digest: str
     classes: list[str]
-    served: Annotated[Literal["tuned", "zero_shot"], OrNewer()] = Field(
+    served: Annotated[Literal["tuned", "zero_shot"], OpenEnum()] = Field(
         description="Which classifier answers: zero_shot where tuning did not help."
     )
     config: dict[str, Any]

@@ -11,7 +11,7 @@ from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
 from app.access.caller import Caller, CallerDep
-from app.kit.departure import unless_gone
+from app.kit.departure import cancel_on_disconnect
 from app.kit.errors import (
     Conflict,
     NotFound,
@@ -22,7 +22,7 @@ from app.kit.errors import (
     Unprocessable,
     problems,
 )
-from app.kit.fields import Unsaid
+from app.kit.fields import Omittable
 from app.predictions import stream
 from app.predictions.inference import Inference
 from app.predictions.metrics import EngineMetrics
@@ -76,17 +76,17 @@ async def predict(
     caller: CallerDep,
     model: Annotated[str, Form(description="Id of a tuned classifier, or an alias.")],
     images: Annotated[
-        list[UploadFile] | Unsaid, File(description="One image or many.", min_length=1)
+        list[UploadFile] | Omittable, File(description="One image or many.", min_length=1)
     ] = None,
     archive: Annotated[
-        UploadFile | Unsaid, File(description="A zip of images, in their place.")
+        UploadFile | Omittable, File(description="A zip of images, in their place.")
     ] = None,
     top_k: Annotated[int, Form(ge=1, le=1000, description="Classes named per image.")] = 5,
     zero_shot: Annotated[
         bool, Form(description="Tell what CLIP without tuning makes of them, too.")
     ] = False,
     reject_below: Annotated[
-        Annotated[float, Field(ge=0, le=1)] | Unsaid,
+        Annotated[float, Field(ge=0, le=1)] | Omittable,
         Form(description="No label where the likeliest class is less probable."),
     ] = None,
     accept: Annotated[str, Header(include_in_schema=False)] = "",
@@ -96,7 +96,7 @@ async def predict(
         raise _neither_or_both()
     question = Question(top_k, zero_shot, reject_below)
     answer = _answer(request, caller, model, images or [], archive, question, accept)
-    return await unless_gone(request, answer)
+    return await cancel_on_disconnect(request, answer)
 
 
 async def _answer(

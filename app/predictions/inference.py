@@ -25,9 +25,9 @@ from dspt.errors import BackboneMismatch, ImageError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from dspt.artifact import TunedModel
     from dspt.backbones.base import Backbone
-    from dspt.predict import ClassMatrix
+    from dspt.model.artifact import TunedModel
+    from dspt.model.predict import FeatureClassifier
 
 T = TypeVar("T")
 
@@ -39,7 +39,7 @@ Scores = list[tuple[str, float]]
 class Served:
     """A tuned model ready to answer, apart from its backbone, which may go and come back."""
 
-    matrix: ClassMatrix
+    matrix: FeatureClassifier
     backbone: str
     backbone_digest: str
     served: str
@@ -165,13 +165,13 @@ class Inference:
         return await self._towers.encode(backbone, images, answer)
 
 
-def _class_matrix(model: TunedModel, backbone: Backbone) -> ClassMatrix:
-    from dspt.predict import ClassMatrix
+def _class_matrix(model: TunedModel, backbone: Backbone) -> FeatureClassifier:
+    from dspt.model.predict import FeatureClassifier
 
-    return ClassMatrix(model, backbone)
+    return FeatureClassifier(model, backbone)
 
 
-def _top(matrices: Sequence[ClassMatrix], top_k: int, features: Tensor) -> list[list[Scores]]:
+def _top(matrices: Sequence[FeatureClassifier], top_k: int, features: Tensor) -> list[list[Scores]]:
     """Of each image, the scores by each matrix."""
     by_matrix = [matrix.top(features, top_k) for matrix in matrices]
     return [list(scores) for scores in zip(*by_matrix, strict=True)]

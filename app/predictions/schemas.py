@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from app.kit.fields import OrNewer
+from app.kit.fields import OpenEnum
 
 
 class ClassScore(BaseModel):
@@ -48,7 +48,7 @@ class Answered(BaseModel):
     alias: str | None = Field(
         default=None, description="The alias it was asked for by; left out if by its id."
     )
-    served: Annotated[Literal["tuned", "zero_shot"], OrNewer()] = Field(
+    served: Annotated[Literal["tuned", "zero_shot"], OpenEnum()] = Field(
         description="Whether the tuned context or plain zero-shot was the better one to serve."
     )
     images: int | None = Field(default=None, description="In a stream: how many will follow.")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from app.access.caller import Caller
 from app.kit.context import Context
 from app.kit.errors import Conflict, NotFound, ServiceUnavailable
-from app.kit.lookups import Lookups
+from app.kit.lookups import BatchedReader
 from app.models.naming import Named, named
 from app.models.tables import artifact_key
 from app.predictions.inference import Inference, Scores, Served
@@ -20,7 +20,7 @@ from app.predictions.settings import PredictionSettings
 from dspt.errors import ArtifactError, BackboneMismatch, ImageError, UnknownBackbone
 
 if TYPE_CHECKING:
-    from dspt.artifact import TunedModel
+    from dspt.model.artifact import TunedModel
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Answering:
 class Predictions:
     """What answers POST /predict."""
 
-    def __init__(self, context: Context, lookups: Lookups, inference: Inference) -> None:
+    def __init__(self, context: Context, lookups: BatchedReader, inference: Inference) -> None:
         self._context = context
         self._lookups = lookups
         self._inference = inference
@@ -140,14 +140,14 @@ class Deadline:
 
 
 def _read(context: Context, model_id: str) -> TunedModel:
-    from dspt.artifact import load_model
+    from dspt.model.artifact import load_model
 
     with context.storage.local_copy(artifact_key(model_id)) as path:
         return load_model(path)
 
 
 def _untuned(read: partial[TunedModel]) -> TunedModel:
-    from dspt.predict import untuned
+    from dspt.model.predict import untuned
 
     return untuned(read())
 

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from dspt.cpus import available_cpus
+from dspt.kit.cpus import available_cpus
 
 MIB = 1024**2
 GIB = 1024**3

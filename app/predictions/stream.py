@@ -54,9 +54,9 @@ class ZippedImages(Images):
 
     def __init__(self, upload: IO[bytes], most: int) -> None:
         """Raises DatasetError with all that is wrong with the zip, such as over `most` files."""
-        from dspt.data.archive import open_zip
         from dspt.data.findings import Findings
-        from dspt.data.limits import Limits
+        from dspt.data.hostile.archive import open_zip
+        from dspt.data.hostile.limits import Limits
 
         # A copy with a path: the upload's own file is gone before the answer is.
         with NamedTemporaryFile(suffix=".zip") as file:

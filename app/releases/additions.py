@@ -20,8 +20,8 @@ from app.predictions.inference import Inference
 from dspt.errors import ArtifactError, UnknownBackbone
 
 if TYPE_CHECKING:
-    from dspt.artifact import TunedModel
     from dspt.backbones.base import Backbone
+    from dspt.model.artifact import TunedModel
 
 _MAX_NAME = 200
 
@@ -45,13 +45,13 @@ async def add_classes(
 
 
 def _added(model: TunedModel, classes: Mapping[str, str | None], backbone: Backbone) -> TunedModel:
-    from dspt.add_class import add_classes
+    from dspt.model.add_class import add_classes
 
     return add_classes(model, classes, backbone)
 
 
 def _keep(context: Context, parent: Model, model: TunedModel, names: list[str]) -> ModelView:
-    from dspt.artifact import save_model
+    from dspt.model.artifact import save_model
 
     manifest = model.manifest
     metrics = manifest.metrics | {"parent": {"id": parent.id, "sha256": parent.sha256}}

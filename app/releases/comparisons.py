@@ -112,7 +112,7 @@ def _opened(stack: ExitStack, context: Context, photos: Photos, everything: bool
 def _compared(
     served: Sequence[Served], truth: Sequence[str], features: Mapping[str, Sequence[Tensor]]
 ) -> dict[str, Any]:
-    from dspt.comparison import compare as compared
+    from dspt.report.comparison import compare as compared
 
     a, b = ((each.matrix.classes, _said(each, features[each.backbone_digest])) for each in served)
     return compared(truth, a[1], b[1], a[0], b[0]).to_dict()

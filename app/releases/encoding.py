@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from dspt.data.labelled import LabelledFile, LabelledFiles
     from dspt.data.layout import Candidate
-    from dspt.feature_store import FeatureStore
+    from dspt.features.store import FeatureStore
 
 _AT_ONCE = 32
 _APART = "{}/served"
@@ -81,7 +81,7 @@ async def _features(
 
 
 def _store(context: Context) -> FeatureStore:
-    from dspt.feature_store import FeatureStore
+    from dspt.features.store import FeatureStore
 
     return FeatureStore(context.settings.feature_dir)
 

@@ -18,7 +18,7 @@ from app.serve.errors import ServeError
 from app.serve.lock import Holder, lock_data_dir
 from app.serve.part import Plan
 from app.serve.supervisor import supervising
-from dspt.cpus import available_cpus, set_thread_defaults
+from dspt.kit.cpus import available_cpus, set_thread_defaults
 
 #: A long append-only file is read first; the API and the worker import large libraries.
 _REDIS_PATIENCE, _API_PATIENCE, _WORKER_PATIENCE = 120.0, 120.0, 120.0

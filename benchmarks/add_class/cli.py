@@ -18,11 +18,11 @@ from rich.progress import Progress
 from benchmarks.arguments import add_config, add_data, add_features, add_results, positive
 from benchmarks.earlier import records_by_key
 from dspt.config import TuneConfig
-from dspt.cpus import available_cpus, set_thread_defaults
 from dspt.data import open_dataset
 from dspt.errors import ConfigError, DsptError
-from dspt.files import write_whole
-from dspt.noise import NoiseKind
+from dspt.kit.cpus import available_cpus, set_thread_defaults
+from dspt.kit.files import atomic_write
+from dspt.labels.inject import NoiseKind
 
 if TYPE_CHECKING:
     from benchmarks.add_class.measure import Settings
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str]) -> int:
     from benchmarks.add_class.summary import markdown
 
     text = markdown(document)
-    write_whole(options.out / f"{NAME}.md", text.encode())
+    atomic_write(options.out / f"{NAME}.md", text.encode())
     console.print(Markdown(text))
     return 0
 
@@ -75,7 +75,7 @@ def _run(options: argparse.Namespace, settings: Settings, console: Console) -> d
     from benchmarks.add_class.measure import measure, record_key
     from benchmarks.noise_robustness.records import code_digest, digest_of_code, versions
     from dspt.backbones import load_backbone
-    from dspt.device import resolve_device
+    from dspt.kit.device import resolve_device
 
     backbone = load_backbone(
         settings.config.backbone, device=resolve_device(settings.config.device)
@@ -125,7 +125,7 @@ def _run(options: argparse.Namespace, settings: Settings, console: Console) -> d
                     else:
                         bar.advance(task, steps)
                     document["datasets"].setdefault(name, []).append({"key": key, **record})
-                    write_whole(path, (json.dumps(document, indent=1) + "\n").encode())
+                    atomic_write(path, (json.dumps(document, indent=1) + "\n").encode())
     return document
 
 

@@ -15,18 +15,18 @@ import torch
 from torch import Tensor
 
 from benchmarks.review_loop import measure as review
-from dspt.add_class import add_classes
-from dspt.artifact import TunedModel
 from dspt.backbones.base import Backbone
+from dspt.classifier.linear import LinearClassifier
 from dspt.config import TuneConfig
 from dspt.data import Dataset, dataset_digest
-from dspt.feature_store import FeatureStore
-from dspt.features import encode_images
-from dspt.linear import LinearClassifier
-from dspt.noise import NoiseKind
+from dspt.features.encode import encode_images
+from dspt.features.store import FeatureStore
+from dspt.labels.inject import NoiseKind
+from dspt.model.add_class import add_classes
+from dspt.model.artifact import TunedModel
+from dspt.model.predict import linear_classifier
 from dspt.pipeline import tune
-from dspt.predict import linear_classifier
-from dspt.prompt import zero_shot_embeddings
+from dspt.prompt.learner import zero_shot_embeddings
 
 WAYS = ("before", "by_name", "text_only", "prompt", "zero_shot", "retrained")
 """The tuned model without the class; with it, by its name; the same by the blend's texts alone;

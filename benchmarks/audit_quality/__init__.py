@@ -28,7 +28,8 @@ labels of 10 nearest neighbours                                    .789      .69
 cleanlab's self-confidence of logistic regression                  .799      .701     .777
 ================================================================  =====  ========  =======
 
-The first is used: the posteriors at the optima that dspt.blend climbs to from several starts differ
+The first is used: the posteriors at the optima that the ensemble climbs to from several starts
+differ
 where the labels can be read in two ways. No label is called wrong more often for it where all are
 right (0 to 6 %). The mixtures below are with the posterior; none is better, so none was kept.
 """

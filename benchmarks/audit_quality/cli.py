@@ -25,9 +25,9 @@ from benchmarks.noise_robustness.settings import (
     Settings,
     planted_noises,
 )
-from dspt.cpus import set_thread_defaults
 from dspt.errors import ConfigError, DsptError
-from dspt.files import write_whole
+from dspt.kit.cpus import set_thread_defaults
+from dspt.kit.files import atomic_write
 
 PROGRAM = "python -m benchmarks.audit_quality"
 NAME = "audit_quality"
@@ -96,7 +96,7 @@ def main(arguments: Sequence[str]) -> int:
             **figures(document, NAME),
         }
         for name, content in written.items():
-            write_whole(options.out / name, content)
+            atomic_write(options.out / name, content)
         Console().print(Markdown(text))
     return 1 if failed else 0
 

@@ -25,15 +25,15 @@ from benchmarks.noise_robustness.cells import Job
 from benchmarks.noise_robustness.encode import Features
 from benchmarks.noise_robustness.methods import Task
 from benchmarks.noise_robustness.settings import Settings
-from dspt.audit import AuditReport, audit_fitted
 from dspt.backbones import Backbone
+from dspt.classifier.fit import Fitted, fit_classifiers
 from dspt.config import DEFAULT_LR, LossName
-from dspt.crossfit import CrossFit
-from dspt.device import tuning_dtype
-from dspt.fit import Fitted, fit_classifiers
-from dspt.losses import suppression
-from dspt.prompt import Prompts, zero_shot_embeddings
-from dspt.tuner import Run, Schedule, step_scale, tune_contexts
+from dspt.data.crossfit import CrossFit
+from dspt.kit.device import tuning_dtype
+from dspt.labels.audit import AuditReport, audit_fitted
+from dspt.prompt.learner import PromptLearner, zero_shot_embeddings
+from dspt.prompt.losses import suppression
+from dspt.prompt.trainer import Run, Schedule, lr_scale_for, tune_contexts
 
 _PEER: LossName = "gce"
 """Loss of the second set of cross-fitted prompts."""
@@ -45,7 +45,7 @@ class Bench:
     def __init__(self, settings: Settings, backbone: Backbone) -> None:
         self._settings, self._backbone = settings, backbone
         self._file: Path | None = None
-        self._prompts: Prompts
+        self._prompts: PromptLearner
         self._zero_shot: Tensor
         self._features: Features
 
@@ -94,7 +94,7 @@ class Bench:
             self._file = job.file
             self._features = Features.load(job.file, backbone.device)
             self._zero_shot = zero_shot_embeddings(backbone, job.class_words)
-            self._prompts = Prompts(
+            self._prompts = PromptLearner(
                 backbone,
                 job.class_words,
                 n_ctx=config.n_ctx,
@@ -128,7 +128,7 @@ class Bench:
             [Run(rows, config.loss, lr, seed), *own.runs, *peer.runs],
             Schedule(config.epochs, config.batch_size),
             logit_scale=task.logit_scale,
-            gradient_scale=step_scale(self._backbone.text_tower.embedding_std),
+            gradient_scale=lr_scale_for(self._backbone.text_tower.embedding_std),
             autocast=task.autocast,
         )
         features, served = task.features[:, 0], 1 + len(own.runs)

@@ -1,6 +1,6 @@
 """Methods that rank given labels by suspicion; all see the same features and given labels.
 
-ours            the service's audit (dspt.audit)
+ours            the service's audit (dspt.labels.audit)
 zero_shot       p(label) by CLIP as it is
 prompt          p(label) by prompts tuned with the service's loss on the other folds
 prompt_gce      the same, tuned with GCE 0.7

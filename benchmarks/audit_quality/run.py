@@ -28,8 +28,8 @@ from benchmarks.noise_robustness.records import (
 )
 from benchmarks.noise_robustness.settings import Settings
 from dspt.backbones import load_backbone
-from dspt.device import resolve_device
-from dspt.feature_store import FeatureStore
+from dspt.features.store import FeatureStore
+from dspt.kit.device import resolve_device
 
 
 def run_grid(

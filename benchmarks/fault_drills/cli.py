@@ -15,8 +15,8 @@ from rich.markdown import Markdown
 from benchmarks.arguments import add_results, positive
 from benchmarks.fault_drills.drills import ALL
 from benchmarks.noise_robustness.console import INTERRUPTED, grid_bar
-from dspt.cpus import set_thread_defaults
-from dspt.files import write_whole
+from dspt.kit.cpus import set_thread_defaults
+from dspt.kit.files import atomic_write
 
 PROGRAM = "python -m benchmarks.fault_drills"
 NAME = "fault_drills"
@@ -66,8 +66,8 @@ def main(arguments: Sequence[str]) -> int:
     settings = {"database": options.database, "seed": options.seed, "repeats": options.repeats}
     found = document(command, before, settings, outcomes)
     text = markdown(found)
-    write_whole(options.out / f"{NAME}.json", (json.dumps(found, indent=1) + "\n").encode())
-    write_whole(options.out / f"{NAME}.md", text.encode())
+    atomic_write(options.out / f"{NAME}.json", (json.dumps(found, indent=1) + "\n").encode())
+    atomic_write(options.out / f"{NAME}.md", text.encode())
     Console().print(Markdown(text))
     return 0 if all(drill["right"] == drill["repeats"] for drill in found["drills"]) else 1
 

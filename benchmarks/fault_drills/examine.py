@@ -22,8 +22,8 @@ from app.jobs.tables import Job, JobEvent
 from app.models.tables import Model
 from benchmarks.fault_drills.stack import Stack
 from benchmarks.fault_drills.trial import EPOCHS, Expected, Trial
-from dspt.artifact import load_model
 from dspt.errors import ArtifactError
+from dspt.model.artifact import load_model
 from tests.services import wait_until
 
 Tensors = dict[str, Tensor]

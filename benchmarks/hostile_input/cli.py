@@ -12,8 +12,8 @@ from rich.markdown import Markdown
 
 from benchmarks.arguments import add_results, positive
 from benchmarks.noise_robustness.console import INTERRUPTED, grid_bar
-from dspt.cpus import set_thread_defaults
-from dspt.files import write_whole
+from dspt.kit.cpus import set_thread_defaults
+from dspt.kit.files import atomic_write
 from scripts.demo.stack import StackError
 
 PROGRAM = "python -m benchmarks.hostile_input"
@@ -58,8 +58,8 @@ def main(arguments: Sequence[str]) -> int:
     command = shlex.join([*PROGRAM.split(), *arguments])
     found = document(command, before, options.seed, findings)
     text = markdown(found)
-    write_whole(options.out / f"{NAME}.json", (json.dumps(found, indent=1) + "\n").encode())
-    write_whole(options.out / f"{NAME}.md", text.encode())
+    atomic_write(options.out / f"{NAME}.json", (json.dumps(found, indent=1) + "\n").encode())
+    atomic_write(options.out / f"{NAME}.md", text.encode())
     Console().print(Markdown(text))
     return 0 if findings.right else 1
 

@@ -24,7 +24,7 @@ from benchmarks.hostile_input.service import Processes, Watched, running_service
 from benchmarks.hostile_input.zip_bytes import png
 
 Advance = Callable[[str], None]
-"""Told after each file what is being done."""
+"""OnProgress after each file what is being done."""
 
 
 @dataclass(frozen=True)

@@ -26,9 +26,9 @@ from benchmarks.image_engines.measure import Agreement, rows, timings
 from benchmarks.image_engines.report import markdown
 from benchmarks.noise_robustness.report import machine
 from dspt.backbones import Backbone, load_backbone
-from dspt.cpus import available_cpus
 from dspt.data import open_dataset, read_image
-from dspt.files import write_whole
+from dspt.kit.cpus import available_cpus
+from dspt.kit.files import atomic_write
 from scripts.demo.data import PHOTOGRAPHS, make_demo_data
 
 PROGRAM = "python -m benchmarks.image_engines"
@@ -62,8 +62,8 @@ def main(arguments: Sequence[str]) -> int:
         found = measure(load_backbone(name), options, errors)
         document["backbones"][name] = found
     text = markdown(document)
-    write_whole(options.out / f"{NAME}.json", (json.dumps(document, indent=1) + "\n").encode())
-    write_whole(options.out / f"{NAME}.md", text.encode())
+    atomic_write(options.out / f"{NAME}.json", (json.dumps(document, indent=1) + "\n").encode())
+    atomic_write(options.out / f"{NAME}.md", text.encode())
     console.print(Markdown(text))
     return 0
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from benchmarks.image_engines.engines import BASELINE, Encode, Engine
 from dspt.backbones import Backbone
-from dspt.prompt import zero_shot_embeddings
+from dspt.prompt.learner import zero_shot_embeddings
 
 _SECONDS = 1.5
 """Of each engine in each round, alone and in batches."""

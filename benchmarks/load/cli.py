@@ -59,7 +59,7 @@ def main(arguments: Sequence[str]) -> int:
     from benchmarks.load.report import markdown
     from benchmarks.load.summary import goals
     from benchmarks.noise_robustness.report import machine
-    from dspt.files import write_whole
+    from dspt.kit.files import atomic_write
 
     document = {
         "command": shlex.join([*PROGRAM.split(), *arguments]),
@@ -71,10 +71,10 @@ def main(arguments: Sequence[str]) -> int:
         **measured,
     }
     text = markdown(document)
-    write_whole(options.out / f"{NAME}.json", (json.dumps(document, indent=1) + "\n").encode())
-    write_whole(options.out / f"{NAME}.md", text.encode())
+    atomic_write(options.out / f"{NAME}.json", (json.dumps(document, indent=1) + "\n").encode())
+    atomic_write(options.out / f"{NAME}.md", text.encode())
     for name, content in figures(document, NAME).items():
-        write_whole(options.out / name, content)
+        atomic_write(options.out / name, content)
     console.print(Markdown(text))
     return 0
 

@@ -6,7 +6,7 @@ import os
 import sys
 
 from benchmarks.noise_robustness.cli import parse
-from dspt.cpus import available_cpus, set_thread_defaults
+from dspt.kit.cpus import available_cpus, set_thread_defaults
 
 
 def main() -> int:

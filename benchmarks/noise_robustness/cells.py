@@ -18,9 +18,9 @@ from benchmarks.noise_robustness.encode import Features
 from benchmarks.noise_robustness.methods import Fitted, Task
 from benchmarks.noise_robustness.settings import Cell, Settings
 from dspt.backbones import Backbone, load_backbone
-from dspt.device import resolve_device, tuning_dtype
-from dspt.losses import suppression
-from dspt.prompt import Prompts, zero_shot_embeddings
+from dspt.kit.device import resolve_device, tuning_dtype
+from dspt.prompt.learner import PromptLearner, zero_shot_embeddings
+from dspt.prompt.losses import suppression
 
 SUPPRESSION_BINS = 20
 """Of equal width over 0..1."""
@@ -50,7 +50,7 @@ class CellRunner:
         self._should_stop = should_stop
         self._backbone: Backbone | None = None
         self._words: tuple[str, ...] | None = None
-        self._prompts: dict[tuple[int | None, str, bool], Prompts] = {}
+        self._prompts: dict[tuple[int | None, str, bool], PromptLearner] = {}
         self._zero_shot = torch.empty(0)
         self._file: Path | None = None
         self._features: Features | None = None
@@ -129,12 +129,12 @@ class CellRunner:
             self._file = job.file
         return self._backbone, self._features
 
-    def _prompts_of(self, n_ctx: int | None, ctx_init: str, class_specific: bool) -> Prompts:
+    def _prompts_of(self, n_ctx: int | None, ctx_init: str, class_specific: bool) -> PromptLearner:
         key = (n_ctx, ctx_init, class_specific)
         if key not in self._prompts:
             assert self._backbone is not None
             assert self._words is not None
-            self._prompts[key] = Prompts(
+            self._prompts[key] = PromptLearner(
                 self._backbone,
                 self._words,
                 n_ctx=n_ctx,

@@ -23,8 +23,8 @@ from benchmarks.noise_robustness.settings import (
     Settings,
     planted_noises,
 )
-from dspt.cpus import available_cpus
 from dspt.errors import ConfigError
+from dspt.kit.cpus import available_cpus
 
 KINDS: tuple[NoiseKind, ...] = ("symmetric", "asymmetric")
 

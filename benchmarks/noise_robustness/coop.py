@@ -15,8 +15,9 @@ from pathlib import Path
 
 from dspt.data import Item
 from dspt.data.layout import Split
-from dspt.data.names import shown, unsafe_reason
+from dspt.data.names import unsafe_reason
 from dspt.errors import DatasetError, Problem
+from dspt.kit.text import printable
 
 IMAGE_FOLDERS = {
     "Caltech101": "101_ObjectCategories",
@@ -113,12 +114,12 @@ def _collect(lists: Path, images: Path, rows: Iterable[_Row]) -> CoopSet:
     files: dict[str, Path] = {}
     for part, file, label, name in rows:
         if reason := unsafe_reason(file):
-            raise _error(lists, f"{shown(file)!r}: {reason}")
+            raise _error(lists, f"{printable(file)!r}: {reason}")
         if names.setdefault(label, name) != name:
             raise _error(lists, f"class {label} is called both {names[label]!r} and {name!r}")
         path = (images / file).relative_to(lists.parent).as_posix()
         if path in files:
-            raise _error(lists, f"{shown(file)!r} is listed twice")
+            raise _error(lists, f"{printable(file)!r} is listed twice")
         items.append(Item(path, label, part))
         files[path] = images / file
     n_classes = len(names)

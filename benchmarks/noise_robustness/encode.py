@@ -17,8 +17,8 @@ from torch import Tensor
 from benchmarks.noise_robustness.datasets import Listing
 from dspt.backbones import Backbone
 from dspt.data import dataset_digest, few_shot
-from dspt.feature_store import FeatureStore
-from dspt.features import encode_images
+from dspt.features.encode import encode_images
+from dspt.features.store import FeatureStore
 
 Progress = Callable[[int, int], None]
 

@@ -26,7 +26,7 @@ from benchmarks.noise_robustness.style import (
     styled,
 )
 from dspt.config import LossName
-from dspt.losses import gradient
+from dspt.prompt.losses import gradient
 
 CLASSES = 10
 MAX_PANELS = 4

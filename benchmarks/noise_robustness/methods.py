@@ -15,11 +15,11 @@ from torch import Tensor
 
 from benchmarks.noise_robustness.settings import Recipe
 from dspt.backbones import Backbone
+from dspt.classifier.fit import fit_classifiers
 from dspt.config import DEFAULT_LR, LossName, TuneConfig
-from dspt.crossfit import CrossFit
-from dspt.fit import fit_classifiers
-from dspt.prompt import Prompts
-from dspt.tuner import Run, Schedule, step_scale, tune_contexts
+from dspt.data.crossfit import CrossFit
+from dspt.prompt.learner import PromptLearner
+from dspt.prompt.trainer import Run, Schedule, lr_scale_for, tune_contexts
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Task:
     """What a method is given."""
 
     backbone: Backbone
-    prompts: Prompts
+    prompts: PromptLearner
     features: Tensor
     """(N, V, D), unit length: V views of each training image, the centre crop first."""
     given: Tensor
@@ -103,7 +103,7 @@ def _tune(task: Task, runs: Sequence[Run], schedule: Schedule) -> Tensor:
         runs,
         schedule,
         logit_scale=task.logit_scale,
-        gradient_scale=step_scale(task.backbone.text_tower.embedding_std),
+        gradient_scale=lr_scale_for(task.backbone.text_tower.embedding_std),
         autocast=task.autocast,
         should_stop=task.should_stop,
     )

@@ -16,8 +16,8 @@ from benchmarks.noise_robustness.given_labels import GivenLabels
 from benchmarks.noise_robustness.settings import Cell, Noise, Settings
 from dspt.backbones import Backbone
 from dspt.errors import DatasetError, Problem
-from dspt.feature_store import FeatureStore
-from dspt.noise import flip_labels
+from dspt.features.store import FeatureStore
+from dspt.labels.inject import flip_labels
 
 Labels = NDArray[np.int64]
 

@@ -20,8 +20,8 @@ from benchmarks.noise_robustness.cells import Job
 from benchmarks.noise_robustness.encode import EncodedSet
 from benchmarks.noise_robustness.settings import Cell, MethodName, Settings
 from dspt.backbones import Backbone
-from dspt.device import tuning_dtype
-from dspt.files import write_whole
+from dspt.kit.device import tuning_dtype
+from dspt.kit.files import atomic_write
 
 PACKAGES = ("dspt", "torch", "numpy", "open_clip_torch", "timm", "scikit-learn", "cleanlab")
 """Whose versions decide the figures."""
@@ -47,7 +47,7 @@ class Records:
         return found
 
     def put(self, cell: Cell, record: Mapping[str, Any]) -> None:
-        write_whole(self._path(cell), (json.dumps(record) + "\n").encode())
+        atomic_write(self._path(cell), (json.dumps(record) + "\n").encode())
 
     def _path(self, cell: Cell) -> Path:
         return self._folder / f"{cell.name}.json"

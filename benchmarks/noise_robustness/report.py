@@ -15,8 +15,8 @@ from benchmarks.noise_robustness.cli import Options
 from benchmarks.noise_robustness.command import without_folders
 from benchmarks.noise_robustness.records import Record
 from benchmarks.noise_robustness.table import markdown
-from dspt.cpus import available_cpus
-from dspt.files import write_whole
+from dspt.kit.cpus import available_cpus
+from dspt.kit.files import atomic_write
 
 _OF_RECORD = (
     "name",
@@ -48,7 +48,7 @@ def write_report(
         **gradient_figure(document),
     }
     for name, data in written.items():
-        write_whole(options.out / name, data)
+        atomic_write(options.out / name, data)
     return [options.out / name for name in written]
 
 

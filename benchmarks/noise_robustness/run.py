@@ -35,9 +35,9 @@ from benchmarks.noise_robustness.records import (
 from benchmarks.noise_robustness.report import write_report
 from benchmarks.noise_robustness.settings import Cell
 from dspt.backbones import load_backbone
-from dspt.device import resolve_device
 from dspt.errors import DsptError
-from dspt.feature_store import FeatureStore
+from dspt.features.store import FeatureStore
+from dspt.kit.device import resolve_device
 
 
 def run(options: Options, *, encoding_threads: int | None = None) -> int:

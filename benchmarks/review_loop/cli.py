@@ -25,11 +25,11 @@ from rich.progress import (
 from benchmarks.arguments import add_config, add_data, add_features, add_results
 from benchmarks.earlier import records_by_key
 from dspt.config import TuneConfig
-from dspt.cpus import available_cpus, set_thread_defaults
 from dspt.data import open_dataset
 from dspt.errors import ConfigError, DatasetError, DsptError
-from dspt.files import write_whole
-from dspt.noise import NoiseKind, NoiseProtocol
+from dspt.kit.cpus import available_cpus, set_thread_defaults
+from dspt.kit.files import atomic_write
+from dspt.labels.inject import NoiseKind, NoiseProtocol
 
 if TYPE_CHECKING:
     from benchmarks.review_loop.measure import Settings
@@ -86,9 +86,9 @@ def main(arguments: Sequence[str]) -> int:
     from benchmarks.review_loop.summary import markdown
 
     text = markdown(document)
-    write_whole(options.out / f"{NAME}.md", text.encode())
+    atomic_write(options.out / f"{NAME}.md", text.encode())
     for name, content in figures(document, NAME).items():
-        write_whole(options.out / name, content)
+        atomic_write(options.out / name, content)
     console.print(Markdown(text))
     return 0
 
@@ -101,7 +101,7 @@ def _run(
     from benchmarks.review_loop import measure
     from benchmarks.review_loop.measure import Bench, most_tunings, record_key
     from dspt.backbones import load_backbone
-    from dspt.device import resolve_device
+    from dspt.kit.device import resolve_device
 
     device = resolve_device(settings.config.device)
     backbone = load_backbone(settings.config.backbone, device=device)
@@ -145,7 +145,7 @@ def _run(
                     document["datasets"].setdefault(name, []).append({"key": key, **record})
                     over += each
                     bar.update(task, completed=over)
-                    write_whole(path, (json.dumps(document, indent=1) + "\n").encode())
+                    atomic_write(path, (json.dumps(document, indent=1) + "\n").encode())
     return document
 
 

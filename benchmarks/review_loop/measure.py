@@ -14,16 +14,16 @@ from torch import Tensor, nn
 
 from dspt.backbones.base import Backbone
 from dspt.config import TuneConfig
-from dspt.corrections import Corrections
 from dspt.data import Dataset, few_shot
-from dspt.noise import NoiseKind, NoiseProtocol, flip_labels
+from dspt.kit.progress import Listener, Progress
+from dspt.labels.corrections import Corrections
+from dspt.labels.inject import NoiseKind, NoiseProtocol, flip_labels
 from dspt.pipeline import TuneResult, tune
-from dspt.progress import Listener, Progress
 
 Order = Literal["audit", "random"]
 ORDERS: tuple[Order, ...] = ("audit", "random")
 
-Told = Callable[[float], None]
+OnProgress = Callable[[float], None]
 """Called with the tunings that are over, the one at work counted as a share of 1."""
 
 
@@ -101,7 +101,7 @@ class Bench:
         backbone.image_tower.register_forward_hook(self._count)
 
     def measure(
-        self, dataset: Dataset, settings: Settings, seed: int, told: Told
+        self, dataset: Dataset, settings: Settings, seed: int, told: OnProgress
     ) -> dict[str, Any]:
         """The record of one data set and seed; accuracies are shares of 1 on clean test images."""
         planted = plant(dataset, settings, seed)
@@ -152,7 +152,7 @@ class Bench:
 class _Runs:
     """Tunings with the same settings, one for each state that the labels are in."""
 
-    def __init__(self, bench: Bench, config: TuneConfig, told: Told) -> None:
+    def __init__(self, bench: Bench, config: TuneConfig, told: OnProgress) -> None:
         self._bench, self._config, self._told = bench, config, told
         self._known: dict[str, TuneResult] = {}
 
@@ -179,7 +179,7 @@ def served_accuracy(result: TuneResult) -> float:
 class _Share(Listener):
     """Of a tuning, how much is over."""
 
-    def __init__(self, told: Told) -> None:
+    def __init__(self, told: OnProgress) -> None:
         self._told = told
 
     def progress(self, progress: Progress) -> None:

@@ -14,10 +14,10 @@ from app.kit.ids import LOCAL_OWNER
 from app.kit.settings import Settings
 from app.models.artifacts import row_of
 from app.models.tables import Model
-from dspt.artifact import Manifest, TunedModel, save_model
 from dspt.backbones import Backbone, load_backbone
+from dspt.classifier.linear import LinearClassifier
 from dspt.config import TuneConfig
-from dspt.linear import LinearClassifier
+from dspt.model.artifact import Manifest, TunedModel, save_model
 
 _CONTEXT_WORDS = 4
 

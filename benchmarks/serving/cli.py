@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from benchmarks.arguments import add_results, positive
-from dspt.cpus import available_cpus
+from dspt.kit.cpus import available_cpus
 
 PROGRAM = "python -m benchmarks.serving"
 NAME = "serving"
@@ -85,7 +85,7 @@ def _write(document: dict[str, Any], folder: Path) -> str:
     """Write what was measured; the tables."""
     from benchmarks.serving.report import markdown
     from benchmarks.serving.summary import goals
-    from dspt.files import write_whole
+    from dspt.kit.files import atomic_write
 
     loads = {"load_before": document.pop("load_before"), "load_after": os.getloadavg()[0]}
     document["machine"] |= loads
@@ -94,8 +94,8 @@ def _write(document: dict[str, Any], folder: Path) -> str:
     )
     document["goals"] = goals(document)
     text = markdown(document)
-    write_whole(folder / f"{NAME}.json", (json.dumps(document, indent=1) + "\n").encode())
-    write_whole(folder / f"{NAME}.md", text.encode())
+    atomic_write(folder / f"{NAME}.json", (json.dumps(document, indent=1) + "\n").encode())
+    atomic_write(folder / f"{NAME}.md", text.encode())
     return text
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 
 from benchmarks.tuning_speed.cli import parse
-from dspt.cpus import set_thread_defaults
 from dspt.errors import DsptError
+from dspt.kit.cpus import set_thread_defaults
 
 
 def main() -> int:

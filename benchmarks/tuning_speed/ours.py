@@ -18,9 +18,9 @@ from benchmarks.tuning_speed.setup import (
     clocks,
 )
 from dspt.data import open_dataset
-from dspt.features import encode_images
-from dspt.prompt import RANDOM, Prompts
-from dspt.tuner import EpochReport, TunerState, tune_contexts
+from dspt.features.encode import encode_images
+from dspt.prompt.learner import RANDOM, PromptLearner
+from dspt.prompt.trainer import EpochReport, TunerState, tune_contexts
 
 
 class OurTrainer:
@@ -31,7 +31,7 @@ class OurTrainer:
         _, self._backbone = build_backbone(case.backbone, case.seed, case.device)
         self._dataset = open_dataset(case.photos)
         names = class_names(case.classes)
-        self._prompts = Prompts(self._backbone, names, n_ctx=case.n_ctx, ctx_init=RANDOM)
+        self._prompts = PromptLearner(self._backbone, names, n_ctx=case.n_ctx, ctx_init=RANDOM)
         self._labels = case.labels.to(case.device)
         self._context = self._prompts.initial(case.seed)
         self._encode()

@@ -22,10 +22,10 @@ from benchmarks.tuning_speed.setup import (
     class_names,
     clocks,
 )
-from dspt.cpus import available_cpus
 from dspt.data import open_dataset, read_image
-from dspt.prompt import RANDOM, Prompts
-from dspt.tuner import MOMENTUM, WEIGHT_DECAY
+from dspt.kit.cpus import available_cpus
+from dspt.prompt.learner import RANDOM, PromptLearner
+from dspt.prompt.trainer import MOMENTUM, WEIGHT_DECAY
 
 
 class PlainTrainer:
@@ -41,7 +41,7 @@ class PlainTrainer:
         self._dataset = open_dataset(case.photos)
         self._pool = ThreadPoolExecutor(available_cpus(), thread_name_prefix="decode")
         names = class_names(case.classes)
-        self._start = Prompts(self._backbone, names[:1], n_ctx=case.n_ctx, ctx_init=RANDOM)
+        self._start = PromptLearner(self._backbone, names[:1], n_ctx=case.n_ctx, ctx_init=RANDOM)
         self.restart()
         self._before, self._behind, self._end = self._embed(names)
         self._labels = case.labels.to(case.device)

@@ -15,7 +15,7 @@ import torch
 from benchmarks.tuning_speed.growth import GrowthRow
 from benchmarks.tuning_speed.measure import VIEWS, Timing
 from benchmarks.tuning_speed.setup import BATCH, EPOCHS, PHOTOS, SHOTS
-from dspt.cpus import available_cpus
+from dspt.kit.cpus import available_cpus
 
 GIB = 1 << 30
 Results = dict[str, list[Timing]]

@@ -19,7 +19,7 @@ from benchmarks.tuning_speed.cli import GROWTH, steps_for
 from benchmarks.tuning_speed.growth import GrowthRow
 from benchmarks.tuning_speed.measure import Settings, measure_case, measure_growth
 from benchmarks.tuning_speed.setup import write_photos
-from dspt.device import resolve_device, tuning_dtype
+from dspt.kit.device import resolve_device, tuning_dtype
 
 
 def run(options: argparse.Namespace) -> None:

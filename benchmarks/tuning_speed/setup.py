@@ -16,10 +16,10 @@ from PIL import Image
 from timm.data.imagenet_info import ImageNetInfo
 
 from dspt.backbones.base import Backbone
+from dspt.backbones.text_tower import open_clip_text_tower
 from dspt.backbones.tokenizer import OpenClipTokenizer
 from dspt.backbones.transforms import make_augment, make_preprocess
-from dspt.text import open_clip_text_tower
-from dspt.tuner import Run, Schedule, epoch_order
+from dspt.prompt.trainer import Run, Schedule, epoch_order
 
 SHOTS = 16
 EPOCHS = 50

@@ -22,10 +22,10 @@ from dspt.backbones.base import Backbone
 from dspt.backbones.catalog import TOKENIZER
 from dspt.backbones.digest import backbone_digest
 from dspt.backbones.sources import Source, how_to_get, resolve
+from dspt.backbones.text_tower import open_clip_text_tower
 from dspt.backbones.tokenizer import HubTokenizer, OpenClipTokenizer
 from dspt.backbones.transforms import make_augment, make_preprocess
 from dspt.errors import BackboneError, WeightsUnavailable
-from dspt.text import open_clip_text_tower
 
 _OPENAI_MARKS = frozenset({"input_resolution", "context_length", "vocab_size"})
 """Entries that only OpenAI's own state dicts have; those are trained with QuickGELU always."""

@@ -16,7 +16,7 @@ import typer
 
 from dspt.cli.terminal import out, print_json, say, writing
 from dspt.errors import ConfigError
-from dspt.files import write_whole
+from dspt.kit.files import atomic_write
 
 Answer = dict[str, Any]
 
@@ -87,7 +87,7 @@ def tell(answers: Sequence[Answer], csv_file: Path | None, about: Answer | None)
     """
     if csv_file is not None:
         with writing(csv_file):
-            write_whole(csv_file, _table(answers))
+            atomic_write(csv_file, _table(answers))
     if about is not None:
         print_json({**about, "predictions": answers})
     elif csv_file is not None:
@@ -104,7 +104,7 @@ def tell(answers: Sequence[Answer], csv_file: Path | None, about: Answer | None)
 
 
 def _table(answers: Iterable[Mapping[str, Any]]) -> bytes:
-    from dspt.audit_csv import spreadsheet_cell
+    from dspt.labels.audit_csv import spreadsheet_cell
 
     text = io.StringIO()
     writer = csv.writer(text)

@@ -56,7 +56,7 @@ def audit(
             keep_corrections(csv_file, "--corrections")
         report = run_tuning(data, read_class_names(class_names), config, corrections or ()).audit
         if csv_file is not None:
-            from dspt.audit_csv import audit_csv
+            from dspt.labels.audit_csv import audit_csv
 
             with writing(csv_file):
                 csv_file.write_bytes(audit_csv(asdict(entry) for entry in report.entries))

@@ -12,7 +12,7 @@ from dspt.cli.options import AsJson
 from dspt.cli.terminal import check_writable, errors_shown, out, print_json, writing
 
 if TYPE_CHECKING:
-    from dspt.card import ModelCard
+    from dspt.report.card import ModelCard
 
 OutFile = Annotated[
     Path | None,
@@ -41,15 +41,15 @@ def card(
     `dspt models card` knows more: the data, the files left out, the course of the tuning.
     """
     with errors_shown():
-        from dspt.artifact import load_model
-        from dspt.card import card_of
+        from dspt.model.artifact import load_model
+        from dspt.report.card import card_of
 
         show_card(card_of(load_model(model).manifest, name=model.name), to, as_json)
 
 
 def show_card(found: ModelCard, to: Path | None, as_json: bool) -> None:
     """Print a card, or write it to `to`. Raises ConfigError where that cannot be written."""
-    from dspt.card import to_markdown, write_card
+    from dspt.report.card import to_markdown, write_card
 
     files = []
     if to is not None:

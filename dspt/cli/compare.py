@@ -15,8 +15,8 @@ from rich.text import Text
 from dspt.cli.options import AsJson, Data
 from dspt.cli.predict import BackboneOption, DeviceOption
 from dspt.cli.terminal import errors_shown, feature_dir, out, print_json, say
-from dspt.cpus import set_thread_defaults
 from dspt.errors import DatasetError, Problem
+from dspt.kit.cpus import set_thread_defaults
 
 if TYPE_CHECKING:
     from dspt.backbones.base import Backbone
@@ -43,19 +43,19 @@ def compare(
     """
     with errors_shown(data):
         set_thread_defaults()
-        from dspt.artifact import load_model
         from dspt.data import open_dataset
-        from dspt.device import resolve_device
+        from dspt.kit.device import resolve_device
+        from dspt.model.artifact import load_model
 
         models = [load_model(path) for path in (a, b)]
         where = resolve_device(device)
         with open_dataset(data) as opened:
             dataset = opened if everything else held_out(opened)
             from dspt.backbones import load_backbone
-            from dspt.comparison import compare as compared
-            from dspt.feature_store import FeatureStore
-            from dspt.features import encode_images
-            from dspt.predict import ClassMatrix
+            from dspt.features.encode import encode_images
+            from dspt.features.store import FeatureStore
+            from dspt.model.predict import FeatureClassifier
+            from dspt.report.comparison import compare as compared
 
             store, said = FeatureStore(feature_dir(), on_failure=say), []
             towers: dict[str, Backbone] = {}
@@ -63,7 +63,7 @@ def compare(
                 name = backbone or model.manifest.config.backbone
                 tower = towers.get(name) or load_backbone(name, device=where)
                 towers[name] = tower
-                matrix = ClassMatrix(model, tower)
+                matrix = FeatureClassifier(model, tower)
                 features = encode_images(tower, dataset, store=store)[:, 0].to(where)
                 said.append([top[0][0] for top in matrix.top(features, 1)])
         truth = [dataset.classes[item.label] for item in dataset.items]

@@ -10,11 +10,11 @@ import typer
 
 from dspt.cli.options import AsJson
 from dspt.cli.terminal import check_writable, errors_shown, out, print_json
-from dspt.cpus import set_thread_defaults
 from dspt.errors import ImageError
+from dspt.kit.cpus import set_thread_defaults
 
 if TYPE_CHECKING:
-    from dspt.onnx_export.check import Comparison
+    from dspt.model.onnx.check import Comparison
 
 Images = Annotated[
     list[Path] | None,
@@ -65,8 +65,8 @@ def write_onnx(
     """Export the tuned classifier in the file `artifact`. Raises DsptError."""
     check_writable(target)
     set_thread_defaults()
-    from dspt.artifact import load_model
     from dspt.data import decode_image
+    from dspt.model.artifact import load_model
 
     tuned = load_model(artifact)
     images = []
@@ -77,7 +77,7 @@ def write_onnx(
             raise ImageError(f"{path}: {error}", param=str(path)) from error
     # Not earlier: they take seconds to import.
     from dspt.backbones import load_backbone
-    from dspt.onnx_export import export_onnx
+    from dspt.model.onnx import export_onnx
 
     loaded = load_backbone(backbone or tuned.manifest.config.backbone)
     return export_onnx(tuned, loaded, target, images)

@@ -20,11 +20,11 @@ from dspt.cli.answers import (
 )
 from dspt.cli.options import AsJson
 from dspt.cli.terminal import check_writable, err, errors_shown
-from dspt.cpus import set_thread_defaults
 from dspt.errors import ImageError
+from dspt.kit.cpus import set_thread_defaults
 
 if TYPE_CHECKING:
-    from dspt.predict import Classifier
+    from dspt.model.predict import ImageClassifier
 
 BATCH = 32
 
@@ -63,17 +63,17 @@ def predict(
         if csv_file is not None:
             check_writable(csv_file)
         set_thread_defaults()
-        from dspt.artifact import load_model
-        from dspt.device import resolve_device
+        from dspt.kit.device import resolve_device
+        from dspt.model.artifact import load_model
 
         tuned = load_model(model)
         where = resolve_device(device)
         # Not earlier: they take seconds to import.
         from dspt.backbones import load_backbone
-        from dspt.predict import Classifier
+        from dspt.model.predict import ImageClassifier
 
         name = backbone or tuned.manifest.config.backbone
-        classifier = Classifier(tuned, load_backbone(name, device=where))
+        classifier = ImageClassifier(tuned, load_backbone(name, device=where))
         batches = [files[i : i + BATCH] for i in range(0, len(files), BATCH)]
         shown = track(batches, "classifying", console=err, disable=len(batches) < 2)
         answers = [answer for batch in shown for answer in _classify(classifier, batch, top_k)]
@@ -85,7 +85,7 @@ def predict(
         tell(answers, csv_file, about if as_json else None)
 
 
-def _classify(classifier: Classifier, paths: list[Path], top_k: int) -> list[Answer]:
+def _classify(classifier: ImageClassifier, paths: list[Path], top_k: int) -> list[Answer]:
     from dspt.data import decode_image
 
     answers: list[Answer] = []

@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from dspt.config import TuneConfig
-from dspt.cpus import set_thread_defaults
 from dspt.errors import ConfigError, DatasetError, DsptError
+from dspt.kit.cpus import set_thread_defaults
 
 if TYPE_CHECKING:
     from dspt.pipeline import TuneResult
@@ -70,7 +70,7 @@ def keep_corrections(path: Path, hand_in: str) -> None:
 
     `hand_in` is what takes a table that is filled in.
     """
-    from dspt.audit_csv import has_corrections
+    from dspt.labels.audit_csv import has_corrections
 
     if path.is_file() and has_corrections(path.read_bytes()):
         raise ConfigError(
@@ -92,10 +92,10 @@ def run_tuning(
 ) -> TuneResult:
     """Open the data set, correct it and tune on it, with a progress bar on standard error."""
     set_thread_defaults()
-    from dspt.audit_csv import corrections_from_csv
     from dspt.data import open_dataset
-    from dspt.progress import Listener
-    from dspt.progress import Progress as Step
+    from dspt.kit.progress import Listener
+    from dspt.kit.progress import Progress as Step
+    from dspt.labels.audit_csv import corrections_from_csv
 
     columns = (
         TextColumn("{task.description}"),

@@ -46,7 +46,7 @@ def tune(
     with errors_shown(data):
         check_writable(out_file)
         result = run_tuning(data, read_class_names(class_names), config, corrections or ())
-        from dspt.artifact import save_model
+        from dspt.model.artifact import save_model
 
         with writing(out_file):
             save_model(result.model, out_file)

@@ -29,8 +29,8 @@ from dspt.data.dataset import (
     open_dataset,
     read_image,
 )
+from dspt.data.hostile.limits import Limits
 from dspt.data.images import decode_image
-from dspt.data.limits import Limits
 from dspt.data.sampling import few_shot, stratified_folds, stratified_holdout
 
 __all__ = [

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dspt.data.class_words import words_of
 from dspt.data.findings import Findings
 from dspt.data.layout import Candidate, Layout, Split
-from dspt.data.names import natural_key, shown
+from dspt.data.names import natural_key
 from dspt.data.reading import Seen
+from dspt.kit.text import printable
 
 _REASONS_SHOWN = 3
 _FILES_SHOWN = 5
@@ -36,7 +37,7 @@ def check_classes(layout: Layout, max_classes: int, findings: Findings) -> None:
         return
     if len(classes) == 1:
         findings.problem(
-            shown(classes[0]),
+            printable(classes[0]),
             "one_class",
             "this is the only class; put the photos of each class into a folder of its own, "
             "two classes at least",
@@ -51,16 +52,18 @@ def check_classes(layout: Layout, max_classes: int, findings: Findings) -> None:
         if name in known:
             continue
         meant = by_words.get(words_of(name).casefold())
-        mend = f"is it {shown(meant)!r}?" if meant else "add training images or take it out"
+        mend = f"is it {printable(meant)!r}?" if meant else "add training images or take it out"
         findings.problem(
-            shown(folder), "class_not_in_train", f"{split} has a class that train has not; {mend}"
+            printable(folder),
+            "class_not_in_train",
+            f"{split} has a class that train has not; {mend}",
         )
 
 
 def _no_classes(layout: Layout) -> str:
     archives = [p for p, _ in layout.outside if p.lower().endswith((".zip", ".7z", ".rar", ".gz"))]
     if archives:
-        return f"there are archives inside ({shown(archives[0])}); unpack them before zipping"
+        return f"there are archives inside ({printable(archives[0])}); unpack them before zipping"
     if not layout.outside:
         return "there are no files in it"
     return (
@@ -79,7 +82,7 @@ def check_images(layout: Layout, read: Read, findings: Findings) -> None:
         if seen.reason is None:
             good[key] += 1
         else:
-            name = shown(candidate.path.rpartition("/")[2])
+            name = printable(candidate.path.rpartition("/")[2])
             bad[key].append(f"{name}: {seen.reason}")
     for (split, name), folder in layout.class_folders.items():
         n_good, reasons = good[split, name], bad[split, name]
@@ -89,13 +92,14 @@ def check_images(layout: Layout, read: Read, findings: Findings) -> None:
             why += f"; and {more:,} more" if more > 0 else ""
             if split == "train":
                 findings.problem(
-                    shown(folder), "empty_class", f"the class has no readable image: {why}"
+                    printable(folder), "empty_class", f"the class has no readable image: {why}"
                 )
             else:
-                findings.warning("empty", f"{shown(folder)} has no readable image: {why}")
+                findings.warning("empty", f"{printable(folder)} has no readable image: {why}")
         elif n_good == 1 and split == "train":
             findings.warning(
-                "one_image", f"{shown(folder)} has a single image; add more, its prompt hangs on it"
+                "one_image",
+                f"{printable(folder)} has a single image; add more, its prompt hangs on it",
             )
     for split in ("val", "test"):
         if not any(n for (s, _), n in good.items() if s == split):
@@ -103,7 +107,8 @@ def check_images(layout: Layout, read: Read, findings: Findings) -> None:
         for name in train_classes(layout):
             if (split, name) not in layout.class_folders:
                 findings.warning(
-                    "unmeasured", f"{shown(name)} has no images in {split}, so it is not measured"
+                    "unmeasured",
+                    f"{printable(name)} has no images in {split}, so it is not measured",
                 )
 
 
@@ -142,5 +147,5 @@ def check_case(paths: Sequence[str], findings: Findings) -> None:
 
 def _listed(paths: Sequence[str]) -> str:
     more = len(paths) - _FILES_SHOWN
-    listed = ", ".join(shown(path) for path in paths[:_FILES_SHOWN])
+    listed = ", ".join(printable(path) for path in paths[:_FILES_SHOWN])
     return f"{listed} and {more:,} more" if more > 0 else listed

@@ -7,7 +7,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from dspt.data.findings import Findings
-from dspt.data.names import hidden_in, looks_of, shown
+from dspt.data.names import confusable_key, find_invisible
+from dspt.kit.text import printable
 
 MAX_CHARACTERS = 200
 _NAMES_SHOWN = 5
@@ -39,7 +40,7 @@ def class_words(
             by_folder[name] = words
         else:
             findings.problem(
-                shown(name),
+                printable(name),
                 "unknown_class_name",
                 "class_names gives words for this class, but there is no such class folder",
             )
@@ -57,19 +58,19 @@ def _refuse_odd_names(folders: Sequence[str], findings: Findings) -> set[str]:
     # a label in a table can be what no folder could be called
     odd = {}
     for folder in folders:
-        if hidden := hidden_in(folder):
+        if hidden := find_invisible(folder):
             odd[folder] = f"the name of the class holds {hidden}"
         elif len(folder) > MAX_CHARACTERS:
             odd[folder] = f"the name of the class is longer than {MAX_CHARACTERS} characters"
     for folder, why in odd.items():
-        findings.problem(shown(folder), "invalid_class", why)
+        findings.problem(printable(folder), "invalid_class", why)
     return set(odd)
 
 
 def _given_words(folder: str, words: object, findings: Findings) -> str:
     if not isinstance(words, str):
         findings.problem(
-            shown(folder), "invalid_class_words", "class_names must give text for this class"
+            printable(folder), "invalid_class_words", "class_names must give text for this class"
         )
         return ""
     text = " ".join(part for part in words.split(" ") if part)
@@ -80,7 +81,7 @@ def _folder_words(folder: str, findings: Findings) -> str:
     words = words_of(folder)
     if words and not any(c.isalpha() for c in words) and any(c.isnumeric() for c in words):
         findings.problem(
-            shown(folder),
+            printable(folder),
             "numeric_class",
             "the class is only a number, which says nothing to the model; rename the folder or "
             f'say what it shows in class_names, for example {{"{folder}": "red fox"}}',
@@ -90,7 +91,7 @@ def _folder_words(folder: str, findings: Findings) -> str:
 
 
 def _checked(folder: str, words: str, origin: str, findings: Findings) -> str:
-    if hidden := hidden_in(words):
+    if hidden := find_invisible(words):
         why = f"hold {hidden}"
     elif not any(c.isalnum() or unicodedata.category(c) == "So" for c in words):
         why = "are empty"
@@ -99,7 +100,7 @@ def _checked(folder: str, words: str, origin: str, findings: Findings) -> str:
     else:
         return words
     findings.problem(
-        shown(folder),
+        printable(folder),
         "invalid_class_words",
         f"the words that {origin} gives for this class {why}",
     )
@@ -110,14 +111,14 @@ def _refuse_same_words(folders: Sequence[str], words: Sequence[str], findings: F
     same: dict[str, list[str]] = defaultdict(list)
     for folder, text in zip(folders, words, strict=True):
         if text:
-            same[looks_of(words_of(text))].append(folder)
+            same[confusable_key(words_of(text))].append(folder)
     for text, names in same.items():
         if len(names) > 1:
-            listed = " and ".join(repr(shown(n)) for n in names[:_NAMES_SHOWN])
+            listed = " and ".join(repr(printable(n)) for n in names[:_NAMES_SHOWN])
             listed += f" and {len(names) - _NAMES_SHOWN:,} more" if names[_NAMES_SHOWN:] else ""
             findings.problem(
-                shown(names[0]),
+                printable(names[0]),
                 "same_class_words",
-                f"the classes {listed} have the same words ({shown(text)!r}); merge them, or "
+                f"the classes {listed} have the same words ({printable(text)!r}); merge them, or "
                 "tell them apart in class_names",
             )

@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterator, Sequence
 
 from dspt.data.findings import Findings
-from dspt.data.names import shown
+from dspt.kit.text import printable
 
 MAX_ROW_CHARACTERS = 64 * 1024
 """A row has a file name and a few words. Each cell is an object: endless rows cost gigabytes."""
@@ -107,7 +107,7 @@ def _header_is_right(
             where,
             "invalid_table",
             f"the header must name the columns {' and '.join(required)}; "
-            f"it has {shown(', '.join(header))!r}",
+            f"it has {printable(', '.join(header))!r}",
         )
     for column in doubled:
         findings.problem(where, "invalid_table", f"the header has two columns {column!r}")

@@ -13,19 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from dspt.data.archive import open_zip
 from dspt.data.checks import check_case, check_classes, check_copies, check_images, train_classes
 from dspt.data.class_words import class_words
 from dspt.data.findings import Findings
 from dspt.data.folder import open_folder
+from dspt.data.hostile.archive import open_zip
+from dspt.data.hostile.limits import Limits
 from dspt.data.images import NESTED_ARCHIVE, decode_image
 from dspt.data.labels_csv import layout_by_table
 from dspt.data.layout import Candidate, Layout, Split, common_top, labels_file, layout_by_folder
-from dspt.data.limits import Limits
-from dspt.data.names import natural_key, shown
+from dspt.data.names import natural_key
 from dspt.data.reading import Seen, read_all
 from dspt.data.source import Source
 from dspt.errors import DatasetError, ImageError, Problem
+from dspt.kit.text import printable
 
 _REJECTED_SHOWN = 1000
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -131,7 +132,7 @@ def read_image(dataset: Dataset | Source[Any], item: Item) -> Image.Image:
     try:
         return decode_image(source.read(item.path), max_pixels=source.limits.max_pixels)
     except ImageError as error:
-        raise ImageError(f"{shown(item.path)}: {error.message}", param=item.path) from error
+        raise ImageError(f"{printable(item.path)}: {error.message}", param=item.path) from error
 
 
 def dataset_digest(entries: Iterable[tuple[str, str, str, str]]) -> str:
@@ -182,7 +183,7 @@ def _read_dataset(
     check_copies(read, findings)
     rejected = _rejected(layout, read, not_read)
     for archive in (r for r in rejected if r.reason == NESTED_ARCHIVE):
-        findings.warning("archive", f"{shown(archive.file)}: {NESTED_ARCHIVE}")
+        findings.warning("archive", f"{printable(archive.file)}: {NESTED_ARCHIVE}")
     findings.refuse_if_any()
 
     index = {name: i for i, name in enumerate(classes)}

@@ -7,10 +7,11 @@ import unicodedata
 from pathlib import Path
 
 from dspt.data.findings import Findings
-from dspt.data.limits import Limits
-from dspt.data.names import is_noise, shown, unsafe_reason
+from dspt.data.hostile.limits import Limits
+from dspt.data.names import is_noise, unsafe_reason
 from dspt.data.source import Source
 from dspt.errors import ImageError
+from dspt.kit.text import printable
 
 
 class FolderSource(Source[Path]):
@@ -48,7 +49,7 @@ def open_folder(root: Path, limits: Limits, findings: Findings) -> tuple[FolderS
             if is_noise(path):
                 continue
             if reason := unsafe_reason(path):
-                findings.problem(shown(path), "unsafe_path", reason)
+                findings.problem(printable(path), "unsafe_path", reason)
             elif entry.is_dir(follow_symlinks=False):
                 folders.append(path)
                 waiting.append((Path(entry.path), path + "/"))
@@ -78,7 +79,9 @@ def _entries(folder: Path, findings: Findings) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as listing:
             return list(listing)
     except OSError as error:
-        findings.problem(shown(str(folder)), "unreadable", f"cannot be listed: {error.strerror}")
+        findings.problem(
+            printable(str(folder)), "unreadable", f"cannot be listed: {error.strerror}"
+        )
         return []
 
 

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from PIL import Image, UnidentifiedImageError
 
 from dspt.data.colours import to_rgb
-from dspt.data.limits import MAX_PIXELS
+from dspt.data.hostile.limits import MAX_PIXELS
+from dspt.data.hostile.structure import refuse_costly
 from dspt.data.quiet import quiet_libraries
-from dspt.data.structure import refuse_costly
 from dspt.errors import ImageError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")

@@ -14,8 +14,8 @@ from typing import Any
 
 from dspt.data.dataset import lay_out, open_source
 from dspt.data.findings import Findings
+from dspt.data.hostile.limits import Limits
 from dspt.data.layout import Candidate
-from dspt.data.limits import Limits
 from dspt.data.source import Source
 from dspt.errors import ImageError
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dspt.data.csv_table import table_rows
 from dspt.data.findings import Findings
 from dspt.data.layout import SPLIT_FOLDERS, Candidate, Layout
-from dspt.data.names import shown
+from dspt.kit.text import printable
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
@@ -36,16 +36,16 @@ def layout_by_table(
         if not given:
             findings.problem(where, "missing_file_name", "the column `file` is empty")
         elif path is None:
-            findings.problem(where, "unknown_file", f"there is no file {shown(given)!r}")
+            findings.problem(where, "unknown_file", f"there is no file {printable(given)!r}")
         elif path in rows:
             findings.problem(
-                where, "duplicate_row", f"{shown(given)!r} already has a row, line {rows[path]}"
+                where, "duplicate_row", f"{printable(given)!r} already has a row, line {rows[path]}"
             )
         if not label:
-            findings.problem(where, "missing_label", f"{shown(given)!r} has no label")
+            findings.problem(where, "missing_label", f"{printable(given)!r} has no label")
         if split is None:
             findings.problem(
-                where, "unknown_split", f"{shown(row['split'])!r} is not train, val or test"
+                where, "unknown_split", f"{printable(row['split'])!r} is not train, val or test"
             )
         if path is None or path in rows:
             continue

@@ -57,7 +57,7 @@ def unsafe_reason(path: str) -> str | None:
     return None
 
 
-def hidden_in(text: str) -> str | None:
+def find_invisible(text: str) -> str | None:
     """What `text` must not hold if people are to read it as a name: "control characters" or
     "invisible characters"; None if there are none in it."""
     if text.isprintable() and _FILLERS.isdisjoint(text):
@@ -71,7 +71,7 @@ def hidden_in(text: str) -> str | None:
     return None
 
 
-def looks_of(text: str) -> str:
+def confusable_key(text: str) -> str:
     """The same for texts that look the same but for case, width of letters and joiners."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     return "".join(c for c in folded if c not in _JOINERS)
@@ -101,11 +101,3 @@ def _number_key(found: re.Match[str]) -> str:
     # a number compares by its length, then its digits, and comes before any letter
     digits = found[0].lstrip("0")
     return f"{_KEY_NUMBER}{chr(min(len(digits), _LARGEST_CHARACTER))}{digits}"
-
-
-def shown(path: str) -> str:
-    """`path` made fit for a message or JSON: hostile characters escaped, endless names cut."""
-    if len(path) > 1000:  # escaping goes by character
-        path = f"{path[:500]}...{path[-400:]}"
-    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in path)
-    return text if len(text) <= 200 else f"{text[:100]}...{text[-90:]}"

@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from dspt.data.hostile.limits import Limits
 from dspt.data.images import check_image
-from dspt.data.limits import Limits
 from dspt.data.source import Source
 from dspt.errors import Cancelled, DatasetError, ImageError, Problem
 

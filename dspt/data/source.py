@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Generic, TypeVar
 
-from dspt.data.limits import Limits
+from dspt.data.hostile.limits import Limits
 from dspt.data.names import natural_key
 from dspt.errors import ImageError
 

@@ -11,7 +11,7 @@ from open_clip.transformer import TextTransformer
 from torch import Tensor
 from torch.nn import functional as F
 
-from dspt.text import OpenClipTextTower
+from dspt.backbones.text_tower import OpenClipTextTower
 from scripts.build_builtin.batches import Batch, Batches, frame
 from scripts.build_builtin.student import TOKEN_STD
 

@@ -18,7 +18,7 @@ import numpy as np
 import skimage
 from PIL import Image
 
-from dspt.noise import flip_labels
+from dspt.labels.inject import flip_labels
 
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels of the photograph; right and bottom lie outside."""

@@ -10,7 +10,7 @@ from app.datasets.tables import Dataset
 from app.jobs import repository
 from app.jobs.lease import Lease
 from app.jobs.reaper import Reaper
-from app.jobs.silence import Silence
+from app.jobs.silence import HeartbeatMonitor
 from app.jobs.state import Status
 from app.jobs.tables import Job
 from app.kit.context import Context
@@ -94,7 +94,7 @@ class Watch:
         self._seconds = 0.0
         # As if it looked all the time: how gaps count is a matter of its own.
         self._reaper = Reaper(context)
-        self._reaper._silence = Silence(float("inf"), lambda: self._seconds)
+        self._reaper._silence = HeartbeatMonitor(float("inf"), lambda: self._seconds)
         self._lease_seconds = context.settings.lease_seconds
 
     def reap(self, *, after: float = 0.0) -> int:

@@ -19,10 +19,10 @@ from PIL import Image
 from app.kit.settings import Settings
 from app.kit.storage import Storage
 from app.main import create_app
-from dspt.artifact import Manifest, TunedModel, save_model
 from dspt.backbones import load_backbone
 from dspt.backbones.base import Backbone
 from dspt.config import TuneConfig
+from dspt.model.artifact import Manifest, TunedModel, save_model
 from tests.integration.conftest import local_client
 from tests.integration.jobs import problem
 

@@ -23,7 +23,7 @@ from app.jobs.state import Status
 from app.jobs.tables import Job, JobEvent
 from app.kit.context import Context
 from dspt.cli import build
-from dspt.feature_store import FeatureStore
+from dspt.features.store import FeatureStore
 from tests.integration.conftest import post_job, zip_of
 from tests.integration.jobs import bring_to, claim, files_in, problem, read_job, statuses
 

@@ -16,7 +16,7 @@ from app.datasets import repository as datasets
 from app.datasets import service as dataset_service
 from app.jobs import service
 from app.kit.context import Context
-from dspt.corrections import Corrections
+from dspt.labels.corrections import Corrections
 from tests.integration.conftest import context_of, post_job
 from tests.integration.jobs import claim, files_in, make_model, problem, read_job, statuses
 

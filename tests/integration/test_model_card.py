@@ -15,9 +15,9 @@ from app.client import Client
 from app.kit.context import Context
 from app.kit.settings import Settings
 from app.models.artifacts import row_of
-from dspt.artifact import save_model
-from dspt.card import ModelCard, curves_svg, to_markdown
 from dspt.cli import build
+from dspt.model.artifact import save_model
+from dspt.report.card import ModelCard, curves_svg, to_markdown
 from tests.integration.jobs import add_job, claim, make_model, problem
 from tests.integration.own_api import running
 from tests.unit.models import CLASSES, tuned_model

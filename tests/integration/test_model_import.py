@@ -10,7 +10,7 @@ import torch
 from fastapi.testclient import TestClient
 
 from app.kit.context import Context
-from dspt.artifact import save_model
+from dspt.model.artifact import save_model
 from tests.integration.jobs import files_in, problem
 from tests.unit.models import manifest_values, raw_manifest, tuned_model, write
 

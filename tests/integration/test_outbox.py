@@ -11,7 +11,7 @@ import redis as redis_client
 from app.jobs import repository
 from app.jobs.housekeeping import Housekeeper
 from app.jobs.outbox import LOST_SECONDS, Outbox
-from app.jobs.silence import Silence
+from app.jobs.silence import HeartbeatMonitor
 from app.jobs.state import Status
 from app.kit.broker import QUEUE, RUN_JOB
 from app.kit.context import Context
@@ -104,7 +104,7 @@ def test_a_job_whose_message_is_lost_is_sent_again(context: Context) -> None:
     sent: list[str] = []
     waiting, seconds = 1, 0.0
     outbox = Outbox(context, sent.append, lambda: waiting)
-    outbox._unheard = Silence(float("inf"), lambda: seconds)
+    outbox._unheard = HeartbeatMonitor(float("inf"), lambda: seconds)
     outbox.relay()
     seconds += 2 * LOST_SECONDS
     assert outbox.relay() == 0  # it waits in the broker's queue

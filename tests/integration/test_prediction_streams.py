@@ -23,9 +23,9 @@ from app.main import create_app
 from app.predictions import stream
 from app.predictions.inference import Inference
 from app.predictions.settings import PredictionSettings
-from dspt.artifact import save_model
 from dspt.backbones import load_backbone
-from dspt.predict import Classifier, untuned
+from dspt.model.artifact import save_model
+from dspt.model.predict import ImageClassifier, untuned
 from tests.integration.conftest import local_client, zip_of
 from tests.integration.own_api import running
 from tests.services import wait_until
@@ -172,8 +172,8 @@ def test_zero_shot_beside(client: TestClient, model: str) -> None:
     [found] = ask(client, model, [photo(1)], zero_shot=True, top_k=3)["predictions"]
     image = Image.open(io.BytesIO(photo(1)))
     for key, expected in (
-        ("top", Classifier(model_for(backbone), backbone)),
-        ("zero_shot", Classifier(untuned(model_for(backbone)), backbone)),
+        ("top", ImageClassifier(model_for(backbone), backbone)),
+        ("zero_shot", ImageClassifier(untuned(model_for(backbone)), backbone)),
     ):
         [top] = expected.predict([image], 3)
         assert [each["label"] for each in found[key]] == [label for label, _ in top]

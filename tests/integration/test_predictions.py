@@ -27,12 +27,12 @@ from app.main import create_app
 from app.models.tables import Model
 from app.predictions.inference import Inference
 from app.predictions.settings import PredictionSettings
-from dspt.artifact import Manifest, TunedModel, load_model, save_model
 from dspt.backbones import load_backbone
 from dspt.backbones.base import Backbone
 from dspt.config import TuneConfig
 from dspt.data import decode_image
-from dspt.predict import Classifier
+from dspt.model.artifact import Manifest, TunedModel, load_model, save_model
+from dspt.model.predict import ImageClassifier
 from tests.integration.conftest import local_client
 from tests.services import RedisServer, wait_until
 
@@ -142,7 +142,7 @@ def test_the_answers_are_the_classifiers(
     answer = response.json()
     assert (answer["model"], answer["served"]) == (model, "tuned")
     with app.state.context.storage.local_copy(f"models/{model}.safetensors") as path:
-        classifier = Classifier(load_model(path), backbone)
+        classifier = ImageClassifier(load_model(path), backbone)
     expected = classifier.predict([decode_image(image) for image in images], top_k=2)
     for i, (prediction, top) in enumerate(zip(answer["predictions"], expected, strict=True)):
         assert prediction["file"] == f"{i}.png"

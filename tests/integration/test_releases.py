@@ -23,15 +23,15 @@ from app.jobs.tables import Job
 from app.kit.context import Context
 from app.kit.settings import Settings
 from app.models.tables import Model
-from dspt.add_class import add_classes
-from dspt.artifact import TunedModel, load_model, save_model
 from dspt.backbones import load_backbone
 from dspt.backbones.base import Backbone
+from dspt.classifier.linear import LinearClassifier
 from dspt.cli import terminal
 from dspt.config import TuneConfig
-from dspt.corrections import Corrections
-from dspt.feature_store import FeatureStore
-from dspt.linear import LinearClassifier
+from dspt.features.store import FeatureStore
+from dspt.labels.corrections import Corrections
+from dspt.model.add_class import add_classes
+from dspt.model.artifact import TunedModel, load_model, save_model
 from tests.integration.conftest import zip_of
 from tests.integration.jobs import bring_to, files_in, problem
 from tests.integration.own_api import running

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dspt.backbones.base import Backbone
-from dspt.prompt import Prompts
+from dspt.prompt.learner import PromptLearner
 
 # 1, 2, 5, 8, 12 and 20 tokens
 WORDS = [
@@ -23,7 +23,7 @@ WORDS = [
 ]
 
 
-def contexts(prompts: Prompts, backbone: Backbone, runs: int) -> Tensor:
+def contexts(prompts: PromptLearner, backbone: Backbone, runs: int) -> Tensor:
     """Random contexts of the size of token embeddings, larger from run to run."""
     torch.manual_seed(5)
     first = prompts.initial(0)

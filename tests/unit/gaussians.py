@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dspt.blend import Blend, TextClassifier, fit_blend
-from dspt.linear import LinearClassifier
+from dspt.classifier.ensemble import Ensemble, TextClassifier, fit_ensemble
+from dspt.classifier.linear import LinearClassifier
 
 SCALE = 30.0
 DIM = 32
@@ -114,5 +114,5 @@ def averaged(measure: Callable[[int], list[float]], seeds: range) -> list[float]
     return found
 
 
-def blended(of: Task, fit: Tensor | None = None) -> Blend:
-    return fit_blend(of.features, of.given, of.texts, of.folds, fit)
+def blended(of: Task, fit: Tensor | None = None) -> Ensemble:
+    return fit_ensemble(of.features, of.given, of.texts, of.folds, fit)

@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from dspt.artifact import Manifest, TunedModel
 from dspt.backbones.base import Backbone
+from dspt.classifier.linear import LinearClassifier
 from dspt.config import TuneConfig
-from dspt.linear import LinearClassifier
+from dspt.model.artifact import Manifest, TunedModel
 
 CLASSES = [f"class {i}" for i in range(10)]
 WORDS = [

@@ -15,8 +15,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from dspt.backbones.base import Backbone, TextTower, Tokenizer
+from dspt.backbones.text_tower import OpenClipTextTower, open_clip_text_tower
 from dspt.backbones.tokenizer import OpenClipTokenizer
-from dspt.text import OpenClipTextTower, open_clip_text_tower
 
 TINY_IMAGES = {"image_size": 32, "patch_size": 16, "width": 32, "head_width": 16, "layers": 1}
 

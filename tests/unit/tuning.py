@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from dspt.backbones.base import Backbone
 from dspt.config import LossName
-from dspt.prompt import Prompts, zero_shot_embeddings
-from dspt.tuner import (
+from dspt.prompt.learner import PromptLearner, zero_shot_embeddings
+from dspt.prompt.trainer import (
     Run,
     Schedule,
     tune_contexts,
@@ -57,7 +57,7 @@ def task(
 
 
 def tune(
-    prompts: Prompts,
+    prompts: PromptLearner,
     features: Tensor,
     labels: Tensor,
     runs: list[Run],

@@ -9,9 +9,9 @@ import torch
 from dspt.backbones.base import Backbone
 from dspt.backbones.builtin import files
 from dspt.backbones.builtin.model import EMBED_DIM, IMAGE_SIZE, LOGIT_SCALE, BuiltinModel
+from dspt.backbones.text_tower import open_clip_text_tower
 from dspt.backbones.tokenizer import OpenClipTokenizer
 from dspt.backbones.transforms import make_augment, make_preprocess
-from dspt.text import open_clip_text_tower
 
 PIXELS = {
     "size": IMAGE_SIZE,

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from dspt.add_class import add_classes
-from dspt.artifact import save_model
 from dspt.backbones.base import Backbone
 from dspt.cli import build, terminal
+from dspt.model.add_class import add_classes
+from dspt.model.artifact import save_model
+from dspt.model.predict import untuned
 from dspt.pipeline import TuneResult
-from dspt.predict import untuned
 from tests.integration.pipeline.runs import CLASSES, TEST, Recorder
 
 

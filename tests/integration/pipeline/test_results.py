@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from dspt.artifact import load_model, save_model
 from dspt.backbones.base import Backbone
 from dspt.config import DEFAULT_LR, TuneConfig
 from dspt.data import Dataset, open_dataset
-from dspt.noise import flip_labels
+from dspt.data.splits import Splits
+from dspt.labels.inject import flip_labels
+from dspt.model.artifact import load_model, save_model
+from dspt.model.predict import ImageClassifier
 from dspt.pipeline import TuneResult, tune
-from dspt.predict import Classifier
-from dspt.splits import Splits
 from tests.integration.pipeline.runs import (
     CLASSES,
     EPOCHS,
@@ -124,7 +124,7 @@ def test_the_saved_artefact_classifies_as_was_measured(
     result = tuned[0]
     save_model(result.model, tmp_path / "model.safetensors")
     assert (tmp_path / "model.safetensors").stat().st_size < 32 << 10
-    classifier = Classifier(load_model(tmp_path / "model.safetensors"), backbone)
+    classifier = ImageClassifier(load_model(tmp_path / "model.safetensors"), backbone)
     photos, truth = images(dataset, "test")
     answers = classifier.predict(photos, top_k=2)
     right = [top[0][0] == label for top, label in zip(answers, truth, strict=True)]
@@ -168,7 +168,7 @@ def test_the_prompt_alone_where_it_is_asked_for(
     assert result.metrics["tuned"] == result.metrics["prompt"] == tuned[0].metrics["prompt"]
     assert result.model.blend is None
     save_model(result.model, tmp_path / "model.safetensors")
-    classifier = Classifier(load_model(tmp_path / "model.safetensors"), backbone)
+    classifier = ImageClassifier(load_model(tmp_path / "model.safetensors"), backbone)
     photos, truth = images(dataset, "test")
     answers = classifier.predict(photos, top_k=1)
     right = [top[0][0] == label for top, label in zip(answers, truth, strict=True)]

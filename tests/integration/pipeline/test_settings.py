@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import torch
 
-from dspt.artifact import load_model, save_model
 from dspt.backbones.base import Backbone
 from dspt.config import LossName
 from dspt.data import Dataset, open_dataset
 from dspt.errors import ConfigError, DatasetError
+from dspt.model.artifact import load_model, save_model
+from dspt.model.predict import ImageClassifier
 from dspt.pipeline import TuneResult
-from dspt.predict import Classifier
 from tests.integration.pipeline.runs import (
     CLASSES,
     TEST,
@@ -66,7 +66,7 @@ def test_other_forms_tune_and_come_back_from_their_artefact(
     save_model(result.model, tmp_path / "model.safetensors")
     model = load_model(tmp_path / "model.safetensors")
     assert torch.equal(model.context, context)
-    classifier = Classifier(model, backbone)
+    classifier = ImageClassifier(model, backbone)
     photos, truth = images(dataset, "test")
     right = [
         top[0][0] == label for top, label in zip(classifier.predict(photos, 1), truth, strict=True)

@@ -8,7 +8,7 @@ import pytest
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
-from app.kit.departure import unless_gone
+from app.kit.departure import cancel_on_disconnect
 
 
 def request_from(messages: list[Message]) -> Request:
@@ -25,7 +25,7 @@ def test_the_result_comes_through() -> None:
         await asyncio.sleep(0)
         return 7
 
-    assert asyncio.run(unless_gone(request_from([]), work())) == 7
+    assert asyncio.run(cancel_on_disconnect(request_from([]), work())) == 7
 
 
 def test_an_error_comes_through() -> None:
@@ -33,7 +33,7 @@ def test_an_error_comes_through() -> None:
         raise ValueError("bad")
 
     with pytest.raises(ValueError, match="bad"):
-        asyncio.run(unless_gone(request_from([]), work()))
+        asyncio.run(cancel_on_disconnect(request_from([]), work()))
 
 
 def test_work_for_one_who_has_gone_is_cancelled() -> None:
@@ -48,7 +48,7 @@ def test_work_for_one_who_has_gone_is_cancelled() -> None:
 
         body: Message = {"type": "http.request", "body": b"", "more_body": False}
         with pytest.raises(ClientDisconnect):
-            await unless_gone(request_from([body, {"type": "http.disconnect"}]), work())
+            await cancel_on_disconnect(request_from([body, {"type": "http.disconnect"}]), work())
         async with asyncio.timeout(10):
             return await cancelled.wait()
 

@@ -13,7 +13,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from app.kit.db import Database
-from app.kit.lookups import Lookups
+from app.kit.lookups import BatchedReader
 
 Rounds = list[tuple[Session, list[int]]]
 
@@ -26,14 +26,14 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 
 @pytest.fixture
-def lookups(database: Database) -> Iterator[Lookups]:
-    lookups = Lookups(database)
+def lookups(database: Database) -> Iterator[BatchedReader]:
+    lookups = BatchedReader(database)
     yield lookups
     lookups.close()
 
 
 def test_those_who_ask_meanwhile_share_the_next_round_each_with_his_own_answer(
-    lookups: Lookups,
+    lookups: BatchedReader,
 ) -> None:
     rounds: Rounds = []
     entered, go_on = threading.Event(), threading.Event()
@@ -72,7 +72,7 @@ def test_those_who_ask_meanwhile_share_the_next_round_each_with_his_own_answer(
     assert lookups.waiting == 0
 
 
-def test_a_failure_reaches_all_who_wait_for_it_and_not_the_next(lookups: Lookups) -> None:
+def test_a_failure_reaches_all_who_wait_for_it_and_not_the_next(lookups: BatchedReader) -> None:
     def missing(session: Session, asked: Sequence[int]) -> list[int]:
         return [session.execute(text("SELECT * FROM nothing")).scalar_one() for _ in asked]
 

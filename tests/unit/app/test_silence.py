@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.jobs.silence import Silence
+from app.jobs.silence import HeartbeatMonitor
 
 
 class Clock:
@@ -14,7 +14,7 @@ class Clock:
 
 def test_silence_grows_until_the_beat_changes() -> None:
     clock = Clock()
-    silence = Silence[int](10.0, clock)
+    silence = HeartbeatMonitor[int](10.0, clock)
     assert silence.look([("a", 1), ("b", 1)]) == {"a": 0, "b": 0}
     clock.seconds += 4
     assert silence.look([("a", 1), ("b", 2)]) == {"a": 4, "b": 0}
@@ -25,7 +25,7 @@ def test_silence_grows_until_the_beat_changes() -> None:
 
 def test_who_goes_and_comes_back_starts_anew() -> None:
     clock = Clock()
-    silence = Silence[int](10.0, clock)
+    silence = HeartbeatMonitor[int](10.0, clock)
     silence.look([("a", 1)])
     clock.seconds += 4
     assert silence.look([]) == {}
@@ -35,7 +35,7 @@ def test_who_goes_and_comes_back_starts_anew() -> None:
 
 def test_time_in_which_nobody_looked_hardly_counts() -> None:
     clock = Clock()
-    silence = Silence[int](2.0, clock)
+    silence = HeartbeatMonitor[int](2.0, clock)
     silence.look([("a", 1)])
     clock.seconds += 3600  # the machine was asleep
     assert silence.look([("a", 1)]) == {"a": 2}

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dspt.backbones.builtin.model import text_tower
-from dspt.text import OpenClipTextTower
+from dspt.backbones.text_tower import OpenClipTextTower
 from scripts.build_builtin import words
 from scripts.build_builtin.batches import Batch, Batches, frame
 from scripts.build_builtin.corpus import Corpus, build_corpus

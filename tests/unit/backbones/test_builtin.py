@@ -25,7 +25,7 @@ from dspt.backbones.base import Backbone
 from dspt.backbones.builtin import files, load_builtin
 from dspt.backbones.builtin.loader import load_model
 from dspt.errors import WeightsUnavailable
-from dspt.prompt import zero_shot_embeddings
+from dspt.prompt.learner import zero_shot_embeddings
 
 DIGEST = "bde00b0b8434adb0e1e41976806b54146814dd604f475bad0761b09a0b5035b7"
 ZERO_SHOT = {"caltech101": 71.2, "clothing": 35.6, "eurosat": 15.2}

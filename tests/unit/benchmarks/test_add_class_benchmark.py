@@ -10,8 +10,8 @@ import torch
 
 from benchmarks.add_class import cli
 from benchmarks.add_class.measure import Score, score, without
+from dspt.classifier.linear import LinearClassifier
 from dspt.data import open_dataset
-from dspt.linear import LinearClassifier
 from tests.photographs import write_photographs
 
 CLASSES = ("cat", "coffee", "moon")

@@ -10,8 +10,8 @@ from dataset_files import jpeg, two_classes, write_folder
 from dspt.data import open_dataset
 from dspt.data.class_words import class_words, words_of
 from dspt.data.findings import Findings
-from dspt.data.names import shown
 from dspt.errors import DatasetError
+from dspt.kit.text import printable
 
 
 def problems(folders: list[str], given: Any = None) -> list[tuple[str, str]]:
@@ -111,9 +111,9 @@ def test_folders_that_name_the_same_class(pair: tuple[str, str]) -> None:
     findings = Findings()
     class_words([*pair, "dog"], None, findings)
     (problem,) = findings.problems
-    assert (problem.where, problem.code) == (shown(pair[0]), "same_class_words")
-    assert repr(shown(pair[0])) in problem.message
-    assert repr(shown(pair[1])) in problem.message
+    assert (problem.where, problem.code) == (printable(pair[0]), "same_class_words")
+    assert repr(printable(pair[0])) in problem.message
+    assert repr(printable(pair[1])) in problem.message
 
 
 def test_of_very_many_folders_for_one_class_a_few_are_named() -> None:

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dspt.data.names import hidden_in, is_noise, looks_of, natural_key, shown, unsafe_reason
+from dspt.data.names import confusable_key, find_invisible, is_noise, natural_key, unsafe_reason
+from dspt.kit.text import printable
 
 
 def test_natural_order() -> None:
@@ -122,15 +123,17 @@ def test_deep_folders_that_may_be() -> None:
     ],
 )
 def test_what_hides_in_a_name(text: str, what: str | None) -> None:
-    assert hidden_in(text) == what
+    assert find_invisible(text) == what
 
 
 def test_what_looks_the_same() -> None:
-    assert looks_of("\uff23at") == looks_of("cAT") == looks_of("c\u200dat")
-    assert looks_of("cat") != looks_of("c\u0430t")  # Cyrillic: only a table of all scripts knows
+    assert confusable_key("\uff23at") == confusable_key("cAT") == confusable_key("c\u200dat")
+    assert confusable_key("cat") != confusable_key(
+        "c\u0430t"
+    )  # Cyrillic: only a table of all scripts knows
 
 
 def test_hostile_names_are_shown_escaped_and_cut() -> None:
-    assert shown("a\x1b[2J\n\udcff\u202e.jpg") == "a\\x1b[2J\\n\\udcff\\u202e.jpg"
-    assert len(shown("x" * 10_000)) < 200
-    assert shown("cat/ö 1.jpg") == "cat/ö 1.jpg"
+    assert printable("a\x1b[2J\n\udcff\u202e.jpg") == "a\\x1b[2J\\n\\udcff\\u202e.jpg"
+    assert len(printable("x" * 10_000)) < 200
+    assert printable("cat/ö 1.jpg") == "cat/ö 1.jpg"

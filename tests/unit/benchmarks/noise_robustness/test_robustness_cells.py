@@ -22,8 +22,8 @@ from benchmarks.noise_robustness.records import Records, cell_key, identity_of, 
 from benchmarks.noise_robustness.settings import METHODS, Cell, Noise, Settings
 from dspt.backbones import Backbone
 from dspt.data import few_shot, open_dataset
-from dspt.feature_store import FeatureStore
-from dspt.features import encode_images
+from dspt.features.encode import encode_images
+from dspt.features.store import FeatureStore
 from dspt.pipeline import tune
 
 CPU = torch.device("cpu")

@@ -19,8 +19,8 @@ from benchmarks.noise_robustness.settings import LOSSES, Recipe
 from dspt.backbones import Backbone
 from dspt.config import TuneConfig
 from dspt.errors import Cancelled
-from dspt.noise import flip_labels
-from dspt.prompt import Prompts, zero_shot_embeddings
+from dspt.labels.inject import flip_labels
+from dspt.prompt.learner import PromptLearner, zero_shot_embeddings
 
 RECIPE = Recipe.of("project", epochs=3)
 
@@ -29,7 +29,7 @@ def few(backbone: Backbone, given: Tensor | None = None, **change: Any) -> Task:
     features, labels = task(backbone, 48)
     whole = Task(
         backbone=backbone,
-        prompts=Prompts(backbone, WORDS),
+        prompts=PromptLearner(backbone, WORDS),
         features=features,
         given=labels if given is None else given,
         zero_shot=zero_shot_embeddings(backbone, WORDS),

@@ -1,0 +1,1 @@
+"""From embeddings to the classifier that is served."""

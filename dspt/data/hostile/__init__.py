@@ -1,0 +1,1 @@
+"""What makes archives and images from strangers safe to read."""

@@ -1,0 +1,273 @@
+"""A zip as the source of a data set. It is read in memory as a hostile file, never unpacked."""
+
+from __future__ import annotations
+
+import io
+import stat
+import struct
+import unicodedata
+import weakref
+import zipfile
+import zlib
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+from dspt.data.findings import Findings
+from dspt.data.hostile.limits import MIB, Limits
+from dspt.data.images import recognise
+from dspt.data.names import is_noise, unsafe_reason
+from dspt.data.quiet import quiet_libraries
+from dspt.data.source import Source
+from dspt.errors import DatasetError, ImageError, Problem
+from dspt.kit.text import printable
+
+_CHUNK = MIB
+_RATIO_MATTERS = MIB
+_DIRECTORY_SIGNATURE = b"PK\x01\x02"
+_BYTES_PER_ENTRY = 512
+"""Room for one entry of a zip's directory, name and extra fields included, on average."""
+
+_UNIX_SYSTEMS = (3, 19)
+"""Makers whose file modes stand in the external attributes: Unix, macOS."""
+_OTHER_METHODS = {9: "deflate64", 12: "bzip2", 14: "LZMA", 93: "zstd", 95: "xz"}
+
+_ZIP_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    NotImplementedError,  # zipfile: a feature of the format that it does not read
+    RuntimeError,  # zipfile: encrypted
+    ValueError,  # a name that is not UTF-8, a negative offset
+    EOFError,
+    OverflowError,
+    OSError,
+)
+
+
+class _TooManyEntriesError(Exception):
+    pass
+
+
+class _ZipFileHandle(io.BufferedReader):
+    """The zip's file. While it is opened, a directory too large for memory is refused:
+    zipfile reads the directory whole and makes an object of every entry."""
+
+    def __init__(self, path: Path, max_entries: int) -> None:
+        super().__init__(io.FileIO(path))
+        self._size = path.stat().st_size
+        self._max_entries: int | None = max_entries
+
+    def opened(self) -> None:
+        self._max_entries = None
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self._max_entries is None:
+            return super().read(size)
+        if size is not None and size > self._size:
+            raise zipfile.BadZipFile("the directory is longer than the file")
+        if size is not None and size > self._max_entries * _BYTES_PER_ENTRY:
+            raise _TooManyEntriesError
+        data = super().read(size)
+        if data.count(_DIRECTORY_SIGNATURE) > self._max_entries:
+            raise _TooManyEntriesError
+        return data
+
+
+class ZipSource(Source[zipfile.ZipInfo]):
+    """Members of an open zip; only `open_zip` makes one, after its checks."""
+
+    def __init__(
+        self,
+        archive: zipfile.ZipFile,
+        handle: io.BufferedReader,
+        members: dict[str, zipfile.ZipInfo],
+        folders: list[str],
+        limits: Limits,
+        stored_bytes: int,
+    ) -> None:
+        super().__init__(members, folders, limits, stored_bytes)
+        self._archive = archive
+        self._close = weakref.finalize(self, handle.close)
+
+    def _read(self, path: str, handle: zipfile.ZipInfo) -> bytes:
+        # packed too: a long stream may unpack to nothing
+        if max(handle.file_size, handle.compress_size) > self.limits.max_file_bytes:
+            raise self._too_large(path)
+        if _ratio(handle) > self.limits.max_ratio:
+            ratio = _ratio(handle)
+            raise ImageError(f"unpacks to {ratio:,.0f} times its size, like a bomb", param=path)
+        data = bytearray()
+        try:
+            with self._archive.open(handle) as file:
+                while chunk := file.read(_CHUNK):
+                    data += chunk
+                    if len(data) > self.limits.max_file_bytes:
+                        raise self._too_large(path)
+        except _ZIP_ERRORS as error:
+            raise ImageError("damaged inside the zip", param=path) from error
+        if len(data) != handle.file_size:
+            raise ImageError("damaged inside the zip", param=path)
+        return bytes(data)
+
+    def close(self) -> None:
+        self._close()
+
+
+def open_zip(path: Path, limits: Limits, findings: Findings) -> ZipSource:
+    """Read and check a zip's directory, without unpacking any file.
+
+    Raises DatasetError with everything that makes the zip unsafe or unreadable.
+    """
+    _refuse_other_formats(path, findings)
+    with ExitStack() as unless_returned:
+        handle = _ZipFileHandle(path, 2 * limits.max_files + 1000)  # folders and noise count too
+        unless_returned.callback(handle.close)
+        try:
+            with quiet_libraries():
+                archive = zipfile.ZipFile(handle)
+        except _TooManyEntriesError:
+            raise DatasetError([Problem("", "too_many_files", _too_many(limits))]) from None
+        except _ZIP_ERRORS as error:
+            raise DatasetError([_why_unreadable(error)]) from error
+        handle.opened()
+        size = path.stat().st_size
+        members, folders = _check_directory(archive, size, limits, findings)
+        findings.refuse_if_any()
+        unless_returned.pop_all()
+        return ZipSource(archive, handle, members, folders, limits, size)
+
+
+def _refuse_other_formats(path: Path, findings: Findings) -> None:
+    with path.open("rb") as file:
+        start = file.read(512)
+    if not start:
+        findings.problem("", "not_a_zip", "the file is empty (0 bytes)")
+    elif not start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        what = recognise(start) or "something else"
+        findings.problem("", "not_a_zip", f"the file is not a zip but {what}; send a .zip file")
+    findings.refuse_if_any()
+
+
+def _why_unreadable(error: Exception) -> Problem:
+    if str(error) == "File is not a zip file":  # zipfile found no end record
+        return Problem(
+            "", "truncated_zip", "the zip is cut short: its end is missing; send it again"
+        )
+    return Problem("", "damaged_zip", f"the zip is damaged ({error}); make it again")
+
+
+def _too_many(limits: Limits) -> str:
+    return f"the zip holds more than {limits.max_files:,} files"
+
+
+def _check_directory(
+    archive: zipfile.ZipFile, size: int, limits: Limits, findings: Findings
+) -> tuple[dict[str, zipfile.ZipInfo], list[str]]:
+    members: dict[str, zipfile.ZipInfo] = {}
+    folders: list[str] = []
+    for info in archive.infolist():
+        path = _name(info)
+        is_folder = path.endswith("/")
+        path = path[:-1] if is_folder else path
+        if reason := unsafe_reason(path):
+            findings.problem(printable(path), "unsafe_path", reason)
+        elif is_noise(path):
+            continue
+        elif is_folder:
+            folders.append(path)
+        elif path in members:
+            findings.problem(path, "duplicate_name", "the zip holds two files of this name")
+        else:
+            _check_member(path, info, findings)
+            members[path] = info
+    _check_folders_are_no_files(members, folders, findings)
+    _check_layout_of_bytes(archive, findings)
+    _check_totals(members, size, limits, findings)
+    return members, folders
+
+
+def _name(info: zipfile.ZipInfo) -> str:
+    # `filename` is cut at a NUL and, on Windows, has its backslashes turned: judge the original
+    name = info.orig_filename
+    if not info.flag_bits & 0x800:
+        # macOS writes UTF-8 without the flag that says so, and zipfile then reads code page 437
+        with suppress(UnicodeError):
+            name = name.encode("cp437").decode("utf-8")
+    return unicodedata.normalize("NFC", name)
+
+
+def _check_member(path: str, info: zipfile.ZipInfo, findings: Findings) -> None:
+    kind = stat.S_IFMT(info.external_attr >> 16) if info.create_system in _UNIX_SYSTEMS else 0
+    if kind == stat.S_IFLNK:
+        findings.problem(path, "symlink", "a symbolic link; put the file itself into the zip")
+    elif kind not in (0, stat.S_IFREG):
+        findings.problem(path, "special_file", "not a regular file")
+    if info.flag_bits & 0x1:
+        findings.problem(path, "encrypted", "encrypted; make the zip without a password")
+    elif info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        # zipfile could read bzip2 and LZMA, but cannot bound what one chunk of them unpacks to
+        method = _OTHER_METHODS.get(info.compress_type, f"method {info.compress_type}")
+        findings.problem(
+            path,
+            "unsupported_compression",
+            f"compressed with {method}; use the usual 'deflate' or 'store'",
+        )
+
+
+def _check_folders_are_no_files(
+    members: dict[str, zipfile.ZipInfo], folders: list[str], findings: Findings
+) -> None:
+    # no set of all folders: of many long paths, each with folders of its own, it would be huge
+    both = set()
+    for path in (*members, *(f"{folder}/" for folder in folders)):
+        end = path.find("/")
+        while end >= 0:
+            if path[:end] in members:
+                both.add(path[:end])
+            end = path.find("/", end + 1)
+    for path in sorted(both):
+        findings.problem(path, "duplicate_name", "is both a file and a folder")
+
+
+def _check_layout_of_bytes(archive: zipfile.ZipFile, findings: Findings) -> None:
+    """No two members may share bytes (how a small zip unpacks to a huge one), and nothing may
+    come before the first (what another reader might take for the contents)."""
+    end = 0
+    for n, info in enumerate(sorted(archive.infolist(), key=lambda i: i.header_offset)):
+        start = info.header_offset
+        if n == 0 and start != 0:
+            findings.problem("", "damaged_zip", "the zip has other data before its first file")
+        if start < end:
+            findings.problem(
+                printable(_name(info)), "overlapping_entries", "shares its bytes with another file"
+            )
+        # the fixed part of a local header is 30 bytes; the name is at least as long as here
+        end = max(end, start + 30 + len(info.orig_filename) + info.compress_size)
+    if end > archive.start_dir:
+        findings.problem("", "damaged_zip", "a file in the zip runs into the zip's directory")
+
+
+def _check_totals(
+    members: dict[str, zipfile.ZipInfo], size: int, limits: Limits, findings: Findings
+) -> None:
+    total = sum(info.file_size for info in members.values())
+    if len(members) > limits.max_files:
+        findings.problem("", "too_many_files", _too_many(limits))
+    if total > limits.max_total_bytes:
+        findings.problem(
+            "",
+            "too_large",
+            f"the zip unpacks to {total:,} bytes; {limits.max_total_bytes:,} are allowed",
+        )
+    if total > _RATIO_MATTERS and total > limits.max_ratio * size:
+        findings.problem(
+            "",
+            "suspicious_ratio",
+            f"the zip unpacks to {total / size:,.0f} times its size, like a zip bomb",
+        )
+
+
+def _ratio(info: zipfile.ZipInfo) -> float:
+    if info.file_size <= _RATIO_MATTERS:
+        return 1.0
+    return info.file_size / max(1, info.compress_size)

@@ -1,0 +1,1 @@
+"""Images encoded once by the frozen tower, and kept."""

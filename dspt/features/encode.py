@@ -1,0 +1,122 @@
+"""Images to features, once: decoded in threads beside the tower, kept on disk by content."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+
+import torch
+from torch import Tensor
+
+from dspt.backbones.base import Backbone
+from dspt.data import Dataset, read_image
+from dspt.errors import Cancelled
+from dspt.features.store import FeatureStore
+
+BATCH = 32  # pixels at once, all views counted; one image at least
+DECODERS = 4  # threads: decoding releases the interpreter's lock
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """One image: the views that the store has, and pixels for those it has not."""
+
+    row: int
+    features: dict[int, Tensor]
+    pixels: dict[int, Tensor]
+
+
+def encode_images(
+    backbone: Backbone,
+    dataset: Dataset,
+    *,
+    augment_views: int = 0,
+    store: FeatureStore | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    encoded: Callable[[int, int], None] = lambda new, known: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Tensor:
+    """Features of all items in order: (N, 1 + augment_views, D), unit length, float32, on the CPU.
+
+    View 0 is the centre crop. The others are random resized crops and flips, drawn for training
+    items alone (elsewhere they repeat view 0) from the image's own digest, so that an image has the
+    same views in every job and is found again in `store`. `encoded` is told of each batch how many
+    views went through the tower, and how many were found. Raises Cancelled once `should_stop()` is
+    true.
+    """
+    views = 1 + augment_views
+    features = torch.empty(len(dataset.items), views, backbone.embed_dim)
+
+    def prepare(row: int) -> _Prepared:
+        item, sha256 = dataset.items[row], dataset.hashes[row]
+        wanted = range(views if item.split == "train" else 1)
+        known = store.get(backbone.digest, sha256, wanted) if store else {}
+        missing = [view for view in wanted if view not in known]
+        if not missing:
+            return _Prepared(row, known, {})
+        image = read_image(dataset, item)
+        pixels = {
+            view: backbone.augment(image, _generator(sha256, view))
+            if view
+            else backbone.preprocess(image)
+            for view in missing
+        }
+        return _Prepared(row, known, pixels)
+
+    done = 0
+    for batch in _prefetched(prepare, range(len(dataset.items)), max(1, BATCH // views)):
+        if should_stop():
+            raise Cancelled("cancelled while encoding images")
+        known = sum(len(image.features) for image in batch)
+        _encode(backbone, dataset, batch, store)
+        encoded(sum(len(image.pixels) for image in batch), known)
+        for image in batch:
+            for view in range(views):
+                # Test images have no augmented views; their centre crop stands in.
+                features[image.row, view] = image.features.get(view, image.features[0])
+        done += len(batch)
+        progress(done, len(dataset.items))
+    return features
+
+
+def _encode(
+    backbone: Backbone, dataset: Dataset, batch: list[_Prepared], store: FeatureStore | None
+) -> None:
+    """Run the tower on the pixels in `batch` and add what it says to `features` and `store`."""
+    todo = [(image, view, pixels) for image in batch for view, pixels in image.pixels.items()]
+    if not todo:
+        return
+    pixels = torch.stack([pixels for _, _, pixels in todo]).to(backbone.device)
+    new = []
+    for (image, view, _), feature in zip(todo, backbone.encode_image(pixels).cpu(), strict=True):
+        image.features[view] = feature
+        new.append((dataset.hashes[image.row], view, feature))
+    if store is not None:
+        store.put(backbone.digest, new)
+
+
+def _generator(sha256: str, view: int) -> torch.Generator:
+    seed = int(hashlib.sha256(f"{sha256}/{view}".encode()).hexdigest()[:15], 16)
+    return torch.Generator().manual_seed(seed)
+
+
+def _prefetched(
+    prepare: Callable[[int], _Prepared], rows: Iterable[int], size: int
+) -> Iterator[list[_Prepared]]:
+    """Batches of `size` prepared images; the next one is being decoded while one is encoded."""
+    waiting = iter(rows)
+    with ThreadPoolExecutor(DECODERS, thread_name_prefix="decode") as pool:
+
+        def submit() -> list[Future[_Prepared]]:
+            return [pool.submit(prepare, row) for row in islice(waiting, size)]
+
+        following = submit()
+        try:
+            while following:
+                current, following = following, submit()
+                yield [future.result() for future in current]
+        finally:
+            pool.shutdown(cancel_futures=True)

@@ -1,0 +1,101 @@
+"""How a job tells what it is doing and how long it will take."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Stage = Literal["validating", "encoding", "zero_shot", "tuning", "evaluating", "saving"]
+
+# Share of a job at which each stage begins and ends.
+_SPANS: dict[Stage, tuple[float, float]] = {
+    "validating": (0.0, 0.05),
+    "encoding": (0.05, 0.45),
+    "zero_shot": (0.45, 0.46),
+    "tuning": (0.46, 0.97),
+    "evaluating": (0.97, 0.99),
+    "saving": (0.99, 1.0),
+}
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a job is."""
+
+    stage: Stage
+    epoch: int | None
+    """Epochs done, while tuning."""
+    epochs: int | None
+    fraction: float
+    """Of the whole job, 0..1."""
+    eta_seconds: float | None
+    """Seconds to the end at the pace so far; None until there is a pace."""
+
+
+class Listener:
+    """What a job tells while it runs; override what you need."""
+
+    def progress(self, progress: Progress) -> None:
+        """Called often: several times a second on small data."""
+
+    def metrics(self, metrics: dict[str, Any]) -> None:
+        """Called once an epoch with epoch, loss (0..1), train_accuracy, suppressed and lr."""
+
+    def warning(self, text: str) -> None:
+        """Something that the user should know, though the job goes on."""
+
+    def encoded(self, new: int, known: int) -> None:
+        """Called for each batch of images: views that went through the tower, and views whose
+        features were kept from an earlier job."""
+
+
+class CompositeListener(Listener):
+    """Tells two listeners, the first one first."""
+
+    def __init__(self, first: Listener, second: Listener) -> None:
+        self._listeners = first, second
+
+    def progress(self, progress: Progress) -> None:
+        for listener in self._listeners:
+            listener.progress(progress)
+
+    def metrics(self, metrics: dict[str, Any]) -> None:
+        for listener in self._listeners:
+            listener.metrics(metrics)
+
+    def warning(self, text: str) -> None:
+        for listener in self._listeners:
+            listener.warning(text)
+
+    def encoded(self, new: int, known: int) -> None:
+        for listener in self._listeners:
+            listener.encoded(new, known)
+
+
+class StageClock:
+    """Turns steps within stages into Progress for a listener, and times the stages."""
+
+    def __init__(self, listener: Listener, epochs: int) -> None:
+        self._listener, self._epochs = listener, epochs
+        self._started = self._stage_started = time.monotonic()
+        self._stage: Stage | None = None
+        self._first_fraction = 0.0
+        self.seconds: dict[str, float] = {}
+        """Of each stage so far."""
+
+    def at(self, stage: Stage, done: float = 0, total: float = 1, epoch: int | None = None) -> None:
+        """`done` of `total` steps of `stage` are over."""
+        now = time.monotonic()
+        low, high = _SPANS[stage]
+        fraction = low + (high - low) * done / total
+        if self._stage is None:
+            self._first_fraction = fraction
+        else:
+            self.seconds[self._stage] = now - self._stage_started
+        if stage != self._stage:
+            self._stage, self._stage_started = stage, now
+        gone = fraction - self._first_fraction
+        eta = (now - self._started) * (1 - fraction) / gone if gone > 0 else None
+        epochs = self._epochs if stage == "tuning" else None
+        self._listener.progress(Progress(stage, epoch, epochs, fraction, eta))

@@ -1,0 +1,1 @@
+"""What the labels are worth: noise model, noise rate, audit, corrections."""

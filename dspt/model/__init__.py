@@ -1,0 +1,1 @@
+"""The artefact of a tuned classifier, and what is done with it."""

@@ -1,0 +1,49 @@
+"""A tuned classifier as one ONNX file that needs neither this package nor torch.
+
+    from dspt.model.onnx import export_onnx
+
+    print(export_onnx(load_model(path), load_backbone(name), Path("predictor.onnx")))
+
+Resizing, cropping, the image tower and the classes are all in the graph: it takes photos as they
+are and gives probabilities. `EXAMPLE` shows how to use the file; it also stands in it.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from dspt.errors import ExportError
+from dspt.model.onnx.example import EXAMPLE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from PIL import Image
+
+    from dspt.backbones.base import Backbone
+    from dspt.model.artifact import TunedModel
+    from dspt.model.onnx.check import Comparison
+
+__all__ = ["EXAMPLE", "export_onnx"]
+
+_NEEDED = ("onnx", "onnxruntime", "onnxscript")
+
+
+def export_onnx(
+    model: TunedModel, backbone: Backbone, path: Path, images: Sequence[Image.Image] = ()
+) -> Comparison:
+    """Write `model` on `backbone`, which is on the CPU, to `path`, and say how equal it is.
+
+    The file is run in ONNX Runtime, on made-up images of several shapes and on `images` (RGB), and
+    held against torch; it is there only if the answers are the same. Nothing else may use torch in
+    this process meanwhile. Raises ExportError where the packages are missing, the tower or its
+    preprocessing cannot be a graph, the answers differ, or the file would be too large; OSError.
+    """
+    missing = [name for name in _NEEDED if find_spec(name) is None]
+    if missing:
+        raise ExportError(f"this needs more packages: pip install {' '.join(missing)}")
+    from dspt.model.onnx.export import export
+
+    return export(model, backbone, path, images)

@@ -1,0 +1,105 @@
+"""A tuned classifier at work: a C x D matrix beside the shared image tower."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from dspt.backbones.base import Backbone
+from dspt.classifier.linear import LinearClassifier
+from dspt.errors import ArtifactError, BackboneMismatch
+from dspt.model.artifact import TunedModel
+from dspt.prompt.learner import PromptLearner, zero_shot_embeddings
+
+
+class FeatureClassifier:
+    """What `model` serves, made for `backbone`: all in which models on one backbone differ.
+
+    Raises BackboneMismatch if it was tuned on other weights.
+    """
+
+    def __init__(self, model: TunedModel, backbone: Backbone) -> None:
+        manifest = model.manifest
+        if manifest.backbone_digest != backbone.digest:
+            raise BackboneMismatch(
+                f"tuned on {manifest.config.backbone} with weights "
+                f"{manifest.backbone_digest[:12]}, but {backbone.name} has "
+                f"{backbone.digest[:12]}; load the backbone it was tuned on"
+            )
+        if model.context.shape[-1] != backbone.text_tower.width:
+            raise ArtifactError(
+                f"context vectors are {model.context.shape[-1]} wide, the text tower of "
+                f"{backbone.name} is {backbone.text_tower.width}"
+            )
+        self.classes = tuple(manifest.classes)
+        self.linear = linear_classifier(model, backbone)
+
+    def scores(self, features: Tensor) -> Tensor:
+        """Probabilities of image features. (N, D) unit length -> (N, C), float32."""
+        return self.linear.probabilities(features.float())
+
+    def top(self, features: Tensor, top_k: int = 5) -> list[list[tuple[str, float]]]:
+        """The `top_k` likeliest (class, probability) of each image, best first; features (N, D)."""
+        best = self.scores(features).topk(min(top_k, len(self.classes)), dim=-1)
+        return [
+            [(self.classes[i], score) for i, score in zip(indices, scores, strict=True)]
+            for indices, scores in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        ]
+
+
+class ImageClassifier(FeatureClassifier):
+    """`model` on `backbone`, from images on. Raises as FeatureClassifier does."""
+
+    def __init__(self, model: TunedModel, backbone: Backbone) -> None:
+        super().__init__(model, backbone)
+        self._backbone = backbone
+
+    def predict(
+        self, images: Sequence[Image.Image], top_k: int = 5
+    ) -> list[list[tuple[str, float]]]:
+        """The `top_k` likeliest (class, probability) of each RGB image, best first."""
+        if not images:
+            return []
+        crops = torch.stack([self._backbone.preprocess.crop(image) for image in images])
+        return self.top(self._backbone.encode_crops(crops), top_k)
+
+
+def untuned(model: TunedModel) -> TunedModel:
+    """The same classes, served by zero-shot."""
+    manifest = model.manifest.model_copy(update={"served": "zero_shot"})
+    return dataclasses.replace(model, manifest=manifest)
+
+
+def linear_classifier(model: TunedModel, backbone: Backbone) -> LinearClassifier:
+    """What `model` serves: its blend, its tuned prompt, or zero-shot.
+
+    Raises ArtifactError where its blend does not fit the backbone.
+    """
+    manifest, config = model.manifest, model.manifest.config
+    scale = backbone.logit_scale / manifest.temperatures.get(manifest.served, 1.0)
+    if manifest.served == "zero_shot":
+        classes = zero_shot_embeddings(backbone, manifest.class_words)
+        return LinearClassifier.from_text(classes, scale)
+    if model.blend is not None:
+        width = model.blend.matrix.shape[1]
+        if width != backbone.embed_dim:
+            raise ArtifactError(
+                f"the matrix is {width} wide, features of {backbone.name} are {backbone.embed_dim}"
+            )
+        return LinearClassifier(
+            model.blend.matrix.to(backbone.device), model.blend.bias.to(backbone.device)
+        )
+    prompts = PromptLearner(
+        backbone,
+        manifest.class_words,
+        n_ctx=config.n_ctx,
+        ctx_init=config.ctx_init,
+        class_specific=config.class_specific_context,
+    )
+    with torch.inference_mode():
+        classes = prompts.encode(model.context[None].to(prompts.device))[0]
+    return LinearClassifier.from_text(classes, scale)

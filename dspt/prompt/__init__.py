@@ -1,0 +1,1 @@
+"""The paper: losses, learnable prompt, text encoder, trainer."""

@@ -1,0 +1,81 @@
+"""The tuner's state on disk, so that an interrupted job goes on where it was.
+
+A checkpoint belongs to one job exactly: `identity` says which. One of another job, of other
+settings, or a damaged one (a digest tells) counts as none, because starting anew is always right.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from dspt.config import TuneConfig
+from dspt.kit.files import atomic_write
+from dspt.prompt.trainer import EpochReport, Run, TunerState
+
+
+class Checkpoint:
+    """One file with the state after the last whole epoch and the reports up to it."""
+
+    def __init__(self, path: Path, identity: str) -> None:
+        self._path, self._identity = path, identity
+
+    def save(self, state: TunerState, history: Sequence[EpochReport]) -> None:
+        """Replace the file; it is whole at any moment. Raises OSError, as when the disk is full."""
+        tensors = {"context": state.context.cpu(), "momentum": state.momentum.cpu()}
+        metadata = {
+            "identity": self._identity,
+            "epoch": str(state.epoch),
+            "history": json.dumps([vars(report) for report in history]),
+        }
+        metadata["sha256"] = _digest(metadata, tensors)
+        atomic_write(self._path, save(tensors, metadata=metadata))
+
+    def load(self, device: torch.device) -> tuple[TunerState, list[EpochReport]] | None:
+        """What was saved, or None if there is nothing that this job can go on from."""
+        try:
+            with safe_open(self._path, framework="pt", device="cpu") as file:
+                metadata = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in ("context", "momentum")}
+        except (FileNotFoundError, SafetensorError):
+            return None
+        stored = metadata.pop("sha256", None)
+        if stored != _digest(metadata, tensors) or metadata["identity"] != self._identity:
+            return None
+        history = [EpochReport(**report) for report in json.loads(metadata["history"])]
+        context, momentum = (tensors[name].to(device) for name in ("context", "momentum"))
+        return TunerState(int(metadata["epoch"]), context, momentum), history
+
+
+def _digest(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 (hex) over all that a checkpoint says; nothing else would tell a flipped bit."""
+    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def identity_of(
+    config: TuneConfig,
+    backbone_digest: str,
+    dataset_sha256: str,
+    class_words: Sequence[str],
+    runs: Sequence[Run],
+) -> str:
+    """SHA-256 (hex) over all that the course of a tuning depends on."""
+    parts = [config.model_dump(), backbone_digest, dataset_sha256, list(class_words)]
+    digest = hashlib.sha256(json.dumps(parts).encode())
+    for run in runs:
+        digest.update(
+            f"{run.loss}/{run.lr}/{run.seed}/{len(run.rows)}/".encode() + run.rows.tobytes()
+        )
+    return digest.hexdigest()

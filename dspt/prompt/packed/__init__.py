@@ -1,0 +1,1 @@
+"""Packed text encoder layers with a hand-written backward pass."""

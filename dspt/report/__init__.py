@@ -1,0 +1,1 @@
+"""What a job and a model report: evaluation, comparison, model card."""

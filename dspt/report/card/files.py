@@ -1,0 +1,23 @@
+"""A card on the disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dspt.kit.files import atomic_write
+from dspt.report.card.curves import curves_svg
+from dspt.report.card.markdown import to_markdown
+from dspt.report.card.schema import ModelCard
+
+
+def write_card(card: ModelCard, path: Path) -> list[Path]:
+    """Write the card as Markdown, and the curves beside it if there are any. Raises OSError."""
+    written = [path]
+    picture = None
+    if card.epochs:
+        drawing = path.with_suffix(".svg")
+        atomic_write(drawing, curves_svg(card.epochs).encode())
+        written.append(drawing)
+        picture = drawing.name
+    atomic_write(path, to_markdown(card, picture=picture).encode())
+    return written

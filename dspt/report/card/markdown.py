@@ -1,0 +1,231 @@
+"""A card as Markdown. Names on it come from strangers: they are text, whatever they look like."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from urllib.parse import quote
+
+from dspt.report.card.curves import CURVES, sparkline, values_of
+from dspt.report.card.schema import CardClass, CardResult, ModelCard
+
+MOST_CLASSES = 100
+"""Rows of the table of classes; of more, the weakest are shown."""
+_MOST_FILES = 20
+_SPECIAL = re.compile(
+    r"[\\`*_\[\]#|~$^@]"  # marks, cells, and what some renderers add
+    r"|:(?=\S)|(?<=\bwww)\."  # addresses become links by themselves, :smile: a face
+    r"|^[-+=]",  # lists and rules
+    re.IGNORECASE,
+)
+_NUMBERED = re.compile(r"^(\d+)([.)])(?=\s|$)")
+_HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+_NAMES = {"zero_shot": "zero-shot", "prompt": "tuned prompt alone", "tuned": "tuned"}
+_MEASURED = {
+    "test": "images in test/, labels taken as right",
+    "val": "images in val/, labels taken as right",
+    "held_out": "held-out images, against their given labels",
+}
+
+
+def escaped(text: object) -> str:
+    """`text` on one line, shown as it is: no markup, link, table cell or HTML comes of it."""
+    line = " ".join(str(text).split())
+    line = "".join(_HTML.get(character, character) for character in line)
+    line = _SPECIAL.sub(lambda found: "\\" + found[0], line)
+    return _NUMBERED.sub(r"\1\\\2", line)
+
+
+def to_markdown(card: ModelCard, *, picture: str | None = None) -> str:
+    """The card as CommonMark with tables. `picture`: where `curves_svg` lies, to be shown."""
+    parts = [
+        _head(card),
+        _data(card),
+        _noise(card),
+        _accuracy(card),
+        _per_class(card),
+        _course(card, picture),
+        _settings(card),
+        _section("Limits", "\n".join(f"- {escaped(text)}" for text in card.limits)),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _section(title: str, *blocks: str) -> str:
+    return "\n\n".join([f"## {title}", *(block for block in blocks if block)])
+
+
+def _table(columns: Iterable[str], rows: Iterable[Iterable[object]], right: int = 0) -> str:
+    """Cells are escaped. The last `right` columns are figures."""
+    columns = list(columns)
+    rules = ["---"] * (len(columns) - right) + ["---:"] * right
+    lines = [columns, rules, *([escaped(cell) for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _pairs(rows: dict[str, object]) -> str:
+    return _table(["", ""], ((k, v) for k, v in rows.items() if v is not None))
+
+
+def _head(card: ModelCard) -> str:
+    made = card.job and card.job.finished_at
+    facts = _pairs(
+        {
+            "model": card.model_id,
+            "made by": card.job.job_id if card.job else None,
+            "made at": f"{made:%Y-%m-%d}" if made else None,
+            "classes": len(card.classes),
+            "of them added by name": ", ".join(card.added_classes) or None,
+            "backbone": card.backbone.name,
+            "licence of its weights": card.backbone.licence or "not known here",
+            "what answers": _NAMES[card.served],
+        }
+    )
+    note = "" if card.job else "Made from the classifier's file alone; no job is known to it."
+    return "\n\n".join(
+        part for part in (f"# {escaped(card.name)}", note, facts, escaped(card.why)) if part
+    )
+
+
+def _data(card: ModelCard) -> str:
+    if card.job is None:
+        return ""
+    data = card.job.data
+    split = ", ".join(f"{count:,} {name}" for name, count in data.split.items() if count)
+    facts = _pairs(
+        {
+            "file": data.filename,
+            "images": None if data.images is None else f"{data.images:,} ({split})",
+            "labels put right by hand": data.relabelled or None,
+            "images dropped by hand": data.dropped or None,
+        }
+    )
+    rejected = data.rejected[:_MOST_FILES]
+    files = _table(["left out", "because"], ((each.file, each.reason) for each in rejected))
+    more = len(data.rejected) - len(rejected)
+    return _section(
+        "Data",
+        facts,
+        files if rejected else "",
+        f"and {more:,} more." if more else "",
+        "\n".join(f"- {escaped(text)}" for text in card.job.warnings),
+    )
+
+
+def _noise(card: ModelCard) -> str:
+    noise = card.noise
+    if noise is None:
+        return _section("Wrong labels", "How many of the training labels are wrong is not known.")
+    return _section(
+        "Wrong labels",
+        f"About {noise.estimate:.0%} of the training labels are wrong "
+        f"(90 % interval: {noise.low:.0%} to {noise.high:.0%}).",
+    )
+
+
+def _accuracy(card: ModelCard) -> str:
+    if not card.results or card.measured_on is None:
+        return ""
+    images = card.results[0].images
+    rows = [_result(card, each) for each in card.results]
+    columns = ["classifier", "served", "accuracy", "95 % interval", "calibration error"]
+    blend = ", ".join(
+        f"{escaped(name.replace('_', ' '))} {weight:.2f}" for name, weight in card.blend.items()
+    )
+    with_temperature = ", ".join(
+        f"{_NAMES[name]} {temperature:.2f}"
+        for name, temperature in card.temperatures.items()
+        if name in _NAMES and temperature != 1.0
+    )
+    return _section(
+        "Accuracy",
+        f"On {images:,} {_MEASURED[card.measured_on]}.",
+        _table(columns, rows, right=3),
+        "The calibration error is how far, in the mean, the probability of the likeliest class is "
+        "from how often that class is right.",
+        f"Temperature, fitted on held-out labels: {with_temperature}." if with_temperature else "",
+        f"Weights of the parts of the tuned classifier: {blend}." if blend else "",
+    )
+
+
+def _result(card: ModelCard, result: CardResult) -> list[str]:
+    low, high = result.accuracy_interval
+    return [
+        _NAMES[result.classifier],
+        "yes" if result.classifier == card.served else "",
+        f"{result.accuracy:.1%}",
+        f"{low:.1%} to {high:.1%}",
+        f"{result.calibration_error:.3f}",
+    ]
+
+
+def _per_class(card: ModelCard) -> str:
+    def served(row: CardClass) -> float | None:
+        return row.tuned if card.served == "tuned" else row.zero_shot
+
+    measured = [row for row in card.classes if served(row) is not None]
+    if not measured:
+        return _section("Classes", ", ".join(escaped(row.name) for row in card.classes))
+    weakest = sorted(card.classes, key=lambda row: (served(row) is None, served(row) or 0.0))
+    shown = weakest[:MOST_CLASSES]
+    more = len(weakest) - len(shown)
+    counted = any(row.images is not None for row in shown)
+    columns = ["class", "in the prompt", *_COUNTED * counted, "zero-shot", "served"]
+    rows = (
+        [
+            row.name,
+            row.words,
+            *_counts(row) * counted,
+            _percent(row.zero_shot),
+            _percent(served(row)),
+        ]
+        for row in shown
+    )
+    return _section(
+        "Classes, the weakest first",
+        _table(columns, rows, right=2 + counted),
+        f"and {more:,} more classes." if more else "",
+    )
+
+
+_COUNTED = ("mostly mistaken for", "images")
+
+
+def _counts(row: CardClass) -> tuple[str, str]:
+    mistaken = f"{row.mistaken_for} ({row.mistaken})" if row.mistaken_for else ""
+    return mistaken, "" if row.images is None else f"{row.images:,}"
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{share:.0%}"
+
+
+def _course(card: ModelCard, picture: str | None) -> str:
+    if not card.epochs:
+        return ""
+    rows = []
+    for name, (label, _) in CURVES.items():
+        values = values_of(card.epochs, name)
+        rows.append((label, sparkline(values), f"{values[0]:.3f}", f"{values[-1]:.3f}"))
+    total = sum(card.seconds.values())
+    return _section(
+        "Course of the tuning",
+        f"![Loss, accuracy and suppressed share by epoch]({quote(picture)})" if picture else "",
+        _table(
+            ["", f"epochs {card.epochs[0].epoch} to {card.epochs[-1].epoch}", "first", "last"],
+            rows,
+            right=2,
+        ),
+        f"The job took {total:,.0f} seconds." if total else "",
+    )
+
+
+def _settings(card: ModelCard) -> str:
+    digests = {
+        "labelled images (SHA-256)": card.dataset_sha256,
+        "backbone (SHA-256)": card.backbone.digest,
+        "classifier's file (SHA-256)": card.artifact_sha256,
+        "activation of the backbone": card.backbone.activation,
+    }
+    settings = {name: value for name, value in card.config.items() if value is not None}
+    return _section("Settings and digests", _pairs(settings | digests))

@@ -1,0 +1,174 @@
+"""The blend of text and image evidence: what it gains, and what it resists."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+from gaussians import Task, averaged, blended, task
+from torch.nn import functional as F
+
+import dspt.classifier.ensemble as blending
+from dspt.classifier.lda import Centred
+from dspt.classifier.linear import LinearClassifier
+from dspt.labels.noise_model import wrong_share
+
+SEEDS = range(4)
+
+
+def class_means(of: Task) -> LinearClassifier:
+    """Those of the given labels, all of which are believed."""
+    everyone = torch.ones_like(of.given, dtype=torch.bool)
+    centred = Centred.of(of.features, everyone)
+    weights = F.one_hot(of.given, len(of.zero_shot)).float()
+    return centred.classifier(centred.directions(everyone, weights))
+
+
+# ---------------------------------------------------------------------------------- what it gains
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.25, 0.5])
+def test_beats_every_part_and_recovers_the_noise_rate(rate: float) -> None:
+    def measure(seed: int) -> list[float]:
+        of = task(seed, rate=rate)
+        found = blended(of)
+        parts = [of.zero_shot, of.prompts[0], class_means(of)]
+        planted = float((of.given != of.truth).float().mean())
+        assert wrong_share(found.posterior, of.given) == pytest.approx(planted, abs=0.04)
+        assert float(1 - found.noise.diagonal().mean()) == pytest.approx(planted, abs=0.04)
+        right = (found.posterior.argmax(1) == of.truth).float().mean()
+        assert right >= (of.given == of.truth).float().mean() - 0.01
+        return [of.accuracy(found.classifier), *(of.accuracy(part) for part in parts)]
+
+    found, *parts = averaged(measure, SEEDS)
+    # with clean labels the class means alone are about as good
+    assert found > max(parts) - (0.01 if rate == 0 else 0)
+    assert found >= 0.87
+    if rate == 0.5:
+        assert found > max(parts) + 0.05
+
+
+def test_says_what_it_was_fitted_to() -> None:
+    of = task(1, rate=0.25)
+    found = blended(of)
+    n, n_classes = len(of.given), len(of.zero_shot)
+    assert found.judged.all()
+    assert found.posterior.shape == found.log_p.shape == (n, n_classes)
+    torch.testing.assert_close(found.log_p.exp().sum(1), torch.ones(n))
+    torch.testing.assert_close(found.posterior.sum(1), torch.ones(n))
+    torch.testing.assert_close(found.noise.sum(1), torch.ones(n_classes))
+    joint = found.log_p.exp() @ found.noise
+    expected = joint.gather(1, of.given[:, None]).log().mean()
+    assert found.log_likelihood == pytest.approx(float(expected), abs=1e-5)
+    expected = found.log_p.exp() * found.noise[:, of.given].T
+    torch.testing.assert_close(found.posterior, expected / expected.sum(1, keepdim=True))
+    assert len(found.weights) == 3
+    assert all(weight > 0 for weight in found.weights)
+
+
+def test_what_is_served_is_close_to_what_was_judged() -> None:
+    """Calibrated: on fresh images its confidence is about its accuracy."""
+    of = task(1, rate=0.25)
+    found = blended(of)
+    confidence = found.classifier.probabilities(of.test).amax(1).mean()
+    assert float(confidence) == pytest.approx(of.accuracy(found.classifier), abs=0.06)
+
+
+def test_the_held_out_side_of_a_text_does_not_reach_the_matrix_but_by_weights() -> None:
+    """The matrix is the weighed sum of the matrices of its parts."""
+    of = task(2, rate=0.25)
+    found = blended(of)
+    rest = found.classifier.matrix.clone()
+    for weight, text in zip(found.weights, of.texts, strict=False):
+        rest -= weight * text.matrix
+    # what is left are class means: in them no image counts but by its distance from the centre
+    bias = -(rest @ of.features.mean(0))
+    torch.testing.assert_close(found.classifier.bias, bias, atol=1e-3, rtol=1e-3)
+
+
+# -------------------------------------------------------------------------- what it has to resist
+
+SWAPPED: dict[str, Any] = {
+    "n_classes": 10,
+    "per_class": 60,
+    "rate": 0.5,
+    "swapped": True,
+    "spread": 0.2,
+    "zero_shot_error": 0.9,
+    "prompt_error": None,
+}
+"""Half of every class carries the label of the next; the prompt has learned from the labels."""
+
+
+def test_the_truth_wins_over_labels_swapped_half_of_the_time() -> None:
+    for seed in SEEDS:
+        of = task(seed, **SWAPPED)
+        found = blended(of)
+        assert of.accuracy(found.classifier) > of.accuracy(of.zero_shot) + 0.02
+        assert of.accuracy(of.zero_shot) > of.accuracy(of.prompts[0])
+        assert wrong_share(found.posterior, of.given) == pytest.approx(0.5, abs=0.05)
+
+
+def test_without_zero_shot_as_an_annotator_the_swapped_labels_win(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(blending, "_AGREEMENT_WEIGHT", 0.0)
+    for seed in SEEDS:
+        of = task(seed, **SWAPPED)
+        found = blended(of)
+        assert of.accuracy(found.classifier) < of.accuracy(of.zero_shot) - 0.15
+        assert wrong_share(found.posterior, of.given) < 0.4  # the labels look right
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.25, 0.5])
+def test_a_useless_zero_shot_does_no_harm(rate: float) -> None:
+    """Class words that say nothing of the images: random embeddings."""
+
+    def measure(seed: int) -> list[float]:
+        of = task(seed, rate=rate)
+        generator = torch.Generator().manual_seed(99 + seed)
+        chance = F.normalize(torch.randn(of.zero_shot.shape, generator=generator), dim=1)
+        of = dataclasses.replace(of, zero_shot=chance)
+        parts = [of.accuracy(part) for part in (chance, of.prompts[0], class_means(of))]
+        return [of.accuracy(blended(of).classifier), *parts]
+
+    found, chance, prompt, means = averaged(measure, SEEDS)
+    assert chance < 0.35
+    assert found > max(prompt, means) - 0.01
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.25])
+def test_useless_texts_leave_the_class_means(rate: float) -> None:
+    def measure(seed: int) -> list[float]:
+        of = task(seed, rate=rate)
+        generator = torch.Generator().manual_seed(99 + seed)
+        chance = F.normalize(torch.randn(of.zero_shot.shape, generator=generator), dim=1)
+        of = dataclasses.replace(of, zero_shot=chance, prompts=chance.expand(5, -1, -1))
+        return [of.accuracy(blended(of).classifier), of.accuracy(class_means(of))]
+
+    found, means = averaged(measure, SEEDS)
+    assert found > means - 0.02
+
+
+# ------------------------------------------------------------------------------- several optima
+
+
+def test_the_averaged_posterior_hears_all_optima_and_the_one_taken_most(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found: list[tuple[float, Any]] = []
+
+    def heard(*arguments: Any) -> tuple[float, Any]:
+        found.append(climb(*arguments))
+        return found[-1]
+
+    climb = blending._run_em
+    monkeypatch.setattr(blending, "_run_em", heard)
+    of = task(2, rate=0.5, swapped=True)
+    taken = blended(of)
+    posteriors = torch.stack([one.posterior for _, one in found])
+    assert len(posteriors) == 3
+    assert (posteriors - taken.posterior).abs().max() > 0.5  # they disagree
+    torch.testing.assert_close(taken.averaged_posterior, (taken.posterior + posteriors.mean(0)) / 2)

@@ -1,0 +1,159 @@
+"""How the parts of a blend are weighed, and how likely a text classifier alone is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from gaussians import SCALE, task
+from torch import Tensor
+
+import dspt.classifier.ensemble as blending
+from dspt.classifier.ensemble import calibrated_log_likelihood
+from dspt.labels.noise_model import symmetric_transition_matrix
+
+SEEDS = range(4)
+
+
+def cost_by_autograd(
+    logits: Tensor, given: Tensor, fit: Tensor, noise: Tensor, start: Tensor
+) -> Callable[[Tensor], tuple[float, Tensor]]:
+    """The cost of the logarithms of weights and its gradient, in float64."""
+
+    def cost(at: Tensor) -> tuple[float, Tensor]:
+        at = at.double().detach().requires_grad_()
+        log_p = torch.tensordot(at.exp(), logits.double(), dims=1).log_softmax(1)
+        likelihood = (log_p.exp() @ noise.double()).gather(1, given[:, None])[fit].log().sum()
+        value = 0.5 * ((at - start) / blending._PRIOR_STD).square().sum() - likelihood
+        (gradient,) = torch.autograd.grad(value, at)
+        return value.item(), gradient
+
+    return cost
+
+
+def weighing(seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Logits of three classifiers, labels, rows to fit to, noise and start."""
+    of = task(seed, rate=0.25)
+    generator = torch.Generator().manual_seed(seed)
+    third = torch.randn(of.texts[0].held_out.shape, generator=generator)
+    logits = torch.stack([*(text.held_out for text in of.texts), third])
+    noise = symmetric_transition_matrix(0.2, 5, logits)
+    fit = torch.arange(len(of.given)) % 5 != 0
+    return logits, of.given, fit, noise, torch.tensor([-1.5, -1.5, 0.0])
+
+
+def test_the_gradient_of_the_weights_is_autograds(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = weighing(1)
+    theirs = cost_by_autograd(*case)
+    checked = 0
+
+    class Probe:
+        """In the place of the optimizer: asks for cost and gradient where it likes."""
+
+        def __init__(self, parameters: list[Tensor], **options: Any) -> None:
+            [self.at] = parameters
+
+        def step(self, cost: Callable[[], float]) -> None:
+            nonlocal checked
+            generator = torch.Generator().manual_seed(2)
+            for _ in range(5):
+                self.at.copy_(case[-1] + torch.randn(3, generator=generator))
+                ours = cost()
+                value, gradient = theirs(self.at)
+                assert ours == pytest.approx(value, rel=1e-5)
+                assert self.at.grad is not None
+                torch.testing.assert_close(self.at.grad.double(), gradient, rtol=1e-4, atol=1e-3)
+                checked += 1
+
+    monkeypatch.setattr(torch.optim, "LBFGS", Probe)
+    blending._fit_weights(*case)
+    assert checked == 5
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_weights_are_those_of_least_cost(seed: int) -> None:
+    case = weighing(seed)
+    weights = blending._fit_weights(*case)
+    theirs = cost_by_autograd(*case)
+    value, gradient = theirs(weights.log())
+    assert float(gradient.norm()) < 0.2  # of a cost of about 100
+    for i in range(3):
+        for step in (-0.3, 0.3):
+            moved = weights.log()
+            moved[i] += step
+            assert theirs(moved)[0] > value
+    assert weights[2] < 0.5  # the third knows nothing: it began at 1
+
+
+def test_weights_of_many_images_are_fitted_to_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    logits, given, fit, noise, start = weighing(1)
+    monkeypatch.setattr(blending, "_MAX_FITTED", 50)
+    found = blending._fit_weights(logits, given, fit, noise, start)
+    rows = fit.nonzero()[::3, 0]  # 120 images: every third
+    expected = blending._fit_weights(logits[:, rows], given[rows], fit[rows], noise, start)
+    assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("tried", [-1000.0, 1000.0])
+def test_a_line_search_that_runs_away_sees_finite_costs(
+    monkeypatch: pytest.MonkeyPatch, tried: float
+) -> None:
+    class RunsAway:
+        def __init__(self, parameters: list[Tensor], **options: Any) -> None:
+            [self.at] = parameters
+
+        def step(self, cost: Callable[[], float]) -> None:
+            self.at.fill_(tried)
+            assert math.isfinite(cost())
+            assert self.at.grad is not None
+            assert torch.isfinite(self.at.grad).all()
+            assert (self.at.grad.sign() == math.copysign(1, tried)).all()  # it leads back
+
+    monkeypatch.setattr(torch.optim, "LBFGS", RunsAway)
+    assert torch.isfinite(blending._fit_weights(*weighing(1)).log()).all()
+
+
+def test_without_images_the_weights_stay_where_they_start() -> None:
+    logits, given, fit, noise, start = weighing(1)
+    weights = blending._fit_weights(logits, given, torch.zeros_like(fit), noise, start)
+    assert torch.equal(weights, start.exp())
+
+
+# ----------------------------------------------------------------------------- one text, calibrated
+
+
+def test_the_likelihood_of_a_text_does_not_depend_on_its_scale() -> None:
+    """CLIP's logits are far too sure for some data sets; how sure it is should not decide."""
+    of = task(1, rate=0.25)
+    everyone = torch.ones_like(of.given, dtype=torch.bool)
+    held_out = of.texts[0].held_out
+    one, other = (
+        calibrated_log_likelihood(factor * held_out, of.given, everyone) for factor in (1.0, 1.5)
+    )
+    assert one == pytest.approx(other, abs=0.01)
+
+
+def test_the_better_text_is_likelier_under_any_noise() -> None:
+    for rate in (0.0, 0.25, 0.5):
+        of = task(1, rate=rate, zero_shot_error=1.2, prompt_error=0.4)
+        everyone = torch.ones_like(of.given, dtype=torch.bool)
+        worse, better = (
+            calibrated_log_likelihood(t.held_out, of.given, everyone) for t in of.texts
+        )
+        assert better > worse + 0.01
+        assert better < 0
+
+
+def test_only_the_images_to_judge_by_count() -> None:
+    of = task(1, rate=0.25)
+    fit = torch.arange(len(of.given)) % 3 != 0
+    held_out, given = of.texts[0].held_out.clone(), of.given.clone()
+    before = calibrated_log_likelihood(held_out, given, fit)
+    held_out[~fit] = SCALE * 1000
+    given[~fit] = 0
+    assert calibrated_log_likelihood(held_out, given, fit) == before
+    nothing = calibrated_log_likelihood(held_out, given, torch.zeros_like(fit))
+    assert nothing != nothing  # NaN

@@ -1,0 +1,123 @@
+"""What is tuned on, measured on and audited."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from dspt.config import TuneConfig
+from dspt.data import Dataset
+from dspt.data.dataset import Item
+from dspt.data.splits import Splits
+from dspt.errors import ConfigError, DatasetError
+
+
+def dataset(**counts: list[int]) -> Dataset:
+    """Images per class of each part, the parts mixed with each other."""
+    items = [
+        Item(f"{c}/{i}-{part}.jpg", c, cast(Any, part))
+        for part, of_class in counts.items()
+        for c, n in enumerate(of_class)
+        for i in range(n)
+    ]
+    items.sort(key=lambda item: item.path)
+    n_classes = len(next(iter(counts.values())))
+    names = tuple(f"class {c}" for c in range(n_classes))
+    return Dataset(
+        classes=names,
+        class_words=names,
+        items=tuple(items),
+        hashes=("",) * len(items),
+        rejected=(),
+        warnings=(),
+        sha256="0" * 64,
+        source=cast(Any, None),
+    )
+
+
+def parts_of(data: Dataset, rows: np.ndarray[Any, Any]) -> set[str]:
+    return {data.items[row].split for row in rows}
+
+
+def counts_of(data: Dataset, rows: np.ndarray[Any, Any]) -> list[int]:
+    found = Counter(data.items[row].label for row in rows)
+    return [found[c] for c in range(len(data.classes))]
+
+
+def test_test_images_come_first() -> None:
+    data = dataset(train=[6, 5], val=[2, 3], test=[4, 1])
+    splits = Splits.of(data, TuneConfig())
+    assert splits.measured_on == "test"
+    assert splits.labels == "clean"
+    assert parts_of(data, splits.measured) == {"test"}
+    assert counts_of(data, splits.measured) == [4, 1]
+    assert parts_of(data, splits.train) == {"train"}
+    assert counts_of(data, splits.train) == [6, 5]
+    assert np.array_equal(splits.sampled, splits.train)
+    assert np.array_equal(splits.fit, splits.train)
+
+
+def test_then_validation_images() -> None:
+    data = dataset(train=[6, 5], val=[2, 3])
+    splits = Splits.of(data, TuneConfig())
+    assert splits.measured_on == "val"
+    assert splits.labels == "clean"
+    assert parts_of(data, splits.measured) == {"val"}
+    assert np.array_equal(splits.fit, splits.train)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_then_a_share_of_the_training_images(seed: int) -> None:
+    data = dataset(train=[20, 10, 2, 1])
+    splits = Splits.of(data, TuneConfig(seed=seed, validation_fraction=0.3))
+    assert splits.measured_on == "held_out"
+    assert splits.labels == "given"
+    assert counts_of(data, splits.measured) == [6, 3, 1, 0]
+    assert counts_of(data, splits.fit) == [14, 7, 1, 1]
+    assert not set(splits.fit) & set(splits.measured)
+    assert set(splits.fit) | set(splits.measured) == set(splits.train) == set(splits.sampled)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_shots_limit_what_is_tuned_on_and_not_what_is_audited(seed: int) -> None:
+    data = dataset(train=[20, 10, 2], test=[5, 5, 5])
+    splits = Splits.of(data, TuneConfig(seed=seed, shots=4))
+    assert counts_of(data, splits.train) == [20, 10, 2]
+    assert counts_of(data, splits.sampled) == [4, 4, 2]
+    assert set(splits.sampled) <= set(splits.train)
+    assert np.array_equal(splits.fit, splits.sampled)
+    assert counts_of(data, splits.measured) == [5, 5, 5]
+
+
+def test_shots_are_held_out_from_as_well() -> None:
+    data = dataset(train=[20, 10, 5])
+    splits = Splits.of(data, TuneConfig(shots=5))
+    assert counts_of(data, splits.fit) == [4, 4, 4]
+    assert counts_of(data, splits.measured) == [1, 1, 1]
+    assert set(splits.fit) | set(splits.measured) == set(splits.sampled)
+
+
+def test_the_seed_decides() -> None:
+    data = dataset(train=[20, 20])
+    one, same, other = (Splits.of(data, TuneConfig(seed=seed, shots=10)) for seed in (1, 1, 2))
+    assert np.array_equal(one.fit, same.fit)
+    assert np.array_equal(one.measured, same.measured)
+    assert not np.array_equal(one.sampled, other.sampled)
+    assert not np.array_equal(one.measured, other.measured)
+
+
+def test_one_shot_leaves_nothing_to_measure_on() -> None:
+    with pytest.raises(ConfigError, match=r"shots is 1.*set shots to 2 or more") as caught:
+        Splits.of(dataset(train=[20, 20]), TuneConfig(shots=1))
+    assert caught.value.param == "shots"
+    with_test = dataset(train=[20, 20], test=[1, 1])
+    assert len(Splits.of(with_test, TuneConfig(shots=1)).fit) == 2
+
+
+def test_single_images_leave_nothing_to_measure_on() -> None:
+    with pytest.raises(DatasetError, match="every class has a single image") as caught:
+        Splits.of(dataset(train=[1, 1, 1]), TuneConfig())
+    assert caught.value.code == "nothing_to_measure_on"

@@ -1,0 +1,211 @@
+"""Corrections on a data set: what they change, that nothing is encoded again, what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from dspt.backbones.base import Backbone
+from dspt.data import Dataset, open_dataset
+from dspt.errors import DatasetError
+from dspt.features.encode import encode_images
+from dspt.features.store import FeatureStore
+from dspt.labels.corrections import Corrections
+from tests.photographs import write_photographs
+
+CLASSES = ("cat", "coffee", "moon")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_photographs(tmp_path_factory.mktemp("photos"), CLASSES, train=4, test=2, seed=4)
+
+
+@pytest.fixture(scope="module")
+def dataset(folder: Path) -> Iterator[Dataset]:
+    with open_dataset(folder) as opened:
+        yield opened
+
+
+def refused(
+    corrections: Corrections, dataset: Dataset, *, may_change_nothing: bool = False
+) -> list[tuple[str, str, str]]:
+    with pytest.raises(DatasetError) as caught:
+        corrections.apply(dataset, may_change_nothing=may_change_nothing)
+    return [(p.where, p.code, p.message) for p in caught.value.problems]
+
+
+def test_the_corrected_set_is_the_one_that_a_person_would_have_sorted(
+    folder: Path, dataset: Dataset
+) -> None:
+    corrections = Corrections.of(
+        {"train/cat/0.png": "moon", "train/moon/2.png": "coffee"}, ["train/cat/3.png"]
+    )
+    corrected = corrections.apply(dataset)
+    labels = {item.path: CLASSES[item.label] for item in corrected.items}
+    expected = {item.path: CLASSES[item.label] for item in dataset.items}
+    del expected["train/cat/3.png"]
+    expected |= {"train/cat/0.png": "moon", "train/moon/2.png": "coffee"}
+    assert labels == expected
+    assert list(labels) == [i.path for i in dataset.items if i.path != "train/cat/3.png"]
+    for item, sha256 in zip(corrected.items, corrected.hashes, strict=True):
+        assert sha256 == hashlib.sha256((folder / item.path).read_bytes()).hexdigest()
+
+    # The digest as dspt.data states it: over path, class, part and content.
+    parts = {i.path: i.split for i in corrected.items}
+    lines = "".join(
+        f"{path}\0{label}\0{parts[path]}\0{sha256}\n"
+        for (path, label), sha256 in sorted(zip(labels.items(), corrected.hashes, strict=True))
+    )
+    assert corrected.sha256 == hashlib.sha256(lines.encode()).hexdigest() != dataset.sha256
+    assert corrected.classes == dataset.classes
+    assert corrected.source is dataset.source
+    # What it was made from stays as it is.
+    assert {item.path: CLASSES[item.label] for item in dataset.items} != labels
+
+
+def test_nothing_is_encoded_again(dataset: Dataset, builtin: Backbone, tmp_path: Path) -> None:
+    class Counting(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(3, builtin.embed_dim)
+            self.images = 0
+
+        def forward(self, pixels: Tensor) -> Tensor:
+            self.images += len(pixels)
+            out: Tensor = self.linear(pixels.mean((2, 3)))
+            return out
+
+    tower = Counting()
+    backbone = dataclasses.replace(builtin, image_tower=tower, digest="1" * 64)
+    store = FeatureStore(tmp_path, on_failure=pytest.fail)
+    before = encode_images(backbone, dataset, augment_views=1, store=store)
+    assert tower.images == 12 * 2 + 6
+    corrected = Corrections.of({"train/cat/0.png": "moon"}, ["train/cat/3.png"]).apply(dataset)
+    tower.images = 0
+    after = encode_images(backbone, corrected, augment_views=1, store=store)
+    assert tower.images == 0
+    kept = [row for row, i in enumerate(dataset.items) if i.path != "train/cat/3.png"]
+    assert torch.equal(after, before[kept])
+
+
+def test_corrections_add_up(dataset: Dataset) -> None:
+    first = Corrections.of({"train/cat/0.png": "moon", "train/cat/1.png": "moon"})
+    second = Corrections.of({"train/cat/0.png": "coffee"}, ["train/cat/1.png"])
+    both = second.on_top_of(first)
+    assert both == Corrections.of({"train/cat/0.png": "coffee"}, ["train/cat/1.png"])
+    assert both.apply(dataset).sha256 == second.apply(first.apply(dataset)).sha256
+    assert Corrections.from_dict(both.to_dict()) == both
+
+    kept = Corrections.of({"train/cat/1.png": "moon"}).on_top_of(both)
+    assert kept.drop == frozenset()
+
+    back = Corrections.of({"train/cat/0.png": "cat", "train/cat/1.png": "cat"}).on_top_of(first)
+    assert back.apply(dataset, may_change_nothing=True).sha256 == dataset.sha256
+
+
+def test_what_is_so_already_does_not_count(dataset: Dataset) -> None:
+    given = {i.path: CLASSES[i.label] for i in dataset.items if i.split == "train"}
+    confirmed = Corrections.of({"train/cat/0.png": "cat", "train/cat/1.png": "moon"})
+    assert confirmed.checked(CLASSES, given) == Corrections.of({"train/cat/1.png": "moon"})
+    nothing = Corrections.of({"train/cat/0.png": "cat"})
+    for corrections in (nothing, Corrections()):
+        ((where, code, message),) = refused(corrections, dataset)
+        assert (where, code) == ("", "nothing_changed")
+        assert "give at least one file a class other than its own" in message
+    assert nothing.apply(dataset, may_change_nothing=True).items == dataset.items
+
+
+def test_all_problems_at_once(dataset: Dataset) -> None:
+    corrections = Corrections.of(
+        {
+            "cat/0.png": "moon",
+            "3.png": "moon",
+            "train/moon/nine.png": "moon",
+            "test/cat/1.png": "moon",
+            "train/cat/0.png": "mooon",
+            "train/cat/1.png": "dog",
+            "train/coffee/0.png": "cat",
+        },
+        [*(f"train/coffee/{i}.png" for i in range(4)), "../../etc/passwd"],
+    )
+    unknown = "there is no training image of this name; take the name from the audit"
+    held_out = (
+        "accuracy is measured on this file of val/ or test/, so it is not corrected here; move or "
+        "delete it in the data set itself"
+    )
+    assert refused(corrections, dataset) == [
+        ("cat/0.png", "unknown_file", unknown),
+        ("3.png", "unknown_file", unknown),
+        ("train/moon/nine.png", "unknown_file", unknown),
+        ("test/cat/1.png", "held_out_file", held_out),
+        ("../../etc/passwd", "unknown_file", unknown),
+        ("train/coffee/0.png", "relabelled_and_dropped", "relabel it or drop it, not both"),
+        ("train/cat/0.png", "unknown_class", "there is no class 'mooon'; did you mean 'moon'?"),
+        (
+            "train/cat/1.png",
+            "unknown_class",
+            "there is no class 'dog'; the classes are cat, coffee, moon",
+        ),
+        (
+            "coffee",
+            "empty_class",
+            "the corrections leave this class no training image; keep one, or take the class out "
+            "of the data set itself",
+        ),
+    ]
+
+
+def test_a_file_whose_folder_was_left_out_is_pointed_to() -> None:
+    given = {"train/cat/tabby.png": "cat", "train/dog/rex.png": "dog", "train/dog/max.png": "dog"}
+    with pytest.raises(DatasetError) as caught:
+        Corrections.of({"tabby.png": "dog"}).checked(("cat", "dog"), given)
+    (problem,) = caught.value.problems
+    assert problem.message.endswith("is it 'train/cat/tabby.png'?")
+
+
+def test_a_class_that_others_are_moved_into_is_not_empty() -> None:
+    given = {"a/1": "a", "b/1": "b", "b/2": "b"}
+    swapped = Corrections.of({"a/1": "b", "b/1": "a"})
+    assert swapped.checked(("a", "b"), given) == swapped
+
+
+def test_hostile_names_are_escaped_cut_and_counted() -> None:
+    given = {"a/1": "a", "b/1": "b"}
+    many = {f"\x1b[31m{i}{'x' * 5000}": "\u202e" * 5000 for i in range(5000)}
+    with pytest.raises(DatasetError) as caught:
+        Corrections.of(many).checked(("a", "b"), given)
+    problems = caught.value.problems
+    assert len(problems) == 2 * 100 + 2
+    assert problems[-2:] == tuple(
+        dataclasses.replace(problems[-1], code=code) for code in ("unknown_file", "unknown_class")
+    )
+    assert problems[-1].message == "and 4,900 more problems of this kind"
+    assert all(len(p.where + p.message) < 1000 for p in problems)
+    assert all(p.where.isprintable() and p.message.isprintable() for p in problems)
+
+
+def test_names_in_another_unicode_form_are_the_same() -> None:
+    given = {"caf\u00e9/1.png": "caf\u00e9", "tea/1.png": "tea", "tea/2.png": "tea"}
+    corrections = Corrections.of({"tea/1.png": "cafe\u0301"}, ["cafe\u0301/1.png"])
+    assert corrections.checked(("caf\u00e9", "tea"), given).relabel == {"tea/1.png": "caf\u00e9"}
+    assert corrections.drop == {"caf\u00e9/1.png"}
+
+
+def test_a_warning_about_copies_goes_when_they_agree(tmp_path: Path) -> None:
+    folder = write_photographs(tmp_path, CLASSES, train=3, seed=4)
+    for copy in ("coffee/of cat.png", "moon/of cat.png"):
+        (folder / copy).write_bytes((folder / "cat" / "0.png").read_bytes())
+    with open_dataset(folder) as dataset:
+        (warning,) = dataset.warnings
+        assert "a label is wrong: cat/0.png, coffee/of cat.png, moon/of cat.png" in warning
+        half = Corrections.of(drop=["moon/of cat.png"]).apply(dataset)
+        (warning,) = half.warnings
+        assert warning.endswith("a label is wrong: cat/0.png, coffee/of cat.png")
+        assert Corrections.of({"coffee/of cat.png": "cat"}).apply(half).warnings == ()
