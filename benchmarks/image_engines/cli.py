@@ -76,7 +76,7 @@ def measure(
         batches = _batches(backbone, options.images, options.batch)
         first = next(batches)
         engines = make_engines(backbone, Path(folder), first)
-        agreement = Agreement(backbone, [photograph.words for photograph in PHOTOGRAPHS])
+        agreement = Agreement(backbone, [photograph.folder for photograph in PHOTOGRAPHS])
         agreement.add(engines, first)
         more = -(-options.images // options.batch) - 1
         for pixels in track(batches, "comparing", total=more, console=errors):

@@ -1,1 +1,1 @@
-"""The main job once from end to end, over HTTP: `make demo`."""
+"""Run the main job once from end to end, over HTTP: `make demo`."""

@@ -1,13 +1,13 @@
-"""`python -m scripts.demo`: the main job from upload to prediction, on a stack of its own."""
+"""`python -m scripts.demo`: run the main job from upload to prediction on a stack of its own."""
 
 from __future__ import annotations
 
 import signal
-import sys
 import tempfile
 import time
 from pathlib import Path
 
+import typer
 from rich.console import Console
 
 from app.client import Client, ClientError
@@ -16,7 +16,11 @@ from scripts.demo.report import print_accuracy, print_audit, print_data, print_p
 from scripts.demo.stack import StackError, running_stack
 
 
-def main() -> int:
+def demo() -> None:
+    """Start the service, tune a classifier on photographs with wrong labels, print the results.
+
+    The stack runs in a temporary folder and on a free port; it is stopped at the end.
+    """
     for number in (signal.SIGTERM, signal.SIGHUP):  # by default Python ends without cleaning up
         signal.signal(number, signal.default_int_handler)
     console = Console(highlight=False)
@@ -26,17 +30,16 @@ def main() -> int:
             _demo(console, Path(folder))
     except KeyboardInterrupt:
         console.print("Interrupted; the stack is stopped.")
-        return 130
+        raise typer.Exit(130) from None
     except (StackError, ClientError) as error:
         console.print(f"The demo failed: {error}", style="red", markup=False)
-        return 1
+        raise typer.Exit(1) from error
     console.print(
         f"Done in {time.monotonic() - started:.0f} s; the stack is stopped. "
         "To use the service yourself, start it with\n"
         "  make serve\n"
         "and read the documentation of its API at http://127.0.0.1:8000/docs"
     )
-    return 0
 
 
 def _demo(console: Console, folder: Path) -> None:
@@ -48,7 +51,7 @@ def _demo(console: Console, folder: Path) -> None:
         Client(address) as client,
     ):
         (folder / "photos.zip").write_bytes(data.zip)
-        job = client.jobs.create(folder / "photos.zip", class_names=data.class_names)
+        job = client.jobs.create(folder / "photos.zip")
         console.print(f"Posted the zip ({len(data.zip) / 1e6:.1f} MB) to {address}/jobs\n")
         job.wait(progress=True)
         for warning in job.view.warnings:
@@ -62,4 +65,4 @@ def _demo(console: Console, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    typer.run(demo)

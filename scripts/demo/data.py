@@ -1,9 +1,9 @@
 """A small set of real photographs with wrong labels planted in it.
 
-Every class is one photograph out of scikit-image's wheel, so nothing is downloaded. The training
-crops of a class come from one part of its photograph and the test crops from another, with a strip
-between the two that no crop touches. All crops of a class still show one scene, so the set is easy:
-it shows what the service does, not how well it does on photographs of your own.
+Every class is one photograph from scikit-image's wheel, so nothing is downloaded. The training
+crops of a class come from one part of its photograph and the test crops from another part; no crop
+touches the strip between them. All crops of a class still show one scene, so the set is easy:
+it shows what the service does, not how accurate it is on other photographs.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from PIL import Image
 from dspt.labels.inject import flip_labels
 
 Box = tuple[int, int, int, int]
-"""Left, top, right, bottom in pixels of the photograph; right and bottom lie outside."""
+"""Left, top, right, bottom in pixels of the photograph; right and bottom are exclusive."""
 
 TRAIN_CROPS = 16
 TEST_CROPS = 20
 UNSEEN_CROPS = 1
-"""Crops per class; the unseen ones are kept out of the zip, to be classified afterwards."""
+"""Crops per class. The unseen ones are not in the zip; they are classified afterwards."""
 WRONG_LABELS = 0.3
-"""Share of the training crops that are filed under a class that is not theirs."""
+"""Share of the training crops that get the label of another class."""
 
 GAP = 0.04
 """Width of the strip between the training and the test part, as a share of the photograph."""
 SCALES = (0.5, 0.95)
-"""Side of a crop as cut, as a share of the shorter side of its part."""
+"""Range of a crop's side before resizing, as a share of the shorter side of its part."""
 SIDE = 224
-"""Side of a crop as saved, in pixels."""
+"""Side of a saved crop in pixels."""
 
 
 @dataclass(frozen=True)
@@ -43,37 +43,35 @@ class Photograph:
     """One class of the set."""
 
     folder: str
-    words: str
-    """Words for the prompt, "a photo of a ..."."""
     file: str
-    """In skimage/data."""
+    """Name in skimage/data."""
     licence: str
     source: str
 
 
-# Licences as scikit-image's documentation gives them for each photograph; where it gives none, the
-# licence of scikit-image holds.
+# Licences as stated in scikit-image's documentation for each photograph. Photographs without a
+# stated licence are covered by scikit-image's own.
 _FREE = "no known copyright restrictions"
 _CMMI = "Center for Microscopy and Molecular Imaging"
 PHOTOGRAPHS = (
-    Photograph("brick", "brick wall", "brick.png", "CC0", "CC0Textures, Bricks25"),
-    Photograph("cat", "cat", "chelsea.png", "CC0", "Stefan van der Walt"),
-    Photograph("coffee", "cup of coffee", "coffee.png", "CC0", "Rachel Michetti"),
-    Photograph("coins", "coins", "coins.png", _FREE, "Brooklyn Museum"),
-    Photograph("galaxies", "galaxies", "hubble_deep_field.jpg", "public domain", "NASA"),
-    Photograph("grass", "grass", "grass.png", "CC0", "linolafett, Grass 01"),
-    Photograph("gravel", "gravel", "gravel.png", "CC0", "CC0Textures, Gravel04"),
-    Photograph("handwriting", "handwriting", "text.png", "public domain", "Wikipedia, Corner.png"),
-    Photograph("moon", "surface of the moon", "moon.png", "BSD-3-Clause", "scikit-image"),
-    Photograph("page", "printed page", "page.png", "BSD-3-Clause", "scikit-image"),
-    Photograph("retina", "retina", "retina.jpg", "CC0", "Mikael Häggström"),
-    Photograph("tissue", "tissue under a microscope", "ihc.png", _FREE, _CMMI),
+    Photograph("brick", "brick.png", "CC0", "CC0Textures, Bricks25"),
+    Photograph("cat", "chelsea.png", "CC0", "Stefan van der Walt"),
+    Photograph("coffee", "coffee.png", "CC0", "Rachel Michetti"),
+    Photograph("coins", "coins.png", _FREE, "Brooklyn Museum"),
+    Photograph("galaxies", "hubble_deep_field.jpg", "public domain", "NASA"),
+    Photograph("grass", "grass.png", "CC0", "linolafett, Grass 01"),
+    Photograph("gravel", "gravel.png", "CC0", "CC0Textures, Gravel04"),
+    Photograph("handwriting", "text.png", "public domain", "Wikipedia, Corner.png"),
+    Photograph("moon", "moon.png", "BSD-3-Clause", "scikit-image"),
+    Photograph("page", "page.png", "BSD-3-Clause", "scikit-image"),
+    Photograph("retina", "retina.jpg", "CC0", "Mikael Häggström"),
+    Photograph("tissue", "ihc.png", _FREE, _CMMI),
 )
 
 
 @dataclass(frozen=True)
 class Unseen:
-    """A photograph that the service has not been given, with the answer it should find."""
+    """A photograph that is not in the zip, with its true class."""
 
     name: str
     jpeg: bytes
@@ -82,19 +80,17 @@ class Unseen:
 
 @dataclass(frozen=True)
 class DemoData:
-    """What the demo sends, and what it knows better than the service."""
+    """The zip that the demo uploads, and the truth about its labels."""
 
     zip: bytes
-    """train/<class as given>/photo-N.jpg and test/<class>/photo-N.jpg."""
-    class_names: Mapping[str, str]
-    """Class folder -> words for the prompt."""
+    """train/<recorded class>/photo-N.jpg and test/<class>/photo-N.jpg."""
     planted: Mapping[str, str]
-    """Training file with a wrong label -> the class that it really shows."""
+    """Training file with a wrong label -> its true class."""
     unseen: tuple[Unseen, ...]
 
 
 def make_demo_data(seed: int = 1) -> DemoData:
-    """Cut the crops, plant the wrong labels and zip the whole; the same seed, the same set."""
+    """Return the demo's data: crops, planted wrong labels, the zip. Deterministic in `seed`."""
     rng = np.random.default_rng(seed)
     train: list[tuple[int, bytes]] = []
     test: list[tuple[int, bytes]] = []
@@ -108,13 +104,13 @@ def make_demo_data(seed: int = 1) -> DemoData:
         for number, box in enumerate(random_boxes(test_part, TEST_CROPS + UNSEEN_CROPS, rng)):
             (test if number < TEST_CROPS else unseen).append((label, _jpeg(image, box, rng)))
 
-    # Shuffled, so that neither a file's name nor its place tells the true class.
+    # Shuffled, so that neither the name nor the position of a file gives its true class away.
     order = rng.permutation(len(train))
     labels = [train[i][0] for i in order]
-    given = flip_labels(labels, len(PHOTOGRAPHS), WRONG_LABELS, seed=seed).labels
+    noisy_labels = flip_labels(labels, len(PHOTOGRAPHS), WRONG_LABELS, seed=seed).labels
     files: dict[str, bytes] = {}
     planted: dict[str, str] = {}
-    for number, (i, label) in enumerate(zip(order, given, strict=True), start=1):
+    for number, (i, label) in enumerate(zip(order, noisy_labels, strict=True), start=1):
         truth, jpeg = train[i]
         name = f"train/{PHOTOGRAPHS[label].folder}/photo-{number:03}.jpg"
         files[name] = jpeg
@@ -124,7 +120,6 @@ def make_demo_data(seed: int = 1) -> DemoData:
         files[f"test/{PHOTOGRAPHS[truth].folder}/photo-{number:03}.jpg"] = jpeg
     return DemoData(
         zip=_zipped(files),
-        class_names={p.folder: p.words for p in PHOTOGRAPHS},
         planted=planted,
         unseen=tuple(
             Unseen(f"unseen-{number:02}.jpg", jpeg, PHOTOGRAPHS[truth].folder)
@@ -134,12 +129,12 @@ def make_demo_data(seed: int = 1) -> DemoData:
 
 
 def photo_path(photograph: Photograph) -> Path:
-    """The file in scikit-image's wheel."""
+    """Return the path of the file in scikit-image's wheel."""
     return Path(skimage.__file__).parent / "data" / photograph.file
 
 
 def parts(size: tuple[int, int]) -> tuple[Box, Box]:
-    """Left part to train on and right part to test on, of a photograph of (width, height)."""
+    """Return the left part (for training) and the right part (for testing) of (width, height)."""
     width, height = size
     left_end = round(width * (0.5 - GAP / 2))
     right_start = round(width * (0.5 + GAP / 2))
@@ -147,7 +142,7 @@ def parts(size: tuple[int, int]) -> tuple[Box, Box]:
 
 
 def random_boxes(part: Box, count: int, rng: np.random.Generator) -> list[Box]:
-    """Squares of varied size and place within `part`."""
+    """Return `count` squares of random size and position within `part`."""
     left, top, right, bottom = part
     boxes = []
     for _ in range(count):
@@ -159,8 +154,8 @@ def random_boxes(part: Box, count: int, rng: np.random.Generator) -> list[Box]:
 
 
 def _jpeg(image: Image.Image, box: Box, rng: np.random.Generator) -> bytes:
-    """The crop at `box`, half of the time mirrored."""
-    # Cut first: a resize of the whole would blend in pixels from beyond the box.
+    """Return the crop at `box`, mirrored with probability 0.5."""
+    # Crop before resizing: resizing the whole would blend in pixels from outside the box.
     crop = image.crop(box).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
     if rng.random() < 0.5:
         crop = crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
@@ -173,5 +168,5 @@ def _zipped(files: Mapping[str, bytes]) -> bytes:
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w") as archive:
         for name, content in sorted(files.items()):
-            archive.writestr(zipfile.ZipInfo(name), content)  # a ZipInfo has no time of its own
+            archive.writestr(zipfile.ZipInfo(name), content)  # a plain ZipInfo has a fixed date
     return data.getvalue()

@@ -1,18 +1,21 @@
-"""`python -m scripts.demo.photos`: the demo's photographs as files, to try the service on."""
+"""`python -m scripts.demo.photos`: write the demo's photographs as files, to try the service on."""
 
 from __future__ import annotations
 
 import io
-import sys
 import zipfile
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from scripts.demo.data import make_demo_data
 
 
-def main() -> int:
-    """Write photos/, photos.zip and new/ into the folder that is named, or into demo/."""
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "demo")
+def photos(
+    folder: Annotated[Path, typer.Argument(help="Folder to write to.")] = Path("demo"),
+) -> None:
+    """Write the demo's photographs: photos/, photos.zip (the same) and new/ (to classify)."""
     data = make_demo_data()
     (folder / "new").mkdir(parents=True, exist_ok=True)
     (folder / "photos.zip").write_bytes(data.zip)
@@ -20,12 +23,11 @@ def main() -> int:
         archive.extractall(folder / "photos")
     for image in data.unseen:
         (folder / "new" / image.name).write_bytes(image.jpeg)
-    print(
-        f"{folder}/photos.zip and {folder}/photos: labelled photographs, {len(data.planted)} of "
-        f"the labels wrong on purpose.\n{folder}/new: {len(data.unseen)} photographs to classify."
+    typer.echo(
+        f"{folder}/photos.zip and {folder}/photos: labelled photographs; {len(data.planted)} "
+        f"labels are wrong on purpose.\n{folder}/new: {len(data.unseen)} photographs to classify."
     )
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    typer.run(photos)

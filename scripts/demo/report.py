@@ -1,4 +1,4 @@
-"""What the demo prints."""
+"""Print the demo's results."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ _SUSPECTS_SHOWN = 12
 
 
 def print_data(console: Console, data: DemoData) -> None:
-    """What is about to be sent."""
+    """Print what the data set holds."""
     licences = Counter(photograph.licence for photograph in PHOTOGRAPHS)
     train, test = (len(PHOTOGRAPHS) * crops for crops in (TRAIN_CROPS, TEST_CROPS))
     console.print(
         f"Data: crops of {len(PHOTOGRAPHS)} photographs that come with scikit-image (licences: "
         f"{', '.join(f'{n} {licence}' for licence, n in licences.most_common())}).\n"
-        f"{train} to train on, {len(data.planted)} of them filed under a wrong class on purpose; "
-        f"{test} to test on, all filed right.\n"
+        f"{train} training images, {len(data.planted)} of them with a wrong label on purpose; "
+        f"{test} test images, all labelled correctly.\n"
     )
 
 
 def print_accuracy(console: Console, metrics: Mapping[str, Any]) -> None:
-    """The classifiers on the test part, and which of them is served."""
+    """Print the accuracy of each classifier on the test images, and which one is served."""
     images = metrics["tuned"]["images"]
     console.print(f"Accuracy on the {images} test images:")
     table = Table("classifier", "accuracy")
@@ -38,17 +38,17 @@ def print_accuracy(console: Console, metrics: Mapping[str, Any]) -> None:
         served = " (served)" if metrics["served"] == key else ""
         table.add_row(name + served, f"{metrics[key]['accuracy']:.1%}")
     console.print(table)
-    console.print(f"Why: {metrics['why']}\n")
+    console.print(f"{metrics['why']}\n")
 
 
 def print_audit(console: Console, audit: Audit, planted: Mapping[str, str]) -> None:
-    """The suspected labels beside the planted ones."""
+    """Print the suspected labels with their true classes."""
     suspects = audit.to_check
     if not audit.can_tell:
         console.print(f"The audit cannot tell: {audit.why}\n")
         return
-    console.print("Labels to check, the most suspicious first:")
-    table = Table("file", "filed under", "suggested", "truth")
+    console.print("Labels to check, most suspicious first:")
+    table = Table("file", "label", "suggested", "truth")
     for entry in suspects[:_SUSPECTS_SHOWN]:
         truth = planted.get(entry.file, entry.given)
         colour = "green" if truth == entry.suggested else "red"
@@ -59,21 +59,21 @@ def print_audit(console: Console, audit: Audit, planted: Mapping[str, str]) -> N
     found = sum(entry.file in planted for entry in suspects)
     corrected = sum(planted.get(entry.file) == entry.suggested for entry in suspects)
     console.print(
-        f"{len(suspects)} labels suspected, {len(planted)} were planted, {found} of them found: "
-        f"precision {found / max(1, len(suspects)):.0%}, recall {found / len(planted):.0%}. "
-        f"For {corrected} the class suggested is the true one.\n"
+        f"{len(suspects)} suspected labels; {found} of the {len(planted)} wrong labels are among "
+        f"them: precision {found / max(1, len(suspects)):.0%}, recall {found / len(planted):.0%}. "
+        f"The suggested class is correct for {corrected}.\n"
     )
 
 
 def print_predictions(console: Console, predictions: Sequence[Prediction], data: DemoData) -> None:
-    """The answers to images that were not in the zip."""
-    console.print("Images that it has not seen, sent to /predict:")
-    table = Table("file", "answer", "score", "truth")
-    right = 0
+    """Print the predictions for the images that were not in the zip."""
+    console.print("New images, sent to /predict:")
+    table = Table("file", "prediction", "score", "truth")
+    correct = 0
     for image, prediction in zip(data.unseen, predictions, strict=True):
-        is_right = prediction.label == image.truth
-        right += is_right
-        colour = "green" if is_right else "red"
+        is_correct = prediction.label == image.truth
+        correct += is_correct
+        colour = "green" if is_correct else "red"
         table.add_row(
             image.name,
             f"[{colour}]{prediction.label}[/]",
@@ -81,4 +81,4 @@ def print_predictions(console: Console, predictions: Sequence[Prediction], data:
             image.truth,
         )
     console.print(table)
-    console.print(f"{right} of {len(data.unseen)} right.\n")
+    console.print(f"{correct} of {len(data.unseen)} correct.\n")

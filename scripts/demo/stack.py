@@ -1,4 +1,4 @@
-"""`dspt serve` as a child process, for as long as a `with` block lasts."""
+"""Run `dspt serve` as a child process for the duration of a `with` block."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-#: More than the stack gives its own parts to stop.
+#: Longer than the stack allows its own parts to stop.
 _STOP_SECONDS = 30.0
 _READY = re.compile(r"^\s*API\s+(http://\S+)")
 
 
 class StackError(Exception):
-    """The stack did not come up; the message is what it said."""
+    """The stack did not start. The message is its output."""
 
 
 @contextmanager
 def running_stack(
     data_dir: Path, log: Path, environment: Mapping[str, str] | None = None
 ) -> Iterator[str]:
-    """Start `dspt serve` on a free port; gives its address, and stops it at the end of the block.
+    """Start `dspt serve` on a free port, yield its address, stop it at the end of the block.
 
-    What the stack says goes to `log`. `environment` is added to this process's own.
+    Its output goes to `log`. `environment` is added to this process's own. Raises StackError.
     """
     command = [str(Path(sys.executable).with_name("dspt")), "serve"]
     command += ["--data-dir", str(data_dir), "--port", "0"]
@@ -37,7 +37,7 @@ def running_stack(
             stdout=output,
             stderr=subprocess.STDOUT,
             env={**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})},
-            process_group=0,  # a Ctrl-C comes here, and the block's end stops the stack, once
+            process_group=0,  # Ctrl-C reaches only this process; leaving the block stops the stack
         ) as process,
     ):
         try:
@@ -47,15 +47,15 @@ def running_stack(
 
 
 def _address(process: subprocess.Popen[bytes], log: Path) -> str:
-    """Wait until the stack says where it listens; it says so once it is ready."""
+    """Wait until the stack is ready and prints its address."""
     while True:
         ended = _ended(process, within=0.1)
-        said = log.read_text()
-        for line in said.splitlines():
+        output = log.read_text()
+        for line in output.splitlines():
             if found := _READY.match(line):
                 return found[1]
         if ended:
-            raise StackError(f"`dspt serve` ended with exit code {process.returncode}:\n{said}")
+            raise StackError(f"`dspt serve` ended with exit code {process.returncode}:\n{output}")
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

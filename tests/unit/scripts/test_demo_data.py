@@ -12,7 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 from PIL import Image
+from typer.testing import CliRunner
 
 from dspt.data import open_dataset
 from scripts.demo.data import (
@@ -29,6 +31,7 @@ from scripts.demo.data import (
     photo_path,
     random_boxes,
 )
+from scripts.demo.photos import photos
 
 FOLDERS = [photograph.folder for photograph in PHOTOGRAPHS]
 
@@ -91,10 +94,10 @@ def test_wrong_labels_are_planted_in_the_training_part_alone(demo: DemoData) -> 
     total = TRAIN_CROPS * len(PHOTOGRAPHS)
     assert len(demo.planted) == int(0.3 * total) == 57
     for name, truth in demo.planted.items():
-        split, given, _ = name.split("/")
+        split, label, _ = name.split("/")
         assert split == "train"
         assert truth in FOLDERS
-        assert given != truth
+        assert label != truth
     assert set(demo.planted) <= set(names(demo))
 
 
@@ -148,9 +151,22 @@ def test_the_seed_decides_all_of_it(demo: DemoData) -> None:
 def test_the_service_reads_it_without_complaint(demo: DemoData, tmp_path: Path) -> None:
     path = tmp_path / "demo.zip"
     path.write_bytes(demo.zip)
-    with open_dataset(path, demo.class_names) as dataset:
+    with open_dataset(path) as dataset:
         assert dataset.classes == tuple(FOLDERS)
-        assert dataset.class_words == tuple(p.words for p in PHOTOGRAPHS)
+        assert dataset.class_words == tuple(FOLDERS)
         assert dataset.rejected == ()
         assert dataset.warnings == ()
         assert {i.path for i in dataset.of_split("train")} >= set(demo.planted)
+
+
+def test_help_writes_no_photographs(tmp_path: Path) -> None:
+    app = typer.Typer()
+    app.command()(photos)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        shown = CliRunner().invoke(app, ["--help"])
+        refused = CliRunner().invoke(app, ["--out", "x"])
+    assert shown.exit_code == 0
+    assert "Folder to write to" in shown.output
+    assert refused.exit_code == 2
+    assert not list(tmp_path.iterdir())
