@@ -6,7 +6,6 @@ import hashlib
 import secrets
 from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
-from typing import NoReturn
 
 import httpx
 
@@ -122,14 +121,6 @@ class ModelCalls:
             Call("POST", "/models/compare", as_a(ComparisonView), repeatable=True, options=options)
         )
 
-    async def merge(self, a: str, b: str) -> NoReturn:
-        """Raises Conflict with the reason why these two cannot be made into one, and the mend."""
-        options = {"json": {"a": a, "b": b}}
-        await self._connection.call(
-            Call("POST", "/models/merge", nothing, repeatable=True, options=options)
-        )
-        raise UnexpectedAnswer("the service says that it has merged them, and not into what")
-
 
 class Models:
     """`client.models`."""
@@ -145,4 +136,3 @@ class Models:
     upload = blocking(ModelCalls.upload)
     add_classes = blocking(ModelCalls.add_classes)
     compare = blocking(ModelCalls.compare)
-    merge = blocking(ModelCalls.merge)

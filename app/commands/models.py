@@ -84,6 +84,5 @@ for command in (aliases.promote, aliases.rollback, aliases.aliases, aliases.unal
     models.command()(command)
 models.command("add-class")(releases.add_class)
 models.command()(releases.compare)
-models.command()(releases.merge)
 models.command()(artifacts.card)
 models.command()(artifacts.export)

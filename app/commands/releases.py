@@ -1,4 +1,4 @@
-"""`dspt models add-class`, `compare` and `merge`: what is made of finished classifiers."""
+"""`dspt models add-class` and `compare`."""
 
 from __future__ import annotations
 
@@ -80,9 +80,3 @@ def compare(
     out.print(comparison_tables({**document, "models": names}))
     if found.unreadable:
         out.print(f"{found.unreadable} files cannot be read.")
-
-
-def merge(a: Name, b: Name, url: Url = None) -> None:
-    """Say why two classifiers cannot be made into one, and what to do in its place."""
-    with service(url) as client:
-        client.models.merge(a, b)

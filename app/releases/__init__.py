@@ -1,1 +1,1 @@
-"""What is done with finished classifiers: classes added by name, two compared, none merged."""
+"""Operations on finished classifiers: add classes by name, compare two."""

@@ -22,9 +22,8 @@ from app.models.schemas import ModelView
 from app.models.tables import Model
 from app.predictions.endpoints import InferenceDep
 from app.predictions.service import Deadline
-from app.releases import additions, comparisons, merging
-from app.releases.evidence import named_model
-from app.releases.schemas import ComparisonRequest, ComparisonView, NewClasses, TwoModels
+from app.releases import additions, comparisons
+from app.releases.schemas import ComparisonRequest, ComparisonView, NewClasses
 
 router = APIRouter(prefix="/models", tags=["models"])
 
@@ -81,19 +80,6 @@ async def compare_models(
     """
     async with Deadline(request.app.state.predict_settings):
         return await comparisons.compare(context, inference, caller, wanted)
-
-
-@router.post(
-    "/merge",
-    status_code=409,
-    response_class=Response,  # nothing but problems, so no other form is declared
-    responses=problems(BadRequest, NotFound, Conflict, PayloadTooLarge, Unprocessable),
-)
-def merge_models(wanted: TwoModels, context: ContextDep, caller: CallerDep) -> None:
-    """Say why these two cannot be made into one, and what to do in its place. Nothing is made."""
-    with context.database.read() as session:
-        a, b = (named_model(session, caller, name) for name in (wanted.a, wanted.b))
-    raise merging.refusal(a, b)
 
 
 def _found(context: Context, caller: Caller, model_id: str) -> Model:

@@ -24,18 +24,13 @@ class NewClasses(BaseModel):
     )
 
 
-class TwoModels(BaseModel):
-    """Two classifiers."""
+class ComparisonRequest(BaseModel):
+    """Which two classifiers to compare, and on which photos."""
 
     model_config = ConfigDict(extra="forbid")
 
     a: _Text = Field(description=_MODEL, examples=["production"])
     b: _Text = Field(description=_MODEL)
-
-
-class ComparisonRequest(TwoModels):
-    """Which two classifiers to compare, and on which photos."""
-
     dataset_id: _Text | None = Field(
         default=None,
         description="A data set that was uploaded with a job. Left out: the one that both were "

@@ -208,7 +208,6 @@ OTHERS = {
     ("POST", "/jobs"): jobs_of_a_data_set,
     ("POST", "/models"): imported_models,
     ("POST", "/models/compare"): lambda *a: not_taken(*a, "/models/compare"),
-    ("POST", "/models/merge"): lambda *a: not_taken(*a, "/models/merge"),
     ("POST", "/predict"): predictions,
 }
 

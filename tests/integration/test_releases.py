@@ -1,4 +1,4 @@
-"""What is made of finished classifiers over HTTP: classes by name, comparison, no merging."""
+"""What is made of finished classifiers over HTTP: classes by name, comparison."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import httpx
 import pytest
 import torch
 
-from app.client import AsyncClient, Client, Conflict
+from app.client import AsyncClient, Client
 from app.datasets import service as datasets
 from app.datasets.tables import Dataset
 from app.jobs.state import Status
@@ -360,29 +360,3 @@ def test_a_comparison_from_python_and_the_shell(
     assert f"first ({a})" in told
     assert found.verdict in " ".join(told.split())
     assert "A model was tuned on" in dspt("models", "compare", a, b, "--all", ends=1).stderr
-
-
-def test_two_models_are_not_merged_and_the_reason_is_said(
-    api: tuple[str, Context],
-    shell: None,
-    client: httpx.Client,
-    backbone: Backbone,
-    tmp_path: Path,
-) -> None:
-    a = hand_in(client, tuned(backbone), tmp_path)["id"]
-    b = hand_in(client, tuned(backbone, classes=["x", "y"], class_words=["x", "y"]), tmp_path)["id"]
-    other = hand_in(client, tuned(backbone, backbone_digest="0" * 64), tmp_path)["id"]
-
-    def refused(one: str, two: str, status: int = 409, code: str = "cannot_merge") -> str:
-        response = client.post("/models/merge", json={"a": one, "b": two})
-        detail: str = problem(response, status, code)["detail"]
-        return detail
-
-    assert "were tuned apart" in refused(a, b)
-    assert f"Or add x, y to {a} by name alone" in refused(a, b)
-    assert "means nothing to the other" in refused(a, other)
-    refused(a, a, code="same_model")
-    refused(a, "nobody", 404, "model_not_found")
-    with Client(api[0]) as blocking, pytest.raises(Conflict, match="were tuned apart"):
-        blocking.models.merge(a, b)
-    assert "were tuned apart" in dspt("models", "merge", a, b, ends=1).stderr

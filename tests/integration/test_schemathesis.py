@@ -207,7 +207,7 @@ def _schemathesis(
     config = CONFIG.format(
         examples=EXAMPLES,
         users=users_file,
-        with_files=json.dumps([*WITH_FILES, "POST /models/compare", "POST /models/merge"]),
+        with_files=json.dumps([*WITH_FILES, "POST /models/compare"]),
         jobs=json.dumps(known.jobs),
         models=json.dumps(known.models),
         aliases=json.dumps(known.aliases),
