@@ -1,7 +1,7 @@
-"""`python -m scripts.build_builtin --out DIR --seed 0`: both weight files from scratch.
+"""`python -m scripts.build_builtin --out DIR --seed 0`: train both weight files from scratch.
 
-Needs `pip install -e '.[builtin]'`. On a CPU it takes about an hour. The
-teacher's embeddings are kept in DIR/cache, so that an interrupted run goes on where it was.
+Needs `pip install -e '.[builtin]'`. Takes about an hour on a CPU. The teacher's embeddings are kept
+in DIR/cache, so an interrupted run continues.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def main() -> None:
     corpus = build_corpus(tokenizer, teacher.vocabulary, options.seed, options.fraction)
     report(
         f"corpus: {len(corpus.general.phrase)} sentences, {len(corpus.names.phrase)} with class "
-        f"names of public sets, {len(corpus.held_out.phrase)} held out"
+        f"names of public data sets, {len(corpus.held_out.phrase)} held out"
     )
     general = targets(teacher.embed(corpus.general.texts(), "corpus"))
     names = targets(teacher.embed(corpus.names.texts(), "class names"))
@@ -50,7 +50,7 @@ def main() -> None:
     generator = torch.Generator().manual_seed(options.seed)
     student = new_student(tokens, generator)
     batches = Batches(corpus, general, names, tokenizer, options.seed)
-    report("distil: begins")
+    report("distil: started")
     distil(student, batches, options.steps, options.device, generator, report)
 
     out.mkdir(parents=True, exist_ok=True)

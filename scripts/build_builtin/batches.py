@@ -1,7 +1,7 @@
-"""Training batches: natural sentences, names of public classes, and names behind odd contexts.
+"""Training batches: natural sentences, names of public classes, and names after random contexts.
 
-The odd contexts (random tokens, pieces of other sentences, Gaussian vectors) keep the tower sane
-when prompt tuning moves the context away from words.
+The random contexts (random tokens, pieces of other sentences, Gaussian vectors) keep the tower
+useful when prompt tuning moves the context away from words.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ _LONGEST_NAME = 14
 _KINDS = {"general": 0.50, "names": 0.12, "context": 0.38}
 _CONTEXT_LENGTHS = {2: 0.10, 4: 0.40, 8: 0.10, 16: 0.35, 48: 0.05}
 _VECTOR_SIZES = (0.3, 0.7, 1.0, 2.0)
-"""Standard deviations of Gaussian context vectors, in those of the token embeddings."""
+"""Standard deviations of Gaussian context vectors, in units of the token embeddings' own."""
 
 
 @dataclass(frozen=True)
 class Batch:
     ids: Tensor
-    """(B, L), zeros behind the end."""
+    """(B, L), zeros after the end token."""
     end: Tensor
     """(B,) index of the end token."""
     targets: Tensor
     """(B, 512)"""
     vectors: tuple[int, float] | None
-    """Replace this many tokens behind the start by Gaussian vectors of this relative size."""
+    """Replace this many tokens after the start by Gaussian vectors of this relative size."""
 
 
 class Batches:
@@ -121,7 +121,7 @@ class Batches:
 
 
 class _Named:
-    """Bare phrases of those sentences that read "a photo of a ..."."""
+    """The phrases of the sentences "a photo of a ..."."""
 
     def __init__(self, sentences: Sentences, tokenizer: SimpleTokenizer) -> None:
         self.rows = sentences.in_photo()
@@ -144,7 +144,7 @@ def _batch(
 
 
 def frame(prompts: list[list[int]], longest: int = 75) -> tuple[Tensor, Tensor]:
-    """Start and end tokens around each prompt: ids (B, L) and the index of each end."""
+    """Add start and end tokens: returns ids (B, L) and the index of each end token."""
     framed = [[START, *p[:longest], END] for p in prompts]
     ids = torch.zeros(len(framed), max(map(len, framed)), dtype=torch.long)
     for row, prompt in zip(ids, framed, strict=True):

@@ -17,7 +17,7 @@ _T = TypeVar("_T")
 PHOTO = "a photo of a {}"
 BARE = "{}"
 HELD_OUT = 0.02
-"""Share of ImageNet-22k's concepts that is kept out of the corpus to measure on."""
+"""Share of ImageNet-22k's concepts that is held out of the corpus for evaluation."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,13 @@ class Corpus:
     names: Sentences
     """Class names of public data sets in every template; drawn more often than their share."""
     held_out: Sentences
-    """Concepts of which no word is in `general` or `names`, in "a photo of a ..."."""
+    """Concepts without any word of `general` or `names`, in "a photo of a ..."."""
 
 
 def build_corpus(
     tokenizer: SimpleTokenizer, vocabulary: Collection[str], seed: int, fraction: float = 1.0
 ) -> Corpus:
-    """fraction: share of every source that is used; below 1 for a trial run."""
+    """Build the corpus. fraction: share of each source to use; below 1 for a trial run."""
     rng = np.random.default_rng(seed)
     templates = words.templates()
     names = _some(words.class_names(), fraction)

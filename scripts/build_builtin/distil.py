@@ -37,7 +37,7 @@ def distil(
     rest = [p for p in student.parameters() if p is not tokens]
     dense = torch.optim.AdamW(rest, lr=_PEAK_RATE, betas=(0.9, 0.98), weight_decay=0.02)
     # A batch holds a few hundred of 49,408 tokens: a dense optimiser would spend its time on the
-    # others, and wear them down.
+    # others, and decay them.
     sparse = torch.optim.SparseAdam([tokens], lr=_PEAK_RATE_TOKENS, betas=(0.9, 0.98))
     begun, cosines = time.monotonic(), []
     for step in range(1, steps + 1):
@@ -68,7 +68,7 @@ def distil(
 def recall(
     student: TextTransformer, prompts: list[list[int]], targets: Tensor
 ) -> tuple[float, float]:
-    """Mean cosine with the targets, and how often the right target is the nearest of all."""
+    """Mean cosine with the targets, and the share of outputs nearest to their own target."""
     tower = OpenClipTextTower(student.eval(), pad_id=0)
     parts = []
     for at in range(0, len(prompts), 256):

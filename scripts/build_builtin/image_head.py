@@ -1,4 +1,4 @@
-"""The image head, and what a sentence's embedding should be so that images are found by it.
+"""The image head, and the target embedding of a sentence in the same space.
 
 No image is used: everything follows from EfficientNet-Lite0's weights, the names of its classes
 and the teacher.
@@ -20,7 +20,7 @@ from scripts.build_builtin.teacher import Teacher
 
 CLASS_TEMPLATES = ("{}", "a photo of a {}", "a close-up photo of a {}", "a picture of the {}")
 SIMILARITY_TEMPERATURE = 0.06
-"""Sharpness of the mixture of ImageNet classes that a sentence is turned into."""
+"""Temperature of the softmax that maps a sentence to a mixture of ImageNet classes."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Targets:
     text_mean: Tensor
     """(384,)"""
     class_text_embeddings: Tensor
-    """(1000, 384), `text_mean` taken off."""
+    """(1000, 384), minus `text_mean`."""
     class_directions: Tensor
     """(1000, 128): the classifier's centred weights in `feature_directions`."""
 
@@ -62,7 +62,7 @@ def build_image_head(teacher: Teacher) -> tuple[dict[str, Tensor], Targets]:
     with torch.no_grad():
         weight = trunk.classifier.weight - trunk.classifier.weight.mean(0)
         directions = torch.linalg.svd(weight, full_matrices=False)[2][:VISUAL_DIM].T
-        # The sign of a singular vector is free; fixed here so that every machine agrees.
+        # The sign of a singular vector is arbitrary; fix it so that every machine agrees.
         strongest = directions.abs().argmax(0)
         directions = directions * directions[strongest, torch.arange(VISUAL_DIM)].sign()
         norm = trunk.bn2
@@ -90,7 +90,7 @@ def _class_embeddings(teacher: Teacher) -> Tensor:
 
 
 def _mean_relu6(mean: Tensor, std: Tensor) -> Tensor:
-    """E[min(max(x, 0), 6)] of x ~ N(mean, std²): what batch norm says of the features' mean."""
+    """E[min(max(x, 0), 6)] of x ~ N(mean, std²): the mean of features according to batch norm."""
     at = torch.linspace(-4, 4, 2001)
     density = torch.exp(-at * at / 2)
     values = (at[:, None] * std + mean).clamp(0, 6)

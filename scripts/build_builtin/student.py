@@ -1,4 +1,4 @@
-"""The student: where it starts, and how it is brought to CLIP's scale at the end."""
+"""The student: its initialisation, and its rescaling to CLIP's scale after training."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from dspt.backbones.builtin.model import text_tower
 
 START, END = 49406, 49407
 TOKEN_STD = 0.05
-"""Size of token embeddings while training, on which the learning rates depend."""
+"""Standard deviation of token embeddings in training; the learning rates depend on it."""
 CLIP_TOKEN_STD = 0.015
-"""Size in released CLIPs: learning rates of prompt tuning then mean what they mean there."""
+"""Standard deviation in released CLIPs, so that learning rates of prompt tuning carry over."""
 
 
 def new_student(token_targets: Tensor, generator: torch.Generator) -> TextTransformer:

@@ -19,7 +19,7 @@ _SHARD = 16_384
 
 
 class Teacher:
-    """Sentences to unit-length embeddings; what was once embedded is read from `cache`."""
+    """Embed sentences (unit length); embeddings are cached in `cache`."""
 
     def __init__(self, cache: Path, device: str, report: Callable[[str], None]) -> None:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")

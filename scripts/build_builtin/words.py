@@ -1,4 +1,4 @@
-"""Where the words come from: packages and the lists beside this file, no data set folder."""
+"""Word lists, from packages and from the files in this folder; no data set is read."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def caption_words(tokenizer: SimpleTokenizer, vocabulary: Collection[str]) -> li
 
 
 def token_strings(tokenizer: SimpleTokenizer) -> list[str]:
-    """What each token id stands for, as text; a full stop for what is no text."""
+    """Return the text of each token id; a full stop where it is not valid text."""
     found = []
     for i in range(len(tokenizer.encoder)):
         raw = tokenizer.decoder[i].replace(_WORD_END, " ").strip()
