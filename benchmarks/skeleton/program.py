@@ -1,0 +1,160 @@
+"""Runs a benchmark from the command line: errors, Ctrl-C, and the files it writes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from benchmarks.skeleton.machine import PACKAGES, load_average, machine, versions
+from benchmarks.skeleton.records import dumps
+from dspt.errors import DatasetError, DsptError
+from dspt.kit.cpus import set_thread_defaults
+from dspt.kit.files import atomic_write
+
+FAILED, AT_FAULT, INTERRUPTED = 1, 2, 130
+"""Exit statuses: a measurement failed; settings or data are at fault; Ctrl-C (128 + SIGINT)."""
+_PROBLEMS_SHOWN = 20
+
+Document = dict[str, Any]
+"""Content of the JSON; has `command`, `machine` and `versions` from the start."""
+
+
+class BenchmarkError(Exception):
+    """The measurement failed; the message says why."""
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One benchmark. Its functions import torch and other large modules themselves."""
+
+    name: str
+    """`python -m benchmarks.NAME`; the results are NAME.json and NAME.md."""
+    parser: argparse.ArgumentParser
+    """With the options of `options.add_results`."""
+    measure: Callable[[argparse.Namespace, Document, Console], None]
+    """Fills in the document and shows progress on the console (stderr).
+
+    Raises BenchmarkError, DsptError, OSError.
+    """
+    markdown: Callable[[Document], str]
+    """Must also read the documents in benchmarks/results."""
+    figures: Callable[[Document], dict[str, bytes]] = lambda document: {}
+    """File name -> content."""
+    packages: Sequence[str] = PACKAGES
+    """Whose versions are recorded."""
+    passed: Callable[[Document], bool] = lambda document: not document.get("failed")
+    """Whether the finished document counts as a success; otherwise the exit status is 1."""
+    reportable: Callable[[Document], bool] = lambda document: False
+    """Whether a measurement that was interrupted or failed has enough for a report."""
+    files: tuple[str, str] | None = None
+    """Names of JSON and Markdown where they are not NAME.json and NAME.md."""
+
+
+def run(benchmark: Benchmark, arguments: Sequence[str]) -> int:
+    """Parse the arguments, measure and write the report; returns the exit status.
+
+    0: success; 1: a measurement failed; 2: settings or data are at fault; 130: Ctrl-C or SIGTERM.
+    """
+    parser = benchmark.parser
+    options = parser.parse_args(arguments)
+    progress = Console(stderr=True)
+    json_name, markdown_name = benchmark.files or (f"{benchmark.name}.json", f"{benchmark.name}.md")
+    if options.report_only:
+        path: Path = options.out / json_name
+        if not path.is_file():
+            parser.error(f"--report-only: not found: {path}")
+        document, status = json.loads(path.read_text("utf-8")), 0
+    else:
+        if getattr(options, "data", True) is None:
+            parser.error("the following arguments are required: --data")
+        set_thread_defaults()  # torch reads the variables when it is imported
+        document = {
+            "command": shlex.join([*parser.prog.split(), *arguments]),
+            "machine": machine(),
+            "versions": versions(benchmark.packages),
+        }
+        status = _measure(benchmark, options, document, progress)
+        if status and not benchmark.reportable(document):
+            return status
+        document["machine"]["load_after"] = load_average()
+        atomic_write(options.out / json_name, dumps(document).encode())
+        if not status and not benchmark.passed(document):
+            status = FAILED
+    text = benchmark.markdown(document)
+    for name, content in {markdown_name: text.encode(), **benchmark.figures(document)}.items():
+        atomic_write(options.out / name, content)
+    Console().print(Markdown(text))
+    progress.print(f"Results: {options.out}", markup=False, highlight=False)
+    return status
+
+
+def grid_progress(console: Console) -> Progress:
+    """Return a progress bar over parts that may take minutes each."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("ETA"),
+        TimeRemainingColumn(),
+        console=console,
+        speed_estimate_period=3600,  # rich estimates from half a minute by default
+    )
+
+
+def print_error(console: Console, message: str) -> None:
+    """Print a message in red, without interpreting markup."""
+    console.print(message, style="red", markup=False, highlight=False)
+
+
+def _measure(
+    benchmark: Benchmark, options: argparse.Namespace, document: Document, console: Console
+) -> int:
+    try:
+        with _interrupted_by_signals():
+            benchmark.measure(options, document, console)
+    except KeyboardInterrupt:
+        document["interrupted"] = True
+        console.print("Interrupted.")
+        return INTERRUPTED
+    except DatasetError as error:
+        for problem in error.problems[:_PROBLEMS_SHOWN]:
+            print_error(console, f"{problem.where}: {problem.message}")
+        return AT_FAULT
+    except DsptError as error:
+        print_error(console, f"error: {error.message}")
+        return AT_FAULT
+    except (BenchmarkError, OSError) as error:
+        print_error(console, f"error: {error}")
+        return FAILED
+    return 0
+
+
+@contextmanager
+def _interrupted_by_signals() -> Iterator[None]:
+    """Handle SIGTERM and SIGHUP like Ctrl-C: by default Python ends without cleaning up."""
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(number, signal.default_int_handler) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)

@@ -1,0 +1,222 @@
+"""What all benchmarks share: exit statuses, files, resuming, tables, plots."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from benchmarks.skeleton.figures import Style, band_note, draw, new_figure, saved, styled
+from benchmarks.skeleton.machine import digest_of_code, machine, versions
+from benchmarks.skeleton.options import add_data, add_results, new_parser, positive, share
+from benchmarks.skeleton.program import Benchmark, BenchmarkError, Document, run
+from benchmarks.skeleton.records import Records, dumps, key_of
+from benchmarks.skeleton.report import Spread, heading, spread_note, table
+from dspt.errors import ConfigError, DatasetError, Problem
+
+RESULTS = Path(__file__).parents[3] / "benchmarks" / "results"
+
+
+def _benchmark(measure: Callable[[Document], None], **more: Any) -> Benchmark:
+    parser = new_parser("example", "An example.")
+    add_data(parser)
+    add_results(parser)
+
+    def measured(options: argparse.Namespace, document: Document, console: Console) -> None:
+        measure(document)
+
+    return Benchmark(
+        "example",
+        parser,
+        measured,
+        lambda document: f"answer {document.get('answer')}\n",
+        lambda document: {"example.png": b"picture"},
+        **more,
+    )
+
+
+def _answer(document: Document) -> None:
+    document["answer"] = 42
+
+
+def test_results_are_written_with_the_command_as_typed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--data", "some photos", "--out", str(tmp_path)]
+    assert run(_benchmark(_answer), arguments) == 0
+    document = json.loads((tmp_path / "example.json").read_text())
+    assert (
+        document["command"] == f"python -m benchmarks.example --data 'some photos' --out {tmp_path}"
+    )
+    assert document["answer"] == 42
+    assert {"processor", "cpus", "load_before", "load_after"} <= document["machine"].keys()
+    assert {"Python", "torch"} <= document["versions"].keys()
+    assert (tmp_path / "example.md").read_text() == "answer 42\n"
+    assert (tmp_path / "example.png").read_bytes() == b"picture"
+    assert "answer 42" in capsys.readouterr().out
+
+
+def test_report_only_measures_nothing_and_needs_no_data(tmp_path: Path) -> None:
+    (tmp_path / "example.json").write_text('{"answer": 7}')
+
+    def measure(document: Document) -> None:
+        raise AssertionError
+
+    assert run(_benchmark(measure), ["--report-only", "--out", str(tmp_path)]) == 0
+    assert (tmp_path / "example.md").read_text() == "answer 7\n"
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["--report-only"], ["--data"]], ids=["no data", "nothing stored", "no folder"]
+)
+def test_missing_arguments_are_refused(arguments: list[str], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run(_benchmark(_answer), [*arguments, "--out", str(tmp_path)])
+    assert ended.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (BenchmarkError("the server ended"), 1, "the server ended"),
+        (OSError("disk full"), 1, "disk full"),
+        (ConfigError("epochs must be positive"), 2, "epochs must be positive"),
+        (DatasetError([Problem("a.jpg", "x", "is damaged")]), 2, "a.jpg: is damaged"),
+        (KeyboardInterrupt(), 130, "Interrupted"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_exit_status_of_errors(
+    error: BaseException,
+    status: int,
+    message: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def measure(document: Document) -> None:
+        raise error
+
+    assert run(_benchmark(measure), ["--data", "x", "--out", str(tmp_path)]) == status
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_sigterm_ends_like_ctrl_c_and_reports_what_there_is(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+
+    def measure(document: Document) -> None:
+        document["answer"] = 1
+        signal.raise_signal(signal.SIGTERM)
+        document["answer"] = 2
+
+    benchmark = _benchmark(measure, reportable=lambda document: "answer" in document)
+    assert run(benchmark, ["--data", "x", "--out", str(tmp_path)]) == 130
+    document = json.loads((tmp_path / "example.json").read_text())
+    assert (document["answer"], document["interrupted"]) == (1, True)
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_failed_parts_are_reported_with_status_1(tmp_path: Path) -> None:
+    def measure(document: Document) -> None:
+        document["failed"] = {"cell": "why"}
+
+    assert run(_benchmark(measure), ["--data", "x", "--out", str(tmp_path)]) == 1
+    assert (tmp_path / "example.md").is_file()
+
+
+@pytest.mark.parametrize(
+    ("kind", "good", "bad"),
+    [(positive, ("1", 1), ["0", "-1", "x", "1.5"]), (share, ("0.5", 0.5), ["1.1", "-1", "nan"])],
+)
+def test_numbers_of_options(
+    kind: Callable[[str], float], good: tuple[str, float], bad: list[str]
+) -> None:
+    assert kind(good[0]) == good[1]
+    for text in bad:
+        with pytest.raises(argparse.ArgumentTypeError, match="must be"):
+            kind(text)
+
+
+def test_records_are_found_by_name_and_key(tmp_path: Path) -> None:
+    records = Records(tmp_path / "cells")
+    assert records.get("a") is None
+    key = key_of({"rate": 0.5, "classes": ("x", "y")})
+    assert records.put("a", key, {"accuracy": 1.0}) == {"key": key, "accuracy": 1.0}
+    assert records.get("a", key) == records.get("a") == {"key": key, "accuracy": 1.0}
+    assert records.get("a", key_of({"rate": 0.25, "classes": ("x", "y")})) is None
+    for damage in ("{", "[]"):
+        (tmp_path / "cells" / "a.json").write_text(damage)
+        assert records.get("a", key) is None
+
+
+def test_json_has_a_line_per_record() -> None:
+    document = {"settings": {"seeds": [1, 2]}, "cells": [{"a": 1}, {"a": 2}], "none": []}
+    text = dumps(document)
+    assert json.loads(text) == document
+    assert '  {"a": 1},\n  {"a": 2}\n' in text
+
+
+def test_spread_of_one_seed_has_no_deviation() -> None:
+    assert Spread.of([70.0, 72.0]).text() == "71.0 ± 1.4"
+    assert Spread.of([70.0]).text() == "70.0"
+    assert Spread.of([1.0, 2.0]).text("+.2f") == "+1.50 ± 0.71"
+    assert spread_note([1, 2, 3]) == "mean ± standard deviation over 3 seeds (1, 2, 3)"
+    assert "±" not in spread_note([1])
+    assert "standard deviation" in band_note([1, 2])
+    assert not band_note([1])
+
+
+def test_table_aligns_numbers_to_the_right() -> None:
+    assert table(["data", "accuracy"], [["eurosat", "71"]]) == [
+        "| data | accuracy |",
+        "| :-- | --: |",
+        "| eurosat | 71 |",
+    ]
+
+
+@pytest.mark.parametrize("path", sorted(RESULTS.glob("**/*.json")), ids=lambda path: path.stem)
+def test_heading_reads_all_stored_results(path: Path) -> None:
+    document = json.loads(path.read_text())
+    text = "\n".join(heading(document))
+    assert document["command"] in text
+    assert "2 CPUs" in text
+    assert "Python 3." in text
+    assert "torch 2." in text
+
+
+def test_machine_has_no_name_of_the_computer() -> None:
+    import platform
+
+    assert platform.node() not in json.dumps(machine())
+    assert "no such package" not in versions(["no such package"])
+
+
+def test_digest_of_code_ignores_comments_and_docstrings(tmp_path: Path) -> None:
+    file = tmp_path / "code.py"
+
+    def digest(text: str) -> str:
+        file.write_text(text)
+        return digest_of_code([file])
+
+    first = digest('"""Doc."""\nX = 1\n"""Of X."""\n')
+    assert digest("# comment\nX = 1\n") == first
+    assert digest("X = 2\n") != first
+
+
+def test_bands_are_drawn_for_several_seeds_only() -> None:
+    with styled():
+        figure = new_figure(2, 2)
+        axes = figure.subplots()
+        draw(axes, Style("one", "#000000"), [0, 1], [Spread.of([1.0]), Spread.of([2.0])])
+        assert not axes.collections
+        draw(axes, Style("two", "#000000"), [0, 1], [Spread.of([1.0, 2.0]), Spread.of([2.0, 4.0])])
+        assert len(axes.collections) == 1
+        files = saved(figure, "plot")
+    assert files["plot.png"].startswith(b"\x89PNG")
+    assert b"<svg" in files["plot.svg"]
