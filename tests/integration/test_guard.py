@@ -1,0 +1,102 @@
+"""A test run that is killed leaves no process and no temporary folder behind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.services import children_of, clean_environment, wait_until
+
+#: Two tests that start services and then wait to be killed, each in its own xdist worker.
+RUN = """
+import os, signal, subprocess, sys, tempfile
+from pathlib import Path
+from tests.services import redis_server, restartable_postgres
+
+HERE = Path(__file__).parent
+
+def ready(name):
+    (HERE / f"{name}.new").write_text(f"{os.getpid()} {tempfile.gettempdir()}")
+    (HERE / f"{name}.new").rename(HERE / name)
+    while True:
+        signal.pause()
+
+def test_a():
+    dspt = [Path(sys.executable).with_name("dspt"), "serve", "--port", "0"]
+    with redis_server(), restartable_postgres(), (HERE / "log").open("w") as log:
+        with subprocess.Popen([*dspt, "--data-dir", HERE / "data"], stdout=log, stderr=log):
+            ready("a")
+
+def test_b():
+    with redis_server():
+        ready("b")
+"""
+
+
+def descendants(pid: int) -> set[int]:
+    found = set(children_of(pid))
+    return found.union(*map(descendants, found))
+
+
+def alive(pid: int) -> bool:
+    """Whether the process runs; a zombie does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def servers(pid: int) -> list[str]:
+    """The servers among the descendants of a process."""
+    found = []
+    for child in descendants(pid):
+        try:
+            words = Path(f"/proc/{child}/cmdline").read_bytes()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        found += [n for n in ("redis-server", "postgres\0", "dspt\0serve") if n.encode() in words]
+    return sorted(found)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
+def test_a_killed_test_run_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "test_servers.py").write_text(RUN)
+    environment = {k: v for k, v in clean_environment().items() if not k.startswith("PYTEST_")}
+    command = [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-n", "2", "--timeout", "0"]
+    with (tmp_path / "log.pytest").open("w") as log:
+        run = subprocess.Popen(
+            [*command, "-c", os.devnull, "--rootdir", tmp_path, tmp_path],
+            cwd=Path(__file__).parents[2],
+            env=environment,
+            stdout=log,
+            stderr=log,
+            process_group=0,
+        )
+    try:
+
+        def up(name: str) -> bool:
+            assert run.poll() is None, (tmp_path / "log.pytest").read_text()
+            return (tmp_path / name).exists()
+
+        wait_until(lambda: up("a") and up("b"), 300, "the two tests")
+        (one, folder), (other, _) = ((tmp_path / n).read_text().split() for n in ("a", "b"))
+        wanted = ["dspt\0serve", "postgres\0", "redis-server", "redis-server"]
+        wait_until(lambda: servers(int(one)) == wanted, 300, f"{wanted}")
+        started, others = descendants(int(one)), descendants(int(other))
+
+        os.kill(int(one), 9)
+        wait_until(lambda: not any(map(alive, started)), 60, "the end of the worker's processes")
+        wait_until(lambda: not Path(folder).exists(), 60, "the end of its folder")
+        assert servers(int(other)) == ["redis-server"]
+
+        started = others | descendants(run.pid)
+        run.kill()
+        wait_until(lambda: not any(map(alive, started)), 60, "the end of the run's processes")
+        wait_until(lambda: not Path(folder).parent.exists(), 60, "the end of its folder")
+    finally:
+        run.kill()
+        run.wait()
