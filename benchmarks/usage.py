@@ -1,4 +1,4 @@
-"""What processes take: memory, processor time, open files; needs Linux."""
+"""Resources that processes use: memory, CPU time and open files, from Linux' /proc."""
 
 from __future__ import annotations
 
@@ -10,48 +10,66 @@ from pathlib import Path
 
 from tests.services import children_of
 
+_GONE = (FileNotFoundError, ProcessLookupError)
+
 
 @dataclass(frozen=True)
 class Usage:
-    """Of all processes of one part of a service."""
+    """Of all processes of one part of the service."""
 
     memory: int
     """Bytes; a page that several processes share counts once (proportional set size)."""
     cpu_seconds: float
-    """Since they started, of those that are there."""
+    """Since the processes started; those that have ended are not included."""
     waited_seconds: float
-    """That the main thread of the first process was ready to run and had no processor."""
+    """How long the main thread of the first process was ready to run but had no CPU."""
     files: int
     """Open files and connections of the first process."""
     processes: int
     main_thread_seconds: float = 0.0
-    """Processor time of the main thread of the first process: its event loop, where it has one."""
+    """CPU time of the main thread of the first process, which runs its event loop."""
 
 
 def usage_of(roots: Sequence[int]) -> Usage:
-    """Of these processes and all that they started."""
+    """Return the usage of these processes and all their descendants."""
     return usage([process for root in roots for process in _family(root)])
 
 
 def usage(processes: Sequence[int]) -> Usage:
-    """Of these processes alone."""
+    """Return the usage of these processes. Raises OSError if the first one has ended."""
     memory, ticks, count = 0, 0, 0
     for process in processes:
         try:
-            memory += _memory(process)
+            found = re.search(r"^Pss: +(\d+) kB$", _read(process, "smaps_rollup"), re.MULTILINE)
+            memory += 1024 * int(found[1]) if found else 0  # no match: the process is just ending
             ticks += _ticks(process, "stat")
-        except (FileNotFoundError, ProcessLookupError):
-            continue  # a connection of PostgreSQL that has just been closed
+        except _GONE:  # such as a connection of PostgreSQL that was just closed
+            continue
         count += 1
     first, second = processes[0], os.sysconf("SC_CLK_TCK")
     return Usage(
         memory=memory,
         cpu_seconds=ticks / second,
         waited_seconds=int(_read(first, "schedstat").split()[1]) / 1e9,
-        files=sum(1 for _ in Path(f"/proc/{first}/fd").iterdir()),
+        files=len(list(Path(f"/proc/{first}/fd").iterdir())),
         processes=count,
         main_thread_seconds=_ticks(first, f"task/{first}/stat") / second,
     )
+
+
+def resident(pid: int | str = "self") -> int:
+    """Return the bytes that the process has in memory; 0 if it has ended."""
+    return _status(pid, "VmRSS")
+
+
+def peak(pid: int | str = "self") -> int:
+    """Return the peak of `resident` since the start, or since `reset_peak`; 0 if it has ended."""
+    return _status(pid, "VmHWM")
+
+
+def reset_peak(pid: int | str = "self") -> None:
+    """Let `peak` start again from the current value."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 
 def _family(process: int) -> Iterator[int]:
@@ -60,16 +78,19 @@ def _family(process: int) -> Iterator[int]:
         yield from _family(child)
 
 
-def _memory(process: int) -> int:
-    found = re.search(r"^Pss: +(\d+) kB$", _read(process, "smaps_rollup"), re.MULTILINE)
-    return 1024 * int(found[1]) if found else 0  # none: it is just ending
-
-
 def _ticks(process: int, file: str) -> int:
-    # Behind the name, which may hold anything.
+    # The fields follow the name, which may contain anything.
     fields = _read(process, file).rpartition(")")[2].split()
     return int(fields[11]) + int(fields[12])
 
 
-def _read(process: int, name: str) -> str:
+def _status(pid: int | str, name: str) -> int:
+    try:
+        lines = _read(pid, "status").splitlines()
+    except _GONE:
+        return 0
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith(name)), 0)
+
+
+def _read(process: int | str, name: str) -> str:
     return Path(f"/proc/{process}/{name}").read_text()

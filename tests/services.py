@@ -207,9 +207,14 @@ def _with_driver(url: str) -> URL:
 
 
 def children_of(pid: int) -> list[int]:
-    """The processes that this one forked and that are still there; needs Linux."""
-    tasks = Path(f"/proc/{pid}/task").glob("*/children")
-    return [int(child) for task in tasks for child in task.read_text().split()]
+    """Return the running child processes of a process; none if it has ended. Needs Linux."""
+    children: list[int] = []
+    with suppress(FileNotFoundError, ProcessLookupError):  # the process has ended
+        for thread in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 - glob would race, too
+            with suppress(FileNotFoundError, ProcessLookupError):  # this thread has ended
+                file = Path(f"/proc/{pid}/task/{thread}/children")
+                children += [int(child) for child in file.read_text().split()]
+    return children
 
 
 def clean_environment(**settings: str) -> dict[str, str]:

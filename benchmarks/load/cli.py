@@ -1,4 +1,4 @@
-"""The command: its options, the progress bar, and what it writes."""
+"""The command line: options, progress bar, files."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ NAME = "load"
 _PACKAGES = ("fastapi", "uvicorn", "sqlalchemy", "psycopg", "pydantic", "celery", "torch")
 
 _DESCRIPTION = """\
-How the service bears load. Starts PostgreSQL, Redis, `dspt api` and `dspt worker` on this machine,
-each a process of its own, and sends them submits, polls, predictions and listeners to events beside
-jobs that are being tuned. Requests go out at the moments that were drawn for them, whatever the
-answers do, and latency counts from there. Prints percentiles of latency and of the time that events
-take to arrive, errors by status, memory over time, and how late the load itself was, and writes
-them to the folder --out as load.json, .md, .png and .svg. Needs no data and no downloads."""
+Measure how the service behaves under load. Starts PostgreSQL, Redis, `dspt api` and `dspt worker`
+on this machine, each in a process of its own. While jobs are tuned, it submits jobs, polls them,
+predicts, and listens to their events. Requests are sent at random moments, whether or not earlier
+ones have been answered; latency counts from these moments. Prints percentiles of latency and of the
+delay of events, errors by status, memory over time and the delay of the load generator itself, and
+writes them to the folder --out as load.json, .md, .png and .svg. Needs no data and no downloads."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Exit status: 0, 1 where the stack fails, 2 for settings at fault, 130 on Ctrl-C."""
+    """Return the exit status: 0, 1 if the stack fails, 2 for invalid options, 130 on Ctrl-C."""
     options = _parser().parse_args(arguments)
     for number in (signal.SIGTERM, signal.SIGHUP):  # by default Python ends without cleaning up
         signal.signal(number, signal.default_int_handler)
@@ -41,22 +41,21 @@ def main(arguments: Sequence[str]) -> int:
 
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
     try:
-        # Drawn only when told: a thread that draws would make the load late.
+        # No automatic refresh: a drawing thread would delay the load generator.
         with Progress(*columns, TimeElapsedColumn(), console=console, auto_refresh=False) as bar:
             task = bar.add_task("", total=1.0)
 
-            def tell(what: str, done: float) -> None:
+            def on_progress(what: str, done: float) -> None:
                 bar.update(task, description=what, completed=done, refresh=True)
 
-            measured = measure(options, tell)
+            measured = measure(options, on_progress)
     except KeyboardInterrupt:
         console.print("Interrupted; the stack is stopped.")
         return 130
     except (StackError, SetupError, OSError) as error:
         console.print(f"error: {error}", style="red", markup=False)
         return 1
-    from benchmarks.load.figure import figures
-    from benchmarks.load.report import markdown
+    from benchmarks.load.report import figures, markdown
     from benchmarks.load.summary import goals
     from benchmarks.noise_robustness.report import machine
     from dspt.kit.files import atomic_write
@@ -84,16 +83,16 @@ def _parser() -> argparse.ArgumentParser:
         prog=PROGRAM,
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="Close other programs first: on a busy machine all figures suffer.",
+        epilog="Close other programs first: on a busy machine all figures get worse.",
     )
     numbers: tuple[tuple[str, float, str], ...] = (
-        ("--minutes", 10, "how long to measure"),
-        ("--warm-up", 30, "seconds of the same load before, which do not count"),
-        ("--polls-per-second", 200, "of GET /jobs/{id}, of jobs at work and of ended ones"),
-        ("--predictions-per-second", 1, "of POST /predict with one photo"),
-        ("--submits-per-minute", 3, "of POST /jobs with a zip of photos"),
-        ("--stays", 60, "seconds after which a listener hangs up and comes back, on average"),
-        ("--pause", 5, "most seconds that a listener takes to turn to the next job"),
+        ("--minutes", 10, "duration of the measurement in minutes"),
+        ("--warm-up", 30, "seconds of load before the measurement"),
+        ("--polls-per-second", 200, "GET /jobs/{id}, half of running and half of ended jobs"),
+        ("--predictions-per-second", 1, "POST /predict with one photo"),
+        ("--submits-per-minute", 3, "POST /jobs with a zip of photos"),
+        ("--stays", 60, "seconds after which a listener reconnects, on average"),
+        ("--pause", 5, "maximum seconds before a listener turns to the next job"),
     )
     for name, default, what in numbers:
         parser.add_argument(
@@ -104,23 +103,29 @@ def _parser() -> argparse.ArgumentParser:
         type=positive,
         default=200,
         metavar="N",
-        help="to the events of running jobs, each on a connection of its own (default: 200)",
+        help="number of listeners to events, each with its own connection (default: 200)",
     )
     parser.add_argument(
-        "--workers", type=positive, default=1, metavar="N", help="`dspt worker`s (default: 1)"
+        "--workers", type=positive, default=1, metavar="N", help="number of workers (default: 1)"
     )
     parser.add_argument(
-        "--epochs", type=positive, default=600, metavar="N", help="of each job (default: 600)"
+        "--epochs",
+        type=positive,
+        default=600,
+        metavar="N",
+        help="epochs of each job (default: 600)",
     )
     parser.add_argument(
         "--engine",
         choices=("auto", "openvino", "torch"),
         default="auto",
-        help="what runs the image tower on a CPU (default: auto)",
+        help="engine of the image tower (default: auto)",
     )
-    parser.add_argument("--seed", type=int, default=1, help="of photos and moments (default: 1)")
     parser.add_argument(
-        "--logs", type=Path, metavar="DIR", help="keep the logs of API and workers there"
+        "--seed", type=int, default=1, help="random seed of photos and moments (default: 1)"
+    )
+    parser.add_argument(
+        "--logs", type=Path, metavar="DIR", help="keep the logs of API and workers in this folder"
     )
     add_results(parser)
     return parser

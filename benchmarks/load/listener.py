@@ -1,4 +1,4 @@
-"""Somebody who follows jobs: reads each event, and checks that none is missing or comes twice."""
+"""A client that follows jobs, reads each event and counts events that are lost or sent twice."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import re
 import time
 from datetime import datetime
 
-from benchmarks.http.connection import Client, Connection
-from benchmarks.load.book import Book
-from benchmarks.load.records import STREAM, Records, Sample
+from benchmarks.http import Client, Connection
+from benchmarks.load.records import STREAM, Jobs, Records, Sample
 
 _EVENT = re.compile(rb'id: (\d+)\r\nevent: (\w+)\r\ndata: (\{.*?"created_at":"([^"]+)".*\})')
 _END = b"\r\n\r\n"
@@ -19,16 +18,16 @@ _TIMEOUT_SECONDS = 30.0
 
 
 class Listener:
-    """Follows one job after the other until cancelled.
+    """Follow one job after the other until cancelled.
 
-    It hangs up after `stays` seconds on average and comes back with Last-Event-ID, as somebody
-    does who closes a notebook, and takes up to `pause` seconds to turn to the next job.
+    Disconnects after `stays` seconds on average and reconnects with Last-Event-ID, like a laptop
+    that is closed and opened. Waits up to `pause` seconds before it turns to the next job.
     """
 
     def __init__(
         self,
         client: Client,
-        book: Book,
+        jobs: Jobs,
         records: Records,
         rng: random.Random,
         *,
@@ -36,34 +35,34 @@ class Listener:
         pause: float,
     ) -> None:
         self.connected = False
-        self._client, self._book, self._records, self._rng = client, book, records, rng
+        self._client, self._jobs, self._records, self._rng = client, jobs, records, rng
         self._stays, self._pause = stays, pause
         self._job_id = ""
         self._after = 0
         self._rest = b""
-        self._asked = self._asked_by_clock = 0.0
-        self._patience: asyncio.Timeout | None = None
+        self._sent = self._sent_by_clock = 0.0
+        self._timeout: asyncio.Timeout | None = None
 
     async def run(self) -> None:
         while True:
-            self._job_id, self._after = await self._book.next_for(self._rng), 0
-            while not self._book.ended(self._job_id):
+            self._job_id, self._after = await self._jobs.next_for(self._rng), 0
+            while not self._jobs.ended(self._job_id):
                 await self._listen()
             await asyncio.sleep(self._rng.uniform(0, self._pause))
 
     async def _listen(self) -> None:
-        """Until the stream ends, or this listener hangs up."""
+        """Read one stream until it ends or this listener disconnects."""
         headers = {"Accept": "text/event-stream", "Last-Event-ID": str(self._after)}
         request = self._client.request("GET", f"/jobs/{self._job_id}/events", headers)
-        self._rest, self._asked_by_clock = b"", time.time()
-        self._asked = asyncio.get_running_loop().time()
+        self._rest, self._sent_by_clock = b"", time.time()
+        self._sent = asyncio.get_running_loop().time()
         connection: Connection | None = None
         try:
-            async with asyncio.timeout(_TIMEOUT_SECONDS) as self._patience:
+            async with asyncio.timeout(_TIMEOUT_SECONDS) as self._timeout:
                 connection = await self._client.connect()
                 answer = await connection.exchange(request, self)
             outcome = str(answer.status)
-            if answer.status == 200 and not self._book.ended(self._job_id):
+            if answer.status == 200 and not self._jobs.ended(self._job_id):
                 outcome = "ended before the job"
         except TimeoutError:
             outcome = "200" if self.connected else "TimeoutError"
@@ -73,16 +72,16 @@ class Listener:
             self.connected = False
             if connection is not None:
                 connection.close()
-        self._records.count(STREAM, outcome, self._asked)
+        self._records.count(STREAM, outcome, self._sent)
         if outcome != "200":
             await asyncio.sleep(1)
 
     def opened(self, status: int) -> None:
-        if status == 200 and self._patience is not None:
+        if status == 200 and self._timeout is not None:
             self.connected = True
             now = asyncio.get_running_loop().time()
-            self._records.took(STREAM, self._asked, now)
-            self._patience.reschedule(now + self._rng.expovariate(1 / self._stays))
+            self._records.took(STREAM, self._sent, now)
+            self._timeout.reschedule(now + self._rng.expovariate(1 / self._stays))
 
     def receive(self, data: bytes) -> None:
         now = time.time()
@@ -94,7 +93,7 @@ class Listener:
                 self._take(int(number), happened, now)
                 if kind == b"status":
                     status = json.loads(event)["data"]["status"]
-                    self._book.note(self._job_id, status, int(number))
+                    self._jobs.note(self._job_id, status, int(number))
 
     def _take(self, number: int, happened: float, now: float) -> None:
         records = self._records
@@ -106,5 +105,5 @@ class Listener:
             self._after = number
         if at >= 0:
             records.events += 1
-            if happened >= self._asked_by_clock:  # else it was there before
+            if happened >= self._sent_by_clock:  # older events are replayed at once
                 records.lags.append(Sample(at, now - happened))

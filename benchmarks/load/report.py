@@ -1,15 +1,29 @@
-"""The figures as Markdown."""
+"""The figures as Markdown, and as a plot of latency, event lag and memory over time."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from matplotlib.axes import Axes
+
+from benchmarks.load.summary import MOST_P99, goals, watched_seconds
+from benchmarks.noise_robustness.style import Style, new_figure, saved, styled
+
 Document = Mapping[str, Any]
+WIDTH, HEIGHT = 2.6, 2.2  # inches of one panel
+
+_P50, _P99 = Style("p50", "#0072B2", "", width=1.0), Style("p99", "#D55E00", "")
+_PARTS = {
+    "API": Style("API", "#0072B2", "", width=1.6),
+    "worker": Style("worker", "#D55E00", "", "--"),
+    "PostgreSQL": Style("PostgreSQL", "#009E73", "", "-."),
+    "Redis": Style("Redis", "#CC79A7", "", ":"),
+}
 
 
 def markdown(document: Document) -> str:
-    """All tables, with what they are of."""
+    """Return the tables and a description of the measurement."""
     found, settings, machine = document["figures"], document["settings"], document["machine"]
     lines = [
         "# The service under load",
@@ -21,85 +35,136 @@ def markdown(document: Document) -> str:
         + ", ".join(f"{name} {number}" for name, number in document["versions"].items())
         + f". Seed {settings['seed']}.",
         "",
-        f"{found['seconds'] / 60:g} minutes, after {settings['warm_up']:g} seconds that do not "
-        "count. PostgreSQL (every commit on disk), Redis, `dspt api`, `dspt worker` (nice 5) and "
-        f"the load on one machine: {settings['polls']:g} polls a second, "
-        f"{settings['predictions']:g} predictions of one photo a second, {settings['submits']:g} "
-        f"jobs of {settings['epochs']} epochs on {settings['images']} photos "
-        f"({settings['zip_bytes'] / 1e6:.1f} MB) a minute, each at a moment drawn at random, "
-        f"whatever the answers do; {settings['listeners']} listeners to the events of running "
-        f"jobs, each of whom hangs up every {settings['stays']:g} seconds on average and comes "
-        "back with Last-Event-ID. Every request carries an API key.",
+        f"{found['seconds'] / 60:g} minutes, after a warm-up of {settings['warm_up']:g} seconds. "
+        "PostgreSQL (every commit on disk), Redis, `dspt api`, `dspt worker` (nice 5) and the "
+        f"load generator run on one machine. {settings['polls']:g} polls per second, "
+        f"{settings['predictions']:g} predictions of one photo per second and "
+        f"{settings['submits']:g} jobs per minute ({settings['epochs']} epochs on "
+        f"{settings['images']} photos, {settings['zip_bytes'] / 1e6:.1f} MB) are sent at random "
+        "moments, whether or not earlier requests have been answered (an open loop). "
+        f"{settings['listeners']} listeners follow the events of running jobs; each disconnects "
+        f"every {settings['stays']:g} seconds on average and reconnects with Last-Event-ID. Every "
+        "request carries an API key.",
         "",
-        *_latencies(found),
+        "Latency in milliseconds, from the moment that a request was due until the end of its "
+        "answer. The last row is the delay of the load generator itself, which is included.",
         "",
-        *_statuses(found),
+        *_table(("", "count", "p50", "p95", "p99", "max"), _latencies(found)),
         "",
-        *_usage(found),
+        *_table(("answers by status", ""), _statuses(found), numbers=False),
         "",
-        "| wanted | measured | met |",
-        "|---|---|---|",
-        *(
-            f"| {row['goal']} | {row['measured']} | {'yes' if row['met'] else 'no'} |"
-            for row in document["goals"]
+        f"Resources, sampled for {watched_seconds(found) / 60:.1f} minutes. Memory in MiB: mean "
+        "over the first and the last minute of these, maximum, growth, and slope per minute; a "
+        "page that several processes share counts once. Files: open files and connections of the "
+        "first process. Waited: share of the time in which its main thread was ready to run but "
+        "had no CPU; a high value means that the machine is too small or busy.",
+        "",
+        *_table(
+            (
+                *("", "first", "last", "max", "growth", "MiB per minute"),
+                *("files, first and last", "CPUs used", "waited for a CPU"),
+            ),
+            _usage(found),
+        ),
+        "",
+        *_table(
+            ("goal", "measured", "met"),
+            (
+                (row["goal"], row["measured"], "yes" if row["met"] else "no")
+                for row in goals(found, settings)
+            ),
+            numbers=False,
         ),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _latencies(found: Document) -> list[str]:
+def figures(document: Document, name: str) -> dict[str, bytes]:
+    """Return `name`.png and `name`.svg."""
+    found = document["figures"]
+    over_time = found["over_time"]
+    with styled():
+        figure = new_figure(3 * WIDTH, HEIGHT)
+        polls, lag, memory = figure.subplots(1, 3)
+        _percentiles(polls, over_time["polls"], "polls: latency in ms, per 10 s")
+        polls.axhline(
+            1000 * MOST_P99, color="#555555", linestyle="--", linewidth=1, label="goal for p99"
+        )
+        _percentiles(lag, over_time["event_lag"], "events: delay in ms, per 10 s")
+        for part, style in _PARTS.items():
+            points = over_time["memory_mib"][part]
+            _line(memory, style, points, [point["mib"] for point in points])
+        memory.set_title("memory in MiB")
+        for panel in (polls, lag, memory):
+            panel.set_xlabel("minutes")
+            panel.set_xlim(0, found["seconds"] / 60)
+            panel.set_ylim(bottom=0)
+            panel.legend()
+        return saved(figure, name)
+
+
+def _latencies(found: Document) -> Iterable[Sequence[object]]:
     rows: dict[str, Mapping[str, float] | None] = {
         **found["latencies"],
         "**all polls**": found["polls"],
-        "event, from happening to arrival": found["event_lag"],
-        "the load's own lateness": found["lateness"],
+        "event, from its timestamp to its arrival": found["event_lag"],
+        "delay of the load generator": found["lateness"],
     }
-    return [
-        "From the moment at which a request was due to the end of its answer, in milliseconds; a "
-        "load that is late itself would make the service look slow.",
-        "",
-        "| | count | p50 | p95 | p99 | max |",
-        "|---|---:|---:|---:|---:|---:|",
-        *(
-            f"| {name} | {row['count']:,} | {_ms(row['p50'])} | {_ms(row['p95'])} "
-            f"| {_ms(row['p99'])} | {_ms(row['max'])} |"
-            for name, row in rows.items()
-            if row is not None
-        ),
-    ]
+    for name, row in rows.items():
+        if row is not None:
+            yield (
+                name,
+                f"{row['count']:,}",
+                *(_ms(row[key]) for key in ("p50", "p95", "p99", "max")),
+            )
 
 
-def _statuses(found: Document) -> list[str]:
-    return [
-        "| | answers by status |",
-        "|---|---|",
-        *(
-            f"| {kind} | {', '.join(f'{s}: {n:,}' for s, n in sorted(counts.items()))} |"
-            for kind, counts in found["statuses"].items()
-        ),
-    ]
+def _statuses(found: Document) -> Iterable[Sequence[object]]:
+    for kind, counts in found["statuses"].items():
+        yield kind, ", ".join(f"{status}: {n:,}" for status, n in sorted(counts.items()))
 
 
-def _usage(found: Document) -> list[str]:
-    return [
-        "Memory in MiB, mean over the first and the last minute (pages that processes share count "
-        "once); files and connections that the first process has open; CPUs in use; share of the "
-        "time in which its main thread could have run and had no CPU: where that is much, the "
-        "machine is too small, or busy with other things.",
-        "",
-        "| | first | last | most | growth | per minute | files, first and last | CPUs "
-        "| waited for a CPU |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
-        *(
-            f"| {name} | {part['first_mib']:.0f} | {part['last_mib']:.0f} "
-            f"| {part['max_mib']:.0f} | {part['growth']:+.1%} | {part['mib_per_minute']:+.2f} "
-            f"| {part['files_first']:.0f}, {part['files_last']:.0f} | {part['cpus']:.2f} "
-            f"| {part['waited_for_cpu']:.0%} |"
-            for name, part in found["usage"].items()
-        ),
-    ]
+def _usage(found: Document) -> Iterable[Sequence[object]]:
+    for name, part in found["usage"].items():
+        yield (
+            name,
+            *(f"{part[key]:.0f}" for key in ("first_mib", "last_mib", "max_mib")),
+            f"{part['growth']:+.1%}",
+            f"{part['mib_per_minute']:+.2f}",
+            f"{part['files_first']:.0f}, {part['files_last']:.0f}",
+            f"{part['cpus']:.2f}",
+            f"{part['waited_for_cpu']:.0%}",
+        )
+
+
+def _table(
+    head: Sequence[str], rows: Iterable[Sequence[object]], *, numbers: bool = True
+) -> Iterable[str]:
+    yield f"| {' | '.join(head)} |"
+    yield "|---|" + ("---:|" if numbers else "---|") * (len(head) - 1)
+    for row in rows:
+        yield f"| {' | '.join(map(str, row))} |"
 
 
 def _ms(seconds: float) -> str:
     milliseconds = 1000 * seconds
     return f"{milliseconds:.1f}" if milliseconds < 100 else f"{milliseconds:,.0f}"
+
+
+def _percentiles(axes: Axes, points: Sequence[Mapping[str, float]], title: str) -> None:
+    for key, style in (("p50", _P50), ("p99", _P99)):
+        _line(axes, style, points, [1000 * point[key] for point in points])
+    axes.set_title(title)
+
+
+def _line(
+    axes: Axes, style: Style, points: Sequence[Mapping[str, float]], values: Sequence[float]
+) -> None:
+    axes.plot(
+        [point["at"] / 60 for point in points],
+        values,
+        style.line,
+        color=style.color,
+        linewidth=style.width,
+        label=style.label,
+    )

@@ -1,4 +1,4 @@
-"""One measurement: the stack is started, warmed up, loaded and stopped."""
+"""One measurement: start the stack, warm it up, load it, stop it."""
 
 from __future__ import annotations
 
@@ -8,37 +8,36 @@ import gc
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import uvloop
 
-from benchmarks.http.connection import Client
-from benchmarks.load.book import ENDED, Book
-from benchmarks.load.material import Material
-from benchmarks.load.memory import Look, sample
-from benchmarks.load.records import Records
-from benchmarks.load.summary import figures
-from benchmarks.load.traffic import Rates, Traffic
+from benchmarks.http import Client
+from benchmarks.load.records import ENDED, Jobs, Records
+from benchmarks.load.summary import SECONDS_BETWEEN, UsageSample, figures
+from benchmarks.load.traffic import Material, Rates, Traffic, alongside
 from benchmarks.stack import HOST, Stack, running_stack
+from benchmarks.usage import usage, usage_of
 from scripts.demo.data import PHOTOGRAPHS, TRAIN_CROPS, DemoData, make_demo_data
 
-Tell = Callable[[str, float], None]
-"""Gets what is being done, and how far that is, 0 to 1."""
+OnProgress = Callable[[str, float], None]
+"""Called with what is being done and the share that is done, 0 to 1."""
 
+LOAD = "load generator"
 _FIRST_EPOCHS = 2
 _FIRST_SECONDS = 300.0
 
 
 class SetupError(Exception):
-    """The service does not do what the load needs."""
+    """The service does not accept the first job or prediction."""
 
 
-def measure(options: argparse.Namespace, tell: Tell) -> dict[str, Any]:
-    """The document. Raises StackError, SetupError, OSError."""
-    tell("cutting photos", 0)
+def measure(options: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]:
+    """Return the document. Raises StackError, SetupError or OSError."""
+    on_progress("cropping photos", 0)
     data = make_demo_data(options.seed)
     rates = Rates(
         polls=options.polls_per_second,
@@ -50,7 +49,7 @@ def measure(options: argparse.Namespace, tell: Tell) -> dict[str, Any]:
     )
     load_before = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="dspt-load-") as folder:
-        tell("starting PostgreSQL, Redis, API and worker", 0)
+        on_progress("starting PostgreSQL, Redis, API and worker", 0)
         with running_stack(
             Path(folder),
             workers=options.workers,
@@ -61,7 +60,7 @@ def measure(options: argparse.Namespace, tell: Tell) -> dict[str, Any]:
             },
             logs=options.logs,
         ) as stack:
-            found = uvloop.run(_load(stack, options, rates, data, tell))
+            found = uvloop.run(_load(stack, options, rates, data, on_progress))
     return {
         "settings": {
             **asdict(rates),
@@ -81,34 +80,52 @@ def measure(options: argparse.Namespace, tell: Tell) -> dict[str, Any]:
 
 
 async def _load(
-    stack: Stack, options: argparse.Namespace, rates: Rates, data: DemoData, tell: Tell
+    stack: Stack,
+    options: argparse.Namespace,
+    rates: Rates,
+    data: DemoData,
+    on_progress: OnProgress,
 ) -> dict[str, Any]:
     loop, seconds = asyncio.get_running_loop(), 60 * options.minutes
     client = Client(HOST, stack.port, {"Authorization": f"Bearer {stack.key}"})
-    book, looks = Book(), list[Look]()
+    jobs, samples = Jobs(), list[UsageSample]()
     material = Material(data.zip, data.unseen[0].jpeg, options.epochs)
-    tell("tuning a first classifier", 0)
-    model_id = await _first_model(client, book, material)
-    gc.freeze()  # what is there by now need not be looked at again and again meanwhile
+    on_progress("tuning a first classifier", 0)
+    model_id = await _first_model(client, jobs, material)
+    gc.freeze()  # keeps the garbage collector from scanning the photos during the measurement
     records = Records(begin=loop.time() + options.warm_up)
-    traffic = Traffic(client, book, records, rates, material, model_id, options.seed)
+    traffic = Traffic(client, jobs, records, rates, material, model_id, options.seed)
     for _ in range(options.workers + 1):  # one for each worker, and one that waits
         await traffic.submit()
-    sampler = asyncio.create_task(sample(stack.parts, records.begin, looks))
-    teller = asyncio.create_task(_tell_time(tell, records.begin, seconds))
-    try:
+    async with alongside(
+        sample(stack.parts, records.begin, samples),
+        _show_time(on_progress, records.begin, seconds),
+    ):
         await traffic.run(seconds)
-    finally:
-        for task in (sampler, teller):
-            task.cancel()
-        await asyncio.gather(sampler, teller, return_exceptions=True)
-        client.close()
-    tell("stopping", 1)
-    return figures(records, looks, seconds)
+    client.close()
+    on_progress("stopping", 1)
+    return figures(records, samples, seconds)
 
 
-async def _first_model(client: Client, book: Book, material: Material) -> str:
-    """A job that succeeds, and one prediction with its model, so that all is loaded."""
+async def sample(
+    parts: Mapping[str, Sequence[int]], begin: float, samples: list[UsageSample]
+) -> None:
+    """Add a sample every few seconds from the loop's time `begin` on, until cancelled.
+
+    `parts`: name -> ids of its first processes. Raises OSError if one of these has ended.
+    """
+    loop = asyncio.get_running_loop()
+    while True:
+        number = max(0, round((loop.time() - begin) / SECONDS_BETWEEN + 0.5))
+        await asyncio.sleep(begin + number * SECONDS_BETWEEN - loop.time())
+        at = loop.time() - begin
+        found = await asyncio.to_thread(lambda: {name: usage_of(parts[name]) for name in parts})
+        # Without its children: the other parts are among them.
+        samples.append(UsageSample(at, found | {LOAD: usage([os.getpid()])}))
+
+
+async def _first_model(client: Client, jobs: Jobs, material: Material) -> str:
+    """Run a job and predict with its model once, so that everything is loaded; return its id."""
     answer = await client.send(material.job(client, epochs=_FIRST_EPOCHS, seed=0))
     if answer.status != 202:
         raise SetupError(f"POST /jobs: {answer.status} {answer.body.decode()}")
@@ -120,7 +137,7 @@ async def _first_model(client: Client, book: Book, material: Material) -> str:
             job = json.loads(answer.body)
     if job["status"] != "succeeded":
         raise SetupError(f"The first job {job['status']}: {job['error']}")
-    book.note(job["id"], job["status"])
+    jobs.note(job["id"], job["status"])
     model_id: str = job["model_id"]
     answer = await client.send(material.prediction(client, model_id))
     if answer.status != 200:
@@ -128,16 +145,16 @@ async def _first_model(client: Client, book: Book, material: Material) -> str:
     return model_id
 
 
-async def _tell_time(tell: Tell, begin: float, seconds: float) -> None:
+async def _show_time(on_progress: OnProgress, begin: float, seconds: float) -> None:
     loop = asyncio.get_running_loop()
     while True:
         done = loop.time() - begin
-        tell("warming up" if done < 0 else "measuring", min(1.0, max(0.0, done / seconds)))
+        on_progress("warming up" if done < 0 else "measuring", min(1.0, max(0.0, done / seconds)))
         await asyncio.sleep(1)
 
 
 def _requests_per_minute(rates: Rates) -> int:
-    """Twice what is sent: it is not the limit on one client that is measured."""
+    """Return twice what is sent, so that the rate limit does not interfere."""
     returns = rates.listeners / rates.stays
     each_second = rates.polls + rates.predictions + returns + rates.listeners
     return int(2 * 60 * each_second + rates.submits)

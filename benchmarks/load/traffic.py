@@ -1,74 +1,129 @@
-"""Everybody who uses the service, all at once."""
+"""The load: polls, predictions and submits in an open loop, and listeners to events."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.http.connection import Answer, Client
-from benchmarks.load.book import AT_WORK, ENDED, Book
+from benchmarks import http
+from benchmarks.http import Answer, Client
 from benchmarks.load.listener import Listener
-from benchmarks.load.material import Material
 from benchmarks.load.records import (
+    AT_WORK,
+    ENDED,
     POLL_ENDED,
     POLL_RUNNING,
     PREDICTION,
     SUBMIT,
+    Jobs,
     Records,
     Sample,
 )
-from benchmarks.load.schedule import arrivals, due
 
 _LOOK_SECONDS = 0.25
 
 
 @dataclass(frozen=True)
 class Rates:
-    """How much of what."""
+    """How many requests of each kind to send."""
 
     polls: float
-    """A second; half of them of jobs at work, half of ended ones."""
+    """Per second; half of them of jobs at work, half of ended jobs."""
     predictions: float
-    """A second."""
+    """Per second."""
     submits: float
-    """A minute."""
+    """Per minute."""
     listeners: int
     stays: float
-    """Seconds after which a listener hangs up and comes back, on average."""
+    """Seconds after which a listener disconnects and reconnects, on average."""
     pause: float
-    """Most seconds that a listener takes to turn to the next job."""
+    """Maximum number of seconds before a listener turns to the next job."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """The bodies of the requests."""
+
+    zip: bytes
+    image: bytes
+    epochs: int
+
+    def job(self, client: Client, *, seed: int, epochs: int | None = None) -> bytes:
+        """Return POST /jobs; each seed makes a different job."""
+        config = json.dumps({"epochs": epochs or self.epochs, "seed": seed})
+        parts = [http.field("config", config), http.file("dataset", "photos.zip", self.zip)]
+        return client.request("POST", "/jobs", http.FORM, http.form(parts))
+
+    def prediction(self, client: Client, model_id: str) -> bytes:
+        """Return POST /predict."""
+        parts = [http.field("model", model_id), http.file("images", "1.jpg", self.image)]
+        return client.request("POST", "/predict", http.FORM, http.form(parts))
+
+
+def arrivals(rate: float, begin: float, end: float, rng: random.Random) -> Iterator[float]:
+    """Yield the moments of a Poisson process of `rate` per second from `begin` to `end`."""
+    at = begin
+    while rate > 0:
+        at += rng.expovariate(rate)
+        if at >= end:
+            return
+        yield at
+
+
+async def due(moments: Iterator[float]) -> AsyncIterator[float]:
+    """Yield each moment once it has come, and missed ones at once: an open loop."""
+    loop = asyncio.get_running_loop()
+    for moment in moments:
+        wait = moment - loop.time()
+        if wait > 0:
+            await asyncio.sleep(wait)
+        yield moment
+
+
+@asynccontextmanager
+async def alongside(*endless: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run coroutines during the block; an error in one of them ends the block and is raised.
+
+    Otherwise the results would lack what that coroutine records, without a sign of it.
+    """
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(coroutine) for coroutine in endless]
+        yield
+        for task in tasks:
+            task.cancel()
 
 
 class Traffic:
-    """Sends from now to `records.begin` + `seconds`; what was due before `begin` is not noted."""
+    """Send requests until `records.begin` + `seconds`; those due before `begin` do not count."""
 
     def __init__(
         self,
         client: Client,
-        book: Book,
+        jobs: Jobs,
         records: Records,
         rates: Rates,
         material: Material,
         model_id: str,
         seed: int,
     ) -> None:
-        self._client, self._book, self._records = client, book, records
+        self._client, self._jobs, self._records = client, jobs, records
         self._rates, self._material, self._model_id, self._seed = rates, material, model_id, seed
         self._under_way: set[asyncio.Task[None]] = set()
         self._submitted = 0
 
     async def run(self, seconds: float) -> None:
-        """Returns when all that was due has its answer; the listeners are sent away then."""
+        """Return when all requests are answered. An error of a listener ends the run."""
         rates, loop = self._rates, asyncio.get_running_loop()
         now, end = loop.time(), self._records.begin + seconds
         listeners = [
             Listener(
                 self._client,
-                self._book,
+                self._jobs,
                 self._records,
                 random.Random(f"{self._seed}/{number}"),
                 stays=rates.stays,
@@ -76,9 +131,7 @@ class Traffic:
             )
             for number in range(rates.listeners)
         ]
-        tasks = [asyncio.create_task(listener.run()) for listener in listeners]
-        tasks.append(asyncio.create_task(self._watch(listeners)))
-        try:
+        async with alongside(*(listener.run() for listener in listeners), self._watch(listeners)):
             async with asyncio.TaskGroup() as group:
                 for name, rate, send in (
                     ("polls", rates.polls, self._poll),
@@ -90,18 +143,10 @@ class Traffic:
                     group.create_task(self._keep_to(moments, rng, send))
             await asyncio.gather(*self._under_way)
             await asyncio.sleep(end - loop.time())
-        finally:
-            for task in tasks:
-                task.cancel()
-            results = await asyncio.gather(*tasks, return_exceptions=True)
-        for result in results:
-            if not isinstance(result, asyncio.CancelledError):
-                raise RuntimeError("a listener stopped") from result
 
     async def submit(self) -> str:
-        """Send a job; its id. Raises OSError, ValueError where it is not taken."""
-        answer = await self._client.send(self._job_request())
-        return self._taken(answer)
+        """Submit a job and return its id. Raises OSError, or ValueError if it is refused."""
+        return self._taken(await self._client.send(self._job_request()))
 
     async def _keep_to(
         self,
@@ -116,7 +161,7 @@ class Traffic:
 
     async def _poll(self, moment: float, rng: random.Random) -> None:
         kind, statuses = rng.choice([(POLL_RUNNING, AT_WORK), (POLL_ENDED, ENDED)])
-        jobs = self._book.with_status(statuses) or self._book.with_status(ENDED)
+        jobs = self._jobs.with_status(statuses) or self._jobs.with_status(ENDED)
         request = self._client.request("GET", f"/jobs/{rng.choice(jobs)}")
         await self._timed(kind, moment, self._client.send(request))
 
@@ -144,7 +189,6 @@ class Traffic:
         return found
 
     def _job_request(self) -> bytes:
-        """Each job has a seed of its own, so that none is like another."""
         self._submitted += 1
         return self._material.job(self._client, seed=self._submitted)
 
@@ -152,16 +196,16 @@ class Traffic:
         if answer.status != 202:
             raise ValueError(f"POST /jobs: {answer.status} {answer.body[:300].decode()}")
         job_id: str = json.loads(answer.body)["id"]
-        self._book.note(job_id, "queued")
+        self._jobs.note(job_id, "queued")
         return job_id
 
     async def _watch(self, listeners: list[Listener]) -> None:
-        """Look at what only counts while it is so."""
+        """Count connected listeners and whether a job is at work, four times a second."""
         records, loop = self._records, asyncio.get_running_loop()
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
             if loop.time() < records.begin:
                 continue
             records.looks += 1
-            records.looks_busy += bool(self._book.with_status(AT_WORK))
+            records.looks_busy += bool(self._jobs.with_status(AT_WORK))
             records.connected.append(sum(listener.connected for listener in listeners))

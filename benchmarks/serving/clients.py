@@ -14,8 +14,8 @@ from typing import Any
 
 import uvloop
 
-from benchmarks.http import form
-from benchmarks.http.connection import Answer, Client
+from benchmarks import http
+from benchmarks.http import Answer, Client
 from benchmarks.serving.orders import Order, Outcome, Switch
 from benchmarks.usage import Usage, usage_of
 
@@ -39,8 +39,8 @@ class Clients:
         self, place: tuple[str, int], key: str, photos: Sequence[bytes], tiny: bytes, seed: int
     ) -> None:
         self._place, self._headers = place, {"Authorization": f"Bearer {key}"}
-        self._photos = [form.file("images", "photo.jpg", photo) for photo in photos]
-        self._tiny = [form.file("images", "tiny.png", tiny)]
+        self._photos = [http.file("images", "photo.jpg", photo) for photo in photos]
+        self._tiny = [http.file("images", "tiny.png", tiny)]
         self._rng = random.Random(seed)
         # What is there by now need not be looked at again and again meanwhile.
         gc.freeze()
@@ -72,7 +72,7 @@ class Run:
         self, client: Client, order: Order, files: Sequence[bytes], rng: random.Random
     ) -> None:
         self._client, self._order, self._files, self._rng = client, order, files, rng
-        self._fields = {name: form.field("model", name) for name in order.models}
+        self._fields = {name: http.field("model", name) for name in order.models}
         self._statuses: Counter[str] = Counter()
         self._outcome = Outcome()
         self._answers: list[tuple[float, float]] = []
@@ -111,8 +111,8 @@ class Run:
             if name is None:
                 return
             photos = self._rng.choices(self._files, k=self._order.images)
-            body = form.body([self._fields[name], *photos])
-            request = self._client.request("POST", "/predict", form.HEADERS, body)
+            body = http.form([self._fields[name], *photos])
+            request = self._client.request("POST", "/predict", http.FORM, body)
             sent = time.perf_counter()
             try:
                 answer = await self._client.send(request)

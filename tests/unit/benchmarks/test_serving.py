@@ -71,8 +71,8 @@ def test_clients_ask_again_until_the_time_is_over() -> None:
     found = outcome_of(Order(3, 1, ["m1"], seconds=0.2, warm_up=0.1), service)
     count = found.statuses["200"]
     assert count == len(found.latencies) > 6
-    assert found.images_per_second == pytest.approx(count / 0.2, rel=0.5)
-    assert 0.1 < found.seconds < 1
+    assert found.seconds >= 0.2
+    assert found.images_per_second > 0.5 * count / found.seconds
     assert failed(found) == 0
 
 

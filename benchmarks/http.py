@@ -1,20 +1,45 @@
-"""A client for HTTP/1.1 that costs little: the service is to be measured, not its load.
+"""An HTTP/1.1 client that costs little CPU time, because it shares the CPUs with the service.
 
-Beside the service, on the same two cores, a full client would take as much of them as it does.
+httpx takes 1 to 7 ms of CPU time per request where this takes 0.05 to 0.1 ms: with httpx the load
+generator would need as much of two cores as the service that it measures.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, cast
 
 import httptools
 
-#: The service hangs up on a connection that is idle for five seconds.
+#: The service closes a connection that is idle for five seconds.
 _IDLE_SECONDS = 3.0
 _TIMEOUT_SECONDS = 30.0
+
+_BOUNDARY = "dspt-form-5d1f6c0b8f2e4a53"
+FORM: Mapping[str, str] = {"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"}
+"""Headers of a request whose body is a `form`."""
+
+
+def field(name: str, text: str) -> bytes:
+    """Return a field of a form (RFC 7578), encoded."""
+    return _part(f'name="{name}"', text.encode())
+
+
+def file(name: str, filename: str, content: bytes) -> bytes:
+    """Return a file of a form, encoded."""
+    return _part(f'name="{name}"; filename="{filename}"', content)
+
+
+def form(parts: Iterable[bytes]) -> bytes:
+    """Return the body made of these fields and files."""
+    return b"".join([*parts, f"--{_BOUNDARY}--\r\n".encode()])
+
+
+def _part(disposition: str, content: bytes) -> bytes:
+    head = f"--{_BOUNDARY}\r\nContent-Disposition: form-data; {disposition}\r\n\r\n"
+    return head.encode() + content + b"\r\n"
 
 
 @dataclass(frozen=True)
@@ -22,21 +47,21 @@ class Answer:
     status: int
     body: bytes
     retry_after: str | None = None
-    """Of a refusal: what it says of when to come back."""
+    """The header Retry-After."""
 
 
 class Receiver(Protocol):
-    """Somebody who takes an answer while it comes."""
+    """Takes an answer piece by piece."""
 
     def opened(self, status: int) -> None:
-        """The answer has begun."""
+        """Called when the headers have arrived."""
 
     def receive(self, data: bytes) -> None:
-        """A piece of its body."""
+        """Called with each piece of the body."""
 
 
 class Connection(asyncio.Protocol):
-    """Kept alive from request to request, of which there is one at a time."""
+    """A keep-alive connection with one request at a time."""
 
     def __init__(self) -> None:
         self.usable = False
@@ -49,9 +74,9 @@ class Connection(asyncio.Protocol):
         self._answer: asyncio.Future[Answer] | None = None
 
     async def exchange(self, request: bytes, receiver: Receiver | None = None) -> Answer:
-        """The answer, once all of it is there. Raises ConnectionError.
+        """Send a request and return the complete answer. Raises ConnectionError.
 
-        A `receiver` gets the body; the answer is then without.
+        If there is a `receiver`, the body goes there and the answer has none.
         """
         if not self.usable or self._transport is None:
             raise ConnectionResetError("the connection was closed")
@@ -65,10 +90,10 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    # What the transport calls.
+    # Called by the transport.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is of no such class
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's has another base class
         self.usable = True
 
     def data_received(self, data: bytes) -> None:
@@ -82,7 +107,7 @@ class Connection(asyncio.Protocol):
         self.usable = False
         self._fail(ConnectionResetError(f"the connection was closed ({exc or 'by the service'})"))
 
-    # What the parser calls.
+    # Called by the parser.
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if name.lower() == b"retry-after":
@@ -113,7 +138,7 @@ class Connection(asyncio.Protocol):
 
 
 class Client:
-    """Connections to one address: one that is free, or a new one, for each request."""
+    """Connections to one address: each request takes an idle one or opens a new one."""
 
     def __init__(
         self,
@@ -123,7 +148,7 @@ class Client:
         timeout: float = _TIMEOUT_SECONDS,
     ) -> None:
         """`timeout`: seconds from sending a request to the end of its answer."""
-        self._place, self._timeout = (host, port), timeout
+        self._address, self._timeout = (host, port), timeout
         lines = {"Host": f"{host}:{port}"} | dict(headers)
         self._headers = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
         self._idle: list[Connection] = []
@@ -131,7 +156,7 @@ class Client:
     def request(
         self, method: str, path: str, headers: Mapping[str, str] | None = None, body: bytes = b""
     ) -> bytes:
-        """A request in the form in which it is sent."""
+        """Return a request, encoded."""
         more = dict(headers or {})
         if body:
             more["Content-Length"] = str(len(body))
@@ -139,7 +164,7 @@ class Client:
         return f"{method} {path} HTTP/1.1\r\n{self._headers}{lines}\r\n".encode() + body
 
     async def send(self, request: bytes) -> Answer:
-        """Raises OSError (TimeoutError among them) where there is no answer."""
+        """Return the answer. Raises OSError (TimeoutError included) if there is none."""
         async with asyncio.timeout(self._timeout):
             connection = self._free() or await self.connect()
             try:
@@ -153,9 +178,9 @@ class Client:
         return answer
 
     async def connect(self) -> Connection:
-        """A new connection. Raises OSError."""
+        """Open a connection. Raises OSError."""
         loop = asyncio.get_running_loop()
-        _, connection = await loop.create_connection(Connection, *self._place)
+        _, connection = await loop.create_connection(Connection, *self._address)
         return connection
 
     def close(self) -> None:
@@ -163,7 +188,7 @@ class Client:
             self._idle.pop().close()
 
     def _free(self) -> Connection | None:
-        """The one used last, so that those that are not needed grow old."""
+        """Return the connection that was used last, so that surplus ones expire."""
         oldest = asyncio.get_running_loop().time() - _IDLE_SECONDS
         while self._idle:
             connection = self._idle.pop()
