@@ -20,7 +20,7 @@ from rich.table import Table
 
 from dspt.backbones import Backbone
 from dspt.backbones.builtin import load_builtin
-from dspt.data import open_dataset, read_image
+from dspt.data import load_dataset, read_image
 from dspt.prompt.learner import zero_shot_embeddings
 
 BATCH = 32
@@ -39,7 +39,7 @@ class Row:
 
 def measure(backbone: Backbone, path: Path) -> Row:
     """Zero-shot accuracy on a data set's test part, or on all of it where it has none."""
-    with open_dataset(path) as dataset:
+    with load_dataset(path) as dataset:
         items = dataset.of_split("test") or dataset.items
         classes = zero_shot_embeddings(backbone, dataset.class_words)
         right = 0

@@ -20,7 +20,7 @@ from app.jobs.tables import Job
 from app.kit.context import Context
 from app.models.artifacts import row_of
 from dspt.config import TuneConfig
-from dspt.data import open_dataset
+from dspt.data import load_dataset
 from dspt.errors import Cancelled
 from dspt.kit.progress import CompositeListener, Listener, StageClock
 from dspt.model.artifact import save_model
@@ -90,7 +90,7 @@ def _tune(lease: Lease, job: Job, reporter: Reporter, listener: Listener) -> Non
 
     with (
         context.storage.local_copy(zip_file.storage_key) as path,
-        open_dataset(
+        load_dataset(
             path,
             job.class_names,
             progress=lambda done, total: clock.at("validating", done, total),

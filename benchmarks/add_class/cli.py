@@ -18,7 +18,7 @@ from rich.progress import Progress
 from benchmarks.arguments import add_config, add_data, add_features, add_results, positive
 from benchmarks.earlier import records_by_key
 from dspt.config import TuneConfig
-from dspt.data import open_dataset
+from dspt.data import load_dataset
 from dspt.errors import ConfigError, DsptError
 from dspt.kit.cpus import available_cpus, set_thread_defaults
 from dspt.kit.files import atomic_write
@@ -107,7 +107,7 @@ def _run(options: argparse.Namespace, settings: Settings, console: Console) -> d
         for folder in options.data:
             name = folder.resolve().name
             bar.update(task, description=f"{name}: reading")
-            with open_dataset(folder) as dataset:
+            with load_dataset(folder) as dataset:
                 for rate, seed in runs:
                     bar.update(task, description=f"{name}, {rate:.0%} wrong, seed {seed}")
                     key = record_key(dataset, settings, rate, seed, identity)

@@ -94,7 +94,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # not a byte to any file
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    from dspt.data import open_dataset  # noqa: F401  imported before memory is measured
+    from dspt.data import load_dataset  # noqa: F401  imported before memory is measured
 
     for line in sys.stdin:
         order: dict[str, str] = json.loads(line)
@@ -120,11 +120,11 @@ def _read(kind: str, path: Path) -> tuple[Outcome, str]:
 
 
 def _read_archive(path: Path) -> tuple[Outcome, str]:
-    from dspt.data import open_dataset, read_image
+    from dspt.data import load_dataset, read_image
     from dspt.errors import DatasetError
 
     try:
-        with open_dataset(path) as data:
+        with load_dataset(path) as data:
             for item in data.items[:5]:
                 image = read_image(data, item)
                 assert image.mode == "RGB"

@@ -26,7 +26,7 @@ from benchmarks.image_engines.measure import Agreement, rows, timings
 from benchmarks.image_engines.report import markdown
 from benchmarks.noise_robustness.report import machine
 from dspt.backbones import Backbone, load_backbone
-from dspt.data import open_dataset, read_image
+from dspt.data import load_dataset, read_image
 from dspt.kit.cpus import available_cpus
 from dspt.kit.files import atomic_write
 from scripts.demo.data import PHOTOGRAPHS, make_demo_data
@@ -99,7 +99,7 @@ def _photos() -> Iterator[Image.Image]:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "photos.zip"
             file.write_bytes(make_demo_data(seed).zip)
-            with open_dataset(file) as dataset:
+            with load_dataset(file) as dataset:
                 for item in dataset.items:
                     yield read_image(dataset, item)
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.noise_robustness.coop import is_coop_set, read_coop_set
-from dspt.data import Dataset, Item, Limits, dataset_digest, open_dataset
+from dspt.data import Dataset, Item, Limits, dataset_digest, load_dataset
 from dspt.data.folder import FolderSource
 from dspt.data.layout import Split
 from dspt.data.reading import read_all
@@ -101,7 +101,7 @@ def set_name(path: Path) -> str:
 def open_set(path: Path, progress: Progress | None = None) -> Listing:
     """List the data set at `path`; close its `source` when done.
 
-    A folder or zip as dspt.data.open_dataset takes it, with `test/` (or else `val/`) beside
+    A folder or zip as dspt.data.load_dataset takes it, with `test/` (or else `val/`) beside
     `train/`; or a folder prepared as CoOp's authors say (see `coop`). `progress(done, total)` is
     called for each file read. Raises DatasetError.
     """
@@ -110,7 +110,7 @@ def open_set(path: Path, progress: Progress | None = None) -> Listing:
         source = FolderSource(dict(found.files), (), LIMITS)
         words = found.class_words
         return Listing(set_name(path), words, words, found.items, source, {})
-    data = open_dataset(path, limits=LIMITS, progress=progress)
+    data = load_dataset(path, limits=LIMITS, progress=progress)
     held_out: Split = "test" if data.of_split("test") else "val"
     if not data.of_split(held_out):
         data.close()

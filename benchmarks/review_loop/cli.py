@@ -25,7 +25,7 @@ from rich.progress import (
 from benchmarks.arguments import add_config, add_data, add_features, add_results
 from benchmarks.earlier import records_by_key
 from dspt.config import TuneConfig
-from dspt.data import open_dataset
+from dspt.data import load_dataset
 from dspt.errors import ConfigError, DatasetError, DsptError
 from dspt.kit.cpus import available_cpus, set_thread_defaults
 from dspt.kit.files import atomic_write
@@ -136,7 +136,7 @@ def _run(
         for folder in options.data:
             name = folder.resolve().name
             bar.update(task, description=f"{name}: reading")
-            with open_dataset(folder) as dataset:
+            with load_dataset(folder) as dataset:
                 for seed in options.seeds:
                     bar.update(task, description=f"{name}, seed {seed}")
                     key = record_key(dataset, settings, seed, identity)

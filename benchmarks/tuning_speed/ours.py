@@ -17,7 +17,7 @@ from benchmarks.tuning_speed.setup import (
     class_names,
     clocks,
 )
-from dspt.data import open_dataset
+from dspt.data import load_dataset
 from dspt.features.encode import encode_images
 from dspt.prompt.learner import RANDOM, PromptLearner
 from dspt.prompt.trainer import EpochReport, TunerState, tune_contexts
@@ -29,7 +29,7 @@ class OurTrainer:
     def __init__(self, case: Case) -> None:
         self._case = case
         _, self._backbone = build_backbone(case.backbone, case.seed, case.device)
-        self._dataset = open_dataset(case.photos)
+        self._dataset = load_dataset(case.photos)
         names = class_names(case.classes)
         self._prompts = PromptLearner(self._backbone, names, n_ctx=case.n_ctx, ctx_init=RANDOM)
         self._labels = case.labels.to(case.device)

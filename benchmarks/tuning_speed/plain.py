@@ -22,7 +22,7 @@ from benchmarks.tuning_speed.setup import (
     class_names,
     clocks,
 )
-from dspt.data import open_dataset, read_image
+from dspt.data import load_dataset, read_image
 from dspt.kit.cpus import available_cpus
 from dspt.prompt.learner import RANDOM, PromptLearner
 from dspt.prompt.trainer import MOMENTUM, WEIGHT_DECAY
@@ -38,7 +38,7 @@ class PlainTrainer:
     def __init__(self, case: Case) -> None:
         self._case = case
         self._model, self._backbone = build_backbone(case.backbone, case.seed, case.device)
-        self._dataset = open_dataset(case.photos)
+        self._dataset = load_dataset(case.photos)
         self._pool = ThreadPoolExecutor(available_cpus(), thread_name_prefix="decode")
         names = class_names(case.classes)
         self._start = PromptLearner(self._backbone, names[:1], n_ctx=case.n_ctx, ctx_init=RANDOM)

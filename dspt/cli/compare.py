@@ -43,13 +43,13 @@ def compare(
     """
     with errors_shown(data):
         set_thread_defaults()
-        from dspt.data import open_dataset
+        from dspt.data import load_dataset
         from dspt.kit.device import resolve_device
         from dspt.model.artifact import load_model
 
         models = [load_model(path) for path in (a, b)]
         where = resolve_device(device)
-        with open_dataset(data) as opened:
+        with load_dataset(data) as opened:
             dataset = opened if everything else held_out(opened)
             from dspt.backbones import load_backbone
             from dspt.features.encode import encode_images

@@ -92,7 +92,7 @@ def run_tuning(
 ) -> TuneResult:
     """Open the data set, correct it and tune on it, with a progress bar on standard error."""
     set_thread_defaults()
-    from dspt.data import open_dataset
+    from dspt.data import load_dataset
     from dspt.kit.progress import Listener
     from dspt.kit.progress import Progress as Step
     from dspt.labels.audit_csv import corrections_from_csv
@@ -125,7 +125,7 @@ def run_tuning(
         def validated(done: int, total: int) -> None:
             bar.update(task, description=f"validating {done}/{total}")
 
-        with open_dataset(data, class_names, progress=validated) as dataset:
+        with load_dataset(data, class_names, progress=validated) as dataset:
             for path in corrections:
                 table = path.read_bytes()
                 dataset = corrections_from_csv(table, path.name, dataset.classes).apply(dataset)

@@ -26,7 +26,7 @@ from dspt.data.dataset import (
     Item,
     Rejected,
     dataset_digest,
-    open_dataset,
+    load_dataset,
     read_image,
 )
 from dspt.data.hostile.limits import Limits
@@ -41,7 +41,7 @@ __all__ = [
     "dataset_digest",
     "decode_image",
     "few_shot",
-    "open_dataset",
+    "load_dataset",
     "read_image",
     "stratified_folds",
     "stratified_holdout",

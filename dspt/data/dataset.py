@@ -102,7 +102,7 @@ class Dataset:
         self.close()
 
 
-def open_dataset(
+def load_dataset(
     path: Path | str,
     class_names: Mapping[str, str] | None = None,
     *,

@@ -1,6 +1,6 @@
 """The files of a data set with their classes, of which none is decoded: for one that was checked.
 
-`open_dataset` decodes every image to know all that is wrong; that is the worker's to do, once.
+`load_dataset` decodes every image to know all that is wrong; that is the worker's to do, once.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dspt.data import Limits, decode_image, open_dataset
+from dspt.data import Limits, decode_image, load_dataset
 from dspt.data.images import check_image
 from dspt.errors import DatasetError, Problem
 
@@ -81,9 +81,9 @@ def write_folder(path: Path, files: Files) -> Path:
 
 
 def refused(path: Path, limits: Limits | None = None) -> tuple[Problem, ...]:
-    """What `open_dataset` finds wrong; it must find something."""
+    """What `load_dataset` finds wrong; it must find something."""
     with pytest.raises(DatasetError) as caught:
-        open_dataset(path, limits=limits)
+        load_dataset(path, limits=limits)
     assert caught.value.code == caught.value.problems[0].code
     return caught.value.problems
 

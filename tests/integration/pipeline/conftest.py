@@ -10,7 +10,7 @@ import pytest
 
 from dspt.backbones.base import Backbone
 from dspt.backbones.builtin import load_builtin
-from dspt.data import Dataset, open_dataset
+from dspt.data import Dataset, load_dataset
 from dspt.pipeline import TuneResult
 from tests.integration.pipeline.runs import CLASSES, TEST, TRAIN, Recorder, run
 from tests.photographs import write_photographs
@@ -36,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def dataset(folder: Path) -> Iterator[Dataset]:
-    with open_dataset(folder) as opened:
+    with load_dataset(folder) as opened:
         yield opened
 
 

@@ -10,7 +10,7 @@ import torch
 
 from dspt.backbones.base import Backbone
 from dspt.config import TuneConfig
-from dspt.data import Dataset, open_dataset
+from dspt.data import Dataset, load_dataset
 from dspt.errors import Cancelled, ConfigError, PromptTooLong, UnknownBackbone
 from dspt.pipeline import Progress, TuneResult, tune
 from tests.integration.pipeline.runs import (
@@ -108,7 +108,7 @@ def test_settings_that_do_not_fit_are_named(
         run(dataset, backbone, features, n_ctx=7)
     assert caught.value.param == "n_ctx"
     words = "x1" * 90
-    with open_dataset(folder, {"moon": words}) as long, pytest.raises(PromptTooLong) as too_long:
+    with load_dataset(folder, {"moon": words}) as long, pytest.raises(PromptTooLong) as too_long:
         run(long, backbone, features)
     assert too_long.value.param == words
 
@@ -124,7 +124,7 @@ def test_a_checkpoint_of_other_class_words_is_passed_over(
     settings = TuneConfig(**SETTINGS)
     kept = {"feature_dir": features, "checkpoint_file": tmp_path / "state", "backbone": backbone}
     tune(dataset, settings, **kept)
-    with open_dataset(folder, {"coins": "old money"}) as renamed:
+    with load_dataset(folder, {"coins": "old money"}) as renamed:
         recorder = Recorder()
         result = tune(renamed, settings, listener=recorder, **kept)
     assert len(recorder.epochs) == EPOCHS

@@ -13,7 +13,7 @@ import torch
 
 from dspt.backbones.base import Backbone
 from dspt.config import DEFAULT_LR, TuneConfig
-from dspt.data import Dataset, open_dataset
+from dspt.data import Dataset, load_dataset
 from dspt.data.splits import Splits
 from dspt.labels.inject import flip_labels
 from dspt.model.artifact import load_model, save_model
@@ -180,7 +180,7 @@ def test_measures_on_val_where_there_is_no_test(
 ) -> None:
     shutil.copytree(folder / "train", tmp_path / "train")
     shutil.copytree(folder / "test", tmp_path / "val")
-    with open_dataset(tmp_path) as dataset:
+    with load_dataset(tmp_path) as dataset:
         metrics = run(dataset, backbone, features, epochs=1).metrics
     assert (metrics["measured_on"], metrics["labels"]) == ("val", "clean")
     assert metrics["tuned"]["images"] == TEST * len(CLASSES)
@@ -194,7 +194,7 @@ def test_measures_on_test_rather_than_val(
         (tmp_path / "all" / "val" / name).mkdir(parents=True)
         shutil.copy(folder / "test" / name / "0.png", tmp_path / "all" / "val" / name)
         (tmp_path / "all" / "test" / name / "0.png").unlink()
-    with open_dataset(tmp_path / "all") as dataset:
+    with load_dataset(tmp_path / "all") as dataset:
         metrics = run(dataset, backbone, features, epochs=1).metrics
     assert metrics["measured_on"] == "test"
     assert metrics["tuned"]["images"] == (TEST - 1) * len(CLASSES)
@@ -203,7 +203,7 @@ def test_measures_on_test_rather_than_val(
 def test_holds_some_training_images_out_where_there_is_neither(
     folder: Path, backbone: Backbone, features: Path
 ) -> None:
-    with open_dataset(folder / "train") as dataset:
+    with load_dataset(folder / "train") as dataset:
         result = run(dataset, backbone, features, epochs=1, validation_fraction=0.25)
     metrics = result.metrics
     assert (metrics["measured_on"], metrics["labels"]) == ("held_out", "given")
@@ -219,7 +219,7 @@ def test_held_out_images_do_not_reach_the_classifier(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Neither what they show nor what they are called: the same to the bit with others."""
-    with open_dataset(folder / "train") as dataset:
+    with load_dataset(folder / "train") as dataset:
         expected = run(dataset, backbone, features, validation_fraction=0.25)
         splits = Splits.of(dataset, expected.config)
         held_out = [dataset.items[row] for row in splits.measured]
@@ -229,7 +229,7 @@ def test_held_out_images_do_not_reach_the_classifier(
     for item in held_out:
         others = [path for path in fitted if not path.startswith(CLASSES[item.label])]
         shutil.copy(folder / "train" / others[0], tmp_path / "changed" / item.path)
-    with open_dataset(tmp_path / "changed") as changed:
+    with load_dataset(tmp_path / "changed") as changed:
         found = run(changed, backbone, features, validation_fraction=0.25)
         # their labels too, with the split kept as it was
         items = list(changed.items)
@@ -248,11 +248,11 @@ def test_held_out_images_do_not_reach_the_classifier(
 
 def test_finds_planted_wrong_labels(backbone: Backbone, features: Path, tmp_path: Path) -> None:
     clean = write_photographs(tmp_path / "clean", CLASSES, train=12, test=TEST, seed=2)
-    with open_dataset(clean) as dataset:
+    with load_dataset(clean) as dataset:
         flips = flip_labels(dataset.labels("train"), len(CLASSES), 0.25, seed=3)
         noisy = relabelled(dataset, list(map(int, flips.labels)), tmp_path / "noisy")
         truth = [dataset.classes[item.label] for item in dataset.items]
-    with open_dataset(noisy) as dataset:
+    with load_dataset(noisy) as dataset:
         result = run(dataset, backbone, features, epochs=30, batch_size=32, precision="float32")
 
     audit = result.audit
@@ -284,7 +284,7 @@ def test_cannot_tell_where_labels_are_random(
 ) -> None:
     # Every true class gets every label equally often: the labels say nothing of the image.
     labels = [row % len(CLASSES) for row in range(TRAIN * len(CLASSES))]
-    with open_dataset(relabelled(dataset, labels, tmp_path / "random")) as noise:
+    with load_dataset(relabelled(dataset, labels, tmp_path / "random")) as noise:
         audit = run(noise, backbone, features).audit
     assert not audit.can_tell
     assert audit.suspects == ()

@@ -11,7 +11,7 @@ import torch
 
 from dspt.backbones.base import Backbone
 from dspt.config import LossName
-from dspt.data import Dataset, open_dataset
+from dspt.data import Dataset, load_dataset
 from dspt.errors import ConfigError, DatasetError
 from dspt.model.artifact import load_model, save_model
 from dspt.model.predict import ImageClassifier
@@ -89,7 +89,7 @@ def test_shots_cap_what_is_tuned_on_but_not_what_is_audited(
     result = run(dataset, backbone, features, shots=2)
     assert len(result.audit.entries) == TRAIN * len(CLASSES)
     assert result.metrics["tuned"]["images"] == TEST * len(CLASSES)
-    with open_dataset(folder / "train") as untested:
+    with load_dataset(folder / "train") as untested:
         held_out = run(untested, backbone, features, epochs=1, shots=2)
     assert held_out.metrics["tuned"]["images"] == len(CLASSES), "one of two, per class"
 
@@ -104,7 +104,7 @@ def test_one_shot_without_test_images_says_what_to_add(
     folder: Path, backbone: Backbone, features: Path
 ) -> None:
     with (
-        open_dataset(folder / "train") as dataset,
+        load_dataset(folder / "train") as dataset,
         pytest.raises(ConfigError, match=r"shots is 1.*test/"),
     ):
         run(dataset, backbone, features, shots=1)
@@ -117,7 +117,7 @@ def test_a_class_with_one_image_works(
     for number in range(1, TRAIN):
         (tmp_path / "all" / "train" / "coins" / f"{number}.png").unlink()
     for path in (tmp_path / "all", tmp_path / "all" / "train"):
-        with open_dataset(path) as dataset:
+        with load_dataset(path) as dataset:
             result = run(dataset, backbone, features)
         assert len(result.audit.entries) == TRAIN * 3 + 1
         assert [e.given for e in result.audit.entries].count("coins") == 1
@@ -131,11 +131,11 @@ def test_nothing_but_classes_of_one_image_needs_a_test_folder(
         for split in ("train", "test"):
             (tmp_path / split / name).mkdir(parents=True)
             shutil.copy(folder / split / name / "0.png", tmp_path / split / name)
-    with open_dataset(tmp_path) as dataset:
+    with load_dataset(tmp_path) as dataset:
         result = run(dataset, backbone, features)
     assert len(result.audit.entries) == 2
     with (
-        open_dataset(tmp_path / "train") as dataset,
+        load_dataset(tmp_path / "train") as dataset,
         pytest.raises(DatasetError, match="a test/ folder") as caught,
     ):
         run(dataset, backbone, features)

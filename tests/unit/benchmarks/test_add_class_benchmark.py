@@ -11,7 +11,7 @@ import torch
 from benchmarks.add_class import cli
 from benchmarks.add_class.measure import Score, score, without
 from dspt.classifier.linear import LinearClassifier
-from dspt.data import open_dataset
+from dspt.data import load_dataset
 from tests.photographs import write_photographs
 
 CLASSES = ("cat", "coffee", "moon")
@@ -23,7 +23,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_class_is_left_out_as_if_it_had_never_been_there(folder: Path) -> None:
-    with open_dataset(folder) as dataset:
+    with load_dataset(folder) as dataset:
         found = without(dataset, "coffee")
     assert (found.classes, found.class_words) == (("cat", "moon"), ("cat", "moon"))
     assert len(found.items) == len(found.hashes) == 2 * (4 + 2)

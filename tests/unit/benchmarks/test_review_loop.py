@@ -14,7 +14,7 @@ from benchmarks.review_loop import cli
 from benchmarks.review_loop.measure import Settings, most_tunings, plant, reviewed
 from benchmarks.review_loop.summary import Spread, curve
 from dspt.config import TuneConfig
-from dspt.data import Dataset, open_dataset
+from dspt.data import Dataset, load_dataset
 from tests.photographs import write_photographs
 
 CLASSES = ("cat", "coffee", "moon")
@@ -35,7 +35,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def dataset(folder: Path) -> Iterator[Dataset]:
-    with open_dataset(folder) as opened:
+    with load_dataset(folder) as opened:
         yield opened
 
 

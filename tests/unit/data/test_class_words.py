@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from dataset_files import jpeg, two_classes, write_folder
 
-from dspt.data import open_dataset
+from dspt.data import load_dataset
 from dspt.data.class_words import class_words, words_of
 from dspt.data.findings import Findings
 from dspt.errors import DatasetError
@@ -142,11 +142,11 @@ def test_decomposed_and_composed_names_are_one() -> None:
 def test_through_open_dataset(tmp_path: Path) -> None:
     files = {"0/1.jpg": jpeg(1), "0/2.jpg": jpeg(2), "1/1.jpg": jpeg(3), "1/2.jpg": jpeg(4)}
     folder = write_folder(tmp_path / "data", files)
-    with open_dataset(folder, {"0": "brick", "1": "grass"}) as data:
+    with load_dataset(folder, {"0": "brick", "1": "grass"}) as data:
         assert data.classes == ("0", "1")
         assert data.class_words == ("brick", "grass")
     with pytest.raises(DatasetError) as caught:
-        open_dataset(folder, {"0": "brick", "2": "grass"})
+        load_dataset(folder, {"0": "brick", "2": "grass"})
     assert {(p.where, p.code) for p in caught.value.problems} == {
         ("2", "unknown_class_name"),
         ("1", "numeric_class"),
@@ -155,5 +155,5 @@ def test_through_open_dataset(tmp_path: Path) -> None:
 
 def test_words_do_not_change_the_digest(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "data", two_classes())
-    with open_dataset(folder) as plain, open_dataset(folder, {"cat": "kitty"}) as named:
+    with load_dataset(folder) as plain, load_dataset(folder, {"cat": "kitty"}) as named:
         assert plain.sha256 == named.sha256

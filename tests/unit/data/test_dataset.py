@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from dataset_files import encoded, noise, two_classes, write_folder, write_zip
 
-from dspt.data import Dataset, Item, Limits, dataset_digest, open_dataset, read_image
+from dspt.data import Dataset, Item, Limits, dataset_digest, load_dataset, read_image
 from dspt.data.reading import read_all
 from dspt.data.source import Source
 from dspt.errors import Cancelled, DatasetError, ImageError
@@ -21,7 +21,7 @@ from dspt.errors import Cancelled, DatasetError, ImageError
 
 def test_the_digest_is_over_path_class_split_and_content(tmp_path: Path) -> None:
     files = two_classes()
-    with open_dataset(write_zip(tmp_path / "data.zip", files)) as data:
+    with load_dataset(write_zip(tmp_path / "data.zip", files)) as data:
         lines = [
             f"{name}\0{name[:3]}\0train\0{hashlib.sha256(content).hexdigest()}\n"
             for name, content in sorted(files.items())
@@ -40,12 +40,12 @@ def test_the_digest_changes_with_each_of_them() -> None:
 def test_rejected_files_do_not_count_in_the_digest(tmp_path: Path) -> None:
     plain = write_zip(tmp_path / "a.zip", two_classes())
     more = write_zip(tmp_path / "b.zip", two_classes() | {"cat/notes.txt": b"x"})
-    with open_dataset(plain) as a, open_dataset(more) as b:
+    with load_dataset(plain) as a, load_dataset(more) as b:
         assert a.sha256 == b.sha256
 
 
 def test_to_dict_is_json(tmp_path: Path) -> None:
-    with open_dataset(write_zip(tmp_path / "a.zip", two_classes() | {"cat/x.jpg": b""})) as data:
+    with load_dataset(write_zip(tmp_path / "a.zip", two_classes() | {"cat/x.jpg": b""})) as data:
         assert json.loads(json.dumps(data.to_dict())) == {
             "sha256": data.sha256,
             "images": 4,
@@ -57,7 +57,7 @@ def test_to_dict_is_json(tmp_path: Path) -> None:
 
 def test_of_very_many_rejected_files_a_thousand_are_named(tmp_path: Path) -> None:
     files = two_classes() | {f"cat/{i}.txt": b"" for i in range(1003)}
-    with open_dataset(write_zip(tmp_path / "a.zip", files)) as data:
+    with load_dataset(write_zip(tmp_path / "a.zip", files)) as data:
         assert len(data.rejected) == 1003
         told = data.to_dict()["rejected"]
     assert len(told) == 1001
@@ -73,7 +73,7 @@ def test_images_are_read_again_from_many_threads(tmp_path: Path, form: str) -> N
         if form == "zip"
         else write_folder(tmp_path / "a", files)
     )
-    with open_dataset(path) as data, ThreadPoolExecutor(8) as pool:
+    with load_dataset(path) as data, ThreadPoolExecutor(8) as pool:
         assert len(data.items) == 60
 
         def same(item: Item) -> bool:
@@ -86,7 +86,7 @@ def test_images_are_read_again_from_many_threads(tmp_path: Path, form: str) -> N
 
 def test_an_item_that_is_not_there(tmp_path: Path) -> None:
     with (
-        open_dataset(write_zip(tmp_path / "a.zip", two_classes())) as data,
+        load_dataset(write_zip(tmp_path / "a.zip", two_classes())) as data,
         pytest.raises(ImageError, match=r"cat/9\.jpg: there is no such file"),
     ):
         read_image(data, Item("cat/9.jpg", 0, "train"))
@@ -100,7 +100,7 @@ def test_progress_is_told_after_every_file(tmp_path: Path) -> None:
         told.append((done, total))
         threads.add(threading.get_ident())
 
-    with open_dataset(write_zip(tmp_path / "a.zip", two_classes(5)), progress=progress):
+    with load_dataset(write_zip(tmp_path / "a.zip", two_classes(5)), progress=progress):
         assert told == [(n, 10) for n in range(1, 11)]
         assert threads == {threading.get_ident()}
 
@@ -109,7 +109,7 @@ def test_stopping(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "a.zip", two_classes(200))
     told: list[int] = []
     with pytest.raises(Cancelled) as caught:
-        open_dataset(
+        load_dataset(
             path, progress=lambda done, _: told.append(done), should_stop=lambda: len(told) >= 3
         )
     assert caught.value.code == "cancelled"
@@ -122,7 +122,7 @@ def test_the_callers_own_errors_come_through(tmp_path: Path) -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        open_dataset(write_zip(tmp_path / "a.zip", two_classes()), progress=progress)
+        load_dataset(write_zip(tmp_path / "a.zip", two_classes()), progress=progress)
 
 
 def _open_files() -> set[str]:
@@ -137,12 +137,12 @@ def test_the_zip_is_let_go_of(tmp_path: Path) -> None:
     one = write_zip(tmp_path / "one.zip", {"cat/1.jpg": b"x"})
     for path in (bad, one):
         with pytest.raises(DatasetError):
-            open_dataset(path)
-    data: Dataset | None = open_dataset(good)
+            load_dataset(path)
+    data: Dataset | None = load_dataset(good)
     assert str(good) in _open_files()
     del data  # never closed: let go of with the data set, and without a ResourceWarning
     gc.collect()
-    with open_dataset(good):
+    with load_dataset(good):
         pass
     assert not {f for f in _open_files() if f.endswith(".zip")}
 
@@ -174,7 +174,7 @@ def test_photographs_are_read_fast(tmp_path: Path) -> None:
     }
     path = write_zip(tmp_path / "a.zip", files)
     start = time.perf_counter()
-    with open_dataset(path) as data:
+    with load_dataset(path) as data:
         assert len(data.items) == 200
     assert time.perf_counter() - start < 10
 
@@ -182,7 +182,7 @@ def test_photographs_are_read_fast(tmp_path: Path) -> None:
 @pytest.mark.skipif("DSPT_TEST_DATA" not in os.environ, reason="DSPT_TEST_DATA names no folder")
 def test_real_photographs() -> None:
     for folder in sorted(p for p in Path(os.environ["DSPT_TEST_DATA"]).iterdir() if p.is_dir()):
-        with open_dataset(folder) as data:
+        with load_dataset(folder) as data:
             n_files = sum(1 for p in folder.rglob("*") if p.is_file())
             assert len(data.items) + len(data.rejected) == n_files
             assert data.rejected == ()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from dataset_files import jpeg, refused, two_classes, write_folder
 
-from dspt.data import Limits, open_dataset, read_image
+from dspt.data import Limits, load_dataset, read_image
 from dspt.errors import ImageError
 
 
@@ -19,7 +19,7 @@ def test_links_out_of_the_folder_are_not_followed(tmp_path: Path) -> None:
     (folder / "cat" / "loop.jpg").symlink_to("loop.jpg")
     (folder / "emu").symlink_to(outside / "more")
     (folder / "dog" / "self").symlink_to(folder)
-    with open_dataset(folder) as data:
+    with load_dataset(folder) as data:
         assert len(data.items) == 4
         assert {r.file: r.reason for r in data.rejected} == dict.fromkeys(
             ["cat/file.jpg", "cat/up.jpg", "cat/gone.jpg", "cat/loop.jpg", "emu", "dog/self"],
@@ -31,7 +31,7 @@ def test_links_within_the_folder_are_read(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "data", two_classes())
     (folder / "cat" / "again.jpg").symlink_to("0.jpg")
     (tmp_path / "link").symlink_to(folder)  # the folder itself may be given by a link
-    with open_dataset(tmp_path / "link") as data:
+    with load_dataset(tmp_path / "link") as data:
         assert "cat/again.jpg" in {i.path for i in data.items}
         assert data.rejected == ()
 
@@ -40,7 +40,7 @@ def test_links_within_the_folder_are_read(tmp_path: Path) -> None:
 def test_a_pipe_is_not_waited_on(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "data", two_classes())
     os.mkfifo(folder / "cat" / "pipe.jpg")
-    with open_dataset(folder) as data:
+    with load_dataset(folder) as data:
         assert [r.file for r in data.rejected] == ["cat/pipe.jpg"]
 
 
@@ -59,7 +59,7 @@ def test_limits(tmp_path: Path) -> None:
     files = two_classes()
     folder = write_folder(tmp_path / "data", files)
     total = sum(map(len, files.values()))
-    with open_dataset(folder, limits=Limits(max_files=4, max_total_bytes=total)) as data:
+    with load_dataset(folder, limits=Limits(max_files=4, max_total_bytes=total)) as data:
         assert len(data.items) == 4
     assert refused(folder, Limits(max_files=3))[0].code == "too_many_files"
     assert refused(folder, Limits(max_total_bytes=total - 1))[0].code == "too_large"
@@ -74,7 +74,7 @@ def test_an_unreadable_file(tmp_path: Path) -> None:
     (folder / "cat" / "1.jpg").chmod(0)
     if os.access(folder / "cat" / "1.jpg", os.R_OK):
         pytest.skip("this user may read everything")
-    with open_dataset(folder) as data:
+    with load_dataset(folder) as data:
         assert data.rejected[0].reason == "cannot be read: Permission denied"
 
 
@@ -87,7 +87,7 @@ def test_empty_and_missing_folders(tmp_path: Path) -> None:
 
 def test_a_file_that_goes_away_after_the_check(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "data", two_classes())
-    with open_dataset(folder) as data:
+    with load_dataset(folder) as data:
         (folder / "cat" / "0.jpg").unlink()
         with pytest.raises(ImageError) as caught:
             read_image(data, data.items[0])

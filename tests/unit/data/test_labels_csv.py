@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from dataset_files import jpeg, write_folder, write_zip
 
-from dspt.data import Dataset, open_dataset
+from dspt.data import Dataset, load_dataset
 from dspt.errors import DatasetError
 
 IMAGES = {f"images/{n}.jpg": jpeg(i) for i, n in enumerate("abcd")}
@@ -14,7 +14,7 @@ ROWS = "a.jpg,cat\nb.jpg,cat\nc.jpg,dog\nd.jpg,dog\n"
 
 def opened(tmp_path: Path, table: str | bytes, images: dict[str, bytes] = IMAGES) -> Dataset:
     data = table.encode() if isinstance(table, str) else table
-    with open_dataset(write_folder(tmp_path / "data", {**images, "labels.csv": data})) as data_set:
+    with load_dataset(write_folder(tmp_path / "data", {**images, "labels.csv": data})) as data_set:
         return data_set
 
 
@@ -61,7 +61,7 @@ def test_in_a_zip_under_a_top_folder(tmp_path: Path) -> None:
     files = {f"set/{n}": d for n, d in IMAGES.items()} | {
         "set/Labels.CSV": ("file,label\n" + ROWS).encode()
     }
-    with open_dataset(write_zip(tmp_path / "data.zip", files)) as data:
+    with load_dataset(write_zip(tmp_path / "data.zip", files)) as data:
         assert data.items == opened(tmp_path, "file,label\n" + ROWS).items
 
 

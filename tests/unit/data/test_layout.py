@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from dataset_files import encoded, jpeg, noise, two_classes, write_folder, write_zip
 
-from dspt.data import Dataset, open_dataset
+from dspt.data import Dataset, load_dataset
 from dspt.data.findings import Findings
 from dspt.data.layout import layout_by_folder
 from dspt.errors import DatasetError, Problem
@@ -14,8 +14,8 @@ from dspt.errors import DatasetError, Problem
 
 def opened(tmp_path: Path, files: dict[str, bytes]) -> Dataset:
     """The same data set as folder and as zip: both must read the same."""
-    with open_dataset(write_folder(tmp_path / "folder", files)) as data:
-        with open_dataset(write_zip(tmp_path / "data.zip", files)) as zipped:
+    with load_dataset(write_folder(tmp_path / "folder", files)) as data:
+        with load_dataset(write_zip(tmp_path / "data.zip", files)) as zipped:
             assert data.items == zipped.items
             assert data.rejected == zipped.rejected
             assert data.warnings == zipped.warnings
@@ -28,7 +28,7 @@ def refused(tmp_path: Path, files: dict[str, bytes]) -> tuple[Problem, ...]:
     found = []
     for path in (write_folder(tmp_path / "folder", files), write_zip(tmp_path / "x.zip", files)):
         with pytest.raises(DatasetError) as caught:
-            open_dataset(path)
+            load_dataset(path)
         found.append(caught.value.problems)
     assert found[0] == found[1]
     return found[0]
@@ -209,7 +209,7 @@ def test_an_empty_class_folder(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "data.zip", two_classes() | {"emu/": b""})
     for source in (folder, path):
         with pytest.raises(DatasetError) as caught:
-            open_dataset(source)
+            load_dataset(source)
         (problem,) = caught.value.problems
         assert (problem.where, problem.code) == ("emu", "empty_class")
         assert "it holds no files" in problem.message

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from dspt.backbones.base import Backbone
-from dspt.data import Dataset, open_dataset, read_image
+from dspt.data import Dataset, load_dataset, read_image
 from dspt.errors import Cancelled, ImageError
 from dspt.features import encode as module
 from dspt.features.encode import BATCH, encode_images
@@ -55,7 +55,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def dataset(folder: Path) -> Iterator[Dataset]:
-    with open_dataset(folder) as opened:
+    with load_dataset(folder) as opened:
         yield opened
 
 
@@ -126,7 +126,7 @@ def test_views_follow_an_images_content_into_another_data_set(
         for hashed, item in zip(dataset.hashes, dataset.items, strict=True)
         if item.split == "train"
     }
-    with open_dataset(in_folder_copy(dataset, tmp_path / "other.zip")) as other:
+    with load_dataset(in_folder_copy(dataset, tmp_path / "other.zip")) as other:
         there = encode_images(light, other, augment_views=3)
         assert len(other.items) == N
         for hashed, views in zip(other.hashes, there, strict=True):
@@ -160,7 +160,7 @@ def test_a_second_run_uses_neither_the_tower_nor_the_images(
 ) -> None:
     backbone, tower = counted
     copy = shutil.copytree(folder, tmp_path / "copy")
-    with open_dataset(copy) as dataset:
+    with load_dataset(copy) as dataset:
         first = encode_images(
             backbone, dataset, augment_views=1, store=FeatureStore(tmp_path / "store")
         )
@@ -244,7 +244,7 @@ def test_an_image_that_is_gone_is_named_and_leaves_no_thread(
     light: Backbone, folder: Path, tmp_path: Path
 ) -> None:
     copy = shutil.copytree(folder, tmp_path / "copy")
-    with open_dataset(copy) as dataset:
+    with load_dataset(copy) as dataset:
         (copy / "train/moon/3.png").unlink()
         with pytest.raises(ImageError, match=r"train/moon/3\.png"):
             encode_images(light, dataset)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from dspt.backbones.base import Backbone
-from dspt.data import Dataset, open_dataset
+from dspt.data import Dataset, load_dataset
 from dspt.errors import DatasetError
 from dspt.features.encode import encode_images
 from dspt.features.store import FeatureStore
@@ -29,7 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def dataset(folder: Path) -> Iterator[Dataset]:
-    with open_dataset(folder) as opened:
+    with load_dataset(folder) as opened:
         yield opened
 
 
@@ -202,7 +202,7 @@ def test_a_warning_about_copies_goes_when_they_agree(tmp_path: Path) -> None:
     folder = write_photographs(tmp_path, CLASSES, train=3, seed=4)
     for copy in ("coffee/of cat.png", "moon/of cat.png"):
         (folder / copy).write_bytes((folder / "cat" / "0.png").read_bytes())
-    with open_dataset(folder) as dataset:
+    with load_dataset(folder) as dataset:
         (warning,) = dataset.warnings
         assert "a label is wrong: cat/0.png, coffee/of cat.png, moon/of cat.png" in warning
         half = Corrections.of(drop=["moon/of cat.png"]).apply(dataset)

@@ -16,7 +16,7 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner
 
-from dspt.data import open_dataset
+from dspt.data import load_dataset
 from scripts.demo.data import (
     GAP,
     PHOTOGRAPHS,
@@ -151,7 +151,7 @@ def test_the_seed_decides_all_of_it(demo: DemoData) -> None:
 def test_the_service_reads_it_without_complaint(demo: DemoData, tmp_path: Path) -> None:
     path = tmp_path / "demo.zip"
     path.write_bytes(demo.zip)
-    with open_dataset(path) as dataset:
+    with load_dataset(path) as dataset:
         assert dataset.classes == tuple(FOLDERS)
         assert dataset.class_words == tuple(FOLDERS)
         assert dataset.rejected == ()

@@ -21,7 +21,7 @@ from benchmarks.noise_robustness.prepare import make_job
 from benchmarks.noise_robustness.records import Records, cell_key, identity_of, make_record
 from benchmarks.noise_robustness.settings import METHODS, Cell, Noise, Settings
 from dspt.backbones import Backbone
-from dspt.data import few_shot, open_dataset
+from dspt.data import few_shot, load_dataset
 from dspt.features.encode import encode_images
 from dspt.features.store import FeatureStore
 from dspt.pipeline import tune
@@ -156,7 +156,7 @@ def test_the_default_is_what_the_service_does(
     cell = Cell("photos", 4, Noise("clean"), 1)
     found = runner(make_job(cell, {"photos": data}, None))["methods"]
     config = settings().tune_config(1).model_copy(update={"shots": 4, "device": "cpu"})
-    with open_dataset(folder) as dataset:
+    with load_dataset(folder) as dataset:
         # the service audits all training images; here there are none but the few shots
         drawn = {data.files[at] for at in data.samples[4, 1]}
         kept = [

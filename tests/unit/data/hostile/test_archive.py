@@ -10,19 +10,19 @@ from pathlib import Path
 import pytest
 from dataset_files import jpeg, only, patched, refused, two_classes, write_zip
 
-from dspt.data import open_dataset
+from dspt.data import load_dataset
 
 
 def test_stored_deflated_and_zip64_members_are_read(tmp_path: Path) -> None:
     digests = set()
     for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        with open_dataset(write_zip(tmp_path / f"{method}.zip", two_classes(), method)) as data:
+        with load_dataset(write_zip(tmp_path / f"{method}.zip", two_classes(), method)) as data:
             digests.add(data.sha256)
     with zipfile.ZipFile(tmp_path / "64.zip", "w") as archive:
         for name, content in two_classes().items():
             with archive.open(name, "w", force_zip64=True) as file:
                 file.write(content)
-    with open_dataset(tmp_path / "64.zip") as data:
+    with load_dataset(tmp_path / "64.zip") as data:
         digests.add(data.sha256)
     assert len(digests) == 1
 
@@ -45,7 +45,7 @@ def test_a_zip_written_to_a_pipe_has_its_sizes_behind_the_data(tmp_path: Path) -
             archive.writestr(name, content)
     path = tmp_path / "streamed.zip"
     path.write_bytes(pipe.data)
-    with open_dataset(path) as data:
+    with load_dataset(path) as data:
         assert len(data.items) == 4
 
 
@@ -166,7 +166,7 @@ def test_mode_bits_of_other_systems_mean_nothing(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "data.zip", two_classes())
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr(member("cat/x.jpg", mode=stat.S_IFLNK, system=0), jpeg(9))
-    with open_dataset(path) as data:
+    with load_dataset(path) as data:
         assert len(data.items) == 5
 
 
@@ -236,7 +236,7 @@ def test_a_name_that_is_a_file_and_a_folder(tmp_path: Path) -> None:
 
 def test_names_that_differ_in_case_are_warned_of(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "data.zip", two_classes() | {"cat/1.JPG": jpeg(9)})
-    with open_dataset(path) as data:
+    with load_dataset(path) as data:
         assert data.warnings == ("names that differ only in case: cat/1.JPG, cat/1.jpg",)
 
 
@@ -253,10 +253,10 @@ def test_a_comment_and_what_follows_do_no_harm(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "data.zip", two_classes())
     with zipfile.ZipFile(path, "a") as archive:
         archive.comment = b"made by hand " * 100
-    with open_dataset(path) as data:
+    with load_dataset(path) as data:
         assert len(data.items) == 4
     path.write_bytes(path.read_bytes() + b"\0" * 100)
-    with open_dataset(path) as data:
+    with load_dataset(path) as data:
         assert len(data.items) == 4
 
 
@@ -281,14 +281,14 @@ def test_names_in_utf8_without_the_flag(tmp_path: Path) -> None:
     decomposed = "cafe\u0301".encode()
     files = {"xxxxxx/1.jpg": jpeg(1), "dog/1.jpg": jpeg(2)}
     path = patched(write_zip(tmp_path / "data.zip", files), b"xxxxxx", decomposed)
-    with open_dataset(path) as data:
+    with load_dataset(path) as data:
         assert data.classes == ("caf\u00e9", "dog")
 
 
 def test_names_in_code_page_437(tmp_path: Path) -> None:
     files = {"b_r/1.jpg": jpeg(1), "dog/1.jpg": jpeg(2)}
     path = patched(write_zip(tmp_path / "data.zip", files), b"b_r", b"b\x84r")
-    with open_dataset(path) as data:
+    with load_dataset(path) as data:
         assert data.classes == ("bär", "dog")
 
 
@@ -301,5 +301,5 @@ def test_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     (tmp_path / "here").mkdir()
     path = write_zip(tmp_path / "data.zip", two_classes())
     monkeypatch.chdir(tmp_path / "here")
-    with open_dataset(path):
+    with load_dataset(path):
         assert sorted(p.name for p in tmp_path.rglob("*")) == ["data.zip", "here"]

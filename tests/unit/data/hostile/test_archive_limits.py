@@ -11,12 +11,12 @@ import pytest
 from dataset_files import Files, encoded, only, patched, refused, two_classes, write_zip
 from PIL import Image
 
-from dspt.data import Limits, open_dataset, reading
+from dspt.data import Limits, load_dataset, reading
 
 
 def test_too_many_files(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "data.zip", two_classes(3))
-    with open_dataset(path, limits=Limits(max_files=6)) as data:
+    with load_dataset(path, limits=Limits(max_files=6)) as data:
         assert len(data.items) == 6
     problem = only(path, Limits(max_files=5))
     assert (problem.code, problem.message) == ("too_many_files", "the zip holds more than 5 files")
@@ -56,17 +56,17 @@ def test_too_many_pixels_in_few_bytes(tmp_path: Path, monkeypatch: pytest.Monkey
     path = tmp_path / "data.zip"
     white = encoded(Image.new("1", (4000, 4000)))  # two kilobytes
     write_zip(path, two_classes() | {f"cat/{i}.png": white for i in range(3)})
-    with open_dataset(path) as data:  # below what matters
+    with load_dataset(path) as data:  # below what matters
         assert len(data.items) == 7
     monkeypatch.setattr(reading, "_PIXELS_MATTER", 40_000_000)
     assert only(path).code == "suspicious_ratio"
-    with open_dataset(path, limits=Limits(max_pixels_per_byte=50e6 / path.stat().st_size)) as data:
+    with load_dataset(path, limits=Limits(max_pixels_per_byte=50e6 / path.stat().st_size)) as data:
         assert len(data.items) == 7
 
 
 def test_a_stream_that_unpacks_to_nothing_is_not_read(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "data.zip", two_classes() | {"cat/x.jpg": os.urandom(50_000)})
-    with open_dataset(declared(path, "cat/x.jpg", 10), limits=Limits(max_file_bytes=40_000)) as d:
+    with load_dataset(declared(path, "cat/x.jpg", 10), limits=Limits(max_file_bytes=40_000)) as d:
         (rejected,) = d.rejected
     assert rejected.reason == "larger than the 40,000 bytes allowed for one file"
 
@@ -75,7 +75,7 @@ def test_too_large_unpacked(tmp_path: Path) -> None:
     files = two_classes()
     total = sum(map(len, files.values()))
     path = write_zip(tmp_path / "data.zip", files)
-    with open_dataset(path, limits=Limits(max_total_bytes=total)) as data:
+    with load_dataset(path, limits=Limits(max_total_bytes=total)) as data:
         assert len(data.items) == 4
     problem = only(path, Limits(max_total_bytes=total - 1))
     assert problem.code == "too_large"
@@ -84,7 +84,7 @@ def test_too_large_unpacked(tmp_path: Path) -> None:
 
 def test_a_file_that_is_too_large_is_rejected_unread(tmp_path: Path) -> None:
     files = two_classes() | {"cat/big.jpg": bytes(os.urandom(50_000))}
-    with open_dataset(
+    with load_dataset(
         write_zip(tmp_path / "d.zip", files), limits=Limits(max_file_bytes=40_000)
     ) as data:
         (rejected,) = data.rejected
@@ -98,7 +98,7 @@ def test_a_bomb_among_the_images_is_rejected_without_unpacking(tmp_path: Path) -
     with zipfile.ZipFile(path, "a") as archive:  # so that the zip as a whole is not suspicious
         archive.writestr("cat/pad.jpg", os.urandom(400_000))
     tracemalloc.start()
-    with open_dataset(path) as data:
+    with load_dataset(path) as data:
         reasons = {r.file: r.reason for r in data.rejected}
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
@@ -127,7 +127,7 @@ def declared(path: Path, name: str, size: int) -> Path:
 def test_a_size_in_the_header_is_not_believed(tmp_path: Path, size: int) -> None:
     path = write_zip(tmp_path / "data.zip", two_classes() | {"cat/big.bmp": bytes(20_000_000)})
     tracemalloc.start()
-    with open_dataset(declared(path, "cat/big.bmp", size)) as data:
+    with load_dataset(declared(path, "cat/big.bmp", size)) as data:
         (rejected,) = data.rejected
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
@@ -142,14 +142,14 @@ def test_damaged_contents_are_rejected_by_file(tmp_path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[start] ^= 0xFF
     path.write_bytes(data)
-    with open_dataset(path) as data_set:
+    with load_dataset(path) as data_set:
         (rejected,) = data_set.rejected
     assert (rejected.file, rejected.reason) == ("cat/1.jpg", "damaged inside the zip")
 
 
 def test_a_local_header_that_names_another_file(tmp_path: Path) -> None:
     path = patched(write_zip(tmp_path / "data.zip", two_classes()), b"cat/1.jpg", b"cat/7.jpg", 1)
-    with open_dataset(path) as data:
+    with load_dataset(path) as data:
         assert [(r.file, r.reason) for r in data.rejected] == [
             ("cat/1.jpg", "damaged inside the zip")
         ]
@@ -178,7 +178,7 @@ def test_overlapping_entries(tmp_path: Path) -> None:
 def test_nested_archives_are_rejected_and_warned_of(tmp_path: Path) -> None:
     inner = write_zip(tmp_path / "inner.zip", two_classes()).read_bytes()
     path = write_zip(tmp_path / "data.zip", two_classes() | {"cat/more.zip": inner})
-    with open_dataset(path) as data:
+    with load_dataset(path) as data:
         (rejected,) = data.rejected
         assert rejected.file == "cat/more.zip"
         assert rejected.reason == "an archive inside the data set; unpack it before zipping"

@@ -16,7 +16,7 @@ import pytest
 from dataset_files import encoded, noise, two_classes, write_zip
 from PIL import Image
 
-from dspt.data import Limits, decode_image, open_dataset
+from dspt.data import Limits, decode_image, load_dataset
 from dspt.data.images import check_image
 from dspt.errors import DatasetError, ImageError, Problem
 
@@ -143,7 +143,7 @@ def why_rejected(read: Callable[..., object], data: bytes) -> str | None:
 
 def problems_of(path: Path) -> tuple[Problem, ...]:
     try:
-        with open_dataset(path, limits=Limits(max_pixels=4_000_000)) as data:
+        with load_dataset(path, limits=Limits(max_pixels=4_000_000)) as data:
             assert all(item.label < len(data.classes) for item in data.items)
     except DatasetError as error:
         return error.problems
@@ -193,6 +193,6 @@ def test_random_bytes(tmp_path: Path) -> None:
         data = starts[seed % len(starts)] + rng.bytes(int(rng.integers(1, 3000)))
         path.write_bytes(data)
         with pytest.raises(DatasetError):
-            open_dataset(path)
+            load_dataset(path)
         with pytest.raises(ImageError):
             decode_image(data)
