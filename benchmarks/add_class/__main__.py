@@ -1,7 +1,5 @@
 """`python -m benchmarks.add_class`."""
 
-from __future__ import annotations
-
 import sys
 
 from benchmarks.add_class.cli import main

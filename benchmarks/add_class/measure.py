@@ -1,12 +1,11 @@
-"""One class of a data set left out of the tuning and added by its name, on clean test images."""
+"""Holds out a class, adds it to the tuned model by its name, and measures on clean test images."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.review_loop import measure as review
+from benchmarks.skeleton.planted import plant
+from benchmarks.skeleton.sweep import OnProgress
 from dspt.backbones.base import Backbone
 from dspt.classifier.linear import LinearClassifier
 from dspt.config import TuneConfig
@@ -28,10 +28,6 @@ from dspt.model.predict import linear_classifier
 from dspt.pipeline import tune
 from dspt.prompt.learner import zero_shot_embeddings
 
-WAYS = ("before", "by_name", "text_only", "prompt", "zero_shot", "retrained")
-"""The tuned model without the class; with it, by its name; the same by the blend's texts alone;
-the tuned prompt alone with it; untuned CLIP; tuned anew with photos of the class."""
-
 
 @dataclass(frozen=True)
 class Settings:
@@ -40,50 +36,46 @@ class Settings:
     shots: int
     kind: NoiseKind
     held_out: int
-    """Classes of each data set that are left out, one at a time."""
+    """Number of classes to hold out, one at a time."""
     config: TuneConfig
-    """For the seed of each run to be filled in."""
+    """Without the seed of the run."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """Shares of 1; the old classes are those that the model was tuned on."""
+    """Accuracies from 0 to 1; the old classes are those that the model was tuned on."""
 
     old: float
     new: float
 
     @property
     def harmonic(self) -> float:
-        """Mean of both that is high only where both are (Xian et al., CVPR 2017)."""
+        """Harmonic mean, which is high only if both are (Xian et al., CVPR 2017)."""
         return 2 * self.old * self.new / (self.old + self.new) if self.new else 0.0
 
 
-def record_key(
-    dataset: Dataset, settings: Settings, rate: float, seed: int, identity: Mapping[str, Any]
-) -> str:
-    """SHA-256 over all that decides the record of a run."""
-    parts = [asdict(settings) | {"config": settings.config.model_dump()}, rate, seed]
-    text = json.dumps([*parts, dict(identity), dataset.sha256, dataset.class_words], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 def measure(
-    backbone: Backbone,
-    dataset: Dataset,
     settings: Settings,
     rate: float,
     seed: int,
     feature_dir: Path,
-    told: Callable[[], None] = lambda: None,
+    backbone: Backbone,
+    dataset: Dataset,
+    on_progress: OnProgress,
 ) -> dict[str, Any]:
-    """The record of one data set, rate of wrong labels and seed; `told` is called per tuning."""
+    """Return the record of one data set, share of wrong labels and seed.
+
+    Its ways to classify: `before`, the tuned model without the class; `by_name`, with the class
+    added; `text_only`, with the weighted text embeddings of the class only; `prompt`, the tuned
+    prompt alone; `zero_shot`; `retrained`, tuned with photos of the class.
+    """
     config = settings.config.model_copy(update={"seed": seed})
-    planted = review.Settings(settings.shots, rate, settings.kind, "global", (), config)
+    tunings = count(1)
 
     def tuned(of: Dataset) -> TunedModel:
-        shots = review.plant(of, planted, seed).dataset
+        shots = plant(of, settings.shots, rate, settings.kind, "global", seed).dataset
         model = tune(shots, config, feature_dir=feature_dir, backbone=backbone).model
-        told()
+        on_progress(next(tunings))
         return model
 
     features = encode_images(backbone, dataset, store=FeatureStore(feature_dir))[:, 0]
@@ -91,7 +83,7 @@ def measure(
     features = features[rows].to(backbone.device)
     truth = [dataset.classes[item.label] for item in dataset.of_split("test")]
 
-    retrained = tuned(dataset)
+    retrained = linear_classifier(tuned(dataset), backbone)
     order = np.random.default_rng(seed).permutation(len(dataset.classes))
     held_out = [dataset.classes[at] for at in order[: settings.held_out]]
     found = []
@@ -108,9 +100,7 @@ def measure(
         }
         classes = extended.manifest.classes
         scores = {way: score(each, features, classes, truth, name) for way, each in models.items()}
-        scores["retrained"] = score(
-            linear_classifier(retrained, backbone), features, dataset.classes, truth, name
-        )
+        scores["retrained"] = score(retrained, features, dataset.classes, truth, name)
         found.append(
             {"class": name, "served": model.manifest.served}
             | {way: asdict(each) | {"harmonic": each.harmonic} for way, each in scores.items()}
@@ -125,7 +115,7 @@ def measure(
 
 
 def without(dataset: Dataset, name: str) -> Dataset:
-    """`dataset` as if it had never had this class. Both share one source."""
+    """Return `dataset` without the class `name`. Both share one source."""
     gone = dataset.classes.index(name)
     rows = [row for row, item in enumerate(dataset.items) if item.label != gone]
     kept = [label for label in range(len(dataset.classes)) if label != gone]
@@ -147,12 +137,12 @@ def without(dataset: Dataset, name: str) -> Dataset:
 def score(
     classifier: LinearClassifier,
     features: Tensor,
-    classes: list[str] | tuple[str, ...],
+    classes: Sequence[str],
     truth: list[str],
     new: str,
 ) -> Score:
-    """Accuracy on the images of all but the new class, and on its own. features: (N, D)."""
-    # A model that has not got the new class may have one row less.
+    """Return the accuracy on images of the old classes and of the new one. features: (N, D)."""
+    # Without the new class the model has one row less.
     best = classifier.logits(features).argmax(1).tolist()
     right = np.array([classes[at] == name for at, name in zip(best, truth, strict=True)])
     is_new = np.array([name == new for name in truth])
@@ -160,7 +150,7 @@ def score(
 
 
 def _text_only(model: TunedModel, extended: TunedModel, backbone: Backbone) -> LinearClassifier:
-    """The old rows as they are, and for the new class its two texts with the blend's weights."""
+    """Add to the old rows the two text embeddings of the new class with the ensemble's weights."""
     before = linear_classifier(model, backbone)
     if extended.blend is None:
         return linear_classifier(extended, backbone)

@@ -1,69 +1,64 @@
-"""Means over seeds and held-out classes, as a Markdown table."""
+"""Means over seeds and held-out classes as a Markdown table."""
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
+
+from benchmarks.skeleton.report import heading, table
 
 Record = Mapping[str, Any]
 LABELS = {
     "by_name": "**added by name**",
-    "text_only": "its texts alone, no bias",
-    "prompt": "tuned prompt alone",
+    "text_only": "its text embeddings only, no bias",
+    "prompt": "DSPT, prompt alone",
     "zero_shot": "zero-shot",
     "retrained": "tuned with its photos",
 }
+_PARTS = ("old", "new", "harmonic")
 
 
 def markdown(document: Mapping[str, Any]) -> str:
-    """What the command prints and writes."""
+    """Return the text of add_class.md."""
     settings = document["settings"]
+    seeds = settings["seeds"]
     lines = [
         "# A class added by its name",
         "",
-        f"{settings['held_out']} classes of each data set and seed are left out, one at a time, "
-        "and added to the tuned model by their name alone. Accuracy in percent on clean test "
-        "images of the classes that the model was tuned on (old), of the one added (new), and the "
-        f"harmonic mean of both; {settings['shots']} shots per class, {settings['kind']} wrong "
-        f"labels, {settings['config']['backbone']}, mean over the classes and seeds "
-        f"{', '.join(map(str, settings['seeds']))}. Last, the same with photos of the new class, "
-        "as many as of the others.",
+        *heading(document),
+        "",
+        f"{settings['held_out']} classes of each data set are held out per seed, one at a time, "
+        "and added to the tuned model by their name only. Accuracy in percent on clean test "
+        "images of the classes that the model was tuned on (old), of the added class (new), and "
+        f"the harmonic mean of both. {settings['shots']} shots per class, {settings['kind']} wrong "
+        f"labels, {settings['config']['backbone']}; mean over the held-out classes and "
+        f"{len(seeds)} seed{'s'[: len(seeds) > 1]} ({', '.join(map(str, seeds))}). The last column "
+        "is a model tuned with as many photos of the new class as of the others.",
     ]
     for name, records in document["datasets"].items():
         lines += ["", f"## {name}", "", *_table(records)]
     everything = [record for records in document["datasets"].values() for record in records]
-    lines += ["", "## All", "", *_table(everything)]
-    versions = ", ".join(f"{k} {v}" for k, v in document["versions"].items())
-    lines += ["", f"Machine: {document['machine']}. {versions}.", "", f"    {document['command']}"]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", "## All data sets", "", *_table(everything)]) + "\n"
 
 
 def mean(records: Sequence[Record], way: str, part: str) -> float:
-    """In percent, over all held-out classes of these records."""
-    return 100 * statistics.fmean(
-        case[way][part] for record in records for case in record["held_out"]
-    )
+    """Return the mean in percent over all held-out classes of these records."""
+    return 100 * fmean(case[way][part] for record in records for case in record["held_out"])
 
 
 def _table(records: Sequence[Record]) -> list[str]:
     rates = sorted({record["rate"] for record in records})
-    lines = [
-        "| wrong labels | old, before | " + " | ".join(LABELS.values()) + " |",
-        "|---:|---:" + "|---:" * len(LABELS) + "|",
-        "| | | " + " | ".join(["old / new / mean"] * len(LABELS)) + " |",
-    ]
-    for rate in rates:
-        of_rate = [record for record in records if record["rate"] == rate]
-        lines.append(_row(f"{rate:.0%}", of_rate))
+    rows = [["", "", *["old / new / mean"] * len(LABELS)]]
+    rows += [_row(f"{r:.0%}", [record for record in records if record["rate"] == r]) for r in rates]
     if len(rates) > 1:
-        lines.append(_row("all", records))
-    return lines
+        rows.append(_row("all", records))
+    return table(["wrong labels", "old, before", *LABELS.values()], rows, left=0)
 
 
-def _row(title: str, records: Sequence[Record]) -> str:
-    cells = [title, f"{mean(records, 'before', 'old'):.1f}"]
-    for way in LABELS:
-        parts = (mean(records, way, part) for part in ("old", "new", "harmonic"))
-        cells.append(" / ".join(f"{part:.1f}" for part in parts))
-    return f"| {' | '.join(cells)} |"
+def _row(title: str, records: Sequence[Record]) -> list[str]:
+    return [
+        title,
+        f"{mean(records, 'before', 'old'):.1f}",
+        *(" / ".join(f"{mean(records, way, part):.1f}" for part in _PARTS) for way in LABELS),
+    ]

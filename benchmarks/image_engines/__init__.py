@@ -1,1 +1,1 @@
-"""What runs an image tower on a CPU, and how fast: `python -m benchmarks.image_engines`."""
+"""Speed and agreement of the engines that can run an image tower on a CPU."""

@@ -1,7 +1,5 @@
 """`python -m benchmarks.image_engines`."""
 
-from __future__ import annotations
-
 import sys
 
 from benchmarks.image_engines.cli import main

@@ -1,147 +1,63 @@
-"""The command: its options, and what it writes."""
+"""`python -m benchmarks.image_engines`."""
 
 from __future__ import annotations
 
 import argparse
-import json
-import platform
-import shlex
-import tempfile
-from collections.abc import Iterator, Sequence
-from importlib.metadata import PackageNotFoundError, version
-from itertools import count, islice
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
-import torch
-from PIL import Image
 from rich.console import Console
-from rich.markdown import Markdown
-from rich.progress import track
-from torch import Tensor
 
-from benchmarks.arguments import add_results, positive
-from benchmarks.image_engines.engines import make_engines
-from benchmarks.image_engines.measure import Agreement, rows, timings
 from benchmarks.image_engines.report import markdown
-from benchmarks.noise_robustness.report import machine
-from dspt.backbones import Backbone, load_backbone
-from dspt.data import load_dataset, read_image
+from benchmarks.skeleton.options import add_results, new_parser, positive
+from benchmarks.skeleton.program import Benchmark, Document, run
 from dspt.kit.cpus import available_cpus
-from dspt.kit.files import atomic_write
-from scripts.demo.data import PHOTOGRAPHS, make_demo_data
 
-PROGRAM = "python -m benchmarks.image_engines"
 NAME = "image_engines"
-_PACKAGES = ("torch", "timm", "open_clip_torch", "openvino", "onnxruntime")
-
 _DESCRIPTION = """\
-How fast image towers are on this CPU: torch as it is, with channels last, rounding to bfloat16, and
-compiled; ONNX Runtime; OpenVINO, exact and rounding. Measures one image by itself and batches, in
-rounds in which all take turns, and whether the answers stay the same. Needs no data and no
-downloads for the built-in backbone; `--backbone ViT-B-16/openai` downloads."""
+Speed of image towers on this CPU in torch (plain, channels last, bfloat16, compiled), ONNX Runtime
+and OpenVINO (float32 and bfloat16). Measures single images and batches, in rounds in which all
+engines take turns, and compares their answers. Needs no data; the built-in backbone needs no
+download, `--backbone ViT-B-16/openai` does."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Exit status."""
-    options = _parser().parse_args(arguments)
-    console, errors = Console(), Console(stderr=True)
+    """Return the exit status."""
+    packages = ("torch", "timm", "open_clip_torch", "openvino", "onnxruntime")
+    return run(Benchmark(NAME, _parser(), _measure, markdown, packages=packages), arguments)
+
+
+def _measure(options: argparse.Namespace, document: Document, console: Console) -> None:
+    import torch
+
+    from benchmarks.image_engines.measure import CLASSES, measure
+    from dspt.backbones import load_backbone
+
     torch.set_num_threads(options.threads)
-    document: dict[str, Any] = {
-        "command": shlex.join([*PROGRAM.split(), *arguments]),
-        "machine": _machine(),
-        "versions": {"Python": platform.python_version()} | _versions(),
-        "threads": options.threads,
-        "rounds": options.rounds,
-        "batch": options.batch,
-        "images": options.images,
-        "classes": len(PHOTOGRAPHS),
-        "backbones": {},
-    }
+    settings = ("threads", "rounds", "batch", "images")
+    document |= {name: getattr(options, name) for name in settings}
+    document |= {"classes": len(CLASSES), "backbones": {}}
     for name in options.backbone:
-        found = measure(load_backbone(name), options, errors)
-        document["backbones"][name] = found
-    text = markdown(document)
-    atomic_write(options.out / f"{NAME}.json", (json.dumps(document, indent=1) + "\n").encode())
-    atomic_write(options.out / f"{NAME}.md", text.encode())
-    console.print(Markdown(text))
-    return 0
-
-
-def measure(
-    backbone: Backbone, options: argparse.Namespace, errors: Console
-) -> list[dict[str, Any]]:
-    """The rows of one backbone."""
-    with tempfile.TemporaryDirectory() as folder:
-        batches = _batches(backbone, options.images, options.batch)
-        first = next(batches)
-        engines = make_engines(backbone, Path(folder), first)
-        agreement = Agreement(backbone, [photograph.folder for photograph in PHOTOGRAPHS])
-        agreement.add(engines, first)
-        more = -(-options.images // options.batch) - 1
-        for pixels in track(batches, "comparing", total=more, console=errors):
-            agreement.add(engines, pixels)
-        rounds = timings(engines, first, options.rounds)
-        *_, timed = track(rounds, "timing", total=options.rounds, console=errors)
-        return rows(engines, timed, agreement)
-
-
-def _batches(backbone: Backbone, images: int, size: int) -> Iterator[Tensor]:
-    """Pixels of so many photos, in batches."""
-    photos = islice(_photos(), images)
-    while batch := list(islice(photos, size)):
-        yield torch.stack([backbone.preprocess(photo) for photo in batch])
-
-
-def _photos() -> Iterator[Image.Image]:
-    """Crops of the demo's photographs, ever new ones."""
-    for seed in count(1):
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "photos.zip"
-            file.write_bytes(make_demo_data(seed).zip)
-            with load_dataset(file) as dataset:
-                for item in dataset.items:
-                    yield read_image(dataset, item)
-
-
-def _machine() -> str:
-    found = machine()
-    return f"{found['processor']}, {found['cpus']} CPUs, {found['system']}"
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue  # its engine cannot, and says so
-    return found
+        document["backbones"][name] = measure(load_backbone(name), options, console)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=PROGRAM,
-        description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="Close other programs first: on a busy machine all figures suffer.",
-    )
+    epilog = "Close other programs first: a busy machine distorts all figures."
+    parser = new_parser(NAME, _DESCRIPTION, epilog)
     parser.add_argument(
         "--backbone", nargs="+", default=["builtin"], metavar="NAME", help="default: builtin"
     )
-    numbers = (
-        ("--rounds", 7, "in which each engine has its turn"),
-        ("--batch", 32, "images at once"),
+    for option, default, text in (
+        ("--rounds", 7, "rounds; each engine has one turn per round"),
+        ("--batch", 32, "images per batch"),
         ("--images", 1000, "photos whose scores are compared"),
-        ("--threads", available_cpus(), "of each engine"),
-    )
-    for option, default, help_ in numbers:
+        ("--threads", available_cpus(), "threads of each engine"),
+    ):
         parser.add_argument(
             option,
             type=positive,
             default=default,
             metavar="N",
-            help=f"{help_} (default: {default})",
+            help=f"{text} (default: {default})",
         )
     add_results(parser)
     return parser

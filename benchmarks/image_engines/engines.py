@@ -24,15 +24,15 @@ BASELINE = "torch"
 class Engine:
     name: str
     encode: Encode | None
-    """None where it cannot run the tower."""
+    """None if the engine cannot run the tower."""
     ready_seconds: float
-    """From the backbone to the first features."""
+    """From the loaded backbone to the first features."""
     reason: str = ""
-    """Why it cannot."""
+    """Why the engine cannot run the tower."""
 
 
 def make_engines(backbone: Backbone, folder: Path, pixels: Tensor) -> list[Engine]:
-    """All of them, each having encoded `pixels` once; what they need goes to `folder`."""
+    """Return all engines after each has encoded `pixels` once; their files go to `folder`."""
     makers: dict[str, Callable[[], Encode]] = {
         BASELINE: lambda: backbone.encode_image,
         "torch, channels last": lambda: _channels_last(backbone),

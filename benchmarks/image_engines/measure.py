@@ -1,36 +1,82 @@
-"""Time and agreement of engines, side by side."""
+"""Times the engines in turns and compares their answers."""
 
 from __future__ import annotations
 
+import argparse
 import statistics
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import count, islice
+from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
+from rich.console import Console
+from rich.progress import track
 from torch import Tensor
 
-from benchmarks.image_engines.engines import BASELINE, Encode, Engine
+from benchmarks.image_engines.engines import BASELINE, Encode, Engine, make_engines
 from dspt.backbones import Backbone
+from dspt.data import load_dataset, read_image
 from dspt.prompt.learner import zero_shot_embeddings
+from scripts.demo.data import PHOTOGRAPHS, make_demo_data
 
+CLASSES = [photograph.folder for photograph in PHOTOGRAPHS]
 _SECONDS = 1.5
-"""Of each engine in each round, alone and in batches."""
+"""Of each engine in each round, for single images and for batches."""
 
 
 @dataclass
 class Timing:
-    """Of one engine; an entry for each round."""
+    """Times of one engine; one entry per round."""
 
     alone: list[float] = field(default_factory=list)
-    """Milliseconds for one image by itself, the median of the round."""
+    """Milliseconds for a single image, median of the round."""
     rate: list[float] = field(default_factory=list)
-    """Images a second in batches."""
+    """Images per second in batches."""
+
+
+def measure(
+    backbone: Backbone, options: argparse.Namespace, console: Console
+) -> list[dict[str, Any]]:
+    """Return one row per engine, as in the table."""
+    with tempfile.TemporaryDirectory() as folder:
+        batches = _batches(backbone, options.images, options.batch)
+        first = next(batches)
+        engines = make_engines(backbone, Path(folder), first)
+        agreement = Agreement(backbone, CLASSES)
+        agreement.add(engines, first)
+        more = -(-options.images // options.batch) - 1
+        for pixels in track(batches, "comparing", total=more, console=console):
+            agreement.add(engines, pixels)
+        rounds = timings(engines, first, options.rounds)
+        *_, timed = track(rounds, "timing", total=options.rounds, console=console)
+        return rows(engines, timed, agreement)
+
+
+def _batches(backbone: Backbone, images: int, size: int) -> Iterator[Tensor]:
+    """Yield the pixels of `images` photos in batches."""
+    photos = islice(_photos(), images)
+    while batch := list(islice(photos, size)):
+        yield torch.stack([backbone.preprocess(photo) for photo in batch])
+
+
+def _photos() -> Iterator[Image.Image]:
+    """Yield different crops of the demo's photographs without end."""
+    for seed in count(1):
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "photos.zip"
+            file.write_bytes(make_demo_data(seed).zip)
+            with load_dataset(file) as dataset:
+                for item in dataset.items:
+                    yield read_image(dataset, item)
 
 
 def timings(engines: Sequence[Engine], pixels: Tensor, rounds: int) -> Iterator[dict[str, Timing]]:
-    """What is known after each round. Engines take turns, so that all meet the same neighbours."""
+    """Yield all times after each round. Engines take turns, so that each meets the same load."""
     able = [(engine.name, engine.encode) for engine in engines if engine.encode is not None]
     found = {name: Timing() for name, _ in able}
     for number in range(rounds):
@@ -53,14 +99,14 @@ def _times(encode: Encode, pixels: Tensor) -> list[float]:
 
 
 class Agreement:
-    """How far the scores of engines are from the baseline's, with zero-shot's class matrix."""
+    """Differences of zero-shot scores from those of the baseline."""
 
     def __init__(self, backbone: Backbone, class_words: Sequence[str]) -> None:
         self._classes = zero_shot_embeddings(backbone, class_words)
         self._scale = backbone.logit_scale
         self.images = 0
         self.same: dict[str, int] = {}
-        """Engine -> images whose likeliest class is the same."""
+        """Engine -> images with the same top-1 class."""
         self.difference: dict[str, float] = {}
         """Engine -> largest difference of a probability."""
 
@@ -81,7 +127,7 @@ class Agreement:
 def rows(
     engines: Sequence[Engine], timed: dict[str, Timing], agreement: Agreement
 ) -> list[dict[str, Any]]:
-    """One for each engine, as in the table. Ratios have the range of the rounds around them."""
+    """Return one row per engine. Ratios: minimum, median and maximum over the rounds."""
     base = timed[BASELINE]
     found: list[dict[str, Any]] = []
     for engine in engines:
@@ -105,6 +151,6 @@ def rows(
 
 
 def _spread(ratios: Iterator[float]) -> list[float]:
-    """Least, median, most."""
+    """Return minimum, median and maximum."""
     values = sorted(ratios)
     return [values[0], statistics.median(values), values[-1]]

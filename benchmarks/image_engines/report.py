@@ -2,44 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-_HEAD = """\
-# Engines for image towers on a CPU
+from benchmarks.skeleton.report import heading, table
 
-`{command}`
-
-{machine}. {versions}. {threads} threads; {rounds} rounds in which the engines take turns; batches \
-of {batch}. Ratios are to torch in the same round: median, and the least and most of the rounds.
-
-Agreement: zero-shot's scores on {images} photos of {classes} classes, compared with torch's.
-"""
-_COLUMNS = """\
-| engine | one image, ms | times as fast | images/s | times as fast | same top-1 | \
-largest score difference | ready after, s |
-|---|---:|---:|---:|---:|---:|---:|---:|
-"""
+_COLUMNS = (
+    *("engine", "one image, ms", "speed-up", "images/s in batches", "speed-up", "same top-1"),
+    *("largest score difference", "start, s"),
+)
 
 
-def markdown(document: dict[str, Any]) -> str:
-    versions = ", ".join(f"{name} {version}" for name, version in document["versions"].items())
-    parts = [_HEAD.format(**document | {"versions": versions})]
+def markdown(document: Mapping[str, Any]) -> str:
+    """Return the text of image_engines.md."""
+    lines = [
+        "# Engines for image towers on a CPU",
+        "",
+        *heading(document),
+        "",
+        f"{document['threads']} threads; {document['rounds']} rounds in which the engines take "
+        f"turns; batches of {document['batch']}. Speed-ups compare with torch in the same round: "
+        "median over the rounds (minimum to maximum).",
+        "",
+        f"Agreement: zero-shot scores of {document['images']:,} photos in {document['classes']} "
+        "classes, compared with torch. Start: from the loaded backbone to the first features.",
+    ]
     for backbone, rows in document["backbones"].items():
-        parts.append(f"## {backbone}\n\n{_COLUMNS}" + "".join(map(_row, rows)))
-    return "\n".join(parts)
+        lines += ["", f"## {backbone}", "", *table(_COLUMNS, map(_row, rows))]
+    return "\n".join(lines) + "\n"
 
 
-def _row(row: dict[str, Any]) -> str:
+def _row(row: Mapping[str, Any]) -> list[str]:
     if "reason" in row:
-        return f"| {row['engine']} | cannot: {row['reason']} |\n"
-    share = f"{row['same_top_1']:,}"
-    return (
-        f"| {row['engine']} | {row['alone_ms']:.1f} | {_ratio(row['alone_ratio'])} "
-        f"| {row['images_per_second']:.0f} | {_ratio(row['rate_ratio'])} "
-        f"| {share} | {row['largest_score_difference']:.1e} | {row['ready_seconds']:.1f} |\n"
-    )
+        return [row["engine"], f"not available: {row['reason']}", *[""] * (len(_COLUMNS) - 2)]
+    return [
+        row["engine"],
+        f"{row['alone_ms']:.1f}",
+        _ratio(row["alone_ratio"]),
+        f"{row['images_per_second']:.0f}",
+        _ratio(row["rate_ratio"]),
+        f"{row['same_top_1']:,}",
+        f"{row['largest_score_difference']:.1e}",
+        f"{row['ready_seconds']:.1f}",
+    ]
 
 
-def _ratio(values: list[float]) -> str:
+def _ratio(values: Sequence[float]) -> str:
     least, median, most = values
     return f"{median:.2f} ({least:.2f} to {most:.2f})"

@@ -1,1 +1,1 @@
-"""What it pays to review labels: accuracy after a person has looked at the first k of the audit."""
+"""What reviewing labels is worth: accuracy after a person has reviewed the audit's first labels."""

@@ -1,7 +1,5 @@
 """`python -m benchmarks.review_loop`."""
 
-from __future__ import annotations
-
 import sys
 
 from benchmarks.review_loop.cli import main

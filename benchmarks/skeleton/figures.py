@@ -26,7 +26,7 @@ BLUE, SKY, GREEN, ORANGE, RED, PINK = (
     "#CC79A7",
 )
 """Colours of Okabe and Ito, which colour-blind readers can tell apart."""
-LEGEND_COLUMN = 1.7  # inches
+LEGEND_COLUMN = 1.4  # inches
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import platformdirs
+
+from dspt.config import TuneConfig
 
 Number = TypeVar("Number", int, float)
 Options = argparse.ArgumentParser | argparse._ArgumentGroup
@@ -58,6 +60,11 @@ def add_config(options: Options) -> None:
     )
 
 
+def tune_config(options: argparse.Namespace) -> TuneConfig:
+    """Return the settings in --backbone and --config. Raises ConfigError."""
+    return TuneConfig.parse({"backbone": options.backbone, **options.config})
+
+
 def add_device(options: Options) -> None:
     """Add --device and --precision."""
     options.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
@@ -92,6 +99,39 @@ def add_seeds(options: Options, default: list[int]) -> None:
     )
 
 
+def add_rates(options: Options, default: list[float]) -> None:
+    """Add --rates."""
+    options.add_argument(
+        "--rates",
+        type=share,
+        nargs="+",
+        default=default,
+        metavar="R",
+        help=f"shares of wrong labels to inject (default: {shown(default)})",
+    )
+
+
+def add_shots(options: Options) -> None:
+    """Add --shots."""
+    options.add_argument(
+        "--shots",
+        type=positive,
+        default=16,
+        metavar="N",
+        help="training images per class (default: 16)",
+    )
+
+
+def add_protocol(options: Options, choices: Sequence[str]) -> None:
+    """Add --protocol."""
+    options.add_argument(
+        "--protocol",
+        choices=choices,
+        default="global",
+        help="global: flip that share of all shots (default); per_class: of each class",
+    )
+
+
 def add_results(options: Options, default: Path = Path("benchmarks") / "results") -> None:
     """Add --out and --report-only, which every benchmark has."""
     options.add_argument(
@@ -108,7 +148,7 @@ def add_results(options: Options, default: Path = Path("benchmarks") / "results"
     )
 
 
-def shown(values: list[Any]) -> str:
+def shown(values: Sequence[Any]) -> str:
     """Return default values as one would type them: `0 0.25 0.5`."""
     return " ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values)
 

@@ -98,4 +98,4 @@ def test_ratios_are_of_the_same_round(agreement: Agreement, tmp_path: Path) -> N
     }
     text = markdown(document)
     assert "| twin | 5.0 | 2.00 (1.00 to 4.00) | 200 | 2.00 (1.00 to 4.00) | 6 | 0.0e+00 |" in text
-    assert "| none | cannot: ImportError: no such module |" in text
+    assert "| none | not available: ImportError: no such module |" in text

@@ -1,4 +1,4 @@
-"""The benchmark of the review loop: what the simulated person does, and the command as a whole."""
+"""`python -m benchmarks.review_loop`: the simulated person, the points, and one run."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ import pytest
 from PIL import Image
 
 from benchmarks.review_loop import cli
-from benchmarks.review_loop.measure import Settings, most_tunings, plant, reviewed
-from benchmarks.review_loop.summary import Spread, curve
+from benchmarks.review_loop.measure import Settings, most_tunings, reviewed
+from benchmarks.review_loop.summary import curve
+from benchmarks.skeleton.data_sets import find_sets
+from benchmarks.skeleton.planted import Planted, plant
 from dspt.config import TuneConfig
 from dspt.data import Dataset, load_dataset
 from tests.photographs import write_photographs
@@ -30,7 +32,8 @@ SETTINGS = Settings(
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_photographs(tmp_path_factory.mktemp("data"), CLASSES, train=6, test=3, seed=4)
+    root = tmp_path_factory.mktemp("sets") / "photos"
+    return write_photographs(root, CLASSES, train=6, test=3, seed=4)
 
 
 @pytest.fixture(scope="module")
@@ -43,31 +46,32 @@ def labels(dataset: Dataset) -> dict[str, str]:
     return {item.path: dataset.classes[item.label] for item in dataset.of_split("train")}
 
 
-def test_wrong_labels_are_planted_among_the_shots_alone(dataset: Dataset) -> None:
-    planted = plant(dataset, SETTINGS, seed=2)
-    assert labels(planted.dataset) == planted.given
-    assert len(planted.given) == 3 * 4
-    assert planted.truth == {file: file.split("/")[1] for file in planted.given}
-    assert len(planted.wrong) == 3
-    assert planted.dataset.of_split("test") == dataset.of_split("test")
-    assert plant(dataset, SETTINGS, seed=2).given == planted.given
-    assert plant(dataset, SETTINGS, seed=3).given != planted.given
+def planted(dataset: Dataset, seed: int = 2) -> Planted:
+    return plant(dataset, 4, 0.25, "symmetric", "global", seed)
 
 
-def test_a_person_puts_right_what_is_looked_at_and_nothing_else(dataset: Dataset) -> None:
-    planted = plant(dataset, SETTINGS, seed=2)
-    first, *others = sorted(planted.wrong)
-    right = next(file for file in planted.given if file not in planted.wrong)
-    assert labels(reviewed(planted, [first, right])) == {
-        **planted.given,
-        first: planted.truth[first],
-    }
-    assert labels(reviewed(planted, list(planted.given))) == planted.truth
-    assert reviewed(planted, [right]).sha256 == planted.dataset.sha256
-    assert others
+def test_wrong_labels_are_injected_into_the_shots_only(dataset: Dataset) -> None:
+    found = planted(dataset)
+    assert labels(found.dataset) == found.labels
+    assert len(found.labels) == 3 * 4
+    assert found.true_labels == {file: file.split("/")[1] for file in found.labels}
+    assert len(found.wrong) == 3
+    assert found.dataset.of_split("test") == dataset.of_split("test")
+    assert planted(dataset).labels == found.labels
+    assert planted(dataset, seed=3).labels != found.labels
 
 
-def test_points_for_ten_labels() -> None:
+def test_only_reviewed_wrong_labels_are_corrected(dataset: Dataset) -> None:
+    found = planted(dataset)
+    first = min(found.wrong)
+    right = next(file for file in found.labels if file not in found.wrong)
+    expected = {**found.labels, first: found.true_labels[first]}
+    assert labels(reviewed(found, [first, right])) == expected
+    assert labels(reviewed(found, list(found.labels))) == found.true_labels
+    assert reviewed(found, [right]).sha256 == found.dataset.sha256
+
+
+def test_points_per_ten_labels() -> None:
     def record(*accuracies: float) -> dict[str, object]:
         return {
             "points": [
@@ -87,8 +91,7 @@ def test_points_for_ten_labels() -> None:
     assert (start.accuracy.mean, half.reviewed) == (50, 20)
     assert half.gained_per_ten is not None
     assert half.gained_per_ten.mean == pytest.approx((5 + 4) / 2)
-    assert half.gained_per_ten.shown("+.2f") == "+4.50 ± 0.71"
-    assert Spread.of([3.0]).shown() == "3.0"
+    assert half.gained_per_ten.text("+.2f") == "+4.50 ± 0.71"
 
 
 def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -96,8 +99,7 @@ def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     arguments += ["--config", '{"epochs": 2}', "--features", str(tmp_path / "features")]
     arguments += ["--out", str(tmp_path / "out")]
     assert cli.main(arguments) == 0
-    told = capsys.readouterr().out
-    assert "What it pays to review labels" in told
+    assert "What reviewing labels is worth" in capsys.readouterr().out
 
     out = tmp_path / "out"
     document = json.loads((out / "review_loop.json").read_text())
@@ -112,40 +114,46 @@ def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
         assert points[order, 0.0]["wrong_left"] == 3
         assert points[order, 0.5]["reviewed"] == 6
         assert points[order, 0.5]["wrong_left"] == 3 - points[order, 0.5]["wrong_found"]
-    assert str(folder.parent) not in (out / "review_loop.json").read_text()
     text = (out / "review_loop.md").read_text()
     assert "| 6 (50%) |" in text
-    assert "python -m benchmarks.review_loop --data" in text
+    assert document["command"] in text
+    assert "±" not in text  # one seed has no standard deviation
     with Image.open(io.BytesIO((out / "review_loop.png").read_bytes())) as image:
         assert image.size[0] > 200
     assert (out / "review_loop.svg").read_text().startswith("<?xml")
 
-    # Once more: nothing is measured again, and everything is the same.
-    before = (out / "review_loop.json").read_bytes()
+    # Once more: nothing is measured again.
     (tmp_path / "features" / "features.sqlite").unlink()
     assert cli.main(arguments) == 0
-    assert (out / "review_loop.json").read_bytes() == before
+    again = json.loads((out / "review_loop.json").read_text())
+    assert again["datasets"] == document["datasets"]
     assert not list((tmp_path / "features").glob("features.sqlite"))
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
-        (["--data", "nowhere"], "--data nowhere: has no train/ and test/ in it"),
-        (["--data", "nowhere", "--config", "{"], "--config: "),
-        (["--data", "nowhere", "--config", '{"epoch": 1}'], "did you mean epochs?"),
-        (["--data", "nowhere", "--rate", "2"], "2 is no share between 0 and 1"),
-        ([], "--data"),
+        (["--data", "{folder}", "--config", '{"epoch": 1}'], "did you mean epochs?"),
+        (["--data", "nowhere"], "nowhere: no such file or folder"),
+        (["--data", "{folder}/train"], "has no test/"),
+        (["--data", "{folder}", "{folder}"], "two data sets are named"),
     ],
 )
-def test_wrong_options_are_named(
-    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+def test_invalid_settings_and_data_are_refused(
+    arguments: list[str],
+    message: str,
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with pytest.raises(SystemExit) as exit_:
-        cli.main(arguments)
-    assert exit_.value.code == 2
-    assert told in capsys.readouterr().err
+    filled = [argument.replace("{folder}", str(folder)) for argument in arguments]
+    assert cli.main([*filled, "--out", str(tmp_path)]) == 2
+    assert message in " ".join(capsys.readouterr().err.split())
 
 
-def test_what_one_record_takes() -> None:
+def test_a_folder_of_data_sets_is_all_of_them(folder: Path) -> None:
+    assert find_sets([folder.parent]) == {folder.name: folder}
+
+
+def test_most_tunings_of_a_run() -> None:
     assert most_tunings(SETTINGS) == 4
