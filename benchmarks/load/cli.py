@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import json
-import platform
-import shlex
-import signal
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 
 from rich.console import Console
-from rich.markdown import Markdown
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from benchmarks.arguments import add_results, positive
+from benchmarks.skeleton.options import add_results, new_parser, positive, positive_number
+from benchmarks.skeleton.program import Benchmark, BenchmarkError, Document, run
 
-PROGRAM = "python -m benchmarks.load"
-NAME = "load"
 _PACKAGES = ("fastapi", "uvicorn", "sqlalchemy", "psycopg", "pydantic", "celery", "torch")
 
 _DESCRIPTION = """\
@@ -31,59 +24,49 @@ writes them to the folder --out as load.json, .md, .png and .svg. Needs no data 
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Return the exit status: 0, 1 if the stack fails, 2 for invalid options, 130 on Ctrl-C."""
-    options = _parser().parse_args(arguments)
-    for number in (signal.SIGTERM, signal.SIGHUP):  # by default Python ends without cleaning up
-        signal.signal(number, signal.default_int_handler)
-    console = Console()
-    from benchmarks.load.run import SetupError, measure
+    """Run the benchmark; return the exit status (see `program.run`)."""
+    return run(
+        Benchmark("load", _parser(), _measure, _markdown, _figures, packages=_PACKAGES), arguments
+    )
+
+
+def _measure(options: argparse.Namespace, document: Document, console: Console) -> None:
+    from benchmarks.load.run import measure
+    from benchmarks.load.summary import goals
     from benchmarks.stack import StackError
 
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
-    try:
-        # No automatic refresh: a drawing thread would delay the load generator.
-        with Progress(*columns, TimeElapsedColumn(), console=console, auto_refresh=False) as bar:
-            task = bar.add_task("", total=1.0)
+    # No automatic refresh: a drawing thread would delay the load generator.
+    with Progress(*columns, TimeElapsedColumn(), console=console, auto_refresh=False) as bar:
+        task = bar.add_task("", total=1.0)
 
-            def on_progress(what: str, done: float) -> None:
-                bar.update(task, description=what, completed=done, refresh=True)
+        def on_progress(what: str, done: float) -> None:
+            bar.update(task, description=what, completed=done, refresh=True)
 
-            measured = measure(options, on_progress)
-    except KeyboardInterrupt:
-        console.print("Interrupted; the stack is stopped.")
-        return 130
-    except (StackError, SetupError, OSError) as error:
-        console.print(f"error: {error}", style="red", markup=False)
-        return 1
-    from benchmarks.load.report import figures, markdown
-    from benchmarks.load.summary import goals
-    from benchmarks.noise_robustness.report import machine
-    from dspt.kit.files import atomic_write
+        try:
+            measure(options, document, on_progress)
+        except StackError as error:
+            raise BenchmarkError(str(error)) from error
+    document["goals"] = goals(document["figures"], document["settings"])
 
-    document = {
-        "command": shlex.join([*PROGRAM.split(), *arguments]),
-        "machine": machine() | {name: measured.pop(name) for name in ("load_before", "load_after")},
-        "versions": {"Python": platform.python_version()}
-        | measured.pop("servers")
-        | {name: version(name) for name in _PACKAGES},
-        "goals": goals(measured["figures"], measured["settings"]),
-        **measured,
-    }
-    text = markdown(document)
-    atomic_write(options.out / f"{NAME}.json", (json.dumps(document, indent=1) + "\n").encode())
-    atomic_write(options.out / f"{NAME}.md", text.encode())
-    for name, content in figures(document, NAME).items():
-        atomic_write(options.out / name, content)
-    console.print(Markdown(text))
-    return 0
+
+def _markdown(document: Document) -> str:
+    from benchmarks.load.report import markdown
+
+    return markdown(document)
+
+
+def _figures(document: Document) -> dict[str, bytes]:
+    from benchmarks.load.report import figures
+
+    return figures(document, "load")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=PROGRAM,
-        description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="Close other programs first: on a busy machine all figures get worse.",
+    parser = new_parser(
+        "load",
+        _DESCRIPTION,
+        "Close other programs first: on a busy machine all figures get worse.",
     )
     numbers: tuple[tuple[str, float, str], ...] = (
         ("--minutes", 10, "duration of the measurement in minutes"),
@@ -94,27 +77,28 @@ def _parser() -> argparse.ArgumentParser:
         ("--stays", 60, "seconds after which a listener reconnects, on average"),
         ("--pause", 5, "maximum seconds before a listener turns to the next job"),
     )
-    for name, default, what in numbers:
+    for name, number, what in numbers:
         parser.add_argument(
-            name, type=_number, default=default, metavar="N", help=f"{what} (default: {default:g})"
+            name,
+            type=positive_number,
+            default=number,
+            metavar="N",
+            help=f"{what} (default: {number:g})",
         )
-    parser.add_argument(
-        "--listeners",
-        type=positive,
-        default=200,
-        metavar="N",
-        help="number of listeners to events, each with its own connection (default: 200)",
+    counts = (
+        ("--listeners", 200, "listeners to events, each with its own connection"),
+        ("--workers", 1, "number of workers"),
+        ("--epochs", 600, "epochs of each job"),
+        ("--seed", 1, "random seed of photos and moments"),
     )
-    parser.add_argument(
-        "--workers", type=positive, default=1, metavar="N", help="number of workers (default: 1)"
-    )
-    parser.add_argument(
-        "--epochs",
-        type=positive,
-        default=600,
-        metavar="N",
-        help="epochs of each job (default: 600)",
-    )
+    for name, default, what in counts:
+        parser.add_argument(
+            name,
+            type=positive,
+            default=default,
+            metavar="N",
+            help=f"{what} (default: {default})",
+        )
     parser.add_argument(
         "--engine",
         choices=("auto", "openvino", "torch"),
@@ -122,17 +106,7 @@ def _parser() -> argparse.ArgumentParser:
         help="engine of the image tower (default: auto)",
     )
     parser.add_argument(
-        "--seed", type=int, default=1, help="random seed of photos and moments (default: 1)"
-    )
-    parser.add_argument(
         "--logs", type=Path, metavar="DIR", help="keep the logs of API and workers in this folder"
     )
     add_results(parser)
     return parser
-
-
-def _number(text: str) -> float:
-    value = float(text)
-    if not 0 < value < 1e6:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return value

@@ -2,40 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
 
 from benchmarks.load.summary import MOST_P99, goals, watched_seconds
-from benchmarks.noise_robustness.style import Style, new_figure, saved, styled
+from benchmarks.skeleton.figures import (
+    BLUE,
+    GREEN,
+    GREY,
+    PINK,
+    RED,
+    Style,
+    draw,
+    new_figure,
+    saved,
+    styled,
+)
+from benchmarks.skeleton.report import heading, table
 
 Document = Mapping[str, Any]
 WIDTH, HEIGHT = 2.6, 2.2  # inches of one panel
 
-_P50, _P99 = Style("p50", "#0072B2", "", width=1.0), Style("p99", "#D55E00", "")
+_P50, _P99 = Style("p50", BLUE, width=1.0), Style("p99", RED)
 _PARTS = {
-    "API": Style("API", "#0072B2", "", width=1.6),
-    "worker": Style("worker", "#D55E00", "", "--"),
-    "PostgreSQL": Style("PostgreSQL", "#009E73", "", "-."),
-    "Redis": Style("Redis", "#CC79A7", "", ":"),
+    "API": Style("API", BLUE, width=1.6),
+    "worker": Style("worker", RED, line="--"),
+    "PostgreSQL": Style("PostgreSQL", GREEN, line="-."),
+    "Redis": Style("Redis", PINK, line=":"),
 }
 
 
 def markdown(document: Document) -> str:
     """Return the tables and a description of the measurement."""
-    found, settings, machine = document["figures"], document["settings"], document["machine"]
+    found, settings = document["figures"], document["settings"]
     lines = [
         "# The service under load",
         "",
-        f"`{document['command']}`",
+        *heading(document),
         "",
-        f"{machine['processor']}, {machine['cpus']} CPUs, {machine['system']}; load average "
-        f"{machine['load_before']:.1f} before and {machine['load_after']:.1f} at the end. "
-        + ", ".join(f"{name} {number}" for name, number in document["versions"].items())
-        + f". Seed {settings['seed']}.",
-        "",
-        f"{found['seconds'] / 60:g} minutes, after a warm-up of {settings['warm_up']:g} seconds. "
+        f"{found['seconds'] / 60:g} minutes, after a warm-up of {settings['warm_up']:g} seconds; "
+        f"seed {settings['seed']}. "
         "PostgreSQL (every commit on disk), Redis, `dspt api`, `dspt worker` (nice 5) and the "
         f"load generator run on one machine. {settings['polls']:g} polls per second, "
         f"{settings['predictions']:g} predictions of one photo per second and "
@@ -49,9 +57,9 @@ def markdown(document: Document) -> str:
         "Latency in milliseconds, from the moment that a request was due until the end of its "
         "answer. The last row is the delay of the load generator itself, which is included.",
         "",
-        *_table(("", "count", "p50", "p95", "p99", "max"), _latencies(found)),
+        *table(("", "count", "p50", "p95", "p99", "max"), _latencies(found)),
         "",
-        *_table(("answers by status", ""), _statuses(found), numbers=False),
+        *table(("request", "answers by status"), _statuses(found), left=2),
         "",
         f"Resources, sampled for {watched_seconds(found) / 60:.1f} minutes. Memory in MiB: mean "
         "over the first and the last minute of these, maximum, growth, and slope per minute; a "
@@ -59,7 +67,7 @@ def markdown(document: Document) -> str:
         "first process. Waited: share of the time in which its main thread was ready to run but "
         "had no CPU; a high value means that the machine is too small or busy.",
         "",
-        *_table(
+        *table(
             (
                 *("", "first", "last", "max", "growth", "MiB per minute"),
                 *("files, first and last", "CPUs used", "waited for a CPU"),
@@ -67,13 +75,13 @@ def markdown(document: Document) -> str:
             _usage(found),
         ),
         "",
-        *_table(
+        *table(
             ("goal", "measured", "met"),
             (
                 (row["goal"], row["measured"], "yes" if row["met"] else "no")
                 for row in goals(found, settings)
             ),
-            numbers=False,
+            left=3,
         ),
     ]
     return "\n".join(lines) + "\n"
@@ -88,12 +96,12 @@ def figures(document: Document, name: str) -> dict[str, bytes]:
         polls, lag, memory = figure.subplots(1, 3)
         _percentiles(polls, over_time["polls"], "polls: latency in ms, per 10 s")
         polls.axhline(
-            1000 * MOST_P99, color="#555555", linestyle="--", linewidth=1, label="goal for p99"
+            1000 * MOST_P99, color=GREY, linestyle="--", linewidth=1, label="goal for p99"
         )
         _percentiles(lag, over_time["event_lag"], "events: delay in ms, per 10 s")
         for part, style in _PARTS.items():
             points = over_time["memory_mib"][part]
-            _line(memory, style, points, [point["mib"] for point in points])
+            draw(memory, style, _minutes(points), [point["mib"] for point in points])
         memory.set_title("memory in MiB")
         for panel in (polls, lag, memory):
             panel.set_xlabel("minutes")
@@ -103,7 +111,7 @@ def figures(document: Document, name: str) -> dict[str, bytes]:
         return saved(figure, name)
 
 
-def _latencies(found: Document) -> Iterable[Sequence[object]]:
+def _latencies(found: Document) -> Iterator[Sequence[str]]:
     rows: dict[str, Mapping[str, float] | None] = {
         **found["latencies"],
         "**all polls**": found["polls"],
@@ -119,12 +127,12 @@ def _latencies(found: Document) -> Iterable[Sequence[object]]:
             )
 
 
-def _statuses(found: Document) -> Iterable[Sequence[object]]:
+def _statuses(found: Document) -> Iterator[Sequence[str]]:
     for kind, counts in found["statuses"].items():
         yield kind, ", ".join(f"{status}: {n:,}" for status, n in sorted(counts.items()))
 
 
-def _usage(found: Document) -> Iterable[Sequence[object]]:
+def _usage(found: Document) -> Iterator[Sequence[str]]:
     for name, part in found["usage"].items():
         yield (
             name,
@@ -137,15 +145,6 @@ def _usage(found: Document) -> Iterable[Sequence[object]]:
         )
 
 
-def _table(
-    head: Sequence[str], rows: Iterable[Sequence[object]], *, numbers: bool = True
-) -> Iterable[str]:
-    yield f"| {' | '.join(head)} |"
-    yield "|---|" + ("---:|" if numbers else "---|") * (len(head) - 1)
-    for row in rows:
-        yield f"| {' | '.join(map(str, row))} |"
-
-
 def _ms(seconds: float) -> str:
     milliseconds = 1000 * seconds
     return f"{milliseconds:.1f}" if milliseconds < 100 else f"{milliseconds:,.0f}"
@@ -153,18 +152,9 @@ def _ms(seconds: float) -> str:
 
 def _percentiles(axes: Axes, points: Sequence[Mapping[str, float]], title: str) -> None:
     for key, style in (("p50", _P50), ("p99", _P99)):
-        _line(axes, style, points, [1000 * point[key] for point in points])
+        draw(axes, style, _minutes(points), [1000 * point[key] for point in points])
     axes.set_title(title)
 
 
-def _line(
-    axes: Axes, style: Style, points: Sequence[Mapping[str, float]], values: Sequence[float]
-) -> None:
-    axes.plot(
-        [point["at"] / 60 for point in points],
-        values,
-        style.line,
-        color=style.color,
-        linewidth=style.width,
-        label=style.label,
-    )
+def _minutes(points: Sequence[Mapping[str, float]]) -> list[float]:
+    return [point["at"] / 60 for point in points]

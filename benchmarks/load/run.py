@@ -19,7 +19,7 @@ from benchmarks.http import Client
 from benchmarks.load.records import ENDED, Jobs, Records
 from benchmarks.load.summary import SECONDS_BETWEEN, UsageSample, figures
 from benchmarks.load.traffic import Material, Rates, Traffic, alongside
-from benchmarks.stack import HOST, Stack, running_stack
+from benchmarks.stack import HOST, Stack, StackError, running_stack
 from benchmarks.usage import usage, usage_of
 from scripts.demo.data import PHOTOGRAPHS, TRAIN_CROPS, DemoData, make_demo_data
 
@@ -31,12 +31,8 @@ _FIRST_EPOCHS = 2
 _FIRST_SECONDS = 300.0
 
 
-class SetupError(Exception):
-    """The service does not accept the first job or prediction."""
-
-
-def measure(options: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]:
-    """Return the document. Raises StackError, SetupError or OSError."""
+def measure(options: argparse.Namespace, document: dict[str, Any], on_progress: OnProgress) -> None:
+    """Add settings and figures to the document. Raises StackError or OSError."""
     on_progress("cropping photos", 0)
     data = make_demo_data(options.seed)
     rates = Rates(
@@ -47,7 +43,6 @@ def measure(options: argparse.Namespace, on_progress: OnProgress) -> dict[str, A
         stays=options.stays,
         pause=options.pause,
     )
-    load_before = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="dspt-load-") as folder:
         on_progress("starting PostgreSQL, Redis, API and worker", 0)
         with running_stack(
@@ -60,23 +55,18 @@ def measure(options: argparse.Namespace, on_progress: OnProgress) -> dict[str, A
             },
             logs=options.logs,
         ) as stack:
+            document["versions"] |= stack.versions
             found = uvloop.run(_load(stack, options, rates, data, on_progress))
-    return {
-        "settings": {
-            **asdict(rates),
-            "seed": options.seed,
-            "warm_up": options.warm_up,
-            "epochs": options.epochs,
-            "workers": options.workers,
-            "engine": options.engine,
-            "images": TRAIN_CROPS * len(PHOTOGRAPHS),
-            "zip_bytes": len(data.zip),
+    document["settings"] = {
+        **asdict(rates),
+        **{
+            name: getattr(options, name)
+            for name in ("seed", "warm_up", "epochs", "workers", "engine")
         },
-        "servers": stack.versions,
-        "load_before": load_before,
-        "load_after": os.getloadavg()[0],
-        "figures": found,
+        "images": TRAIN_CROPS * len(PHOTOGRAPHS),
+        "zip_bytes": len(data.zip),
     }
+    document["figures"] = found
 
 
 async def _load(
@@ -128,7 +118,7 @@ async def _first_model(client: Client, jobs: Jobs, material: Material) -> str:
     """Run a job and predict with its model once, so that everything is loaded; return its id."""
     answer = await client.send(material.job(client, epochs=_FIRST_EPOCHS, seed=0))
     if answer.status != 202:
-        raise SetupError(f"POST /jobs: {answer.status} {answer.body.decode()}")
+        raise StackError(f"POST /jobs: {answer.status} {answer.body.decode()}")
     job = json.loads(answer.body)
     async with asyncio.timeout(_FIRST_SECONDS):
         while job["status"] not in ENDED:
@@ -136,12 +126,12 @@ async def _first_model(client: Client, jobs: Jobs, material: Material) -> str:
             answer = await client.send(client.request("GET", f"/jobs/{job['id']}"))
             job = json.loads(answer.body)
     if job["status"] != "succeeded":
-        raise SetupError(f"The first job {job['status']}: {job['error']}")
+        raise StackError(f"The first job {job['status']}: {job['error']}")
     jobs.note(job["id"], job["status"])
     model_id: str = job["model_id"]
     answer = await client.send(material.prediction(client, model_id))
     if answer.status != 200:
-        raise SetupError(f"POST /predict: {answer.status} {answer.body.decode()}")
+        raise StackError(f"POST /predict: {answer.status} {answer.body.decode()}")
     return model_id
 
 

@@ -260,7 +260,7 @@ def test_the_report_has_all_of_it() -> None:
     assert "| API | 100 | 110 | 110 | +10.0% |" in text
     assert "sampled for 0.1 minutes" in text
     assert "| polls: p99 under 100 ms | 62 ms | yes |" in text
-    assert "load average 0.5 before and 2.5 at the end" in text
+    assert "load average 0.5 before, 2.5 after" in text
 
 
 @pytest.mark.parametrize("wrong", [["--minutes", "0"], ["--listeners", "-1"], ["--seed", "x"]])
