@@ -1,1 +1,1 @@
-"""What becomes of jobs when parts of the running service are killed, starved or lied to."""
+"""Fault injection: no job is lost or done twice when parts of the running service fail."""

@@ -1,4 +1,4 @@
-"""A patient client of the API: one that sends again what did not come through."""
+"""A client of the API that retries until the API answers."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tests.services import wait_until
 Json = dict[str, Any]
 
 ENDED = ("succeeded", "failed", "cancelled")
-_PAUSE = 0.05  # often enough, and the CPUs are the workers'
+_PAUSE = 0.05  # seconds; a shorter one would take CPU time from the workers
 
 
 class Client:
-    """Asks again where there is no answer, or one of 500 and up: the API may be away."""
+    """Retries when there is no answer or a 5xx, because the API may be down."""
 
     def __init__(self, address: str) -> None:
         self.http = httpx.Client(base_url=address, timeout=30)
@@ -26,7 +26,7 @@ class Client:
         self.http.close()
 
     def send(self, method: str, path: str, seconds: float = 60, **parts: Any) -> httpx.Response:
-        """The answer, whatever it is, once there is one. Raises AssertionError after `seconds`."""
+        """Return the first answer below 500. Raises AssertionError after `seconds`."""
         answers: list[httpx.Response] = []
 
         def answered() -> bool:
@@ -41,7 +41,7 @@ class Client:
         return answers[-1]
 
     def post(self, request: Json) -> str:
-        """Id of the job that is made; sent again with the same Idempotency-Key where it fails."""
+        """Submit a job, with the same Idempotency-Key at each retry; return its id."""
         response = self.send("POST", "/jobs", **request)
         job_id: str = response.raise_for_status().json()["id"]
         return job_id
@@ -51,7 +51,7 @@ class Client:
         return job
 
     def until(self, job_id: str, *statuses: str, seconds: float) -> Json:
-        """The job, once it is in one of them. Raises AssertionError after `seconds`."""
+        """Return the job once it has one of the statuses. Raises AssertionError after `seconds`."""
         found: list[Json] = []
 
         def reached() -> bool:
@@ -64,7 +64,7 @@ class Client:
     def post_in_pieces(
         self, request: Json, share: float, between: Callable[[], None]
     ) -> httpx.Response | None:
-        """POST /jobs, `between` the first `share` of its bytes and the rest; None if it broke."""
+        """Send POST /jobs in two parts, with `between` called in between; None if it breaks."""
         whole = self.http.build_request("POST", "/jobs", **request)
         body = whole.read()
         cut = round(len(body) * share)
@@ -81,7 +81,7 @@ class Client:
 
 
 def request_for(archive: bytes, config: Mapping[str, Any], key: str) -> Json:
-    """What POST /jobs is sent."""
+    """Return the arguments of POST /jobs."""
     return {
         "files": {"dataset": ("photos.zip", archive, "application/zip")},
         "data": {"config": json.dumps(config)},

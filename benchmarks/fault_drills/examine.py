@@ -1,4 +1,4 @@
-"""Whether the jobs of a trial ended as they have to: once, whole, and with nothing left behind."""
+"""Checks that the jobs of a trial ended once, complete, and without leftovers."""
 
 from __future__ import annotations
 
@@ -31,23 +31,22 @@ Tensors = dict[str, Tensor]
 
 @dataclass
 class Verdict:
-    """Of one trial."""
+    """The result of one trial."""
 
     lost: list[str] = field(default_factory=list)
-    """What did not end as it has to, or not whole."""
+    """Jobs that did not end as expected, or not complete."""
     doubled: list[str] = field(default_factory=list)
-    """What happened or is there twice."""
+    """What happened twice or exists twice."""
     resumed: int = 0
-    """Jobs that were taken up again and succeeded."""
+    """Jobs that were started again and succeeded."""
     from_checkpoint: int = 0
-    """Of those: went on behind the epochs that had been done."""
+    """Of these: how many continued from a checkpoint."""
     identical: int = 0
-    """Of those that were taken up again: the same tensors, bit by bit, as undisturbed."""
+    """Of the resumed ones: how many have exactly the tensors of an undisturbed job."""
     requeue_heartbeats: list[float] = field(default_factory=list)
-    """From the death of a worker until its job was queued again (or ended)."""
-
+    """Heartbeats from the death of a worker until its job was queued again, or ended."""
     attempts: list[int] = field(default_factory=list)
-    """Of each job: how often a worker took it."""
+    """Number of attempts of each job."""
 
     @property
     def right(self) -> bool:
@@ -55,14 +54,14 @@ class Verdict:
 
 
 def examine(trial: Trial, undisturbed: Tensors, jobs_before: int) -> Verdict:
-    """Look at all jobs of a trial, which have ended, in database, storage and API."""
+    """Check all jobs of a trial, which must have ended, in database, storage and API."""
     verdict = Verdict()
     with trial.stack.context.database.read() as session:
         for job_id, expected in trial.jobs.items():
             _Examination(verdict, trial.stack, session, job_id, expected).run(undisturbed)
         made = count_jobs(session) - jobs_before
         if made != len(trial.jobs):
-            verdict.doubled.append(f"{made} jobs made of {len(trial.jobs)} requests")
+            verdict.doubled.append(f"{len(trial.jobs)} requests made {made} jobs")
         digest = hashlib.sha256(trial.archive).hexdigest()
         copies = session.scalar(select(func.count()).where(Dataset.sha256 == digest))
         if copies != 1:
@@ -78,7 +77,7 @@ def count_jobs(session: Session) -> int:
 
 
 def tensors_of(stack: Stack, model_id: str) -> tuple[Tensors, str]:
-    """Of an artefact as it is downloaded, with its SHA-256.
+    """Download an artefact; return its tensors and its SHA-256.
 
     Raises httpx.HTTPStatusError or ArtifactError.
     """
@@ -94,13 +93,13 @@ def tensors_of(stack: Stack, model_id: str) -> tuple[Tensors, str]:
 
 
 def same(one: Tensors, other: Tensors) -> bool:
-    """Bit by bit."""
+    """Return whether all tensors are equal, bit by bit."""
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
 @dataclass
 class _Examination:
-    """Of one job."""
+    """The checks of one job."""
 
     verdict: Verdict
     stack: Stack
@@ -111,7 +110,7 @@ class _Examination:
     def run(self, undisturbed: Tensors) -> None:
         job = self.session.get(Job, self.job_id)
         if job is None:
-            self._lost("is not there any more")
+            self._lost("does not exist any more")
             return
         events = self.session.scalars(
             select(JobEvent).where(JobEvent.job_id == job.id).order_by(JobEvent.seq)
@@ -122,7 +121,7 @@ class _Examination:
         models = self.session.scalars(select(Model).where(Model.job_id == job.id)).all()
         wanted = 1 if job.status == Status.SUCCEEDED else 0
         if len(models) > wanted:
-            self._doubled(f"has {len(models)} models, being {job.status}")
+            self._doubled(f"has {len(models)} models and status {job.status}")
         elif len(models) < wanted:
             self._lost("succeeded without a model")
         elif models:
@@ -132,22 +131,24 @@ class _Examination:
         self.verdict.attempts.append(job.attempt)
         code = job.error["code"] if job.error else None
         if job.status not in self.expected.ends or code != self.expected.error:
-            self._lost(f"ended {job.status} ({code}) instead of {'/'.join(self.expected.ends)}")
+            self._lost(f"ended {job.status} ({code}), expected {'/'.join(self.expected.ends)}")
         if job.attempt not in self.expected.attempts:
-            self._lost(f"took {job.attempt} attempts, not one of {list(self.expected.attempts)}")
+            self._lost(
+                f"took {job.attempt} attempts, expected one of {list(self.expected.attempts)}"
+            )
 
     def _numbers(self, job: Job, events: Sequence[JobEvent]) -> None:
         numbers = [event.seq for event in events]
         if numbers != list(range(1, job.event_seq + 1)):
-            self._lost(f"has events {numbers}, not 1 to {job.event_seq}")
+            self._lost(f"has events {numbers}, expected 1 to {job.event_seq}")
 
     def _walk(self, job: Job, events: Sequence[JobEvent]) -> None:
         statuses = [Status(event.data["status"]) for event in events if event.type == "status"]
         if statuses[:1] != [Status.QUEUED] or statuses[-1:] != [Status(job.status)]:
-            self._lost(f"went {statuses}, being {job.status}")
+            self._lost(f"has transitions {statuses} and status {job.status}")
         for one, next_one in pairwise(statuses):
             if next_one not in STEPS[one]:
-                self._lost(f"went from {one} to {next_one}")
+                self._lost(f"has the invalid transition {one} to {next_one}")
         last_queued = len(statuses) - statuses[::-1].index(Status.QUEUED)
         ends = [status for status in statuses[last_queued:] if status in TERMINAL]
         if len(ends) != 1:
@@ -165,7 +166,7 @@ class _Examination:
             self._lost(f"has a damaged artefact: {error}")
             return
         if sha256 != model.sha256:
-            self._lost("has an artefact that is not what its row says")
+            self._lost("has an artefact whose digest differs from its row")
         audit = self.stack.client.send("GET", f"/jobs/{job.id}/audit")
         if audit.status_code != 200 or not audit.json()["entries"]:
             self._lost(f"has no audit: {audit.text}")
@@ -173,7 +174,7 @@ class _Examination:
             return
         identical = same(tensors, undisturbed)
         if not identical:
-            self._lost("has other tensors than an undisturbed job")
+            self._lost("has tensors that differ from an undisturbed job")
         taken = [event.seq for event in events if event.data.get("status") == Status.VALIDATING]
         if len(taken) > 1:
             self.verdict.resumed += 1
@@ -200,13 +201,13 @@ def _requeues(trial: Trial, session: Session) -> Iterator[float]:
             )
             .order_by(JobEvent.seq)
         ).all()
-        # A job that ended at the moment of the death, or that the dead worker's child finished.
+        # Otherwise the job ended as the worker died, or the child of the dead worker finished it.
         if events and events[0].data["status"] != Status.SUCCEEDED:
             yield (events[0].created_at - death.at).total_seconds() / heartbeat
 
 
 def _gone(pid: int) -> bool:
-    """Whether the process has ended, though perhaps nobody has taken note of its exit status."""
+    """Return whether the process has ended; a zombie counts as ended."""
     try:
         status = Path(f"/proc/{pid}/stat").read_text()
     except FileNotFoundError:

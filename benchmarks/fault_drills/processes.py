@@ -1,4 +1,4 @@
-"""A command of `dspt` as a process of its own, to be stopped, killed and started again."""
+"""A `dspt` command in a process of its own that can be stopped, killed and started again."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pathlib import Path
 from tests.services import children_of
 from tests.warm import Forked
 
-#: More than a worker needs to give its job back, and the API to hang up on its listeners.
+#: More than a worker needs to return its job, and the API to close its event streams.
 _STOP_SECONDS = 30.0
 
 
 class Part:
-    """`dspt COMMAND`; what it says is appended to `log`."""
+    """`dspt COMMAND`; its output is appended to `log`."""
 
     def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
         self.log = log
@@ -43,17 +43,17 @@ class Part:
             )
 
     def terminate(self) -> None:
-        """Ask it to stop, as a shell or a container does; returns at once."""
+        """Send SIGTERM; returns at once."""
         assert self._process is not None
         self._process.terminate()
 
     def wait(self) -> int:
-        """Its exit status, once it has stopped. Raises subprocess.TimeoutExpired."""
+        """Wait for its end; return the exit status. Raises subprocess.TimeoutExpired."""
         assert self._process is not None
         return self._process.wait(_STOP_SECONDS)
 
     def kill(self, *, with_children: bool = True) -> None:
-        """kill -9, of the process alone or of all that it started."""
+        """Send SIGKILL to the process, and to its children."""
         assert self._process is not None
         if with_children:
             with suppress(ProcessLookupError):
@@ -63,7 +63,7 @@ class Part:
         self._process.wait(_STOP_SECONDS)
 
     def kill_children(self) -> list[int]:
-        """kill -9 of what it forked; gives their ids."""
+        """Send SIGKILL to its children; return their ids."""
         children = self.children()
         for child in children:
             with suppress(ProcessLookupError):

@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from statistics import median
 from typing import Any
 
+from benchmarks.fault_drills.drills import ALL
 from benchmarks.fault_drills.run import Outcome
 from benchmarks.fault_drills.stack import HOUSEKEEPING
+from benchmarks.skeleton.report import heading, table
 
 LIMIT_HEARTBEATS = 3.0
-"""Within so many a dead worker's job has to be queued again."""
+"""The job of a dead worker must be queued again within this many heartbeats."""
+_COLUMNS = ("repeats", "right", "lost", "doubled", "resumed", "resumed_identical")
 
 
-def document(
-    command: str, machine: dict[str, Any], settings: dict[str, Any], outcomes: Sequence[Outcome]
-) -> dict[str, Any]:
-    """All figures for JSON, with every repeat."""
-    return {
-        "command": command,
-        "machine": machine,
-        "settings": settings | {"housekeeping_seconds": HOUSEKEEPING},
-        "drills": [_figures(outcome) for outcome in outcomes],
-    }
-
-
-def _figures(outcome: Outcome) -> dict[str, Any]:
+def figures(outcome: Outcome) -> dict[str, Any]:
+    """Return all figures of one drill for JSON, with every repeat."""
     verdicts = [repeat.verdict for repeat in outcome.repeats]
     heartbeat = outcome.drill.shape.heartbeat
     requeues = [beats for verdict in verdicts for beats in verdict.requeue_heartbeats]
@@ -60,34 +52,35 @@ def _figures(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def markdown(document: dict[str, Any]) -> str:
-    """The table, with what went wrong under it."""
-    machine, settings = document["machine"], document["settings"]
-    drills = document["drills"]
+def markdown(document: Mapping[str, Any]) -> str:
+    """Return the table, a description of its columns, and what went wrong."""
+    settings, drills = document["settings"], document["drills"]
     lines = [
         "# Fault drills",
         "",
-        f"`{document['command']}`",
+        *heading(document),
         "",
-        f"{machine['processor']}, {machine['cpus']} CPUs, load {machine['load_at_start']:.1f} at "
-        f"the start; Python {machine['python']}, "
-        + ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
-        + f". Database {settings['database']}, seed {settings['seed']}. Real processes; each harm "
-        "comes at a moment that the seed draws from the whole life of a job.",
+        f"Database: {settings['database']}. Seed: {settings['seed']}. All parts are real "
+        "processes. The seed draws the moment of each fault from the whole life of a job.",
         "",
-        "| drill | repeats | right | lost | doubled | resumed | bit-identical "
-        "| requeued after: median, max | orphaned files | after gc |",
-        "|" + "---|" * 10,
-        *(_row(drill) for drill in drills if not drill["skipped"]),
+        *table(
+            (
+                *("drill", "repeats", "right", "lost", "doubled", "resumed", "bit-identical"),
+                *("requeued after: median, max", "orphaned files", "after `dspt gc`"),
+            ),
+            (_row(drill) for drill in drills if not drill["skipped"]),
+        ),
         "",
-        "Right: every job ended once in the state that it has to end in, by legal steps with "
-        "events numbered without a gap, with one model whose artefact loads and matches its "
-        "digest, and a further job succeeded. Resumed: taken up again after the harm, and "
-        "succeeded; bit-identical: those whose tensors are the ones of an undisturbed job. "
-        "Requeued: heartbeats from the death of a worker that had a job until the job was queued "
-        "again, or ended.",
+        "Right: every job ended once, in the expected state, with valid state transitions and "
+        "consecutively numbered events; it has one model, whose artefact loads and matches its "
+        "digest; and the next job succeeded. Lost, doubled: repeats with a job that did not end "
+        "so, or that ended or exists twice. Resumed: jobs that were started again after the fault "
+        "and succeeded. Bit-identical: resumed jobs with the same tensors as an undisturbed job. "
+        "Requeued: heartbeats from the death of a worker until its job was queued again, or ended. "
+        "Orphaned files: files in the storage without a database row.",
         "",
-        *(f"- {drill['name']}: {drill['what']}{_skipped(drill)}" for drill in drills),
+        *([document["note"], ""] if "note" in document else []),
+        *(f"- {drill['name']}: {_what(drill)}" for drill in drills),
     ]
     wrong = [
         f"- {drill['name']} {number} ({repeat['moment']}): {what}"
@@ -96,19 +89,23 @@ def markdown(document: dict[str, Any]) -> str:
         for what in repeat["verdict"]["lost"] + repeat["verdict"]["doubled"]
     ]
     if wrong:
-        lines += ["", "## What went wrong", "", *wrong]
+        lines += ["", "## Errors", "", *wrong]
     return "\n".join(lines) + "\n"
 
 
-def _row(drill: dict[str, Any]) -> str:
+def _row(drill: Mapping[str, Any]) -> list[str]:
     requeue = drill["requeue_heartbeats"]
     requeued = f"{requeue['median']:.1f}, {requeue['max']:.1f}" if requeue["count"] else ""
-    return (
-        f"| {drill['name']} | {drill['repeats']} | {drill['right']} | {drill['lost']} "
-        f"| {drill['doubled']} | {drill['resumed']} | {drill['resumed_identical']} | {requeued} "
-        f"| {drill['orphaned_files']} | {drill['orphaned_files_after_gc']} |"
-    )
+    return [
+        drill["name"],
+        *(str(drill[column]) for column in _COLUMNS),
+        requeued,
+        str(drill["orphaned_files"]),
+        str(drill["orphaned_files_after_gc"]),
+    ]
 
 
-def _skipped(drill: dict[str, Any]) -> str:
-    return f" (skipped: {drill['skipped']})" if drill["skipped"] else ""
+def _what(drill: Mapping[str, Any]) -> str:
+    """Return the description of today, also for a stored result; and why it was skipped."""
+    what = next((known.what for known in ALL if known.name == drill["name"]), drill["what"])
+    return what + (f" (skipped: {drill['skipped']})" if drill["skipped"] else "")

@@ -1,4 +1,4 @@
-"""Runs a drill again and again, on one stack for as long as that one holds."""
+"""Repeats a drill on one stack, and on a new stack after an error."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from benchmarks.fault_drills.storage import missing, orphans
 from benchmarks.fault_drills.trial import Drill, Trial
 
 _LIMIT_SECONDS = 60.0
-"""A job that has not ended by then counts as lost; undisturbed it takes two."""
+"""A job that takes longer counts as lost; an undisturbed one takes two seconds."""
 _FAULTS = (
-    AssertionError,  # something took too long, or cannot be
+    AssertionError,  # something took too long or is impossible
     httpx.HTTPError,
     SQLAlchemyError,
     subprocess.SubprocessError,
@@ -33,18 +33,18 @@ _FAULTS = (
 
 @dataclass
 class Repeat:
-    """One harm, and what came of it."""
+    """One fault and its result."""
 
     moment: str
     seconds: float
     verdict: Verdict
     orphans: list[str] = field(default_factory=list)
-    """Files that this repeat left without a row."""
+    """Files without a row that this repeat left."""
 
 
 @dataclass
 class Outcome:
-    """Of one drill."""
+    """The result of one drill."""
 
     drill: Drill
     skipped: str | None = None
@@ -56,14 +56,14 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Ground:
-    """A running stack, and what a job comes to on it when nobody disturbs it."""
+    """A running stack, and the result of an undisturbed job on it."""
 
     stack: Stack
     tensors: Tensors
     seconds: float
 
     def repeat(self, drill: Drill, name: str) -> Repeat:
-        """Do the harm once; `name` is the seed of its moment and of all else that is drawn."""
+        """Inject the fault once; `name` is the random seed."""
         trial = Trial(self.stack, random.Random(name), self.seconds, name)
         started = time.monotonic()
         before = orphans(self.stack)
@@ -80,7 +80,7 @@ class Ground:
             jobs_before = count_jobs(session)
         drill.harm(trial)
         _wait(trial)
-        trial.post(epochs=1)  # a further one
+        trial.post(epochs=1)  # the next one must succeed, too
         _wait(trial)
         verdict = examine(trial, self.tensors, jobs_before)
         verdict.lost += trial.wrong
@@ -91,10 +91,10 @@ class Ground:
 
 @contextmanager
 def ground(shape: Shape, database: str, folder: Path) -> Iterator[Ground]:
-    """Start a stack and try it. Raises AssertionError where it does not come up or work."""
+    """Start a stack and run a job. Raises AssertionError if that fails."""
     with running_stack(shape, database, folder) as stack:
         trial = Trial(stack, random.Random(0), 0.0, "undisturbed")
-        for _ in stack.workers:  # so that all have loaded their weights
+        for _ in stack.workers:  # so that all workers have loaded the weights
             trial.post()
         _wait(trial)
         started = time.monotonic()
@@ -111,11 +111,11 @@ def run_drill(
     repeats: int,
     seed: int,
     logs: Path | None = None,
-    done: Callable[[], None] = lambda: None,
+    on_repeat: Callable[[], None] = lambda: None,
 ) -> Outcome:
-    """Do the harm `repeats` times; `done` is called after each.
+    """Inject the fault `repeats` times; call `on_repeat` after each.
 
-    After one that went wrong there is a fresh stack, and what the old one said is kept in `logs`.
+    After an error the drill continues on a new stack; the logs of the old one are kept in `logs`.
     """
     outcome = Outcome(drill, skipped=drill.needs(database))
     while not outcome.skipped and len(outcome.repeats) < repeats:
@@ -123,25 +123,25 @@ def run_drill(
             folder = Path(name)
             try:
                 with ground(drill.shape, database, folder) as found:
-                    _repeats(found, outcome, repeats, seed, done)
+                    _repeats(found, outcome, repeats, seed, on_repeat)
             except _FAULTS as error:
                 verdict = Verdict(lost=[f"the stack failed: {error}"])
                 outcome.repeats.append(Repeat("start", 0.0, verdict))
-                done()
+                on_repeat()
             if logs is not None and not outcome.repeats[-1].verdict.right:
                 _keep_logs(folder, logs / f"{drill.name}-{len(outcome.repeats) - 1}")
     return outcome
 
 
 def _repeats(
-    found: Ground, outcome: Outcome, repeats: int, seed: int, done: Callable[[], None]
+    found: Ground, outcome: Outcome, repeats: int, seed: int, on_repeat: Callable[[], None]
 ) -> None:
-    """On this stack, until all are done or one goes wrong."""
+    """Repeat the drill on this stack until all repeats are done or one fails."""
     outcome.undisturbed_seconds = found.seconds
     while len(outcome.repeats) < repeats:
         name = f"{outcome.drill.name}-{seed}-{len(outcome.repeats)}"
         outcome.repeats.append(found.repeat(outcome.drill, name))
-        done()
+        on_repeat()
         if not outcome.repeats[-1].verdict.right:
             return
     found.stack.collect_garbage()

@@ -1,4 +1,4 @@
-"""The service as it runs in production, each part a process of its own that may be hurt."""
+"""The service as in production; each part is a process that a drill can stop or kill."""
 
 from __future__ import annotations
 
@@ -31,29 +31,29 @@ from tests.services import (
 
 HOUSEKEEPING = 0.1
 QUICK_HEARTBEAT = 1.0
-"""Where workers die: their jobs are taken back after two and a half of these."""
+"""For drills that kill workers: a job is queued again after two and a half heartbeats."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What a drill wants of its stack."""
+    """How a drill needs its stack."""
 
     workers: int = 2
-    """With one to spare, a job need not wait until a killed one has started again."""
+    """With a second one, a job need not wait until a killed worker has started again."""
     append_only: bool = True
-    """Redis keeps its data."""
+    """Whether Redis keeps its data on disk."""
     heartbeat: float = 3.0
-    """Seconds; long, so that a live worker on a busy machine is never taken for dead."""
+    """Seconds; long enough that a live worker on a busy machine never counts as dead."""
     environment: Callable[[Path], Mapping[str, str]] = lambda folder: {}
-    """More variables for API and workers, which may name files in the folder."""
+    """Environment variables for API and workers, given the folder of the stack."""
     prepare: Callable[[Settings, ExitStack], None] = lambda settings, cleanup: None
-    """Called before anything is started."""
+    """Called before the stack is started."""
     part: Callable[[Sequence[str], Mapping[str, str], Path], Part] = Part
-    """Runs a command with these variables and this log."""
+    """Makes a part from its arguments, environment and log file."""
 
 
 class Stack:
-    """All parts of one running service, and a look behind them at database and storage."""
+    """All parts of one running service, with access to its database and storage."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class Stack:
         self.context = Context.open(settings)
         self.client = Client(f"http://127.0.0.1:{settings.port}")
         self._environment = clean_environment(
-            DSPT_PREDICT_ENGINE="torch",  # to compile an image tower takes seconds
+            DSPT_PREDICT_ENGINE="torch",  # compiling an image tower takes seconds
             **{
                 f"DSPT_{name.upper()}": str(getattr(settings, name))
                 for name in settings.model_fields_set
@@ -83,13 +83,13 @@ class Stack:
         ]
 
     def start(self) -> None:
-        """API and workers; returns when the API answers."""
+        """Start API and workers; return when the API answers."""
         for worker in self.workers:
             worker.start()
         self.start_api()
 
     def start_api(self) -> None:
-        """Returns when it answers."""
+        """Start the API; return when it answers."""
         self.api.start()
         wait_until(self.answers, 120, f"the API ({self.api.log})")
 
@@ -101,11 +101,11 @@ class Stack:
 
     @property
     def parts(self) -> list[Part]:
-        """API and workers."""
+        """The API and the workers."""
         return [self.api, *self.workers]
 
     def stop(self) -> None:
-        """Kill what is left."""
+        """Kill the parts that are still running."""
         for part in self.parts:
             if part.alive:
                 part.kill()
@@ -113,14 +113,14 @@ class Stack:
         self.context.close()
 
     def unfinished(self) -> list[tuple[str, str, int]]:
-        """Id, status and attempt of the jobs that have not ended."""
+        """Return id, status and attempt of the jobs that have not ended."""
         with self.context.database.read() as session:
             query = select(Job.id, Job.status, Job.attempt)
             rows = session.execute(query.where(Job.status.not_in(sorted(TERMINAL))))
             return [(job_id, status, attempt) for job_id, status, attempt in rows]
 
     def takers(self, job_id: str) -> list[Part]:
-        """The workers that said that they took the job, the last one at the end."""
+        """Return the workers that logged that they took the job, the latest last."""
         taken = [
             (line["timestamp"], number)
             for number, worker in enumerate(self.workers)
@@ -130,12 +130,12 @@ class Stack:
         return [self.workers[number] for _, number in sorted(taken)]
 
     def deliver(self, job_id: str) -> None:
-        """Give the broker a message for the job, whether it had one before or not."""
+        """Send the broker another message for the job."""
         with celery_app(self.settings) as celery:
             celery.send_task(RUN_JOB, args=[job_id], queue=QUEUE)
 
     def collect_garbage(self) -> None:
-        """`dspt gc`, of files of any age."""
+        """Run `dspt gc` for files of any age."""
         command = Part(["gc", "--grace", "0"], self._environment, self.folder / "gc.log")
         command.start()
         assert command.wait() == 0, f"`dspt gc` failed ({command.log})"
@@ -143,9 +143,9 @@ class Stack:
 
 @contextmanager
 def running_stack(shape: Shape, database: str, folder: Path) -> Iterator[Stack]:
-    """Everything started, on `database` (`sqlite` or `postgresql`), with its files in `folder`.
+    """Start the whole stack on `database` (`sqlite` or `postgresql`), with its files in `folder`.
 
-    Raises AssertionError where a part does not come up.
+    Raises AssertionError if a part does not start.
     """
     with ExitStack() as cleanup:
         server: PostgresServer | None = None
@@ -171,7 +171,7 @@ def running_stack(shape: Shape, database: str, folder: Path) -> Iterator[Stack]:
 
 
 def _lines(log: Path) -> Iterator[dict[str, str]]:
-    """The log's records; what is no JSON (a traceback of the start, half a line) is passed over."""
+    """Yield the records of a log; lines that are not JSON, such as tracebacks, are skipped."""
     for line in log.read_text("utf-8", "replace").splitlines() if log.exists() else ():
         try:
             record = json.loads(line)

@@ -1,4 +1,4 @@
-"""Files and rows that do not match."""
+"""Files without a database row, and rows without a file."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from benchmarks.fault_drills.stack import Stack
 
 
 def orphans(stack: Stack) -> set[str]:
-    """Stored files without a row, and what workers left behind of jobs that have ended.
+    """Return stored files without a row, and files that workers left of jobs that have ended.
 
-    Found without the help of the service's own `dspt gc`.
+    Does not use the service's own `dspt gc`.
     """
     with stack.context.database.read() as session:
         keys = _keys(session)
@@ -37,7 +37,7 @@ def orphans(stack: Stack) -> set[str]:
 
 
 def missing(stack: Stack) -> set[str]:
-    """Files that a row refers to and that are not there."""
+    """Return files that a row refers to but that do not exist."""
     with stack.context.database.read() as session:
         return _keys(session) - _files(stack.settings.data_dir / "storage")
 

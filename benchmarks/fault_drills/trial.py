@@ -1,4 +1,4 @@
-"""One repeat of a drill: the jobs that are sent, the moment of the harm, what is expected then."""
+"""One repeat of a drill: its jobs, the moment of the fault, and what is expected."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from tests.acceptance.photos import photos, zipped
 from tests.services import wait_until
 
 EPOCHS = 60
-"""Of a job that is harmed: two seconds or so of work, most of it in the tuner."""
+"""Of a job that a fault hits: about two seconds, most of them tuning."""
 _STAGES = ("queued", "validating", "encoding", "zero_shot", "tuning", "evaluating", "saving")
 
 
 @dataclass
 class Expected:
-    """How a job has to end."""
+    """How a job must end."""
 
     ends: Collection[str] = ("succeeded",)
     attempts: Collection[int] = (1,)
     error: str | None = None
-    """Code, where it fails."""
+    """Error code, if it is to fail."""
 
 
 @dataclass(frozen=True)
@@ -39,44 +39,44 @@ class Death:
 
 @dataclass
 class Trial:
-    """What a drill works with, and notes down for the examination."""
+    """What a drill works with, and what it records for `examine`."""
 
     stack: Stack
     rng: random.Random
     length: float
-    """Seconds that a job takes when nobody disturbs it."""
+    """Seconds that an undisturbed job takes."""
     name: str
     jobs: dict[str, Expected] = field(default_factory=dict)
     deaths: list[Death] = field(default_factory=list)
     bereaved: list[int] = field(default_factory=list)
-    """Processes whose parent was killed; they must not stay for ever."""
+    """Processes whose parent was killed; they must end by themselves."""
     wrong: list[str] = field(default_factory=list)
-    """What the drill itself saw go wrong."""
+    """Errors that the drill itself found."""
     moment: str = ""
-    """What the job was at when the harm was done."""
+    """State or stage of the job at the fault."""
 
     @property
     def any_attempts(self) -> range:
-        """As many as a job may take without being given up."""
+        """The attempts that a job may take."""
         return range(1, self.stack.settings.max_attempts + 1)
 
     @property
     def archive(self) -> bytes:
-        """The same photos in each trial, in a zip of its own."""
+        """The photos, which are the same in each trial, in a zip that differs."""
         return archive(self.name)
 
     def request(self, epochs: int = EPOCHS) -> Json:
-        """What the next job is asked for with."""
+        """Return the arguments of the next POST /jobs."""
         return request_for(self.archive, {"epochs": epochs}, f"{self.name}-{len(self.jobs)}")
 
     def post(self, epochs: int = EPOCHS, attempts: Collection[int] = (1,)) -> str:
-        """A job that is taken, perhaps at the second try, and should succeed."""
+        """Submit a job that should succeed; return its id."""
         job_id = self.stack.client.post(self.request(epochs))
         self.jobs[job_id] = Expected(attempts=attempts)
         return job_id
 
     def wait_for_moment(self, job_id: str) -> None:
-        """A moment in the life of a job: any one by the clock, or any one of its stages."""
+        """Wait for a random time or a random stage of the job."""
         if self.rng.random() < 0.5:
             time.sleep(self.rng.uniform(0, self.length))
         else:
@@ -85,7 +85,7 @@ class Trial:
         self.note_moment(job_id)
 
     def note_moment(self, job_id: str) -> None:
-        """What the job is at now, for the record."""
+        """Record the current stage of the job."""
         job = self.stack.client.job(job_id)
         if job["status"] == "running" and job["progress"]["stage"] == "tuning":
             self.moment = f"tuning, epoch {job['progress']['epoch']}"
@@ -93,7 +93,7 @@ class Trial:
             self.moment = job["progress"]["stage"] if job["status"] == "running" else job["status"]
 
     def holder(self, job_id: str) -> Part | None:
-        """The worker that has the job at this moment, if one has."""
+        """Return the worker that has the job at this moment, if any."""
         job = self.stack.client.job(job_id)
         if job["status"] == "queued" or job["status"] in ENDED:
             return None
@@ -102,7 +102,7 @@ class Trial:
         return takers(job_id)[-1]
 
     def died(self, job_id: str) -> None:
-        """Note that the worker with this job was killed just now."""
+        """Record that the worker with this job has just been killed."""
         self.deaths.append(Death(job_id, datetime.now(UTC)))
 
     def _reached(self, job_id: str, stage: int, epoch: int) -> bool:
@@ -114,18 +114,18 @@ class Trial:
 
 
 def archive(name: str) -> bytes:
-    """A zip of its own for each name, always with the same photos: dot files are passed over."""
+    """Return a zip that differs by name and has the same photos: dot files are ignored."""
     train = photos("apple", "blueberry", count=6, folder="train/")
     return zipped(train | {".name": name.encode()})
 
 
 @dataclass(frozen=True)
 class Drill:
-    """A kind of harm. `harm` posts jobs, does it and undoes it; the jobs then have to end."""
+    """A kind of fault. `harm` submits jobs, injects the fault and repairs it."""
 
     name: str
     what: str
     harm: Callable[[Trial], None]
     shape: Shape = field(default_factory=Shape)
     needs: Callable[[str], str | None] = lambda database: None
-    """Why it cannot be done here, on that database; None if it can."""
+    """Given the database, return why the drill cannot run on this machine; None if it can."""

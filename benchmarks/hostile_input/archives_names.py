@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 import unicodedata
+from collections.abc import Sequence
 
-from benchmarks.hostile_input.case import Family
+from benchmarks.hostile_input.case import Family, of
 from benchmarks.hostile_input.zip_bytes import UTF8, Entry, png, with_entries
 
 _TRAVERSAL = [
@@ -19,6 +20,7 @@ _ABSOLUTE = [
     "C:/{}", "C:\\{}", "c:{}", "z:/windows/{}", "\\\\?\\C:\\{}", "\\\\.\\pipe\\{}", "/dev/{}",
     "/proc/self/fd/{}", "file:///{}", "C:/../{}", "/../{}",
 ]  # fmt: skip
+_NUL = ["\0cat/{}", "cat/\0{}", "cat/{}\0", "cat/{}\0.exe", "cat\0/{}", "cat/{}\0/../../x"]
 _OVERLONG = [
     b"\xc0\xae\xc0\xae/", b"\xc0\xae\xc0\xae\xc0\xaf", b"..\xc0\xaf", b"\xe0\x80\xae\xe0\x80\xae/",
     b"\xf0\x80\x80\xae/", b"\xfc\x80\x80\x80\x80\xae/", b"\xc1\x9c", b"\xed\xa0\x80", b"\xff\xfe",
@@ -42,12 +44,25 @@ _INVISIBLE = [
     "\u202e", "\u202d", "\u202a\u202c", "\u2066\u2069", "\u2067", "\u200b", "\u200d", "\u200e",
     "\u2060", "\ufeff", "\u00ad", "\u3164", "\u115f", "\u061c", "\U000e0041", "\u180e", "\u2800",
 ]  # fmt: skip
-_HARMLESS_BUT_SHARP = [
+_SHARP = [
     "=cmd|' /C calc'!A0", "@SUM(1+1)", "+1-1", "'; DROP TABLE jobs; --",
     "<script>alert(1)</script>",
     "{{7*7}}", "${jndi:ldap:x}", "{0.__class__}", "%s%n%x", "$(reboot)", "`id`", "a|b", "-rf", "*",
     "?", '"', "a&b", "\U0001f408", "\u0301\u0302\u0303", "\u5973", "e" + "\u0301" * 90, "null",
     "constructor", "__proto__", "None", "\ufffd", "\ue000", "\U0010fffd",
+]  # fmt: skip
+_EMPTY = ["", "/", ".", "./", "cat//1.png", "cat/./1.png", "./cat/1.png", "cat/", "//", "cat/ /"]
+_EQUAL_BUT_FOR_CASE = [
+    ("cat/A.png", "cat/a.png"), ("Cat/1.png", "CAT/1.png"), ("cat/\u00df.png", "cat/SS.png"),
+    ("cat/\u0130.png", "cat/i\u0307.png"), ("K/1.png", "\u212a/1.png"),
+    [
+        f"cat/{''.join(c.upper() if i >> k & 1 else c for k, c in enumerate('abcdefghij'))}.png"
+        for i in range(200)
+    ],
+]  # fmt: skip
+_TWO_FORMS = ["caf\u00e9", "\u212bngstrom", "\u1e9b\u0323", "\ufb01sh", "\uac00", "\u00c5\u0301"]
+_FILE_AND_FOLDER = [
+    ("cat/x", "cat/x/1.png"), ("x", "x/1.png"), ("cat/x/", "cat/x"), ("cat/0.png/1.png",),
 ]  # fmt: skip
 
 
@@ -56,133 +71,79 @@ def _named(rng: random.Random, *names: str | bytes, flags: int = UTF8) -> bytes:
     return with_entries(rng, *(Entry(name, png(rng), flags=flags) for name in encoded))
 
 
-def _pick(rng: random.Random, n: int, spellings: list[str]) -> str:
-    """The n-th spelling with a file at its end."""
-    return spellings[n % len(spellings)].replace("{}", f"{rng.choice('abcdef')}{n}.png")
+def _each(spellings: Sequence[str]) -> Family:
+    """Return the family that takes these spellings in turn and inserts the name of a file."""
+    return lambda rng, n: _named(
+        rng, of(spellings, n).replace("{}", f"{rng.choice('abcdef')}{n}.png")
+    )
 
 
-def traversal(rng: random.Random, n: int) -> bytes:
-    return _named(rng, _pick(rng, n, _TRAVERSAL))
-
-
-def absolute(rng: random.Random, n: int) -> bytes:
-    return _named(rng, _pick(rng, n, _ABSOLUTE))
-
-
-def nul_in_name(rng: random.Random, n: int) -> bytes:
-    at = ["\0cat/{}", "cat/\0{}", "cat/{}\0", "cat/{}\0.exe", "cat\0/{}", "cat/{}\0/../../x"][n % 6]
-    return _named(rng, _pick(rng, n, [at]))
-
-
-def overlong_utf8(rng: random.Random, n: int) -> bytes:
-    part = _OVERLONG[n % len(_OVERLONG)]
+def _overlong(rng: random.Random, n: int) -> bytes:
     flags = UTF8 if n // len(_OVERLONG) % 2 == 0 else 0
-    return _named(rng, rng.choice((b"cat/", b"")) + part + b"%d.png" % n, flags=flags)
+    name = rng.choice((b"cat/", b"")) + of(_OVERLONG, n) + b"%d.png" % n
+    return _named(rng, name, flags=flags)
 
 
-def look_alikes(rng: random.Random, n: int) -> bytes:
-    return _named(rng, f"{_LOOK_ALIKES[n % len(_LOOK_ALIKES)]}{n}.png")
-
-
-def trailing_dots_and_blanks(rng: random.Random, n: int) -> bytes:
-    end = _TRAILING[n % len(_TRAILING)]
+def _trailing(rng: random.Random, n: int) -> bytes:
+    end = of(_TRAILING, n)
     return _named(rng, *((f"cat{end}/1.png",) if n % 2 else ("cat/1", f"cat/1{end}")))
 
 
-def device_names(rng: random.Random, n: int) -> bytes:
-    device = _DEVICES[n % len(_DEVICES)]
-    form = rng.choice(["cat/{}", "cat/{}.jpg", "{}/1.png", "cat/{}.tar.gz", "{}"])
-    return _named(rng, form.format(device))
-
-
-def control_characters(rng: random.Random, n: int) -> bytes:
-    form = rng.choice(["cat/a{}b.png", "c{}at/1.png", "{}cat/1.png", "cat/1.png{}"])
-    return _named(rng, form.format(_CONTROL[n % len(_CONTROL)]))
-
-
-def invisible_characters(rng: random.Random, n: int) -> bytes:
-    hidden = _INVISIBLE[n % len(_INVISIBLE)]
-    form = ["cat/photo{}gpj.exe", "c{}at/1.png", "{}/1.png"][n // len(_INVISIBLE) % 3]
-    return _named(rng, form.format(hidden))
-
-
-def duplicate_names(rng: random.Random, n: int) -> bytes:
-    name = rng.choice(["cat/0.png", "dog/1.png", "cat/x.png"])
-    return _named(rng, *[name] * (2 + n % 3))
-
-
-def names_equal_but_for_case(rng: random.Random, n: int) -> bytes:
-    pairs = [
-        ("cat/A.png", "cat/a.png"),
-        ("Cat/1.png", "CAT/1.png"),
-        ("cat/\u00df.png", "cat/SS.png"),
-        ("cat/\u0130.png", "cat/i\u0307.png"),
-        ("K/1.png", "\u212a/1.png"),
-    ]
-    letters = "abcdefghij"
-    many = [
-        "".join(c.upper() if i >> k & 1 else c for k, c in enumerate(letters)) for i in range(200)
-    ]
-    return _named(rng, *([f"cat/{m}.png" for m in many] if n % 6 == 5 else pairs[n % 6]))
-
-
-def names_equal_but_for_normal_form(rng: random.Random, n: int) -> bytes:
-    texts = ["caf\u00e9", "\u212bngstrom", "\u1e9b\u0323", "\ufb01sh", "\uac00", "\u00c5\u0301"]
-    text = texts[n % len(texts)]
-    forms = [
-        unicodedata.normalize("NFC", text),
-        unicodedata.normalize("NFD", text),
-        unicodedata.normalize("NFKC", text),
-        unicodedata.normalize("NFKD", text),
-    ]
+def _equal_but_for_form(rng: random.Random, n: int) -> bytes:
+    text = of(_TWO_FORMS, n)
+    forms = [unicodedata.normalize(form, text) for form in ("NFC", "NFD", "NFKC", "NFKD")]
     forms = forms[:2] if n % 2 else rng.sample(forms, 2)
     return _named(rng, *(f"cat/{f}.png" if n % 4 < 2 else f"{f}/1.png" for f in forms))
 
 
-def file_and_folder(rng: random.Random, n: int) -> bytes:
-    names = [("cat/x", "cat/x/1.png"), ("x", "x/1.png"), ("cat/x/", "cat/x"), ("cat/0.png/1.png",)]
-    return _named(rng, *names[n % len(names)])
-
-
-def long_names(rng: random.Random, n: int) -> bytes:
-    length = [255, 256, 999, 1000, 1001, 4096, 10_000, 65_000][n % 8]
+def _long(rng: random.Random, n: int) -> bytes:
+    length = of([255, 256, 999, 1000, 1001, 4096, 10_000, 65_000], n)
     unit = rng.choice(["x", "\u00e9", "\u72ac", "1a", "a ", "."])
     name = (unit * length).encode()[:length].decode(errors="ignore")
     return _named(rng, f"cat/{name}" if n % 3 else f"{name[:60_000]}/1.png")
 
 
-def deep_names(rng: random.Random, n: int) -> bytes:
-    depth = [20, 31, 32, 33, 100, 400, 1000, 20_000][n % 8]
+def _deep(rng: random.Random, n: int) -> bytes:
+    depth = of([20, 31, 32, 33, 100, 400, 1000, 20_000], n)
     many = 1 if depth > 100 else 30
     return _named(rng, *(f"cat/{i}/" + "a/" * (depth - 2) + "1.png" for i in range(many)))
 
 
-def empty_names(rng: random.Random, n: int) -> bytes:
-    names = ["", "/", ".", "./", "cat//1.png", "cat/./1.png", "./cat/1.png", "cat/", "//", "cat/ /"]
-    return _named(rng, names[n % len(names)])
-
-
-def class_names_with_an_edge(rng: random.Random, n: int) -> bytes:
-    name = _HARMLESS_BUT_SHARP[n % len(_HARMLESS_BUT_SHARP)]
-    return _named(rng, f"{name}/1.png", f"{name}/{name}2.png")
-
-
 FAMILIES: dict[str, Family] = {
-    "traversal": traversal,
-    "absolute path": absolute,
-    "NUL in name": nul_in_name,
-    "overlong UTF-8": overlong_utf8,
-    "look-alike letters": look_alikes,
-    "trailing dots, blanks": trailing_dots_and_blanks,
-    "device names": device_names,
-    "control characters": control_characters,
-    "invisible characters": invisible_characters,
-    "duplicate names": duplicate_names,
-    "names but for case": names_equal_but_for_case,
-    "names but for form": names_equal_but_for_normal_form,
-    "file and folder": file_and_folder,
-    "long names": long_names,
-    "deep names": deep_names,
-    "empty names": empty_names,
-    "sharp class names": class_names_with_an_edge,
+    "traversal": _each(_TRAVERSAL),
+    "absolute path": _each(_ABSOLUTE),
+    "NUL in name": _each(_NUL),
+    "overlong UTF-8": _overlong,
+    "look-alike letters": lambda rng, n: _named(rng, f"{of(_LOOK_ALIKES, n)}{n}.png"),
+    "trailing dots, blanks": _trailing,
+    "device names": lambda rng, n: _named(
+        rng,
+        rng.choice(["cat/{}", "cat/{}.jpg", "{}/1.png", "cat/{}.tar.gz", "{}"]).format(
+            of(_DEVICES, n)
+        ),
+    ),
+    "control characters": lambda rng, n: _named(
+        rng,
+        rng.choice(["cat/a{}b.png", "c{}at/1.png", "{}cat/1.png", "cat/1.png{}"]).format(
+            of(_CONTROL, n)
+        ),
+    ),
+    "invisible characters": lambda rng, n: _named(
+        rng,
+        of(["cat/photo{}gpj.exe", "c{}at/1.png", "{}/1.png"], n // len(_INVISIBLE)).format(
+            of(_INVISIBLE, n)
+        ),
+    ),
+    "duplicate names": lambda rng, n: _named(
+        rng, *[rng.choice(["cat/0.png", "dog/1.png", "cat/x.png"])] * (2 + n % 3)
+    ),
+    "names but for case": lambda rng, n: _named(rng, *of(_EQUAL_BUT_FOR_CASE, n)),
+    "names but for form": _equal_but_for_form,
+    "file and folder": lambda rng, n: _named(rng, *of(_FILE_AND_FOLDER, n)),
+    "long names": _long,
+    "deep names": _deep,
+    "empty names": lambda rng, n: _named(rng, of(_EMPTY, n)),
+    "sharp class names": lambda rng, n: _named(
+        rng, f"{of(_SHARP, n)}/1.png", f"{of(_SHARP, n)}/{of(_SHARP, n)}2.png"
+    ),
 }

@@ -1,4 +1,4 @@
-"""All drills, in the order in which they are run."""
+"""All drills, in the order in which they run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The API dies."""
+"""The API is killed."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ import time
 
 from benchmarks.fault_drills.trial import Drill, Trial
 
-_ANSWER_SECONDS = (
-    0.05  # within it the API stores an upload of this size, makes the job and sends it
-)
+_ANSWER_SECONDS = 0.05  # the API takes this long to store an upload, make the job and enqueue it
 
 
 def kill_api_in_upload(trial: Trial) -> None:
-    # As often amid the bytes as behind them, while the upload is stored and the job is made.
+    # Half of the time during the upload, half of it after, while the job is made.
     share = min(1.0, trial.rng.uniform(0, 2))
     delay = trial.rng.uniform(0, _ANSWER_SECONDS) if share == 1.0 else 0.0
     trial.moment = "upload" if share < 1.0 else "answer"
@@ -29,7 +27,7 @@ def kill_api_in_upload(trial: Trial) -> None:
 def kill_api_before_enqueue(trial: Trial) -> None:
     stack = trial.stack
     if trial.rng.random() < 0.5:
-        trial.moment = "commit"  # and the API cannot tell the broker
+        trial.moment = "commit"  # and the API cannot reach the broker
         stack.redis.stop()
         trial.post()
         stack.api.kill()
@@ -45,12 +43,12 @@ def kill_api_before_enqueue(trial: Trial) -> None:
 DRILLS = (
     Drill(
         "api-upload",
-        "kill -9 of the API during an upload, which is then sent again",
+        "kill -9 of the API during an upload, which is then retried",
         kill_api_in_upload,
     ),
     Drill(
         "api-enqueue",
-        "kill -9 of the API between taking a job and telling the broker",
+        "kill -9 of the API between accepting a job and enqueuing it",
         kill_api_before_enqueue,
     ),
 )

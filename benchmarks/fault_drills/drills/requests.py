@@ -1,4 +1,4 @@
-"""Messages and requests that come twice, late or at the wrong moment."""
+"""Messages and requests that arrive twice, late or at the wrong moment."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def cancel(trial: Trial) -> None:
     if dies == "API":
         trial.stack.api.kill()
         trial.stack.start_api()
-    # One of the two: it was in time, and the job is cancelled, or too late, and nothing happens.
+    # Either it was in time and the job is cancelled, or it was too late and the job succeeds.
     in_time = answer.status_code == 202
     if not in_time and answer.json()["code"] != "job_finished":
-        trial.wrong.append(f"the wish to cancel {job} was answered {answer.text}")
+        trial.wrong.append(f"cancelling {job} was answered with {answer.text}")
     end = "cancelled" if in_time else "succeeded"
     trial.jobs[job] = Expected(ends=(end,), attempts=(0, *trial.any_attempts))
 
@@ -47,7 +47,7 @@ DRILLS = (
     Drill("duplicates", "each message delivered nine more times, to two workers", deliver_twice),
     Drill(
         "cancel",
-        "cancelled while its worker has just died, or as the API dies, or neither",
+        "cancelled when its worker has just died, when the API dies, or without a fault",
         cancel,
         Shape(heartbeat=QUICK_HEARTBEAT),
     ),

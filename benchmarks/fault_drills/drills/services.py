@@ -1,4 +1,4 @@
-"""Redis and PostgreSQL go away and come back."""
+"""Redis and PostgreSQL are stopped and started again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def restart_redis(trial: Trial) -> None:
     trial.wait_for_moment(job)
     redis = trial.stack.redis
     redis.stop(trial.rng.choice((signal.SIGTERM, signal.SIGKILL)))
-    trial.post(epochs=1)  # is taken all the same
+    trial.post(epochs=1)  # is accepted without Redis
     time.sleep(trial.rng.uniform(0, _LONGEST_OUTAGE))
     redis.start()
 
@@ -44,7 +44,7 @@ def stop_everything(trial: Trial) -> None:
     for part in stack.parts:
         part.wait()
     trial.wrong += [
-        f"job {job_id} is {status} at attempt {attempt} though its worker had time to stop"
+        f"job {job_id} is {status} at attempt {attempt}, although its worker had time to stop"
         for job_id, status, attempt in stack.unfinished()
         if status != "queued" or attempt
     ]
@@ -57,7 +57,7 @@ def stop_everything(trial: Trial) -> None:
 
 
 def _needs_postgres(database: str) -> str | None:
-    return None if database == "postgresql" else "SQLite is no server that could be restarted"
+    return None if database == "postgresql" else "SQLite has no server to restart"
 
 
 DRILLS = (
@@ -75,14 +75,14 @@ DRILLS = (
     ),
     Drill(
         "postgres",
-        "PostgreSQL stopped, stopped at once or killed, and started again",
+        "PostgreSQL stopped, stopped immediately or killed, and started again",
         restart_postgres,
         Shape(workers=_ONE_WORKER, heartbeat=QUICK_HEARTBEAT),
         needs=_needs_postgres,
     ),
     Drill(
         "stop-everything",
-        "SIGTERM to all, and all started again: no attempt is counted",
+        "SIGTERM to all parts, and all started again: no attempt counts",
         stop_everything,
         Shape(workers=_ONE_WORKER),
     ),

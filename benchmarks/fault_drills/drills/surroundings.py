@@ -1,4 +1,4 @@
-"""The machine itself: full disks and jumping clocks."""
+"""Full disks and clock jumps."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from benchmarks.fault_drills.trial import EPOCHS, Drill, Trial, archive
 
 _DISKS = ("storage", "checkpoints", "scratch")
 _DISK_BYTES = 16 << 20
-_HOURS = 12  # beyond the time after which the broker gives a message out again
+_HOURS = 12  # more than the time after which the broker redelivers a message
 _CLOCK = "clock"
 
 
@@ -44,11 +44,11 @@ def fill_disk(trial: Trial) -> None:
 
 
 def _refused(trial: Trial) -> None:
-    """An upload that there is no room for is refused, and makes no job."""
+    """Check that an upload that does not fit on the disk is refused and makes no job."""
     request = request_for(archive(f"{trial.name}-refused"), {"epochs": EPOCHS}, "refused")
     answer = trial.stack.client.http.post("/jobs", **request)
     if answer.status_code != 507 or answer.json()["code"] != "storage_full":
-        trial.wrong.append(f"an upload to a full disk was answered {answer.text}")
+        trial.wrong.append(f"an upload to a full disk was answered with {answer.text}")
 
 
 def _fill(file: Path) -> None:
@@ -87,8 +87,8 @@ def _needs_mount(database: str) -> str | None:
     return None
 
 
-# Nothing else may go wrong beside it: under libfaketime, with the steady clock left alone, Python's
-# time.sleep fails, which a worker uses where it has to connect again.
+# No other fault may occur at the same time: under libfaketime with an unchanged monotonic clock,
+# time.sleep fails, which a worker uses when it has to reconnect.
 def move_clock(trial: Trial) -> None:
     job = trial.post()
     trial.wait_for_moment(job)
@@ -107,7 +107,7 @@ def _set(clock: Path, seconds: float) -> None:
 
 
 def _library() -> Path | None:
-    """libfaketime's, from where its command or the system's packages have it."""
+    """Return the path of libfaketime, next to its command or from the system's packages."""
     command = shutil.which("faketime")
     roots = [Path(command).resolve().parent.parent] if command else []
     for root in (*roots, Path("/usr"), Path("/usr/local")):
@@ -136,14 +136,14 @@ def _needs_faketime(database: str) -> str | None:
 DRILLS = (
     Drill(
         "disk-full",
-        "no room in the storage, for checkpoints or for scratch; then tried again",
+        "disk full in the storage, for checkpoints or for scratch files; then retried",
         fill_disk,
         Shape(prepare=_small_disks),
         needs=_needs_mount,
     ),
     Drill(
         "clock",
-        f"the clock of API and workers jumps by up to {_HOURS} hours, there and back",
+        f"the clock of API and workers jumps by up to {_HOURS} hours and back",
         move_clock,
         Shape(environment=_with_clock),
         needs=_needs_faketime,

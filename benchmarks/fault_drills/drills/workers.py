@@ -1,4 +1,4 @@
-"""Workers die."""
+"""Workers are killed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def poison(trial: Trial) -> None:
     job = trial.post()
     attempts = trial.any_attempts
     trial.jobs[job] = Expected(ends=("failed",), attempts=attempts[-1:], error="worker_lost")
-    trial.moment = "each claim"
+    trial.moment = "each attempt"
     for attempt in attempts:
         wait_until(partial(_taken, trial, job, attempt), 60, f"attempt {attempt}")
         holder = trial.holder(job)
@@ -56,9 +56,9 @@ DRILLS = (
     Drill("kill-child", "kill -9 of the process that runs the job", kill_child, _SHAPE),
     Drill(
         "kill-worker",
-        "kill -9 of a worker, alone or with its child; a new one",
+        "kill -9 of a worker, alone or with its child; a new one is started",
         kill_worker,
         _SHAPE,
     ),
-    Drill("poison", "a job whose worker is killed at each claim: fails after 3", poison, _SHAPE),
+    Drill("poison", "a job whose worker is killed at each attempt: fails after 3", poison, _SHAPE),
 )

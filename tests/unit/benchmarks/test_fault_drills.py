@@ -1,4 +1,4 @@
-"""What the table of the fault drills says."""
+"""The report of the fault drills."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from benchmarks.fault_drills.drills import ALL
 from benchmarks.fault_drills.examine import Verdict
-from benchmarks.fault_drills.report import document, markdown
+from benchmarks.fault_drills.report import figures, markdown
 from benchmarks.fault_drills.run import Outcome, Repeat
 
 MACHINE: dict[str, Any] = {
@@ -33,8 +33,10 @@ def test_the_table_counts_and_names_what_went_wrong() -> None:
         ),
         Outcome(ALL[1], skipped="no hammer here"),
     ]
-    found = document("command", MACHINE, {"database": "sqlite", "seed": 0}, outcomes)
-    drill = found["drills"][0]
+    drills = [figures(outcome) for outcome in outcomes]
+    settings = {"database": "sqlite", "seed": 0}
+    found = {"command": "command", "machine": MACHINE, "settings": settings, "drills": drills}
+    drill = drills[0]
     assert drill["requeue_heartbeats"] == {"count": 3, "median": 2.5, "max": 3.5, "late": 1}
     assert drill["moments"] == {"tuning": 2, "queued": 1}
     lines = markdown(found).splitlines()
