@@ -7,7 +7,7 @@ import stat
 import struct
 from typing import Any
 
-from benchmarks.hostile_input.case import Family
+from benchmarks.hostile_input.case import Family, of
 from benchmarks.hostile_input.zip_bytes import (
     DEFLATED,
     STORED,
@@ -27,41 +27,73 @@ _MODES = [
     stat.S_IFDIR | 0o755, 0o170000, stat.S_IFLNK,
 ]  # fmt: skip
 _TARGETS = [
-    b"/etc/passwd",
-    b"../../../../etc/shadow",
-    b"/dev/zero",
-    b".",
-    b"cat",
-    b"\0",
-    b"x" * 5000,
-]
+    b"/etc/passwd", b"../../../../etc/shadow", b"/dev/zero", b".", b"cat", b"\0", b"x" * 5000
+]  # fmt: skip
 _METHODS = [1, 2, 3, 4, 5, 6, 7, 9, 10, 12, 14, 18, 19, 20, 93, 94, 95, 96, 97, 98, 99, 255, 0xFFFF]
 _EXTREMES = [0, 1, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 2, 2**32 - 1]
 
 
-def links_and_devices(rng: random.Random, n: int) -> bytes:
-    target = rng.choice(_TARGETS)
-    mode, system = _MODES[n % len(_MODES)], (3, 3, 19, 0)[n // len(_MODES) % 4]
-    return with_entries(rng, Entry(b"cat/link.png", target, mode=mode, system=system))
+_LOCAL: list[dict[str, int | bytes]] = [
+    {"name": b"cat/y.png"}, {"name": b"../../x.png"}, {"name": b""}, {"crc": 0},
+    {"name": b"cat/x.png" * 99}, {"size": 2**32 - 1}, {"packed_size": 0}, {"method": 12},
+    {"flags": UTF8 | 1}, {"extra": bytes(65_000)}, {"extra": b"\x01\0\xff\xff"},
+    {"size": 0, "packed_size": 0},
+]  # fmt: skip
 
 
-def encrypted(rng: random.Random, n: int) -> bytes:
-    flags = UTF8 | [0x1, 0x41, 0x40, 0x2001, 0x2000, 0x9][n % 6]
+def _links(rng: random.Random, n: int) -> bytes:
+    target, system = rng.choice(_TARGETS), of((3, 3, 19, 0), n // len(_MODES))
+    return with_entries(rng, Entry(b"cat/link.png", target, mode=of(_MODES, n), system=system))
+
+
+def _encrypted(rng: random.Random, n: int) -> bytes:
+    flags = UTF8 | of([0x1, 0x41, 0x40, 0x2001, 0x2000, 0x9], n)
     data = rng.randbytes(12) + png(rng)
     local: dict[str, int | bytes] = {"flags": UTF8} if n // 6 % 2 else {}
     method = 99 if n % 5 == 4 else DEFLATED
+    entry = Entry(b"cat/x.png", data, method, flags=flags, local=local, packed=data)
+    return with_entries(rng, entry)
+
+
+def _unknown_methods(rng: random.Random, n: int) -> bytes:
+    data = png(rng)
+    local: dict[str, int | bytes] = {"method": STORED} if rng.random() < 0.3 else {}
+    return with_entries(rng, Entry(b"cat/x.png", data, of(_METHODS, n), packed=data, local=local))
+
+
+def _bad_checksums(rng: random.Random, n: int) -> bytes:
+    crc = [0, 2**32 - 1, rng.getrandbits(32)][n % 3]
+    return with_entries(rng, Entry(b"cat/x.png", png(rng), rng.choice((STORED, DEFLATED)), crc=crc))
+
+
+def _data_descriptors(rng: random.Random, n: int) -> bytes:
+    data = png(rng)
+    right = struct.pack("<4sLLL", b"PK\7\x08", 0, len(data), len(data))
+    descriptor = [right, right[4:], b"", rng.randbytes(16), right * 3, b"PK\1\2" + bytes(12)][n % 6]
+    zeros: dict[str, int | bytes] = {"crc": 0, "size": 0, "packed_size": 0}
     return with_entries(
-        rng, Entry(b"cat/x.png", data, method, flags=flags, local=local, packed=data)
+        rng, Entry(b"cat/x.png", data, flags=UTF8 | 8, descriptor=descriptor, local=zeros)
     )
 
 
-def unknown_methods(rng: random.Random, n: int) -> bytes:
-    method, data = _METHODS[n % len(_METHODS)], png(rng)
-    local: dict[str, int | bytes] = {"method": STORED} if rng.random() < 0.3 else {}
-    return with_entries(rng, Entry(b"cat/x.png", data, method, packed=data, local=local))
+def _extra_fields(rng: random.Random, n: int) -> bytes:
+    unicode_path = struct.pack("<HHBL", 0x7075, 5 + 9, 1, 0) + b"../x.png\0"
+    extra = [
+        unicode_path, b"\x01", b"\x01\0", b"\xff\xff\xff\xff", bytes(65_000), rng.randbytes(200),
+        struct.pack("<HH", 0x9901, 7) + b"\2\0AE\3\x08\0", struct.pack("<HH", 0x5455, 999),
+    ][n % 8]  # fmt: skip
+    return with_entries(rng, Entry(b"cat/x.png", png(rng), extra=extra))
 
 
-def sizes_that_lie(rng: random.Random, n: int) -> bytes:
+def _data_behind(rng: random.Random, n: int) -> bytes:
+    behind = [
+        png(rng), b"<script>alert(1)</script>", rng.randbytes(2000), bytes(100_000), b"PK\5\6",
+        zip_bytes(good_entries(rng)), b"%%EOF", b"PK\3\4" + bytes(30),
+    ][n % 8]  # fmt: skip
+    return zip_bytes(good_entries(rng)) + behind
+
+
+def _sizes(rng: random.Random, n: int) -> bytes:
     data = png(rng) if n % 2 else bytes(100_000)
     wrong: dict[str, Any] = {}
     for which in rng.sample(["size", "packed_size"], 1 + n % 2):
@@ -71,22 +103,12 @@ def sizes_that_lie(rng: random.Random, n: int) -> bytes:
     return with_entries(rng, Entry(b"cat/x.png", data, method, **wrong, **both))
 
 
-def local_headers_that_lie(rng: random.Random, n: int) -> bytes:
-    lies: list[dict[str, int | bytes]] = [
-        {"name": b"cat/y.png"}, {"name": b"../../x.png"}, {"name": b""}, {"crc": 0},
-        {"name": b"cat/x.png" * 99}, {"size": 2**32 - 1}, {"packed_size": 0}, {"method": 12},
-        {"flags": UTF8 | 1}, {"extra": bytes(65_000)}, {"extra": b"\x01\0\xff\xff"},
-        {"size": 0, "packed_size": 0},
-    ]  # fmt: skip
-    return with_entries(rng, Entry(b"cat/x.png", png(rng), local=lies[n % len(lies)]))
-
-
 def _zip64(size: int, packed: int, offset: int | None = None) -> bytes:
     values = [size, packed] if offset is None else [size, packed, offset]
     return struct.pack(f"<HH{len(values)}Q", 1, 8 * len(values), *values)
 
 
-def zip64_oddities(rng: random.Random, n: int) -> bytes:
+def _zip64_oddities(rng: random.Random, n: int) -> bytes:
     data, big = png(rng), 2**32 - 1
     size = len(data)
     extras = [
@@ -107,7 +129,7 @@ def zip64_oddities(rng: random.Random, n: int) -> bytes:
     return zip_bytes(good_entries(rng), End(zip64=zip64, entries=entries))
 
 
-def overlapping_same_bytes(rng: random.Random, n: int) -> bytes:
+def _overlapping_kernel(rng: random.Random, n: int) -> bytes:
     """Every entry of the directory points at one kernel."""
     kernel = Entry(b"cat/0.png", b"", DEFLATED, packed=deflated_zeros(3_000_000), size=3_000_000)
     more = (
@@ -120,7 +142,7 @@ def overlapping_same_bytes(rng: random.Random, n: int) -> bytes:
     return zip_bytes(entries)
 
 
-def overlapping_quoted(rng: random.Random, n: int) -> bytes:
+def _overlapping_quoted(rng: random.Random, n: int) -> bytes:
     """David Fifield's bomb: each member quotes the local headers of those behind it, so that all of
     them unpack the one kernel at the end."""
     kernel_size = 200_000
@@ -157,22 +179,7 @@ def overlapping_quoted(rng: random.Random, n: int) -> bytes:
     return bytes(data + directory + end)
 
 
-def bad_checksums(rng: random.Random, n: int) -> bytes:
-    crc = [0, 2**32 - 1, rng.getrandbits(32)][n % 3]
-    return with_entries(rng, Entry(b"cat/x.png", png(rng), rng.choice((STORED, DEFLATED)), crc=crc))
-
-
-def data_descriptors(rng: random.Random, n: int) -> bytes:
-    data = png(rng)
-    right = struct.pack("<4sLLL", b"PK\7\x08", 0, len(data), len(data))
-    descriptor = [right, right[4:], b"", rng.randbytes(16), right * 3, b"PK\1\2" + bytes(12)][n % 6]
-    zeros: dict[str, int | bytes] = {"crc": 0, "size": 0, "packed_size": 0}
-    return with_entries(
-        rng, Entry(b"cat/x.png", data, flags=UTF8 | 8, descriptor=descriptor, local=zeros)
-    )
-
-
-def comments(rng: random.Random, n: int) -> bytes:
+def _comments(rng: random.Random, n: int) -> bytes:
     false_end = b"PK\5\6" + bytes(18)
     comment = [
         b"x" * 65_535, false_end, b"PK\5\6", b"<script>alert(1)</script>", b"\0" * 1000,
@@ -182,29 +189,15 @@ def comments(rng: random.Random, n: int) -> bytes:
     return zip_bytes(good_entries(rng), End(comment=comment, comment_size=said))
 
 
-def end_records_that_lie(rng: random.Random, n: int) -> bytes:
+def _end_records(rng: random.Random, n: int) -> bytes:
+    field = of(("disk", "entries", "directory_size", "directory_offset"), n)
+    value = rng.choice([1, 3, 2**16 - 1] if field == "disk" else _EXTREMES)
     end = End()
-    if n % 4 == 0:
-        end.disk = rng.choice([1, 3, 2**16 - 1])
-    elif n % 4 == 1:
-        end.entries = rng.choice(_EXTREMES)
-    elif n % 4 == 2:
-        end.directory_size = rng.choice(_EXTREMES)
-    else:
-        end.directory_offset = rng.choice(_EXTREMES)
+    setattr(end, field, value)
     return zip_bytes(good_entries(rng), end)
 
 
-def extra_fields(rng: random.Random, n: int) -> bytes:
-    unicode_path = struct.pack("<HHBL", 0x7075, 5 + 9, 1, 0) + b"../x.png\0"
-    extra = [
-        unicode_path, b"\x01", b"\x01\0", b"\xff\xff\xff\xff", bytes(65_000), rng.randbytes(200),
-        struct.pack("<HH", 0x9901, 7) + b"\2\0AE\3\x08\0", struct.pack("<HH", 0x5455, 999),
-    ][n % 8]  # fmt: skip
-    return with_entries(rng, Entry(b"cat/x.png", png(rng), extra=extra))
-
-
-def broken_streams(rng: random.Random, n: int) -> bytes:
+def _broken_streams(rng: random.Random, n: int) -> bytes:
     data = png(rng)
     whole = deflated(data)
     packed = [
@@ -215,7 +208,7 @@ def broken_streams(rng: random.Random, n: int) -> bytes:
     return with_entries(rng, Entry(b"cat/x.png", data, DEFLATED, packed=packed))
 
 
-def data_in_front(rng: random.Random, n: int) -> bytes:
+def _data_in_front(rng: random.Random, n: int) -> bytes:
     """Two files in one: what an image viewer, a browser or a shell takes for its own."""
     front = [
         png(rng), b"\xff\xd8\xff\xe0" + bytes(200), b"GIF89a" + bytes(50), b"%PDF-1.7\n%\xe2\xe3\n",
@@ -226,15 +219,7 @@ def data_in_front(rng: random.Random, n: int) -> bytes:
     return zip_bytes(entries, before=front) if n // 12 % 2 else front + zip_bytes(entries)
 
 
-def data_behind(rng: random.Random, n: int) -> bytes:
-    behind = [
-        png(rng), b"<script>alert(1)</script>", rng.randbytes(2000), bytes(100_000), b"PK\5\6",
-        zip_bytes(good_entries(rng)), b"%%EOF", b"PK\3\4" + bytes(30),
-    ][n % 8]  # fmt: skip
-    return zip_bytes(good_entries(rng)) + behind
-
-
-def data_between(rng: random.Random, n: int) -> bytes:
+def _data_between(rng: random.Random, n: int) -> bytes:
     """Bytes that no member owns, some of them members that the directory does not name."""
     hidden = zip_bytes([Entry(b"../../evil.sh", b"id")])[: 30 + 13 + 2]
     gap = [hidden, rng.randbytes(500), b"PK\1\2" * 20, b"<html>"][n % 4]
@@ -243,7 +228,7 @@ def data_between(rng: random.Random, n: int) -> bytes:
     return zip_bytes([first, *others])
 
 
-def truncated(rng: random.Random, n: int) -> bytes:
+def _truncated(rng: random.Random, n: int) -> bytes:
     data = zip_bytes(good_entries(rng))
     start, end = data.index(b"PK\1\2"), data.rindex(b"PK\5\6")
     regions = [(0, 30), (30, 60), (60, start), (start - 20, start), (start, start + 46),
@@ -252,55 +237,45 @@ def truncated(rng: random.Random, n: int) -> bytes:
     return data[: rng.randrange(low, high)]
 
 
-def flipped_anywhere(rng: random.Random, n: int) -> bytes:
-    return _flipped(rng, zip_bytes(good_entries(rng)), 0, 1 + n % 20)
-
-
-def flipped_directory(rng: random.Random, n: int) -> bytes:
-    data = zip_bytes(good_entries(rng))
-    return _flipped(rng, data, data.index(b"PK\1\2"), 1 + n % 8)
-
-
-def flipped_end(rng: random.Random, n: int) -> bytes:
-    data = zip_bytes(good_entries(rng))
-    return _flipped(rng, data, data.rindex(b"PK\5\6"), 1 + n % 4)
-
-
-def parts_moved(rng: random.Random, n: int) -> bytes:
+def _parts_moved(rng: random.Random, n: int) -> bytes:
     data = zip_bytes(good_entries(rng))
     one, other = sorted(rng.sample(range(len(data)), 2))
     kept = [data[:one] + data[other:], data[:other] + data[one:], data[other:] + data[:other]]
     return kept[n % 3]
 
 
-def _flipped(rng: random.Random, data: bytes, start: int, count: int) -> bytes:
-    changed = bytearray(data)
+def _flipped(rng: random.Random, marker: bytes, count: int) -> bytes:
+    """Return a zip with `count` bits flipped after the last or only `marker`."""
+    data = bytearray(zip_bytes(good_entries(rng)))
+    start = data.index(marker)
     for _ in range(count):
-        changed[rng.randrange(start, len(data))] ^= 1 << rng.randrange(8)
-    return bytes(changed)
+        data[rng.randrange(start, len(data))] ^= 1 << rng.randrange(8)
+    return bytes(data)
 
 
 FAMILIES: dict[str, Family] = {
-    "links and devices": links_and_devices,
-    "encrypted": encrypted,
-    "unknown methods": unknown_methods,
-    "sizes that lie": sizes_that_lie,
-    "local headers that lie": local_headers_that_lie,
-    "zip64 oddities": zip64_oddities,
-    "overlapping, one kernel": overlapping_same_bytes,
-    "overlapping, quoted": overlapping_quoted,
-    "bad checksums": bad_checksums,
-    "data descriptors": data_descriptors,
-    "comments": comments,
-    "end records that lie": end_records_that_lie,
-    "extra fields": extra_fields,
-    "broken streams": broken_streams,
-    "polyglot, in front": data_in_front,
-    "polyglot, behind": data_behind,
-    "hidden between members": data_between,
-    "truncated": truncated,
-    "bits flipped": flipped_anywhere,
-    "bits flipped, directory": flipped_directory,
-    "bits flipped, end": flipped_end,
-    "parts moved": parts_moved,
+    "links and devices": _links,
+    "encrypted": _encrypted,
+    "unknown methods": _unknown_methods,
+    "sizes that lie": _sizes,
+    "local headers that lie": lambda rng, n: with_entries(
+        rng, Entry(b"cat/x.png", png(rng), local=of(_LOCAL, n))
+    ),
+    "zip64 oddities": _zip64_oddities,
+    "overlapping, one kernel": _overlapping_kernel,
+    "overlapping, quoted": _overlapping_quoted,
+    "bad checksums": _bad_checksums,
+    "data descriptors": _data_descriptors,
+    "comments": _comments,
+    "end records that lie": _end_records,
+    "extra fields": _extra_fields,
+    "broken streams": _broken_streams,
+    "polyglot, in front": _data_in_front,
+    "polyglot, behind": _data_behind,
+    "hidden between members": _data_between,
+    "truncated": _truncated,
+    "bits flipped": lambda rng, n: _flipped(rng, b"", 1 + n % 20),
+    "bits flipped, directory": lambda rng, n: _flipped(rng, b"PK\1\2", 1 + n % 8),
+    "bits flipped, end": lambda rng, n: _flipped(rng, b"PK\5\6", 1 + n % 4),
+    "parts moved": _parts_moved,
 }

@@ -1,11 +1,11 @@
-"""Images that are damaged, are something else, or are two things at once."""
+"""Images that are damaged, that are other files, or that are two files at once."""
 
 from __future__ import annotations
 
 import random
 import struct
 
-from benchmarks.hostile_input.case import Family
+from benchmarks.hostile_input.case import Family, of
 from benchmarks.hostile_input.images_sound import marked, of_turn, sound
 from benchmarks.hostile_input.zip_bytes import good_files, png_chunk, zip_of
 
@@ -33,64 +33,42 @@ _TAILS = [
 _EXTREMES = [b"\xff" * 4, b"\0" * 4, b"\x7f" + b"\xff" * 3, b"\xff" * 3 + b"\x7f", b"\x80\0\0\0"]
 
 
-def truncated(rng: random.Random, n: int) -> bytes:
-    data = of_turn(n)
-    return data[: rng.randrange(1, len(data))]
-
-
-def truncated_header(rng: random.Random, n: int) -> bytes:
-    return of_turn(n)[: rng.randrange(1, 60)] + rng.randbytes(rng.choice([0, 1, 30]))
-
-
-def bits_flipped(rng: random.Random, n: int) -> bytes:
+def _bits_flipped(rng: random.Random, n: int) -> bytes:
     data = bytearray(of_turn(n))
     for _ in range(rng.randint(1, 12)):
         data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
     return bytes(data)
 
 
-def header_overwritten(rng: random.Random, n: int) -> bytes:
+def _header_overwritten(rng: random.Random, n: int) -> bytes:
     data = bytearray(of_turn(n))
     for _ in range(rng.randint(1, 4)):
         data[rng.randrange(min(len(data), 80))] = rng.randrange(256)
     return bytes(data)
 
 
-def extreme_numbers(rng: random.Random, n: int) -> bytes:
-    data = bytearray(of_turn(n))
+def _extreme_numbers(rng: random.Random, n: int) -> bytes:
+    data = of_turn(n)
     at = rng.randrange(2, len(data) - 4)
-    data[at : at + 4] = rng.choice(_EXTREMES)
-    return bytes(data)
+    return data[:at] + rng.choice(_EXTREMES) + data[at + 4 :]
 
 
-def parts_repeated(rng: random.Random, n: int) -> bytes:
-    data = bytearray(of_turn(n))
+def _parts_repeated(rng: random.Random, n: int) -> bytes:
+    data = of_turn(n)
     start, end = sorted(rng.sample(range(len(data)), 2))
     if n % 2:
-        del data[start:end]
-    else:
-        data[end:end] = data[start:end] * rng.randint(1, 5)
-    return bytes(data)
+        return data[:start] + data[end:]
+    return data[:end] + data[start:end] * rng.randint(1, 5) + data[end:]
 
 
-def two_spliced(rng: random.Random, n: int) -> bytes:
-    """The beginning of one form and the rest of another."""
+def _two_spliced(rng: random.Random, n: int) -> bytes:
+    """Return the start of one format and the end of another."""
     one, other = of_turn(n), of_turn(rng.randrange(1000))
     return one[: rng.randrange(4, len(one))] + other[rng.randrange(len(other)) :]
 
 
-def something_else(rng: random.Random, n: int) -> bytes:
-    """Drawings, documents and images whose decoders must not be reached, under any name."""
-    return _OTHERS[n % len(_OTHERS)] + rng.randbytes(rng.choice([0, 4, 400]))
-
-
-def magic_and_noise(rng: random.Random, n: int) -> bytes:
-    start = of_turn(n)[: rng.choice([2, 3, 4, 8, 12, 16])]
-    return start + rng.randbytes(rng.randrange(2, 3000))
-
-
-def polyglot(rng: random.Random, n: int) -> bytes:
-    """Sound images that are something else as well."""
+def _polyglot(rng: random.Random, n: int) -> bytes:
+    """Return a valid image that is also a valid file of another type."""
     image = of_turn(n)
     if n % 3 == 0:
         return image + zip_of(good_files(rng))
@@ -108,21 +86,22 @@ def polyglot(rng: random.Random, n: int) -> bytes:
     return b"GIF89a" + b"/*" + text + b"*/=1;" + bytes(20)
 
 
-def form_of_another_name(rng: random.Random, n: int) -> bytes:
-    """Sound; it is the name that it goes by which says something else."""
-    return marked(rng, of_turn(n))
-
-
 FAMILIES: dict[str, Family] = {
-    "truncated": truncated,
-    "truncated in the header": truncated_header,
-    "bits flipped": bits_flipped,
-    "header overwritten": header_overwritten,
-    "extreme numbers": extreme_numbers,
-    "parts repeated or gone": parts_repeated,
-    "two spliced": two_spliced,
-    "something else": something_else,
-    "magic and noise": magic_and_noise,
-    "polyglot": polyglot,
-    "another name": form_of_another_name,
+    "truncated": lambda rng, n: of_turn(n)[: rng.randrange(1, len(of_turn(n)))],
+    "truncated in the header": lambda rng, n: (
+        of_turn(n)[: rng.randrange(1, 60)] + rng.randbytes(rng.choice([0, 1, 30]))
+    ),
+    "bits flipped": _bits_flipped,
+    "header overwritten": _header_overwritten,
+    "extreme numbers": _extreme_numbers,
+    "parts repeated or gone": _parts_repeated,
+    "two spliced": _two_spliced,
+    # Drawings, documents and images whose decoders must not be reached, whatever their names.
+    "something else": lambda rng, n: of(_OTHERS, n) + rng.randbytes(rng.choice([0, 4, 400])),
+    "magic and noise": lambda rng, n: (
+        of_turn(n)[: rng.choice([2, 3, 4, 8, 12, 16])] + rng.randbytes(rng.randrange(2, 3000))
+    ),
+    "polyglot": _polyglot,
+    # Valid images; only the suffix of the file names another format.
+    "another name": lambda rng, n: marked(rng, of_turn(n)),
 }
