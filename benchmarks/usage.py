@@ -10,8 +10,6 @@ from pathlib import Path
 
 from tests.services import children_of
 
-_GONE = (FileNotFoundError, ProcessLookupError)
-
 
 @dataclass(frozen=True)
 class Usage:
@@ -43,8 +41,11 @@ def usage(processes: Sequence[int]) -> Usage:
             found = re.search(r"^Pss: +(\d+) kB$", _read(process, "smaps_rollup"), re.MULTILINE)
             memory += 1024 * int(found[1]) if found else 0  # no match: the process is just ending
             ticks += _ticks(process, "stat")
-        except _GONE:  # such as a connection of PostgreSQL that was just closed
-            continue
+        except (
+            FileNotFoundError,
+            ProcessLookupError,
+        ):
+            continue  # such as a connection of PostgreSQL that was just closed
         count += 1
     first, second = processes[0], os.sysconf("SC_CLK_TCK")
     return Usage(
@@ -55,21 +56,6 @@ def usage(processes: Sequence[int]) -> Usage:
         processes=count,
         main_thread_seconds=_ticks(first, f"task/{first}/stat") / second,
     )
-
-
-def resident(pid: int | str = "self") -> int:
-    """Return the bytes that the process has in memory; 0 if it has ended."""
-    return _status(pid, "VmRSS")
-
-
-def peak(pid: int | str = "self") -> int:
-    """Return the peak of `resident` since the start, or since `reset_peak`; 0 if it has ended."""
-    return _status(pid, "VmHWM")
-
-
-def reset_peak(pid: int | str = "self") -> None:
-    """Let `peak` start again from the current value."""
-    Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 
 def _family(process: int) -> Iterator[int]:
@@ -84,13 +70,5 @@ def _ticks(process: int, file: str) -> int:
     return int(fields[11]) + int(fields[12])
 
 
-def _status(pid: int | str, name: str) -> int:
-    try:
-        lines = _read(pid, "status").splitlines()
-    except _GONE:
-        return 0
-    return next((1024 * int(line.split()[1]) for line in lines if line.startswith(name)), 0)
-
-
-def _read(process: int | str, name: str) -> str:
+def _read(process: int, name: str) -> str:
     return Path(f"/proc/{process}/{name}").read_text()

@@ -1,1 +1,1 @@
-"""Thousands of hostile archives and images, and what becomes of them at the running service."""
+"""Thousands of hostile archives and images, sent to a running service."""

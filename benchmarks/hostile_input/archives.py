@@ -15,5 +15,5 @@ FAMILIES: dict[str, Family] = {
 
 
 def archives(seed: int, count: int) -> Iterator[Case]:
-    """`count` archives, a few of which have nothing wrong."""
+    """Yield `count` archives, a few of which are valid."""
     return cases(FAMILIES, seed, count)

@@ -1,4 +1,4 @@
-"""Archives that are sound, and unpack to what is not: bombs, other files, hostile tables."""
+"""Valid archives with hostile contents: bombs, other files, hostile tables."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _OTHER_FILES = [
 
 
 def _zeros(name: bytes, size: int) -> Entry:
-    """A member of `size` zeros, which take a thousandth of that."""
+    """Return a member of `size` zeros, a thousand times smaller when packed."""
     return Entry(
         name, b"", DEFLATED, packed=deflated_zeros(size), size=size, crc=crc_of_zeros(size)
     )
@@ -53,13 +53,13 @@ def ratio_bomb(rng: random.Random, n: int) -> bytes:
 
 
 def bomb_of_many(rng: random.Random, n: int) -> bytes:
-    """Members each small enough to pass alone."""
+    """Return members that are each small enough to be accepted alone."""
     size, count = (_MIB - 1, 100 + 5 * n) if n % 2 else (500_000, 50 + n)
     return with_entries(rng, *(_zeros(b"cat/%d.bmp" % i, size) for i in range(count)))
 
 
 def recursive_bomb(rng: random.Random, n: int) -> bytes:
-    """As 42.zip: zips of zips, of zeros at the bottom."""
+    """Return zips of zips of zeros, like 42.zip."""
     data = zip_bytes([_zeros(b"0.dll", 10 * _MIB)])
     for level in range(1 + n % 6):
         data = zip_of({f"lib {level}{i}.zip": data for i in "0123456789abcdef"})
@@ -96,7 +96,7 @@ def other_files_as_images(rng: random.Random, n: int) -> bytes:
 
 
 def too_many_entries(rng: random.Random, n: int) -> bytes:
-    if n == 0:  # as many as make it be refused unread
+    if n == 0:  # enough entries that the archive is refused unread
         entry = b"PK\1\2" + bytes(42)
         size = 401_500 * len(entry)
         end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 9, 9, size, 30, 0)
@@ -119,7 +119,7 @@ def _blank(side: int) -> bytes:
 
 
 def blank_pixels(rng: random.Random, n: int) -> bytes:
-    """Images of millions of pixels in a few bytes, over and over."""
+    """Return many images of millions of pixels in a few bytes."""
     side, count = (8000, 20) if n == 0 else (2000, 3 + n % 5)
     packed, data = deflated(_blank(side), 9), _blank(side)
     blanks = (Entry(b"cat/b%d.png" % i, data, DEFLATED, packed=packed) for i in range(count))
@@ -155,7 +155,7 @@ def tables(rng: random.Random, n: int) -> bytes:
 
 
 def hidden_in_noise(rng: random.Random, n: int) -> bytes:
-    """Where nobody looks, as it is passed over."""
+    """Return members in places that are ignored."""
     bomb = _zeros(b"__MACOSX/._bomb", 20 * _MIB)
     others = [
         Entry(b"__MACOSX/../../x"), Entry(b".git/hooks/post-checkout", b"#!/bin/sh\nid"), bomb,
@@ -187,7 +187,7 @@ def no_zip_at_all(rng: random.Random, n: int) -> bytes:
 
 
 def a_sound_one(rng: random.Random, n: int) -> bytes:
-    """Nothing wrong, so that it shows if all of them were refused."""
+    """Return a valid archive: shows whether all archives are refused."""
     return zip_bytes(good_entries(rng), End(comment=b"%d" % n))
 
 

@@ -1,4 +1,4 @@
-"""Archives whose bytes contradict each other, or are not all there."""
+"""Archives with contradictory or missing bytes."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def _zip64_oddities(rng: random.Random, n: int) -> bytes:
 
 
 def _overlapping_kernel(rng: random.Random, n: int) -> bytes:
-    """Every entry of the directory points at one kernel."""
+    """Return a zip in which every directory entry points to one kernel."""
     kernel = Entry(b"cat/0.png", b"", DEFLATED, packed=deflated_zeros(3_000_000), size=3_000_000)
     more = (
         Entry(b"cat/%d.png" % i, b"", DEFLATED, size=3_000_000, offset=0, local=kernel.local)
@@ -143,8 +143,10 @@ def _overlapping_kernel(rng: random.Random, n: int) -> bytes:
 
 
 def _overlapping_quoted(rng: random.Random, n: int) -> bytes:
-    """David Fifield's bomb: each member quotes the local headers of those behind it, so that all of
-    them unpack the one kernel at the end."""
+    """Return the bomb of David Fifield (A better zip bomb, 2019).
+
+    Each member quotes the local headers of those behind it, so that all unpack one kernel.
+    """
     kernel_size = 200_000
     kernel = deflated_zeros(kernel_size, 9)
     count = 20 + n
@@ -209,7 +211,7 @@ def _broken_streams(rng: random.Random, n: int) -> bytes:
 
 
 def _data_in_front(rng: random.Random, n: int) -> bytes:
-    """Two files in one: what an image viewer, a browser or a shell takes for its own."""
+    """Return a zip that starts as a file of another type."""
     front = [
         png(rng), b"\xff\xd8\xff\xe0" + bytes(200), b"GIF89a" + bytes(50), b"%PDF-1.7\n%\xe2\xe3\n",
         b"<!DOCTYPE html><script>alert(1)</script>", b"MZ" + bytes(100), b"#!/bin/sh\nid\n",
@@ -220,7 +222,7 @@ def _data_in_front(rng: random.Random, n: int) -> bytes:
 
 
 def _data_between(rng: random.Random, n: int) -> bytes:
-    """Bytes that no member owns, some of them members that the directory does not name."""
+    """Return a zip with bytes between its members, such as a member without directory entry."""
     hidden = zip_bytes([Entry(b"../../evil.sh", b"id")])[: 30 + 13 + 2]
     gap = [hidden, rng.randbytes(500), b"PK\1\2" * 20, b"<html>"][n % 4]
     first, *others = good_entries(rng)
@@ -245,7 +247,7 @@ def _parts_moved(rng: random.Random, n: int) -> bytes:
 
 
 def _flipped(rng: random.Random, marker: bytes, count: int) -> bytes:
-    """Return a zip with `count` bits flipped after the last or only `marker`."""
+    """Return a zip with `count` bits flipped behind the first `marker`."""
     data = bytearray(zip_bytes(good_entries(rng)))
     start = data.index(marker)
     for _ in range(count):

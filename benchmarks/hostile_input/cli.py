@@ -1,81 +1,75 @@
-"""The command: its options, the progress bar, and what it writes."""
+"""The command line: options, progress bar, files."""
 
 from __future__ import annotations
 
 import argparse
-import json
-import shlex
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.markdown import Markdown
 
-from benchmarks.arguments import add_results, positive
-from benchmarks.noise_robustness.console import INTERRUPTED, grid_bar
-from dspt.kit.cpus import set_thread_defaults
-from dspt.kit.files import atomic_write
-from scripts.demo.stack import StackError
-
-PROGRAM = "python -m benchmarks.hostile_input"
-NAME = "hostile_input"
+from benchmarks.skeleton.options import add_results, count, new_parser, positive
+from benchmarks.skeleton.program import Benchmark, BenchmarkError, Document, grid_progress, run
 
 _DESCRIPTION = """\
-What becomes of hostile uploads. Makes archives and images from a seed, of many families: paths that
-lead out of their folder, links, lies about sizes, overlapping members, bombs, truncated, damaged,
-two files in one. Reads each in a process that may write nowhere, with its time and memory measured;
-then starts the service (`dspt serve`, in a temporary folder), posts every archive as a job, every
-image inside a zip and to /predict, and watches memory and disk of API and worker. Writes a table by
-family to the folder --out as hostile_input.json and .md. The exit status is 1 if an answer was
-500 or above, a job failed for a reason of ours, a process died or anything was written elsewhere.
-Needs Linux; takes about a quarter of an hour on two CPUs."""
+Test how hostile uploads are handled. Makes archives and images of many families from a seed: paths
+that leave their folder, links, false sizes, overlapping members, bombs, truncated and damaged
+files, two files in one. Reads each file in a process that must not write to disk, and measures time
+and memory. Then starts the service (`dspt serve`, in a temporary folder), sends every archive as a
+job and every image inside a zip and to /predict, and watches memory and disk of API and worker.
+Writes a table by family to the folder --out as hostile_input.json and .md. The exit status is 1 if
+an answer was 500 or above, if a job failed with an internal error, if a process died or if a file
+was written outside the data directory. Needs Linux; takes half an hour on two CPUs."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Exit status: 0, 1 where something went wrong, 130 on Ctrl-C."""
-    options = _parser().parse_args(arguments)
-    console = Console(stderr=True)
-    set_thread_defaults()
-    from benchmarks.hostile_input.report import document, markdown
-    from benchmarks.hostile_input.run import run
-    from benchmarks.tuning_speed.report import machine
+    """Run the benchmark; return the exit status (see `program.run`)."""
+    return run(
+        Benchmark(
+            "hostile_input",
+            _parser(),
+            _measure,
+            _markdown,
+            passed=lambda document: bool(document["right"]),
+        ),
+        arguments,
+    )
 
-    before = machine("cpu")
-    try:
-        with grid_bar(console) as bar:
-            task = bar.add_task("", total=2 * options.archives + 3 * options.images)
-            findings = run(
+
+def _measure(options: argparse.Namespace, document: Document, console: Console) -> None:
+    from benchmarks.hostile_input.report import figures
+    from benchmarks.hostile_input.run import run as attack
+    from scripts.demo.stack import StackError
+
+    with grid_progress(console) as bar:
+        task = bar.add_task("", total=2 * options.archives + 3 * options.images)
+        try:
+            findings = attack(
                 options.seed,
                 options.archives,
                 options.images,
                 lambda doing: bar.update(task, advance=1, description=doing),
             )
-    except KeyboardInterrupt:
-        console.print("Stopped; nothing is written.")
-        return INTERRUPTED
-    except StackError as error:
-        console.print(str(error), style="red", markup=False)
-        return 1
-    command = shlex.join([*PROGRAM.split(), *arguments])
-    found = document(command, before, options.seed, findings)
-    text = markdown(found)
-    atomic_write(options.out / f"{NAME}.json", (json.dumps(found, indent=1) + "\n").encode())
-    atomic_write(options.out / f"{NAME}.md", text.encode())
-    Console().print(Markdown(text))
-    return 0 if findings.right else 1
+        except StackError as error:
+            raise BenchmarkError(str(error)) from error
+    document |= {"seed": options.seed, **figures(findings)}
+
+
+def _markdown(document: Document) -> str:
+    from benchmarks.hostile_input.report import markdown
+
+    return markdown(document)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=PROGRAM,
-        description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--seed", type=int, default=1, help="of all that is drawn (default: 1)")
-    parser.add_argument(
-        "--archives", type=positive, default=2080, metavar="N", help="how many (default: 2080)"
-    )
-    parser.add_argument(
-        "--images", type=positive, default=510, metavar="N", help="how many (default: 510)"
-    )
+    parser = new_parser("hostile_input", _DESCRIPTION)
+    parser.add_argument("--seed", type=count, default=1, help="random seed (default: 1)")
+    for name, number in (("archives", 2080), ("images", 510)):
+        parser.add_argument(
+            f"--{name}",
+            type=positive,
+            default=number,
+            metavar="N",
+            help=f"number of {name} (default: {number})",
+        )
     add_results(parser)
     return parser

@@ -15,5 +15,5 @@ FAMILIES: dict[str, Family] = {
 
 
 def images(seed: int, count: int) -> Iterator[Case]:
-    """`count` images, some of which are harmless."""
+    """Yield `count` images, some of which are valid."""
     return cases(FAMILIES, seed, count)

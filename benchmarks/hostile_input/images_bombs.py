@@ -1,4 +1,4 @@
-"""Images that promise far more than they hold, or hold far more than they show."""
+"""Images whose headers promise too many pixels, or that contain too much data."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ _HEADERS = [_png, _bmp, _gif, _webp, _jpeg, _tiff]
 
 
 def tiff(tags: dict[int, tuple[int, int, int]], body: bytes = b"", following: int = 0) -> bytes:
-    """A grey TIFF of 16 x 16 in which `tags` (type, count, value) are different."""
+    """Return a grey TIFF of 16 x 16 pixels with these `tags` (type, count, value) changed."""
     plain = {256: 16, 257: 16, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: 16, 279: 256}
     found = {number: (3, 1, value) for number, value in plain.items()} | tags
     packed = b"".join(struct.pack("<HHII", number, *found[number]) for number in sorted(found))
@@ -81,7 +81,7 @@ def tiff(tags: dict[int, tuple[int, int, int]], body: bytes = b"", following: in
 
 
 def pixels_promised(rng: random.Random, n: int) -> bytes:
-    """Billions of pixels in the header, none behind it."""
+    """Return a header with billions of pixels and no data."""
     make = _HEADERS[n % len(_HEADERS)]
     side = _SIDES[n // len(_HEADERS) % len(_SIDES)]
     return marked(rng, make(side, rng.choice([side, side - 1])))
@@ -93,7 +93,7 @@ def _blank(form: str, mode: str, side: int, **options: Any) -> bytes:
 
 
 def pixels_packed(rng: random.Random, n: int) -> bytes:
-    """Millions of pixels that are there, of one colour: just too many, or nearly."""
+    """Return millions of pixels of one colour, about as many as the limit."""
     kinds: list[tuple[str, str, dict[str, Any]]] = [
         ("PNG", "1", {}), ("PNG", "L", {}), ("GIF", "L", {}), ("JPEG", "L", {}), ("TIFF", "1", {}),
         ("WEBP", "RGB", {"lossless": True, "method": 0}), ("PNG", "I;16", {}), ("PNG", "RGBA", {}),
@@ -146,7 +146,7 @@ def packed_bmp(rng: random.Random, n: int) -> bytes:
 
 
 def text_bombs(rng: random.Random, n: int) -> bytes:
-    """In a PNG: text, profiles and EXIF that unpack to megabytes."""
+    """Return a PNG whose text, profile or EXIF unpacks to megabytes."""
     zeros = zlib.compress(bytes(rng.choice([1 << 20, 3 << 20])), 9)
     chunk = [
         png_chunk(b"zTXt", b"key\0\0" + zeros), png_chunk(b"iTXt", b"key\0\1\0\0\0" + zeros),
@@ -159,7 +159,7 @@ def text_bombs(rng: random.Random, n: int) -> bytes:
 
 
 def too_many_blocks(rng: random.Random, n: int) -> bytes:
-    """Chunks, segments, extensions and scans by the hundred thousand, all empty."""
+    """Return up to 300,000 empty chunks, segments, extensions or scans."""
     count = 300_000 if n < 9 else rng.choice([100, 5000])
     png, jpeg, gif = sound("png palette"), sound("jpeg progressive"), sound("gif")
     frame = gif.index(b"!\xf9")
@@ -179,7 +179,7 @@ def too_many_blocks(rng: random.Random, n: int) -> bytes:
 
 
 def very_many_frames(rng: random.Random, n: int) -> bytes:
-    """Only the first is read, so the others may not cost anything."""
+    """Return up to 20,000 frames; only the first one is read."""
     count = 20_000 if n < 3 else rng.choice([2, 300])
     if n % 3 == 0:
         gif = sound("gif")

@@ -1,4 +1,4 @@
-"""Sound images of every form that is read, to be damaged: encoded once, each of them small."""
+"""Small valid images of every format that is read, to be damaged."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SIZE = (20, 16)
 
 
 def noise(seed: int, size: tuple[int, int] = SIZE) -> Image.Image:
-    """Random colours."""
+    """Return an image of random colours."""
     pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     return Image.fromarray(pixels)
 
@@ -70,15 +70,15 @@ FORMS = tuple(SOUND)
 
 @lru_cache(maxsize=64)
 def sound(form: str) -> bytes:
-    """One of SOUND."""
+    """Return the image of SOUND with this name."""
     return SOUND[form]()
 
 
 def of_turn(n: int) -> bytes:
-    """The n-th form, and from the first again."""
+    """Return the n-th image of SOUND, starting over after the last one."""
     return sound(FORMS[n % len(FORMS)])
 
 
 def marked(rng: random.Random, data: bytes) -> bytes:
-    """The same image with a few bytes behind it that make the file another one."""
+    """Append random bytes, so that no two files are equal."""
     return data + rng.randbytes(8)

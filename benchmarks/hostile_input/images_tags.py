@@ -1,4 +1,4 @@
-"""Images whose tags lie: TIFF directories, EXIF, and colours that do not fit together."""
+"""Images with false tags: TIFF directories, EXIF, inconsistent colours."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TURN = 0x0112
 
 
 def circular_directories(rng: random.Random, n: int) -> bytes:
-    """Directories that lead back to themselves, to each other, or on without an end."""
+    """Return directories that point to themselves, to each other, or on and on."""
     if n % 4 == 0:
         return marked(rng, tiff({}, following=8))
     if n % 4 == 1:
@@ -34,7 +34,7 @@ def circular_directories(rng: random.Random, n: int) -> bytes:
 
 
 def endless_tags(rng: random.Random, n: int) -> bytes:
-    """Counts of values that are not there, or are there by the hundred thousand."""
+    """Return tags that count missing values, or 150,000 values."""
     number = rng.choice([258, 273, 279, 282, 320, 339, 700, 34675, 338, 530, 33723])
     kind = rng.choice([1, 2, 3, 4, 5, 7, 12, 13, 16, 99])
     count = rng.choice([2**16, 2**20, 2**31 - 1, 2**31, 2**32 - 1, 150_000])
@@ -43,7 +43,7 @@ def endless_tags(rng: random.Random, n: int) -> bytes:
 
 
 def many_tags(rng: random.Random, n: int) -> bytes:
-    """Each of them all of the file."""
+    """Return up to 60,000 tags, each of which covers the whole file."""
     count = rng.choice([200, 990, 1100, 60_000]) if n else 60_000
     tags = {40_000 + i % 25_000: (7, 3000, 8) for i in range(count)}
     return marked(rng, tiff(tags, body=bytes(4000)))
@@ -69,13 +69,13 @@ def strip_tricks(rng: random.Random, n: int) -> bytes:
 
 
 def rare_packings(rng: random.Random, n: int) -> bytes:
-    """Decoders that no camera needs."""
+    """Return compressions that no camera uses."""
     kinds = [6, 9, 10, 34661, 34676, 34677, 34712, 34887, 34925, 50000, 50001, 50002, 0, 65_535]
     return marked(rng, tiff({259: (_SHORT, 1, kinds[n % len(kinds)])}, body=rng.randbytes(900)))
 
 
 def scans_in_a_tiff(rng: random.Random, n: int) -> bytes:
-    """A JPEG inside a TIFF, with more scans than its pixels are worth."""
+    """Return a JPEG with up to 5,000 scans in a TIFF."""
     jpeg = sound("jpeg progressive")
     scans = bytes.fromhex("ffda00080101003f3f1000") * rng.choice([1, 90, 5000])
     body = jpeg[:-2] + scans + jpeg[-2:]
@@ -110,7 +110,7 @@ def bad_exif(rng: random.Random, n: int) -> bytes:
 
 
 def odd_colours(rng: random.Random, n: int) -> bytes:
-    """Modes and palettes that are rare, or that do not hold together."""
+    """Return images with rare or inconsistent modes and palettes."""
     grey = np.linspace(-1e30, 1e30, 320, dtype=np.float32).reshape(16, 20)
     grey[0, :5] = [np.nan, np.inf, -np.inf, 0, -0.0]
     whole = (np.arange(320, dtype=np.int32) * 7_000_000 - 2**30).reshape(16, 20)

@@ -1,4 +1,4 @@
-"""Memory of a process, from Linux' /proc; 0 for a process that is gone."""
+"""Memory of a process, from Linux' /proc; 0 for a process that has ended."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ _SELF = "self"
 
 
 def resident(pid: int | str = _SELF) -> int:
-    """Bytes in memory now."""
+    """Return the bytes that are in memory now."""
     return _field(pid, "VmRSS")
 
 
 def peak(pid: int | str = _SELF) -> int:
-    """Most bytes that were in memory at once since the start, or since `forget_peak`."""
+    """Return the maximum of `resident` since the start, or since `reset_peak`."""
     return _field(pid, "VmHWM")
 
 
-def forget_peak(pid: int | str = _SELF) -> None:
-    """Measure the peak from here on."""
+def reset_peak(pid: int | str = _SELF) -> None:
+    """Let `peak` start again from the current value."""
     Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 

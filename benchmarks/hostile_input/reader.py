@@ -1,7 +1,7 @@
-"""Reads hostile files as the worker does, in a process that may write nowhere.
+"""Read hostile files as the worker does, in a process that cannot write to disk.
 
-`Reader` starts it and talks to it; run as a module, this is the process itself: for each line of
-JSON on stdin, {"kind": "archive" or "image", "path": ...}, it writes one with the outcome.
+`reading_in` starts it. Run as a module, this is the process itself: for each line of JSON on stdin,
+{"kind": "archive" or "image", "path": ...}, it writes a line with the outcome.
 """
 
 from __future__ import annotations
@@ -21,32 +21,32 @@ from benchmarks.hostile_input import memory
 
 Kind = Literal["archive", "image"]
 Outcome = Literal["refused", "rejected", "harmless", "broken"]
-"""Refused as a whole; some files rejected; all of it read; an error that is not ours."""
+"""Refused as a whole; some files rejected; all read; an error that is not one of dspt's."""
 
 ADDRESS_SPACE = 4 << 30
-"""A bomb ends here, and not with the machine."""
+"""Limits the memory of the process, so that a bomb does not exhaust the machine."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What became of one file."""
+    """The result of one file."""
 
     outcome: Outcome
     said: str
     cpu_seconds: float
     growth_bytes: int
-    """Peak memory over what there was before."""
+    """Peak memory minus the memory before."""
 
 
 class Reader:
-    """The process, from outside."""
+    """Controls the process."""
 
     def __init__(self, process: subprocess.Popen[str], folder: Path) -> None:
         self._process = process
         self._file = folder / "input"
 
     def read(self, kind: Kind, data: bytes) -> Reading:
-        """Have it read `data`. Raises EOFError if it died of that."""
+        """Let it read `data`. Raises EOFError if the process dies."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._file.write_bytes(data)
@@ -60,8 +60,10 @@ class Reader:
 
 @contextmanager
 def reading_in(folder: Path, errors: IO[bytes] | int = subprocess.DEVNULL) -> Iterator[Reader]:
-    """A reader that works in `folder`: its home, its directory for temporary files, and the one it
-    is in, lie in there. `errors` gets what decoders write to stderr."""
+    """Start a reader in `folder`, which contains its home, temporary and current directories.
+
+    `errors`: receives what decoders write to stderr.
+    """
     places = {name: folder / name for name in ("home", "tmp", "here")}
     for place in places.values():
         place.mkdir(parents=True)
@@ -90,16 +92,16 @@ def reading_in(folder: Path, errors: IO[bytes] | int = subprocess.DEVNULL) -> It
 
 
 def main() -> None:
-    """Read what stdin names until it ends."""
+    """Read the files named on stdin until it ends."""
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # not a byte to any file
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # not a byte may be written
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    from dspt.data import load_dataset  # noqa: F401  imported before memory is measured
+    from dspt.data import load_dataset  # noqa: F401 - imported before memory is measured
 
     for line in sys.stdin:
         order: dict[str, str] = json.loads(line)
         before = memory.resident()
-        memory.forget_peak()
+        memory.reset_peak()
         start = time.process_time()
         outcome, said = _read(order["kind"], Path(order["path"]))
         reading = {
@@ -115,7 +117,7 @@ def main() -> None:
 def _read(kind: str, path: Path) -> tuple[Outcome, str]:
     try:
         return _read_archive(path) if kind == "archive" else _read_image(path.read_bytes())
-    except Exception as error:  # noqa: BLE001 - any error that is not ours is what is looked for
+    except Exception as error:  # noqa: BLE001 - the benchmark looks for unexpected errors
         return "broken", f"{type(error).__name__}: {error}"[:500]
 
 

@@ -10,6 +10,7 @@ from benchmarks.hostile_input.case import Case
 from benchmarks.hostile_input.reader import Reading
 from benchmarks.hostile_input.run import Attack, Findings
 from benchmarks.hostile_input.send import Outcome
+from benchmarks.skeleton.report import heading, table
 
 _MIB = 1 << 20
 _OUTCOMES: tuple[str, ...] = get_args(Outcome)
@@ -17,20 +18,15 @@ _MEANINGS = {
     "refused": "refused (4xx)",
     "failed": "job failed",
     "rejected": "files rejected",
-    "harmless": "taken, harmless",
-    "wrong": "wrong",
+    "harmless": "accepted, harmless",
+    "wrong": "error",
 }
 
 
-def document(
-    command: str, machine: dict[str, Any], seed: int, findings: Findings
-) -> dict[str, Any]:
-    """All figures for JSON."""
+def figures(findings: Findings) -> dict[str, Any]:
+    """Return all figures for JSON."""
     watched = findings.watched
     return {
-        "command": command,
-        "machine": machine,
-        "seed": seed,
         "right": findings.right,
         "read": {kind: _read(found) for kind, found in findings.read.items()},
         "attacks": [_attack(attack) for attack in findings.attacks],
@@ -56,16 +52,16 @@ def _read(found: Sequence[tuple[Case, Reading]]) -> dict[str, Any]:
     return {
         "files": len(found),
         "cpu_seconds": round(sum(reading.cpu_seconds for _, reading in found), 1),
-        "most_cpu_seconds": round(max(reading.cpu_seconds for _, reading in found), 2),
-        "most_growth_mib": max(reading.growth_bytes for _, reading in found) // _MIB,
+        **_most([reading for _, reading in found]),
         "broken": [f"{c.name}: {r.said}" for c, r in found if r.outcome == "broken"],
-        "families": {
-            family: {
-                "most_cpu_seconds": round(max(r.cpu_seconds for r in readings), 2),
-                "most_growth_mib": max(r.growth_bytes for r in readings) // _MIB,
-            }
-            for family, readings in families.items()
-        },
+        "families": {family: _most(readings) for family, readings in families.items()},
+    }
+
+
+def _most(readings: Sequence[Reading]) -> dict[str, float]:
+    return {
+        "most_cpu_seconds": round(max(reading.cpu_seconds for reading in readings), 2),
+        "most_growth_mib": max(reading.growth_bytes for reading in readings) // _MIB,
     }
 
 
@@ -92,77 +88,80 @@ def _counted(counts: Mapping[str, int]) -> dict[str, int]:
 
 
 def markdown(document: Mapping[str, Any]) -> str:
-    """The tables, and what they are of."""
-    machine = document["machine"]
-    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
+    """Return the tables and a description of the run."""
+    attacks = document["attacks"]
     lines = [
         "# Hostile input",
         "",
-        f"`{document['command']}`",
+        *heading(document),
         "",
-        f"{machine['processor']}, {machine['cpus']} CPUs, load {machine['load_at_start']:.1f} at "
-        f"the start; Python {machine['python']}, {versions}; seed {document['seed']}.",
+        _summary(document),
         "",
-        *_summary(document),
-        "",
-        *_in_all(document["attacks"]),
+        *table(
+            ("", "files", *_MEANINGS.values(), "seconds"),
+            (
+                [
+                    attack["name"],
+                    *map(str, (attack["files"], *(attack["outcomes"][o] for o in _MEANINGS))),
+                    f"{attack['seconds']:,.0f}",
+                ]
+                for attack in attacks
+            ),
+        ),
     ]
     for kind, title in (("archive", "Archives"), ("image", "Images")):
-        attacks = [
-            a for a in document["attacks"] if (a["name"] == "as jobs") == (kind == "archive")
-        ]
-        lines += ["", f"## {title}", "", *_by_family(document["read"][kind], attacks)]
-    wrong = [text for attack in document["attacks"] for text in attack["wrong"]]
+        of_kind = [a for a in attacks if (a["name"] == "as jobs") == (kind == "archive")]
+        lines += ["", f"## {title}", "", *_by_family(document["read"][kind], of_kind)]
+    wrong = [text for attack in attacks for text in attack["wrong"]]
     wrong += [text for read in document["read"].values() for text in read["broken"]]
     wrong += [f"written: {path}" for path in document["written_elsewhere"]]
     if wrong:
-        lines += ["", "## What went wrong", "", *(f"- {text}" for text in wrong)]
+        lines += ["", "## Errors", "", *(f"- {text}" for text in wrong)]
     return "\n".join(lines) + "\n"
 
 
-def _summary(document: Mapping[str, Any]) -> Iterable[str]:
-    memory, disk = document["memory_mib"], document["disk_mib"]
+def _summary(document: Mapping[str, Any]) -> str:
+    disk = document["disk_mib"]
     peaks = ", ".join(
-        f"{name} {m['peak']:,} (before: {m['before']:,})" for name, m in memory.items()
+        f"{name} {memory['peak']:,} (before: {memory['before']:,})"
+        for name, memory in document["memory_mib"].items()
     )
-    same = "the same processes as before" if document["same_processes"] else "other processes"
+    processes = "no process had died" if document["same_processes"] else "a process had died"
     written = len(document["written_elsewhere"])
-    return [
-        f"Peak memory in MiB while the service was attacked: {peaks}. Peak disk: "
-        f"{disk['peak']:,} MiB in the data directory, {disk['temporary_peak']:,} MiB in the "
-        f"temporary one. At the end {same} run, a sound job {document['sound_job_afterwards']}, "
-        f"and {written} files lie where none belong.",
-    ]
-
-
-def _in_all(attacks: Sequence[Mapping[str, Any]]) -> Iterable[str]:
-    yield "| | files | " + " | ".join(_MEANINGS.values()) + " | seconds |"
-    yield "|---|" + "---:|" * (2 + len(_MEANINGS))
-    for attack in attacks:
-        counts = " | ".join(str(attack["outcomes"][outcome]) for outcome in _MEANINGS)
-        yield f"| {attack['name']} | {attack['files']} | {counts} | {attack['seconds']:,.0f} |"
+    return (
+        f"Seed {document['seed']}. Peak memory in MiB while the service was attacked: {peaks}. "
+        f"Peak disk use: {disk['peak']:,} MiB in the data directory, {disk['temporary_peak']:,} "
+        f"MiB in the temporary directory. At the end {processes}, a valid job "
+        f"{document['sound_job_afterwards']}, and {written} files had been written elsewhere."
+    )
 
 
 def _by_family(read: Mapping[str, Any], attacks: Sequence[Mapping[str, Any]]) -> Iterable[str]:
     yield (
-        f"Read directly: {read['cpu_seconds']:,} s of one CPU in all, {read['most_cpu_seconds']} s "
-        f"and {read['most_growth_mib']:,} MiB of memory at the most for one file."
+        f"Read directly: {read['cpu_seconds']:,} s of CPU time in total; at most "
+        f"{read['most_cpu_seconds']} s and {read['most_growth_mib']:,} MiB of memory for one file."
     )
     yield ""
-    shown = [[o for o in _MEANINGS if attack["outcomes"][o] or o == "wrong"] for attack in attacks]
-    several = len(attacks) > 1
-    titles = [
-        f"{attack['name']}: {_MEANINGS[o]}" if several else _MEANINGS[o]
-        for attack, outcomes in zip(attacks, shown, strict=True)
-        for o in outcomes
+    columns = [
+        (attack, outcome)
+        for attack in attacks
+        for outcome in _MEANINGS
+        if attack["outcomes"][outcome] or outcome == "wrong"
     ]
-    yield "| family | files | " + " | ".join(titles) + " | most CPU s | most MiB |"
-    yield "|---|" + "---:|" * (3 + len(titles))
-    for family, figures in read["families"].items():
-        found = [attack["families"][family] for attack in attacks]
-        files = sum(found[0].values())
-        counts = [f[o] or "" for f, outcomes in zip(found, shown, strict=True) for o in outcomes]
-        yield (
-            f"| {family} | {files} | {' | '.join(map(str, counts))} "
-            f"| {figures['most_cpu_seconds']} | {figures['most_growth_mib']:,} |"
-        )
+    titles = [
+        f"{attack['name']}: {_MEANINGS[outcome]}" if len(attacks) > 1 else _MEANINGS[outcome]
+        for attack, outcome in columns
+    ]
+    yield from table(
+        ("family", "files", *titles, "max. CPU s", "max. MiB"),
+        (
+            [
+                family,
+                str(sum(attacks[0]["families"][family].values())),
+                *(str(attack["families"][family][outcome] or "") for attack, outcome in columns),
+                str(figures["most_cpu_seconds"]),
+                f"{figures['most_growth_mib']:,}",
+            ]
+            for family, figures in read["families"].items()
+        ),
+    )

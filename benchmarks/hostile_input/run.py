@@ -1,4 +1,4 @@
-"""The whole of it: every file read directly, then sent to a running service."""
+"""Read every file directly, then send it to a running service."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from benchmarks.hostile_input.service import Processes, Watched, running_service
 from benchmarks.hostile_input.zip_bytes import png
 
 Advance = Callable[[str], None]
-"""OnProgress after each file what is being done."""
+"""Called after each file with the current step."""
 
 
 @dataclass(frozen=True)
 class Attack:
-    """One way in, and what came of each file that was sent there."""
+    """One way to send files, and the result of each file."""
 
     name: str
     answers: list[Answer]
@@ -38,23 +38,23 @@ class Attack:
 
 @dataclass(frozen=True)
 class Findings:
-    """All that was measured."""
+    """The results of the whole run."""
 
     read: dict[Kind, list[tuple[Case, Reading]]]
     written: list[str]
-    """Files that reading left behind, of those in no place where they belong."""
+    """Files that were written while reading."""
     attacks: list[Attack]
     watched: Watched
     before: Processes
     after: Processes
     sound_job: str
-    """State of the job that was sent at last."""
+    """Status of the valid job at the end."""
     left_behind: list[str]
-    """Files outside the data directory when all was over."""
+    """Files outside the data directory at the end."""
 
     @property
     def right(self) -> bool:
-        """Whether nothing broke."""
+        """Whether there were no errors."""
         answers = [answer for attack in self.attacks for answer in attack.answers]
         readings = [reading for found in self.read.values() for _, reading in found]
         return (
@@ -68,36 +68,23 @@ class Findings:
 
 
 def run(seed: int, n_archives: int, n_images: int, advance: Advance) -> Findings:
-    """Raises StackError where the service does not come up."""
+    """Return the findings. Raises StackError if the service does not start."""
     with tempfile.TemporaryDirectory(prefix="dspt-hostile-") as name:
         folder = Path(name)
         read, written = _read(folder / "reader", seed, n_archives, n_images, advance)
         with running_service(folder) as service:
             rng = random.Random(seed)
             model = sound_job(service.client, rng)["model_id"]
-            warm = [
-                Case("nothing wrong", 0, png(rng))
-            ]  # the API loads the backbone when first asked
-            list(images_to_predict(service.client, model, warm))
+            # The API loads the backbone at the first request.
+            list(images_to_predict(service.client, model, [Case("nothing wrong", 0, png(rng))]))
             before = service.processes()
             with service.watched() as watched:
-                attacks = [
-                    _counted(
-                        "as jobs",
-                        archives_as_jobs(service.client, archives(seed, n_archives)),
-                        advance,
-                    ),
-                    _counted(
-                        "in zips",
-                        images_as_jobs(service.client, images(seed, n_images), rng),
-                        advance,
-                    ),
-                    _counted(
-                        "to /predict",
-                        images_to_predict(service.client, model, images(seed, n_images)),
-                        advance,
-                    ),
-                ]
+                answers = {
+                    "as jobs": archives_as_jobs(service.client, archives(seed, n_archives)),
+                    "in zips": images_as_jobs(service.client, images(seed, n_images), rng),
+                    "to /predict": images_to_predict(service.client, model, images(seed, n_images)),
+                }
+                attacks = [_attack(name, found, advance) for name, found in answers.items()]
             after = service.processes()
             state = sound_job(service.client, rng)["status"]
             left = _files_in(service.home) + _files_in(service.temporary)
@@ -120,7 +107,7 @@ def _read(
     return read, [path for path in _files_in(folder) if path != "input"]
 
 
-def _counted(name: str, answers: Iterator[Answer], advance: Advance) -> Attack:
+def _attack(name: str, answers: Iterator[Answer], advance: Advance) -> Attack:
     start, found = time.perf_counter(), []
     for answer in answers:
         found.append(answer)

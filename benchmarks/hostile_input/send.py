@@ -1,4 +1,4 @@
-"""Hostile files sent to a running service, and what it makes of each."""
+"""Send hostile files to a running service and classify the result of each."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from benchmarks.hostile_input.zip_bytes import good_files, zip_of
 from tests.services import wait_until
 
 Outcome = Literal["refused", "failed", "rejected", "harmless", "wrong"]
-"""Refused with a 4xx; taken, and its job failed with a reason; some of it rejected; all of it
-taken, and it did nothing; anything else."""
+"""Refused with a 4xx; accepted, but its job failed with a proper error; some files rejected; all
+accepted without harm; anything else."""
 
 QUICK = {"epochs": 1, "classifier": "prompt"}
 IMAGES_IN_A_ZIP = 20
@@ -26,12 +26,12 @@ _JOB_SECONDS = 600.0
 _PAUSE_SECONDS = 0.1
 _ENDED = ("succeeded", "failed", "cancelled")
 _NOT_OURS = ("internal_error", "out_of_memory", "time_limit", "too_many_attempts")
-"""Codes of jobs that failed for another reason than what was sent."""
+"""Error codes of jobs that failed for another reason than the upload."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What became of one file."""
+    """The result of one file."""
 
     case: Case
     outcome: Outcome
@@ -39,7 +39,7 @@ class Answer:
 
 
 def archives_as_jobs(client: httpx.Client, cases: Iterable[Case]) -> Iterator[Answer]:
-    """Post each as a job, several at a time; jobs and models are deleted when they have ended."""
+    """Submit each as a job, several at a time; ended jobs and their models are deleted."""
     waiting: deque[tuple[Case, str]] = deque()
     for case in cases:
         response = post_job(client, case.data)
@@ -56,7 +56,7 @@ def archives_as_jobs(client: httpx.Client, cases: Iterable[Case]) -> Iterator[An
 def images_as_jobs(
     client: httpx.Client, cases: Iterable[Case], rng: random.Random
 ) -> Iterator[Answer]:
-    """Post them inside zips of sound images, some in each, as images of one class."""
+    """Submit them in zips with valid images, as images of one class."""
     waiting = list(cases)
     for start in range(0, len(waiting), IMAGES_IN_A_ZIP):
         among = {f"cat/{case.name}.jpg": case for case in waiting[start : start + IMAGES_IN_A_ZIP]}
@@ -78,7 +78,7 @@ def images_as_jobs(
 
 
 def images_to_predict(client: httpx.Client, model: str, cases: Iterable[Case]) -> Iterator[Answer]:
-    """Send each to POST /predict alone."""
+    """Send each to POST /predict in a request of its own."""
     for case in cases:
         files = [("images", (case.name, case.data))]
         response = client.post("/predict", data={"model": model}, files=files)
@@ -91,7 +91,7 @@ def images_to_predict(client: httpx.Client, model: str, cases: Iterable[Case]) -
 
 
 def sound_job(client: httpx.Client, rng: random.Random) -> dict[str, Any]:
-    """Tune on images with which nothing is wrong; the job, which has ended. It is not deleted."""
+    """Tune on valid images; return the ended job, which is not deleted."""
     response = post_job(client, zip_of(good_files(rng)))
     response.raise_for_status()
     return _wait(client, response.json()["id"])

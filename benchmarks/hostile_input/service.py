@@ -1,4 +1,4 @@
-"""`dspt serve` with its processes and folders known, and what they take while it is attacked."""
+"""A running `dspt serve`, and its memory and disk use while it is attacked."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _TIMEOUT_SECONDS = 120.0
 
 @dataclass(frozen=True)
 class Processes:
-    """Ids of the parts that read what strangers send."""
+    """Ids of the processes that read uploads."""
 
     api: int
     worker: int
-    """The parent, which takes the messages."""
+    """The parent, which receives the messages."""
     worker_child: int
-    """The one that does the jobs."""
+    """Runs the jobs."""
 
     @property
     def by_name(self) -> Mapping[str, int]:
@@ -37,7 +37,7 @@ class Processes:
 
 @dataclass
 class Watched:
-    """Peaks since the watch began."""
+    """Values at the start, and peaks since then."""
 
     memory_before: dict[str, int] = field(default_factory=dict)
     memory_peak: dict[str, int] = field(default_factory=dict)
@@ -48,7 +48,7 @@ class Watched:
 
 @dataclass(frozen=True)
 class Service:
-    """A running stack."""
+    """A running service."""
 
     client: httpx.Client
     data_dir: Path
@@ -57,7 +57,7 @@ class Service:
     log: Path
 
     def processes(self) -> Processes:
-        """Who is who now."""
+        """Return the current processes."""
         supervisor = json.loads((self.data_dir / "serve.lock").read_text())["pid"]
         parts = {_command(pid): pid for pid in children_of(supervisor)}
         api = next(pid for command, pid in parts.items() if "app.cli" in command)
@@ -67,11 +67,11 @@ class Service:
 
     @contextmanager
     def watched(self) -> Iterator[Watched]:
-        """Measure memory and disk inside the block; disk by looking ten times a second."""
+        """Measure memory and disk during the block; disk ten times per second."""
         found, processes = Watched(), self.processes()
         for name, pid in processes.by_name.items():
             found.memory_before[name] = memory.resident(pid)
-            memory.forget_peak(pid)
+            memory.reset_peak(pid)
         found.disk_before = found.disk_peak = _bytes_in(self.data_dir)
         done = threading.Event()
 
@@ -93,7 +93,7 @@ class Service:
 
 @contextmanager
 def running_service(folder: Path) -> Iterator[Service]:
-    """Started in `folder`, with no settings from outside but the data directory's."""
+    """Start the service in `folder`, without settings from the environment."""
     places = {name: folder / name for name in ("home", "tmp")}
     for place in places.values():
         place.mkdir()
@@ -119,6 +119,6 @@ def _bytes_in(folder: Path) -> int:
         for name in files:
             try:
                 total += os.lstat(os.path.join(place, name)).st_blocks * 512  # noqa: PTH118
-            except FileNotFoundError:  # gone since
+            except FileNotFoundError:  # deleted meanwhile
                 continue
     return total

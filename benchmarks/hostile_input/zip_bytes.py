@@ -1,4 +1,4 @@
-"""Zips byte by byte, in which anything may be a lie."""
+"""Write zips byte by byte, with any field set to a false value."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SIZES = struct.Struct("<LLL")
 
 @dataclass
 class Entry:
-    """A member. What is None is as it should be."""
+    """A member; fields that are None get the correct value."""
 
     name: bytes
     data: bytes = b""
@@ -25,7 +25,7 @@ class Entry:
     flags: int = UTF8
     system: int = 3
     mode: int = 0
-    """Of Unix: type and permissions."""
+    """Unix file type and permissions."""
     crc: int | None = None
     size: int | None = None
     packed_size: int | None = None
@@ -34,12 +34,12 @@ class Entry:
     offset: int | None = None
     descriptor: bytes = b""
     local: dict[str, int | bytes] = field(default_factory=dict)
-    """What is different in its local header: crc, size, packed_size, method, flags, name, extra."""
+    """Other values in the local header: crc, size, packed_size, method, flags, name, extra."""
 
 
 @dataclass
 class End:
-    """The end record; what is None is as it should be."""
+    """The end record; fields that are None get the correct value."""
 
     entries: int | None = None
     directory_size: int | None = None
@@ -48,11 +48,11 @@ class End:
     comment: bytes = b""
     comment_size: int | None = None
     zip64: bytes = b""
-    """Goes between directory and end record."""
+    """Inserted between directory and end record."""
 
 
 def zip_bytes(entries: Iterable[Entry], end: End | None = None, before: bytes = b"") -> bytes:
-    """A zip of these members; `before` moves them, and the offsets in it know."""
+    """Return a zip of these members behind the bytes `before`; offsets include them."""
     end = end or End()
     body, directory, count = bytearray(before), bytearray(), 0
     for entry in entries:
@@ -74,19 +74,19 @@ def zip_bytes(entries: Iterable[Entry], end: End | None = None, before: bytes = 
 
 
 def zip_of(files: dict[str, bytes], method: int = DEFLATED) -> bytes:
-    """A zip in which nothing is wrong."""
+    """Return a valid zip."""
     return zip_bytes(Entry(name.encode(), data, method) for name, data in files.items())
 
 
 def deflated(data: bytes, level: int = 6) -> bytes:
-    """As a member of a zip has it."""
+    """Return raw deflate data, as in a zip member."""
     packer = zlib.compressobj(level, zlib.DEFLATED, -15)
     return packer.compress(data) + packer.flush()
 
 
 @lru_cache(maxsize=32)
 def deflated_zeros(size: int, level: int = 1) -> bytes:
-    """`size` zeros, packed."""
+    """Return `size` zeros, packed."""
     return deflated(bytes(size), level)
 
 
@@ -96,7 +96,7 @@ def crc_of_zeros(size: int) -> int:
 
 
 def png(rng: random.Random, width: int = 8, height: int = 8) -> bytes:
-    """A small image of random pixels."""
+    """Return a small image of random pixels."""
     rows = b"".join(b"\0" + rng.randbytes(3 * width) for _ in range(height))
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
@@ -108,18 +108,18 @@ def png_chunk(name: bytes, data: bytes) -> bytes:
 
 
 def good_files(rng: random.Random) -> dict[str, bytes]:
-    """Two classes of two images each; no two calls give the same pixels."""
+    """Return two classes of two images each, with random pixels."""
     return {f"{name}/{i}.png": png(rng) for name in ("cat", "dog") for i in range(2)}
 
 
 def good_entries(rng: random.Random) -> list[Entry]:
-    """The same as members, packed or not."""
+    """Return `good_files` as members, all packed or all stored."""
     method = rng.choice((STORED, DEFLATED))
     return [Entry(name.encode(), data, method) for name, data in good_files(rng).items()]
 
 
 def with_entries(rng: random.Random, *entries: Entry, end: End | None = None) -> bytes:
-    """Good members with these among them, anywhere."""
+    """Return a zip of `good_entries` with these entries inserted at random."""
     found = good_entries(rng)
     for entry in entries:
         found.insert(rng.randint(1, len(found)), entry)

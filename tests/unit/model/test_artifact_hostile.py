@@ -182,7 +182,7 @@ from dspt.errors import ArtifactError
 
 for path in sys.argv[1:]:
     before = memory.resident()
-    memory.forget_peak()
+    memory.reset_peak()
     try:
         load_model(Path(path))
         said = "read"
