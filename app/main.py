@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from fastapi import Depends, FastAPI
+from fastapi.routing import RouteContext, iter_route_contexts
 from fastapi.telemetry import TelemetryConfig
 from prometheus_client import CollectorRegistry, ProcessCollector
 from starlette.concurrency import run_in_threadpool
+from starlette.routing import Route
 from starlette.types import Scope
 
 from app.access.caller import get_caller
-from app.access.middleware import Access
+from app.access.middleware import AuthMiddleware
 from app.backbones.endpoints import router as backbones_router
 from app.gc.collector import Collector
 from app.health.endpoints import router as health_router
-from app.jobs.admission import Admission
 from app.jobs.endpoints import router as jobs_router
 from app.jobs.housekeeping import Housekeeper
 from app.jobs.metrics import JobsCollector
@@ -30,8 +31,9 @@ from app.kit.errors import (
     problems,
 )
 from app.kit.handlers import install_error_handlers
+from app.kit.http.rules import FindRules, check_rules, find_rules, rules
 from app.kit.lookups import BatchedReader
-from app.kit.middleware import BodyLimit, RequestContext, SecureHeaders
+from app.kit.middleware import BeforeBody, BodyLimit, RequestContext, SecureHeaders
 from app.kit.pressure import Backpressure
 from app.kit.settings import Settings, get_settings
 from app.kit.tracing import Tracing
@@ -53,6 +55,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     settings = settings or get_settings()
     predict_settings = PredictionSettings()
     tracing = Tracing(settings, "dspt-api")
+    routes: list[RouteContext] = []
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -81,32 +84,27 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             context.close()
             await run_in_threadpool(tracing.close)
 
-    def body_limit(scope: Scope) -> int:
-        if scope["method"] == "POST" and scope["path"] == "/jobs":
-            return settings.max_upload_bytes
-        if scope["path"] == "/predict":
-            return max(predict_settings.max_archive_bytes, settings.max_body_bytes)
-        return settings.max_body_bytes
-
     app = FastAPI(
         title="DSPT",
         summary="Tune CLIP's prompt on a few photos per class, some of them mislabelled.",
         version="0.1.0",
         lifespan=lifespan,
         responses=COMMON_PROBLEMS,
-        telemetry=_telemetry(tracing),
+        telemetry=_telemetry(tracing, lambda scope: find_rules(routes, scope).probe),
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
     )
+    app.state.settings = settings
     app.state.predict_settings = predict_settings
     install_error_handlers(app)
     # From the inside out: what is refused further out costs less.
-    app.add_middleware(BodyLimit, limit=body_limit)
-    app.add_middleware(Admission)
-    app.add_middleware(Access, requests_per_minute=settings.requests_per_minute)
+    app.add_middleware(BodyLimit, default_bytes=settings.max_body_bytes)
+    app.add_middleware(BeforeBody)
+    app.add_middleware(AuthMiddleware, requests_per_minute=settings.requests_per_minute)
     app.add_middleware(Backpressure, most=settings.max_waiting_requests)
     app.add_middleware(SecureHeaders)
     app.add_middleware(RequestContext)
+    app.add_middleware(FindRules)
     app.add_middleware(CountRequests)
     for router in (
         jobs_router,
@@ -124,16 +122,32 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             responses=problems(Unauthorized, Forbidden, TooManyRequests),
         )
     app.include_router(health_router)
+    for route in app.routes:
+        if isinstance(route, Route) and route.path == app.docs_url:
+            rules(None, content_security_policy=_DOCS_POLICY)(route.endpoint)
+        elif isinstance(route, Route) and route.path == app.openapi_url:
+            rules(None)(route.endpoint)
+    check_rules(app)
+    routes.extend(iter_route_contexts(app.routes))
     return app
 
 
-def _telemetry(tracing: Tracing) -> TelemetryConfig:
-    """Spans of requests where they are wanted; figures are Prometheus's, and logs structlog's."""
+#: The page of /docs loads its scripts, styles and icon from these hosts.
+_DOCS_POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline' https://cdn.jsdelivr.net; "
+    "style-src 'unsafe-inline' https://cdn.jsdelivr.net; "
+    "img-src data: https://fastapi.tiangolo.com; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+def _telemetry(tracing: Tracing, exclude: Callable[[Scope], bool]) -> TelemetryConfig:
+    """Trace requests if a collector is set; Prometheus has the metrics, structlog the logs."""
     return {
         "tracing": tracing.provider is not None,
         "tracer_provider": tracing.provider,
         "metrics": False,
         "logs": False,
         "operation_spans": False,
-        "exclude": lambda scope: scope["path"].startswith(("/health/", "/metrics")),
+        "exclude": exclude,
     }

@@ -3,24 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Annotated
 
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPBearer
 
+from app.kit.http.rules import Scope
 from app.kit.ids import LOCAL_OWNER
-
-
-class Scope(StrEnum):
-    #: Look at one's own jobs, data sets and models, and classify with the models.
-    READ = "read"
-    #: Make and change them: upload, correct, cancel, delete.
-    SUBMIT = "submit"
-    #: Read how much the service has to do, all owners' jobs counted together: for Prometheus.
-    METRICS = "metrics"
-    #: All of it, and with everybody's things.
-    ADMIN = "admin"
 
 
 @dataclass(frozen=True)
@@ -48,19 +37,6 @@ class Caller:
 
 #: Whoever sits at a machine whose service runs without keys: all of it is his.
 LOCAL = Caller(LOCAL_OWNER, frozenset(Scope))
-
-
-#: They change nothing; what they are asked does not fit into an address.
-_POSTED_TO_LOOK = frozenset({"/predict", "/models/compare"})
-
-
-def scope_of(method: str, path: str) -> Scope:
-    """What a request needs. New endpoints need no entry: what may change things needs `submit`."""
-    if path == "/metrics":
-        return Scope.METRICS
-    if method in ("GET", "HEAD") or (method == "POST" and path in _POSTED_TO_LOOK):
-        return Scope.READ
-    return Scope.SUBMIT
 
 
 _bearer = HTTPBearer(

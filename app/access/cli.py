@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.access.caller import Scope
 from app.kit.command_line import DataDir, service_database
+from app.kit.http.rules import Scope
 from app.kit.text import is_clean
 
 if TYPE_CHECKING:

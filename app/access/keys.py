@@ -13,8 +13,9 @@ from typing import Any
 from sqlalchemy import Row, bindparam, select
 from sqlalchemy.orm import Session
 
-from app.access.caller import Caller, Scope
+from app.access.caller import Caller
 from app.access.tables import ApiKey
+from app.kit.http.rules import Scope
 from app.kit.ids import is_id, new_id
 
 _PREFIX = "key_"

@@ -1,4 +1,4 @@
-"""The door: who asks, whether he may, and how often. All of it before a body is read."""
+"""Authentication, authorization and rate limiting, before the body is read."""
 
 from __future__ import annotations
 
@@ -12,22 +12,19 @@ from starlette.types import Scope as Connection
 from starlette.websockets import WebSocketClose
 
 from app.access import keys
-from app.access.caller import LOCAL, Caller, scope_of
+from app.access.caller import LOCAL, Caller
 from app.access.loopback import check_local
 from app.access.rates import Rates
 from app.kit.errors import Forbidden, Unauthorized
+from app.kit.http.rules import Rules, rules_of
 from app.kit.lookups import BatchedReader
 from app.kit.middleware import pass_if
 
-#: Probes need no key and are not counted: whoever asks them decides whether this process lives.
-_PROBES = "/health/"
-#: What the service can do is no secret.
-_PUBLIC = frozenset({"/docs", "/openapi.json"})
-_HOW = 'Bearer realm="dspt"'
+_CHALLENGE = 'Bearer realm="dspt"'
 
 
-class Access:
-    """Put the caller on `request.state`, or answer 401, 403 or 429 in the endpoint's place."""
+class AuthMiddleware:
+    """Put the caller on `request.state`, or answer 401, 403 or 429."""
 
     def __init__(self, app: ASGIApp, requests_per_minute: int) -> None:
         self.app = app
@@ -35,60 +32,59 @@ class Access:
         self._keys_needed = False
 
     async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
-        if scope["type"] == "websocket":  # there is none; if there is one day, it needs a door too
+        if scope["type"] == "websocket":
+            # No websocket routes exist; reject them so that none can bypass authentication.
             await WebSocketClose()(scope, receive, send)
-            return
-        if scope["type"] != "http" or scope["path"].startswith(_PROBES):
+        elif scope["type"] != "http":
             await self.app(scope, receive, send)
-            return
-        await pass_if(self._let_in(scope), self.app, scope, receive, send)
+        else:
+            await pass_if(self._authorize(scope, rules_of(scope)), self.app, scope, receive, send)
 
-    async def _let_in(self, scope: Connection) -> None:
+    async def _authorize(self, scope: Connection, rules: Rules) -> None:
         address = scope["client"][0] if scope.get("client") else "unknown"
-        if scope["path"] in _PUBLIC:
-            self._rates.request(address)
+        if rules.scope is None:
+            if not rules.probe:
+                self._rates.request(address)
             return
         try:
             caller = await self._identify(scope)
         except Unauthorized:
-            # Counted after the look-up, so that nobody who shares the address is locked out.
+            # Counted after the query, so that valid keys from the same address keep working.
             self._rates.failure(address)
             raise
         structlog.contextvars.bind_contextvars(key_id=caller.key_id)
         self._rates.request(caller.key_id or address)
-        needed = scope_of(scope["method"], scope["path"])
-        if not caller.may(needed):
+        if not caller.may(rules.scope):
+            challenge = f'{_CHALLENGE}, error="insufficient_scope", scope="{rules.scope}"'
             raise Forbidden(
-                f"This needs a key with the scope `{needed}`; yours has "
+                f"This call needs a key with the scope `{rules.scope}`; this key has "
                 f"{' and '.join(f'`{has}`' for has in sorted(caller.scopes))}.",
                 code="scope_missing",
-                headers={
-                    "WWW-Authenticate": f'{_HOW}, error="insufficient_scope", scope="{needed}"'
-                },
+                headers={"WWW-Authenticate": challenge},
             )
         scope.setdefault("state", {})["caller"] = caller
 
     async def _identify(self, scope: Connection) -> Caller:
-        """Raises Unauthorized, or Forbidden where there are no keys and it is not local."""
+        """Return the caller. Raises Unauthorized; without keys, Forbidden if it is not local."""
         lookups: BatchedReader = scope["app"].state.lookups
         kind, _, token = Headers(scope=scope).get("authorization", "").partition(" ")
         if kind.lower() == "bearer":
             caller = await lookups.ask(keys.callers_with, token.strip())
             if caller is None:
                 raise Unauthorized(
-                    "There is no such API key, or it was revoked.",
+                    "The API key is invalid or was revoked.",
                     code="key_invalid",
-                    headers={"WWW-Authenticate": f'{_HOW}, error="invalid_token"'},
+                    headers={"WWW-Authenticate": f'{_CHALLENGE}, error="invalid_token"'},
                 )
             return caller
         if not self._keys_needed:
-            # Asked each time, as the first key may be made at any moment; keys are never deleted.
+            # Queried each time: the first key may be created at any moment. Keys are never deleted.
             self._keys_needed = await lookups.ask(_any_made, None)
         if self._keys_needed:
             raise Unauthorized(
-                "This needs an API key: send the header `Authorization: Bearer KEY`. Whoever runs "
-                "this service makes one with `dspt keys create NAME`.",
-                headers={"WWW-Authenticate": _HOW},
+                "An API key is required: send the header `Authorization: Bearer KEY`. The operator "
+                "of this service creates one with `dspt keys create NAME`.",
+                headers={"WWW-Authenticate": _CHALLENGE},
             )
         check_local(scope)
         return LOCAL

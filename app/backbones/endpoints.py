@@ -7,6 +7,7 @@ from dataclasses import asdict
 from fastapi import APIRouter
 
 from app.backbones.schemas import BackboneList, BackboneView
+from app.kit.http.rules import Scope, rules
 
 router = APIRouter(prefix="/backbones", tags=["backbones"])
 
@@ -18,6 +19,7 @@ ADVICE = (
 
 
 @router.get("")
+@rules(Scope.READ)
 def list_backbones() -> BackboneList:
     """What can be tuned, and whether its weights are on this machine."""
     from dspt import backbones  # not at start: it imports torch

@@ -9,6 +9,7 @@ from fastapi import APIRouter, FastAPI, Request, Response
 
 from app.health.schemas import Live, Ready
 from app.health.service import Health
+from app.kit.http.rules import rules
 from app.predictions.endpoints import InferenceDep
 
 
@@ -25,6 +26,7 @@ router = APIRouter(prefix="/health", tags=["health"], lifespan=_lifespan)
 
 
 @router.get("/live")
+@rules(None, probe=True)
 async def live() -> Live:
     """Whether the process answers; asks nothing else."""
     return Live()
@@ -33,6 +35,7 @@ async def live() -> Live:
 @router.get(
     "/ready", responses={503: {"model": Ready, "description": "Something needed does not answer."}}
 )
+@rules(None, probe=True)
 async def ready(request: Request, response: Response, inference: InferenceDep) -> Ready:
     """Whether all that is needed answers, and how many workers there are."""
     health = request.app.state.health

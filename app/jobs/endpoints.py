@@ -19,10 +19,12 @@ from fastapi import (
     UploadFile,
 )
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import State
 
 from app.access.caller import CallerDep
 from app.datasets import service as datasets
 from app.jobs import audit, corrections, events, service, views
+from app.jobs.admission import check_quota_early
 from app.jobs.feed import Feed
 from app.jobs.repository import MAX_SEQ
 from app.jobs.requests import JobRequest
@@ -40,6 +42,7 @@ from app.kit.errors import (
     problems,
 )
 from app.kit.fields import Omittable
+from app.kit.http.rules import Scope, rules
 from app.kit.paging import After, Limit, Page, page_of
 from dspt.labels.audit_csv import audit_csv
 
@@ -80,6 +83,11 @@ async def _known_fields(request: Request) -> None:
         )
 
 
+def _max_upload_bytes(state: State) -> int:
+    limit: int = state.settings.max_upload_bytes
+    return limit
+
+
 @router.post(
     "",
     status_code=202,
@@ -91,6 +99,7 @@ async def _known_fields(request: Request) -> None:
         }
     },
 )
+@rules(Scope.SUBMIT, max_body_bytes=_max_upload_bytes, before_body=check_quota_early)
 def create_job(
     request: Request,
     response: Response,
@@ -140,6 +149,7 @@ def _accepted(request: Request, response: Response, created: service.Created) ->
 
 
 @router.get("", responses=problems(Unprocessable))
+@rules(Scope.READ)
 def list_jobs(
     context: ContextDep,
     caller: CallerDep,
@@ -154,6 +164,7 @@ def list_jobs(
 
 
 @router.get("/{job_id}", response_model=JobView, responses=problems(NotFound))
+@rules(Scope.READ)
 async def get_job(job_id: str, request: Request, caller: CallerDep) -> Response:
     """One job."""
     looks: views.JobViewCache = request.app.state.looks
@@ -172,6 +183,7 @@ async def get_job(job_id: str, request: Request, caller: CallerDep) -> Response:
         **problems(BadRequest, NotFound),
     },
 )
+@rules(Scope.READ)
 async def list_events(
     job_id: str,
     request: Request,
@@ -197,12 +209,14 @@ async def list_events(
 
 
 @router.post("/{job_id}/cancel", status_code=202, responses=problems(NotFound, Conflict))
+@rules(Scope.SUBMIT)
 def cancel_job(job_id: str, context: ContextDep, caller: CallerDep) -> JobView:
     """Stop a job. One that is running stops after the step it is in."""
     return service.cancel(context, caller, job_id)
 
 
 @router.post("/{job_id}/retry", status_code=202, responses=problems(NotFound, Conflict))
+@rules(Scope.SUBMIT)
 def retry_job(job_id: str, request: Request, context: ContextDep, caller: CallerDep) -> JobView:
     """Try a failed or cancelled job again, with the same photos and settings."""
     job = service.retry(context, caller, job_id)
@@ -211,6 +225,7 @@ def retry_job(job_id: str, request: Request, context: ContextDep, caller: Caller
 
 
 @router.delete("/{job_id}", status_code=204, responses=problems(NotFound, Conflict))
+@rules(Scope.SUBMIT)
 def delete_job(job_id: str, context: ContextDep, caller: CallerDep) -> None:
     """Delete a finished job; the model that it made stays."""
     service.delete(context, caller, job_id)
@@ -224,6 +239,7 @@ def delete_job(job_id: str, context: ContextDep, caller: CallerDep) -> None:
         **problems(NotFound, Conflict),
     },
 )
+@rules(Scope.READ)
 def get_audit(
     job_id: str,
     context: ContextDep,
@@ -251,6 +267,7 @@ async def _body(request: Request) -> bytes:
     responses=problems(BadRequest, NotFound, Conflict, PayloadTooLarge, StorageFull, Unprocessable),
     openapi_extra={"requestBody": {"required": True, "content": corrections.CONTENT_TYPES}},
 )
+@rules(Scope.SUBMIT)
 def correct_job(
     job_id: str,
     request: Request,

@@ -6,11 +6,12 @@ import asyncio
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from contextlib import suppress
 
 import structlog
 from sqlalchemy.exc import OperationalError
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -22,26 +23,17 @@ from app.kit.errors import (
     database_problem,
     error_response,
 )
+from app.kit.http.rules import rules_of
 from app.kit.ids import is_id
 
 _log = structlog.get_logger("app.access")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-_QUIET = ("/health/", "/metrics")
 
 #: Bytes of a refused body that are read and dropped, so that a client that sends before it reads
 #: finds the answer rather than a broken connection.
 _DRAIN_BYTES = 64 * 1024**2
 #: The same of those who may not even ask. They have had their answer by then.
 _LINGER_BYTES, _LINGER_SECONDS = 1024**2, 2.0
-
-#: The page of /docs, and where it gets its scripts, styles and icon from.
-_DOCS = "/docs"
-_DOCS_POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline' https://cdn.jsdelivr.net; "
-    "style-src 'unsafe-inline' https://cdn.jsdelivr.net; "
-    "img-src data: https://fastapi.tiangolo.com; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
 
 
 class RequestContext:
@@ -71,7 +63,7 @@ class RequestContext:
             try:
                 await self.app(scope, receive, send_with_id)
             finally:
-                level = _log.debug if scope["path"].startswith(_QUIET) else _log.info
+                level = _log.debug if rules_of(scope).probe else _log.info
                 level(
                     "request",
                     **_concerned(scope),
@@ -102,9 +94,9 @@ class SecureHeaders:
         async def send_secured(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                if scope["path"] == _DOCS:
-                    headers["Content-Security-Policy"] = _DOCS_POLICY
-                elif "etag" in headers:  # it may be kept, if it is asked for again each time
+                if policy := rules_of(scope).content_security_policy:
+                    headers["Content-Security-Policy"] = policy
+                if "etag" in headers:  # it may be kept, if it is asked for again each time
                     headers["Cache-Control"] = "private, no-cache"
                 for name, value in SECURE_HEADERS.items():
                     headers.setdefault(name, value)
@@ -138,22 +130,37 @@ async def refuse(response: Response, scope: Scope, receive: Receive, send: Send)
     await response(scope, receive, send_then_linger)
 
 
+class BeforeBody:
+    """Run the check that a route declares for before its body is read."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        check = rules_of(scope).before_body if scope["type"] == "http" else None
+        if check is None:
+            await self.app(scope, receive, send)
+        else:
+            await pass_if(run_in_threadpool(check, scope), self.app, scope, receive, send)
+
+
 class BodyLimit:
-    """Refuse a body over `limit(scope)` bytes with 413 while it streams in.
+    """Refuse a body over the route's limit, or `default_bytes`, with 413 while it streams in.
 
     A declared length over the limit is refused before a byte is read; without one, or with a
     false one, the bytes are counted as they come.
     """
 
-    def __init__(self, app: ASGIApp, limit: Callable[[Scope], int]) -> None:
+    def __init__(self, app: ASGIApp, default_bytes: int) -> None:
         self.app = app
-        self.limit = limit
+        self._default_bytes = default_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        limit, taken = self.limit(scope), 0
+        limit_of, taken = rules_of(scope).max_body_bytes, 0
+        limit = limit_of(scope["app"].state) if limit_of else self._default_bytes
         headers = Headers(scope=scope)
         declared = headers.get("content-length", "")
         if declared.isdecimal() and int(declared) > limit:

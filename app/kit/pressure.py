@@ -10,11 +10,9 @@ from anyio.to_thread import current_default_thread_limiter
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.kit.errors import ServiceUnavailable, error_response
+from app.kit.http.rules import rules_of
 from app.kit.lookups import BatchedReader
 from app.kit.middleware import refuse
-
-#: Whoever asks them decides whether this process lives, or wants to know how busy it is.
-_PROBES = ("/health/", "/metrics")
 
 
 class Backpressure:
@@ -25,11 +23,7 @@ class Backpressure:
         self._most = most
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if (
-            scope["type"] != "http"
-            or scope["path"].startswith(_PROBES)
-            or not self._too_many(scope)
-        ):
+        if scope["type"] != "http" or rules_of(scope).probe or not self._too_many(scope):
             await self.app(scope, receive, send)
             return
         error = ServiceUnavailable(

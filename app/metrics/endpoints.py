@@ -11,6 +11,8 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, generate_latest
 
+from app.kit.http.rules import Scope, rules
+
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -23,6 +25,7 @@ router = APIRouter(tags=["health"], lifespan=_lifespan)
 
 
 @router.get("/metrics", response_class=PlainTextResponse)
+@rules(Scope.METRICS, probe=True)
 async def metrics(request: Request) -> Response:
     """Figures of the whole service for Prometheus; a key for it needs the scope `metrics`."""
     registry: CollectorRegistry = request.app.state.registry

@@ -11,6 +11,7 @@ from app.access.caller import CallerDep
 from app.kit.context import ContextDep
 from app.kit.errors import Conflict, NotFound, Unprocessable, problems
 from app.kit.fields import Omittable
+from app.kit.http.rules import Scope, rules
 from app.kit.paging import After, Limit, Page, page_of
 from app.models import aliases
 from app.models.schemas import AliasHistory, AliasView, alias_view, history_view
@@ -28,6 +29,7 @@ Before = Annotated[
 
 
 @router.get("", responses=problems(Unprocessable))
+@rules(Scope.READ)
 def list_aliases(
     context: ContextDep, caller: CallerDep, after: After = None, limit: Limit = 20
 ) -> Page[AliasView]:
@@ -39,6 +41,7 @@ def list_aliases(
 
 
 @router.get("/{name}", responses=problems(NotFound, Unprocessable))
+@rules(Scope.READ)
 def get_alias(
     name: str,
     context: ContextDep,
@@ -55,6 +58,7 @@ def get_alias(
 
 
 @router.post("/{name}/rollback", responses=problems(NotFound, Conflict))
+@rules(Scope.SUBMIT)
 def roll_back_alias(
     name: str, context: ContextDep, caller: CallerDep, owner: Owner = None
 ) -> AliasView:
@@ -67,6 +71,7 @@ def roll_back_alias(
 
 
 @router.delete("/{name}", status_code=204, responses=problems(NotFound))
+@rules(Scope.SUBMIT)
 def delete_alias(name: str, context: ContextDep, caller: CallerDep, owner: Owner = None) -> None:
     """Remove an alias; the model stays."""
     with context.database.write() as session:

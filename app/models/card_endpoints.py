@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query, Response
 from app.access.caller import CallerDep
 from app.kit.context import ContextDep
 from app.kit.errors import Conflict, NotFound, Unprocessable, problems
+from app.kit.http.rules import Scope, rules
 from app.models import cards
 from dspt.report.card.schema import ModelCard
 
@@ -28,6 +29,7 @@ router = APIRouter(prefix="/models", tags=["models"])
         **problems(NotFound, Conflict, Unprocessable),
     },
 )
+@rules(Scope.READ)
 def get_card(
     model_id: str,
     context: ContextDep,

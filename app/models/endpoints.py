@@ -19,6 +19,7 @@ from app.kit.errors import (
     problems,
 )
 from app.kit.fields import Omittable
+from app.kit.http.rules import Scope, rules
 from app.kit.paging import After, Limit, Page, page_of
 from app.models import aliases, imports, repository
 from app.models.schemas import ModelUpdate, ModelView, view
@@ -36,6 +37,7 @@ def find(session: Session, caller: Caller, model_id: str) -> Model:
 
 
 @router.get("", responses=problems(Unprocessable))
+@rules(Scope.READ)
 def list_models(
     context: ContextDep, caller: CallerDep, after: After = None, limit: Limit = 20
 ) -> Page[ModelView]:
@@ -52,6 +54,7 @@ def list_models(
     status_code=201,
     responses=problems(BadRequest, PayloadTooLarge, StorageFull, Unprocessable),
 )
+@rules(Scope.SUBMIT)
 def import_model(
     response: Response,
     context: ContextDep,
@@ -69,6 +72,7 @@ def import_model(
 
 
 @router.get("/{model_id}", responses=problems(NotFound))
+@rules(Scope.READ)
 def get_model(model_id: str, context: ContextDep, caller: CallerDep) -> ModelView:
     """One tuned classifier."""
     with context.database.read() as session:
@@ -77,6 +81,7 @@ def get_model(model_id: str, context: ContextDep, caller: CallerDep) -> ModelVie
 
 
 @router.patch("/{model_id}", responses=problems(BadRequest, NotFound, Unprocessable))
+@rules(Scope.SUBMIT)
 def update_model(
     model_id: str, wanted: ModelUpdate, context: ContextDep, caller: CallerDep
 ) -> ModelView:
@@ -105,6 +110,7 @@ def update_model(
         **problems(NotFound),
     },
 )
+@rules(Scope.READ)
 def get_artifact(model_id: str, context: ContextDep, caller: CallerDep) -> Response:
     """Download a classifier to use it elsewhere."""
     with context.database.read() as session:
@@ -126,6 +132,7 @@ def get_artifact(model_id: str, context: ContextDep, caller: CallerDep) -> Respo
 
 
 @router.delete("/{model_id}", status_code=204, responses=problems(NotFound, Conflict))
+@rules(Scope.SUBMIT)
 def delete_model(model_id: str, context: ContextDep, caller: CallerDep) -> None:
     """Delete a classifier and its artefact; the job that made it stays."""
     with context.database.write() as session:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, FastAPI, File, Form, Header, Request, Response, UploadFile
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import State
 
 from app.access.caller import Caller, CallerDep
 from app.kit.departure import cancel_on_disconnect
@@ -23,6 +24,7 @@ from app.kit.errors import (
     problems,
 )
 from app.kit.fields import Omittable
+from app.kit.http.rules import Scope, rules
 from app.predictions import stream
 from app.predictions.inference import Inference
 from app.predictions.metrics import EngineMetrics
@@ -56,6 +58,11 @@ async def _inference(request: Request) -> Inference:
 InferenceDep = Annotated[Inference, Depends(_inference)]
 
 
+def _max_body_bytes(state: State) -> int:
+    most: int = max(state.predict_settings.max_archive_bytes, state.settings.max_body_bytes)
+    return most
+
+
 @router.post(
     "/predict",
     response_model=PredictResponse,
@@ -71,6 +78,7 @@ InferenceDep = Annotated[Inference, Depends(_inference)]
         ),
     },
 )
+@rules(Scope.READ, max_body_bytes=_max_body_bytes)
 async def predict(
     request: Request,
     caller: CallerDep,

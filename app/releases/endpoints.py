@@ -17,6 +17,7 @@ from app.kit.errors import (
     Unprocessable,
     problems,
 )
+from app.kit.http.rules import Scope, rules
 from app.models.endpoints import find
 from app.models.schemas import ModelView
 from app.models.tables import Model
@@ -41,6 +42,7 @@ router = APIRouter(prefix="/models", tags=["models"])
         ServiceUnavailable,
     ),
 )
+@rules(Scope.SUBMIT)
 async def add_classes(
     model_id: str,
     wanted: NewClasses,
@@ -67,6 +69,7 @@ async def add_classes(
         BadRequest, NotFound, Conflict, PayloadTooLarge, Unprocessable, ServiceUnavailable
     ),
 )
+@rules(Scope.READ)
 async def compare_models(
     wanted: ComparisonRequest,
     request: Request,

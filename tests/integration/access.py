@@ -13,8 +13,8 @@ from fastapi.routing import iter_route_contexts
 from fastapi.testclient import TestClient
 
 from app.access import keys
-from app.access.caller import Scope
 from app.kit.context import Context
+from app.kit.http.rules import Scope
 from app.kit.settings import Settings
 from app.main import create_app
 from tests.integration.conftest import zip_of

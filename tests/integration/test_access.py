@@ -14,8 +14,8 @@ from limits import RateLimitItemPerMinute
 from safetensors.torch import save
 
 from app.access import keys
-from app.access.caller import Scope
 from app.access.tables import ApiKey
+from app.kit.http.rules import Scope
 from app.kit.ids import new_id
 from app.kit.settings import Settings
 from app.main import create_app

@@ -6,9 +6,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.access import keys
-from app.access.caller import Scope
 from app.access.tables import ApiKey
 from app.kit.context import Context
+from app.kit.http.rules import Scope
 from app.kit.settings import Settings
 from app.main import create_app
 from tests.integration.access import bearer, served

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
-from app.access.caller import Scope
+from app.kit.http.rules import Scope
 from app.kit.ids import new_id
 from app.kit.settings import Settings
 from app.models.naming import named

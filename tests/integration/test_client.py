@@ -12,11 +12,11 @@ import httpx
 import pytest
 
 from app.access import keys
-from app.access.caller import Scope
 from app.client import AsyncClient, Client, Conflict, JobCancelled, NotFound, Unauthorized
 from app.jobs import repository
 from app.jobs.state import Status
 from app.kit.context import Context
+from app.kit.http.rules import Scope
 from app.kit.settings import Settings
 from tests.integration.conftest import zip_of
 from tests.integration.jobs import bring_to, claim, make_model

@@ -13,9 +13,9 @@ from sqlalchemy import text
 from typer.testing import CliRunner
 
 from app.access import keys
-from app.access.caller import Scope
 from app.kit.context import Context
 from app.kit.db import Database, migrate
+from app.kit.http.rules import Scope
 from app.kit.settings import Settings
 from dspt.cli import build
 from tests.integration.own_api import running

@@ -9,9 +9,9 @@ from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 
-from app.access.caller import Scope
 from app.jobs import metrics as job_metrics
 from app.kit.context import Context
+from app.kit.http.rules import Scope
 from app.kit.settings import Settings
 from app.main import create_app
 from tests.integration.access import served

@@ -19,9 +19,9 @@ from pathlib import Path
 import httpx
 
 from app.access import keys
-from app.access.caller import Scope
 from app.kit.context import Context
 from app.kit.db import migrate
+from app.kit.http.rules import Scope
 from app.kit.settings import Settings
 from tests.integration.conftest import zip_of
 from tests.integration.stack import photos

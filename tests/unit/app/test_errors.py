@@ -12,6 +12,7 @@ from sqlalchemy.exc import OperationalError
 
 from app.kit.errors import Conflict, ProblemItem
 from app.kit.handlers import install_error_handlers
+from app.kit.http.rules import FindRules
 from app.kit.middleware import BodyLimit, RequestContext
 from dspt.errors import ConfigError, DatasetError, Problem, WeightsUnavailable
 
@@ -31,8 +32,9 @@ ERRORS = {
 def client() -> TestClient:
     app = FastAPI()
     install_error_handlers(app)
-    app.add_middleware(BodyLimit, limit=lambda scope: 10)
+    app.add_middleware(BodyLimit, default_bytes=10)
     app.add_middleware(RequestContext)
+    app.add_middleware(FindRules)
 
     @app.get("/raise/{name}")
     def fail(name: str) -> None:
