@@ -16,9 +16,9 @@ from app.datasets import service as dataset_service
 from app.gc.service import collect_checkpoints
 from app.jobs import repository as jobs
 from app.jobs.lease import Lease, StepRefusedError
-from app.jobs.tables import Job
 from app.kit.context import Context
 from app.models.artifacts import row_of
+from app.tables.jobs import Job
 from dspt.config import TuneConfig
 from dspt.data import load_dataset
 from dspt.errors import Cancelled

@@ -9,8 +9,8 @@ from typing import Any
 
 from opentelemetry.trace import NoOpTracer, Span, SpanKind, Status, StatusCode, Tracer, use_span
 
-from app.jobs.tables import Job
 from app.kit.tracing import Tracing, context_of
+from app.tables.jobs import Job
 from dspt.kit.progress import Listener, Progress
 from worker.figures import Figures, NullStats
 

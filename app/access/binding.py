@@ -10,8 +10,8 @@ from sqlalchemy.exc import OperationalError
 
 from app.access import keys
 from app.access.loopback import MAKE_A_KEY, binds_to_loopback
-from app.access.tables import ApiKey
 from app.kit.db import Database, normalise_url
+from app.tables.access import ApiKey
 
 
 class BindingRefused(Exception):

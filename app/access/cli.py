@@ -12,7 +12,7 @@ from app.kit.http.rules import Scope
 from app.kit.text import is_clean
 
 if TYPE_CHECKING:
-    from app.access.tables import ApiKey
+    from app.tables.access import ApiKey
 
 keys = typer.Typer(
     no_args_is_help=True,

@@ -14,9 +14,9 @@ from sqlalchemy import Row, bindparam, select
 from sqlalchemy.orm import Session
 
 from app.access.caller import Caller
-from app.access.tables import ApiKey
 from app.kit.http.rules import Scope
 from app.kit.ids import is_id, new_id
+from app.tables.access import ApiKey
 
 _PREFIX = "key_"
 _TOKEN = re.compile(r"dspt_([0-9a-z]{26})_([0-9a-f]{64})")

@@ -20,7 +20,7 @@ from app.client._exceptions import (
 )
 from app.client._retries import Retries, is_passing
 from app.jobs.schemas import EventView, JobView
-from app.jobs.state import TERMINAL
+from app.tables.job_state import TERMINAL
 
 #: The service says something at least every 15 seconds; after so many without, the line is dead.
 _DEAD_SECONDS = 60.0

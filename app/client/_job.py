@@ -13,7 +13,7 @@ from app.client._calls import Call, as_a, get, path
 from app.client._connection import Connection
 from app.client._exceptions import JobCancelled, JobFailed, WaitTimeout
 from app.jobs.schemas import EventView, JobView
-from app.jobs.state import TERMINAL, Status
+from app.tables.job_state import TERMINAL, Status
 
 
 def look(job_id: str) -> Call[JobView]:

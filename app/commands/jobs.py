@@ -13,7 +13,7 @@ import typer
 
 from app.commands._service import INTERRUPTED, AsJson, Url, group, service
 from app.commands._tables import job_details, jobs_table
-from app.jobs.state import Status
+from app.tables.job_state import Status
 from dspt.cli.options import ClassNames, config_parameters, read_class_names
 from dspt.cli.tables import accuracies, suspects
 from dspt.cli.terminal import keep_corrections, out, print_json, say

@@ -5,9 +5,9 @@ from __future__ import annotations
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session, aliased
 
-from app.datasets.tables import Dataset
-from app.jobs.tables import Job
 from app.kit.ids import is_id
+from app.tables.datasets import Dataset
+from app.tables.jobs import Job
 
 
 def get(session: Session, dataset_id: str) -> Dataset | None:

@@ -15,8 +15,6 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.datasets import repository
-from app.datasets.tables import Dataset
-from app.jobs import quota
 from app.kit.context import Context
 from app.kit.errors import (
     Conflict,
@@ -27,6 +25,8 @@ from app.kit.errors import (
 )
 from app.kit.ids import new_id, owned
 from app.kit.text import cleaned
+from app.quotas import service as quotas
+from app.tables.datasets import Dataset
 from dspt.labels.corrections import Corrections
 
 
@@ -119,7 +119,7 @@ def store(context: Context, upload: Upload, owner: str) -> str:
     try:
         with context.database.write() as session:
             session.add(dataset)
-            quota.check_bytes(session, context.settings, owner)
+            quotas.check_bytes(session, context.settings, owner)
     except TooManyRequests:
         context.storage.delete(dataset.storage_key)
         raise

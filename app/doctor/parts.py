@@ -16,13 +16,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.doctor.findings import Finding, State
 from app.doctor.variables import shown
-from app.jobs.state import Status
-from app.jobs.tables import Job
 from app.jobs.workers import any_alive
 from app.kit.broker import celery_app
 from app.kit.db import Database, alembic_config
 from app.kit.settings import GIB, Settings
 from app.kit.storage import Storage
+from app.tables.job_state import Status
+from app.tables.jobs import Job
 
 _PART = "parts"
 _NOT_YET = "not made yet; dspt serve makes it"

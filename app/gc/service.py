@@ -12,15 +12,15 @@ from datetime import timedelta
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session, aliased
 
-from app.datasets.tables import Dataset
 from app.gc.findings import GRACE_SECONDS, Finding, Kind
 from app.jobs import repository as jobs
-from app.jobs.state import TERMINAL
-from app.jobs.tables import Job, JobEvent
 from app.kit import scratch
 from app.kit.context import Context
 from app.kit.db import database_now
-from app.models.tables import Model
+from app.tables.datasets import Dataset
+from app.tables.job_state import TERMINAL
+from app.tables.jobs import Job, JobEvent
+from app.tables.models import Model
 
 
 def collect(

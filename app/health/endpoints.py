@@ -10,7 +10,7 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from app.health.schemas import Live, Ready
 from app.health.service import Health
 from app.kit.http.rules import rules
-from app.predictions.endpoints import InferenceDep
+from app.predictions.dependencies import InferenceDep
 
 
 @asynccontextmanager

@@ -6,9 +6,10 @@ from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from app.access.caller import Caller
-from app.jobs import quota, repository
+from app.jobs import repository
 from app.kit.context import Context
 from app.kit.ids import owned
+from app.quotas import service as quotas
 
 #: Most bytes of a body beside the zip: config, class words, the multipart form itself.
 _FIELDS_BYTES = 64 * 1024
@@ -28,4 +29,4 @@ def check_quota_early(scope: Scope) -> None:
     with context.database.read() as session:
         if key and repository.by_idempotency_digest(session, owned(caller.owner, key)):
             return  # this key's job exists and is the answer
-        quota.foresee(session, context.settings, caller.owner, max(0, size - _FIELDS_BYTES))
+        quotas.foresee(session, context.settings, caller.owner, max(0, size - _FIELDS_BYTES))

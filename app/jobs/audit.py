@@ -7,9 +7,9 @@ import json
 from app.access.caller import Caller
 from app.jobs import service
 from app.jobs.schemas import AuditView
-from app.jobs.state import TERMINAL
 from app.kit.context import Context
 from app.kit.errors import Conflict, NotFound
+from app.tables.job_state import TERMINAL
 
 
 def read(context: Context, caller: Caller, job_id: str) -> AuditView:

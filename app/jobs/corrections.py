@@ -11,9 +11,9 @@ from app.jobs import audit, service
 from app.jobs.requests import JobRequest, checked_config, checked_name
 from app.jobs.schemas import CorrectionsRequest
 from app.jobs.service import Created
-from app.jobs.tables import Job
 from app.kit.context import Context
 from app.kit.errors import BadRequest, NotFound, ProblemItem, Unprocessable
+from app.tables.jobs import Job
 from dspt.config import TuneConfig
 from dspt.kit.text import printable
 from dspt.labels.audit_csv import corrections_from_csv

@@ -29,7 +29,6 @@ from app.jobs.feed import Feed
 from app.jobs.repository import MAX_SEQ
 from app.jobs.requests import JobRequest
 from app.jobs.schemas import AuditView, EventList, JobView
-from app.jobs.state import Status
 from app.kit.context import ContextDep
 from app.kit.errors import (
     BadRequest,
@@ -44,6 +43,7 @@ from app.kit.errors import (
 from app.kit.fields import Omittable
 from app.kit.http.rules import Scope, rules
 from app.kit.paging import After, Limit, Page, page_of
+from app.tables.job_state import Status
 from dspt.labels.audit_csv import audit_csv
 
 

@@ -23,9 +23,9 @@ from starlette.concurrency import run_in_threadpool
 
 from app.jobs import repository
 from app.jobs.schemas import EventView
-from app.jobs.state import TERMINAL
 from app.kit.context import Context
 from app.kit.errors import ServiceUnavailable
+from app.tables.job_state import TERMINAL
 
 _log = structlog.get_logger(__name__)
 

@@ -15,12 +15,12 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from app.jobs import repository
-from app.jobs.state import Status
-from app.jobs.tables import Job, Worker
 from app.kit.context import Context
 from app.kit.db import database_now
 from app.kit.ids import new_id
-from app.models.tables import Model
+from app.tables.job_state import Status
+from app.tables.jobs import Job, Worker
+from app.tables.models import Model
 
 
 class StepRefusedError(Exception):

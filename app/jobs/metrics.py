@@ -18,9 +18,9 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.jobs import workers
-from app.jobs.state import Status
-from app.jobs.tables import Job, OutboxEntry
 from app.kit.context import Context
+from app.tables.job_state import Status
+from app.tables.jobs import Job, OutboxEntry
 
 _log = structlog.get_logger(__name__)
 

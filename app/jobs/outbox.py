@@ -12,9 +12,9 @@ from datetime import datetime
 from sqlalchemy import select, update
 
 from app.jobs.silence import HeartbeatMonitor
-from app.jobs.tables import OutboxEntry
 from app.kit.context import Context
 from app.kit.db import database_now
+from app.tables.jobs import OutboxEntry
 
 #: A message on its way from the broker's queue to a worker's claim takes milliseconds; a job that
 #: is still queued after this long, with nothing left in the queue, has lost its message.

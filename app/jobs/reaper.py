@@ -10,9 +10,9 @@ from sqlalchemy import select
 
 from app.jobs import repository
 from app.jobs.silence import HeartbeatMonitor
-from app.jobs.state import LEASED, Status
-from app.jobs.tables import Job
 from app.kit.context import Context
+from app.tables.job_state import LEASED, Status
+from app.tables.jobs import Job
 
 _log = structlog.get_logger(__name__)
 

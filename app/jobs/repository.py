@@ -9,10 +9,10 @@ from typing import Any
 from sqlalchemy import Row, bindparam, delete, insert, select, update
 from sqlalchemy.orm import Session
 
-from app.jobs.state import LEASED, TERMINAL, Status, sources
-from app.jobs.tables import Job, JobEvent, OutboxEntry
 from app.kit.db import database_now
 from app.kit.ids import is_id
+from app.tables.job_state import LEASED, TERMINAL, Status, sources
+from app.tables.jobs import Job, JobEvent, OutboxEntry
 
 #: The highest number that an event can have.
 MAX_SEQ = 2**31 - 1

@@ -12,16 +12,17 @@ from sqlalchemy.orm import Session
 from app.access.caller import Caller
 from app.datasets import repository as datasets
 from app.datasets import service as dataset_service
-from app.jobs import quota, repository
+from app.jobs import repository
 from app.jobs.requests import JobRequest
 from app.jobs.schemas import JobView
-from app.jobs.state import Status
-from app.jobs.tables import Job
 from app.jobs.views import not_found, view
 from app.kit.context import Context
 from app.kit.errors import Conflict, NotFound, ProblemItem, ServiceUnavailable, TooManyRequests
 from app.kit.ids import new_id, owned
 from app.kit.origin import origin
+from app.quotas import service as quotas
+from app.tables.job_state import Status
+from app.tables.jobs import Job
 
 _log = structlog.get_logger(__name__)
 
@@ -136,7 +137,7 @@ def retry(context: Context, caller: Caller, job_id: str) -> JobView:
                 f"The job is {job.status}; only one that failed or was cancelled is tried again.",
                 code="job_succeeded" if job.status == Status.SUCCEEDED else "job_not_finished",
             )
-        quota.check_job(session, context.settings, job.owner)
+        quotas.check_job(session, context.settings, job.owner)
         return view(session, context, caller, job_id)
 
 
@@ -235,5 +236,5 @@ def _insert(
             **origin(),
         )
         repository.add(session, job)
-        quota.check_job(session, context.settings, job.owner)
+        quotas.check_job(session, context.settings, job.owner)
         return job.id

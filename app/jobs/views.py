@@ -16,7 +16,6 @@ from sqlalchemy import JSON, ColumnElement, Row, Select, Text, bindparam, cast, 
 from sqlalchemy.orm import Session
 
 from app.access.caller import Caller
-from app.datasets.tables import Dataset
 from app.jobs import workers
 from app.jobs.schemas import (
     JobCorrections,
@@ -26,14 +25,15 @@ from app.jobs.schemas import (
     links_of,
     progress_of,
 )
-from app.jobs.state import Status
-from app.jobs.tables import Job
 from app.kit.cache import SizedCache
 from app.kit.context import Context
 from app.kit.errors import NotFound
 from app.kit.ids import is_id
 from app.kit.lookups import BatchedReader
-from app.models.tables import Model
+from app.tables.datasets import Dataset
+from app.tables.job_state import Status
+from app.tables.jobs import Job
+from app.tables.models import Model
 
 _JOB, _DATASET, _MODEL = Job.__table__, Dataset.__table__, Model.__table__
 #: Parsed when they are shown, not before.

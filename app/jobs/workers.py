@@ -9,9 +9,9 @@ from datetime import timedelta
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
-from app.jobs.tables import Worker
 from app.kit.db import database_now
 from app.kit.settings import Settings
+from app.tables.jobs import Worker
 
 
 def report(session: Session, worker_id: str, *, stopping: bool) -> None:

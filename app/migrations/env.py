@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from alembic import context
 
-from app.access import tables as _access  # noqa: F401 - declares its tables on Base
-from app.datasets import tables as _datasets  # noqa: F401
-from app.jobs import tables as _jobs  # noqa: F401
+from app import tables as _tables  # noqa: F401 - declares all tables on Base
 from app.kit.db import Base
-from app.models import tables as _models  # noqa: F401
 
 context.configure(
     connection=context.config.attributes["connection"],

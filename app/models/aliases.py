@@ -19,7 +19,7 @@ from app.kit.ids import is_id, new_id
 from app.kit.text import is_clean
 from app.models import repository
 from app.models.schemas import ALIAS_PATTERN
-from app.models.tables import AliasMove, Model, ModelAlias
+from app.tables.models import AliasMove, Model, ModelAlias
 
 #: Any fixed number will do, as long as nobody else in the database locks on it.
 _LOCK = 0x64737076

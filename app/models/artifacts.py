@@ -6,11 +6,11 @@ import hashlib
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from app.jobs import quota
 from app.kit.context import Context
 from app.kit.errors import NotFound, TooManyRequests
 from app.kit.ids import new_id
-from app.models.tables import Model
+from app.quotas import service as quotas
+from app.tables.models import Model
 
 if TYPE_CHECKING:
     from dspt.model.artifact import Manifest, TunedModel
@@ -53,7 +53,7 @@ def keep(context: Context, model: Model, data: bytes) -> None:
     try:
         with context.database.write() as session:
             session.add(model)
-            quota.check_bytes(session, context.settings, model.owner)
+            quotas.check_bytes(session, context.settings, model.owner)
     except TooManyRequests:
         context.storage.delete(model.storage_key)
         raise

@@ -10,7 +10,7 @@ from app.jobs.schemas import JobView
 from app.kit.context import Context
 from app.kit.errors import Conflict
 from app.models import artifacts
-from app.models.endpoints import find
+from app.models.service import find
 from dspt.errors import ArtifactError
 from dspt.report.card.schema import CardData, CardFile, JobRecord
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, File, Form, Response, UploadFile
-from sqlalchemy.orm import Session
 
-from app.access.caller import Caller, CallerDep
+from app.access.caller import CallerDep
 from app.kit.context import ContextDep
 from app.kit.errors import (
     BadRequest,
@@ -23,17 +22,10 @@ from app.kit.http.rules import Scope, rules
 from app.kit.paging import After, Limit, Page, page_of
 from app.models import aliases, imports, repository
 from app.models.schemas import ModelUpdate, ModelView, view
-from app.models.tables import Model, artifact_key
+from app.models.service import find
+from app.tables.models import artifact_key
 
 router = APIRouter(prefix="/models", tags=["models"])
-
-
-def find(session: Session, caller: Caller, model_id: str) -> Model:
-    """The model, or NotFound: one that is not the caller's does not exist for him."""
-    model = repository.get(session, model_id)
-    if model is None or not caller.sees(model.owner):
-        raise NotFound(f"There is no model {model_id!r}.", code="model_not_found")
-    return model
 
 
 @router.get("", responses=problems(Unprocessable))

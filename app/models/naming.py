@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from app.kit.ids import is_id
 from app.models.aliases import is_alias
-from app.models.tables import Model, ModelAlias
+from app.tables.models import Model, ModelAlias
 
 _MODEL, _ALIAS = Model.__table__, ModelAlias.__table__
 _BY_IDS = select(_MODEL.c.id, _MODEL.c.owner, _MODEL.c.sha256).where(

@@ -9,7 +9,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from app.kit.ids import is_id
-from app.models.tables import Model, ModelAlias
+from app.tables.models import Model, ModelAlias
 
 
 def get(session: Session, model_id: str) -> Model | None:

@@ -14,7 +14,7 @@ from app.kit.ids import is_id
 from app.kit.text import cleaned
 
 if TYPE_CHECKING:
-    from app.models.tables import AliasMove, Model, ModelAlias
+    from app.tables.models import AliasMove, Model, ModelAlias
 
 
 class ModelView(BaseModel):

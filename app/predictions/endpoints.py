@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, FastAPI, File, Form, Header, Request, Response, UploadFile
+from fastapi import APIRouter, FastAPI, File, Form, Header, Request, Response, UploadFile
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import State
@@ -47,15 +47,6 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 router = APIRouter(tags=["predictions"], lifespan=_lifespan)
-
-
-async def _inference(request: Request) -> Inference:
-    inference = request.app.state.inference
-    assert isinstance(inference, Inference)
-    return inference
-
-
-InferenceDep = Annotated[Inference, Depends(_inference)]
 
 
 def _max_body_bytes(state: State) -> int:

@@ -63,17 +63,7 @@ class Inference:
         )
         self._loading: dict[str, asyncio.Task[Served]] = {}
         self._waiting = 0
-        self._metrics.watch(self)
-
-    @property
-    def waiting(self) -> int:
-        """Images that wait for a tower, or are at work."""
-        return self._waiting
-
-    @property
-    def matrices(self) -> SizedCache[Served]:
-        """What is kept in memory."""
-        return self._matrices
+        self._metrics.watch(lambda: self._waiting, self._matrices, self.backbones)
 
     async def prepare(self, key: str, read: Callable[[], TunedModel]) -> Served:
         """The model kept under `key`, or the one that `read` gives, made ready.

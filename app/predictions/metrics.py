@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-if TYPE_CHECKING:
-    from app.predictions.backbones import Backbones
-    from app.predictions.inference import Inference
+from app.kit.cache import SizedCache
+from app.predictions.backbones import Backbones
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _IMAGES = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -74,11 +74,12 @@ class EngineMetrics:
         self._batch_images.labels(engine).observe(images)
         self._batch_seconds.labels(engine).observe(seconds)
 
-    def watch(self, inference: Inference) -> None:
-        """Look at what it holds whenever somebody asks for the figures."""
-        matrices, backbones = inference.matrices, inference.backbones
+    def watch(
+        self, waiting: Callable[[], int], matrices: SizedCache[Any], backbones: Backbones
+    ) -> None:
+        """Read these at each scrape: the number of waiting images, and what is in memory."""
         for name, text, value in (
-            ("images_waiting", "Images that wait for a tower.", lambda: inference.waiting),
+            ("images_waiting", "Images that wait for a tower.", waiting),
             ("matrices", "Class matrices in memory.", lambda: len(matrices)),
             ("matrix_bytes", "Memory of the class matrices.", lambda: matrices.bytes),
             ("backbone_bytes", "Memory of the backbones' weights.", lambda: backbones.bytes),

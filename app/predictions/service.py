@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 from app.access.caller import Caller
 from app.kit.context import Context
-from app.kit.errors import Conflict, NotFound, ServiceUnavailable
+from app.kit.errors import Conflict, ServiceUnavailable
 from app.kit.lookups import BatchedReader
 from app.models.naming import Named, named
-from app.models.tables import artifact_key
+from app.models.service import name_not_found
 from app.predictions.inference import Inference, Scores, Served
 from app.predictions.schemas import Answered, ClassScore, ImageProblem, Prediction
 from app.predictions.settings import PredictionSettings
+from app.tables.models import artifact_key
 from dspt.errors import ArtifactError, BackboneMismatch, ImageError, UnknownBackbone
 
 if TYPE_CHECKING:
@@ -103,10 +104,7 @@ class Predictions:
     async def _find(self, caller: Caller, name: str) -> Named:
         model = await self._lookups.ask(named, (caller.owner, name))
         if model is None or not caller.sees(model.owner):
-            raise NotFound(
-                f"There is no model {name!r}. GET /models lists what there is, and its aliases.",
-                code="model_not_found",
-            )
+            raise name_not_found(name)
         return model
 
     async def _load(self, model: Named, question: Question) -> tuple[Served, ...]:

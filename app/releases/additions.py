@@ -15,8 +15,8 @@ from app.kit.context import Context
 from app.kit.errors import Conflict
 from app.models import artifacts
 from app.models.schemas import ModelView, view
-from app.models.tables import Model
 from app.predictions.inference import Inference
+from app.tables.models import Model
 from dspt.errors import ArtifactError, UnknownBackbone
 
 if TYPE_CHECKING:

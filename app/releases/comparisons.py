@@ -16,11 +16,12 @@ from app.datasets import service as datasets
 from app.kit.context import Context
 from app.kit.errors import Conflict, NotFound
 from app.models import artifacts
-from app.models.tables import Model
+from app.models.service import find_by_name
 from app.predictions.inference import Inference, Served
 from app.releases.encoding import encode
-from app.releases.evidence import Photos, named_model, photos_for
+from app.releases.evidence import Photos, photos_for
 from app.releases.schemas import ComparisonRequest, ComparisonView
+from app.tables.models import Model
 from dspt.errors import ArtifactError, UnknownBackbone
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def _found(
     context: Context, caller: Caller, wanted: ComparisonRequest
 ) -> tuple[tuple[Model, Model], Photos]:
     with context.database.read() as session:
-        models = named_model(session, caller, wanted.a), named_model(session, caller, wanted.b)
+        models = find_by_name(session, caller, wanted.a), find_by_name(session, caller, wanted.b)
         return models, photos_for(session, caller, models, wanted.dataset_id)
 
 

@@ -18,13 +18,13 @@ from app.kit.errors import (
     problems,
 )
 from app.kit.http.rules import Scope, rules
-from app.models.endpoints import find
 from app.models.schemas import ModelView
-from app.models.tables import Model
-from app.predictions.endpoints import InferenceDep
+from app.models.service import find
+from app.predictions.dependencies import InferenceDep
 from app.predictions.service import Deadline
 from app.releases import additions, comparisons
 from app.releases.schemas import ComparisonRequest, ComparisonView, NewClasses
+from app.tables.models import Model
 
 router = APIRouter(prefix="/models", tags=["models"])
 

@@ -8,11 +8,11 @@ from sqlalchemy.orm import Session
 
 from app.access.caller import Caller
 from app.datasets import repository as datasets
-from app.datasets.tables import Dataset
 from app.jobs import repository as jobs
 from app.kit.errors import Conflict, NotFound
-from app.models import naming, repository
-from app.models.tables import Model
+from app.models import repository
+from app.tables.datasets import Dataset
+from app.tables.models import Model
 
 _MOST_PARENTS = 100
 
@@ -26,18 +26,6 @@ class Photos:
     """Of the uploaded zip."""
     learned_from: bool
     """Whether one of the models is known to be tuned on it: then its test part alone tells."""
-
-
-def named_model(session: Session, caller: Caller, name: str) -> Model:
-    """The model with this id or alias. Raises NotFound."""
-    (found,) = naming.named(session, [(caller.owner, name)])
-    model = repository.get(session, found.id) if found and caller.sees(found.owner) else None
-    if model is None:
-        raise NotFound(
-            f"There is no model {name!r}. GET /models lists what there is, and its aliases.",
-            code="model_not_found",
-        )
-    return model
 
 
 def photos_for(

@@ -16,10 +16,10 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 from torch import Tensor
 
-from app.datasets.tables import Dataset
-from app.jobs.state import STEPS, TERMINAL, Status
-from app.jobs.tables import Job, JobEvent
-from app.models.tables import Model
+from app.tables.datasets import Dataset
+from app.tables.job_state import STEPS, TERMINAL, Status
+from app.tables.jobs import Job, JobEvent
+from app.tables.models import Model
 from benchmarks.fault_drills.stack import Stack
 from benchmarks.fault_drills.trial import EPOCHS, Expected, Trial
 from dspt.errors import ArtifactError

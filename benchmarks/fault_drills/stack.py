@@ -11,11 +11,11 @@ from pathlib import Path
 import httpx
 from sqlalchemy import select
 
-from app.jobs.state import TERMINAL
-from app.jobs.tables import Job
 from app.kit.broker import QUEUE, RUN_JOB, celery_app
 from app.kit.context import Context
 from app.kit.settings import Settings
+from app.tables.job_state import TERMINAL
+from app.tables.jobs import Job
 from benchmarks.fault_drills.client import Client
 from benchmarks.fault_drills.processes import Part
 from tests.services import (

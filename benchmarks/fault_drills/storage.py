@@ -7,11 +7,11 @@ from pathlib import Path
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.datasets.tables import Dataset
-from app.jobs.state import TERMINAL
-from app.jobs.tables import Job
 from app.kit.scratch import abandoned
-from app.models.tables import Model
+from app.tables.datasets import Dataset
+from app.tables.job_state import TERMINAL
+from app.tables.jobs import Job
+from app.tables.models import Model
 from benchmarks.fault_drills.stack import Stack
 
 

@@ -13,7 +13,7 @@ from app.kit.context import Context
 from app.kit.ids import LOCAL_OWNER
 from app.kit.settings import Settings
 from app.models.artifacts import row_of
-from app.models.tables import Model
+from app.tables.models import Model
 from dspt.backbones import Backbone, load_backbone
 from dspt.classifier.linear import LinearClassifier
 from dspt.config import TuneConfig

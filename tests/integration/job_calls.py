@@ -12,15 +12,15 @@ from sqlalchemy import select
 
 from app.access.caller import LOCAL
 from app.datasets import service as datasets
-from app.datasets.tables import Dataset
 from app.jobs import service
 from app.jobs.lease import Lease, StepRefusedError
 from app.jobs.requests import JobRequest
-from app.jobs.state import LEASED, STEPS, Status
-from app.jobs.tables import Job, JobEvent, OutboxEntry
 from app.kit.context import Context
 from app.kit.errors import ApiError
-from app.models.tables import Model
+from app.tables.datasets import Dataset
+from app.tables.job_state import LEASED, STEPS, Status
+from app.tables.jobs import Job, JobEvent, OutboxEntry
+from app.tables.models import Model
 from tests.integration.conftest import zip_of
 from tests.integration.job_model import DONE, MAX_ATTEMPTS, REFUSED, Seen
 from tests.integration.jobs import ERROR, make_model

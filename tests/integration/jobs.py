@@ -6,16 +6,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from app.datasets.tables import Dataset
 from app.jobs import repository
 from app.jobs.lease import Lease
 from app.jobs.reaper import Reaper
 from app.jobs.silence import HeartbeatMonitor
-from app.jobs.state import Status
-from app.jobs.tables import Job
 from app.kit.context import Context
 from app.kit.ids import new_id
-from app.models.tables import Model
+from app.tables.datasets import Dataset
+from app.tables.job_state import Status
+from app.tables.jobs import Job
+from app.tables.models import Model
 
 ERROR: dict[str, Any] = {"code": "x", "message": "y", "param": None, "problems": []}
 

@@ -14,12 +14,12 @@ from limits import RateLimitItemPerMinute
 from safetensors.torch import save
 
 from app.access import keys
-from app.access.tables import ApiKey
 from app.kit.http.rules import Scope
 from app.kit.ids import new_id
 from app.kit.settings import Settings
 from app.main import create_app
-from app.models.tables import Model
+from app.tables.access import ApiKey
+from app.tables.models import Model
 from tests.integration.access import PUBLIC, Headers, Made, Service, routes, served
 from tests.integration.conftest import MigratedDatabase, zip_of
 from tests.integration.jobs import files_in, problem

@@ -6,11 +6,11 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.access import keys
-from app.access.tables import ApiKey
 from app.kit.context import Context
 from app.kit.http.rules import Scope
 from app.kit.settings import Settings
 from app.main import create_app
+from app.tables.access import ApiKey
 from tests.integration.access import bearer, served
 from tests.integration.conftest import local_client, post_job
 from tests.integration.jobs import problem

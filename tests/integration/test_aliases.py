@@ -14,7 +14,7 @@ from app.kit.http.rules import Scope
 from app.kit.ids import new_id
 from app.kit.settings import Settings
 from app.models.naming import named
-from app.models.tables import AliasMove
+from app.tables.models import AliasMove
 from tests.integration.access import Service, User, served
 from tests.integration.conftest import MigratedDatabase
 from tests.integration.jobs import problem

@@ -14,10 +14,10 @@ import pytest
 from app.access import keys
 from app.client import AsyncClient, Client, Conflict, JobCancelled, NotFound, Unauthorized
 from app.jobs import repository
-from app.jobs.state import Status
 from app.kit.context import Context
 from app.kit.http.rules import Scope
 from app.kit.settings import Settings
+from app.tables.job_state import Status
 from tests.integration.conftest import zip_of
 from tests.integration.jobs import bring_to, claim, make_model
 from tests.integration.own_api import running

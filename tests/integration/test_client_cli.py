@@ -11,10 +11,10 @@ import pytest
 from typer.testing import CliRunner
 
 from app.jobs import repository
-from app.jobs.state import Status
 from app.kit.context import Context
 from app.kit.settings import Settings
-from app.models.tables import artifact_key
+from app.tables.job_state import Status
+from app.tables.models import artifact_key
 from dspt.cli import build, terminal
 from tests.integration.conftest import zip_of
 from tests.integration.jobs import ERROR, bring_to, claim, make_model

@@ -15,13 +15,13 @@ from fastapi.testclient import TestClient
 from sqlalchemy import select, update
 from typer.testing import CliRunner
 
-from app.datasets.tables import Dataset
 from app.gc.findings import Finding, Kind
 from app.gc.service import collect
 from app.jobs import repository
-from app.jobs.state import Status
-from app.jobs.tables import Job, JobEvent
 from app.kit.context import Context
+from app.tables.datasets import Dataset
+from app.tables.job_state import Status
+from app.tables.jobs import Job, JobEvent
 from dspt.cli import build
 from dspt.features.store import FeatureStore
 from tests.integration.conftest import post_job, zip_of

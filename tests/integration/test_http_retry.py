@@ -9,9 +9,9 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import update
 
-from app.datasets.tables import Dataset
-from app.jobs.tables import OutboxEntry
 from app.kit.context import Context
+from app.tables.datasets import Dataset
+from app.tables.jobs import OutboxEntry
 from tests.integration.conftest import post_job
 from tests.integration.jobs import ERROR, claim, problem, read_job, statuses
 from tests.integration.test_http_corrections import correct, corrections_of, finish, finished

@@ -11,11 +11,11 @@ from sqlalchemy import delete, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from app.jobs import repository
-from app.jobs.state import LEASED, STEPS, TERMINAL, Status
-from app.jobs.tables import Job, JobEvent, JobStep
 from app.kit.context import Context
 from app.kit.ids import new_id
-from app.models.tables import Model
+from app.tables.job_state import LEASED, STEPS, TERMINAL, Status
+from app.tables.jobs import Job, JobEvent, JobStep
+from app.tables.models import Model
 from tests.integration.jobs import (
     ERROR,
     add_job,

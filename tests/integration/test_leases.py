@@ -11,10 +11,10 @@ from sqlalchemy import select, update
 
 from app.jobs import repository, workers
 from app.jobs.lease import Lease, StepRefusedError
-from app.jobs.state import Status
-from app.jobs.tables import OutboxEntry, Worker
 from app.kit.context import Context
-from app.models.tables import Model
+from app.tables.job_state import Status
+from app.tables.jobs import OutboxEntry, Worker
+from app.tables.models import Model
 from tests.integration.jobs import (
     ERROR,
     Watch,

@@ -11,8 +11,8 @@ import structlog
 from fastapi.testclient import TestClient
 from structlog.testing import LogCapture
 
-from app.jobs.tables import Job
 from app.kit.context import Context
+from app.tables.jobs import Job
 from tests.integration.conftest import post_job
 
 pytestmark = pytest.mark.parametrize("migrated", ["sqlite"], indirect=True)

@@ -10,9 +10,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import inspect, text
 
-from app.datasets.tables import Dataset
-from app.jobs.tables import Job
 from app.kit.db import Base, Database, alembic_config, migrate
+from app.tables.datasets import Dataset
+from app.tables.jobs import Job
 from tests.services import clean_environment
 
 

@@ -12,11 +12,11 @@ from app.jobs import repository
 from app.jobs.housekeeping import Housekeeper
 from app.jobs.outbox import LOST_SECONDS, Outbox
 from app.jobs.silence import HeartbeatMonitor
-from app.jobs.state import Status
 from app.kit.broker import QUEUE, RUN_JOB
 from app.kit.context import Context
 from app.kit.settings import Settings
 from app.main import create_app
+from app.tables.job_state import Status
 from tests.integration.conftest import local_client, post_job
 from tests.integration.jobs import add_job, claim
 from tests.services import RedisServer, redis_server, wait_until

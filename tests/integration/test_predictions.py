@@ -24,9 +24,9 @@ from app.kit.context import Context
 from app.kit.ids import new_id
 from app.kit.settings import Settings
 from app.main import create_app
-from app.models.tables import Model
 from app.predictions.inference import Inference
 from app.predictions.settings import PredictionSettings
+from app.tables.models import Model
 from dspt.backbones import load_backbone
 from dspt.backbones.base import Backbone
 from dspt.config import TuneConfig

@@ -17,12 +17,12 @@ import torch
 
 from app.client import AsyncClient, Client
 from app.datasets import service as datasets
-from app.datasets.tables import Dataset
-from app.jobs.state import Status
-from app.jobs.tables import Job
 from app.kit.context import Context
 from app.kit.settings import Settings
-from app.models.tables import Model
+from app.tables.datasets import Dataset
+from app.tables.job_state import Status
+from app.tables.jobs import Job
+from app.tables.models import Model
 from dspt.backbones import load_backbone
 from dspt.backbones.base import Backbone
 from dspt.classifier.linear import LinearClassifier

@@ -18,9 +18,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from safetensors import safe_open
 
-from app.jobs.tables import Job
 from app.kit.context import Context
 from app.kit.settings import Settings
+from app.tables.jobs import Job
 from tests.integration.stack import Stack, photos
 from tests.services import free_port, wait_until
 from tests.warm import Forked

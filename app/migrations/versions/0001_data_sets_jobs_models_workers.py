@@ -15,7 +15,7 @@ branch_labels = None
 depends_on = None
 
 
-#: The steps a job may take (app.jobs.state.STEPS at this revision).
+#: The steps a job may take (app.tables.job_state.STEPS at this revision).
 STEPS = (
     ("queued", "validating"),
     ("queued", "cancelled"),

@@ -16,7 +16,7 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
-#: The steps that were added (app.jobs.state.STEPS at this revision).
+#: The steps that were added (app.tables.job_state.STEPS at this revision).
 STEPS = (("failed", "queued"), ("cancelled", "queued"))
 
 #: Whoever used the service before there were keys.

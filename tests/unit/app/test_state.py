@@ -1,6 +1,6 @@
 """The table of steps."""
 
-from app.jobs.state import LEASED, STEPS, TERMINAL, Status, sources
+from app.tables.job_state import LEASED, STEPS, TERMINAL, Status, sources
 
 
 def test_every_state_is_in_the_table() -> None:

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from app.client import Client, JobFailed, NotFound
-from app.jobs.state import Status
+from app.tables.job_state import Status
 from tests.unit.client.server import JOB_ID, client_of, event, job, problem, stream
 
 RECORDED = json.loads((Path(__file__).parent / "recorded" / "0.1.json").read_text())

@@ -50,5 +50,5 @@ def test_the_engine_is_measured(tmp_path: Path) -> None:
     assert value("matrix_lookups_total", result="miss") == 1
     assert value("matrices") == value("backbones", engine="torch") == 1
     assert value("backbones", engine="openvino") == value("images_waiting") == 0
-    assert value("matrix_bytes") == inference.matrices.bytes > 0
+    assert value("matrix_bytes") == inference._matrices.bytes > 0
     assert value("backbone_bytes") == inference.backbones.bytes > 1e6

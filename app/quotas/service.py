@@ -9,13 +9,13 @@ from __future__ import annotations
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from app.datasets.tables import Dataset
-from app.jobs.state import TERMINAL, Status
-from app.jobs.tables import Job
 from app.kit.db import take_turns
 from app.kit.errors import ServiceUnavailable, TooManyRequests
 from app.kit.settings import Settings
-from app.models.tables import Model
+from app.tables.datasets import Dataset
+from app.tables.job_state import TERMINAL, Status
+from app.tables.jobs import Job
+from app.tables.models import Model
 
 #: Any fixed number will do, as long as nobody else in the database locks on it.
 _LOCK = 0x64737075

@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import CheckConstraint, ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.jobs.state import LEASED, TERMINAL, Status
 from app.kit.db import Base
+from app.tables.job_state import LEASED, TERMINAL, Status
 
 
 def _one_of(values: frozenset[Status] | type[Status]) -> str:

@@ -1,0 +1,1 @@
+"""Quotas: what one owner may have queued and stored, and how long the queue may grow."""

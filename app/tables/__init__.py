@@ -1,0 +1,8 @@
+"""The database schema: all tables in one place, because foreign keys tie them together.
+
+Every feature may import from here; these modules import nothing of the features.
+"""
+
+from app.tables import access, datasets, jobs, models
+
+__all__ = ["access", "datasets", "jobs", "models"]
