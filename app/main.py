@@ -19,22 +19,22 @@ from app.backbones.endpoints import router as backbones_router
 from app.gc.collector import Collector
 from app.health.endpoints import router as health_router
 from app.jobs.endpoints import router as jobs_router
-from app.jobs.housekeeping import Housekeeper
+from app.jobs.lifecycle.housekeeping import Housekeeper
 from app.jobs.metrics import JobsCollector
+from app.kit.batched_reader import BatchedReader
 from app.kit.context import Context
 from app.kit.db import migrate
-from app.kit.errors import (
+from app.kit.http.backpressure import Backpressure
+from app.kit.http.error_handlers import install_error_handlers
+from app.kit.http.errors import (
     COMMON_PROBLEMS,
     Forbidden,
     TooManyRequests,
     Unauthorized,
     problems,
 )
-from app.kit.handlers import install_error_handlers
+from app.kit.http.middleware import BeforeBody, BodyLimit, RequestContext, SecureHeaders
 from app.kit.http.rules import FindRules, check_rules, find_rules, rules
-from app.kit.lookups import BatchedReader
-from app.kit.middleware import BeforeBody, BodyLimit, RequestContext, SecureHeaders
-from app.kit.pressure import Backpressure
 from app.kit.settings import Settings, get_settings
 from app.kit.tracing import Tracing
 from app.metrics.endpoints import router as metrics_router
@@ -69,7 +69,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         registry.register(job_figures)
         housekeeper = Housekeeper(context)
         app.state.context = context
-        app.state.lookups = lookups = BatchedReader(context.database)
+        app.state.reader = reader = BatchedReader(context.database)
         app.state.housekeeper = housekeeper
         collector = Collector(context)
         housekeeper.start()
@@ -79,7 +79,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         finally:
             await run_in_threadpool(housekeeper.stop)
             await run_in_threadpool(collector.stop)
-            await run_in_threadpool(lookups.close)
+            await run_in_threadpool(reader.close)
             job_figures.close()
             context.close()
             await run_in_threadpool(tracing.close)

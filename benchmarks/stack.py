@@ -15,8 +15,8 @@ from redis import Redis
 from sqlalchemy import text
 
 from app.access import keys
-from app.access.caller import Scope
 from app.kit.db import Database, migrate
+from app.kit.http.rules import Scope
 from app.kit.ids import LOCAL_OWNER
 from dspt.kit.cpus import THREAD_VARIABLES, available_cpus, set_thread_defaults
 from tests.services import (

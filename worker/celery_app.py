@@ -23,14 +23,14 @@ from app.kit.db import migrate
 from app.kit.logging import configure_logging
 from app.kit.scratch import make_scratch
 from app.kit.settings import get_settings
-from worker.figures import Figures, NullStats
+from worker.heartbeat import WorkerHeartbeat
 from worker.logs import name_job
-from worker.presence import Presence
+from worker.stats import NullStats, WorkerStats
 
 settings = get_settings()
-presence = Presence(settings)
+heartbeat = WorkerHeartbeat(settings)
 #: Both processes hold it: the forked one sends, this one adds up.
-figures = Figures() if settings.worker_metrics_port is not None else NullStats()
+stats = WorkerStats() if settings.worker_metrics_port is not None else NullStats()
 app = celery_app(settings)
 app.conf.imports = ["worker.tasks"]
 app.set_default()
@@ -52,7 +52,7 @@ worker_init.connect(_migrate)
 
 def _begin(**_: Any) -> None:
     """In the forked process, before its first job: the import of torch takes seconds."""
-    figures.send("process", os.getpid())
+    stats.send("process", os.getpid())
     make_scratch(settings.scratch_dir)
     importlib.import_module("worker.run")
 
@@ -61,25 +61,25 @@ worker_process_init.connect(_begin)
 
 
 def _ready(**_: Any) -> None:
-    presence.start()
+    heartbeat.start()
     if settings.worker_metrics_port is not None:
         from worker.metrics import serve
 
-        serve(settings, figures)
+        serve(settings, stats)
 
 
 worker_ready.connect(_ready)
 
 
 def _shutting_down(**_: Any) -> None:
-    presence.stopping()
+    heartbeat.stopping()
 
 
 worker_shutting_down.connect(_shutting_down)
 
 
 def _gone(**_: Any) -> None:
-    presence.leave()
+    heartbeat.leave()
 
 
 worker_shutdown.connect(_gone)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from app.kit.text import cleaned
+from app.kit.control_characters import cleaned
 
 
 def jsonable(value: Any) -> Any:

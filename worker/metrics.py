@@ -1,4 +1,4 @@
-"""The worker's figures, served by its parent process, which outlives those that do the work."""
+"""The worker's stats, served by its parent process, which outlives those that do the work."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from prometheus_client import (
 
 from app.kit.settings import Settings
 from dspt.kit.progress import Stage
-from worker.figures import Figures
+from worker.stats import WorkerStats
 
 _log = structlog.get_logger(__name__)
 
@@ -31,7 +31,7 @@ OUTCOMES = ("succeeded", "failed", "cancelled", "given_back", "lost", "abandoned
 
 
 class WorkerMetrics:
-    """What is counted; the attributes have the names that figures are sent under."""
+    """What is counted; the attributes have the names that stats are sent under."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.attempts = Counter(
@@ -110,14 +110,14 @@ class WorkerMetrics:
             gauge.set(0)
 
 
-def serve(settings: Settings, figures: Figures) -> None:
+def serve(settings: Settings, stats: WorkerStats) -> None:
     """Add up what is sent, and show it on the worker's port, until this process ends."""
     assert settings.worker_metrics_port is not None
     registry = CollectorRegistry()
     metrics = WorkerMetrics(registry)
 
     def receive() -> None:
-        for figure in figures.received():
+        for figure in stats.received():
             metrics.take(*figure)
 
     threading.Thread(target=receive, name="figures", daemon=True).start()
@@ -125,9 +125,9 @@ def serve(settings: Settings, figures: Figures) -> None:
     try:
         server, _ = start_http_server(port, host, registry)
     except OSError as error:
-        # Jobs are worth more than figures about them.
+        # Jobs are worth more than stats about them.
         _log.error(
-            "the worker's figures cannot be had: DSPT_WORKER_METRICS_PORT cannot be listened on; "
+            "the worker's stats cannot be had: DSPT_WORKER_METRICS_PORT cannot be listened on; "
             "another worker on this machine needs another port",
             address=f"{host}:{port}",
             error=error.strerror,
@@ -135,4 +135,4 @@ def serve(settings: Settings, figures: Figures) -> None:
         return
     # A process that outlives this one must not keep the port from the next worker.
     os.register_at_fork(after_in_child=server.socket.close)
-    _log.info("figures for Prometheus", address=f"http://{host}:{port}/metrics")
+    _log.info("stats for Prometheus", address=f"http://{host}:{port}/metrics")

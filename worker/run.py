@@ -15,7 +15,7 @@ from app.datasets import repository as datasets
 from app.datasets import service as dataset_service
 from app.gc.service import collect_checkpoints
 from app.jobs import repository as jobs
-from app.jobs.lease import Lease, StepRefusedError
+from app.jobs.lifecycle.lease import Lease, StepRefusedError
 from app.kit.context import Context
 from app.models.artifacts import row_of
 from app.tables.jobs import Job
@@ -27,7 +27,7 @@ from dspt.model.artifact import save_model
 from dspt.pipeline import TuneResult, tune
 from worker.failures import explain, job_error
 from worker.jsonable import jsonable
-from worker.report import Reporter, heartbeat
+from worker.reporter import Reporter, renew_lease
 from worker.telemetry import Telemetry
 
 _log = structlog.get_logger(__name__)
@@ -56,7 +56,7 @@ def run(
         _log.info("job taken")
         with (
             (telemetry or Telemetry()).attempt(job) as attempt,
-            heartbeat(lease, context.settings.heartbeat_seconds),
+            renew_lease(lease, context.settings.heartbeat_seconds),
         ):
             attempt.outcome = _work(lease, job, attempt)
         for finding in collect_checkpoints(context):
@@ -148,7 +148,7 @@ def _keep(lease: Lease, job: Job, result: TuneResult) -> None:
 
 def _settle(lease: Lease, reporter: Reporter) -> str:
     """End a job that stopped before its end, as was asked for."""
-    wish = lease.wish()
+    wish = lease.stop_request()
     if wish.lost:
         _log.warning("the lease was lost; somebody else has the job")
         return "lost"

@@ -9,7 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.kit.broker import RUN_JOB
 from app.kit.context import Context
 from app.kit.tracing import Tracing
-from worker.celery_app import app, figures, presence, settings
+from worker.celery_app import app, heartbeat, settings, stats
 from worker.telemetry import Telemetry
 
 
@@ -21,7 +21,7 @@ def _context() -> Context:
 
 @lru_cache(maxsize=1)
 def _telemetry() -> Telemetry:
-    return Telemetry(figures, Tracing(settings, "dspt-worker"))
+    return Telemetry(stats, Tracing(settings, "dspt-worker"))
 
 
 # A database that is away is waited for; a job that had begun by then is the reaper's.
@@ -34,4 +34,4 @@ def run_job(job_id: str) -> None:
     """Run one job. A message that comes twice, or too late, does nothing."""
     from worker.run import run
 
-    run(_context(), job_id, presence.worker_id, _telemetry())
+    run(_context(), job_id, heartbeat.worker_id, _telemetry())

@@ -1,4 +1,4 @@
-"""What is measured of a job at work: figures for Prometheus, and spans of a trace."""
+"""What is measured of a job at work: stats for Prometheus, and spans of a trace."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from opentelemetry.trace import NoOpTracer, Span, SpanKind, Status, StatusCode, 
 from app.kit.tracing import Tracing, context_of
 from app.tables.jobs import Job
 from dspt.kit.progress import Listener, Progress
-from worker.figures import Figures, NullStats
+from worker.stats import NullStats, WorkerStats
 
 
 class Attempt(Listener):
     """One worker's work on a job, stage by stage and epoch by epoch."""
 
-    def __init__(self, figures: Figures, tracer: Tracer) -> None:
-        self._figures, self._tracer = figures, tracer
+    def __init__(self, stats: WorkerStats, tracer: Tracer) -> None:
+        self._stats, self._tracer = stats, tracer
         #: How it ended; set before it is over unless the database went away.
         self.outcome = "abandoned"
         self._stage = ""
@@ -36,46 +36,46 @@ class Attempt(Listener):
 
     def metrics(self, metrics: dict[str, Any]) -> None:
         now = time.monotonic()
-        self._figures.send("epoch_seconds", now - self._epoch_began)
+        self._stats.send("epoch_seconds", now - self._epoch_began)
         self._epoch_began = now
-        self._figures.send("suppressed_share", metrics["suppressed"])
+        self._stats.send("suppressed_share", metrics["suppressed"])
         import torch  # not above: the parent process imports this file
 
         if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-            self._figures.send("gpu_bytes", torch.cuda.memory_allocated())
+            self._stats.send("gpu_bytes", torch.cuda.memory_allocated())
 
     def encoded(self, new: int, known: int) -> None:
         for source, count in (("tower", new), ("store", known)):
             if count:
-                self._figures.send("views", count, source=source)
+                self._stats.send("views", count, source=source)
 
     def end_stage(self) -> None:
         if self._stage_span is not None:
             seconds = time.monotonic() - self._stage_began
-            self._figures.send("stage_seconds", seconds, stage=self._stage)
+            self._stats.send("stage_seconds", seconds, stage=self._stage)
             self._stage_span.end()
             self._stage_span = None
 
 
 class Telemetry:
-    """Where figures and spans go. One per process."""
+    """Where stats and spans go. One per process."""
 
-    def __init__(self, figures: Figures | None = None, tracing: Tracing | None = None) -> None:
-        self._figures, self._tracing = figures or NullStats(), tracing
+    def __init__(self, stats: WorkerStats | None = None, tracing: Tracing | None = None) -> None:
+        self._stats, self._tracing = stats or NullStats(), tracing
 
     @contextmanager
     def attempt(self, job: Job) -> Iterator[Attempt]:
         """Watch while the block works on `job`; a span in the trace of the request for it."""
         tracer = NoOpTracer() if self._tracing is None else self._tracing.tracer
-        self._figures.send("attempts")
-        self._figures.send("at_work", 1)
+        self._stats.send("attempts")
+        self._stats.send("at_work", 1)
         span = tracer.start_span(
             "job",
             context_of(job.traceparent),
             SpanKind.CONSUMER,
             {"dspt.job.id": job.id, "dspt.job.attempt": job.attempt},
         )
-        attempt = Attempt(self._figures, tracer)
+        attempt = Attempt(self._stats, tracer)
         with use_span(span, end_on_exit=True):
             try:
                 yield attempt
@@ -84,7 +84,7 @@ class Telemetry:
                 span.set_attribute("dspt.job.outcome", attempt.outcome)
                 if attempt.outcome in ("failed", "abandoned"):
                     span.set_status(Status(StatusCode.ERROR))
-                self._figures.send("jobs", outcome=attempt.outcome)
-                self._figures.send("at_work", 0)
+                self._stats.send("jobs", outcome=attempt.outcome)
+                self._stats.send("at_work", 0)
         if self._tracing is not None:
             self._tracing.flush()

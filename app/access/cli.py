@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.kit.command_line import DataDir, service_database
+from app.kit.control_characters import is_clean
 from app.kit.http.rules import Scope
-from app.kit.text import is_clean
 
 if TYPE_CHECKING:
     from app.tables.access import ApiKey

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
-from app.kit.errors import Forbidden
+from app.kit.http.errors import Forbidden
 
 MAKE_A_KEY = "Make a key with `dspt keys create NAME`"
 _SAFE = ("GET", "HEAD", "OPTIONS")

@@ -14,11 +14,11 @@ from starlette.websockets import WebSocketClose
 from app.access import keys
 from app.access.caller import LOCAL, Caller
 from app.access.loopback import check_local
-from app.access.rates import Rates
-from app.kit.errors import Forbidden, Unauthorized
+from app.access.rate_limits import Rates
+from app.kit.batched_reader import BatchedReader
+from app.kit.http.errors import Forbidden, Unauthorized
+from app.kit.http.middleware import pass_if
 from app.kit.http.rules import Rules, rules_of
-from app.kit.lookups import BatchedReader
-from app.kit.middleware import pass_if
 
 _CHALLENGE = 'Bearer realm="dspt"'
 
@@ -66,10 +66,10 @@ class AuthMiddleware:
 
     async def _identify(self, scope: Connection) -> Caller:
         """Return the caller. Raises Unauthorized; without keys, Forbidden if it is not local."""
-        lookups: BatchedReader = scope["app"].state.lookups
+        reader: BatchedReader = scope["app"].state.reader
         kind, _, token = Headers(scope=scope).get("authorization", "").partition(" ")
         if kind.lower() == "bearer":
-            caller = await lookups.ask(keys.callers_with, token.strip())
+            caller = await reader.query(keys.callers_with, token.strip())
             if caller is None:
                 raise Unauthorized(
                     "The API key is invalid or was revoked.",
@@ -79,7 +79,7 @@ class AuthMiddleware:
             return caller
         if not self._keys_needed:
             # Queried each time: the first key may be created at any moment. Keys are never deleted.
-            self._keys_needed = await lookups.ask(_any_made, None)
+            self._keys_needed = await reader.query(_any_made, None)
         if self._keys_needed:
             raise Unauthorized(
                 "An API key is required: send the header `Authorization: Bearer KEY`. The operator "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from app.kit.errors import ProblemItem, Unprocessable
+from app.kit.http.errors import ProblemItem, Unprocessable
 from dspt.config import TuneConfig
 
 

@@ -16,15 +16,15 @@ from sqlalchemy.orm import Session
 
 from app.datasets import repository
 from app.kit.context import Context
-from app.kit.errors import (
+from app.kit.control_characters import cleaned
+from app.kit.http.errors import (
     Conflict,
     NotFound,
     ProblemItem,
     TooManyRequests,
     Unprocessable,
 )
-from app.kit.ids import new_id, owned
-from app.kit.text import cleaned
+from app.kit.ids import new_id, owner_digest
 from app.quotas import service as quotas
 from app.tables.datasets import Dataset
 from dspt.labels.corrections import Corrections
@@ -97,7 +97,7 @@ def store(context: Context, upload: Upload, owner: str) -> str:
     Raises TooManyRequests if it is more than he may store, and NotFound if it is made of one that
     was deleted at this moment.
     """
-    identity = owned(owner, upload.sha256)
+    identity = owner_digest(owner, upload.sha256)
     with context.database.read() as session:
         known = repository.by_identity(session, identity)
     if known is not None:

@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.doctor.findings import Finding, State
 from app.doctor.variables import shown
-from app.jobs.workers import any_alive
+from app.jobs.lifecycle.workers import any_alive
 from app.kit.broker import celery_app
 from app.kit.db import Database, alembic_config
 from app.kit.settings import GIB, Settings

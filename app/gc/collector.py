@@ -8,8 +8,8 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.gc.service import collect
+from app.kit.background_loop import Loop
 from app.kit.context import Context
-from app.kit.loop import Loop
 
 _log = structlog.get_logger(__name__)
 

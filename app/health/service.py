@@ -13,7 +13,7 @@ from kombu.exceptions import OperationalError as BrokerError
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.health.schemas import Check, Checks, Ready, WorkerCheck
-from app.jobs.workers import count_alive
+from app.jobs.lifecycle.workers import count_alive
 from app.kit.broker import BrokerNotSetError, celery_app
 from app.kit.context import Context
 from app.predictions.backbones import Backbones

@@ -23,14 +23,16 @@ from starlette.datastructures import State
 
 from app.access.caller import CallerDep
 from app.datasets import service as datasets
-from app.jobs import audit, corrections, events, service, views
-from app.jobs.admission import check_quota_early
-from app.jobs.feed import Feed
+from app.jobs import service, views
+from app.jobs.events import stream
+from app.jobs.events.feed import Feed
+from app.jobs.intake.admission import check_quota_early
+from app.jobs.intake.requests import JobRequest
 from app.jobs.repository import MAX_SEQ
-from app.jobs.requests import JobRequest
+from app.jobs.review import audit, corrections
 from app.jobs.schemas import AuditView, EventList, JobView
 from app.kit.context import ContextDep
-from app.kit.errors import (
+from app.kit.http.errors import (
     BadRequest,
     Conflict,
     NotFound,
@@ -40,17 +42,17 @@ from app.kit.errors import (
     Unprocessable,
     problems,
 )
-from app.kit.fields import Omittable
+from app.kit.http.paging import After, Limit, Page, page_of
 from app.kit.http.rules import Scope, rules
-from app.kit.paging import After, Limit, Page, page_of
+from app.kit.http.schema_types import Omittable
 from app.tables.job_state import Status
 from dspt.labels.audit_csv import audit_csv
 
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Keep the looks in `app.state.looks`, the feed of events in `app.state.feed`."""
-    app.state.looks = views.JobViewCache(app.state.context, app.state.lookups)
+    """Open `app.state.job_views` and `app.state.feed`."""
+    app.state.job_views = views.JobViewCache(app.state.context, app.state.reader)
     app.state.feed = Feed(app.state.context)
     try:
         yield
@@ -167,8 +169,8 @@ def list_jobs(
 @rules(Scope.READ)
 async def get_job(job_id: str, request: Request, caller: CallerDep) -> Response:
     """One job."""
-    looks: views.JobViewCache = request.app.state.looks
-    return Response(await looks.look(caller, job_id), media_type="application/json")
+    job_views: views.JobViewCache = request.app.state.job_views
+    return Response(await job_views.get_json(caller, job_id), media_type="application/json")
 
 
 @router.get(
@@ -197,15 +199,15 @@ async def list_events(
     ] = None,
 ) -> Any:
     """What happened to a job."""
-    looks: views.JobViewCache = request.app.state.looks
-    await looks.check(caller, job_id)
+    job_views: views.JobViewCache = request.app.state.job_views
+    await job_views.check(caller, job_id)
     if "text/event-stream" not in accept:
-        return await run_in_threadpool(events.page, context, job_id, after=after, limit=limit)
+        return await run_in_threadpool(stream.page, context, job_id, after=after, limit=limit)
     if last_event_id is not None:
         if not (last_event_id.isdecimal() and int(last_event_id) <= MAX_SEQ):
             raise BadRequest("Last-Event-ID is not the id of an event.", code="bad_event_id")
         after = int(last_event_id)
-    return events.EventStream(request.app.state.feed, job_id, after)
+    return stream.EventStream(request.app.state.feed, job_id, after)
 
 
 @router.post("/{job_id}/cancel", status_code=202, responses=problems(NotFound, Conflict))

@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.jobs import workers
+from app.jobs.lifecycle import workers
 from app.kit.context import Context
 from app.tables.job_state import Status
 from app.tables.jobs import Job, OutboxEntry

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.kit.fields import OpenEnum
+from app.kit.http.schema_types import OpenEnum
 from app.tables.job_state import LEASED, TERMINAL, Status
 from dspt.data.hostile.limits import Limits
 from dspt.data.names import MAX_PATH_CHARACTERS

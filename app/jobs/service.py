@@ -13,13 +13,13 @@ from app.access.caller import Caller
 from app.datasets import repository as datasets
 from app.datasets import service as dataset_service
 from app.jobs import repository
-from app.jobs.requests import JobRequest
+from app.jobs.intake.requests import JobRequest
 from app.jobs.schemas import JobView
 from app.jobs.views import not_found, view
 from app.kit.context import Context
-from app.kit.errors import Conflict, NotFound, ProblemItem, ServiceUnavailable, TooManyRequests
-from app.kit.ids import new_id, owned
-from app.kit.origin import origin
+from app.kit.http.errors import Conflict, NotFound, ProblemItem, ServiceUnavailable, TooManyRequests
+from app.kit.ids import new_id, owner_digest
+from app.kit.tracing import request_origin
 from app.quotas import service as quotas
 from app.tables.job_state import Status
 from app.tables.jobs import Job
@@ -128,7 +128,7 @@ def retry(context: Context, caller: Caller, job_id: str) -> JobView:
                 "progress": None,
                 "dataset_report": None,
                 "warnings": [],
-                **origin(),
+                **request_origin(),
             },
         )
         job = find(session, caller, job_id)
@@ -186,7 +186,7 @@ def _replay(
     if key is None:
         return None
     with context.database.read() as session:
-        job = repository.by_idempotency_digest(session, owned(caller.owner, key))
+        job = repository.by_idempotency_digest(session, owner_digest(caller.owner, key))
         if job is None:
             return None
         find(session, caller, job.id)  # an admin may have made it for somebody else
@@ -228,12 +228,14 @@ def _insert(
             corrected_from=corrected_from,
             class_names=request.class_names,
             config=request.config,
-            asked_config=request.config,
+            requested_config=request.config,
             warnings=[],
             event_seq=0,
-            idempotency_digest=owned(caller.owner, idempotency_key) if idempotency_key else None,
+            idempotency_digest=owner_digest(caller.owner, idempotency_key)
+            if idempotency_key
+            else None,
             request_sha256=request_sha256,
-            **origin(),
+            **request_origin(),
         )
         repository.add(session, job)
         quotas.check_job(session, context.settings, job.owner)

@@ -16,7 +16,7 @@ from sqlalchemy import JSON, ColumnElement, Row, Select, Text, bindparam, cast, 
 from sqlalchemy.orm import Session
 
 from app.access.caller import Caller
-from app.jobs import workers
+from app.jobs.lifecycle import workers
 from app.jobs.schemas import (
     JobCorrections,
     JobDataset,
@@ -25,11 +25,11 @@ from app.jobs.schemas import (
     links_of,
     progress_of,
 )
+from app.kit.batched_reader import BatchedReader
 from app.kit.cache import SizedCache
 from app.kit.context import Context
-from app.kit.errors import NotFound
+from app.kit.http.errors import NotFound
 from app.kit.ids import is_id
-from app.kit.lookups import BatchedReader
 from app.tables.datasets import Dataset
 from app.tables.job_state import Status
 from app.tables.jobs import Job
@@ -76,21 +76,21 @@ class JobViewCache:
     What was written is kept, and sent again as long as the row is the same.
     """
 
-    def __init__(self, context: Context, lookups: BatchedReader) -> None:
+    def __init__(self, context: Context, reader: BatchedReader) -> None:
         self._context = context
-        self._lookups = lookups
+        self._reader = reader
         self._kept: SizedCache[_Written] = SizedCache(_KEPT_ANSWERS, _KEPT_BYTES)
 
-    async def look(self, caller: Caller, job_id: str) -> bytes:
+    async def get_json(self, caller: Caller, job_id: str) -> bytes:
         """A JobView. Raises NotFound: one that is not the caller's does not exist for him."""
-        found = await self._lookups.ask(self._write, job_id)
+        found = await self._reader.query(self._write, job_id)
         if found is None or not caller.sees(found.row.owner):
             raise not_found(job_id)
         return found.body
 
     async def check(self, caller: Caller, job_id: str) -> None:
         """Raises NotFound as `look` does."""
-        owner = await self._lookups.ask(_owners, job_id)
+        owner = await self._reader.query(_owners, job_id)
         if owner is None or not caller.sees(owner):
             raise not_found(job_id)
 

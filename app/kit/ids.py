@@ -28,6 +28,6 @@ def is_id(text: str) -> bool:
     return _ID.fullmatch(text) is not None
 
 
-def owned(owner: str, text: str) -> str:
+def owner_digest(owner: str, text: str) -> str:
     """Digest (SHA-256, hex) that is unique where `text` is unique within an owner."""
     return hashlib.sha256(f"{owner}\0{text}".encode()).hexdigest()

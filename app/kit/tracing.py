@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+import structlog
 from opentelemetry.context import Context
 from opentelemetry.trace import NoOpTracer, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -63,6 +64,12 @@ def current_traceparent() -> str | None:
     carrier: dict[str, str] = {}
     _PROPAGATOR.inject(carrier)
     return carrier.get("traceparent")
+
+
+def request_origin() -> dict[str, str | None]:
+    """Return the columns `request_id` and `traceparent` of a job that this request creates."""
+    request_id = structlog.contextvars.get_contextvars().get("request_id")
+    return {"request_id": request_id, "traceparent": current_traceparent()}
 
 
 def context_of(traceparent: str | None) -> Context:

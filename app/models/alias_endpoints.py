@@ -9,10 +9,10 @@ from pydantic import Field
 
 from app.access.caller import CallerDep
 from app.kit.context import ContextDep
-from app.kit.errors import Conflict, NotFound, Unprocessable, problems
-from app.kit.fields import Omittable
+from app.kit.http.errors import Conflict, NotFound, Unprocessable, problems
+from app.kit.http.paging import After, Limit, Page, page_of
 from app.kit.http.rules import Scope, rules
-from app.kit.paging import After, Limit, Page, page_of
+from app.kit.http.schema_types import Omittable
 from app.models import aliases
 from app.models.schemas import AliasHistory, AliasView, alias_view, history_view
 

@@ -13,10 +13,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.access.caller import Caller
+from app.kit.control_characters import is_clean
 from app.kit.db import database_now, take_turns
-from app.kit.errors import Conflict, NotFound, ProblemItem
+from app.kit.http.errors import Conflict, NotFound, ProblemItem
 from app.kit.ids import is_id, new_id
-from app.kit.text import is_clean
 from app.models import repository
 from app.models.schemas import ALIAS_PATTERN
 from app.tables.models import AliasMove, Model, ModelAlias

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from app.kit.context import Context
-from app.kit.errors import NotFound, TooManyRequests
+from app.kit.http.errors import NotFound, TooManyRequests
 from app.kit.ids import new_id
 from app.quotas import service as quotas
 from app.tables.models import Model

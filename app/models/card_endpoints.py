@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Response
 
 from app.access.caller import CallerDep
 from app.kit.context import ContextDep
-from app.kit.errors import Conflict, NotFound, Unprocessable, problems
+from app.kit.http.errors import Conflict, NotFound, Unprocessable, problems
 from app.kit.http.rules import Scope, rules
 from app.models import cards
 from dspt.report.card.schema import ModelCard

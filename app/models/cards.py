@@ -8,7 +8,7 @@ from app.access.caller import Caller
 from app.jobs import views
 from app.jobs.schemas import JobView
 from app.kit.context import Context
-from app.kit.errors import Conflict
+from app.kit.http.errors import Conflict
 from app.models import artifacts
 from app.models.service import find
 from dspt.errors import ArtifactError

@@ -8,7 +8,7 @@ from fastapi import APIRouter, File, Form, Response, UploadFile
 
 from app.access.caller import CallerDep
 from app.kit.context import ContextDep
-from app.kit.errors import (
+from app.kit.http.errors import (
     BadRequest,
     Conflict,
     NotFound,
@@ -17,9 +17,9 @@ from app.kit.errors import (
     Unprocessable,
     problems,
 )
-from app.kit.fields import Omittable
+from app.kit.http.paging import After, Limit, Page, page_of
 from app.kit.http.rules import Scope, rules
-from app.kit.paging import After, Limit, Page, page_of
+from app.kit.http.schema_types import Omittable
 from app.models import aliases, imports, repository
 from app.models.schemas import ModelUpdate, ModelView, view
 from app.models.service import find

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from app.backbones.allowed import check_backbone
 from app.kit.context import Context
-from app.kit.errors import ProblemItem, Unprocessable
-from app.kit.text import cleaned
+from app.kit.control_characters import cleaned
+from app.kit.http.errors import ProblemItem, Unprocessable
 from app.models.artifacts import keep, row_of
 from app.models.schemas import ModelView, view
 from dspt.errors import ArtifactError

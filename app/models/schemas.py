@@ -9,9 +9,9 @@ from urllib.parse import quote
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from app.kit.fields import OpenEnum
+from app.kit.control_characters import cleaned
+from app.kit.http.schema_types import OpenEnum
 from app.kit.ids import is_id
-from app.kit.text import cleaned
 
 if TYPE_CHECKING:
     from app.tables.models import AliasMove, Model, ModelAlias

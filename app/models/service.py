@@ -5,8 +5,9 @@ from __future__ import annotations
 from sqlalchemy.orm import Session
 
 from app.access.caller import Caller
-from app.kit.errors import NotFound
-from app.models import naming, repository
+from app.kit.http.errors import NotFound
+from app.models import repository
+from app.models.resolve import resolve
 from app.tables.models import Model
 
 
@@ -20,7 +21,7 @@ def find(session: Session, caller: Caller, model_id: str) -> Model:
 
 def find_by_name(session: Session, caller: Caller, name: str) -> Model:
     """Return the model with this id or alias. Raises NotFound, as `find` does."""
-    (found,) = naming.named(session, [(caller.owner, name)])
+    (found,) = resolve(session, [(caller.owner, name)])
     model = repository.get(session, found.id) if found and caller.sees(found.owner) else None
     if model is None:
         raise name_not_found(name)

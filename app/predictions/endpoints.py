@@ -12,8 +12,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import State
 
 from app.access.caller import Caller, CallerDep
-from app.kit.departure import cancel_on_disconnect
-from app.kit.errors import (
+from app.kit.http.cancel_on_disconnect import cancel_on_disconnect
+from app.kit.http.errors import (
     Conflict,
     NotFound,
     PayloadTooLarge,
@@ -23,8 +23,8 @@ from app.kit.errors import (
     Unprocessable,
     problems,
 )
-from app.kit.fields import Omittable
 from app.kit.http.rules import Scope, rules
+from app.kit.http.schema_types import Omittable
 from app.predictions import stream
 from app.predictions.inference import Inference
 from app.predictions.metrics import EngineMetrics
@@ -39,7 +39,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state.inference = Inference(
         state.predict_settings, state.context.settings.tower_dir, EngineMetrics(state.registry)
     )
-    state.predictions = Predictions(state.context, state.lookups, state.inference)
+    state.predictions = Predictions(state.context, state.reader, state.inference)
     try:
         yield
     finally:

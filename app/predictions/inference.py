@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from app.kit.cache import SizedCache
-from app.kit.errors import ServiceUnavailable
+from app.kit.http.errors import ServiceUnavailable
 from app.predictions.backbones import Backbones
 from app.predictions.metrics import EngineMetrics
 from app.predictions.settings import PredictionSettings

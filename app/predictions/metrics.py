@@ -49,7 +49,7 @@ class EngineMetrics:
             buckets=_SECONDS,
             registry=registry,
         )
-        self._lookups = Counter(
+        self._matrix_lookups = Counter(
             "dspt_predict_matrix_lookups",
             "Class matrices that were needed: `hit`, in memory; `miss`, to be loaded.",
             ["result"],
@@ -59,10 +59,10 @@ class EngineMetrics:
         for outcome in ("classified", "unreadable"):
             self._images.labels(outcome)
         for result in ("hit", "miss"):
-            self._lookups.labels(result)
+            self._matrix_lookups.labels(result)
 
     def looked_up(self, *, hit: bool) -> None:
-        self._lookups.labels("hit" if hit else "miss").inc()
+        self._matrix_lookups.labels("hit" if hit else "miss").inc()
 
     def decoded(self, seconds: float, *, readable: bool) -> None:
         self._decode_seconds.observe(seconds)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from app.kit.fields import OpenEnum
+from app.kit.http.schema_types import OpenEnum
 
 
 class ClassScore(BaseModel):

@@ -9,10 +9,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from app.access.caller import Caller
+from app.kit.batched_reader import BatchedReader
 from app.kit.context import Context
-from app.kit.errors import Conflict, ServiceUnavailable
-from app.kit.lookups import BatchedReader
-from app.models.naming import Named, named
+from app.kit.http.errors import Conflict, ServiceUnavailable
+from app.models.resolve import ResolvedModel, resolve
 from app.models.service import name_not_found
 from app.predictions.inference import Inference, Scores, Served
 from app.predictions.schemas import Answered, ClassScore, ImageProblem, Prediction
@@ -41,7 +41,7 @@ class Answering:
 
     inference: Inference
     question: Question
-    model: Named
+    model: ResolvedModel
     served: tuple[Served, ...]
     """The model, and itself without tuning if that is wanted."""
 
@@ -72,9 +72,9 @@ class Answering:
 class Predictions:
     """What answers POST /predict."""
 
-    def __init__(self, context: Context, lookups: BatchedReader, inference: Inference) -> None:
+    def __init__(self, context: Context, reader: BatchedReader, inference: Inference) -> None:
         self._context = context
-        self._lookups = lookups
+        self._reader = reader
         self._inference = inference
 
     async def ready(self, caller: Caller, name: str, question: Question) -> Answering:
@@ -101,13 +101,13 @@ class Predictions:
             else:
                 return Answering(self._inference, question, model, served)
 
-    async def _find(self, caller: Caller, name: str) -> Named:
-        model = await self._lookups.ask(named, (caller.owner, name))
+    async def _find(self, caller: Caller, name: str) -> ResolvedModel:
+        model = await self._reader.query(resolve, (caller.owner, name))
         if model is None or not caller.sees(model.owner):
             raise name_not_found(name)
         return model
 
-    async def _load(self, model: Named, question: Question) -> tuple[Served, ...]:
+    async def _load(self, model: ResolvedModel, question: Question) -> tuple[Served, ...]:
         key, read = f"{model.id}/{model.sha256}", partial(_read, self._context, model.id)
         served = await self._inference.prepare(key, read)
         if not question.zero_shot:

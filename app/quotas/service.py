@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.kit.db import take_turns
-from app.kit.errors import ServiceUnavailable, TooManyRequests
+from app.kit.http.errors import ServiceUnavailable, TooManyRequests
 from app.kit.settings import Settings
 from app.tables.datasets import Dataset
 from app.tables.job_state import TERMINAL, Status
@@ -38,7 +38,7 @@ def check_bytes(session: Session, settings: Settings, owner: str) -> None:
     _check_bytes(session, settings, owner, 0)
 
 
-def foresee(session: Session, settings: Settings, owner: str, more_bytes: int) -> None:
+def check_early(session: Session, settings: Settings, owner: str, more_bytes: int) -> None:
     """Raise what storing `more_bytes` and making a job on them would, as things are now."""
     _check(session, settings, owner, 1)
     _check_bytes(session, settings, owner, more_bytes)

@@ -14,12 +14,12 @@ from starlette.concurrency import run_in_threadpool
 from app.access.caller import Caller
 from app.datasets import service as datasets
 from app.kit.context import Context
-from app.kit.errors import Conflict, NotFound
+from app.kit.http.errors import Conflict, NotFound
 from app.models import artifacts
 from app.models.service import find_by_name
 from app.predictions.inference import Inference, Served
+from app.releases.comparison_photos import Photos, photos_for
 from app.releases.encoding import encode
-from app.releases.evidence import Photos, photos_for
 from app.releases.schemas import ComparisonRequest, ComparisonView
 from app.tables.models import Model
 from dspt.errors import ArtifactError, UnknownBackbone

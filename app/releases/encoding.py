@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from starlette.concurrency import run_in_threadpool
 
 from app.kit.context import Context
-from app.kit.errors import Conflict
+from app.kit.http.errors import Conflict
 from app.predictions.inference import Inference, Served
 from dspt.errors import BackboneMismatch, ImageError
 

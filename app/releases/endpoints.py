@@ -7,7 +7,7 @@ from starlette.concurrency import run_in_threadpool
 
 from app.access.caller import Caller, CallerDep
 from app.kit.context import Context, ContextDep
-from app.kit.errors import (
+from app.kit.http.errors import (
     BadRequest,
     Conflict,
     NotFound,
@@ -22,7 +22,7 @@ from app.models.schemas import ModelView
 from app.models.service import find
 from app.predictions.dependencies import InferenceDep
 from app.predictions.service import Deadline
-from app.releases import additions, comparisons
+from app.releases import comparisons, new_classes
 from app.releases.schemas import ComparisonRequest, ComparisonView, NewClasses
 from app.tables.models import Model
 
@@ -58,7 +58,7 @@ async def add_classes(
     """
     async with Deadline(request.app.state.predict_settings):
         parent = await run_in_threadpool(_found, context, caller, model_id)
-        model = await additions.add_classes(context, inference, parent, wanted.classes)
+        model = await new_classes.add_classes(context, inference, parent, wanted.classes)
     response.headers["Location"] = model.links["self"]
     return model
 

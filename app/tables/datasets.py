@@ -29,8 +29,8 @@ class Dataset(Base):
     owner: Mapped[str] = mapped_column(String(100), index=True)
     #: SHA-256 (hex) of the file.
     sha256: Mapped[str] = mapped_column(String(64))
-    #: Of owner and digest (app.kit.ids.owned): the same zip of one owner, or the same corrections
-    #: of it, are stored once. Another owner's twin is a file of its own.
+    #: `owner_digest` of the file: the same zip of one owner, or the same corrections of it, are
+    #: stored once. The same zip of another owner is stored separately.
     identity: Mapped[str] = mapped_column(String(64))
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     #: Of the zip as it was uploaded.

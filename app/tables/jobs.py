@@ -57,7 +57,7 @@ class Job(Base):
     #: All settings; once it has succeeded, with what was left open filled in.
     config: Mapped[dict[str, Any]]
     #: The settings before anything was filled in, which a job on the same photos starts from.
-    asked_config: Mapped[dict[str, Any] | None]
+    requested_config: Mapped[dict[str, Any] | None] = mapped_column("asked_config")
 
     #: {stage, epoch, epochs, fraction, eta_seconds} as the worker last said.
     progress: Mapped[dict[str, Any] | None]
@@ -77,7 +77,7 @@ class Job(Base):
 
     #: Number of the newest event.
     event_seq: Mapped[int] = mapped_column(default=0)
-    #: Of the owner and the Idempotency-Key (app.kit.ids.owned).
+    #: Of the owner and the Idempotency-Key (app.kit.ids.owner_digest).
     idempotency_digest: Mapped[str | None] = mapped_column(String(255))
     #: SHA-256 (hex) of what was asked for, to tell a repeated request from a different one.
     request_sha256: Mapped[str] = mapped_column(String(64))

@@ -13,10 +13,10 @@ from sqlalchemy import select
 from app.access.caller import LOCAL
 from app.datasets import service as datasets
 from app.jobs import service
-from app.jobs.lease import Lease, StepRefusedError
-from app.jobs.requests import JobRequest
+from app.jobs.intake.requests import JobRequest
+from app.jobs.lifecycle.lease import Lease, StepRefusedError
 from app.kit.context import Context
-from app.kit.errors import ApiError
+from app.kit.http.errors import ApiError
 from app.tables.datasets import Dataset
 from app.tables.job_state import LEASED, STEPS, Status
 from app.tables.jobs import Job, JobEvent, OutboxEntry
@@ -86,7 +86,7 @@ class JobCalls:
         return DONE if self.leases[claim].renew() else REFUSED
 
     def wish(self, claim: int) -> str:
-        wish = self.leases[claim].wish()
+        wish = self.leases[claim].stop_request()
         return f"cancel={wish.cancel} lost={wish.lost}"
 
     def cancel(self) -> str:

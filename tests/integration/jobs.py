@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from app.jobs import repository
-from app.jobs.lease import Lease
-from app.jobs.reaper import Reaper
-from app.jobs.silence import HeartbeatMonitor
+from app.jobs.lifecycle.heartbeat_monitor import HeartbeatMonitor
+from app.jobs.lifecycle.lease import Lease
+from app.jobs.lifecycle.reaper import Reaper
 from app.kit.context import Context
 from app.kit.ids import new_id
 from app.tables.datasets import Dataset
@@ -94,7 +94,7 @@ class Watch:
         self._seconds = 0.0
         # As if it looked all the time: how gaps count is a matter of its own.
         self._reaper = Reaper(context)
-        self._reaper._silence = HeartbeatMonitor(float("inf"), lambda: self._seconds)
+        self._reaper._monitor = HeartbeatMonitor(float("inf"), lambda: self._seconds)
         self._lease_seconds = context.settings.lease_seconds
 
     def reap(self, *, after: float = 0.0) -> int:

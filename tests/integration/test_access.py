@@ -41,7 +41,7 @@ def service(
         migrated(folder / "data") as url,
         served(Settings(data_dir=folder / "data", database_url=url)) as opened,
     ):
-        patch.setattr("app.access.rates._FAILURES", many)
+        patch.setattr("app.access.rate_limits._FAILURES", many)
         yield opened
 
 

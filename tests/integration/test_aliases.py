@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from app.kit.http.rules import Scope
 from app.kit.ids import new_id
 from app.kit.settings import Settings
-from app.models.naming import named
+from app.models.resolve import named
 from app.tables.models import AliasMove
 from tests.integration.access import Service, User, served
 from tests.integration.conftest import MigratedDatabase

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from app.access.caller import LOCAL
 from app.jobs import repository, service
-from app.jobs.feed import KEPT, Feed
+from app.jobs.events.feed import KEPT, Feed
 from app.kit.context import Context
 from app.tables.job_state import Status
 from tests.integration.jobs import ERROR, add_job, bring_to, claim

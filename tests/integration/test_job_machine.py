@@ -22,8 +22,8 @@ from hypothesis import HealthCheck, Phase, note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
-from app.jobs.outbox import LOST_SECONDS, Outbox
-from app.jobs.silence import HeartbeatMonitor
+from app.jobs.lifecycle.heartbeat_monitor import HeartbeatMonitor
+from app.jobs.lifecycle.outbox import LOST_SECONDS, Outbox
 from app.kit.context import Context
 from app.kit.settings import Settings
 from tests.integration.conftest import MigratedDatabase
@@ -69,7 +69,7 @@ class JobMachine(RuleBasedStateMachine):
         self.broker: list[str] = []
         self.seconds = 0.0
         self.outbox = Outbox(self.context, self.broker.append, lambda: len(self.broker))
-        self.outbox._unheard = HeartbeatMonitor(float("inf"), lambda: self.seconds)
+        self.outbox._monitor = HeartbeatMonitor(float("inf"), lambda: self.seconds)
         self.agrees = True
 
     @precondition(lambda self: self.submitted < MAX_JOBS)

@@ -9,8 +9,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import select, update
 
-from app.jobs import repository, workers
-from app.jobs.lease import Lease, StepRefusedError
+from app.jobs import repository
+from app.jobs.lifecycle import workers
+from app.jobs.lifecycle.lease import Lease, StepRefusedError
 from app.kit.context import Context
 from app.tables.job_state import Status
 from app.tables.jobs import OutboxEntry, Worker
@@ -61,7 +62,7 @@ def test_a_lease_is_renewed_until_it_is_lost(context: Context) -> None:
     assert watch.reap(after=0.9) == 0
     assert watch.reap(after=0.2) == 1
     assert not lease.renew()
-    assert lease.wish().lost
+    assert lease.stop_request().lost
 
 
 def test_a_worker_that_lost_its_lease_cannot_write(context: Context) -> None:
@@ -95,7 +96,7 @@ def test_succeed_after_a_cancel_changes_nothing(context: Context) -> None:
         lease.succeed(make_model(job_id), config={}, metrics={}, audit_key="audits/a.json")
     with context.database.read() as session:
         assert session.scalars(select(Model)).all() == []
-    wish = lease.wish()
+    wish = lease.stop_request()
     assert (wish.cancel, wish.lost) == (True, False)
     lease.cancelled()
     assert read_job(context, job_id).status == "cancelled"
@@ -153,13 +154,13 @@ def test_a_report_shows_on_the_job_and_among_its_events(context: Context) -> Non
 def test_the_wish_to_release_comes_from_the_workers_row(context: Context) -> None:
     job_id = add_job(context)
     lease = claim(context, job_id)
-    assert lease.wish().release is False
+    assert lease.stop_request().release is False
     with context.database.write() as session:
         workers.report(session, "worker", stopping=False)
-    assert lease.wish().release is False
+    assert lease.stop_request().release is False
     with context.database.write() as session:
         workers.report(session, "worker", stopping=True)
-    assert lease.wish().release is True
+    assert lease.stop_request().release is True
 
 
 def test_a_worker_is_alive_while_it_reports(context: Context) -> None:

@@ -63,7 +63,7 @@ def test_jobs_are_counted_by_state(client: TestClient) -> None:
 
 @on_sqlite
 def test_the_figures_are_there_when_there_is_too_much_to_do(client: TestClient) -> None:
-    client.app.state.lookups.waiting = 10_000  # type: ignore[attr-defined]
+    client.app.state.reader.waiting = 10_000  # type: ignore[attr-defined]
     problem(client.get("/jobs"), 503, "busy")
     assert figures(client)["dspt_http_requests_total", "GET", "none", "503"] == 1
 

@@ -75,7 +75,7 @@ def test_jobs_from_before_corrections_keep_their_settings_as_asked(empty_databas
             job, dataset = session.get_one(Job, "job"), session.get_one(Dataset, "ds")
     finally:
         database.close()
-    assert job.asked_config == job.config == {"epochs": 3}
+    assert job.requested_config == job.config == {"epochs": 3}
     assert job.corrected_from is dataset.parent_id is dataset.relabelled is None
     assert dataset.storage_key == "datasets/ds.zip"
 

@@ -9,9 +9,9 @@ import pytest
 import redis as redis_client
 
 from app.jobs import repository
-from app.jobs.housekeeping import Housekeeper
-from app.jobs.outbox import LOST_SECONDS, Outbox
-from app.jobs.silence import HeartbeatMonitor
+from app.jobs.lifecycle.heartbeat_monitor import HeartbeatMonitor
+from app.jobs.lifecycle.housekeeping import Housekeeper
+from app.jobs.lifecycle.outbox import LOST_SECONDS, Outbox
 from app.kit.broker import QUEUE, RUN_JOB
 from app.kit.context import Context
 from app.kit.settings import Settings
@@ -104,7 +104,7 @@ def test_a_job_whose_message_is_lost_is_sent_again(context: Context) -> None:
     sent: list[str] = []
     waiting, seconds = 1, 0.0
     outbox = Outbox(context, sent.append, lambda: waiting)
-    outbox._unheard = HeartbeatMonitor(float("inf"), lambda: seconds)
+    outbox._monitor = HeartbeatMonitor(float("inf"), lambda: seconds)
     outbox.relay()
     seconds += 2 * LOST_SECONDS
     assert outbox.relay() == 0  # it waits in the broker's queue

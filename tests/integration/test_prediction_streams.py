@@ -234,7 +234,7 @@ def test_a_client_that_goes_away(
         gone.append(request.url.path)
         return Response(status_code=499)
 
-    monkeypatch.setattr("app.kit.handlers._on_gone", note)
+    monkeypatch.setattr("app.kit.http.error_handlers._on_gone", note)
     with running(Settings(data_dir=tmp_path)) as (url, _):
         with httpx.Client(base_url=url, timeout=60) as client:
             model = import_model(client, artifact)

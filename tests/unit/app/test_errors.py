@@ -10,10 +10,10 @@ from fastapi import FastAPI, Request, UploadFile
 from fastapi.testclient import TestClient
 from sqlalchemy.exc import OperationalError
 
-from app.kit.errors import Conflict, ProblemItem
-from app.kit.handlers import install_error_handlers
+from app.kit.http.error_handlers import install_error_handlers
+from app.kit.http.errors import Conflict, ProblemItem
+from app.kit.http.middleware import BodyLimit, RequestContext
 from app.kit.http.rules import FindRules
-from app.kit.middleware import BodyLimit, RequestContext
 from dspt.errors import ConfigError, DatasetError, Problem, WeightsUnavailable
 
 ERRORS = {

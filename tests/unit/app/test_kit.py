@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from app.kit.broker import BrokerNotSetError, celery_app
+from app.kit.control_characters import cleaned, is_clean
 from app.kit.db import normalise_url
 from app.kit.ids import is_id, new_id
 from app.kit.settings import Settings
-from app.kit.text import cleaned, is_clean
 
 
 @pytest.fixture(autouse=True)

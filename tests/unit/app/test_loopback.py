@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.access.loopback import binds_to_loopback, check_local, is_loopback
-from app.kit.errors import Forbidden
+from app.kit.http.errors import Forbidden
 
 HERE = ("127.0.0.1", 50000)
 

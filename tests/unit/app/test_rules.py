@@ -11,6 +11,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.routing import iter_route_contexts
 from fastapi.testclient import TestClient
 
+from app.kit.http.middleware import BeforeBody, BodyLimit
 from app.kit.http.rules import (
     FindRules,
     Rules,
@@ -20,7 +21,6 @@ from app.kit.http.rules import (
     find_rules,
     rules,
 )
-from app.kit.middleware import BeforeBody, BodyLimit
 from app.kit.settings import Settings
 from app.main import create_app
 

@@ -1,0 +1,1 @@
+"""Events of jobs: lists and streams."""

@@ -1,0 +1,1 @@
+"""Checks on a new job, before and after its upload is read."""

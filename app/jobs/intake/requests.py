@@ -1,0 +1,145 @@
+"""What a job is asked for, checked. Each complaint names the field or setting at fault."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from app.backbones.allowed import check_backbone
+from app.kit.control_characters import is_clean
+from app.kit.http.errors import ProblemItem, Unprocessable
+from dspt.config import TuneConfig
+from dspt.data import Limits
+from dspt.data.class_words import MAX_CHARACTERS
+from dspt.data.names import find_invisible
+from dspt.errors import ConfigError
+from dspt.kit import strict_json
+from dspt.kit.text import printable
+
+_SHOWN = 10
+#: Far more than there are, and longer than any: an answer repeats those that are unknown.
+_MAX_SETTINGS = 100
+
+
+@dataclass(frozen=True)
+class JobRequest:
+    """A job that may be made, apart from its data set."""
+
+    name: str | None
+    config: dict[str, Any]
+    class_names: dict[str, str] | None
+
+    @classmethod
+    def parse(
+        cls,
+        *,
+        name: str | None,
+        config: str | None,
+        class_names: str | None,
+        local_backbones: Sequence[str],
+    ) -> JobRequest:
+        """Check the form fields; raises Unprocessable.
+
+        `local_backbones` are the only paths that a request may name.
+        """
+        return cls(
+            name=checked_name(name),
+            config=checked_config(_object("config", config) or {}, local_backbones),
+            class_names=_class_names(class_names),
+        )
+
+    def sha256(self, dataset: str) -> str:
+        """Digest of all that was asked for; `dataset` stands for the data set."""
+        text = json.dumps([dataset, self.name, self.config, self.class_names], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def checked_name(name: str | None) -> str | None:
+    """A job's name without blanks around it; None for none. Raises Unprocessable."""
+    if name is not None and not is_clean(name):
+        raise _wrong("name", "invalid_name", "a name has no control characters")
+    return (name or "").strip() or None
+
+
+def checked_config(values: dict[str, Any], local_backbones: Sequence[str]) -> dict[str, Any]:
+    """All settings, defaults filled in. Raises Unprocessable.
+
+    `local_backbones` are the only places that may be named as a backbone.
+    """
+    if len(values) > _MAX_SETTINGS or any(len(key) > _MAX_SETTINGS for key in values):
+        raise _wrong(
+            "config", "invalid_config", "there are not so many settings, nor such long ones"
+        )
+    for key, value in values.items():
+        if not is_clean(key) or (isinstance(value, str) and not is_clean(value)):
+            raise _wrong(ascii(key), "invalid_config", "there are control characters in it")
+    try:
+        config = TuneConfig.parse(values)
+    except ConfigError as error:
+        raise Unprocessable(error.message, code=error.code, errors=_items(error)) from error
+    check_backbone(config, local_backbones)
+    return config.model_dump(mode="json")
+
+
+def _items(error: ConfigError) -> list[ProblemItem]:
+    cause = error.__cause__
+    if not isinstance(cause, ValidationError):
+        return [ProblemItem(param=error.param, code=error.code, message=error.message)]
+    return [
+        ProblemItem(
+            param=".".join(str(part) for part in item["loc"]) or "config",
+            code="unknown_setting" if item["type"] == "extra_forbidden" else "invalid_setting",
+            message="There is no such setting."
+            if item["type"] == "extra_forbidden"
+            else item["msg"],
+        )
+        for item in cause.errors()
+    ]
+
+
+def _class_names(text: str | None) -> dict[str, str] | None:
+    values = _object("class_names", text)
+    if values is None:
+        return None
+    wrong = (
+        [] if len(values) <= Limits.max_classes else [f"more than {Limits.max_classes:,} classes"]
+    )
+    for folder, words in values.items():
+        if why := _wrong_words(folder, words):
+            wrong.append(f"{printable(folder)!r}: {why}")
+    if wrong:
+        more = f"; and {len(wrong) - _SHOWN:,} more" if len(wrong) > _SHOWN else ""
+        raise _wrong("class_names", "invalid_class_names", "; ".join(wrong[:_SHOWN]) + more)
+    return values
+
+
+def _wrong_words(folder: str, words: object) -> str | None:
+    if not isinstance(words, str) or not words.strip():
+        return "words are a text"
+    if max(len(folder), len(words)) > MAX_CHARACTERS:
+        return f"longer than {MAX_CHARACTERS} characters"
+    if hidden := find_invisible(folder) or find_invisible(words):
+        return f"{hidden} in it"
+    return None
+
+
+def _object(param: str, text: str | None) -> dict[str, Any] | None:
+    if text is None or not text.strip():
+        return None
+    try:
+        values = strict_json.loads(text)
+    except ValueError as error:
+        raise _wrong(param, "invalid_json", f"not JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise _wrong(param, "invalid_json", 'not a JSON object such as {"key": "value"}')
+    return values
+
+
+def _wrong(param: str, code: str, message: str) -> Unprocessable:
+    item = ProblemItem(param=param, code=code, message=message)
+    return Unprocessable(f"{param}: {message}", code=code, errors=[item])

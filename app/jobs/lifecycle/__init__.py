@@ -1,0 +1,1 @@
+"""Lifecycle of a job: leases, dead workers, the outbox to the broker."""

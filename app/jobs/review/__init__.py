@@ -1,0 +1,1 @@
+"""Review of a job: its audit, and corrections of its labels."""

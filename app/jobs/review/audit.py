@@ -1,0 +1,30 @@
+"""The audit of a finished job: which labels to check."""
+
+from __future__ import annotations
+
+import json
+
+from app.access.caller import Caller
+from app.jobs import service
+from app.jobs.schemas import AuditView
+from app.kit.context import Context
+from app.kit.http.errors import Conflict, NotFound
+from app.tables.job_state import TERMINAL
+
+
+def read(context: Context, caller: Caller, job_id: str) -> AuditView:
+    """The audit as the worker stored it. Raises NotFound, or Conflict if there is none."""
+    with context.database.read() as session:
+        job = service.find(session, caller, job_id)
+    if job.status not in TERMINAL:
+        raise Conflict(
+            f"The job is {job.status}; its audit comes when it has succeeded.",
+            code="job_not_finished",
+        )
+    if job.audit_key is None:
+        raise Conflict(f"The job is {job.status}: there is no audit.", code="no_audit")
+    try:
+        stored = json.loads(context.storage.read_bytes(job.audit_key))
+    except FileNotFoundError as error:
+        raise NotFound("The audit is no longer in the storage.", code="audit_not_found") from error
+    return AuditView.model_validate({**stored, "job_id": job.id})

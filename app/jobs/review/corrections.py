@@ -1,0 +1,113 @@
+"""Labels that a person put right after the audit: checked, then a new job on them."""
+
+from __future__ import annotations
+
+from pydantic import ValidationError
+
+from app.access.caller import Caller
+from app.datasets import repository as datasets
+from app.datasets import service as dataset_service
+from app.jobs import service
+from app.jobs.intake.requests import JobRequest, checked_config, checked_name
+from app.jobs.review import audit
+from app.jobs.schemas import CorrectionsRequest
+from app.jobs.service import Created
+from app.kit.context import Context
+from app.kit.http.errors import BadRequest, NotFound, ProblemItem, Unprocessable
+from app.tables.jobs import Job
+from dspt.config import TuneConfig
+from dspt.kit.text import printable
+from dspt.labels.audit_csv import corrections_from_csv
+from dspt.labels.corrections import Corrections
+
+#: Form of the body -> what it is.
+CONTENT_TYPES = {
+    "application/json": {"schema": CorrectionsRequest.model_json_schema()},
+    "text/csv": {
+        "schema": {
+            "type": "string",
+            "description": "The audit as CSV with the column `correct_label` filled in: the right "
+            "class, or `drop`.",
+        }
+    },
+}
+_SHOWN = 100
+_SUFFIX = " (corrected)"
+
+
+def create(
+    context: Context,
+    caller: Caller,
+    job_id: str,
+    content_type: str,
+    body: bytes,
+    idempotency_key: str | None,
+) -> Created:
+    """Make a job on the data set of `job_id` with corrections, which add up to earlier ones.
+
+    It belongs to the owner of that job, also where an admin corrects it.
+
+    All that is wrong is told at once, by file, before the job is made. Raises NotFound, Conflict
+    where there is no audit, BadRequest, Unprocessable, DatasetError.
+    """
+    given = {e.file: e.given for e in audit.read(context, caller, job_id).entries}
+    with context.database.read() as session:
+        job = service.find(session, caller, job_id)
+        dataset = datasets.get(session, job.dataset_id)
+        assert dataset is not None  # a foreign key says so
+        zip_file = datasets.zip_of(session, dataset)
+    assert job.dataset_report is not None  # there is an audit, so it was validated
+    classes = job.dataset_report["classes"]
+    request, corrections = _parsed(content_type, body, classes)
+    wanted = JobRequest(
+        name=checked_name(request.name) or _name_after(job.name),
+        config=_config_after(context, job, request),
+        class_names=job.class_names,
+    )
+    changed = corrections.checked(classes, given)
+    try:
+        every = changed.on_top_of(dataset_service.corrections_of(context, dataset))
+    except FileNotFoundError as error:
+        raise NotFound("The data set is no longer there.", code="dataset_not_found") from error
+    upload = dataset_service.corrected(zip_file, every)
+    return service.create(context, caller, wanted, upload, idempotency_key, corrected=job)
+
+
+def _parsed(
+    content_type: str, body: bytes, classes: list[str]
+) -> tuple[CorrectionsRequest, Corrections]:
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind not in CONTENT_TYPES:
+        raise BadRequest(
+            "Send corrections as JSON with the header `Content-Type: application/json`, or the "
+            "audit's CSV with `Content-Type: text/csv`.",
+            code="unknown_content_type",
+        )
+    if kind == "text/csv":
+        return CorrectionsRequest(), corrections_from_csv(body, "corrections.csv", classes)
+    try:
+        request = CorrectionsRequest.model_validate_json(body)
+    except ValidationError as error:
+        items = [
+            ProblemItem(
+                param=".".join(printable(str(part)) for part in item["loc"]) or "body",
+                code=item["type"],
+                message=item["msg"],
+            )
+            for item in error.errors(include_url=False, include_input=False)[:_SHOWN]
+        ]
+        detail = "; ".join(f"{item.param}: {item.message}" for item in items)
+        raise Unprocessable(detail, errors=items) from error
+    return request, Corrections.of(request.relabel, request.drop)
+
+
+def _name_after(name: str) -> str:
+    """The name of the job corrected, marked once."""
+    return name.removesuffix(_SUFFIX)[: 200 - len(_SUFFIX)] + _SUFFIX
+
+
+def _config_after(context: Context, job: Job, request: CorrectionsRequest) -> dict[str, object]:
+    """What was asked for the job corrected, with what is to change."""
+    before = job.requested_config or job.config
+    known = {name: value for name, value in before.items() if name in TuneConfig.model_fields}
+    return checked_config(known | request.config, context.settings.local_backbones)

@@ -1,0 +1,166 @@
+"""Every error of the application becomes a problem document, foreseen or not."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.routing import iter_route_contexts
+from sqlalchemy.exc import OperationalError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.routing import Match
+
+from app.kit.http.errors import (
+    SECURE_HEADERS,
+    ApiError,
+    Problem,
+    ProblemItem,
+    StorageFull,
+    database_problem,
+    error_response,
+    problem_response,
+)
+from dspt.errors import DatasetError, DsptError, WeightsUnavailable
+
+_log = structlog.get_logger(__name__)
+
+
+def install_error_handlers(app: FastAPI) -> None:
+    """Make every error of `app`, foreseen or not, a problem document, also in its OpenAPI."""
+    app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(RequestValidationError, _on_validation)
+    app.add_exception_handler(DsptError, _on_dspt)
+    app.add_exception_handler(OperationalError, _on_database)
+    app.add_exception_handler(ClientDisconnect, _on_gone)
+    app.add_exception_handler(OSError, _on_os_error)
+    app.add_exception_handler(Exception, _on_unforeseen)
+    describe = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = describe()
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        template = "#/components/schemas/{model}"
+        for model in (Problem, ProblemItem):
+            schema = model.model_json_schema(ref_template=template)
+            schema.pop("$defs", None)
+            schemas[model.__name__] = schema
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _on_http(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    if isinstance(error, ApiError):
+        return error_response(error)
+    if _is_full(error.__cause__):  # while the body was read, which FastAPI takes for a bad one
+        return error_response(_storage_full())
+    detail = str(error.detail)
+    if error.status_code in _STANDARD_DETAILS:
+        detail = _STANDARD_DETAILS[error.status_code].format(
+            method=request.method, path=request.url.path
+        )
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(_methods_at(request))
+    code = HTTPStatus(error.status_code).name.lower()
+    return problem_response(error.status_code, detail, code, headers=headers)
+
+
+def _methods_at(request: Request) -> list[str]:
+    """All that is taken at this path; Starlette names only what the first route there takes."""
+    path = request.url.path
+    # `/models/compare` is no model, although `/models/{model_id}` would match it.
+    named = [r for r in iter_route_contexts(request.app.routes) if r.path == path]
+    if named:
+        taken = {method for route in named for method in route.methods or ()}
+        return [method for method in _METHODS if method in taken]
+    return [
+        method
+        for method in _METHODS
+        if any(
+            route.matches({**request.scope, "method": method})[0] is Match.FULL
+            for route in request.app.router.routes
+        )
+    ]
+
+
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+_STANDARD_DETAILS = {
+    404: "There is nothing at {path}; /docs lists what there is.",
+    405: "{path} does not take {method}; /docs lists what it takes.",
+}
+
+
+def _on_validation(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    items = [
+        ProblemItem(param=_place(item["loc"]), code=item["type"], message=item["msg"])
+        for item in error.errors()
+    ]
+    detail = "; ".join(f"{item.param}: {item.message}" for item in items)
+    return problem_response(422, detail, "invalid_request", items)
+
+
+def _place(loc: Sequence[int | str]) -> str | None:
+    """`("body", "config", 0)` -> `config.0`: where in the request it was is plain from the name."""
+    return ".".join(str(part) for part in loc[1:]) or (str(loc[0]) if loc else None)
+
+
+def _on_dspt(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, DsptError)
+    status = 503 if isinstance(error, WeightsUnavailable) else 422
+    if isinstance(error, DatasetError):
+        items = [
+            ProblemItem(param=p.where or None, code=p.code, message=p.message)
+            for p in error.problems
+        ]
+    else:
+        items = [ProblemItem(param=error.param, code=error.code, message=error.message)]
+    return problem_response(status, error.message, error.code, items)
+
+
+def _on_gone(_request: Request, _error: Exception) -> Response:
+    """For the log alone: nobody is there to read it."""
+    return Response(status_code=499)
+
+
+def _on_database(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, OperationalError)
+    return database_problem(error)
+
+
+def _on_os_error(request: Request, error: Exception) -> JSONResponse:
+    if _is_full(error):
+        _log.error("there is no room left", exc_info=error)
+        return error_response(_storage_full())
+    return _on_unforeseen(request, error)
+
+
+def _is_full(error: BaseException | None) -> bool:
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def _storage_full() -> StorageFull:
+    return StorageFull("There is no room left on the server for this. Nothing was stored.")
+
+
+def _on_unforeseen(request: Request, error: Exception) -> JSONResponse:
+    _log.error("unforeseen error", exc_info=error)
+    request_id = request.scope.get("request_id", "")
+    return problem_response(
+        500,
+        "Something went wrong here that was not foreseen. The log has it under this request id: "
+        f"{request_id}.",
+        "internal_error",
+        # It is sent from outside of our middleware.
+        headers={**SECURE_HEADERS, "X-Request-ID": request_id},
+    )

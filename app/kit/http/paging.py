@@ -1,0 +1,35 @@
+"""Lists that are read page by page, newest first."""
+
+from __future__ import annotations
+
+from typing import Annotated, Generic, Literal, TypeVar
+
+from fastapi import Query
+from pydantic import AfterValidator, BaseModel, Field
+
+from app.kit.http.schema_types import Omittable
+
+Item = TypeVar("Item")
+
+After = Annotated[
+    # Empty: `next` of the last page, sent on all the same.
+    Annotated[str, Field(pattern=r"^([a-z]{1,8}_[0-9a-z]{26})?$")] | Omittable,
+    AfterValidator(lambda value: value or None),
+    Query(description="Id of the last item already seen."),
+]
+Limit = Annotated[int, Query(ge=1, le=100, description="Items per page.")]
+
+
+class Page(BaseModel, Generic[Item]):
+    """One page of a list."""
+
+    object: Literal["list"] = "list"
+    data: list[Item]
+    has_more: bool = Field(description="Whether there is a next page.")
+    next: str | None = Field(description="`after` of the next page.")
+
+
+def page_of(items: list[Item], limit: int, last_id: str | None) -> Page[Item]:
+    """A page of up to `limit` items out of `limit + 1` that were asked for."""
+    has_more = len(items) > limit
+    return Page(data=items[:limit], has_more=has_more, next=last_id if has_more else None)

@@ -1,0 +1,64 @@
+"""The line from the process that works to its parent, and what the parent makes of it."""
+
+from __future__ import annotations
+
+import os
+import socket
+from itertools import islice
+
+from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
+
+from app.kit.settings import Settings
+from worker.metrics import WorkerMetrics, serve
+from worker.stats import NullStats, WorkerStats
+
+
+def test_what_is_sent_arrives_whole_and_in_order() -> None:
+    stats = WorkerStats()
+    stats.send("attempts")
+    stats.send("jobs", outcome="cancelled")
+    stats.send("epoch_seconds", 0.25)
+    assert list(islice(stats.received(), 3)) == [
+        ("attempts", 1, {}),
+        ("jobs", 1, {"outcome": "cancelled"}),
+        ("epoch_seconds", 0.25, {}),
+    ]
+
+
+def test_nobody_waits_for_a_parent_that_hangs() -> None:
+    stats = WorkerStats()
+    for _ in range(10_000):
+        stats.send("views", 1, source="tower")
+    received = list(islice(stats.received(), 500))
+    assert received == [("views", 1, {"source": "tower"})] * 500
+    NullStats().send("views", 1, source="tower")
+
+
+def test_a_process_that_died_at_work_is_counted_by_the_next_one() -> None:
+    registry = CollectorRegistry()
+    metrics = WorkerMetrics(registry)
+
+    def value(name: str, **labels: str) -> float | None:
+        return registry.get_sample_value(f"dspt_worker_{name}", labels)
+
+    metrics.take("process", os.getpid(), {})
+    for _ in range(2):
+        metrics.take("at_work", 1, {})
+        metrics.take("suppressed_share", 0.5, {})
+        metrics.take("views", 3, {"source": "store"})
+        metrics.take("process", os.getpid(), {})
+        metrics.take("process", os.getpid(), {})  # it had nothing at work yet
+    assert value("jobs_total", outcome="killed") == 2
+    assert value("jobs_total", outcome="succeeded") == 0
+    assert value("views_total", source="store") == 6
+    assert value("busy") == value("suppressed_share") == 0
+
+
+def test_a_worker_whose_port_is_taken_works_all_the_same() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, capture_logs() as logs:
+        settings = Settings(worker_metrics_port=taken.getsockname()[1])
+        serve(settings, WorkerStats())
+    [line] = logs
+    assert line["log_level"] == "error"
+    assert "DSPT_WORKER_METRICS_PORT" in line["event"]
