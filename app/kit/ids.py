@@ -1,33 +1,28 @@
-"""Opaque ids that sort by the time they were made, so that a list needs no other cursor."""
+"""Opaque ids that sort by creation time, so that a list needs no other cursor."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-import secrets
-import time
 
-_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, o, u
-_ID = re.compile(rf"[a-z]{{1,8}}_[{_ALPHABET}]{{26}}")
-_TIME_BITS, _RANDOM_BITS = 48, 80
+from ulid import ULID
 
-#: Whose everything is while the service runs without keys.
+_ID = re.compile(r"[a-z]{1,8}_[0-9a-hjkmnp-tv-z]{26}")  # Crockford's base 32: no i, l, o, u
+
+#: Owner of everything that is created while the service runs without keys.
 LOCAL_OWNER = "local"
 
 
 def new_id(prefix: str) -> str:
-    """`prefix_` and 26 characters: milliseconds since 1970 (48 bits), then 80 random bits."""
-    number = (time.time_ns() // 1_000_000) << _RANDOM_BITS | secrets.randbits(_RANDOM_BITS)
-    characters = (_TIME_BITS + _RANDOM_BITS + 4) // 5
-    text = "".join(_ALPHABET[number >> 5 * i & 31] for i in reversed(range(characters)))
-    return f"{prefix}_{text}"
+    """Return `prefix_` and a lower-case ULID: 48 bits of time in milliseconds, 80 random bits."""
+    return f"{prefix}_{str(ULID()).lower()}"
 
 
 def is_id(text: str) -> bool:
-    """Whether `text` has the form of an id; anything else names nothing."""
+    """Return whether `text` has the form of an id."""
     return _ID.fullmatch(text) is not None
 
 
 def owner_digest(owner: str, text: str) -> str:
-    """Digest (SHA-256, hex) that is unique where `text` is unique within an owner."""
+    """Return a SHA-256 digest (hex) that is unique where `text` is unique within an owner."""
     return hashlib.sha256(f"{owner}\0{text}".encode()).hexdigest()

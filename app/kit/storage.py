@@ -42,11 +42,6 @@ class Storage:
         protocol = self._fs.protocol
         self._local = "file" in ((protocol,) if isinstance(protocol, str) else protocol)
 
-    def put_file(self, key: str, source: Path) -> None:
-        """Store a copy of a local file under `key`, replacing what was there."""
-        with source.open("rb") as file:
-            self.put(key, file)
-
     def put_bytes(self, key: str, data: bytes) -> None:
         """Store bytes under `key`, replacing what was there."""
         with self._writing(key) as target:
@@ -67,13 +62,6 @@ class Storage:
         """The whole file; FileNotFoundError if there is none."""
         with self.open(key) as file:
             return file.read()
-
-    def exists(self, key: str) -> bool:
-        return bool(self._fs.isfile(self._path(key)))
-
-    def size(self, key: str) -> int:
-        """Bytes; FileNotFoundError if there is none."""
-        return int(self._fs.size(self._path(key)))
 
     def delete(self, key: str) -> None:
         """Remove the file if it is there."""
