@@ -55,7 +55,7 @@ check: $(DEV) ## Lint, check the format and the types
 
 .PHONY: bandit
 bandit: $(DEV) ## Search for insecure code
-	$(BIN)/bandit -q -c pyproject.toml -r dspt app worker $(ARGS)
+	$(BIN)/bandit -q -c pyproject.toml -r dspt app worker client $(ARGS)
 
 # Strict: a package that the vulnerability service does not know is an error, and so is no answer.
 .PHONY: audit
@@ -91,15 +91,15 @@ clean: ## Remove .venv and all caches
 # Shows pip's download lines only. Its errors and warnings go to stderr and are not filtered.
 define install
 	@echo "Installing .[$(1)] into $(VENV); the first time this downloads a few gigabytes ..."
-	@set -o pipefail; $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[$(1)]' \
+	@set -o pipefail; $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ./client -e '.[$(1)]' \
 		| awk '/^ *Downloading/ { print "  " $$1, $$2, $$3, $$4; fflush() }'
 endef
 
-$(DEV): pyproject.toml constraints.txt | $(BIN)/python
+$(DEV): pyproject.toml client/pyproject.toml constraints.txt | $(BIN)/python
 	$(call install,dev)
 	@touch $(DEMO) $(DEV)
 
-$(DEMO): pyproject.toml constraints.txt | $(BIN)/python
+$(DEMO): pyproject.toml client/pyproject.toml constraints.txt | $(BIN)/python
 	$(call install,demo)
 	@touch $(DEMO)
 

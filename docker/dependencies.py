@@ -12,4 +12,6 @@ if __name__ == "__main__":
     requirements = list(project["dependencies"])
     for extra in extras:
         requirements += project["optional-dependencies"][extra]
+    # Installed from the client/ folder, not from a package index.
+    requirements = [line for line in requirements if not line.startswith("dspt-client")]
     sys.stdout.write("\n".join(requirements) + "\n")

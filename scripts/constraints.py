@@ -47,7 +47,7 @@ def main() -> None:
     pins = [
         f"{name}=={version.split('+')[0]}"
         for name, version in versions("dspt[dev]").items()
-        if name != "dspt" and not _LEFT_TO_TORCH.match(name)
+        if name not in ("dspt", "dspt-client") and not _LEFT_TO_TORCH.match(name)
     ]
     print("\n".join(sorted(pins)))
 

@@ -1,1 +1,1 @@
-"""`dspt jobs` and `dspt models`: a service from the shell. All of it is calls of `app.client`."""
+"""`dspt jobs` and `dspt models`: a service from the shell. All of it is calls of `dspt_client`."""

@@ -12,7 +12,7 @@ from dspt.cli.terminal import say
 from dspt.errors import DatasetError, DsptError
 
 if TYPE_CHECKING:
-    from app.client import Client, ClientError
+    from dspt_client import Client, ClientError
 
 #: Somebody waits in front of it: a service that is down is told of within two seconds.
 _RETRIES = 2
@@ -50,7 +50,7 @@ def group(about: str) -> typer.Typer:
 @contextmanager
 def service(url: str | None) -> Iterator[Client]:
     """A client of the service. What goes wrong ends the program, and is told on standard error."""
-    from app.client import Client, ClientError, Unreachable
+    from dspt_client import Client, ClientError, Unreachable
 
     try:
         client = Client(url, retries=_RETRIES)
@@ -81,7 +81,7 @@ def _end(message: str, code: int, more: list[str] | None = None) -> typer.Exit:
 
 def _more(error: ClientError) -> list[str]:
     """The items of a refusal that its sentence does not name."""
-    from app.client import Refused
+    from dspt_client import Refused
 
     if not isinstance(error, Refused):
         return []

@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from app.jobs.schemas import JobView
-    from app.models.schemas import AliasHistory, AliasView, ModelView
+    from dspt_client.schemas.jobs import JobView
+    from dspt_client.schemas.models import AliasHistory, AliasView, ModelView
 
 _COLOURS = {"succeeded": "green", "failed": "red", "cancelled": "yellow"}
 

@@ -15,9 +15,11 @@ from dspt.cli.terminal import out, print_json
 
 
 def card(model_id: ModelId, to: OutFile = None, url: Url = None, as_json: AsJson = False) -> None:
-    """Say what a classifier is made of, how good it is, and what that does not say."""
+    """Show the model card of a classifier: training data, accuracy, settings, limits."""
+    from dspt.report.card.schema import ModelCard
+
     with service(url) as client:
-        show_card(client.models.card(model_id), to, as_json)
+        show_card(ModelCard.model_validate(client.models.card(model_id)), to, as_json)
 
 
 def export(

@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from dspt_client.schemas.status import Status
 
 from app.commands._service import INTERRUPTED, AsJson, Url, group, service
 from app.commands._tables import job_details, jobs_table
-from app.tables.job_state import Status
 from dspt.cli.options import ClassNames, config_parameters, read_class_names
 from dspt.cli.tables import accuracies, suspects
 from dspt.cli.terminal import keep_corrections, out, print_json, say
 from dspt.config import TuneConfig
 
 if TYPE_CHECKING:
-    from app.client import Job
+    from dspt_client import Job
 
 jobs = group("Tune classifiers on a service and check the labels.")
 
@@ -73,13 +73,13 @@ def submit(
     Settings that are left out are the service's own.
     """
     with service(url) as client:
-        from app.client._bar import Bar
+        from dspt_client._bar import Bar
 
         with Bar("packing") as bar, warnings.catch_warnings(record=True) as links:
             warnings.simplefilter("always", UserWarning)
             words = read_class_names(class_names)
             job = client.jobs.create(
-                data, config=config, class_names=words, name=name, told=bar.told
+                data, config=config, class_names=words, name=name, on_progress=bar.advance
             )
         for warning in links:
             say(f"warning: {warning.message}", "yellow")
@@ -202,7 +202,7 @@ def correct(
 
 def _tell(job: Job, watch: bool, as_json: bool) -> None:
     """Say which job it is and, if it is to be watched, what becomes of it."""
-    from app.client import JobCancelled, JobFailed
+    from dspt_client import JobCancelled, JobFailed
 
     if not as_json:
         out.print(f"{job.id} is {job.status}.", markup=False)

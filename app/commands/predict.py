@@ -26,7 +26,7 @@ from dspt.cli.predict import predict as predict_here
 from dspt.cli.terminal import check_writable
 
 if TYPE_CHECKING:
-    from app.client import Client
+    from dspt_client import Client
 
 
 def predict(
@@ -79,7 +79,7 @@ def _ask(
     client: Client, model: str, files: Sequence[Path], top_k: int, reject_below: float | None
 ) -> tuple[Answer, list[Answer]]:
     """What the service answers: of itself, and to each file that can be read."""
-    from app.client._bar import Bar
+    from dspt_client._bar import Bar
 
     answers: list[Answer] = [{"file": str(file)} for file in files]
     readable = _readable(answers)
@@ -92,7 +92,7 @@ def _ask(
             chain([first], readable),
             top_k=top_k,
             reject_below=reject_below,
-            told=lambda stage, done, _: bar.told(stage, done, len(files)),
+            on_progress=lambda stage, done, _: bar.advance(stage, done, len(files)),
         )
     found = iter(said.predictions)
     for answer in answers:

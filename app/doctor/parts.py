@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import redis
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from dspt_client.schemas.status import Status
 from kombu.exceptions import OperationalError as BrokerError
 from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
@@ -21,7 +22,6 @@ from app.kit.broker import celery_app
 from app.kit.db import Database, alembic_config
 from app.kit.settings import GIB, Settings
 from app.kit.storage import Storage
-from app.tables.job_state import Status
 from app.tables.jobs import Job
 
 _PART = "parts"

@@ -7,8 +7,8 @@ from importlib.metadata import version
 from typing import Any
 
 import httpx
+from dspt_client._client import http_options
 
-from app.client._client import http_options
 from app.doctor.findings import Finding, State
 
 _PART = "service"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 
+from dspt_client.schemas.status import TERMINAL
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session, aliased
 
@@ -18,7 +19,6 @@ from app.kit import scratch
 from app.kit.context import Context
 from app.kit.db import database_now
 from app.tables.datasets import Dataset
-from app.tables.job_state import TERMINAL
 from app.tables.jobs import Job, JobEvent
 from app.tables.models import Model
 

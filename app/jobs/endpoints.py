@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, Literal
 
+from dspt_client.schemas.jobs import AuditView, EventList, JobView
+from dspt_client.schemas.status import Status
 from fastapi import (
     APIRouter,
     Depends,
@@ -30,7 +32,6 @@ from app.jobs.intake.admission import check_quota_early
 from app.jobs.intake.requests import JobRequest
 from app.jobs.repository import MAX_SEQ
 from app.jobs.review import audit, corrections
-from app.jobs.schemas import AuditView, EventList, JobView
 from app.kit.context import ContextDep
 from app.kit.http.errors import (
     BadRequest,
@@ -45,7 +46,6 @@ from app.kit.http.errors import (
 from app.kit.http.paging import After, Limit, Page, page_of
 from app.kit.http.rules import Scope, rules
 from app.kit.http.schema_types import Omittable
-from app.tables.job_state import Status
 from dspt.labels.audit_csv import audit_csv
 
 

@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import structlog
+from dspt_client.schemas.status import Status
 from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
@@ -19,7 +20,6 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.jobs.lifecycle import workers
 from app.kit.context import Context
-from app.tables.job_state import Status
 from app.tables.jobs import Job, OutboxEntry
 
 _log = structlog.get_logger(__name__)

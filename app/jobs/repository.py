@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from dspt_client.schemas.status import TERMINAL, Status
 from sqlalchemy import Row, bindparam, delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from app.kit.db import database_now
 from app.kit.ids import is_id
-from app.tables.job_state import LEASED, TERMINAL, Status, sources
+from app.tables.job_state import LEASED, sources
 from app.tables.jobs import Job, JobEvent, OutboxEntry
 
 #: The highest number that an event can have.

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import structlog
+from dspt_client.schemas.jobs import JobView
+from dspt_client.schemas.status import Status
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -14,14 +16,12 @@ from app.datasets import repository as datasets
 from app.datasets import service as dataset_service
 from app.jobs import repository
 from app.jobs.intake.requests import JobRequest
-from app.jobs.schemas import JobView
 from app.jobs.views import not_found, view
 from app.kit.context import Context
 from app.kit.http.errors import Conflict, NotFound, ProblemItem, ServiceUnavailable, TooManyRequests
 from app.kit.ids import new_id, owner_digest
 from app.kit.tracing import request_origin
 from app.quotas import service as quotas
-from app.tables.job_state import Status
 from app.tables.jobs import Job
 
 _log = structlog.get_logger(__name__)

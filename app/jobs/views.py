@@ -12,26 +12,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dspt_client.schemas.jobs import JobCorrections, JobDataset, JobError, JobView
+from dspt_client.schemas.status import Status
 from sqlalchemy import JSON, ColumnElement, Row, Select, Text, bindparam, cast, func, select
 from sqlalchemy.orm import Session
 
 from app.access.caller import Caller
 from app.jobs.lifecycle import workers
-from app.jobs.schemas import (
-    JobCorrections,
-    JobDataset,
-    JobError,
-    JobView,
-    links_of,
-    progress_of,
-)
+from app.jobs.schemas import links_of, progress_of
 from app.kit.batched_reader import BatchedReader
 from app.kit.cache import SizedCache
 from app.kit.context import Context
 from app.kit.http.errors import NotFound
 from app.kit.ids import is_id
 from app.tables.datasets import Dataset
-from app.tables.job_state import Status
 from app.tables.jobs import Job
 from app.tables.models import Model
 

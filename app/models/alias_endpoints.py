@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from dspt_client.schemas.models import AliasHistory, AliasView
 from fastapi import APIRouter, Query
 from pydantic import Field
 
@@ -14,7 +15,7 @@ from app.kit.http.paging import After, Limit, Page, page_of
 from app.kit.http.rules import Scope, rules
 from app.kit.http.schema_types import Omittable
 from app.models import aliases
-from app.models.schemas import AliasHistory, AliasView, alias_view, history_view
+from app.models.schemas import alias_view, history_view
 
 router = APIRouter(prefix="/aliases", tags=["models"])
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dspt_client.schemas.jobs import JobView
+
 from app.access.caller import Caller
 from app.jobs import views
-from app.jobs.schemas import JobView
 from app.kit.context import Context
 from app.kit.http.errors import Conflict
 from app.models import artifacts

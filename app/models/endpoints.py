@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from dspt_client.schemas.models import ModelView
 from fastapi import APIRouter, File, Form, Response, UploadFile
 
 from app.access.caller import CallerDep
@@ -21,7 +22,7 @@ from app.kit.http.paging import After, Limit, Page, page_of
 from app.kit.http.rules import Scope, rules
 from app.kit.http.schema_types import Omittable
 from app.models import aliases, imports, repository
-from app.models.schemas import ModelUpdate, ModelView, view
+from app.models.schemas import ModelUpdate, view
 from app.models.service import find
 from app.tables.models import artifact_key
 

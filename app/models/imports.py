@@ -5,12 +5,14 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+from dspt_client.schemas.models import ModelView
+
 from app.backbones.allowed import check_backbone
 from app.kit.context import Context
 from app.kit.control_characters import cleaned
 from app.kit.http.errors import ProblemItem, Unprocessable
 from app.models.artifacts import keep, row_of
-from app.models.schemas import ModelView, view
+from app.models.schemas import view
 from dspt.errors import ArtifactError
 
 _MAX_NAME = 200

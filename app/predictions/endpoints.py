@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
+from dspt_client.schemas.predictions import PredictResponse
 from fastapi import APIRouter, FastAPI, File, Form, Header, Request, Response, UploadFile
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
@@ -28,7 +29,6 @@ from app.kit.http.schema_types import Omittable
 from app.predictions import stream
 from app.predictions.inference import Inference
 from app.predictions.metrics import EngineMetrics
-from app.predictions.schemas import PredictResponse
 from app.predictions.service import Deadline, Predictions, Question
 from app.predictions.settings import PredictionSettings
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from dspt_client.schemas.predictions import Answered, ClassScore, ImageProblem, Prediction
+
 from app.access.caller import Caller
 from app.kit.batched_reader import BatchedReader
 from app.kit.context import Context
@@ -15,7 +17,6 @@ from app.kit.http.errors import Conflict, ServiceUnavailable
 from app.models.resolve import ResolvedModel, resolve
 from app.models.service import name_not_found
 from app.predictions.inference import Inference, Scores, Served
-from app.predictions.schemas import Answered, ClassScore, ImageProblem, Prediction
 from app.predictions.settings import PredictionSettings
 from app.tables.models import artifact_key
 from dspt.errors import ArtifactError, BackboneMismatch, ImageError, UnknownBackbone

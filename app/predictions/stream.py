@@ -11,12 +11,12 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import IO
 
+from dspt_client.schemas.predictions import Prediction, StreamEnd
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from app.predictions.schemas import Prediction, StreamEnd
 from app.predictions.service import Answering
 from dspt.errors import ImageError
 

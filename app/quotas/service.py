@@ -6,6 +6,7 @@ something, count what it adds too, and take turns until it commits.
 
 from __future__ import annotations
 
+from dspt_client.schemas.status import TERMINAL, Status
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
@@ -13,7 +14,6 @@ from app.kit.db import take_turns
 from app.kit.http.errors import ServiceUnavailable, TooManyRequests
 from app.kit.settings import Settings
 from app.tables.datasets import Dataset
-from app.tables.job_state import TERMINAL, Status
 from app.tables.jobs import Job
 from app.tables.models import Model
 

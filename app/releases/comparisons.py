@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from dspt_client.schemas.comparisons import ComparisonView
 from starlette.concurrency import run_in_threadpool
 
 from app.access.caller import Caller
@@ -20,7 +21,7 @@ from app.models.service import find_by_name
 from app.predictions.inference import Inference, Served
 from app.releases.comparison_photos import Photos, photos_for
 from app.releases.encoding import encode
-from app.releases.schemas import ComparisonRequest, ComparisonView
+from app.releases.schemas import ComparisonRequest
 from app.tables.models import Model
 from dspt.errors import ArtifactError, UnknownBackbone
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dspt_client.schemas.comparisons import ComparisonView
+from dspt_client.schemas.models import ModelView
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
@@ -18,12 +20,11 @@ from app.kit.http.errors import (
     problems,
 )
 from app.kit.http.rules import Scope, rules
-from app.models.schemas import ModelView
 from app.models.service import find
 from app.predictions.dependencies import InferenceDep
 from app.predictions.service import Deadline
 from app.releases import comparisons, new_classes
-from app.releases.schemas import ComparisonRequest, ComparisonView, NewClasses
+from app.releases.schemas import ComparisonRequest, NewClasses
 from app.tables.models import Model
 
 router = APIRouter(prefix="/models", tags=["models"])

@@ -9,12 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dspt_client.schemas.models import ModelView
 from starlette.concurrency import run_in_threadpool
 
 from app.kit.context import Context
 from app.kit.http.errors import Conflict
 from app.models import artifacts
-from app.models.schemas import ModelView, view
+from app.models.schemas import view
 from app.predictions.inference import Inference
 from app.tables.models import Model
 from dspt.errors import ArtifactError, UnknownBackbone

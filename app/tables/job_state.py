@@ -12,29 +12,9 @@ failed and cancelled ──> queued, when somebody asks to try again
 
 from __future__ import annotations
 
-from enum import StrEnum
 from types import MappingProxyType
 
-
-class Status(StrEnum):
-    #: Waits for a worker.
-    QUEUED = "queued"
-    #: A worker reads and checks every image.
-    VALIDATING = "validating"
-    #: A worker tunes.
-    RUNNING = "running"
-    #: Somebody asked to stop it and its worker has not yet done so.
-    CANCELLING = "cancelling"
-    #: There is a model.
-    SUCCEEDED = "succeeded"
-    #: It ended with an error that the job names.
-    FAILED = "failed"
-    #: It was stopped on request.
-    CANCELLED = "cancelled"
-
-
-#: The job has ended; only somebody's wish to try again goes on from here.
-TERMINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED})
+from dspt_client.schemas.status import Status
 
 #: A worker holds a lease on the job in these.
 LEASED = frozenset({Status.VALIDATING, Status.RUNNING, Status.CANCELLING})

@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from dspt_client.schemas.status import TERMINAL, Status
 from sqlalchemy import CheckConstraint, ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.kit.db import Base
-from app.tables.job_state import LEASED, TERMINAL, Status
+from app.tables.job_state import LEASED
 
 
 def _one_of(values: frozenset[Status] | type[Status]) -> str:

@@ -12,12 +12,13 @@ from tempfile import TemporaryDirectory
 
 import httpx
 import torch
+from dspt_client.schemas.status import TERMINAL, Status
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 from torch import Tensor
 
 from app.tables.datasets import Dataset
-from app.tables.job_state import STEPS, TERMINAL, Status
+from app.tables.job_state import STEPS
 from app.tables.jobs import Job, JobEvent
 from app.tables.models import Model
 from benchmarks.fault_drills.stack import Stack

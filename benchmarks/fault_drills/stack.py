@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+from dspt_client.schemas.status import TERMINAL
 from sqlalchemy import select
 
 from app.kit.broker import QUEUE, RUN_JOB, celery_app
 from app.kit.context import Context
 from app.kit.settings import Settings
-from app.tables.job_state import TERMINAL
 from app.tables.jobs import Job
 from benchmarks.fault_drills.client import Client
 from benchmarks.fault_drills.processes import Part

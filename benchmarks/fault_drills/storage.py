@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dspt_client.schemas.status import TERMINAL
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.kit.scratch import abandoned
 from app.tables.datasets import Dataset
-from app.tables.job_state import TERMINAL
 from app.tables.jobs import Job
 from app.tables.models import Model
 from benchmarks.fault_drills.stack import Stack

@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 
 import typer
+from dspt_client import Client, ClientError
 from rich.console import Console
 
-from app.client import Client, ClientError
 from scripts.demo.data import make_demo_data
 from scripts.demo.report import print_accuracy, print_audit, print_data, print_predictions
 from scripts.demo.stack import StackError, running_stack

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dspt_client import Audit
+from dspt_client.schemas.predictions import Prediction
 from rich.console import Console
 from rich.table import Table
 
-from app.client import Audit
-from app.predictions.schemas import Prediction
 from scripts.demo.data import PHOTOGRAPHS, TEST_CROPS, TRAIN_CROPS, DemoData
 
 _SUSPECTS_SHOWN = 12

@@ -14,8 +14,8 @@ _BLOCKING = {r"\bJ\b": "Job", r"\bAsyncIterator\b": "Iterator", r"\bAsyncJob\b":
 
 
 def page() -> str:
-    import app.client as package
-    from app.client import Audit, Client, Job, _exceptions
+    import dspt_client as package
+    from dspt_client import Audit, Client, Job, _exceptions
 
     module, _, exceptions = (package.__doc__ or "").partition("\n\n")
     example = inspect.cleandoc(exceptions.split("\n\nEvery call")[0])
@@ -63,7 +63,7 @@ def _members(kind: type) -> Iterator[tuple[str, Any]]:
     """Public methods and properties, those of our own bases too."""
     seen: set[str] = set()
     for owner in kind.__mro__:
-        if not owner.__module__.startswith("app.client"):
+        if not owner.__module__.startswith("dspt_client"):
             continue
         for name, member in vars(owner).items():
             if name.startswith("_") or name in seen or name in ("model_config",):

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+from dspt_client import Client, JobFailed
 from typer.testing import CliRunner, Result
 
-from app.client import Client, JobFailed
 from dspt.cli import build
 from tests.acceptance.photos import COLOURS, photo, photos
 from tests.acceptance.service import QUICK, Json

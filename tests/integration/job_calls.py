@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from dspt_client.schemas.status import Status
 from sqlalchemy import select
 
 from app.access.caller import LOCAL
@@ -18,7 +19,7 @@ from app.jobs.lifecycle.lease import Lease, StepRefusedError
 from app.kit.context import Context
 from app.kit.http.errors import ApiError
 from app.tables.datasets import Dataset
-from app.tables.job_state import LEASED, STEPS, Status
+from app.tables.job_state import LEASED, STEPS
 from app.tables.jobs import Job, JobEvent, OutboxEntry
 from app.tables.models import Model
 from tests.integration.conftest import zip_of

@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from dspt_client.schemas.status import Status
+
 from app.jobs import repository
 from app.jobs.lifecycle.heartbeat_monitor import HeartbeatMonitor
 from app.jobs.lifecycle.lease import Lease
@@ -13,7 +15,6 @@ from app.jobs.lifecycle.reaper import Reaper
 from app.kit.context import Context
 from app.kit.ids import new_id
 from app.tables.datasets import Dataset
-from app.tables.job_state import Status
 from app.tables.jobs import Job
 from app.tables.models import Model
 

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import httpx
 import pytest
+from dspt_client import AsyncClient, Client, Conflict, JobCancelled, NotFound, Unauthorized
+from dspt_client.schemas.status import Status
 
 from app.access import keys
-from app.client import AsyncClient, Client, Conflict, JobCancelled, NotFound, Unauthorized
 from app.jobs import repository
 from app.kit.context import Context
 from app.kit.http.rules import Scope
 from app.kit.settings import Settings
-from app.tables.job_state import Status
 from tests.integration.conftest import zip_of
 from tests.integration.jobs import bring_to, claim, make_model
 from tests.integration.own_api import running
@@ -195,6 +195,6 @@ def test_a_zip_is_sent_as_it_is(client: Client, tmp_path: Path) -> None:
 def test_the_client_is_light() -> None:
     """It is for scripts: neither torch nor the server's database and queue are loaded."""
     heavy = "{'torch', 'celery', 'sqlalchemy', 'fastapi', 'pandas'}"
-    code = f"import app.client, sys; print(sorted({heavy} & set(sys.modules)))"
+    code = f"import dspt_client, sys; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dspt_client.schemas.status import Status
 from typer.testing import CliRunner
 
 from app.jobs import repository
 from app.kit.context import Context
 from app.kit.settings import Settings
-from app.tables.job_state import Status
 from app.tables.models import artifact_key
 from dspt.cli import build, terminal
 from tests.integration.conftest import zip_of
@@ -223,7 +223,7 @@ def test_each_kind_of_failure_has_its_exit_code(
     (tmp_path / "pets" / "a\nb").mkdir(parents=True)
     assert "control characters" in dspt("jobs", "submit", tmp_path / "pets", ends=2).stderr
     assert "is no URL" in dspt("jobs", "list", "--url", "nowhere", ends=2).stderr
-    monkeypatch.setattr("app.client._io.time.sleep", lambda _: None)
+    monkeypatch.setattr("dspt_client._io.time.sleep", lambda _: None)
     said = dspt("jobs", "list", "--url", "http://127.0.0.1:1", ends=3).stderr
     assert "http://127.0.0.1:1 cannot be reached" in said
 
@@ -236,8 +236,8 @@ def test_interrupted_watching_leaves_the_job_alone(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("app.client._events.as_a", interrupted)
-    monkeypatch.setattr("app.client._events.EventView.model_validate_json", interrupted)
+    monkeypatch.setattr("dspt_client._events.as_a", interrupted)
+    monkeypatch.setattr("dspt_client._events.EventView.model_validate_json", interrupted)
     assert f"{job_id} goes on" in dspt("jobs", "watch", job_id, ends=130).stderr
     monkeypatch.undo()
     with context.database.read() as session:

@@ -7,6 +7,7 @@ import re
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
+from dspt_client.schemas.status import Status
 from sqlalchemy import event, text
 from structlog.testing import capture_logs
 
@@ -14,7 +15,6 @@ from app.access.caller import LOCAL
 from app.jobs import repository, service
 from app.jobs.events.feed import KEPT, Feed
 from app.kit.context import Context
-from app.tables.job_state import Status
 from tests.integration.jobs import ERROR, add_job, bring_to, claim
 
 _ID = re.compile(rb"^id: (\d+)\r$", re.MULTILINE)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from dspt_client.schemas.status import Status
 from fastapi.testclient import TestClient
 from sqlalchemy import select, update
 from typer.testing import CliRunner
@@ -20,7 +21,6 @@ from app.gc.service import collect
 from app.jobs import repository
 from app.kit.context import Context
 from app.tables.datasets import Dataset
-from app.tables.job_state import Status
 from app.tables.jobs import Job, JobEvent
 from dspt.cli import build
 from dspt.features.store import FeatureStore

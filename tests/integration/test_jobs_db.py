@@ -7,13 +7,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from dspt_client.schemas.status import TERMINAL, Status
 from sqlalchemy import delete, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from app.jobs import repository
 from app.kit.context import Context
 from app.kit.ids import new_id
-from app.tables.job_state import LEASED, STEPS, TERMINAL, Status
+from app.tables.job_state import LEASED, STEPS
 from app.tables.jobs import Job, JobEvent, JobStep
 from app.tables.models import Model
 from tests.integration.jobs import (

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from dspt_client.schemas.status import Status
 from sqlalchemy import select, update
 
 from app.jobs import repository
 from app.jobs.lifecycle import workers
 from app.jobs.lifecycle.lease import Lease, StepRefusedError
 from app.kit.context import Context
-from app.tables.job_state import Status
 from app.tables.jobs import OutboxEntry, Worker
 from app.tables.models import Model
 from tests.integration.jobs import (

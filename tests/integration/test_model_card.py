@@ -9,9 +9,9 @@ from typing import Any
 
 import httpx
 import pytest
+from dspt_client import Client
 from typer.testing import CliRunner
 
-from app.client import Client
 from app.kit.context import Context
 from app.kit.settings import Settings
 from app.models.artifacts import row_of

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 import redis as redis_client
+from dspt_client.schemas.status import Status
 
 from app.jobs import repository
 from app.jobs.lifecycle.heartbeat_monitor import HeartbeatMonitor
@@ -16,7 +17,6 @@ from app.kit.broker import QUEUE, RUN_JOB
 from app.kit.context import Context
 from app.kit.settings import Settings
 from app.main import create_app
-from app.tables.job_state import Status
 from tests.integration.conftest import local_client, post_job
 from tests.integration.jobs import add_job, claim
 from tests.services import RedisServer, redis_server, wait_until

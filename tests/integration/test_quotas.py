@@ -6,12 +6,12 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from dspt_client.schemas.status import Status
 from fastapi.testclient import TestClient
 
 from app.kit.context import Context
 from app.kit.settings import Settings
 from app.main import create_app
-from app.tables.job_state import Status
 from tests.integration.access import Service, served
 from tests.integration.conftest import local_client, zip_of
 from tests.integration.jobs import bring_to, files_in, problem, statuses

@@ -14,13 +14,13 @@ from typing import Any
 import httpx
 import pytest
 import torch
+from dspt_client import AsyncClient, Client
+from dspt_client.schemas.status import Status
 
-from app.client import AsyncClient, Client
 from app.datasets import service as datasets
 from app.kit.context import Context
 from app.kit.settings import Settings
 from app.tables.datasets import Dataset
-from app.tables.job_state import Status
 from app.tables.jobs import Job
 from app.tables.models import Model
 from dspt.backbones import load_backbone

@@ -17,15 +17,16 @@ from itertools import takewhile
 
 import anyio
 import structlog
+from dspt_client.schemas.jobs import EventView
+from dspt_client.schemas.status import TERMINAL
 from sqlalchemy.exc import SQLAlchemyError
 from sse_starlette import ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
 from app.jobs import repository
-from app.jobs.schemas import EventView
+from app.jobs.schemas import event_view
 from app.kit.context import Context
 from app.kit.http.errors import ServiceUnavailable
-from app.tables.job_state import TERMINAL
 
 _log = structlog.get_logger(__name__)
 
@@ -152,7 +153,7 @@ class Feed:
                     continue
                 after = max(known or 0, head - KEPT)
                 rows = repository.events(session, job_id, after=after, upto=head, limit=KEPT)
-                events = [_encoded(EventView.of(row)) for row in rows]
+                events = [_encoded(event_view(row)) for row in rows]
                 looks.append(_Look(job_id, after, head, events, ended=status in TERMINAL))
         return looks
 
@@ -161,7 +162,7 @@ class Feed:
         with self._context.database.read() as session:
             rows = repository.events(session, job_id, after=after, upto=upto, limit=KEPT)
         reached = rows[-1].seq if len(rows) == KEPT else upto
-        return reached, b"".join(_encoded(EventView.of(row)).encoded for row in rows)
+        return reached, b"".join(_encoded(event_view(row)).encoded for row in rows)
 
 
 @dataclass(frozen=True)

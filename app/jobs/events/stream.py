@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import structlog
+from dspt_client.schemas.jobs import EventList
 from sse_starlette import EventSourceResponse
 from sse_starlette.sse import SendTimeoutError
 from starlette.types import Receive, Scope, Send
 
 from app.jobs import repository
 from app.jobs.events.feed import Feed
-from app.jobs.schemas import EventList, EventView
+from app.jobs.schemas import event_view
 from app.kit.context import Context
 
 _log = structlog.get_logger(__name__)
@@ -26,7 +27,7 @@ def page(context: Context, job_id: str, *, after: int, limit: int) -> EventList:
     """Events behind number `after`."""
     with context.database.read() as session:
         rows = repository.events(session, job_id, after=after, limit=limit + 1)
-    data = [EventView.of(row) for row in rows[:limit]]
+    data = [event_view(row) for row in rows[:limit]]
     has_more = len(rows) > limit
     return EventList(data=data, has_more=has_more, next=data[-1].id if has_more else None)
 

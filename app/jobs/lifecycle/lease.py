@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dspt_client.schemas.status import Status
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
@@ -18,7 +19,6 @@ from app.jobs import repository
 from app.kit.context import Context
 from app.kit.db import database_now
 from app.kit.ids import new_id
-from app.tables.job_state import Status
 from app.tables.jobs import Job, Worker
 from app.tables.models import Model
 

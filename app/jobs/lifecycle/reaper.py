@@ -6,12 +6,13 @@ from datetime import datetime
 from typing import Any
 
 import structlog
+from dspt_client.schemas.status import Status
 from sqlalchemy import select
 
 from app.jobs import repository
 from app.jobs.lifecycle.heartbeat_monitor import HeartbeatMonitor
 from app.kit.context import Context
-from app.tables.job_state import LEASED, Status
+from app.tables.job_state import LEASED
 from app.tables.jobs import Job
 
 _log = structlog.get_logger(__name__)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 
+from dspt_client.schemas.jobs import AuditView
+from dspt_client.schemas.status import TERMINAL
+
 from app.access.caller import Caller
 from app.jobs import service
-from app.jobs.schemas import AuditView
 from app.kit.context import Context
 from app.kit.http.errors import Conflict, NotFound
-from app.tables.job_state import TERMINAL
 
 
 def read(context: Context, caller: Caller, job_id: str) -> AuditView:

@@ -1,6 +1,8 @@
 """The table of steps."""
 
-from app.tables.job_state import LEASED, STEPS, TERMINAL, Status, sources
+from dspt_client.schemas.status import TERMINAL, Status
+
+from app.tables.job_state import LEASED, STEPS, sources
 
 
 def test_every_state_is_in_the_table() -> None:

@@ -9,7 +9,7 @@ import pytest
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The pauses between tries, in seconds."""
     noted: list[float] = []
-    monkeypatch.setattr("app.client._io.time.sleep", noted.append)
+    monkeypatch.setattr("dspt_client._io.time.sleep", noted.append)
     monkeypatch.delenv("DSPT_URL", raising=False)
     monkeypatch.delenv("DSPT_API_KEY", raising=False)
     return noted

@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
-
-from app.client import Client
+from dspt_client import Client
 
 Json = dict[str, Any]
 JOB_ID = "job_" + "0" * 26

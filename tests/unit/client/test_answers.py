@@ -6,8 +6,7 @@ import sys
 
 import httpx
 import pytest
-
-from app.client import (
+from dspt_client import (
     Client,
     Forbidden,
     PayloadTooLarge,
@@ -17,6 +16,7 @@ from app.client import (
     UnexpectedAnswer,
     Unprocessable,
 )
+
 from tests.unit.client.server import JOB_ID, Script, client_of, job, problem
 
 AUDIT = {"job_id": JOB_ID, "can_tell": True, "why": "", "suspects": 1, "entries": []}
@@ -131,8 +131,8 @@ def test_address_and_key_come_from_arguments_or_the_environment(
     assert asked() == ("https://photos.example/dspt/jobs/j", "Bearer secret")
     assert asked("http://here:1", "mine") == ("http://here:1/jobs/j", "Bearer mine")
     assert asked("http://here:1", " mine\n") == ("http://here:1/jobs/j", "Bearer mine")
-    with pytest.raises(ValueError, match="holds characters"):
+    with pytest.raises(ValueError, match="not allowed"):
         Client(api_key="a\nb")
     for wrong in ("photos.example", "ftp://here", "http://", "http://[::"):
-        with pytest.raises(ValueError, match="is no URL"):
+        with pytest.raises(ValueError, match="is not a URL"):
             Client(wrong)

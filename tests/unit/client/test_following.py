@@ -6,8 +6,8 @@ import itertools
 
 import httpx
 import pytest
+from dspt_client import JobCancelled, JobFailed, Unreachable, WaitTimeout
 
-from app.client import JobCancelled, JobFailed, Unreachable, WaitTimeout
 from tests.unit.client.server import JOB_ID, client_of, event, job, problem, stream
 
 DONE = httpx.Response(200, json=job("succeeded", model_id="mdl_1"))
@@ -87,7 +87,7 @@ def test_a_job_that_failed_tells_why_by_file() -> None:
 
 def test_waiting_ends_when_the_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = itertools.count(0.0, 0.5)
-    monkeypatch.setattr("app.client._job.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("dspt_client._job.time.monotonic", lambda: next(clock))
     silent = [stream(event(n), broken=httpx.ReadTimeout) for n in range(1, 9)]
     client, script = client_of(RUNNING, *silent[:3], RUNNING)
     with pytest.raises(WaitTimeout, match="still running after 8 s") as caught:

@@ -12,9 +12,9 @@ from typing import Any
 
 import httpx
 import pytest
+from dspt_client import Client, JobFailed, NotFound
+from dspt_client.schemas.status import Status
 
-from app.client import Client, JobFailed, NotFound
-from app.tables.job_state import Status
 from tests.unit.client.server import JOB_ID, client_of, event, job, problem, stream
 
 RECORDED = json.loads((Path(__file__).parent / "recorded" / "0.1.json").read_text())

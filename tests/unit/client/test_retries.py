@@ -8,8 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-
-from app.client import (
+from dspt_client import (
     BadRequest,
     ClientError,
     Conflict,
@@ -19,6 +18,7 @@ from app.client import (
     Unauthorized,
     Unreachable,
 )
+
 from tests.unit.client.server import JOB_ID, client_of, job, problem
 
 

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from app.client._exceptions import Item, Refused, UnexpectedAnswer, refused
+from dspt_client._exceptions import Item, Refused, UnexpectedAnswer, refused
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)

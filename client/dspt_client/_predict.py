@@ -8,11 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import IO, cast
 
-from app.client._calls import Call, as_a
-from app.client._connection import Connection
-from app.client._exceptions import PayloadTooLarge
-from app.client._packing import OnProgress
-from app.predictions.schemas import Prediction, PredictResponse
+from dspt_client._calls import Call, as_a
+from dspt_client._connection import Connection
+from dspt_client._exceptions import PayloadTooLarge
+from dspt_client._packing import OnProgress
+from dspt_client.schemas.predictions import Prediction, PredictResponse
 
 Image = str | Path | bytes | IO[bytes]
 _Named = tuple[str, bytes]
@@ -31,7 +31,10 @@ class Question:
 
 
 async def predict(
-    connection: Connection, question: Question, images: Image | Iterable[Image], told: OnProgress
+    connection: Connection,
+    question: Question,
+    images: Image | Iterable[Image],
+    on_progress: OnProgress,
 ) -> PredictResponse:
     """All answers in the order of the images, whatever number of requests they took.
 
@@ -53,7 +56,7 @@ async def predict(
             most = len(sent) // 2
             continue
         predictions += [_rejected(one, question.reject_below) for one in answer.predictions]
-        told("classifying", len(predictions), total)
+        on_progress("classifying", len(predictions), total)
         # By its id from now on, should the name be given to another model meanwhile.
         first, question = first or answer, replace(question, model=answer.model)
         waiting = waiting[len(sent) :]

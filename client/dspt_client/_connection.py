@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 import httpx
 
-from app.client._calls import Call, error_of
-from app.client._exceptions import UnexpectedAnswer, Unreachable
-from app.client._io import Io
-from app.client._retries import Retries, is_broken
+from dspt_client._calls import Call, error_of
+from dspt_client._exceptions import UnexpectedAnswer, Unreachable
+from dspt_client._io import Io
+from dspt_client._retries import Retries, is_broken
 
 T = TypeVar("T")
 _CUT_OFF = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 from uuid import uuid4
 
-from app.client import _job
-from app.client._audit import Audit
-from app.client._blocking import blocking, blocking_iterator
-from app.client._calls import Call, Page, as_a, delete, get, path
-from app.client._connection import Connection
-from app.client._job import AsyncJob, Job
-from app.client._packing import OnProgress, Watched, silent, zip_file
-from app.jobs.schemas import JobView
+from dspt_client import _job
+from dspt_client._audit import Audit
+from dspt_client._blocking import blocking, blocking_iterator
+from dspt_client._calls import Call, Page, as_a, delete, get, path
+from dspt_client._connection import Connection
+from dspt_client._job import AsyncJob, Job
+from dspt_client._packing import OnProgress, Watched, silent, zip_file
+from dspt_client.schemas.jobs import JobView
 
 J = TypeVar("J")
 _DATASET_ID = re.compile(r"ds_[0-9a-z]{26}")
@@ -38,13 +38,13 @@ class JobCalls(Generic[J]):
         config: Mapping[str, Any] | None = None,
         class_names: Mapping[str, str] | None = None,
         name: str | None = None,
-        told: OnProgress = silent,
+        on_progress: OnProgress = silent,
     ) -> J:
-        """Have a classifier tuned on a zip, a folder, or a data set that is there (`ds_...`).
+        """Tune a classifier on a zip, a folder, or an existing data set (`ds_...`).
 
-        A folder is zipped first. `told` is called with what is done of `packing` (in files) and
-        `sending` (in bytes). However often the upload has to be tried, it makes one job. Raises
-        OSError, and DatasetError and ImageError (dspt.errors) for a folder that cannot be read.
+        A folder is zipped first; hidden files are not sent. `on_progress` is called with the
+        progress of `packing` (in files) and `sending` (in bytes). If the upload has to be repeated,
+        it still creates one job. Raises OSError.
         """
         fields = {
             "config": json.dumps(dict(config)) if config else None,
@@ -56,16 +56,16 @@ class JobCalls(Generic[J]):
             if isinstance(data, str) and _DATASET_ID.fullmatch(data):
                 call = _post_once("/jobs", data=form | {"dataset_id": data})
             else:
-                opened = zip_file(Path(data), told)
+                opened = zip_file(Path(data), on_progress)
                 filename, file = await self._connection.io.work(
                     lambda: open_files.enter_context(opened)
                 )
-                files = {"dataset": (filename, Watched(file, told), "application/zip")}
+                files = {"dataset": (filename, Watched(file, on_progress), "application/zip")}
                 call = _post_once("/jobs", data=form, files=files)
             return self._made(await self._connection.call(call))
 
     async def list(self, *, status: str | None = None) -> AsyncIterator[J]:
-        """Jobs, newest first; `status`: only those in it. Pages are fetched as they are needed."""
+        """Iterate over jobs, newest first; `status` filters them. Pages are fetched on demand."""
         asked = {"limit": _AT_ONCE, "status": status, "after": None}
         while True:
             params = {key: value for key, value in asked.items() if value is not None}
@@ -77,23 +77,23 @@ class JobCalls(Generic[J]):
             asked["after"] = page.next
 
     async def get(self, job_id: str) -> J:
-        """One job."""
+        """Return one job."""
         return self._made(await self._connection.call(_job.look(job_id)))
 
     async def cancel(self, job_id: str) -> J:
-        """Stop a job. One that is running stops after the step it is in."""
+        """Stop a job. A running job stops after its current step."""
         return await self._step(job_id, "cancel")
 
     async def retry(self, job_id: str) -> J:
-        """Try a failed or cancelled job again, with the same photos and settings."""
+        """Run a failed or cancelled job again, with the same photos and settings."""
         return await self._step(job_id, "retry")
 
     async def delete(self, job_id: str) -> None:
-        """Delete a finished job; the model that it made stays."""
+        """Delete a finished job. Its model is kept."""
         await self._connection.call(delete(path("jobs", job_id)))
 
     async def audit(self, job_id: str) -> Audit:
-        """The labels to check, the most suspicious first."""
+        """Return the labels to check, most suspicious first."""
         return await self._connection.call(_job.audit(job_id))
 
     async def correct(
@@ -104,17 +104,17 @@ class JobCalls(Generic[J]):
         drop: Sequence[str] = (),
         csv: str | Path | None = None,
     ) -> J:
-        """A new job on the same photos with labels put right; the job corrected stays as it is.
+        """Create a job on the same photos with corrected labels. The old job is kept.
 
-        `relabel` maps files, named as in the audit, to the right class; `drop` leaves files out.
-        Or `csv`: the audit's table with its column `correct_label` filled in. Raises ValueError
-        where both are given, OSError.
+        relabel: file, named as in the audit -> correct class; drop: files to leave out. Or csv: the
+        audit's table with its column `correct_label` filled in. Raises ValueError if both are
+        given, and OSError.
         """
         where = path("jobs", job_id, "corrections")
         if csv is None:
             call = _post_once(where, json={"relabel": dict(relabel or {}), "drop": list(drop)})
         elif relabel or drop:
-            raise ValueError("either csv, or relabel and drop")
+            raise ValueError("pass either csv, or relabel and drop")
         else:
             table = await self._connection.io.work(Path(csv).read_bytes)
             call = _post_once(where, content=table, headers={"Content-Type": "text/csv"})
@@ -126,7 +126,7 @@ class JobCalls(Generic[J]):
 
 
 def _post_once(where: str, **options: Any) -> Call[JobView]:
-    """A call that makes one job, however often it is sent."""
+    """Return a call that creates one job, however often it is sent."""
     headers = {"Idempotency-Key": uuid4().hex, **options.pop("headers", {})}
     read = as_a(JobView)
     return Call("POST", where, read, repeatable=True, options={**options, "headers": headers})

@@ -1,20 +1,20 @@
-"""The service from Python: `Client`, and `AsyncClient` with the same calls to await.
+"""Python client of the DSPT service: `Client`, and `AsyncClient` with the same calls as coroutines.
 
-    from app.client import Client
+    from dspt_client import Client
 
     with Client() as client:  # DSPT_URL and DSPT_API_KEY, or arguments
         job = client.jobs.create("photos/", config={"epochs": 100})
         job.wait(progress=True)
-        print(job.audit().suspects)
+        print(job.audit().to_check)
         print(client.predict(job.model_id, ["new1.jpg", "new2.jpg"]))
 
-Every call is written once, as a coroutine (`_jobs`, `_models`, `_predict`); `Client` runs the same
-coroutines to their end without an event loop (`_blocking`).
+Every call is written once, as a coroutine (`_jobs`, `_models`, `_predict`). `Client` runs the same
+coroutines without an event loop (`_blocking`).
 """
 
-from app.client._audit import Audit
-from app.client._client import AsyncClient, Client
-from app.client._exceptions import (
+from dspt_client._audit import Audit
+from dspt_client._client import AsyncClient, Client
+from dspt_client._exceptions import (
     BadRequest,
     ClientError,
     Conflict,
@@ -32,7 +32,7 @@ from app.client._exceptions import (
     Unreachable,
     WaitTimeout,
 )
-from app.client._job import AsyncJob, Job
+from dspt_client._job import AsyncJob, Job
 
 __all__ = [
     "AsyncClient",

@@ -1,15 +1,15 @@
-"""A job's progress as a bar on a terminal."""
+"""Show the progress of a job as a bar on a terminal."""
 
 from __future__ import annotations
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from app.jobs.schemas import EventView
+from dspt_client.schemas.jobs import EventView
 
 
 class Bar:
-    """Drawn on standard error while the block lasts; nothing is drawn where that is no terminal."""
+    """A progress bar on standard error; nothing is drawn if that is not a terminal."""
 
     def __init__(self, title: str = "queued") -> None:
         console = Console(stderr=True, highlight=False)
@@ -31,12 +31,12 @@ class Bar:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def told(self, stage: str, done: int, total: int) -> None:
-        """Show that `done` of `total` are done, before there is a job."""
+    def advance(self, stage: str, done: int, total: int) -> None:
+        """Show that `done` of `total` items of `stage` are done."""
         self._bar.update(self._task, description=stage, completed=done / (total or 1))
 
     def show(self, event: EventView) -> None:
-        """Show what an event says."""
+        """Show an event of the job."""
         data = event.data
         if event.type == "progress":
             stage = str(data.get("stage", "")).replace("_", "-")

@@ -1,4 +1,4 @@
-"""What POST /predict answers, whole or line by line."""
+"""Predictions, as the API returns them: whole, or line by line."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from app.kit.http.schema_types import OpenEnum
+from dspt_client.schemas.open_enum import OpenEnum
 
 
 class ClassScore(BaseModel):

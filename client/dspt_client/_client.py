@@ -9,23 +9,23 @@ from typing import Any
 
 import httpx
 
-from app.client._aliases import AliasCalls, Aliases
-from app.client._blocking import run
-from app.client._connection import Connection
-from app.client._io import AsyncIo, BlockingIo, Io
-from app.client._job import AsyncJob
-from app.client._jobs import JobCalls, Jobs
-from app.client._models import ModelCalls, Models
-from app.client._packing import OnProgress, silent
-from app.client._predict import Image, Question, predict
-from app.client._retries import Retries
-from app.predictions.schemas import PredictResponse
+from dspt_client._aliases import AliasCalls, Aliases
+from dspt_client._blocking import run
+from dspt_client._connection import Connection
+from dspt_client._io import AsyncIo, BlockingIo, Io
+from dspt_client._job import AsyncJob
+from dspt_client._jobs import JobCalls, Jobs
+from dspt_client._models import ModelCalls, Models
+from dspt_client._packing import OnProgress, silent
+from dspt_client._predict import Image, Question, predict
+from dspt_client._retries import Retries
+from dspt_client.schemas.predictions import PredictResponse
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 
 
 class AsyncClient:
-    """A service, to be awaited: `async with AsyncClient() as client`. See Client."""
+    """The same client as coroutines: `async with AsyncClient() as client`. See Client."""
 
     def __init__(
         self,
@@ -51,17 +51,17 @@ class AsyncClient:
         top_k: int = 5,
         zero_shot: bool = False,
         reject_below: float | None = None,
-        told: OnProgress = silent,
+        on_progress: OnProgress = silent,
     ) -> PredictResponse:
-        """Classify images: paths, bytes or open files, as many as you like, in their order.
+        """Classify images: paths, bytes or open files, any number of them, in their order.
 
-        `model` is an id or an alias. Many images are sent in several requests; all of them are
-        answered by one model. `zero_shot` has CLIP without tuning answer too; `reject_below`: no
-        label where the likeliest class is less probable. `told` is called with how many are done of
-        `classifying`, and how many there are; 0 where `images` does not say. Raises OSError.
+        model: an id or an alias. Many images are sent in several requests; one model answers all of
+        them. zero_shot: also return the prediction of CLIP without tuning. reject_below: return no
+        label if the most probable class is less probable. on_progress is called with `classifying`,
+        the number of images done, and the total (0 if `images` has no length). Raises OSError.
         """
         question = Question(model, top_k, zero_shot, reject_below)
-        return await predict(self._connection, question, images, told)
+        return await predict(self._connection, question, images, on_progress)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -75,12 +75,12 @@ class AsyncClient:
 
 
 class Client:
-    """A service: `with Client() as client`.
+    """A client of the service: `with Client() as client`.
 
-    `url` and `api_key`: left out, DSPT_URL and DSPT_API_KEY, else http://127.0.0.1:8000 and no key.
-    `timeout`: seconds that an answer may take. `retries`: how often a request is sent again after
-    a connection broke or the service was busy, with growing pauses, where that is safe. Raises
-    ValueError where `url` or the key is none; the calls raise what `app.client._exceptions` draws.
+    url, api_key: default to DSPT_URL and DSPT_API_KEY, then to http://127.0.0.1:8000 and no key.
+    timeout: seconds to wait for an answer. retries: how often a request is repeated, with growing
+    pauses, if the connection broke or the service was busy and repeating is safe.
+    Raises ValueError for an invalid URL or key; the calls raise the exceptions listed below.
     """
 
     def __init__(
@@ -107,17 +107,17 @@ class Client:
         top_k: int = 5,
         zero_shot: bool = False,
         reject_below: float | None = None,
-        told: OnProgress = silent,
+        on_progress: OnProgress = silent,
     ) -> PredictResponse:
-        """Classify images: paths, bytes or open files, as many as you like, in their order.
+        """Classify images: paths, bytes or open files, any number of them, in their order.
 
-        `model` is an id or an alias. Many images are sent in several requests; all of them are
-        answered by one model. `zero_shot` has CLIP without tuning answer too; `reject_below`: no
-        label where the likeliest class is less probable. `told` is called with how many are done of
-        `classifying`, and how many there are; 0 where `images` does not say. Raises OSError.
+        model: an id or an alias. Many images are sent in several requests; one model answers all of
+        them. zero_shot: also return the prediction of CLIP without tuning. reject_below: return no
+        label if the most probable class is less probable. on_progress is called with `classifying`,
+        the number of images done, and the total (0 if `images` has no length). Raises OSError.
         """
         question = Question(model, top_k, zero_shot, reject_below)
-        return run(predict(self._connection, question, images, told))
+        return run(predict(self._connection, question, images, on_progress))
 
     def close(self) -> None:
         """Close the connections."""
@@ -131,18 +131,22 @@ class Client:
 
 
 def http_options(url: str | None, api_key: str | None, timeout: float) -> dict[str, Any]:
-    """What both kinds of httpx client are made with. Raises ValueError."""
+    """Return the options of both httpx clients. Raises ValueError."""
     address = url or os.environ.get("DSPT_URL") or DEFAULT_URL
     key = (api_key or os.environ.get("DSPT_API_KEY") or "").strip()
     try:
         base = httpx.URL(address)
     except httpx.InvalidURL as error:
-        raise ValueError(f"{address!r} is no URL: {error}") from error
+        raise ValueError(f"{address!r} is not a URL: {error}") from error
     if base.scheme not in ("http", "https") or not base.host:
-        raise ValueError(f"{address!r} is no URL such as {DEFAULT_URL}")
+        raise ValueError(
+            f"{address!r} is not a URL; did you mean http://{address.rpartition('://')[2]}?"
+        )
     if not (key.isascii() and key.isprintable()):
-        raise ValueError("the API key (DSPT_API_KEY) holds characters that no key has")
-    headers = {"User-Agent": f"dspt/{version('dspt')}", "Accept": "application/json"}
+        raise ValueError(
+            "the API key (DSPT_API_KEY) contains characters that are not allowed in a key"
+        )
+    headers = {"User-Agent": f"dspt-client/{version('dspt-client')}", "Accept": "application/json"}
     if key:
         headers["Authorization"] = f"Bearer {key}"
     return {"base_url": base, "headers": headers, "timeout": httpx.Timeout(timeout, connect=10.0)}

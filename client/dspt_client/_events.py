@@ -9,18 +9,18 @@ from typing import get_args
 import httpx
 from pydantic import ValidationError
 
-from app.client._calls import Call, as_a, get, nothing, path
-from app.client._connection import Connection
-from app.client._exceptions import (
+from dspt_client._calls import Call, as_a, get, nothing, path
+from dspt_client._connection import Connection
+from dspt_client._exceptions import (
     ClientError,
     ServerError,
     TooManyRequests,
     UnexpectedAnswer,
     Unreachable,
 )
-from app.client._retries import Retries, is_passing
-from app.jobs.schemas import EventView, JobView
-from app.tables.job_state import TERMINAL
+from dspt_client._retries import Retries, is_passing
+from dspt_client.schemas.jobs import EventView, JobView
+from dspt_client.schemas.status import TERMINAL
 
 #: The service says something at least every 15 seconds; after so many without, the line is dead.
 _DEAD_SECONDS = 60.0

@@ -25,7 +25,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.jobs.schemas import JobError, JobView
+from dspt_client.schemas.jobs import JobError, JobView
 
 
 class ClientError(Exception):

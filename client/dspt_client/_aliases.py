@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from app.client._blocking import blocking, blocking_iterator
-from app.client._calls import Call, Page, as_a, delete, get, path
-from app.client._connection import Connection
-from app.models.schemas import AliasHistory, AliasView, ModelView
+from dspt_client._blocking import blocking, blocking_iterator
+from dspt_client._calls import Call, Page, as_a, delete, get, path
+from dspt_client._connection import Connection
+from dspt_client.schemas.models import AliasHistory, AliasView, ModelView
 
 #: The alias that is meant where none is named.
 PRODUCTION = "production"

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import secrets
+import json
 from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import httpx
 
-from app.client._blocking import blocking, blocking_iterator
-from app.client._calls import Call, Page, as_a, delete, get, nothing, path
-from app.client._connection import Connection
-from app.client._exceptions import UnexpectedAnswer
-from app.models.schemas import ModelView
-from app.releases.schemas import ComparisonView
-from dspt.report.card.schema import ModelCard
+from dspt_client._blocking import blocking, blocking_iterator
+from dspt_client._calls import Call, Page, as_a, delete, get, nothing, path
+from dspt_client._connection import Connection
+from dspt_client._exceptions import UnexpectedAnswer
+from dspt_client._files import replacing
+from dspt_client.schemas.comparisons import ComparisonView
+from dspt_client.schemas.models import ModelView
 
 _AT_ONCE = 50
 
@@ -27,7 +28,7 @@ class ModelCalls:
         self._connection = connection
 
     async def list(self) -> AsyncIterator[ModelView]:
-        """Tuned classifiers, newest first. Pages are fetched as they are needed."""
+        """Iterate over tuned classifiers, newest first. Pages are fetched on demand."""
         params: dict[str, str | int] = {"limit": _AT_ONCE}
         while True:
             page = await self._connection.call(get("/models", as_a(Page[ModelView]), params=params))
@@ -38,50 +39,45 @@ class ModelCalls:
             params["after"] = page.next
 
     async def get(self, model_id: str) -> ModelView:
-        """One tuned classifier."""
+        """Return one tuned classifier."""
         return await self._connection.call(get(path("models", model_id), as_a(ModelView)))
 
-    async def card(self, model_id: str) -> ModelCard:
-        """What a classifier is made of, how good it is, and what that does not say.
+    async def card(self, model_id: str) -> dict[str, Any]:
+        """Return the model card of a classifier: training data, accuracy, settings, limits.
 
-        `dspt.report.card.to_markdown` makes it a text.
+        The keys are those of the schema ModelCard in the reference of the HTTP API.
         """
-        return await self._connection.call(get(path("models", model_id, "card"), as_a(ModelCard)))
+        return await self._connection.call(get(path("models", model_id, "card"), json.loads))
 
     async def delete(self, model_id: str) -> None:
-        """Delete a classifier and its file; the job that made it stays."""
+        """Delete a classifier and its file. The job that created it is kept."""
         await self._connection.call(delete(path("models", model_id)))
 
     async def download(self, model_id: str, to: str | Path) -> Path:
-        """Write a classifier's file to `to`, or into the folder `to`; returns where it is.
+        """Write a classifier's file to the file or folder `to`, and return its path.
 
-        It is there whole or not at all, and what has come is what the service sent: its digest is
-        checked. Raises OSError.
+        The file is written completely or not at all; its digest is checked. Raises OSError.
         """
         target = Path(to)
         if target.is_dir():
             target = target / f"{model_id}.safetensors"
-        part = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
         io, digest = self._connection.io, hashlib.sha256()
         call = get(path("models", model_id, "artifact"), nothing)
         try:
-            async with self._connection.opened(call) as response:
-                with part.open("xb") as file:
+            with replacing(target) as file:
+                async with self._connection.opened(call) as response:
                     async for chunk in io.chunks(response):
                         digest.update(chunk)
                         file.write(chunk)
-            expected = response.headers.get("ETag", "").strip('"')
-            if expected and digest.hexdigest() != expected:
-                raise UnexpectedAnswer(f"the file of {model_id} was damaged on its way; try again")
-            part.replace(target)
+                expected = response.headers.get("ETag", "").strip('"')
+                if expected and digest.hexdigest() != expected:
+                    raise UnexpectedAnswer(f"the file of {model_id} was damaged; try again")
         except httpx.RequestError as error:
             raise self._connection.unreachable(error) from error
-        finally:
-            part.unlink(missing_ok=True)
         return target
 
     async def upload(self, artifact: str | Path, *, name: str | None = None) -> ModelView:
-        """Hand in a classifier that was tuned elsewhere. Raises OSError."""
+        """Upload a classifier that was tuned elsewhere. Raises OSError."""
         file = Path(artifact)
         content = await self._connection.io.work(file.read_bytes)
         options = {
@@ -95,10 +91,10 @@ class ModelCalls:
     async def add_classes(
         self, model_id: str, classes: str | Iterable[str] | Mapping[str, str | None]
     ) -> ModelView:
-        """A new classifier that knows further classes by their names, without a photo of them.
+        """Create a classifier with further classes, added by name without photos.
 
-        classes: a name, some, or each with its words in the prompt. The old classifier stays; how
-        well the new one does has to be measured (`compare`).
+        classes: one name, several, or a mapping from names to words for the prompt. The old
+        classifier is kept; measure the new one with `compare`.
         """
         names = [classes] if isinstance(classes, str) else classes
         wanted = dict(names) if isinstance(names, Mapping) else dict.fromkeys(names)
@@ -111,10 +107,10 @@ class ModelCalls:
     async def compare(
         self, a: str, b: str, *, dataset_id: str | None = None, all: bool = False
     ) -> ComparisonView:
-        """Hold two classifiers (ids or aliases) against the same photos, class by class.
+        """Compare two classifiers (ids or aliases) on the same photos, class by class.
 
-        dataset_id: whose photos; left out, those that both were tuned on. all: all of them, not the
-        test part alone, where neither was tuned on any.
+        dataset_id: the data set to use. Default: the one that both were tuned on. all: use all of
+        its photos instead of the test part, if neither model was tuned on any of them.
         """
         options = {"json": {"a": a, "b": b, "dataset_id": dataset_id, "all": all}}
         return await self._connection.call(

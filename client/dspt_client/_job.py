@@ -6,14 +6,14 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing, nullcontext
 
-from app.client import _events
-from app.client._audit import Audit
-from app.client._blocking import blocking, blocking_iterator
-from app.client._calls import Call, as_a, get, path
-from app.client._connection import Connection
-from app.client._exceptions import JobCancelled, JobFailed, WaitTimeout
-from app.jobs.schemas import EventView, JobView
-from app.tables.job_state import TERMINAL, Status
+from dspt_client import _events
+from dspt_client._audit import Audit
+from dspt_client._blocking import blocking, blocking_iterator
+from dspt_client._calls import Call, as_a, get, path
+from dspt_client._connection import Connection
+from dspt_client._exceptions import JobCancelled, JobFailed, WaitTimeout
+from dspt_client.schemas.jobs import EventView, JobView
+from dspt_client.schemas.status import TERMINAL, Status
 
 
 def look(job_id: str) -> Call[JobView]:
@@ -64,7 +64,7 @@ class AsyncJob(_Seen):
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         if progress:
-            from app.client._bar import Bar
+            from dspt_client._bar import Bar
 
             drawn: Bar | nullcontext[None] = Bar(self.status)
         else:

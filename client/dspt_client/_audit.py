@@ -6,39 +6,38 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.jobs.schemas import AuditEntryView, AuditView
-from dspt.kit.files import atomic_write
+from dspt_client._files import atomic_write
+from dspt_client._spreadsheet import audit_csv
+from dspt_client.schemas.jobs import AuditEntryView, AuditView
 
 if TYPE_CHECKING:
     import pandas
 
 
 class Audit(AuditView):
-    """All training files, the most suspicious first."""
+    """All training files, most suspicious first."""
 
     def __len__(self) -> int:
         return len(self.entries)
 
     @property
     def to_check(self) -> list[AuditEntryView]:
-        """The entries whose label is likelier wrong than right."""
+        """Return the entries whose label is more likely wrong than right."""
         return [entry for entry in self.entries if entry.suspect]
 
     def to_pandas(self) -> pandas.DataFrame:
-        """A row per file. Raises ImportError where pandas is not installed."""
+        """Return a table with one row per file. Raises ImportError if pandas is not installed."""
         try:
             import pandas
         except ImportError as error:
             raise ImportError(
-                "to_pandas() needs pandas: pip install pandas. `entries` are there without it."
+                "to_pandas() needs pandas: pip install pandas. Without it, use `entries`."
             ) from error
         columns = list(AuditEntryView.model_fields)
         return pandas.DataFrame(self._rows(), columns=columns)
 
     def to_csv(self, path: str | Path) -> None:
-        """The table to fill in: the right class, or `drop`, into its column `correct_label`."""
-        from dspt.labels.audit_csv import audit_csv
-
+        """Write the table of labels; its column `correct_label` is for the class or `drop`."""
         atomic_write(Path(path), audit_csv(self._rows()))
 
     def _rows(self) -> Iterator[dict[str, object]]:
