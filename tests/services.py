@@ -77,12 +77,12 @@ class RedisServer:
             self.process = subprocess.Popen(
                 [redis_server_path(), *arguments], stdout=log, stderr=subprocess.STDOUT
             )
-        wait_until(self._answers, 10, "redis")
+        wait_until(self._answers, 120, "redis")
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         if self.process is not None:
             self.process.send_signal(how)
-            self.process.wait(10)
+            self.process.wait(120)
             self.process = None
 
     def _answers(self) -> bool:
@@ -133,7 +133,7 @@ class PostgresServer:
             self.process = subprocess.Popen(
                 [self.program, *options], stdout=log, stderr=subprocess.STDOUT, user=self.user
             )
-        wait_until(self._answers, 20, "postgresql")
+        wait_until(self._answers, 120, "postgresql")
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """SIGINT hangs up on its clients, SIGQUIT tidies nothing up, SIGKILL is as if crashed."""
@@ -144,7 +144,7 @@ class PostgresServer:
             for process in processes:
                 with suppress(ProcessLookupError):
                     os.kill(process, how)
-            self.process.wait(20)
+            self.process.wait(120)
             self.process = None
 
     def _answers(self) -> bool:

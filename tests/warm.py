@@ -25,8 +25,12 @@ IMPORTED = (
     "dspt.pipeline",
     "dspt.model.predict",
     "dspt.backbones.builtin.loader",
-    "fastapi",
-    "celery",
+    "app.main",
+    "alembic.command",
+    "celery.bin.celery",
+    "kombu.transport.redis",
+    "psycopg",
+    "uvicorn",
 )
 
 
@@ -105,7 +109,7 @@ def warm() -> Iterator[Warm]:
         theirs.close()
         yield Warm(ours)
         ours.close()
-        process.wait(60)
+        process.wait(120)
 
 
 def _serve(line: socket.socket) -> None:

@@ -76,7 +76,7 @@ def run(found: list[Example], folder: Path, environment: Mapping[str, str]) -> l
         env=dict(environment),
         capture_output=True,
         text=True,
-        timeout=250,
+        timeout=600,
         check=False,
     )
     printed = done.stdout.split(_MARK)[1:]

@@ -39,7 +39,7 @@ def get_job(service: httpx.Client, job_id: str) -> Json:
     return job
 
 
-def until(service: httpx.Client, job_id: str, *statuses: str, seconds: float = 120) -> Json:
+def until(service: httpx.Client, job_id: str, *statuses: str, seconds: float = 600) -> Json:
     """The job, once it is in one of `statuses`."""
     wait_until(
         lambda: get_job(service, job_id)["status"] in statuses,

@@ -41,7 +41,7 @@ def dspt(service: httpx.Client, *arguments: str | Path, ends: int = 0) -> str:
         env=clean_environment(DSPT_URL=str(service.base_url), COLUMNS="150"),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     assert done.returncode == ends, done.stdout + done.stderr
@@ -137,5 +137,5 @@ def test_the_same_in_python(service: httpx.Client, folder: Path, tuned: Json) ->
         for file in (folder / "train" / "lime").iterdir():
             file.write_bytes(b"no image")
         with pytest.raises(JobFailed) as caught:
-            client.jobs.create(folder, config=QUICK).wait(timeout=60)
+            client.jobs.create(folder, config=QUICK).wait(timeout=600)
         assert caught.value.problems

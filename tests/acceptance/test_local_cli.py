@@ -53,7 +53,7 @@ class Cli:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
             check=False,
         )
 
@@ -439,7 +439,7 @@ def test_ctrl_c_stops_a_tuning_and_saves_nothing(cli: Cli, photos: Path) -> None
     process.send_signal(signal.SIGINT)
     seen += rest_of(master)
     os.close(master)
-    assert process.wait(timeout=60) == 130
+    assert process.wait(timeout=600) == 130
     assert "validating" in seen
     assert "encoding" in seen
     assert "Traceback" not in seen

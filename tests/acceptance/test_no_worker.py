@@ -27,18 +27,20 @@ def test_a_job_waits_for_a_worker_and_is_not_lost(
 ) -> None:
     data_dir, port = tmp_path / "data", free_port()
     data_dir.mkdir()
+    # Nothing is predicted here, and the conversion of the image tower takes half a minute.
+    environment = stack_environment | {"DSPT_PREDICT_ENGINE": "torch"}
     address = f"http://127.0.0.1:{port}"
     with (
         (tmp_path / "api.log").open("wb") as log,
         subprocess.Popen(
             [str(Path(sys.executable).with_name("dspt")), "api", "--port", str(port)],
-            env={**os.environ, **stack_environment, "DSPT_DATA_DIR": str(data_dir)},
+            env={**os.environ, **environment, "DSPT_DATA_DIR": str(data_dir)},
             stdout=log,
             stderr=subprocess.STDOUT,
         ) as api,
     ):
         try:
-            wait_until(lambda: answers(f"{address}/health/live"), 60, "the API alone")
+            wait_until(lambda: answers(f"{address}/health/live"), 120, "the API alone")
             with httpx.Client(base_url=address) as client:
                 response = post_job(client, good_zip())
                 assert response.status_code == 202
@@ -51,11 +53,11 @@ def test_a_job_waits_for_a_worker_and_is_not_lost(
                 assert ready["checks"]["workers"]["status"] == "none"
         finally:
             api.terminate()
-            api.wait(20)
+            api.wait(120)
 
     log_file = tmp_path / "serve.log"
     with (
-        running_stack(data_dir, log_file, stack_environment) as address,
+        running_stack(data_dir, log_file, environment) as address,
         httpx.Client(base_url=address) as client,
     ):
         assert until(client, job["id"], *ENDED)["status"] == "succeeded"

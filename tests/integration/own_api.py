@@ -24,7 +24,7 @@ def running(settings: Settings, port: int | None = None) -> Iterator[tuple[str, 
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
-        wait_until(lambda: server.started, 30, "the API")
+        wait_until(lambda: server.started, 120, "the API")
         yield f"http://127.0.0.1:{port}", app.state.context
     finally:
         server.should_exit = True

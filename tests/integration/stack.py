@@ -63,7 +63,7 @@ class Stack:
             if process.poll() is None:
                 process.terminate()
             try:
-                process.wait(60)
+                process.wait(120)
             finally:
                 if process.poll() is None:
                     os.killpg(process.pid, signal.SIGKILL)
@@ -90,7 +90,7 @@ class Stack:
             assert condition(job) or not ended, f"{job}\n{self.log()}"
             return condition(job)
 
-        wait_until(reached, 120, f"the job\n{self.log()}", pause=0.05)
+        wait_until(reached, 600, f"the job\n{self.log()}", pause=0.05)
         return self.job(job_id)
 
     def statuses(self, job_id: str) -> list[str]:

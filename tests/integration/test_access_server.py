@@ -67,7 +67,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         TMPDIR=str(temporary),
     )
     refused = subprocess.run(
-        COMMAND, env=environment, capture_output=True, text=True, timeout=60, check=False
+        COMMAND, env=environment, capture_output=True, text=True, timeout=600, check=False
     )
     assert refused.returncode == 1
     assert "0.0.0.0 (DSPT_HOST) can be reached from other machines" in refused.stderr
@@ -81,11 +81,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     ):
         url = f"http://127.0.0.1:{port}"
         try:
-            wait_until(lambda: answers(url, process, log), 60, "the API")
+            wait_until(lambda: answers(url, process, log), 120, "the API")
             yield Server(url, port, data_dir, token, log, temporary, process)
         finally:
             process.terminate()
-            process.wait(30)
+            process.wait(120)
 
 
 def answers(url: str, process: subprocess.Popen[bytes], log: Path) -> bool:
@@ -217,7 +217,7 @@ def test_nothing_secret_is_logged(server: Server) -> None:
     httpx.get(f"{server.url}/jobs?status=queued&limit=77", headers=headers)
     httpx.get(f"{server.url}/jobs", headers=bearer(server.token[:-1] + "z"))
     job_id = taken.json()["id"]
-    wait_until(lambda: job_id in httpx.get(f"{server.url}/jobs", headers=headers).text, 5, "it")
+    wait_until(lambda: job_id in httpx.get(f"{server.url}/jobs", headers=headers).text, 120, "it")
     lines = server.log.read_text().splitlines()
     text = "\n".join(lines)
     for secret in (

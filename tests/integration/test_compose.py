@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -307,7 +308,7 @@ class Native:
             cwd=self._folder,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=600,
             check=False,
         )
 
@@ -325,12 +326,20 @@ class Native:
             ) as process,
         ):
             try:
-                # Each look is a process of its own, as in a container.
-                wait_until(lambda: self._healthy(name, process), 120, f"{name}: {log_path}", 1)
+                wait_until(lambda: self._listens(name, process), 300, f"{name}: {log_path}")
+                # Each health check is a process of its own, as in a container.
+                wait_until(lambda: self._healthy(name, process), 300, f"{name}: {log_path}", 1)
                 yield process
             finally:
                 process.terminate()
-                process.wait(60)
+                process.wait(120)
+
+    def _listens(self, name: str, process: subprocess.Popen[bytes]) -> bool:
+        """Whether the service accepts connections, which costs less than its health check."""
+        assert process.poll() is None, (self._folder / f"{name}.log").read_text()
+        port = self._port if name == "api" else self.worker_metrics_port
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", int(port))) == 0
 
     def _healthy(self, name: str, process: subprocess.Popen[bytes]) -> bool:
         """Run the service's own health check."""
@@ -338,7 +347,7 @@ class Native:
         kind, *command = self.services[name]["healthcheck"]["test"]
         assert kind == "CMD"
         check = subprocess.run(
-            command, env=self.environment(name), capture_output=True, timeout=60, check=False
+            command, env=self.environment(name), capture_output=True, timeout=600, check=False
         )
         return check.returncode == 0
 
@@ -361,7 +370,7 @@ def test_the_services_as_they_stand_do_the_main_job(
         worker = stack.enter_context(native.running("worker"))
         assert httpx.get(f"{native.url}/jobs").status_code == 401
         headers = {"Authorization": f"Bearer {made.stdout.strip()}"}
-        with httpx.Client(base_url=native.url, timeout=60, headers=headers) as client:
+        with httpx.Client(base_url=native.url, timeout=600, headers=headers) as client:
             model_id = _tune(client)
             answer = client.post(
                 "/predict", data={"model": model_id}, files={"images": photo("lime", 999)}
@@ -370,7 +379,7 @@ def test_the_services_as_they_stand_do_the_main_job(
             assert 0 < answer["predictions"][0]["score"] <= 1
         figures = f"http://127.0.0.1:{native.worker_metrics_port}/metrics"
         one = 'dspt_worker_jobs_total{outcome="succeeded"} 1.0'
-        wait_until(lambda: one in httpx.get(figures).text, 10, "the worker's figures")
+        wait_until(lambda: one in httpx.get(figures).text, 120, "the worker's figures")
         assert (tmp_path / "storage" / "models").is_dir()
         stack.pop_all().close()
     assert api.returncode in (0, -signal.SIGTERM)  # uvicorn ends in order, then by the signal
@@ -383,7 +392,7 @@ def _tune(client: httpx.Client) -> str:
         "/jobs", files={"dataset": ("photos.zip", good_zip())}, data={"config": '{"epochs": 2}'}
     )
     assert response.status_code == 202, response.text
-    place, end = response.headers["location"], time.monotonic() + 240
+    place, end = response.headers["location"], time.monotonic() + 600
     job = client.get(place).json()
     while job["status"] not in ("succeeded", "failed"):
         assert time.monotonic() < end, job

@@ -26,7 +26,7 @@ async def numbers(stream: AsyncIterator[bytes]) -> list[int]:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(120):
         while not condition():
             await asyncio.sleep(0.005)
 
@@ -35,7 +35,7 @@ def on_a_feed(context: Context, scene: Callable[[Feed], Coroutine[Any, Any, None
     async def play() -> None:
         feed = Feed(context)
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(120):
                 await scene(feed)
         finally:
             await feed.close()

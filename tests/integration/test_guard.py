@@ -89,14 +89,14 @@ def test_a_killed_test_run_leaves_nothing_behind(tmp_path: Path) -> None:
         started, others = descendants(int(one)), descendants(int(other))
 
         os.kill(int(one), 9)
-        wait_until(lambda: not any(map(alive, started)), 60, "the end of the worker's processes")
-        wait_until(lambda: not Path(folder).exists(), 60, "the end of its folder")
+        wait_until(lambda: not any(map(alive, started)), 120, "the end of the worker's processes")
+        wait_until(lambda: not Path(folder).exists(), 120, "the end of its folder")
         assert servers(int(other)) == ["redis-server"]
 
         started = others | descendants(run.pid)
         run.kill()
-        wait_until(lambda: not any(map(alive, started)), 60, "the end of the run's processes")
-        wait_until(lambda: not Path(folder).parent.exists(), 60, "the end of its folder")
+        wait_until(lambda: not any(map(alive, started)), 120, "the end of the run's processes")
+        wait_until(lambda: not Path(folder).parent.exists(), 120, "the end of its folder")
     finally:
         run.kill()
         run.wait()

@@ -39,7 +39,7 @@ from tests.integration.job_model import (
 from tests.integration.jobs import Watch, files_in
 
 #: DSPT_MACHINE_EXAMPLES asks for more of them.
-EXAMPLES = int(os.environ.get("DSPT_MACHINE_EXAMPLES", "40"))
+EXAMPLES = int(os.environ.get("DSPT_MACHINE_EXAMPLES", "20"))
 MAX_JOBS = 3
 #: Which of several: taken modulo how many there are, so that nothing drawn depends on what
 #: happened, as the outcome of a race does not come again.

@@ -34,7 +34,7 @@ def running_api(folder: Path, **settings: str) -> Iterator[httpx.Client]:
         httpx.Client(base_url=f"http://127.0.0.1:{port}", limits=httpx.Limits()) as client,
     ):
         try:
-            wait_until(lambda: _answers(client), 60, "the API")
+            wait_until(lambda: _answers(client), 120, "the API")
             yield client
         finally:
             api.terminate()
@@ -77,7 +77,7 @@ def test_many_listeners_and_requests_at_once_and_a_stop(tmp_path: Path) -> None:
         assert "DSPT_MAX_LISTENERS" in problem(refused, 503, "too_many_listeners")["detail"]
         assert int(refused.headers["Retry-After"]) > 0
         opened.pop().close()  # who leaves makes room
-        wait_until(lambda: listen().status_code == 200, 10, "a place")
+        wait_until(lambda: listen().status_code == 200, 120, "a place")
 
 
 def test_more_requests_than_may_wait_are_refused_at_once(tmp_path: Path) -> None:

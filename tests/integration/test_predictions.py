@@ -281,7 +281,7 @@ def test_requests_that_wait_go_through_the_tower_together(
             ]
             batcher = inference._towers._on_cpu
             wait_until(
-                lambda: sum(batch.size for batch in batcher._open.values()) == 3, 30, "3 waiting"
+                lambda: sum(batch.size for batch in batcher._open.values()) == 3, 120, "3 waiting"
             )
             release.set()
             together = [future.result().json() for future in waiting]
@@ -323,7 +323,7 @@ def test_one_who_comes_when_too_many_wait_is_told_to_come_back(
     try:
         with ThreadPoolExecutor(1) as pool:
             first = pool.submit(predict, client, model, photo(1), photo(2))
-            wait_until(lambda: inference._waiting == 2, 30, "2 waiting")
+            wait_until(lambda: inference._waiting == 2, 120, "2 waiting")
             refused = predict(client, model, photo(3))
             release.set()
             assert first.result().status_code == 200

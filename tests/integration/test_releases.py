@@ -53,7 +53,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Context
 
 @pytest.fixture(scope="module")
 def client(api: tuple[str, Context]) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=api[0], timeout=60) as opened:
+    with httpx.Client(base_url=api[0], timeout=600) as opened:
         yield opened
 
 

@@ -124,15 +124,15 @@ def test_a_corrected_job_goes_on_where_it_was_interrupted(stack: Stack) -> None:
 
     with stack.worker() as process:
         stack.wait(first_id, succeeded)
-        config = {"epochs": 30, "batch_size": 2}
+        config = {"epochs": 16, "batch_size": 4}
         second_id = correct(stack, first_id, relabel=WRONG, config=config)
         stack.wait(second_id, at_epoch_three)
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait(10)
+        process.wait(120)
     with stack.worker():
         second = stack.wait(second_id, succeeded)
     assert second["attempt"] == 2
     events = stack.client.get(f"/jobs/{second_id}/events?limit=1000").json()["data"]
     epochs = [event["data"]["epoch"] for event in events if event["type"] == "metrics"]
-    assert (epochs[-1], epochs.count(1)) == (30, 1)
+    assert (epochs[-1], epochs.count(1)) == (16, 1)
     assert labels(stack, second_id) == labels(stack, first_id) | WRONG

@@ -152,7 +152,7 @@ def _api(settings: Settings, log: Path) -> Iterator[str]:
     ):
         address = f"http://127.0.0.1:{port}"
         try:
-            wait_until(lambda: _answers(address, process), 60, "the API")
+            wait_until(lambda: _answers(address, process), 120, "the API")
             yield address
         finally:
             process.terminate()

@@ -49,6 +49,7 @@ def tuning_for_the(attempt: int, job: dict[str, Any]) -> bool:
     return tuning(job) and bool(job["attempt"] == attempt)
 
 
+@on_postgres  # tests/acceptance does the same on SQLite
 def test_jobs_that_succeed_and_fail(stack: Stack) -> None:
     good = stack.post(photos(), epochs=2)
     one_class = {name: data for name, data in photos().items() if name.startswith("red/")}
@@ -132,28 +133,13 @@ def test_a_stopped_worker_gives_its_job_back(stack: Stack) -> None:
     with stack.worker() as process:
         stack.wait(job_id, tuning)
         process.terminate()
-        assert process.wait(30) == 0
+        assert process.wait(120) == 0
     job = stack.job(job_id)
     assert (job["status"], job["attempt"]) == ("queued", 0)
     assert "no worker is running" in job["progress"]["message"]
     with stack.worker():
         job = stack.wait(job_id, tuning)
         assert job["attempt"] == 1
-        stack.client.post(f"/jobs/{job_id}/cancel")
-        stack.wait(job_id, lambda job: job["status"] == "cancelled")
-
-
-@on_sqlite
-def test_a_killed_worker_loses_no_job(stack: Stack) -> None:
-    job_id = stack.post(photos(), **LONG)
-    with stack.worker() as process:
-        stack.wait(job_id, tuning)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait(10)
-    stack.wait(job_id, lambda job: job["status"] == "queued")
-    with stack.worker():
-        job = stack.wait(job_id, tuning)
-        assert job["attempt"] == 2
         stack.client.post(f"/jobs/{job_id}/cancel")
         stack.wait(job_id, lambda job: job["status"] == "cancelled")
 
@@ -174,7 +160,7 @@ def test_a_job_that_kills_its_worker_fails_in_the_end(stack: Stack) -> None:
         assert process.poll() is None  # the parent has forked a new one each time
         good = stack.post(photos(), epochs=2)
         stack.wait(good, lambda job: job["status"] == "succeeded")
-        wait_until(lambda: counted(port)["dspt_worker_busy"] == 0, 10, "the last figure")
+        wait_until(lambda: counted(port)["dspt_worker_busy"] == 0, 120, "the last figure")
         figures = counted(port)
     assert figures["dspt_worker_attempts_total"] == 3
     assert figures["dspt_worker_jobs_total", "killed"] == 2

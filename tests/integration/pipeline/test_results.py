@@ -219,8 +219,9 @@ def test_held_out_images_do_not_reach_the_classifier(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Neither what they show nor what they are called: the same to the bit with others."""
+    settings = {"epochs": 3, "validation_fraction": 0.25}
     with load_dataset(folder / "train") as dataset:
-        expected = run(dataset, backbone, features, validation_fraction=0.25)
+        expected = run(dataset, backbone, features, **settings)
         splits = Splits.of(dataset, expected.config)
         held_out = [dataset.items[row] for row in splits.measured]
         fitted = [dataset.items[row].path for row in splits.fit]
@@ -230,14 +231,14 @@ def test_held_out_images_do_not_reach_the_classifier(
         others = [path for path in fitted if not path.startswith(CLASSES[item.label])]
         shutil.copy(folder / "train" / others[0], tmp_path / "changed" / item.path)
     with load_dataset(tmp_path / "changed") as changed:
-        found = run(changed, backbone, features, validation_fraction=0.25)
+        found = run(changed, backbone, features, **settings)
         # their labels too, with the split kept as it was
         items = list(changed.items)
         for row in splits.measured:
             items[row] = dataclasses.replace(items[row], label=(items[row].label + 1) % 4)
         relabelled_too = dataclasses.replace(changed, items=tuple(items))
         monkeypatch.setattr(Splits, "of", lambda dataset, config: splits)
-        last = run(relabelled_too, backbone, features, validation_fraction=0.25)
+        last = run(relabelled_too, backbone, features, **settings)
     for result in (found, last):
         assert torch.equal(result.model.context, expected.model.context)
         assert same_blend(result, expected)
@@ -253,7 +254,7 @@ def test_finds_planted_wrong_labels(backbone: Backbone, features: Path, tmp_path
         noisy = relabelled(dataset, list(map(int, flips.labels)), tmp_path / "noisy")
         truth = [dataset.classes[item.label] for item in dataset.items]
     with load_dataset(noisy) as dataset:
-        result = run(dataset, backbone, features, epochs=30, batch_size=32, precision="float32")
+        result = run(dataset, backbone, features, epochs=15, batch_size=32, precision="float32")
 
     audit = result.audit
     assert audit.can_tell

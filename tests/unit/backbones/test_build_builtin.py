@@ -125,7 +125,8 @@ def test_clips_scale_is_the_same_function() -> None:
     assert float(similar.min()) > 0.999
 
 
-def test_distilling_learns() -> None:
+def test_distilling_learns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scripts.build_builtin.batches.BATCH", 48)
     torch.manual_seed(0)
     student = new_student(unit(49_408, 7), torch.Generator().manual_seed(0))
     part = corpus().names

@@ -26,20 +26,14 @@ from dspt.errors import BackboneError
 
 TINY_IMAGES = {"image_size": 32, "patch_size": 16, "width": 32, "head_width": 16, "layers": 1}
 VOCABULARY = 2000
+#: Architectures whose text towers differ in more than their size.
 FAMILIES = [
     "ViT-B-32",
     "ViT-B-32-quickgelu",
-    "ViT-B-16",
-    "ViT-B-16-quickgelu",
     "ViT-L-14",
-    "ViT-L-14-quickgelu",
     "RN50",
-    "RN50-quickgelu",
-    "RN101",
-    "RN101-quickgelu",
     "MobileCLIP-B",
     "MobileCLIP-S2",
-    "MobileCLIP2-S3",
     "ViT-B-16-SigLIP",
     "ViT-B-16-SigLIP2",
     "ViT-SO400M-16-SigLIP-i18n-256",

@@ -23,7 +23,7 @@ def test_a_short_run(tmp_path: Path) -> None:
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=600,
         check=False,
     )
     assert found.returncode == 0, found.stdout + found.stderr

@@ -259,7 +259,7 @@ def test_the_report_says_what_is_there_by_then() -> None:
 
 
 def test_what_the_command_says_of_itself() -> None:
-    run = partial(subprocess.run, capture_output=True, text=True, check=False, timeout=60)
+    run = partial(subprocess.run, capture_output=True, text=True, check=False, timeout=600)
     found = run([sys.executable, "-m", "benchmarks.serving", "--help"])
     assert found.returncode == 0
     assert "--backbone" in found.stdout

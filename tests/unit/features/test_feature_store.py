@@ -168,7 +168,7 @@ def test_two_processes_write_at_once(tmp_path: Path) -> None:
         process.stdin.write("go\n")
         process.stdin.flush()
     for process in processes:
-        process.communicate(timeout=60)
+        process.communicate(timeout=600)
         assert process.returncode == 0
     store = FeatureStore(tmp_path)
     for name in ("left", "right"):
@@ -186,7 +186,7 @@ def test_a_killed_writer_leaves_a_store_that_reads_and_writes(tmp_path: Path) ->
     process.stdin.flush()
     acknowledged = [int(process.stdout.readline()) for _ in range(30)]
     process.kill()
-    written, _ = process.communicate(timeout=60)
+    written, _ = process.communicate(timeout=600)
     acknowledged += [int(line) for line in written.splitlines()]
 
     failures: list[str] = []

@@ -125,15 +125,15 @@ def test_weights_that_are_not_to_be_had_are_looked_for_again_later(
 
 def test_those_that_are_named_are_loaded_at_start(loads: list[str], opened: Open) -> None:
     backbones = opened(warm_up="a, b")
-    wait_until(lambda: not backbones.warm_up(), 30, "both")
+    wait_until(lambda: not backbones.warm_up(), 120, "both")
     assert sorted(loads) == ["a", "b"]
     assert list(backbones.engines) == ["a", "b"]
 
 
 def test_one_that_cannot_be_loaded_at_start_says_why(loads: list[str], opened: Open) -> None:
     backbones = opened(warm_up="nowhere,a")
-    wait_until(lambda: "no network" in backbones.warm_up().get("nowhere", ""), 30, "the reason")
-    wait_until(lambda: list(backbones.warm_up()) == ["nowhere"], 30, "the other one")
+    wait_until(lambda: "no network" in backbones.warm_up().get("nowhere", ""), 120, "the reason")
+    wait_until(lambda: list(backbones.warm_up()) == ["nowhere"], 120, "the other one")
 
 
 def test_other_weights_under_the_same_name_are_refused(

@@ -43,8 +43,12 @@ def test_the_engine_is_measured(tmp_path: Path) -> None:
         inference.close()
     assert value("images_total", outcome="classified") == 4
     assert value("images_total", outcome="unreadable") == 2
-    assert value("batch_images_bucket", engine="torch", le="2.0") == 2
-    assert value("batch_seconds_count", engine="torch") == 2
+    # A slow machine may decode the second image after the first one's batch has begun.
+    batches = value("batch_images_count", engine="torch")
+    assert batches in (2, 3, 4)
+    assert value("batch_images_sum", engine="torch") == 4
+    assert value("batch_images_bucket", engine="torch", le="2.0") == batches
+    assert value("batch_seconds_count", engine="torch") == batches
     assert value("decode_seconds_count") == 6
     assert value("matrix_lookups_total", result="hit") == 1
     assert value("matrix_lookups_total", result="miss") == 1

@@ -21,7 +21,7 @@ def running(broker: Broker) -> Iterator[None]:
     config.write_text(broker.config())
     with subprocess.Popen([redis_program(), str(config)], stdout=subprocess.DEVNULL) as process:
         try:
-            wait_until(broker.answers, 10, "redis")
+            wait_until(broker.answers, 120, "redis")
             yield
         finally:
             process.terminate()

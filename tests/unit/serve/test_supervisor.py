@@ -131,7 +131,7 @@ def test_what_a_part_started_ends_with_it(stack: Fixture) -> None:
         os.kill(supervisor._parts[0].pid, signal.SIGKILL)
         with pytest.raises(PartFailed):
             supervisor.watch()
-    wait_until(lambda: not alive(child), 5, "the child's end")
+    wait_until(lambda: not alive(child), 120, "the child's end")
 
 
 def test_one_that_does_not_heed_sigterm_is_ended_by_force(
@@ -192,19 +192,21 @@ def test_nothing_outlives_a_supervisor_that_is_killed(tmp_path: Path, heeds_sigt
     if not heeds_sigterm:
         code = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {FOREVER}"
     with subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path), code]) as supervisor:
-        wait_until(written(tmp_path / "pids"), 60, "the part")
+        wait_until(written(tmp_path / "pids"), 120, "the part")
         pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
         assert all(alive(pid) for pid in pids)
         supervisor.kill()
-    wait_until(lambda: not any(alive(pid) for pid in pids), 15, "the part's and the watchdog's end")
+    wait_until(
+        lambda: not any(alive(pid) for pid in pids), 120, "the part's and the watchdog's end"
+    )
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")
 def test_a_part_ends_even_if_supervisor_and_watchdog_are_both_killed(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path), FOREVER]) as supervisor:
-        wait_until(written(tmp_path / "pids"), 60, "the part")
+        wait_until(written(tmp_path / "pids"), 120, "the part")
         part, watchdog = (int(pid) for pid in (tmp_path / "pids").read_text().split())
         os.kill(supervisor.pid, signal.SIGSTOP)  # so that it cannot react to the next line
         os.kill(watchdog, signal.SIGKILL)
         supervisor.kill()
-    wait_until(lambda: not alive(part), 5, "the part's end")
+    wait_until(lambda: not alive(part), 120, "the part's end")
