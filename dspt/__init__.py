@@ -1,5 +1,82 @@
 """Double-Softmax Prompt Tuning: tune CLIP's prompt on few, partly mislabelled photos.
 
-A plain torch library. It knows nothing of the web, the database or the worker that call it.
-Start with `dspt.data.load_dataset`, `dspt.pipeline.tune` and `dspt.model.predict.Classifier`.
+Importing this package is cheap: each public name is loaded, with torch, when it is first used.
 """
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dspt.backbones import load_backbone
+    from dspt.config import TuneConfig
+    from dspt.data import load_dataset
+    from dspt.errors import (
+        ArtifactError,
+        BackboneError,
+        BackboneMismatch,
+        Cancelled,
+        ConfigError,
+        DatasetError,
+        DsptError,
+        ExportError,
+        ImageError,
+        PromptTooLong,
+        UnknownBackbone,
+        WeightsUnavailable,
+    )
+    from dspt.model.predict import ImageClassifier
+    from dspt.pipeline import tune
+    from dspt.prompt import losses
+
+    __version__: str
+
+__all__ = [
+    "ArtifactError",
+    "BackboneError",
+    "BackboneMismatch",
+    "Cancelled",
+    "ConfigError",
+    "DatasetError",
+    "DsptError",
+    "ExportError",
+    "ImageClassifier",
+    "ImageError",
+    "PromptTooLong",
+    "TuneConfig",
+    "UnknownBackbone",
+    "WeightsUnavailable",
+    "__version__",
+    "load_backbone",
+    "load_dataset",
+    "losses",
+    "tune",
+]
+
+_MODULES = {
+    "ImageClassifier": "dspt.model.predict",
+    "TuneConfig": "dspt.config",
+    "load_backbone": "dspt.backbones",
+    "load_dataset": "dspt.data",
+    "losses": "dspt.prompt",
+    "tune": "dspt.pipeline",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'dspt' has no attribute {name!r}")
+    if name == "__version__":
+        value: Any = version("dspt")
+    elif name == "losses":
+        value = import_module("dspt.prompt.losses")
+    else:
+        value = getattr(import_module(_MODULES.get(name, "dspt.errors")), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

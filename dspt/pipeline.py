@@ -1,4 +1,4 @@
-"""The whole job on one data set: encode, measure zero-shot, tune, evaluate, audit, choose."""
+"""Tune a classifier on a data set: encode, zero-shot, tune, fit, evaluate, audit."""
 
 from __future__ import annotations
 
@@ -7,47 +7,55 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from dspt.backbones import load_backbone
 from dspt.backbones.base import Backbone
-from dspt.classifier.fit import Fitted, fit_classifiers
+from dspt.classifier.fit import fit
 from dspt.classifier.linear import LinearClassifier
 from dspt.config import DEFAULT_LR, TuneConfig
 from dspt.data import Dataset
-from dspt.data.crossfit import CrossFit
 from dspt.data.splits import Splits
 from dspt.features.encode import encode_images
 from dspt.features.store import FeatureStore
-from dspt.kit.device import resolve_device, tuning_dtype
+from dspt.kit.device import resolve_device
 from dspt.kit.progress import Listener, Progress, StageClock
-from dspt.labels.audit import AuditReport, audit_fitted
+from dspt.labels.audit import AuditReport
 from dspt.model.artifact import Manifest, TunedModel
 from dspt.prompt.checkpoint import Checkpoint, identity_of
 from dspt.prompt.learner import PromptLearner, zero_shot_embeddings
-from dspt.prompt.trainer import EpochReport, Run, Schedule, TunerState, lr_scale_for, tune_contexts
+from dspt.prompt.trainer import EpochReport, TunerState
 from dspt.report.evaluation import evaluate
 
 __all__ = ["Listener", "Progress", "TuneResult", "tune"]
 
 MAX_CONFUSION_CLASSES = 100
-"""Beyond it the confusion matrix is left out: it grows with the square, and every answer has it."""
+"""With more classes there is no confusion matrix: it would dominate the size of every response."""
 _PARTS = ("zero_shot", "prompt", "class_means")
 
 
 @dataclass(frozen=True)
 class TuneResult:
-    """A tuned classifier and all that was measured on the way."""
+    """A tuned classifier, its metrics and the audit of the training labels."""
 
     config: TuneConfig
-    """As asked, with what was left open filled in."""
+    """The requested settings, with the defaults resolved."""
     metrics: dict[str, Any]
-    """zero_shot, prompt and tuned (Evaluation), served, why, temperatures (that calibrate what is
-    not a blend), blend (weights of its parts), noise_rate (share of wrong labels: estimate, low,
-    high; None where nothing can be told), measured_on, labels, history, seconds."""
+    """zero_shot, prompt and tuned (Evaluation), served, why, temperatures (of the classifiers that
+    are not an ensemble), blend (weights of the ensemble's parts), noise_rate (share of wrong
+    labels: estimate, low, high; None if it cannot be estimated), measured_on, labels, history,
+    seconds."""
     audit: AuditReport
     model: TunedModel
+
+    def __repr__(self) -> str:
+        tuned, zero_shot = self.metrics["tuned"], self.metrics["zero_shot"]
+        return (
+            f"<TuneResult: accuracy {tuned['accuracy']:.1%} tuned, {zero_shot['accuracy']:.1%} "
+            f"zero-shot, on {tuned['images']} images; serving {self.metrics['served']}>"
+        )
 
 
 def tune(
@@ -60,12 +68,11 @@ def tune(
     checkpoint_file: Path | None = None,
     backbone: Backbone | None = None,
 ) -> TuneResult:
-    """Tune a classifier on `dataset`, measure it, audit the labels, choose what to serve.
+    """Tune a classifier on `dataset`, evaluate it and audit the training labels.
 
-    `feature_dir` keeps image features between jobs; `checkpoint_file` keeps the state of the tuner
-    after each epoch, and a job that finds its own there goes on from it with the same result;
-    `backbone` saves loading `config.backbone`.
-    Raises Cancelled, BackboneError, ConfigError or PromptTooLong.
+    feature_dir: cache of image features, shared by jobs; checkpoint_file: the state after each
+    epoch, from which an interrupted job continues with the same result; backbone: an already loaded
+    `config.backbone`. Raises Cancelled, BackboneError, ConfigError, DatasetError or PromptTooLong.
     """
     listener = listener or Listener()
     clock = StageClock(listener, config.epochs)
@@ -96,50 +103,35 @@ def tune(
     clock.at("zero_shot")
     zero_shot = zero_shot_embeddings(backbone, dataset.class_words)
 
-    given = labels.cpu().numpy()[splits.train]
-    crossfit = CrossFit.plan(splits.train, splits.fit, given, config.loss, lr, config.seed)
-    runs = [Run(splits.fit, config.loss, lr, config.seed), *crossfit.runs]
     history = _History(listener, clock, config.epochs)
     if checkpoint_file is not None:
-        identity = identity_of(config, backbone.digest, dataset.sha256, dataset.class_words, runs)
+        rows = (splits.train, splits.fit)
+        identity = identity_of(config, backbone.digest, dataset.sha256, dataset.class_words, rows)
         history.keep_in(Checkpoint(checkpoint_file, identity), device)
-    contexts = tune_contexts(
+    train = torch.from_numpy(splits.train).to(device)
+    context, fitted = fit(
+        backbone,
         prompts,
-        features,
-        labels,
-        runs,
-        Schedule(config.epochs, config.batch_size),
-        logit_scale=backbone.logit_scale,
-        gradient_scale=lr_scale_for(backbone.text_tower.embedding_std),
-        autocast=tuning_dtype(config.precision, device),
+        zero_shot,
+        features[train],
+        labels[train],
+        config,
+        train_mask=np.isin(splits.train, splits.fit),
         state=history.state,
         on_epoch=history.add,
         should_stop=should_stop,
     )
-
-    clock.at("evaluating")
-    with torch.inference_mode():
-        classes = prompts.encode(contexts)
-        fitted = fit_classifiers(
-            classes,
-            zero_shot,
-            features[splits.train, 0],
-            labels[splits.train],
-            crossfit,
-            logit_scale=backbone.logit_scale,
-            classifier=config.classifier,
-            should_stop=should_stop,
-        )
-    judge = _Judge(dataset, splits, features[:, 0], labels)
-    audit = judge.audit(fitted)
+    measured = _Measured(dataset, splits, features[:, 0], labels)
+    names = [dataset.items[row].path for row in splits.train]
+    audit = fitted.audit(names, dataset.classes, labels[train], features[train, 0])
     metrics: dict[str, Any] = {
-        "zero_shot": judge.measure(fitted.zero_shot),
-        "prompt": judge.measure(fitted.prompt),
-        "tuned": judge.measure(fitted.tuned),
+        "zero_shot": measured.evaluate(fitted.zero_shot),
+        "prompt": measured.evaluate(fitted.prompt),
+        "tuned": measured.evaluate(fitted.tuned),
         "served": fitted.served,
         "why": fitted.why,
         "temperatures": fitted.temperatures,
-        "blend": dict(zip(_PARTS, fitted.blend.weights, strict=True)),
+        "blend": dict(zip(_PARTS, fitted.ensemble.weights, strict=True)),
         "measured_on": splits.measured_on,
         "labels": splits.labels,
         "noise_rate": asdict(audit.noise_rate) if audit.noise_rate else None,
@@ -158,56 +150,59 @@ def tune(
         metrics=_brief(metrics),
     )
     metrics |= {"history": [asdict(report) for report in history.reports], "seconds": clock.seconds}
-    blend = fitted.blend.classifier if config.classifier == "blend" else None
-    return TuneResult(config, metrics, audit, TunedModel(contexts[0].cpu(), manifest, blend))
+    ensemble = fitted.ensemble.classifier if config.classifier == "blend" else None
+    return TuneResult(config, metrics, audit, TunedModel(context.cpu(), manifest, ensemble))
 
 
 class _History:
-    """Reports of the epochs, told to the listener and kept in a checkpoint, if there is one."""
+    """Reports of the epochs, sent to the listener and saved in a checkpoint, if there is one."""
 
     def __init__(self, listener: Listener, clock: StageClock, epochs: int) -> None:
         self._listener, self._clock, self._epochs = listener, clock, epochs
         self._checkpoint: Checkpoint | None = None
         self.state: TunerState | None = None
-        """To go on from."""
+        """State to continue from."""
         self.reports: list[EpochReport] = []
-        self._tell()
+        self._report()
 
     def keep_in(self, checkpoint: Checkpoint, device: torch.device) -> None:
-        """Go on from `checkpoint` if it holds something, and save to it from now on."""
+        """Continue from `checkpoint` if it is valid, and save to it from now on."""
         self._checkpoint = checkpoint
         self.state, self.reports = checkpoint.load(device) or (None, [])
-        self._tell()
+        self._report()
 
     def add(self, report: EpochReport, state: TunerState) -> None:
         self.reports.append(report)
         if self._checkpoint is not None:
             try:
                 self._checkpoint.save(state, self.reports)
-            except OSError as error:  # it saves time after a crash, and is never needed
+            except OSError as error:  # the job itself does not need it
                 self._checkpoint = None
                 self._listener.warning(
-                    f"The state of the tuning cannot be kept ({error.strerror or error}); if this "
-                    "job is interrupted, it starts anew."
+                    f"Cannot save the checkpoint ({error.strerror or error}). If this job is "
+                    "interrupted, it starts from the beginning."
                 )
         self._listener.metrics(asdict(report))
-        self._tell()
+        self._report()
 
-    def _tell(self) -> None:
-        self._clock.at("tuning", len(self.reports), self._epochs, len(self.reports))
+    def _report(self) -> None:
+        done = len(self.reports)
+        self._clock.at("tuning", done, self._epochs, done)
+        if done == self._epochs:
+            self._clock.at("evaluating")
 
 
 @dataclass(frozen=True)
-class _Judge:
-    """Features (N, D) and labels (N,) of a data set, to hold classifiers against."""
+class _Measured:
+    """Features (N, D) and labels (N,) of a data set, to evaluate classifiers on."""
 
     dataset: Dataset
     splits: Splits
     features: Tensor
     labels: Tensor
 
-    def measure(self, classifier: LinearClassifier) -> dict[str, Any]:
-        """Evaluation of a classifier on the rows that accuracy is measured on."""
+    def evaluate(self, classifier: LinearClassifier) -> dict[str, Any]:
+        """Evaluate a classifier on the rows that accuracy is measured on."""
         rows = torch.from_numpy(self.splits.measured).to(self.labels.device)
         probabilities = classifier.probabilities(self.features[rows])
         found = evaluate(probabilities, self.labels[rows], self.dataset.classes).to_dict()
@@ -215,20 +210,9 @@ class _Judge:
             found["confusion"] = None
         return found
 
-    def audit(self, fitted: Fitted) -> AuditReport:
-        """Ranked labels of the training rows."""
-        rows = torch.from_numpy(self.splits.train).to(self.labels.device)
-        return audit_fitted(
-            [self.dataset.items[row].path for row in self.splits.train],
-            self.dataset.classes,
-            self.labels[rows],
-            self.features[rows],
-            fitted,
-        )
-
 
 def _brief(metrics: dict[str, Any]) -> dict[str, Any]:
-    """What the artefact keeps: all but the confusion matrices, which grow with C squared."""
+    """Metrics for the artefact: without the confusion matrices, which grow with C squared."""
     return {
         name: {key: part for key, part in value.items() if key != "confusion"}
         if isinstance(value, dict)

@@ -26,11 +26,11 @@ from benchmarks.noise_robustness.encode import Features
 from benchmarks.noise_robustness.methods import Task
 from benchmarks.noise_robustness.settings import Settings
 from dspt.backbones import Backbone
-from dspt.classifier.fit import Fitted, fit_classifiers
+from dspt.classifier.fit import Fitted, fit, held_out_logits
 from dspt.config import DEFAULT_LR, LossName
-from dspt.data.crossfit import CrossFit
+from dspt.data.splits import CrossFit
 from dspt.kit.device import tuning_dtype
-from dspt.labels.audit import AuditReport, audit_fitted
+from dspt.labels.audit import AuditReport
 from dspt.prompt.learner import PromptLearner, zero_shot_embeddings
 from dspt.prompt.losses import suppression
 from dspt.prompt.trainer import Run, Schedule, lr_scale_for, tune_contexts
@@ -55,11 +55,10 @@ class Bench:
         task = self._task(job)
         fitted, gce = self._fit(task, job.cell.seed)
         names = [str(row) for row in range(len(job.given))]
-        report = audit_fitted(
-            names, [str(c) for c in range(task.n_classes)], task.given, task.features[:, 0], fitted
-        )
+        classes = [str(c) for c in range(task.n_classes)]
+        report = fitted.audit(names, classes, task.given, task.features[:, 0])
         logistic = linear.cross_validate(task, self._settings.logistic_c)
-        ours = fitted.blend.log_p.double().exp().cpu().numpy()
+        ours = fitted.ensemble.log_p.double().exp().cpu().numpy()
         wrong = job.given != job.true
         rankings = {
             "ours": _places(report, len(wrong)),
@@ -115,35 +114,26 @@ class Bench:
         )
 
     def _fit(self, task: Task, seed: int) -> tuple[Fitted, Tensor]:
-        """What the service fits (dspt.pipeline), and logits of cross-fitted GCE prompts."""
+        """Fit what the service fits, and return the logits of cross-fitted GCE prompts too."""
         config = self._settings.tune_config(seed)
-        rows, given = np.arange(len(task.given)), task.given.cpu().numpy()
-        lr = config.lr or DEFAULT_LR[config.loss]
-        own = CrossFit.plan(rows, rows, given, config.loss, lr, seed)
-        peer = CrossFit.plan(rows, rows, given, _PEER, DEFAULT_LR[_PEER], seed)
+        _, fitted = fit(
+            task.backbone, task.prompts, task.zero_shot, task.features, task.given, config
+        )
+        crossfit = CrossFit.plan(task.given.cpu().numpy(), seed)
         contexts = tune_contexts(
             task.prompts,
             task.features,
             task.given,
-            [Run(rows, config.loss, lr, seed), *own.runs, *peer.runs],
+            [Run(rows, _PEER, DEFAULT_LR[_PEER], seed) for rows in crossfit.training_rows],
             Schedule(config.epochs, config.batch_size),
             logit_scale=task.logit_scale,
-            gradient_scale=lr_scale_for(self._backbone.text_tower.embedding_std),
+            gradient_scale=lr_scale_for(task.backbone.text_tower.embedding_std),
             autocast=task.autocast,
         )
-        features, served = task.features[:, 0], 1 + len(own.runs)
+        folds = [torch.from_numpy(rows).to(task.given.device) for rows in crossfit.held_out]
         with torch.inference_mode():
             classes = task.prompts.encode(contexts)
-            fitted = fit_classifiers(
-                classes[:served],
-                task.zero_shot,
-                features,
-                task.given,
-                own,
-                logit_scale=task.logit_scale,
-                classifier=config.classifier,
-            )
-            return fitted, peer.held_out_logits(classes[served:], features, task.logit_scale)
+            return fitted, held_out_logits(classes, task.features[:, 0], folds, task.logit_scale)
 
 
 def _places(report: AuditReport, n: int) -> NDArray[np.float64]:

@@ -15,9 +15,8 @@ from torch import Tensor
 
 from benchmarks.noise_robustness.settings import Recipe
 from dspt.backbones import Backbone
-from dspt.classifier.fit import fit_classifiers
-from dspt.config import DEFAULT_LR, LossName, TuneConfig
-from dspt.data.crossfit import CrossFit
+from dspt.classifier.fit import fit
+from dspt.config import LossName, TuneConfig
 from dspt.prompt.learner import PromptLearner
 from dspt.prompt.trainer import Run, Schedule, lr_scale_for, tune_contexts
 
@@ -71,21 +70,15 @@ def tuned_losses(task: Task, losses: Sequence[LossName], recipe: Recipe) -> dict
 
 def default(task: Task, config: TuneConfig) -> Fitted:
     """What the service does when nothing is set (dspt.pipeline), on features at hand."""
-    rows, given = np.arange(len(task.given)), task.given.cpu().numpy()
-    lr = config.lr or DEFAULT_LR[config.loss]
-    crossfit = CrossFit.plan(rows, rows, given, config.loss, lr, task.seed)
-    runs = [Run(rows, config.loss, lr, task.seed), *crossfit.runs]
-    classes = _tune(task, runs, Schedule(config.epochs, config.batch_size))
-    with torch.inference_mode():
-        fitted = fit_classifiers(
-            classes,
-            task.zero_shot,
-            task.features[:, 0],
-            task.given,
-            crossfit,
-            logit_scale=task.logit_scale,
-            classifier=config.classifier,
-        )
+    _, fitted = fit(
+        task.backbone,
+        task.prompts,
+        task.zero_shot,
+        task.features,
+        task.given,
+        config,
+        should_stop=task.should_stop,
+    )
     return Fitted(fitted.served_classifier.logits, fitted.served, fitted.why)
 
 

@@ -127,7 +127,7 @@ class Settings:
 
     def tune_config(self, seed: int) -> TuneConfig:
         """What the default method is told. Raises ConfigError naming a setting at fault."""
-        return TuneConfig.parse({**self.default_config, "seed": seed})
+        return TuneConfig.parse({**self.default_config, "precision": self.precision, "seed": seed})
 
     def cells(self, datasets: tuple[str, ...]) -> list[Cell]:
         """The grid, seed by seed, so that a run cut short has whole tables of fewer seeds."""

@@ -1,14 +1,15 @@
-"""Text and image evidence in one linear classifier, weighed without trusting the labels.
+"""An ensemble of text and image evidence as one linear classifier, fitted to noisy labels.
 
-Logits are a weighted sum of zero-shot CLIP, of the tuned prompt and of the training images' class
-means; still a C x D matrix (and a bias) beside the image tower. The weights are fitted to the given
-labels of images that no part has seen, through a noise model (`labels.noise_model`) that explains
-wrong ones; the means then weigh each image by the posterior of its true class, and all is repeated.
+Its logits are a weighted sum of zero-shot CLIP, of the tuned prompt and of an LDA on the training
+images: a C x D matrix and a bias. The weights are fitted to the labels of images that no part was
+trained on, through a noise model (`labels.noise_model`) that explains the wrong labels. The LDA
+then weighs each image by the posterior of its true class, and both steps are repeated.
 
-This climbs to a nearby optimum only, so it starts from several guesses of the true classes: the
-given labels, zero-shot, and all text classifiers. Taken is the optimum under which the given labels
-and zero-shot's predictions, as two annotators who err independently, are likeliest together.
-Without the second annotator, labels that are swapped half of the time look as right as the truth.
+Expectation maximisation finds a nearby optimum only, so it starts from several guesses of the true
+classes: the recorded labels, zero-shot, and all text classifiers. The chosen optimum is the one
+under which the recorded labels and zero-shot's predictions, as two independent annotators, are
+likeliest together. Without the second annotator, labels of two classes that are swapped half of
+the time look as right as the truth.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dspt.classifier.lda import Centred
+from dspt.classifier.lda import ShrunkLDA
 from dspt.classifier.linear import LinearClassifier
 from dspt.errors import Cancelled
 from dspt.labels.noise_model import (
@@ -32,15 +33,15 @@ from dspt.labels.noise_model import (
 
 _ROUNDS = 4
 _FIRST_RATE = 0.3  # of wrong labels, before anything is known
-_TEXT_WEIGHT, _MEANS_WEIGHT = -1.5, 0.0  # logarithms, where a fit starts
+_TEXT_WEIGHT, _LDA_WEIGHT = -1.5, 0.0  # logarithms, where a fit starts
 _AGREEMENT_WEIGHT = 0.3
-"""Weight of the second annotator's likelihood. Whole, it would reward copying zero-shot."""
+"""Weight of the agreement term. At 1.0 the fit would just copy zero-shot."""
 _PRIOR_STD = 1.0
 """Standard deviation of the logarithm of a weight around where it starts."""
 _FIT_STEPS = 15
 _RANGE = (-10.0, 5.0)  # of logarithms: a line search may try any value
 _MAX_FITTED = 2048
-"""Images that the few weights are fitted to; more cost time and change nothing."""
+"""Most images that the weights are fitted to; more cost time and change nothing."""
 
 
 @dataclass(frozen=True)
@@ -48,61 +49,63 @@ class TextClassifier:
     """Logits from class embeddings, already multiplied by the logit scale."""
 
     matrix: Tensor
-    """(C, D): what is served."""
-    held_out: Tensor
-    """(N, C): logits of the training images, by models not tuned on them."""
+    """(C, D): the classifier to serve."""
+    held_out_logits: Tensor
+    """(N, C): logits of the training images, by models that were not tuned on them."""
 
 
 @dataclass(frozen=True)
 class Ensemble:
-    """A linear classifier, and what it makes of the labels that it was fitted to."""
+    """A linear classifier, and what the fit found about the labels."""
 
     classifier: LinearClassifier
     """Calibrated on held-out images."""
     log_p: Tensor
-    """(N, C): log probabilities of the training images, by models that have not seen them."""
+    """(N, C): log probabilities of the training images, cross-fitted up to the soft labels of EM:
+    the noise matrix, the weights and the posteriors of the other folds depend on the label."""
     posterior: Tensor
-    """(N, C): probability of the true class, with the given label taken into account."""
+    """(N, C): probability of the true class, given the image and its label."""
     averaged_posterior: Tensor
-    """(N, C): half the posterior, half the mean of those at all optima that were climbed to. Where
-    the optima disagree, this ranks and suspects labels better."""
+    """(N, C): mean of `posterior` and of the average posterior over all optima. Where the optima
+    disagree, it ranks labels better."""
     noise: Tensor
     """(C, C): T[k, j], probability that an image of class k carries label j."""
-    judged: Tensor
-    """(N,) bool: images that could be judged by what they had no part in, and were learned from."""
+    scored: Tensor
+    """(N,) bool: training images with support in other folds. Weights and noise are fitted to
+    them."""
     log_likelihood: float
-    """Mean over the images that can be judged of log p(given label); NaN if there are none."""
+    """Mean log p(label) over the scored images; NaN if there are none."""
     weights: tuple[float, ...]
-    """Of each text classifier, and of the class means (whose logits have a deviation of 1)."""
+    """Of each text classifier, and of the LDA (whose logits have a standard deviation of 1)."""
 
 
 @dataclass(frozen=True)
 class _Sample:
-    """The training images: features, labels (N,), folds, and which may be learned from."""
+    """The training images: features, labels (N,), folds, and a mask of those to train on."""
 
-    images: Centred
-    given: Tensor
+    images: ShrunkLDA
+    labels: Tensor
     folds: Sequence[Tensor]
-    fit: Tensor
+    train_mask: Tensor
     """(N,) bool."""
-    judgeable: Tensor
-    """(N,) bool: images whose class another fold knows; of others no model can tell anything."""
+    has_support: Tensor
+    """(N,) bool: images whose class has training images in other folds."""
     texts: Sequence[TextClassifier]
     n_classes: int
 
     @property
-    def judged(self) -> Tensor:
-        """(N,) bool: images that weights and noise are fitted to."""
-        return self.fit & self.judgeable
+    def scored(self) -> Tensor:
+        """(N,) bool: images that the weights and the noise matrix are fitted to."""
+        return self.train_mask & self.has_support
 
 
 @dataclass(frozen=True)
 class _EMResult:
-    """Where a climb ended; fields as in Ensemble."""
+    """One optimum; the fields are those of Ensemble."""
 
     weights: Tensor
     spread: Tensor
-    """Deviation of the class means' logits, by which they were divided."""
+    """Standard deviation of the LDA's logits, by which they were divided."""
     log_p: Tensor
     posterior: Tensor
     noise: Tensor
@@ -111,31 +114,31 @@ class _EMResult:
 
 def fit_ensemble(
     features: Tensor,
-    given: Tensor,
+    labels: Tensor,
     texts: Sequence[TextClassifier],
     folds: Sequence[Tensor],
-    fit: Tensor | None = None,
+    train_mask: Tensor | None = None,
     *,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Ensemble:
-    """The blend of `texts`, of which the first is zero-shot, and of the class means.
+    """Fit the ensemble of `texts`, of which the first is zero-shot, and of an LDA.
 
-    Where every class has but one image, nothing can be judged and the weights stay where a fit
-    would start.
+    With one image per class there is no held-out evidence, and the weights keep their start values.
 
-    features: (N, D) unit length; given: (N,) labels; folds: positions that divide 0..N-1, as in
-    the texts' `held_out`; fit: (N,) bool, images to learn from (all); the others are only judged.
-    Raises Cancelled once `should_stop()` is true.
+    features: (N, D) unit length; labels: (N,); folds: held-out rows of each fold, together 0..N-1,
+    the same as in `held_out_logits` of the texts; train_mask: (N,) bool, images to train on.
+    Default: all. The other images are only scored. Raises Cancelled once `should_stop()` is true.
     """
-    if fit is None:
-        fit = torch.ones_like(given, dtype=torch.bool)
-    judgeable = _judgeable(given, folds, fit)
+    if train_mask is None:
+        train_mask = torch.ones_like(labels, dtype=torch.bool)
+    lda = ShrunkLDA.of(features, train_mask)
+    has_support = _has_support(labels, folds, train_mask)
     n_classes = texts[0].matrix.shape[0]
-    sample = _Sample(Centred.of(features, fit), given, folds, fit, judgeable, texts, n_classes)
-    by_text = [text.held_out for text in texts]
-    labels = _labels(sample)
+    sample = _Sample(lda, labels, folds, train_mask, has_support, texts, n_classes)
+    by_text = [text.held_out_logits for text in texts]
+    one_hot = _one_hot(sample)
     starts = [
-        (labels, symmetric_transition_matrix(_FIRST_RATE, n_classes, labels)),
+        (one_hot, symmetric_transition_matrix(_FIRST_RATE, n_classes, one_hot)),
         _text_guess(sample, by_text[:1]),
         _text_guess(sample, by_text),
     ]
@@ -148,112 +151,112 @@ def fit_ensemble(
         best.posterior,
         (best.posterior + mean) / 2,
         best.noise,
-        sample.judged,
+        sample.scored,
         best.log_likelihood,
         tuple(best.weights.tolist()),
     )
 
 
-def calibrated_log_likelihood(held_out: Tensor, given: Tensor, fit: Tensor) -> float:
-    """Mean log p(given label) of a classifier alone, under the noise that suits it best.
+def calibrated_log_likelihood(logits: Tensor, labels: Tensor, rows: Tensor) -> float:
+    """Mean log p(label) of one classifier, under the noise matrix that suits it best.
 
-    held_out: (N, C) logits, of which the scale is fitted too; fit: (N,) bool, images to judge by;
+    logits: (N, C), held out; their scale is fitted too; rows: (N,) bool, images to average over.
     NaN if there are none.
     """
-    log_p, noise = _fit_texts([held_out], given, fit)
-    return float(log_likelihood(log_p, given, noise)[fit].mean())
+    log_p, noise = _fit_texts([logits], labels, rows)
+    return float(log_likelihood(log_p, labels, noise)[rows].mean())
 
 
-def _judgeable(given: Tensor, folds: Sequence[Tensor], fit: Tensor) -> Tensor:
-    """(N,) bool: images whose class has another one to learn from outside their fold.
+def _has_support(labels: Tensor, folds: Sequence[Tensor], train_mask: Tensor) -> Tensor:
+    """(N,) bool: images whose class has a training image outside their fold.
 
-    None where that holds for less than half of `fit`: with one shot, the few classes that a wrong
-    label has given a second image would speak for all.
+    All false if this holds for less than half of the training images: with one shot per class,
+    the few classes that got a second image by a wrong label would decide for all.
     """
-    found = torch.zeros_like(fit)
+    found = torch.zeros_like(train_mask)
     for fold in folds:
-        found[fold] = torch.isin(given[fold], given[_outside(fold, fit)])
-    if (found & fit).sum() < 0.5 * fit.sum():
-        return torch.zeros_like(fit)
+        found[fold] = torch.isin(labels[fold], labels[_outside(fold, train_mask)])
+    if (found & train_mask).sum() < 0.5 * train_mask.sum():
+        return torch.zeros_like(train_mask)
     return found
 
 
-def _outside(fold: Tensor, fit: Tensor) -> Tensor:
-    """(N,) bool: images of `fit` that are not in the fold."""
-    others = fit.clone()
+def _outside(fold: Tensor, train_mask: Tensor) -> Tensor:
+    """(N,) bool: training images that are not in the fold."""
+    others = train_mask.clone()
     others[fold] = False
     return others
 
 
-def _labels(sample: _Sample) -> Tensor:
-    """The given labels as the true classes: (N, C)."""
-    return F.one_hot(sample.given, sample.n_classes).to(sample.images.features)
+def _one_hot(sample: _Sample) -> Tensor:
+    """(N, C): the labels as posteriors of the true class."""
+    return F.one_hot(sample.labels, sample.n_classes).to(sample.images.features)
 
 
 def _true_classes(sample: _Sample, log_p: Tensor, noise: Tensor) -> Tensor:
-    """Posterior of the true classes (N, C); an image that none can judge keeps its label."""
-    found = true_label_posterior(log_p, sample.given, noise)
-    return torch.where(sample.judgeable[:, None], found, _labels(sample))
+    """(N, C): posterior of the true class. An image without support keeps its label."""
+    found = true_label_posterior(log_p, sample.labels, noise)
+    return torch.where(sample.has_support[:, None], found, _one_hot(sample))
 
 
 def _text_guess(sample: _Sample, logits: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    log_p, noise = _fit_texts(logits, sample.given, sample.judged)
+    log_p, noise = _fit_texts(logits, sample.labels, sample.scored)
     return _true_classes(sample, log_p, noise), noise
 
 
-def _fit_texts(logits: Sequence[Tensor], given: Tensor, fit: Tensor) -> tuple[Tensor, Tensor]:
-    """Weights of text classifiers and the noise in turn: log probabilities (N, C), noise."""
+def _fit_texts(logits: Sequence[Tensor], labels: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Fit weights and noise alternately; returns log probabilities (N, C) and the noise matrix."""
     stacked = torch.stack(list(logits))
     noise = symmetric_transition_matrix(_FIRST_RATE, stacked.shape[2], stacked)
     start = stacked.new_full((len(stacked),), _TEXT_WEIGHT)
     for _ in range(3):
-        weights = _fit_weights(stacked, given, fit, noise, start)
+        weights = _fit_weights(stacked, labels, rows, noise, start)
         log_p = _mix(weights, stacked)
-        noise = fit_noise(log_p[fit], given[fit], noise)
+        noise = fit_noise(log_p[rows], labels[rows], noise)
     return log_p, noise
 
 
 def _run_em(
     sample: _Sample, guess: Tensor, noise: Tensor, should_stop: Callable[[], bool]
 ) -> tuple[float, _EMResult]:
-    """Alternate between the weights and the true classes; returns (likelihood, optimum)."""
-    text = [classifier.held_out for classifier in sample.texts]
-    start = guess.new_tensor([*[_TEXT_WEIGHT] * len(text), _MEANS_WEIGHT])
+    """Alternate between the weights and the true classes; returns (objective, optimum)."""
+    text = [classifier.held_out_logits for classifier in sample.texts]
+    start = guess.new_tensor([*[_TEXT_WEIGHT] * len(text), _LDA_WEIGHT])
     for _ in range(_ROUNDS):
         if should_stop():
             raise Cancelled("cancelled while fitting the classifier")
-        by_means, spread = _held_out_means(sample, guess)
-        stacked = torch.stack([*text, by_means])
-        weights = _fit_weights(stacked, sample.given, sample.judged, noise, start)
+        by_lda, spread = _held_out_lda(sample, guess)
+        stacked = torch.stack([*text, by_lda])
+        weights = _fit_weights(stacked, sample.labels, sample.scored, noise, start)
         log_p = _mix(weights, stacked)
-        noise = fit_noise(log_p[sample.judged], sample.given[sample.judged], noise)
+        noise = fit_noise(log_p[sample.scored], sample.labels[sample.scored], noise)
         guess = _true_classes(sample, log_p, noise)
-    judged = sample.judged
-    likelihood = log_likelihood(log_p, sample.given, noise)[judged]
-    agreement = _second_annotator(log_p[judged], text[0][judged])
+    scored = sample.scored
+    likelihood = log_likelihood(log_p, sample.labels, noise)[scored]
+    agreement = _second_annotator(log_p[scored], text[0][scored])
     optimum = _EMResult(weights, spread, log_p, guess, noise, float(likelihood.mean()))
     return float((likelihood + _AGREEMENT_WEIGHT * agreement).sum()), optimum
 
 
 def _classifier(sample: _Sample, optimum: _EMResult) -> LinearClassifier:
-    """The weighted sum of the text classifiers and of the means of all images."""
+    """The weighted sum of the text classifiers and of the LDA on all training images."""
     weights = optimum.weights
-    directions = sample.images.directions(sample.fit, optimum.posterior)
-    means = sample.images.classifier(weights[-1] / optimum.spread * directions)
-    matrix = means.matrix
+    directions = sample.images.directions(sample.train_mask, optimum.posterior)
+    lda = sample.images.classifier(weights[-1] / optimum.spread * directions)
+    matrix = lda.matrix
     for weight, classifier in zip(weights[:-1], sample.texts, strict=True):
         matrix = matrix + weight * classifier.matrix
-    return LinearClassifier(matrix, means.bias)
+    return LinearClassifier(matrix, lda.bias)
 
 
-def _held_out_means(sample: _Sample, guess: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits (N, C) by the class means of the other folds, and the deviation they had before."""
+def _held_out_lda(sample: _Sample, guess: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits (N, C) by LDA on the other folds, and the standard deviation they are divided by."""
     features = sample.images.features
     logits = features.new_empty(len(features), sample.n_classes)
     for fold in sample.folds:
-        others = _outside(fold, sample.fit)
+        others = _outside(fold, sample.train_mask)
         logits[fold] = features[fold] @ sample.images.directions(others, guess).T
-    spread = logits[sample.fit].std().clamp_min(1e-6)
+    spread = logits[sample.train_mask].std().clamp_min(1e-6)
     return logits / spread, spread
 
 
@@ -264,13 +267,16 @@ def _mix(weights: Tensor, logits: Tensor) -> Tensor:
 
 
 def _fit_weights(
-    logits: Tensor, given: Tensor, fit: Tensor, noise: Tensor, start: Tensor
+    logits: Tensor, labels: Tensor, rows: Tensor, noise: Tensor, start: Tensor
 ) -> Tensor:
-    """Positive weights (J,) of logits (J, N, C) that make the given labels likeliest."""
-    rows = fit.nonzero()[:, 0]
-    rows = rows[:: max(1, -(-len(rows) // _MAX_FITTED))]
-    logits, given = logits[:, rows], given[rows]
-    log_noise = noise.log()[:, given].T
+    """Positive weights (J,) of logits (J, N, C) that make the labels of `rows` likeliest.
+
+    L-BFGS on the logarithms, with a Gaussian prior around `start`.
+    """
+    chosen = rows.nonzero()[:, 0]
+    chosen = chosen[:: max(1, -(-len(chosen) // _MAX_FITTED))]
+    logits, labels = logits[:, chosen], labels[chosen]
+    log_noise = noise.log()[:, labels].T
     logarithms = start.clone()
     optimizer = torch.optim.LBFGS([logarithms], max_iter=_FIT_STEPS, line_search_fn="strong_wolfe")
 
@@ -290,9 +296,10 @@ def _fit_weights(
 
 
 def _second_annotator(log_p: Tensor, zero_shot: Tensor) -> Tensor:
-    """log p(zero-shot's class | image): (N,), if it is right at the rate at which they agree."""
+    """(N,): log p(class that zero-shot predicts), as an annotator with the observed error rate."""
     n_classes = log_p.shape[1]
-    says = zero_shot.argmax(1)
-    agree = float(log_p.gather(1, says[:, None]).exp().mean())
-    noise = symmetric_transition_matrix(1 - min(max(agree, 1 / n_classes), 0.99), n_classes, log_p)
-    return log_likelihood(log_p, says, noise)
+    predicted = zero_shot.argmax(1)
+    agreement = float(log_p.gather(1, predicted[:, None]).exp().mean())
+    rate = 1 - min(max(agreement, 1 / n_classes), 0.99)
+    noise = symmetric_transition_matrix(rate, n_classes, log_p)
+    return log_likelihood(log_p, predicted, noise)

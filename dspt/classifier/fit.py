@@ -1,93 +1,227 @@
-"""From tuned contexts to the classifier that is served, on cached features alone."""
+"""Fit a classifier from features: tune the prompt, cross-fit it, weigh the parts, choose."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from dspt.classifier.choice import Served, choose_served
+from dspt.backbones.base import Backbone
 from dspt.classifier.ensemble import (
     Ensemble,
     TextClassifier,
     calibrated_log_likelihood,
     fit_ensemble,
 )
-from dspt.classifier.linear import LinearClassifier
-from dspt.classifier.temperature import fit_temperature
-from dspt.config import ClassifierName
-from dspt.data.crossfit import CrossFit
+from dspt.classifier.linear import LinearClassifier, fit_temperature
+from dspt.config import DEFAULT_LR, ClassifierName, TuneConfig
+from dspt.data.splits import CrossFit
+from dspt.kit.device import tuning_dtype
+from dspt.labels.audit import AuditReport, audit_labels
+from dspt.labels.noise_rate import estimate_noise_rate
+from dspt.prompt.learner import PromptLearner
+from dspt.prompt.losses import suppression
+from dspt.prompt.trainer import EpochReport, Run, Schedule, TunerState, lr_scale_for, tune_contexts
+
+Served = Literal["tuned", "zero_shot"]
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """The classifiers that came out, and which of them is to be served."""
+    """The fitted classifiers, and which of them to serve."""
 
     zero_shot: LinearClassifier
     prompt: LinearClassifier
     """The tuned prompt alone."""
     temperatures: dict[Served, float]
-    """What the logits of zero-shot, and of the tuned prompt if that is `tuned`, were divided by. A
-    blend's are fitted as weights of its parts."""
+    """Divisor of the logits of zero-shot, and of `tuned` where that is the prompt alone. The
+    ensemble needs none: the weights of its parts are fitted."""
     tuned: LinearClassifier
-    """`prompt`, or its blend with zero-shot and the class means, as was asked for."""
+    """`prompt` or the ensemble, according to the setting `classifier`."""
     held_out_prompt: Tensor
-    """(N, C): logits of the training images by prompts not tuned on them."""
-    blend: Ensemble
-    """Also where the prompt is served alone: it knows most about the labels."""
+    """(N, C): logits of the training images by prompts that were not tuned on them."""
+    ensemble: Ensemble
+    """Also fitted where the prompt is served alone: the audit uses it."""
     served: Served
     why: str
-    """A sentence with the figures of the choice."""
+    """The reason for `served`, with figures: sentences for the user."""
 
     @property
     def served_classifier(self) -> LinearClassifier:
         return self.tuned if self.served == "tuned" else self.zero_shot
+
+    def audit(
+        self, files: Sequence[str], classes: Sequence[str], labels: Tensor, features: Tensor
+    ) -> AuditReport:
+        """Rank the training images by the probability that their label is wrong.
+
+        files: N names; labels: (N,) and features: (N, D) that the classifiers were fitted to.
+        """
+        found = self.ensemble
+        scored = found.scored
+        return audit_labels(
+            files,
+            classes,
+            labels,
+            log_p=found.log_p,
+            posterior=found.averaged_posterior,
+            zero_shot=self.zero_shot.probabilities(features),
+            suppressed=suppression(self.held_out_prompt, labels),
+            noise_rate=estimate_noise_rate(
+                found.log_p[scored], found.posterior[scored], labels[scored], found.noise
+            ),
+        )
+
+
+def fit(
+    backbone: Backbone,
+    prompts: PromptLearner,
+    zero_shot: Tensor,
+    features: Tensor,
+    labels: Tensor,
+    config: TuneConfig,
+    *,
+    train_mask: NDArray[np.bool_] | None = None,
+    state: TunerState | None = None,
+    on_epoch: Callable[[EpochReport, TunerState], None] = lambda report, state: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> tuple[Tensor, Fitted]:
+    """Tune `prompts` on image features and fit the classifiers.
+
+    zero_shot: (C, D) class embeddings of the untuned prompt; features: (N, V, D) of the training
+    images on the backbone's device, unit length, the centre crop first; labels: (N,); train_mask:
+    (N,), the images to tune on, the others are only audited. Default: all. `state` continues an
+    interrupted tuning. Of `config` only the settings of the tuning are read, not those of the data.
+
+    Returns the tuned context, (M, W) or (C, M, W) if class-specific, and the classifiers. Raises
+    Cancelled once `should_stop()` is true.
+    """
+    crossfit = CrossFit.plan(labels.cpu().numpy(), config.seed, train_mask)
+    lr = config.lr or DEFAULT_LR[config.loss]
+    rows = [np.flatnonzero(crossfit.train_mask), *crossfit.training_rows]
+    contexts = tune_contexts(
+        prompts,
+        features,
+        labels,
+        [Run(of_run, config.loss, lr, config.seed) for of_run in rows],
+        Schedule(config.epochs, config.batch_size),
+        logit_scale=backbone.logit_scale,
+        gradient_scale=lr_scale_for(backbone.text_tower.embedding_std),
+        autocast=tuning_dtype(config.precision, features.device),
+        state=state,
+        on_epoch=on_epoch,
+        should_stop=should_stop,
+    )
+    with torch.inference_mode():
+        fitted = fit_classifiers(
+            prompts.encode(contexts),
+            zero_shot,
+            features[:, 0],
+            labels,
+            crossfit,
+            logit_scale=backbone.logit_scale,
+            classifier=config.classifier,
+            should_stop=should_stop,
+        )
+    return contexts[0], fitted
 
 
 def fit_classifiers(
     classes: Tensor,
     zero_shot: Tensor,
     features: Tensor,
-    given: Tensor,
+    labels: Tensor,
     crossfit: CrossFit,
     *,
     logit_scale: float,
     classifier: ClassifierName = "blend",
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Fitted:
-    """Ensemble, judge and choose. Raises Cancelled once `should_stop()` is true.
+    """Fit the ensemble and the temperatures, and choose what to serve.
 
-    classes: (1 + folds, C, D), class embeddings of the prompt to be served and of
-    `crossfit.runs`; zero_shot: (C, D); features: (N, D) of the training rows, centre crops;
-    given: (N,) their labels. All embeddings have unit length.
+    classes: (1 + folds, C, D), class embeddings of the prompt to serve and of the prompt of each
+    fold; zero_shot: (C, D); features: (N, D) of the training images, centre crops; labels: (N,).
+    All embeddings have unit length. Raises Cancelled once `should_stop()` is true.
     """
     untuned = LinearClassifier.from_text(zero_shot, logit_scale)
     prompt = LinearClassifier.from_text(classes[0], logit_scale)
-    held_out_prompt = crossfit.held_out_logits(classes[1:], features, logit_scale)
+    folds = [torch.from_numpy(fold).to(features.device) for fold in crossfit.held_out]
     texts = [
         TextClassifier(untuned.matrix, logit_scale * features @ zero_shot.T),
-        TextClassifier(prompt.matrix, held_out_prompt),
+        TextClassifier(prompt.matrix, held_out_logits(classes[1:], features, folds, logit_scale)),
     ]
-    fit = torch.from_numpy(crossfit.learned).to(features.device)
-    folds = [torch.from_numpy(fold).to(features.device) for fold in crossfit.judged]
-    blend = fit_ensemble(features, given, texts, folds, fit, should_stop=should_stop)
-    judged = blend.judged
-    found = {
-        name: fit_temperature(text.held_out[judged], given[judged], blend.noise)
-        for name, text in zip(("zero_shot", "prompt"), texts, strict=True)
-    }
-    untuned, prompt = (
-        untuned.with_temperature(found["zero_shot"]),
-        prompt.with_temperature(found["prompt"]),
+    by_zero_shot, by_prompt = (text.held_out_logits for text in texts)
+    train_mask = torch.from_numpy(crossfit.train_mask).to(features.device)
+    ensemble = fit_ensemble(features, labels, texts, folds, train_mask, should_stop=should_stop)
+    scored = ensemble.scored
+    temperature, prompt_temperature = (
+        fit_temperature(logits[scored], labels[scored], ensemble.noise)
+        for logits in (by_zero_shot, by_prompt)
     )
-    temperatures: dict[Served, float] = {"zero_shot": found["zero_shot"]}
+    untuned, prompt = (
+        untuned.with_temperature(temperature),
+        prompt.with_temperature(prompt_temperature),
+    )
+    temperatures: dict[Served, float] = {"zero_shot": temperature}
     if classifier == "blend":
-        tuned, evidence = blend.classifier, blend.log_likelihood
+        tuned, likelihood = ensemble.classifier, ensemble.log_likelihood
     else:
-        tuned, evidence = prompt, calibrated_log_likelihood(held_out_prompt, given, judged)
-        temperatures["tuned"] = found["prompt"]
-    bar = calibrated_log_likelihood(texts[0].held_out, given, judged)
-    served, why = choose_served(evidence, bar, int(judged.sum()))
-    return Fitted(untuned, prompt, temperatures, tuned, held_out_prompt, blend, served, why)
+        tuned, likelihood = prompt, calibrated_log_likelihood(by_prompt, labels, scored)
+        temperatures["tuned"] = prompt_temperature
+    baseline = calibrated_log_likelihood(by_zero_shot, labels, scored)
+    served, why = choose_served(likelihood, baseline, int(scored.sum()))
+    return Fitted(untuned, prompt, temperatures, tuned, by_prompt, ensemble, served, why)
+
+
+def held_out_logits(
+    classes: Tensor, features: Tensor, folds: Sequence[Tensor], logit_scale: float
+) -> Tensor:
+    """Logits (N, C) of the training images, each by the prompt that was not tuned on it.
+
+    classes: (folds, C, D), class embeddings of the prompt of each fold; features: (N, D);
+    folds: the held-out rows of each fold.
+    """
+    found = features.new_empty(len(features), classes.shape[1])
+    for rows, embeddings in zip(folds, classes, strict=True):
+        found[rows] = logit_scale * features[rows] @ embeddings.T
+    return found
+
+
+def choose_served(tuned: float, zero_shot: float, images: int) -> tuple[Served, str]:
+    """Choose the tuned classifier unless zero-shot predicts held-out labels better.
+
+    tuned, zero_shot: mean log p(recorded label) over `images`, each under the noise model that
+    suits the classifier best (see labels.noise_model). Label noise lowers both scores equally, so
+    unlike raw accuracy it cannot flip the comparison. Returns the choice and the reason.
+
+    With one image per class there is nothing to compare on, and the tuned classifier is served:
+    over three data sets with 0 to 50 % wrong labels it was above zero-shot by 9 points on average,
+    and below it by 1 at worst.
+    """
+    if not images:
+        return "tuned", (
+            "Serving the tuned classifier. It was not checked against zero-shot: cross-validation "
+            "needs at least two training images per class. Add images to have it checked."
+        )
+    served: Served = "tuned" if tuned >= zero_shot else "zero_shot"
+    name, other = ("the tuned classifier", "zero-shot")
+    better, worse = _probability(tuned), _probability(zero_shot)
+    if served == "zero_shot":
+        name, other, better, worse = "zero-shot", "the tuned classifier", worse, better
+    return served, (
+        f"Serving {name}. In cross-validation on {images:,} training images it gives the recorded "
+        f"label a probability of {better} on average; {other} gives {worse}. (Geometric means, "
+        "corrected for label noise.)"
+    )
+
+
+def _probability(log_p: float) -> str:
+    """Format with two decimals, or with two significant digits where these would be 0.0x."""
+    p = math.exp(log_p)
+    return f"{p:.2f}" if p >= 0.1 else f"{p:.2g}"

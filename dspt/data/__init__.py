@@ -31,7 +31,7 @@ from dspt.data.dataset import (
 )
 from dspt.data.hostile.limits import Limits
 from dspt.data.images import decode_image
-from dspt.data.sampling import few_shot, stratified_folds, stratified_holdout
+from dspt.data.splits import few_shot, stratified_folds, stratified_holdout
 
 __all__ = [
     "Dataset",

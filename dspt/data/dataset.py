@@ -68,6 +68,14 @@ class Dataset:
     """`dataset_digest` of the items."""
     source: Source[Any]
 
+    def __repr__(self) -> str:
+        count = Counter(item.split for item in self.items)
+        parts = ", ".join(f"{count[name]} {name}" for name in SPLITS if count[name])
+        return (
+            f"<Dataset: {len(self.items)} images of {len(self.classes)} classes ({parts}), "
+            f"{len(self.rejected)} files rejected>"
+        )
+
     def of_split(self, split: Split) -> tuple[Item, ...]:
         return tuple(item for item in self.items if item.split == split)
 

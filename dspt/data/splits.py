@@ -1,16 +1,19 @@
-"""Which images a job tunes on, measures on and audits."""
+"""Which images a job tunes on, measures on and audits: shots, hold-out and folds, all by seed."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from dspt.config import TuneConfig
-from dspt.data import Dataset, few_shot, stratified_holdout
+from dspt.data.dataset import Dataset
 from dspt.errors import ConfigError, DatasetError, DsptError, Problem
+
+FOLDS = 4
 
 Rows = NDArray[np.int64]
 
@@ -20,25 +23,25 @@ class Splits:
     """Rows (positions in `dataset.items`) of each part."""
 
     train: Rows
-    """All training images: each is audited."""
+    """All training images. Each of them is audited."""
     sampled: Rows
-    """Those of them that `shots` lets in."""
+    """The training images that remain after `shots`."""
     fit: Rows
-    """What the served classifier is tuned on: `sampled`, less what is held out."""
+    """The images that the served classifier is tuned on: `sampled` without the held-out ones."""
     measured: Rows
-    """What accuracy is measured on."""
+    """The images that accuracy is measured on."""
     measured_on: Literal["test", "val", "held_out"]
 
     @property
     def labels(self) -> Literal["clean", "given"]:
-        """Whether the measured labels are taken as clean, or are the given, maybe wrong ones."""
+        """Whether the measured labels count as clean, or are the given ones, some maybe wrong."""
         return "given" if self.measured_on == "held_out" else "clean"
 
     @classmethod
     def of(cls, dataset: Dataset, config: TuneConfig) -> Self:
-        """`test/` if there is one, else `val/`, else a held-out share of the sampled images.
+        """Measure on `test/` if there is one, else `val/`, else a share of the sampled images.
 
-        Raises ConfigError or DatasetError where no class has an image to spare for it.
+        Raises ConfigError or DatasetError if every class has too few images to hold one out.
         """
         labels = np.array([item.label for item in dataset.items])
         parts = np.array([item.split for item in dataset.items])
@@ -50,10 +53,102 @@ class Splits:
             rows = np.flatnonzero(parts == part)
             if len(rows):
                 return cls(train, sampled, sampled, rows, part)
-        fit, held = stratified_holdout(labels[sampled], config.validation_fraction, config.seed)
-        if not len(held):
+        fit, held_out = stratified_holdout(labels[sampled], config.validation_fraction, config.seed)
+        if not len(held_out):
             raise _nothing_to_measure_on(config)
-        return cls(train, sampled, sampled[fit], sampled[held], "held_out")
+        return cls(train, sampled, sampled[fit], sampled[held_out], "held_out")
+
+
+@dataclass(frozen=True)
+class CrossFit:
+    """Folds of N training images, so that each is scored by a model that was not tuned on it.
+
+    Northcutt, Jiang & Chuang (JAIR 2021) rank labels by such out-of-sample probabilities.
+    """
+
+    held_out: tuple[Rows, ...]
+    """The validation rows of each fold, 0..N-1; together they are all N rows."""
+    train_mask: NDArray[np.bool_]
+    """(N,): the rows that models may be tuned on; the others are only scored."""
+
+    @classmethod
+    def plan(cls, labels: Rows, seed: int, train_mask: NDArray[np.bool_] | None = None) -> Self:
+        """Divide the rows into stratified folds that also divide the tuned rows evenly.
+
+        labels: (N,); train_mask: (N,). Default: all rows. The two kinds of rows are divided
+        separately: otherwise a few shots could all fall into one fold, and its model would have
+        no training images.
+        """
+        mask = np.ones(len(labels), np.bool_) if train_mask is None else train_mask
+        tuned, rest = np.flatnonzero(mask), np.flatnonzero(~mask)
+        folds = [tuned[fold] for fold in stratified_folds(labels[tuned], FOLDS, seed)]
+        parts = [rest]
+        if len(rest) > 1:
+            parts = [rest[fold] for fold in stratified_folds(labels[rest], len(folds), seed)]
+        for i, part in enumerate(parts):
+            folds[i] = np.sort(np.concatenate([folds[i], part]))
+        return cls(tuple(folds), mask)
+
+    @property
+    def training_rows(self) -> tuple[Rows, ...]:
+        """The rows that the model of each fold is tuned on."""
+        return tuple(np.setdiff1d(np.flatnonzero(self.train_mask), fold) for fold in self.held_out)
+
+
+def few_shot(labels: ArrayLike, shots: int, seed: int) -> Rows:
+    """Draw at most `shots` images of every class at random.
+
+    labels: (N,) class of each image. Returns sorted indices into it.
+    """
+    if shots < 1:
+        raise ValueError(f"shots must be at least 1, not {shots}")
+    drawn = [members[:shots] for members in _shuffled_classes(labels, seed)]
+    return _sorted(drawn)
+
+
+def stratified_holdout(labels: ArrayLike, fraction: float, seed: int) -> tuple[Rows, Rows]:
+    """Hold out about `fraction` of every class.
+
+    A class of two or more images has at least one on either side; a class of one stays in
+    training. Returns the sorted indices (training, held out).
+    """
+    if not 0 < fraction < 1:
+        raise ValueError(f"fraction must lie between 0 and 1, not {fraction}")
+    kept, held_out = [], []
+    for members in _shuffled_classes(labels, seed):
+        n = min(len(members) - 1, max(1, round(fraction * len(members))))
+        held_out.append(members[:n])
+        kept.append(members[n:])
+    return _sorted(kept), _sorted(held_out)
+
+
+def stratified_folds(labels: ArrayLike, k: int, seed: int) -> list[Rows]:
+    """Divide the images into `k` folds, or one per image if there are fewer images.
+
+    The sizes of the folds differ by at most one image, in every class and in total. A class with
+    fewer images than folds is missing from some folds. Returns the sorted indices of each fold.
+    """
+    if k < 2:
+        raise ValueError(f"k must be at least 2, not {k}")
+    dealt = np.concatenate([*_shuffled_classes(labels, seed), np.empty(0, np.int64)])
+    if len(dealt) < 2:
+        raise ValueError("folds need at least two images")
+    k = min(k, len(dealt))
+    return [np.sort(dealt[fold::k]) for fold in range(k)]
+
+
+def _shuffled_classes(labels: ArrayLike, seed: int) -> list[Rows]:
+    """The indices of every class in random order, the classes in random order too."""
+    array = np.asarray(labels, dtype=np.int64)
+    if array.ndim != 1:
+        raise ValueError(f"labels must have one dimension, not {array.ndim}")
+    rng = np.random.default_rng(seed)
+    classes = [rng.permutation(np.flatnonzero(array == c)) for c in np.unique(array)]
+    return [classes[i] for i in rng.permutation(len(classes))]
+
+
+def _sorted(parts: Sequence[Rows]) -> Rows:
+    return np.sort(np.concatenate([*parts, np.empty(0, np.int64)]))
 
 
 def _nothing_to_measure_on(config: TuneConfig) -> DsptError:
@@ -64,7 +159,7 @@ def _nothing_to_measure_on(config: TuneConfig) -> DsptError:
             param="shots",
         )
     message = (
-        "every class has a single image, which leaves none to measure on; add images, or a test/ "
+        "every class has a single image, so no image is left to measure on; add images or a test/ "
         "folder"
     )
     return DatasetError([Problem("", "nothing_to_measure_on", message)])

@@ -1,9 +1,9 @@
-"""What given labels say about true ones, when some of them are wrong.
+"""A model of label noise: the true classes of images whose recorded labels are partly wrong.
 
-The given label of an image is drawn from its true class by a noise matrix: T[k, j] is the
-probability that an image of class k carries label j (Patrini et al., CVPR 2017, eq. 1). From a
-classifier's probabilities and the labels, the matrix and the posterior of the true class are found
-by expectation maximisation, as Dawid & Skene (1979) do for annotators.
+The recorded label of an image is drawn from its true class by a noise matrix: T[k, j] is the
+probability that an image of class k carries label j (Patrini et al., CVPR 2017, eq. 1). Expectation
+maximisation estimates the matrix and the posterior of the true class from a classifier's
+probabilities and the labels, as Dawid & Skene (1979) do for annotators.
 """
 
 from __future__ import annotations
@@ -11,48 +11,48 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-_ROUNDS = 5  # of expectation maximisation; the classifier changes more than the matrix does after
+_ROUNDS = 5  # of expectation maximisation; later rounds change less than a refitted classifier
 _PRIOR_IMAGES = 2.0
-"""Strength of the prior that wrong labels fall evenly on the other classes, as a share of the
-images of a class: with 16 shots a free matrix would have more entries than there are images."""
+"""Strength of the prior of symmetric noise, as a multiple of the images of a class: with 16 shots
+a free matrix would have more entries than there are images."""
 _MIN_RATE = 0.005
 
 
 def symmetric_transition_matrix(rate: float, n_classes: int, like: Tensor) -> Tensor:
-    """(C, C) matrix with `rate` of the labels wrong, spread evenly over the other classes."""
+    """(C, C) matrix in which `rate` of the labels are wrong, evenly over the other classes."""
     eye = torch.eye(n_classes, dtype=like.dtype, device=like.device)
     return (1 - rate) * eye + rate / (n_classes - 1) * (1 - eye)
 
 
-def log_likelihood(log_p: Tensor, given: Tensor, noise: Tensor) -> Tensor:
-    """log p(given label | image): (N,). log_p: (N, C) of the true class; noise: (C, C)."""
-    return (log_p + noise.log()[:, given].T).logsumexp(1)
+def log_likelihood(log_p: Tensor, labels: Tensor, noise: Tensor) -> Tensor:
+    """log p(label | image): (N,). log_p: (N, C) of the true class; noise: (C, C)."""
+    return (log_p + noise.log()[:, labels].T).logsumexp(1)
 
 
-def true_label_posterior(log_p: Tensor, given: Tensor, noise: Tensor) -> Tensor:
-    """Posterior of the true class, after the classifier and the given label: (N, C)."""
-    return (log_p + noise.log()[:, given].T).softmax(1)
+def true_label_posterior(log_p: Tensor, labels: Tensor, noise: Tensor) -> Tensor:
+    """Posterior of the true class, given the image and its label: (N, C)."""
+    return (log_p + noise.log()[:, labels].T).softmax(1)
 
 
-def wrong_share(posterior: Tensor, given: Tensor) -> float:
+def wrong_share(posterior: Tensor, labels: Tensor) -> float:
     """Expected share of wrong labels. posterior: (N, C) of the true class."""
-    return float(1 - posterior.gather(1, given[:, None]).mean())
+    return float(1 - posterior.gather(1, labels[:, None]).mean())
 
 
-def fit_noise(log_p: Tensor, given: Tensor, noise: Tensor) -> Tensor:
-    """The noise matrix under which the given labels are likeliest, starting from `noise`.
+def fit_noise(log_p: Tensor, labels: Tensor, noise: Tensor) -> Tensor:
+    """Fit the noise matrix under which the labels are likeliest, starting from `noise`.
 
-    log_p: (N, C) by models that have not seen the label. Returns (C, C), rows sum to 1.
+    log_p: (N, C) by models that were not trained on the label. Returns (C, C), rows sum to 1.
     """
     n, n_classes = log_p.shape
     if not n:
         return noise
-    labels = torch.nn.functional.one_hot(given, n_classes).to(log_p)
+    one_hot = torch.nn.functional.one_hot(labels, n_classes).to(log_p)
     for _ in range(_ROUNDS):
-        posterior = true_label_posterior(log_p, given, noise)
-        # A classifier that knows nothing would put all blame on the labels.
-        rate = min(max(wrong_share(posterior, given), _MIN_RATE), 1 - 1.2 / n_classes)
-        counts = posterior.T @ labels
+        posterior = true_label_posterior(log_p, labels, noise)
+        # Without this bound, an uninformative classifier would explain every label as wrong.
+        rate = min(max(wrong_share(posterior, labels), _MIN_RATE), 1 - 1.2 / n_classes)
+        counts = posterior.T @ one_hot
         counts += (
             _PRIOR_IMAGES * n / n_classes * symmetric_transition_matrix(rate, n_classes, log_p)
         )

@@ -86,6 +86,17 @@ class TunedModel:
     blend: LinearClassifier | None = None
     """What is served where it is not the tuned prompt alone; (C, D) and (C,), float32."""
 
+    def save(self, path: Path | str) -> None:
+        """Write the artefact; see `save_model`."""
+        save_model(self, Path(path))
+
+    def __repr__(self) -> str:
+        manifest = self.manifest
+        return (
+            f"<TunedModel: {len(manifest.classes)} classes on {manifest.config.backbone}, serving "
+            f"{manifest.served}>"
+        )
+
 
 def save_model(model: TunedModel, path: Path) -> None:
     """Write the artefact; the file appears whole or not at all.

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
 
 import torch
 from PIL import Image
 from torch import Tensor
 
+from dspt.backbones import load_backbone
 from dspt.backbones.base import Backbone
 from dspt.classifier.linear import LinearClassifier
 from dspt.errors import ArtifactError, BackboneMismatch
-from dspt.model.artifact import TunedModel
+from dspt.kit.device import resolve_device
+from dspt.model.artifact import TunedModel, load_model
 from dspt.prompt.learner import PromptLearner, zero_shot_embeddings
 
 
@@ -57,6 +61,21 @@ class ImageClassifier(FeatureClassifier):
     def __init__(self, model: TunedModel, backbone: Backbone) -> None:
         super().__init__(model, backbone)
         self._backbone = backbone
+
+    @classmethod
+    def load(
+        cls, path: Path | str, *, device: str = "auto", backbone: Backbone | None = None
+    ) -> Self:
+        """Read an artefact and load its backbone, or use the one given.
+
+        Raises ArtifactError, BackboneError, or BackboneMismatch.
+        """
+        model = load_model(Path(path))
+        name = model.manifest.config.backbone
+        return cls(model, backbone or load_backbone(name, device=resolve_device(device)))
+
+    def __repr__(self) -> str:
+        return f"<ImageClassifier: {len(self.classes)} classes on {self._backbone.name}>"
 
     def predict(
         self, images: Sequence[Image.Image], top_k: int = 5

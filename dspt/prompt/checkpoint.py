@@ -1,7 +1,7 @@
-"""The tuner's state on disk, so that an interrupted job goes on where it was.
+"""The trainer's state on disk, so that an interrupted job can continue.
 
-A checkpoint belongs to one job exactly: `identity` says which. One of another job, of other
-settings, or a damaged one (a digest tells) counts as none, because starting anew is always right.
+A checkpoint belongs to one job with one configuration, its `identity`. A checkpoint with another
+identity or a wrong digest is ignored: the tuning then starts from the beginning.
 """
 
 from __future__ import annotations
@@ -11,24 +11,26 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from dspt.config import TuneConfig
 from dspt.kit.files import atomic_write
-from dspt.prompt.trainer import EpochReport, Run, TunerState
+from dspt.prompt.trainer import EpochReport, TunerState
 
 
 class Checkpoint:
-    """One file with the state after the last whole epoch and the reports up to it."""
+    """A file with the state after the last complete epoch and the reports up to it."""
 
     def __init__(self, path: Path, identity: str) -> None:
         self._path, self._identity = path, identity
 
     def save(self, state: TunerState, history: Sequence[EpochReport]) -> None:
-        """Replace the file; it is whole at any moment. Raises OSError, as when the disk is full."""
+        """Replace the file atomically. Raises OSError, for example if the disk is full."""
         tensors = {"context": state.context.cpu(), "momentum": state.momentum.cpu()}
         metadata = {
             "identity": self._identity,
@@ -39,7 +41,7 @@ class Checkpoint:
         atomic_write(self._path, save(tensors, metadata=metadata))
 
     def load(self, device: torch.device) -> tuple[TunerState, list[EpochReport]] | None:
-        """What was saved, or None if there is nothing that this job can go on from."""
+        """Return the saved state and reports; None if this job has no valid checkpoint."""
         try:
             with safe_open(self._path, framework="pt", device="cpu") as file:
                 metadata = file.metadata() or {}
@@ -55,7 +57,7 @@ class Checkpoint:
 
 
 def _digest(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 (hex) over all that a checkpoint says; nothing else would tell a flipped bit."""
+    """SHA-256 (hex) over the contents of a checkpoint, to detect damage."""
     digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
     for name in sorted(tensors):
         tensor = tensors[name]
@@ -69,13 +71,14 @@ def identity_of(
     backbone_digest: str,
     dataset_sha256: str,
     class_words: Sequence[str],
-    runs: Sequence[Run],
+    rows: Sequence[NDArray[np.int64]],
 ) -> str:
-    """SHA-256 (hex) over all that the course of a tuning depends on."""
+    """SHA-256 (hex) over everything that the result of a tuning depends on.
+
+    rows: the training rows, and those of them to tune on; the folds follow from these and the seed.
+    """
     parts = [config.model_dump(), backbone_digest, dataset_sha256, list(class_words)]
     digest = hashlib.sha256(json.dumps(parts).encode())
-    for run in runs:
-        digest.update(
-            f"{run.loss}/{run.lr}/{run.seed}/{len(run.rows)}/".encode() + run.rows.tobytes()
-        )
+    for part in rows:
+        digest.update(f"{len(part)}/".encode() + part.tobytes())
     return digest.hexdigest()

@@ -1,8 +1,8 @@
-"""Prompt tuning on cached features: SGD on the context vectors, several runs as one batch.
+"""Tune prompts on cached features: SGD on the context vectors, several runs as one batch.
 
 The recipe is CoOp's (Zhou et al., IJCV 2022): momentum 0.9, weight decay 5e-4, cosine decay by
-epoch, one warm-up epoch at 1e-5. The runs (the classifier that is served, the folds that audit it)
-differ in their training rows, loss and seed, and do not see each other.
+epoch, one warm-up epoch at 1e-5. The runs (the classifier to serve, and one per cross-validation
+fold) differ in training rows, loss and seed, and are independent of each other.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SUPPRESSED_BELOW = 0.1
 
 @dataclass(frozen=True)
 class Run:
-    """One context to be tuned: on which rows of the features, with which loss, rate and seed."""
+    """One context to tune: rows of the features, loss, learning rate and seed."""
 
     rows: NDArray[np.int64]
     loss: LossName
@@ -42,13 +42,13 @@ class Run:
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long, and how the rate falls."""
+    """Number of epochs, batch size and learning rate schedule."""
 
     epochs: int
     batch_size: int
 
     def lr_at(self, epoch: int, peak: float) -> float:
-        """Learning rate of an epoch, from 0: one warm-up epoch, then half a cosine."""
+        """Learning rate of an epoch (from 0): one warm-up epoch, then half a cosine."""
         if epoch == 0 and self.epochs > 1:
             return WARM_UP_LR
         return 0.5 * peak * (1 + math.cos(math.pi * max(epoch - 1, 0) / self.epochs))
@@ -56,24 +56,24 @@ class Schedule:
 
 @dataclass(frozen=True)
 class EpochReport:
-    """What happened in one epoch of the first run."""
+    """Metrics of one epoch of the first run."""
 
     epoch: int
     """From 1."""
     loss: float
     """Mean over the epoch's samples, shifted to 0..1 where the loss is bounded."""
     train_accuracy: float
-    """Against the given labels, which may be wrong."""
+    """Against the recorded labels, some of which may be wrong."""
     suppressed: float
-    """Share of samples whose gradient DSPT all but removes (see SUPPRESSED_BELOW)."""
+    """Share of samples whose gradient DSPT almost removes (see SUPPRESSED_BELOW)."""
     lr: float
 
 
 @dataclass
 class TunerState:
-    """All that an interrupted tuning needs to go on as if nothing had happened.
+    """The state that an interrupted tuning continues from, with the same result.
 
-    The order of the samples is drawn from (seed, epoch), so no random state has to be kept.
+    The order of the samples is drawn from (seed, epoch), so there is no random state to save.
     """
 
     epoch: int
@@ -83,11 +83,11 @@ class TunerState:
 
 
 def lr_scale_for(embedding_std: float) -> float:
-    """Factor on the gradient that makes a learning rate mean the same on every backbone.
+    """Factor on the gradient that makes a learning rate equivalent on every backbone.
 
-    A tower whose residual stream is k times as large computes the same function, but shrinks the
-    gradient by k and needs steps k times as large: the rate has to grow with the variance of the
-    token embeddings. The logit scale gets no factor, because it is part of the function: on the
+    A tower whose residual stream is k times as large computes the same function, but its gradient
+    is k times smaller and its steps must be k times larger, so the rate grows with the variance of
+    the token embeddings. The logit scale gets no factor, as it is part of the function: on the
     built-in backbone at 15, 30, 60 and 100, dividing by it never helped and cost 4 points at 60
     and 100 (two data sets, 25 % wrong labels).
     """
@@ -111,7 +111,7 @@ def tune_contexts(
     """Tune one context per run and return them: (R, M, W), or (R, C, M, W) if class-specific.
 
     features: (N, V, D) unit length, V views of each image, of which a step draws one at random;
-    labels: (N,) as given. Raises Cancelled, between two steps, once `should_stop()` is true.
+    labels: (N,). Raises Cancelled, between two steps, once `should_stop()` is true.
     """
     device = features.device
     if state is None:
@@ -147,7 +147,7 @@ def tune_contexts(
 
 
 class _Meter:
-    """Sums over an epoch kept on the device, so that no step waits for the host."""
+    """Metrics of an epoch, kept on the device until its end."""
 
     def __init__(self, loss: LossName, n_classes: int) -> None:
         self._loss, self._n_classes = loss, n_classes
@@ -180,12 +180,12 @@ def epoch_order(
 ) -> tuple[Tensor, Tensor]:
     """Rows and views of one epoch: two (steps, R, B) int64 tensors.
 
-    The largest run sets steps and batches; a smaller one begins its permutation anew, so that it
-    does not cut the batches of the others. Raises ValueError for a run without rows.
+    The largest run sets the number of steps and the batch size; a smaller run repeats its
+    permutation to fill its batches. Raises ValueError for a run without rows.
     """
     sizes = [len(run.rows) for run in runs]
     if not min(sizes):
-        raise ValueError("a run has no rows to be tuned on")
+        raise ValueError("a run has no rows to tune on")
     batch = min(batch_size, max(sizes))
     steps = math.ceil(max(sizes) / batch)
     rows = np.empty((len(runs), steps * batch), dtype=np.int64)

@@ -23,7 +23,7 @@ class Task:
     features: Tensor
     """(N, DIM), unit length; class after class."""
     truth: Tensor
-    given: Tensor
+    labels: Tensor
     """Labels, of which a share is wrong."""
     test: Tensor
     test_truth: Tensor
@@ -78,20 +78,20 @@ def task(
     centres = F.normalize(draw(n_classes, DIM), dim=1)
 
     def images(per_class: int) -> tuple[Tensor, Tensor]:
-        labels = torch.arange(n_classes).repeat_interleave(per_class)
-        return F.normalize(centres[labels] + spread * draw(len(labels), DIM), dim=1), labels
+        classes = torch.arange(n_classes).repeat_interleave(per_class)
+        return F.normalize(centres[classes] + spread * draw(len(classes), DIM), dim=1), classes
 
     def text(error: float) -> Tensor:
         return F.normalize(centres + error * F.normalize(draw(n_classes, DIM), dim=1), dim=1)
 
     features, truth = images(per_class)
     test, test_truth = images(200)
-    given = truth.clone()
+    labels = truth.clone()
     for c in range(n_classes):
         rows = (truth == c).nonzero()[:, 0][torch.randperm(per_class, generator=generator)]
         wrong = rows[: round(rate * per_class)]
         step = torch.randint(1, n_classes, (len(wrong),), generator=generator)
-        given[wrong] = (c + (1 if swapped else step)) % n_classes
+        labels[wrong] = (c + (1 if swapped else step)) % n_classes
     zero_shot = text(zero_shot_error)
     folds = tuple(torch.arange(i, len(truth), 4) for i in range(4))
 
@@ -100,12 +100,12 @@ def task(
             return text(prompt_error)
         rows = torch.ones_like(truth, dtype=torch.bool)
         rows[without] = False
-        weights = F.one_hot(given[rows], n_classes).float()
+        weights = F.one_hot(labels[rows], n_classes).float()
         means = F.normalize(weights.T @ features[rows], dim=1)
         return F.normalize(zero_shot / 2 + means, dim=1)
 
     prompts = torch.stack([prompt(without) for without in (folds[0][:0], *folds)])
-    return Task(features, truth, given, test, test_truth, zero_shot, prompts, folds)
+    return Task(features, truth, labels, test, test_truth, zero_shot, prompts, folds)
 
 
 def averaged(measure: Callable[[int], list[float]], seeds: range) -> list[float]:
@@ -115,4 +115,4 @@ def averaged(measure: Callable[[int], list[float]], seeds: range) -> list[float]
 
 
 def blended(of: Task, fit: Tensor | None = None) -> Ensemble:
-    return fit_ensemble(of.features, of.given, of.texts, of.folds, fit)
+    return fit_ensemble(of.features, of.labels, of.texts, of.folds, fit)

@@ -141,4 +141,4 @@ def test_a_checkpoint_that_cannot_be_kept_is_a_warning(
     )
     assert len(result.metrics["history"]) == 3
     [warning] = recorder.warnings
-    assert "cannot be kept" in warning
+    assert "Cannot save the checkpoint" in warning

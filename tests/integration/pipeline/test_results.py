@@ -67,7 +67,9 @@ def test_measures_zero_shot_and_tuned_on_the_test_images(
     assert all(weight > 0 for weight in metrics["blend"].values())
     assert metrics["noise_rate"]["estimate"] <= 0.1
     assert metrics["served"] == "tuned"
-    assert metrics["why"].startswith("Tuned: on 32 training images")
+    assert metrics["why"].startswith(
+        "Serving the tuned classifier. In cross-validation on 32 training "
+    )
     assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
 
 

@@ -11,7 +11,7 @@ from gaussians import Task, averaged, blended, task
 from torch.nn import functional as F
 
 import dspt.classifier.ensemble as blending
-from dspt.classifier.lda import Centred
+from dspt.classifier.lda import ShrunkLDA
 from dspt.classifier.linear import LinearClassifier
 from dspt.labels.noise_model import wrong_share
 
@@ -20,9 +20,9 @@ SEEDS = range(4)
 
 def class_means(of: Task) -> LinearClassifier:
     """Those of the given labels, all of which are believed."""
-    everyone = torch.ones_like(of.given, dtype=torch.bool)
-    centred = Centred.of(of.features, everyone)
-    weights = F.one_hot(of.given, len(of.zero_shot)).float()
+    everyone = torch.ones_like(of.labels, dtype=torch.bool)
+    centred = ShrunkLDA.of(of.features, everyone)
+    weights = F.one_hot(of.labels, len(of.zero_shot)).float()
     return centred.classifier(centred.directions(everyone, weights))
 
 
@@ -35,11 +35,11 @@ def test_beats_every_part_and_recovers_the_noise_rate(rate: float) -> None:
         of = task(seed, rate=rate)
         found = blended(of)
         parts = [of.zero_shot, of.prompts[0], class_means(of)]
-        planted = float((of.given != of.truth).float().mean())
-        assert wrong_share(found.posterior, of.given) == pytest.approx(planted, abs=0.04)
+        planted = float((of.labels != of.truth).float().mean())
+        assert wrong_share(found.posterior, of.labels) == pytest.approx(planted, abs=0.04)
         assert float(1 - found.noise.diagonal().mean()) == pytest.approx(planted, abs=0.04)
         right = (found.posterior.argmax(1) == of.truth).float().mean()
-        assert right >= (of.given == of.truth).float().mean() - 0.01
+        assert right >= (of.labels == of.truth).float().mean() - 0.01
         return [of.accuracy(found.classifier), *(of.accuracy(part) for part in parts)]
 
     found, *parts = averaged(measure, SEEDS)
@@ -53,16 +53,16 @@ def test_beats_every_part_and_recovers_the_noise_rate(rate: float) -> None:
 def test_says_what_it_was_fitted_to() -> None:
     of = task(1, rate=0.25)
     found = blended(of)
-    n, n_classes = len(of.given), len(of.zero_shot)
-    assert found.judged.all()
+    n, n_classes = len(of.labels), len(of.zero_shot)
+    assert found.scored.all()
     assert found.posterior.shape == found.log_p.shape == (n, n_classes)
     torch.testing.assert_close(found.log_p.exp().sum(1), torch.ones(n))
     torch.testing.assert_close(found.posterior.sum(1), torch.ones(n))
     torch.testing.assert_close(found.noise.sum(1), torch.ones(n_classes))
     joint = found.log_p.exp() @ found.noise
-    expected = joint.gather(1, of.given[:, None]).log().mean()
+    expected = joint.gather(1, of.labels[:, None]).log().mean()
     assert found.log_likelihood == pytest.approx(float(expected), abs=1e-5)
-    expected = found.log_p.exp() * found.noise[:, of.given].T
+    expected = found.log_p.exp() * found.noise[:, of.labels].T
     torch.testing.assert_close(found.posterior, expected / expected.sum(1, keepdim=True))
     assert len(found.weights) == 3
     assert all(weight > 0 for weight in found.weights)
@@ -108,7 +108,7 @@ def test_the_truth_wins_over_labels_swapped_half_of_the_time() -> None:
         found = blended(of)
         assert of.accuracy(found.classifier) > of.accuracy(of.zero_shot) + 0.02
         assert of.accuracy(of.zero_shot) > of.accuracy(of.prompts[0])
-        assert wrong_share(found.posterior, of.given) == pytest.approx(0.5, abs=0.05)
+        assert wrong_share(found.posterior, of.labels) == pytest.approx(0.5, abs=0.05)
 
 
 def test_without_zero_shot_as_an_annotator_the_swapped_labels_win(
@@ -119,7 +119,7 @@ def test_without_zero_shot_as_an_annotator_the_swapped_labels_win(
         of = task(seed, **SWAPPED)
         found = blended(of)
         assert of.accuracy(found.classifier) < of.accuracy(of.zero_shot) - 0.15
-        assert wrong_share(found.posterior, of.given) < 0.4  # the labels look right
+        assert wrong_share(found.posterior, of.labels) < 0.4  # the labels look right
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.25, 0.5])

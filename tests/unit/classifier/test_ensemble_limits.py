@@ -38,18 +38,18 @@ def same(one: Ensemble, other: Ensemble) -> bool:
 def test_images_that_are_not_learned_from_change_nothing(per_class: int, swapped: bool) -> None:
     """Their features and labels become others; the classifier stays the same to the bit."""
     of = task(3, rate=0.5, per_class=per_class, swapped=swapped)
-    fit = torch.arange(len(of.given)) % 3 != 0
+    fit = torch.arange(len(of.labels)) % 3 != 0
     expected = blended(of, fit)
-    assert expected.judged.any()
-    assert not expected.judged[~fit].any()
+    assert expected.scored.any()
+    assert not expected.scored[~fit].any()
     # all alike, and as far from all classes as zero-shot can tell
-    features, given = of.features.clone(), of.given.clone()
+    features, labels = of.features.clone(), of.labels.clone()
     features[~fit] = -F.normalize(of.zero_shot.mean(0), dim=0)
-    given[~fit] = (given[~fit] + 1) % len(of.zero_shot)
-    assert same(blended(dataclasses.replace(of, given=given), fit), expected)
+    labels[~fit] = (labels[~fit] + 1) % len(of.zero_shot)
+    assert same(blended(dataclasses.replace(of, labels=labels), fit), expected)
     assert same(blended(dataclasses.replace(of, features=features), fit), expected)
     features[~fit] = float("nan")
-    found = blended(dataclasses.replace(of, features=features, given=given), fit)
+    found = blended(dataclasses.replace(of, features=features, labels=labels), fit)
     assert same(found, expected)
     # nor do they change what is made of the others
     assert torch.equal(found.log_p[fit], expected.log_p[fit])
@@ -58,7 +58,7 @@ def test_images_that_are_not_learned_from_change_nothing(per_class: int, swapped
 
 def test_images_that_are_not_learned_from_are_judged() -> None:
     of = task(3, rate=0.25)
-    fit = torch.arange(len(of.given)) % 3 != 0
+    fit = torch.arange(len(of.labels)) % 3 != 0
     found = blended(of, fit)
     right = found.posterior[~fit].argmax(1) == of.truth[~fit]
     assert float(right.float().mean()) > 0.8
@@ -68,9 +68,9 @@ def test_images_that_are_not_learned_from_are_judged() -> None:
 def test_an_image_is_not_judged_by_models_that_have_seen_its_label() -> None:
     """With its label changed, what others say of it is as before but for shared weights."""
     of = task(4, rate=0.0)
-    given = of.given.clone()
-    given[0] = (given[0] + 2) % 5
-    before, after = blended(of).log_p[0], blended(dataclasses.replace(of, given=given)).log_p[0]
+    labels = of.labels.clone()
+    labels[0] = (labels[0] + 2) % 5
+    before, after = blended(of).log_p[0], blended(dataclasses.replace(of, labels=labels)).log_p[0]
     assert int(before.argmax()) == int(after.argmax()) == int(of.truth[0])
     torch.testing.assert_close(before.exp(), after.exp(), atol=0.02, rtol=0)
 
@@ -81,10 +81,10 @@ def test_an_image_is_not_judged_by_models_that_have_seen_its_label() -> None:
 def test_one_image_per_class_leaves_nothing_to_judge_by() -> None:
     of = task(1, per_class=1)
     found = blended(of)
-    assert not found.judged.any()
+    assert not found.scored.any()
     assert found.log_likelihood != found.log_likelihood  # NaN
     assert found.weights == pytest.approx([*[torch.tensor(-1.5).exp().item()] * 2, 1.0])
-    assert torch.equal(found.posterior, F.one_hot(of.given, 5).float())
+    assert torch.equal(found.posterior, F.one_hot(of.labels, 5).float())
     torch.testing.assert_close(found.noise, symmetric_transition_matrix(0.3, 5, found.noise))
     assert of.accuracy(found.classifier) > of.accuracy(of.zero_shot)
 
@@ -93,21 +93,21 @@ def test_one_image_per_class_leaves_nothing_to_judge_by() -> None:
 def test_few_classes_of_two_images_do_not_speak_for_all(seconds: int, judged: int) -> None:
     """2 of 6 images are too few to judge by; 4 of 7 are enough."""
     of = task(1, per_class=2, rate=0.0)
-    fit = torch.zeros_like(of.given, dtype=torch.bool)
+    fit = torch.zeros_like(of.labels, dtype=torch.bool)
     fit[::2] = True
     fit[1 : 2 * seconds : 2] = True
     found = blended(of, fit)
-    assert int(found.judged.sum()) == judged
+    assert int(found.scored.sum()) == judged
 
 
 def test_classes_with_one_image_keep_its_label() -> None:
     of = task(1, rate=0.25)
-    single = (of.given == 0).nonzero()[:, 0]
-    fit = torch.ones_like(of.given, dtype=torch.bool)
+    single = (of.labels == 0).nonzero()[:, 0]
+    fit = torch.ones_like(of.labels, dtype=torch.bool)
     fit[single[1:]] = False
     found = blended(of, fit)
-    assert not found.judged[single].any()
-    assert found.judged[of.given != 0].all()
+    assert not found.scored[single].any()
+    assert found.scored[of.labels != 0].all()
     assert found.posterior[single[0]].tolist() == [1, 0, 0, 0, 0]
     # the others of the class can be judged: it has an image in another fold
     of_other_folds = [i for i in single[1:].tolist() if i % 4 != int(single[0]) % 4]
@@ -117,14 +117,14 @@ def test_classes_with_one_image_keep_its_label() -> None:
 
 def test_a_class_without_any_image_is_told_by_its_words() -> None:
     of = task(1, zero_shot_error=0.5, prompt_error=0.4)
-    fit = of.given != 2
+    fit = of.labels != 2
     found = blended(of, fit)
     of_class = of.test_truth == 2
     right = found.classifier.logits(of.test).argmax(1) == of.test_truth
     assert float(right[of_class].float().mean()) > 0.7
     assert float(right[~of_class].float().mean()) > 0.85
     # an image with its label, which cannot be judged, keeps it
-    assert torch.equal(found.posterior[~fit], F.one_hot(of.given[~fit], 5).float())
+    assert torch.equal(found.posterior[~fit], F.one_hot(of.labels[~fit], 5).float())
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.25])
@@ -133,8 +133,8 @@ def test_two_classes(rate: float) -> None:
         of = task(seed, n_classes=2, rate=rate, zero_shot_error=1.5, prompt_error=1.2)
         found = blended(of)
         accuracies = [of.accuracy(c) for c in (found.classifier, of.zero_shot, of.prompts[0])]
-        planted = float((of.given != of.truth).float().mean())
-        return [*accuracies, wrong_share(found.posterior, of.given), planted]
+        planted = float((of.labels != of.truth).float().mean())
+        return [*accuracies, wrong_share(found.posterior, of.labels), planted]
 
     found, zero_shot, prompt, wrong, planted = averaged(measure, SEEDS)
     assert found > max(zero_shot, prompt)
@@ -143,7 +143,7 @@ def test_two_classes(rate: float) -> None:
 
 def test_images_that_are_all_the_same_give_a_classifier() -> None:
     of = task(1, per_class=4)
-    same_images = of.features[:1].expand(len(of.given), -1).contiguous()
+    same_images = of.features[:1].expand(len(of.labels), -1).contiguous()
     found = blended(dataclasses.replace(of, features=same_images))
     assert torch.isfinite(found.classifier.matrix).all()
     assert torch.isfinite(found.posterior).all()
@@ -152,8 +152,8 @@ def test_images_that_are_all_the_same_give_a_classifier() -> None:
 def test_text_that_is_sure_of_everything() -> None:
     """Logits of thousands, half of them wrong."""
     of = task(1, rate=0.25)
-    texts = [TextClassifier(1000 * t.matrix, 1000 * t.held_out) for t in of.texts]
-    found = fit_ensemble(of.features, of.given, texts, of.folds)
+    texts = [TextClassifier(1000 * t.matrix, 1000 * t.held_out_logits) for t in of.texts]
+    found = fit_ensemble(of.features, of.labels, texts, of.folds)
     assert torch.isfinite(found.classifier.matrix).all()
     assert of.accuracy(found.classifier) > max(map(of.accuracy, (of.zero_shot, of.prompts[0])))
 
@@ -168,7 +168,7 @@ def test_repeats_to_the_bit() -> None:
 
 def test_all_images_are_learned_from_unless_told() -> None:
     of = task(5, rate=0.5)
-    assert same(blended(of), blended(of, torch.ones_like(of.given, dtype=torch.bool)))
+    assert same(blended(of), blended(of, torch.ones_like(of.labels, dtype=torch.bool)))
 
 
 class _Precisions(TorchDispatchMode):
@@ -200,10 +200,10 @@ def test_all_arithmetic_is_float32() -> None:
 def test_a_gpu_comes_to_the_same_classifier() -> None:
     of = task(1, rate=0.25)
     expected = blended(of)
-    texts = [TextClassifier(t.matrix.cuda(), t.held_out.cuda()) for t in of.texts]
+    texts = [TextClassifier(t.matrix.cuda(), t.held_out_logits.cuda()) for t in of.texts]
     folds = [fold.cuda() for fold in of.folds]
-    found = fit_ensemble(of.features.cuda(), of.given.cuda(), texts, folds)
-    for tensor in (found.classifier.matrix, found.classifier.bias, found.posterior, found.judged):
+    found = fit_ensemble(of.features.cuda(), of.labels.cuda(), texts, folds)
+    for tensor in (found.classifier.matrix, found.classifier.bias, found.posterior, found.scored):
         assert tensor.device.type == "cuda"
     served = LinearClassifier(found.classifier.matrix.cpu(), found.classifier.bias.cpu())
     agree = served.logits(of.test).argmax(1) == expected.classifier.logits(of.test).argmax(1)

@@ -19,14 +19,14 @@ SEEDS = range(4)
 
 
 def cost_by_autograd(
-    logits: Tensor, given: Tensor, fit: Tensor, noise: Tensor, start: Tensor
+    logits: Tensor, labels: Tensor, fit: Tensor, noise: Tensor, start: Tensor
 ) -> Callable[[Tensor], tuple[float, Tensor]]:
     """The cost of the logarithms of weights and its gradient, in float64."""
 
     def cost(at: Tensor) -> tuple[float, Tensor]:
         at = at.double().detach().requires_grad_()
         log_p = torch.tensordot(at.exp(), logits.double(), dims=1).log_softmax(1)
-        likelihood = (log_p.exp() @ noise.double()).gather(1, given[:, None])[fit].log().sum()
+        likelihood = (log_p.exp() @ noise.double()).gather(1, labels[:, None])[fit].log().sum()
         value = 0.5 * ((at - start) / blending._PRIOR_STD).square().sum() - likelihood
         (gradient,) = torch.autograd.grad(value, at)
         return value.item(), gradient
@@ -38,11 +38,11 @@ def weighing(seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Logits of three classifiers, labels, rows to fit to, noise and start."""
     of = task(seed, rate=0.25)
     generator = torch.Generator().manual_seed(seed)
-    third = torch.randn(of.texts[0].held_out.shape, generator=generator)
-    logits = torch.stack([*(text.held_out for text in of.texts), third])
+    third = torch.randn(of.texts[0].held_out_logits.shape, generator=generator)
+    logits = torch.stack([*(text.held_out_logits for text in of.texts), third])
     noise = symmetric_transition_matrix(0.2, 5, logits)
-    fit = torch.arange(len(of.given)) % 5 != 0
-    return logits, of.given, fit, noise, torch.tensor([-1.5, -1.5, 0.0])
+    fit = torch.arange(len(of.labels)) % 5 != 0
+    return logits, of.labels, fit, noise, torch.tensor([-1.5, -1.5, 0.0])
 
 
 def test_the_gradient_of_the_weights_is_autograds(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,11 +89,11 @@ def test_the_weights_are_those_of_least_cost(seed: int) -> None:
 
 
 def test_weights_of_many_images_are_fitted_to_some(monkeypatch: pytest.MonkeyPatch) -> None:
-    logits, given, fit, noise, start = weighing(1)
+    logits, labels, fit, noise, start = weighing(1)
     monkeypatch.setattr(blending, "_MAX_FITTED", 50)
-    found = blending._fit_weights(logits, given, fit, noise, start)
+    found = blending._fit_weights(logits, labels, fit, noise, start)
     rows = fit.nonzero()[::3, 0]  # 120 images: every third
-    expected = blending._fit_weights(logits[:, rows], given[rows], fit[rows], noise, start)
+    expected = blending._fit_weights(logits[:, rows], labels[rows], fit[rows], noise, start)
     assert torch.equal(found, expected)
 
 
@@ -117,8 +117,8 @@ def test_a_line_search_that_runs_away_sees_finite_costs(
 
 
 def test_without_images_the_weights_stay_where_they_start() -> None:
-    logits, given, fit, noise, start = weighing(1)
-    weights = blending._fit_weights(logits, given, torch.zeros_like(fit), noise, start)
+    logits, labels, fit, noise, start = weighing(1)
+    weights = blending._fit_weights(logits, labels, torch.zeros_like(fit), noise, start)
     assert torch.equal(weights, start.exp())
 
 
@@ -128,10 +128,10 @@ def test_without_images_the_weights_stay_where_they_start() -> None:
 def test_the_likelihood_of_a_text_does_not_depend_on_its_scale() -> None:
     """CLIP's logits are far too sure for some data sets; how sure it is should not decide."""
     of = task(1, rate=0.25)
-    everyone = torch.ones_like(of.given, dtype=torch.bool)
-    held_out = of.texts[0].held_out
+    everyone = torch.ones_like(of.labels, dtype=torch.bool)
+    held_out = of.texts[0].held_out_logits
     one, other = (
-        calibrated_log_likelihood(factor * held_out, of.given, everyone) for factor in (1.0, 1.5)
+        calibrated_log_likelihood(factor * held_out, of.labels, everyone) for factor in (1.0, 1.5)
     )
     assert one == pytest.approx(other, abs=0.01)
 
@@ -139,9 +139,9 @@ def test_the_likelihood_of_a_text_does_not_depend_on_its_scale() -> None:
 def test_the_better_text_is_likelier_under_any_noise() -> None:
     for rate in (0.0, 0.25, 0.5):
         of = task(1, rate=rate, zero_shot_error=1.2, prompt_error=0.4)
-        everyone = torch.ones_like(of.given, dtype=torch.bool)
+        everyone = torch.ones_like(of.labels, dtype=torch.bool)
         worse, better = (
-            calibrated_log_likelihood(t.held_out, of.given, everyone) for t in of.texts
+            calibrated_log_likelihood(t.held_out_logits, of.labels, everyone) for t in of.texts
         )
         assert better > worse + 0.01
         assert better < 0
@@ -149,11 +149,11 @@ def test_the_better_text_is_likelier_under_any_noise() -> None:
 
 def test_only_the_images_to_judge_by_count() -> None:
     of = task(1, rate=0.25)
-    fit = torch.arange(len(of.given)) % 3 != 0
-    held_out, given = of.texts[0].held_out.clone(), of.given.clone()
-    before = calibrated_log_likelihood(held_out, given, fit)
+    fit = torch.arange(len(of.labels)) % 3 != 0
+    held_out, labels = of.texts[0].held_out_logits.clone(), of.labels.clone()
+    before = calibrated_log_likelihood(held_out, labels, fit)
     held_out[~fit] = SCALE * 1000
-    given[~fit] = 0
-    assert calibrated_log_likelihood(held_out, given, fit) == before
-    nothing = calibrated_log_likelihood(held_out, given, torch.zeros_like(fit))
+    labels[~fit] = 0
+    assert calibrated_log_likelihood(held_out, labels, fit) == before
+    nothing = calibrated_log_likelihood(held_out, labels, torch.zeros_like(fit))
     assert nothing != nothing  # NaN

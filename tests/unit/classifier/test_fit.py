@@ -12,19 +12,17 @@ from gaussians import SCALE, Task, task
 from torch import Tensor
 
 from dspt.classifier.ensemble import calibrated_log_likelihood, fit_ensemble
-from dspt.classifier.fit import Fitted, fit_classifiers
+from dspt.classifier.fit import Fitted, choose_served, fit_classifiers, held_out_logits
 from dspt.classifier.linear import LinearClassifier
 from dspt.config import ClassifierName
-from dspt.data.crossfit import CrossFit
+from dspt.data.splits import CrossFit
 from dspt.errors import Cancelled
 
 
-def crossfit_of(of: Task, fit: Tensor | None = None) -> CrossFit:
-    """A plan over all rows whose folds are those that the task's prompts were made for."""
-    rows = np.arange(len(of.given))
-    learned = rows if fit is None else np.flatnonzero(fit.numpy())
-    plan = CrossFit.plan(rows, learned, of.given.numpy(), "dspt", 0.1, 1)
-    return dataclasses.replace(plan, judged=tuple(fold.numpy() for fold in of.folds))
+def crossfit_of(of: Task, train_mask: Tensor | None = None) -> CrossFit:
+    """The folds that the task's prompts were made for."""
+    mask = np.ones(len(of.labels), np.bool_) if train_mask is None else train_mask.numpy()
+    return CrossFit(tuple(fold.numpy() for fold in of.folds), mask)
 
 
 def fitted(
@@ -37,7 +35,7 @@ def fitted(
         of.prompts,
         of.zero_shot,
         of.features,
-        of.given,
+        of.labels,
         crossfit_of(of, fit),
         logit_scale=scale,
         classifier=classifier,
@@ -53,10 +51,10 @@ def test_hands_over_what_it_was_made_from() -> None:
     found = fitted(of)
     assert same(found.zero_shot, LinearClassifier.from_text(of.zero_shot, SCALE))
     assert same(found.prompt, LinearClassifier.from_text(of.prompts[0], SCALE))
-    torch.testing.assert_close(found.held_out_prompt, of.texts[1].held_out)
-    expected = fit_ensemble(of.features, of.given, of.texts, of.folds)
-    torch.testing.assert_close(found.blend.classifier.matrix, expected.classifier.matrix)
-    assert same(found.tuned, found.blend.classifier)
+    torch.testing.assert_close(found.held_out_prompt, of.texts[1].held_out_logits)
+    expected = fit_ensemble(of.features, of.labels, of.texts, of.folds)
+    torch.testing.assert_close(found.ensemble.classifier.matrix, expected.classifier.matrix)
+    assert same(found.tuned, found.ensemble.classifier)
     assert found.served == "tuned"
     assert found.served_classifier is found.tuned
     assert of.accuracy(found.tuned) > of.accuracy(of.prompts[0])
@@ -66,7 +64,7 @@ def test_the_prompt_alone_where_it_is_asked_for() -> None:
     of = task(1, rate=0.25)
     found = fitted(of, "prompt")
     assert found.tuned is found.prompt
-    assert same(found.blend.classifier, fitted(of).blend.classifier)  # it judges the labels
+    assert same(found.ensemble.classifier, fitted(of).ensemble.classifier)  # it judges the labels
     assert found.served == "tuned"
     assert found.served_classifier is found.prompt
 
@@ -85,7 +83,7 @@ def test_what_is_not_a_blend_gets_a_temperature() -> None:
         torch.testing.assert_close(classifier.matrix, expected.matrix)
     blend = fitted(of, scale=8 * SCALE)
     assert set(blend.temperatures) == {"zero_shot"}
-    assert same(blend.tuned, blend.blend.classifier)
+    assert same(blend.tuned, blend.ensemble.classifier)
 
 
 @pytest.mark.parametrize("classifier", ["blend", "prompt"])
@@ -93,12 +91,15 @@ def test_says_how_likely_both_make_the_labels(classifier: ClassifierName) -> Non
     of = task(1, rate=0.25)
     found = fitted(of, classifier)
     zero_shot, prompt = (
-        calibrated_log_likelihood(t.held_out, of.given, found.blend.judged) for t in of.texts
+        calibrated_log_likelihood(t.held_out_logits, of.labels, found.ensemble.scored)
+        for t in of.texts
     )
-    tuned = found.blend.log_likelihood if classifier == "blend" else prompt
-    assert found.why.startswith("Tuned: on 150 training images, each judged by models that have")
-    assert f"a probability of {math.exp(tuned):.3f} " in found.why
-    assert found.why.endswith(f"zero-shot {math.exp(zero_shot):.3f}.")
+    tuned = found.ensemble.log_likelihood if classifier == "blend" else prompt
+    assert found.why == (
+        "Serving the tuned classifier. In cross-validation on 150 training images it gives the "
+        f"recorded label a probability of {math.exp(tuned):.2f} on average; zero-shot gives "
+        f"{math.exp(zero_shot):.2f}. (Geometric means, corrected for label noise.)"
+    )
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.25])
@@ -107,7 +108,7 @@ def test_zero_shot_is_served_where_tuning_made_the_prompt_worse(rate: float) -> 
     found = fitted(of, "prompt")
     assert found.served == "zero_shot"
     assert found.served_classifier is found.zero_shot
-    assert found.why.startswith("Zero-shot: ")
+    assert found.why.startswith("Serving zero-shot. ")
     # the blend knows better than to listen to that prompt
     assert fitted(of).served == "tuned"
 
@@ -116,25 +117,25 @@ def test_zero_shot_is_served_where_tuning_made_the_prompt_worse(rate: float) -> 
 def test_one_image_per_class_is_served_unchecked(classifier: ClassifierName) -> None:
     found = fitted(task(1, per_class=1), classifier)
     assert found.served == "tuned"
-    assert found.why.startswith("Tuned, unchecked: ")
-    assert not found.blend.judged.any()
+    assert "It was not checked against zero-shot" in found.why
+    assert not found.ensemble.scored.any()
 
 
 @pytest.mark.parametrize("classifier", ["blend", "prompt"])
 def test_images_that_are_not_learned_from_change_nothing(classifier: ClassifierName) -> None:
     of = task(2, rate=0.5, swapped=True)
-    fit = torch.arange(len(of.given)) % 3 != 0
+    fit = torch.arange(len(of.labels)) % 3 != 0
     expected = fitted(of, classifier, fit)
-    features, given = of.features.clone(), of.given.clone()
+    features, labels = of.features.clone(), of.labels.clone()
     features[~fit] = of.zero_shot[0]
-    given[~fit] = (given[~fit] + 1) % 5
-    found = fitted(dataclasses.replace(of, features=features, given=given), classifier, fit)
+    labels[~fit] = (labels[~fit] + 1) % 5
+    found = fitted(dataclasses.replace(of, features=features, labels=labels), classifier, fit)
     assert same(found.tuned, expected.tuned)
     assert same(found.served_classifier, expected.served_classifier)
     assert (found.served, found.why) == (expected.served, expected.why)
     assert f"on {int(fit.sum())} training images" in found.why
     # they are judged all the same, now as the class that they look like
-    assert not torch.equal(found.blend.log_p[~fit], expected.blend.log_p[~fit])
+    assert not torch.equal(found.ensemble.log_p[~fit], expected.ensemble.log_p[~fit])
 
 
 @pytest.mark.parametrize("calls", [0, 1, 11])
@@ -152,9 +153,50 @@ def test_can_be_cancelled_while_it_fits(calls: int) -> None:
             of.prompts,
             of.zero_shot,
             of.features,
-            of.given,
+            of.labels,
             crossfit_of(of),
             logit_scale=SCALE,
             should_stop=should_stop,
         )
     assert asked == calls + 1
+
+
+def test_held_out_logits_come_from_the_prompt_of_the_fold() -> None:
+    of = task(1)
+    found = held_out_logits(of.prompts[1:], of.features, of.folds, 30.0)
+    assert found.shape == (150, 5)
+    for embeddings, rows in zip(of.prompts[1:], of.folds, strict=True):
+        for row in rows.tolist():
+            torch.testing.assert_close(found[row], 30.0 * embeddings @ of.features[row])
+
+
+@pytest.mark.parametrize(
+    ("tuned", "zero_shot", "expected"),
+    [
+        (0.75, 0.5, ("the tuned classifier", "0.75", "zero-shot", "0.50")),
+        (0.5, 0.75, ("zero-shot", "0.75", "the tuned classifier", "0.50")),
+        (0.5, 0.5, ("the tuned classifier", "0.50", "zero-shot", "0.50")),
+        (1e-4, 2e-4, ("zero-shot", "0.0002", "the tuned classifier", "0.0001")),
+        (1.0, 0.999, ("the tuned classifier", "1.00", "zero-shot", "1.00")),
+    ],
+)
+def test_the_likelier_one_is_served_and_tuning_in_a_tie(
+    tuned: float, zero_shot: float, expected: tuple[str, str, str, str]
+) -> None:
+    served, why = choose_served(math.log(tuned), math.log(zero_shot), 1700)
+    name, own, other, others = expected
+    assert served == ("tuned" if name == "the tuned classifier" else "zero_shot")
+    assert why == (
+        f"Serving {name}. In cross-validation on 1,700 training images it gives the recorded label "
+        f"a probability of {own} on average; {other} gives {others}. (Geometric means, corrected "
+        "for label noise.)"
+    )
+
+
+def test_without_images_to_compare_on_tuned_is_served_unchecked() -> None:
+    served, why = choose_served(math.nan, math.nan, 0)
+    assert served == "tuned"
+    assert why == (
+        "Serving the tuned classifier. It was not checked against zero-shot: cross-validation "
+        "needs at least two training images per class. Add images to have it checked."
+    )

@@ -10,7 +10,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from torch import Tensor
 from torch.nn import functional as F
 
-from dspt.classifier.lda import SHRINKAGE, Centred
+from dspt.classifier.lda import SHRINKAGE, ShrunkLDA
 
 FEW, MANY = 12, 90
 """Images: fewer and more than the 20 dimensions."""
@@ -57,7 +57,7 @@ def test_is_linear_discriminant_analysis(n: int, soft: bool) -> None:
     weights = one_hot(labels)
     if soft:
         weights = (2 * torch.randn(n, 3, generator=torch.Generator().manual_seed(3))).softmax(1)
-    found = Centred.of(features, everyone(n))
+    found = ShrunkLDA.of(features, everyone(n))
     linear = found.classifier(found.directions(everyone(n), weights))
     expected = textbook(features, weights)
     both = torch.hstack([linear.matrix, linear.bias[:, None]])
@@ -68,7 +68,7 @@ def test_is_linear_discriminant_analysis(n: int, soft: bool) -> None:
 def test_points_where_scikit_learn_points(n: int) -> None:
     """Its shrinkage mixes (1 - s) covariance + s identity; ours adds s / (1 - s) of the latter."""
     features, labels = images(n)
-    centred = Centred.of(features, everyone(n))
+    centred = ShrunkLDA.of(features, everyone(n))
     linear = centred.classifier(centred.directions(everyone(n), one_hot(labels)))
     theirs = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=SHRINKAGE / (1 + SHRINKAGE))
     theirs.fit((features - features.mean(0)).double().numpy(), labels.numpy())
@@ -80,8 +80,8 @@ def test_points_where_scikit_learn_points(n: int) -> None:
 def test_the_smaller_space_loses_nothing() -> None:
     """Projected on the span of a few images, images that are not in it get the same logits."""
     features, labels = images(FEW)
-    small = Centred.of(features, everyone(FEW))
-    full = Centred(features - features.mean(0), features.mean(0), None)
+    small = ShrunkLDA.of(features, everyone(FEW))
+    full = ShrunkLDA(features - features.mean(0), features.mean(0), None)
     assert small.basis is not None
     assert small.features.shape == (FEW, FEW)
     fresh, _ = images(50, seed=2)
@@ -96,7 +96,7 @@ def test_the_smaller_space_loses_nothing() -> None:
 def test_the_smaller_space_is_orthonormal_and_centred(n: int) -> None:
     features, _ = images(n)
     fit = torch.arange(n) % 4 != 0
-    found = Centred.of(features, fit)
+    found = ShrunkLDA.of(features, fit)
     torch.testing.assert_close(found.centre, features[fit].mean(0))
     if n == MANY:
         assert found.basis is None
@@ -112,7 +112,7 @@ def test_the_smaller_space_is_orthonormal_and_centred(n: int) -> None:
 @pytest.mark.parametrize("n", [FEW, MANY])
 def test_an_uncentred_image_gets_the_logits_of_the_centred_one(n: int) -> None:
     features, labels = images(n)
-    found = Centred.of(features, everyone(n))
+    found = ShrunkLDA.of(features, everyone(n))
     directions = found.directions(everyone(n), one_hot(labels))
     logits = found.classifier(directions).logits(features)
     torch.testing.assert_close(logits, found.features @ directions.T, atol=1e-4, rtol=1e-4)
@@ -126,7 +126,7 @@ def test_only_the_rows_asked_for_count(n: int) -> None:
     changed[~fit] = float("nan")
     found = []
     for x in (features, changed):
-        space = Centred.of(x, fit)
+        space = ShrunkLDA.of(x, fit)
         found.append(space.classifier(space.directions(fit, weights)))
         weights = weights.clone()
         weights[~fit] = float("nan")
@@ -137,7 +137,7 @@ def test_only_the_rows_asked_for_count(n: int) -> None:
 @pytest.mark.parametrize("rate", [0.25, 0.5])
 def test_labels_that_are_wrong_evenly_turn_no_direction_by_much(rate: float) -> None:
     features, labels = images(MANY)
-    space = Centred.of(features, everyone(MANY))
+    space = ShrunkLDA.of(features, everyone(MANY))
     clean = one_hot(labels)
     noisy = (1 - rate) * clean + rate / 2 * (1 - clean)
     found, expected = (
@@ -152,7 +152,7 @@ def test_labels_that_are_wrong_evenly_turn_no_direction_by_much(rate: float) -> 
 @pytest.mark.parametrize("n", [FEW, MANY])
 def test_a_class_without_images_points_nowhere(n: int) -> None:
     features, labels = images(n)
-    space = Centred.of(features, everyone(n))
+    space = ShrunkLDA.of(features, everyone(n))
     found = space.directions(everyone(n), one_hot(labels, 5))
     assert torch.equal(found[3:], torch.zeros_like(found[3:]))
     expected = space.directions(everyone(n), one_hot(labels))
@@ -161,7 +161,7 @@ def test_a_class_without_images_points_nowhere(n: int) -> None:
 
 def test_one_image_per_class_points_at_its_image() -> None:
     features, _ = images(3)
-    space = Centred.of(features, everyone(3))
+    space = ShrunkLDA.of(features, everyone(3))
     directions = space.directions(everyone(3), torch.eye(3))
     assert torch.isfinite(directions).all()
     cosines = F.normalize(directions) @ F.normalize(space.features).T
@@ -171,13 +171,13 @@ def test_one_image_per_class_points_at_its_image() -> None:
 def test_images_that_are_all_the_same_do_no_harm() -> None:
     features, labels = images(FEW)
     same = features[:1].expand(FEW, -1)
-    space = Centred.of(same, everyone(FEW))
+    space = ShrunkLDA.of(same, everyone(FEW))
     linear = space.classifier(space.directions(everyone(FEW), one_hot(labels)))
     assert torch.isfinite(linear.logits(same)).all()
 
 
 def test_no_images_at_all_point_nowhere() -> None:
     features, labels = images(FEW)
-    space = Centred.of(features, everyone(FEW))
+    space = ShrunkLDA.of(features, everyone(FEW))
     found = space.directions(~everyone(FEW), one_hot(labels))
     assert torch.equal(found, torch.zeros(3, FEW))

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dspt.classifier.temperature import fit_temperature
+from dspt.classifier.linear import fit_temperature
 from dspt.labels.noise_model import symmetric_transition_matrix
 
 CLASSES = 5
@@ -22,8 +22,8 @@ def drawn(images: int, rate: float, seed: int = 0) -> tuple[Tensor, Tensor, Tens
         if rate
         else torch.eye(CLASSES).clamp_min(1e-9)
     )
-    given = torch.multinomial(noise[true], 1, generator=random)[:, 0]
-    return logits, given, noise
+    labels = torch.multinomial(noise[true], 1, generator=random)[:, 0]
+    return logits, labels, noise
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.3])
@@ -31,16 +31,16 @@ def drawn(images: int, rate: float, seed: int = 0) -> tuple[Tensor, Tensor, Tens
 def test_logits_that_are_too_large_or_too_small_are_found_out(
     temperature: float, rate: float
 ) -> None:
-    logits, given, noise = drawn(2000, rate)
-    found = fit_temperature(logits * temperature, given, noise)
+    logits, labels, noise = drawn(2000, rate)
+    found = fit_temperature(logits * temperature, labels, noise)
     assert found == pytest.approx(temperature, rel=0.2)
 
 
 def test_wrong_labels_do_not_count_as_doubt() -> None:
     """Without the noise the labels would call for far smaller logits."""
-    logits, given, noise = drawn(2000, 0.4)
-    assert fit_temperature(logits, given, noise) == pytest.approx(1.0, rel=0.2)
-    assert fit_temperature(logits, given, torch.eye(CLASSES).clamp_min(1e-9)) > 1.5
+    logits, labels, noise = drawn(2000, 0.4)
+    assert fit_temperature(logits, labels, noise) == pytest.approx(1.0, rel=0.2)
+    assert fit_temperature(logits, labels, torch.eye(CLASSES).clamp_min(1e-9)) > 1.5
 
 
 def test_what_chance_may_have_made_is_left_alone() -> None:
@@ -49,5 +49,5 @@ def test_what_chance_may_have_made_is_left_alone() -> None:
 
 
 def test_without_images_nothing_is_known() -> None:
-    logits, given, noise = drawn(3, 0.1)
-    assert fit_temperature(logits[:0], given[:0], noise) == 1.0
+    logits, labels, noise = drawn(3, 0.1)
+    assert fit_temperature(logits[:0], labels[:0], noise) == 1.0
