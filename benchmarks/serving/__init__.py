@@ -1,1 +1,1 @@
-"""How many images a second the service classifies, beside its image tower by itself."""
+"""How many images per second the service classifies, compared with its image tower alone."""

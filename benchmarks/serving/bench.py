@@ -1,4 +1,4 @@
-"""What all phases work with: the running stack, the clients, the photos."""
+"""What all measurements use: the running stack and its clients."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from benchmarks.serving.orders import Order, Outcome
 from benchmarks.stack import HOST, Stack, StackError
 from tests.services import wait_until
 
-Tell = Callable[[str], None]
-"""Gets what is being done."""
+OnProgress = Callable[[str], None]
+"""Called with the current step."""
 
-#: On an idle machine it is a tenth of that.
+#: Ten times what it takes on an idle machine.
 _PATIENCE_SECONDS = 300.0
 _COMPILED = ("image tower compiled", "OpenVINO cannot run it; torch does")
 _MIB = 1 << 20
@@ -29,27 +29,27 @@ _MIB = 1 << 20
 
 @dataclass
 class Bench:
-    """One stack with clients before it."""
+    """One stack with its clients."""
 
     stack: Stack
     clients: Child
     folder: Path
     seconds: float
-    """Of each phase."""
+    """Of each measurement."""
     seed: int
-    tell: Tell
+    on_progress: OnProgress
 
     def ask(self, order: Order) -> Outcome:
-        """The order carried out, with a look at what the stack uses meanwhile."""
+        """Carry out the order, and record what the stack uses meanwhile."""
         outcome: Outcome = self.clients.ask(replace(order, watched=self.stack.parts))
         return outcome
 
     def write(self, shape: Shape, classes: Sequence[Sequence[str]]) -> list[str]:
-        """Ids of new classifiers."""
+        """Write new classifiers; return their ids."""
         return write_classifiers(self.stack.environment, self.folder, shape, classes, self.seed)
 
     def call(self, method: str, path: str, **content: Any) -> Any:
-        """One call of the service. Raises httpx.HTTPError."""
+        """Call the service; return the JSON. Raises httpx.HTTPError."""
         response = httpx.request(
             method,
             f"http://{HOST}:{self.stack.port}{path}",
@@ -61,7 +61,7 @@ class Bench:
         return response.json() if response.content else None
 
     def load(self, model_id: str, backbone: str) -> None:
-        """Returns when the API has the model, and its tower runs as it will from then on."""
+        """Load the model; return when its image tower is compiled. Raises StackError."""
         before = self._settled(backbone)
         outcome = self.ask(Order(clients=1, images=1, models=[model_id], tiny=True))
         if failed(outcome):
@@ -71,13 +71,13 @@ class Bench:
     def restart_api(
         self, threads: int, settings: Mapping[str, str], model_id: str, backbone: str
     ) -> None:
-        """The API with these variables more, with a model loaded."""
+        """Restart the API with more environment variables, and load a model."""
         self.stack.start_api(threads, settings)
         self.stack.wait_ready()
         self.load(model_id, backbone)
 
     def _settled(self, backbone: str) -> int:
-        """How often the API has compiled the tower, or said that it cannot."""
+        """Return how often the API has compiled the tower, or logged that it cannot."""
         count = 0
         for line in self.stack.api_log.read_text(errors="replace").splitlines():
             with suppress(ValueError):  # a line that is being written
@@ -87,7 +87,7 @@ class Bench:
 
 
 def wait(condition: Callable[[], object], what: str) -> None:
-    """Returns when `condition` holds. Raises StackError where that takes far too long."""
+    """Return when `condition` holds. Raises StackError after a time limit."""
     try:
         wait_until(condition, _PATIENCE_SECONDS, what, pause=0.2)
     except AssertionError as error:
@@ -95,7 +95,7 @@ def wait(condition: Callable[[], object], what: str) -> None:
 
 
 def row(outcome: Outcome) -> dict[str, Any]:
-    """An outcome for JSON."""
+    """Return an outcome for JSON."""
     found: dict[str, Any] = {
         "images_per_second": outcome.images_per_second,
         "requests": sum(outcome.statuses.values()),
@@ -111,14 +111,14 @@ def row(outcome: Outcome) -> dict[str, Any]:
 
 
 def failed(outcome: Outcome) -> int:
-    """Requests whose answer was not a prediction of each image."""
+    """Return the number of requests without a prediction for each image."""
     return outcome.wrong + sum(n for status, n in outcome.statuses.items() if status != "200")
 
 
 def cpu_ms(outcome: Outcome) -> dict[str, float]:
-    """Processor time for each image, in milliseconds, of each part and of the clients.
+    """Return the CPU time per image in milliseconds, of each part and of the clients.
 
-    `API, event loop` is the share of the API's main thread.
+    `API, event loop` is the part of the API's main thread.
     """
     images = outcome.images_per_second * outcome.seconds
     if not images:
@@ -128,8 +128,7 @@ def cpu_ms(outcome: Outcome) -> dict[str, float]:
         for name, after in outcome.after.items()
     }
     if "API" in outcome.after:
-        loops = (look["API"].main_thread_seconds for look in (outcome.before, outcome.after))
-        before, after = loops
-        spent["API, event loop"] = after - before
+        before, after = outcome.before["API"], outcome.after["API"]
+        spent["API, event loop"] = after.main_thread_seconds - before.main_thread_seconds
     spent["clients"] = outcome.cpu_seconds
     return {name: 1000 * seconds / images for name, seconds in spent.items()}

@@ -1,4 +1,4 @@
-"""A process of its own that does what it is asked, one thing at a time."""
+"""A child process that carries out orders, one at a time."""
 
 from __future__ import annotations
 
@@ -11,40 +11,27 @@ from types import TracebackType
 from typing import Any
 
 Do = Callable[[Any], Any]
-"""An order, which can be pickled, to what comes of it."""
+"""From an order to its result; both can be pickled."""
 
 
 class ChildError(Exception):
-    """It failed; says how."""
+    """The order failed; the message is the traceback."""
 
 
 class Child:
-    """Ends with the `with` block, whatever it is at."""
+    """Ends with the `with` block, even during an order."""
 
     def __init__(self, make: Callable[..., Do], *arguments: Any) -> None:
-        """`make` is called in the process, with these arguments."""
+        """`make` is called with these arguments in the child process."""
         context = get_context("spawn")
         self._pipe, other = context.Pipe()
         self._process = context.Process(target=_serve, args=(other, make, arguments), daemon=True)
         self._process.start()
         other.close()
 
-    @property
-    def pid(self) -> int:
-        assert self._process.pid is not None
-        return self._process.pid
-
     def ask(self, order: Any) -> Any:
-        """What comes of it. Raises ChildError."""
-        self.start(order)
-        return self.result()
-
-    def start(self, order: Any) -> None:
-        """Let it begin; `result` waits for the end."""
+        """Carry out an order; return its result. Raises ChildError."""
         self._pipe.send(order)
-
-    def result(self) -> Any:
-        """What came of the order that was started. Raises ChildError."""
         try:
             ok, found = self._pipe.recv()
         except EOFError as error:
@@ -68,7 +55,7 @@ class Child:
 
 
 def _serve(pipe: Connection, make: Callable[..., Do], arguments: tuple[Any, ...]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the other's, who ends this one
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and ends this process
     do: Do | None = None
     while True:
         try:
@@ -78,6 +65,6 @@ def _serve(pipe: Connection, make: Callable[..., Do], arguments: tuple[Any, ...]
         try:
             do = do or make(*arguments)
             answer = True, do(order)
-        except Exception:  # noqa: BLE001 - whatever it is, whoever asks is told
+        except Exception:  # noqa: BLE001 - the parent raises it
             answer = False, traceback.format_exc()
         pipe.send(answer)

@@ -1,4 +1,4 @@
-"""Tuned classifiers of the service, written where its API would write them."""
+"""Random classifiers, written to database and storage as the service does."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CONTEXT_WORDS = 4
 
 @dataclass(frozen=True)
 class Shape:
-    """Of all of them."""
+    """What all classifiers on a backbone have in common."""
 
     backbone: str
     digest: str
@@ -37,7 +37,7 @@ class Shape:
 
 
 def shape_of(name: str) -> Shape:
-    """Of what is tuned on this backbone."""
+    """Return the shape of classifiers on this backbone."""
     backbone: Backbone = load_backbone(name)
     return Shape(
         name,
@@ -56,7 +56,7 @@ def write_classifiers(
     classes: Sequence[Sequence[str]],
     seed: int,
 ) -> list[str]:
-    """Random classifiers, one for each list of classes, in database and storage; their ids."""
+    """Write a random classifier for each list of classes; return their ids."""
     settings = Settings(
         data_dir=Path(environment["DSPT_DATA_DIR"]),
         database_url=environment["DSPT_DATABASE_URL"],
@@ -98,5 +98,4 @@ def _random(shape: Shape, classes: Sequence[str], generator: torch.Generator) ->
         metrics={},
     )
     context = torch.randn(_CONTEXT_WORDS, shape.width, generator=generator)
-    blend = LinearClassifier(matrix, torch.zeros(len(classes)))
-    return TunedModel(context, manifest, blend)
+    return TunedModel(context, manifest, LinearClassifier(matrix, torch.zeros(len(classes))))

@@ -1,4 +1,4 @@
-"""Clients in a closed loop, as cheap as can be: they share the CPUs with what they measure."""
+"""Clients in a closed loop; they cost little, because they share the CPUs with the service."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from benchmarks.http import Answer, Client
 from benchmarks.serving.orders import Order, Outcome, Switch
 from benchmarks.usage import Usage, usage_of
 
-#: Longer than any queue of images is: the service is not to be hurried, but measured.
+#: Longer than any queue of images takes.
 _TIMEOUT_SECONDS = 240.0
-#: After a refusal that does not say when to come back.
+#: After a refusal without Retry-After.
 _BUSY, _PAUSE_SECONDS = 503, 0.1
 
 
 def make_clients(
     place: tuple[str, int], key: str, photos: Sequence[bytes], tiny: bytes, seed: int
 ) -> Clients:
-    """What runs in the process of the clients."""
+    """Called in the process of the clients."""
     return Clients(place, key, photos, tiny, seed)
 
 
 class Clients:
-    """Asks one service; called with an order, gives its outcome."""
+    """Called with an order, sends its requests to the service and returns the outcome."""
 
     def __init__(
         self, place: tuple[str, int], key: str, photos: Sequence[bytes], tiny: bytes, seed: int
@@ -42,7 +42,7 @@ class Clients:
         self._photos = [http.file("images", "photo.jpg", photo) for photo in photos]
         self._tiny = [http.file("images", "tiny.png", tiny)]
         self._rng = random.Random(seed)
-        # What is there by now need not be looked at again and again meanwhile.
+        # Keeps the garbage collector from scanning the photos during the measurement.
         gc.freeze()
 
     def __call__(self, order: Order) -> Outcome:
@@ -66,7 +66,7 @@ class _Move:
 
 
 class Run:
-    """One order."""
+    """Carries out one order."""
 
     def __init__(
         self, client: Client, order: Order, files: Sequence[bytes], rng: random.Random
@@ -76,7 +76,7 @@ class Run:
         self._statuses: Counter[str] = Counter()
         self._outcome = Outcome()
         self._answers: list[tuple[float, float]] = []
-        """When each good answer was asked for and there, from the very beginning."""
+        """When each good answer was requested and complete, warm-up included."""
         self._moves: list[_Move] = []
         self._begin = time.perf_counter() + order.warm_up
         self._end = self._begin + order.seconds if order.seconds else float("inf")
@@ -93,7 +93,7 @@ class Run:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        if not order.seconds:  # all had their turn
+        if not order.seconds:  # every model was requested once
             self._end = time.perf_counter()
         await watching
         return self._summed()
@@ -128,7 +128,7 @@ class Run:
         if answer.status != 200:
             self._outcome.told_when += counts and answer.retry_after is not None
             return
-        # Looked for, not parsed: it costs a fiftieth.
+        # Counting costs a fiftieth of parsing.
         found = answer.body.count(b'"file":') - answer.body.count(b'"error":')
         if found != self._order.images:
             self._outcome.wrong += counts
@@ -156,7 +156,7 @@ class Run:
             headers = {"Content-Type": "application/json"}
             request = self._client.request("PATCH", f"/models/{model}", headers, body)
             start = time.perf_counter()
-            # Noted before it is done: meanwhile either model may answer.
+            # Recorded before it is done: meanwhile either model may answer.
             self._moves.append(_Move(start, float("inf"), model))
             answer = await self._client.send(request)
             self._moves[-1] = _Move(start, time.perf_counter(), model)
@@ -166,17 +166,20 @@ class Run:
             await asyncio.sleep(switch.pause)
 
     def _count(self, status: str, done: float) -> bool:
-        """Whether it is in the time that counts."""
+        """Count the request; return whether it is within the measurement."""
         counts = self._begin <= done <= self._end
         self._statuses[status] += counts
         return counts
 
     async def _watch(self) -> None:
-        """Look at processes as the time that counts begins and ends."""
+        """Record what the processes use at the start and end of the measurement."""
         found = self._outcome
         await asyncio.sleep(max(0.0, self._begin - time.perf_counter()))
         found.before = self._look()
-        start, cpu = time.perf_counter(), time.process_time()  # to look costs, too
+        start, cpu = (
+            time.perf_counter(),
+            time.process_time(),
+        )  # sampling costs, too
         while time.perf_counter() < self._end:
             await asyncio.sleep(min(0.1, max(0.0, self._end - time.perf_counter())))
         found.seconds = time.perf_counter() - start
@@ -193,7 +196,7 @@ class Run:
         found.latencies = [
             done - sent for sent, done in self._answers if self._begin <= done <= self._end
         ]
-        # Answers come in bursts, one for each batch: from burst to burst, not from when we began.
+        # Answers come in bursts, one per batch, so the rate is measured from burst to burst.
         before = [done for _, done in self._answers if done < self._begin]
         start = max(before, default=self._begin)
         if counted and counted[-1] > start:

@@ -1,4 +1,4 @@
-"""The service while something else happens: an alias moves, a job is tuned, too many ask."""
+"""The service under disturbance: an alias moves, a job is tuned, too many clients."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scripts.demo.data import make_demo_data
 
 _ALIAS = "production"
 _MOVES_PER_SECOND = 5.0
-#: Together they take longer than the measurement; what is left of them is cancelled.
+#: Together they take longer than the measurement; the rest of them is cancelled.
 _JOBS, _EPOCHS = 2, 1000
 TOO_MANY_CLIENTS = 256
 FEW_WAITING = 64
@@ -25,14 +25,14 @@ _ENDED = ("succeeded", "failed", "cancelled")
 def measure_switch(
     bench: Bench, shape: Shape, classes: Sequence[str], found: dict[str, Any]
 ) -> None:
-    """Clients of an alias that moves between two models all the time."""
+    """Measure clients of an alias that moves back and forth between two models."""
     labels = ("old", "new")
     models = bench.write(shape, [[f"{label} {name}" for name in classes] for label in labels])
     for model in models:
         bench.call("PATCH", f"/models/{model}", json={"alias": _ALIAS})
         bench.ask(Order(clients=1, images=1, models=[model], tiny=True))
     switch = Switch(_ALIAS, dict(zip(models, labels, strict=True)), 1 / _MOVES_PER_SECOND)
-    bench.tell(f"an alias that moves {_MOVES_PER_SECOND:g} times a second")
+    bench.on_progress(f"an alias that moves {_MOVES_PER_SECOND:g} times a second")
     outcome = bench.ask(
         Order(MANY_CLIENTS, 1, [_ALIAS], bench.seconds, bench.seconds / 5, switch=switch)
     )
@@ -45,40 +45,40 @@ def measure_switch(
 
 
 def measure_beside_job(bench: Bench, model_id: str, found: dict[str, Any]) -> None:
-    """Before a job, while it is tuned, and after it."""
+    """Measure before a job, while it is tuned, and after it."""
     order = Order(MANY_CLIENTS, 1, [model_id], bench.seconds, bench.seconds / 5)
-    bench.tell("before a job")
+    bench.on_progress("before a job")
     found["before"] = row(bench.ask(order))
     files = {"dataset": ("photos.zip", make_demo_data(bench.seed).zip)}
     jobs = []
     for number in range(_JOBS):
         form = {"config": json.dumps({"epochs": _EPOCHS, "seed": bench.seed + number})}
         jobs.append(bench.call("POST", "/jobs", data=form, files=files)["id"])
-    bench.tell("waiting for a job to be tuned")
+    bench.on_progress("waiting for a job to be tuned")
     wait(lambda: _is_tuned(bench, jobs[0]), "a job that is tuned")
-    bench.tell("while a job is tuned")
+    bench.on_progress("while a job is tuned")
     found["beside"] = row(bench.ask(order))
     found["jobs"] = statuses = [_job(bench, job)["status"] for job in jobs]
     for job, status in zip(jobs, statuses, strict=True):
         if status not in _ENDED:
             bench.call("POST", f"/jobs/{job}/cancel")
     wait(lambda: all(_job(bench, job)["status"] in _ENDED for job in jobs), "the end of the jobs")
-    bench.tell("after the job")
+    bench.on_progress("after the job")
     found["after"] = row(bench.ask(order))
 
 
 def measure_pressure(
     bench: Bench, model_id: str, backbone: str, threads: int, found: dict[str, Any]
 ) -> None:
-    """Far more clients than may wait, who come back when they are told to.
+    """Measure far more clients than may wait; they retry after the time in Retry-After.
 
-    Leaves the API with a small queue.
+    The API keeps its small queue afterwards.
     """
-    bench.tell("an API with a small queue")
+    bench.on_progress("an API with a small queue")
     settings = {"DSPT_PREDICT_MAX_WAITING_IMAGES": str(FEW_WAITING)}
     bench.restart_api(threads, settings, model_id, backbone)
     for clients in (MANY_CLIENTS, TOO_MANY_CLIENTS):
-        bench.tell(f"{clients} clients, of whom {FEW_WAITING} may wait")
+        bench.on_progress(f"{clients} clients, of whom {FEW_WAITING} may wait")
         outcome: Outcome = bench.ask(
             Order(clients, 1, [model_id], bench.seconds, bench.seconds / 5)
         )

@@ -1,4 +1,4 @@
-"""What clients are to do, and what came of it."""
+"""Orders to the clients, and their outcomes."""
 
 from __future__ import annotations
 
@@ -10,54 +10,54 @@ from benchmarks.usage import Usage
 
 @dataclass(frozen=True)
 class Switch:
-    """An alias that is moved to and fro all the time."""
+    """An alias that moves back and forth between models."""
 
     alias: str
     labels: Mapping[str, str]
-    """Id of each model that it moves between -> how all of its classes begin."""
+    """Model id -> prefix of the names of its classes."""
     pause: float
     """Seconds from one move to the next."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """Clients that ask, wait for the answer, and ask again."""
+    """Clients that send the next request after each answer."""
 
     clients: int
     images: int
-    """In each request."""
+    """Per request."""
     models: Sequence[str]
-    """Ids or aliases, of which each request draws one."""
+    """Ids or aliases; each request draws one."""
     seconds: float = 0.0
-    """For how long; 0: each model is asked for once, in turn."""
+    """Duration; 0: each model is requested once, in turn."""
     warm_up: float = 0.0
-    """Seconds before, which do not count."""
+    """Seconds of requests before the measurement."""
     switch: Switch | None = None
     tiny: bool = False
-    """Images of a few pixels: what costs is all but the images."""
+    """Use images of a few pixels, which cost almost nothing."""
     watched: Mapping[str, Sequence[int]] = field(default_factory=dict)
-    """Name -> ids of processes whose use is looked at."""
+    """Name -> ids of processes whose usage is recorded."""
 
 
 @dataclass
 class Outcome:
-    """Of the time that counts."""
+    """The result of an order, without its warm-up."""
 
     seconds: float = 0.0
     images_per_second: float = 0.0
-    """Classified, from an answer to an answer."""
+    """Classified images, measured from answer to answer."""
     latencies: list[float] = field(default_factory=list)
-    """Seconds, of answers that were as they should be."""
+    """Seconds, of correct answers."""
     statuses: dict[str, int] = field(default_factory=dict)
-    """HTTP status, or the name of the error where there was no answer -> requests."""
+    """HTTP status, or name of the exception if there was no answer -> number of requests."""
     told_when: int = 0
-    """Refusals that said when to come back."""
+    """Refusals with Retry-After."""
     wrong: int = 0
-    """Answers with fewer predictions than images, or without one for some image."""
+    """Answers that lack a prediction for an image."""
     moves: int = 0
     failed_moves: int = 0
     mixed: int = 0
-    """Answers whose labels are not those of the model that they name."""
+    """Answers whose labels belong to another model than the one they name."""
     stale: int = 0
     """Answers by a model that the alias had left before the request was sent."""
     cpu_seconds: float = 0.0

@@ -1,4 +1,4 @@
-"""JPEGs of the size that data sets of photos have."""
+"""JPEGs of the usual size of photos in data sets."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ SIZE = (500, 375)
 QUALITY = 90
 _ENDINGS = {".jpg", ".jpeg", ".png", ".webp"}
 _KEEPS = (0.6, 1.0)
-"""Share of a photo's sides that a crop has."""
+"""Least and greatest side of a crop, as a share of the side of the photo."""
 
 
 def make_photos(folder: Path | None, count: int, seed: int) -> list[bytes]:
-    """JPEGs of crops of the photos below `folder`, or of the photographs of the demo.
+    """Return JPEGs of crops of the photos in `folder`, or of the demo's photos.
 
-    Raises OSError, or ValueError where there is none.
+    Raises OSError, or ValueError if there are no photos.
     """
     rng = random.Random(seed)
     if folder is None:
@@ -28,13 +28,13 @@ def make_photos(folder: Path | None, count: int, seed: int) -> list[bytes]:
     else:
         files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _ENDINGS)
         if not files:
-            raise ValueError(f"{folder} holds no photos ({', '.join(sorted(_ENDINGS))})")
+            raise ValueError(f"No photos in {folder} ({', '.join(sorted(_ENDINGS))})")
         files = rng.sample(files, min(count, len(files)))
     return [_crop(files[number % len(files)], rng) for number in range(count)]
 
 
 def tiny_png() -> bytes:
-    """The smallest image that is none to refuse."""
+    """Return the smallest image that is accepted."""
     return _encoded(Image.new("RGB", (8, 8), "grey"), "PNG")
 
 

@@ -2,49 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from benchmarks.serving.photos import SIZE
 from benchmarks.serving.speed import MANY_CLIENTS
-from benchmarks.serving.summary import losses, parts, ratio
+from benchmarks.serving.summary import goals, losses, parts, ratio
+from benchmarks.skeleton.report import heading, table
 
 Document = Mapping[str, Any]
 
 
 def markdown(document: Document) -> str:
-    """All tables of what was measured, with what they are of."""
-    sections: list[str] = [_head(document)]
+    """Return the tables of what was measured and a description."""
+    sections: list[str] = [*_head(document)]
     for name, found in document.get("backbones", {}).items():
         sections += [f"## {name}", *_backbone(found)]
     if document.get("residents", {}).get("rounds"):
-        sections += ["## Many models", _residents(document["residents"])]
+        sections += ["## Many models", *_residents(document["residents"])]
     if document.get("switch") or document.get("beside_a_job") or document.get("pressure"):
-        sections += ["## Meanwhile", _disturbed(document)]
-    sections.append(_goals(document))
+        sections += ["## Disturbances", _disturbed(document)]
+    rows = [
+        (row["goal"], row["measured"], "yes" if row["met"] else "no") for row in goals(document)
+    ]
+    sections.append(_table(("goal", "measured", "met"), rows, left=3))
     return "\n\n".join(sections) + "\n"
 
 
-def _head(document: Document) -> str:
-    settings, machine = document["settings"], document["machine"]
-    photos = document["photos"]
-    return "\n\n".join(
-        [
-            "# The service beside its image tower",
-            f"`{document['command']}`",
-            f"{machine['processor']}, {machine['cpus']} CPUs, {machine['system']}; load average "
-            f"{machine['load_before']:.1f} before and {machine['load_after']:.1f} at the end. "
-            + ", ".join(f"{name} {number}" for name, number in document["versions"].items())
-            + f". Seed {settings['seed']}.",
-            f"`dspt api` ({settings['threads']} threads), `dspt worker`, PostgreSQL, Redis and the "
-            f"clients on one machine; {settings['seconds']:g} seconds each. Every client asks, "
-            "waits for the answer and asks again, with an API key, over a connection of its own: "
-            f"JPEGs of {SIZE[0]} x {SIZE[1]} pixels ({photos['mean_bytes'] / 1000:.0f} kB). The "
-            "tower by itself is the one that the API runs, in a fresh process, with as many "
-            "threads and nothing to decode.",
-        ]
-        + (["**Interrupted: what there was by then.**"] if document.get("interrupted") else [])
+def _head(document: Document) -> Iterator[str]:
+    settings = document["settings"]
+    yield "# Serving speed"
+    yield "\n".join(heading(document))
+    yield (
+        f"`dspt api` ({settings['threads']} threads), `dspt worker`, PostgreSQL, Redis and the "
+        f"clients run on one machine; {settings['seconds']:g} seconds per measurement; seed "
+        f"{settings['seed']}. Each client sends the next request after each answer, with an API "
+        f"key and a connection of its own. Images: JPEGs of {SIZE[0]} x {SIZE[1]} pixels "
+        f"({document['photos']['mean_bytes'] / 1000:.0f} kB). The tower alone is the one of the "
+        "API, in a new process with as many threads and without decoding."
     )
+    if document.get("interrupted"):
+        yield "**Interrupted: only what was measured until then.**"
 
 
 def _backbone(found: Document) -> Iterator[str]:
@@ -52,106 +50,95 @@ def _backbone(found: Document) -> Iterator[str]:
     if not raw:
         return
     best = raw["best"]
+    alone = [
+        (f"tower ({best['engine']}), batch of {each['batch']}", each) for each in raw["batches"]
+    ]
+    alone += [
+        ("JPEG to crop", raw["decode"]),
+        (f"JPEG to crop, then tower, batch of {best['batch']}", raw["both"]),
+    ]
     yield _table(
-        ("by itself", "images/s", "CPU ms an image"),
+        ("one process, no HTTP", "images/s", "CPU ms per image"),
         [
-            *(
-                (f"tower ({best['engine']}), batch {each['batch']}", *_speed(each))
-                for each in raw["batches"]
-            ),
-            ("JPEG to crop", *_speed(raw["decode"])),
-            (f"JPEG to crop, then tower, batch {best['batch']}", *_speed(raw["both"])),
+            (what, f"{each['images_per_second']:.1f}", f"{each['cpu_ms']:.2f}")
+            for what, each in alone
         ],
     )
     rows = [
-        (each["clients"], each["images"], *_service(each), _cpu(each, "API"), _cpu(each, "clients"))
+        (
+            *(str(each["clients"]), str(each["images"]), *_service(each)),
+            *(_cpu(each, part) for part in ("API", "clients")),
+        )
         for each in found.get("service", [])
     ]
     if rows:
         yield _table(
             (
-                *("clients", "images in a request", "images/s", "p50 ms", "p95 ms", "p99 ms"),
-                *("failed", "API, CPU ms an image", "clients, CPU ms an image"),
+                *("clients", "images per request", "images/s", "p50 ms", "p95 ms", "p99 ms"),
+                *("failed", "API, CPU ms per image", "clients, CPU ms per image"),
             ),
             rows,
         )
     for each in found.get("left_out", []):
         yield (
-            f"{each['clients']} clients with {each['images']} images each are left out: an answer "
-            "would take longer than the measurement."
+            f"{each['clients']} clients with {each['images']} images per request: not measured, "
+            "because an answer would take longer than the measurement."
         )
     if found.get("pairs"):
         of_raw, split = ratio(found), parts(found)
+        of_both = raw["both"]["images_per_second"] / raw["best"]["images_per_second"]
         yield (
-            f"{MANY_CLIENTS} clients with an image each and the tower by turns: "
-            f"**{of_raw['median']:.2f} of the tower** ({of_raw['least']:.2f} to "
-            f"{of_raw['most']:.2f}, {len(found['pairs'])} pairs), "
-            f"{_of_both(found):.2f} of decoding and tower in one process. An image's CPU time: "
+            f"{MANY_CLIENTS} clients with one image per request, in turns with the tower alone: "
+            f"**{of_raw['median']:.2f} of the tower** (median of {len(found['pairs'])} pairs; "
+            f"{of_raw['least']:.2f} to {of_raw['most']:.2f}), {of_raw['median'] / of_both:.2f} of "
+            "decoding and tower in one process. CPU time per image: "
             + ", ".join(f"{name} {ms:.1f} ms" for name, ms in split.items() if ms >= 0.05)
             + f". The bottleneck: {next(iter(split))}."
         )
 
 
-def _of_both(found: Document) -> float:
-    """To what one process does that decodes, too: by the ratio of that to the tower."""
-    raw = found["raw"]
-    share: float = raw["both"]["images_per_second"] / raw["best"]["images_per_second"]
-    return ratio(found)["median"] / share
-
-
-def _residents(found: Document) -> str:
+def _residents(found: Document) -> Iterator[str]:
     memory = {str(each["models"]): each["mib"] for each in found["memory"]}
     loss, rounds = losses(found), found["rounds"]
-    rows = [
-        (
-            f"{int(count):,}",
-            " ".join(f"{each[count]['images_per_second']:.1f}" for each in rounds),
-            f"{loss[count]['median']:+.1%}" if count in loss else "",
-            f"{memory[count]:.0f}" if count in memory else "",
-        )
-        for count in sorted(rounds[0], key=int)
-    ]
-    return "\n\n".join(
-        [
-            f"{MANY_CLIENTS} clients, each request of a model drawn at random of so many, all in "
-            f"memory, with {found['classes']} classes each, by turns. A model's first request "
-            f"takes {found['cold_load_ms']:.1f} ms more than its second.",
-            _table(("models", "images/s, by round", "lost", "API, MiB"), rows),
-        ]
+    yield (
+        f"{MANY_CLIENTS} clients; each request is for one of the models, drawn at random; all are "
+        f"in memory and have {found['classes']} classes; the numbers of models take turns. The "
+        f"first request for a model takes {found['cold_load_ms']:.1f} ms longer than its second. "
+        "Loss: median over the rounds, compared with one model."
     )
-
-
-def _disturbed(document: Document) -> str:
-    rows: list[tuple[object, ...]] = []
-    if switch := document.get("switch"):
-        rows.append((f"an alias moves, {switch['moves']} times", *_service(switch)))
-    names = {"before": "before a job", "beside": "beside a job", "after": "after the job"}
-    beside = document.get("beside_a_job", {})
-    rows += [(names[key], *_service(beside[key])) for key in names if key in beside]
-    rows += [
-        (f"{clients} clients and a small queue", *_service(found))
-        for clients, found in document.get("pressure", {}).items()
-    ]
-    return _table(("", "images/s", "p50 ms", "p95 ms", "p99 ms", "refused or failed"), rows)
-
-
-def _goals(document: Document) -> str:
-    return _table(
-        ("wanted", "measured", "met"),
+    yield _table(
+        ("models", "images/s, by round", "loss", "API, MiB"),
         [
-            (row["goal"], row["measured"], "yes" if row["met"] else "no")
-            for row in document["goals"]
+            (
+                f"{int(count):,}",
+                " ".join(f"{each[count]['images_per_second']:.1f}" for each in rounds),
+                f"{loss[count]['median']:+.1%}" if count in loss else "",
+                f"{memory[count]:.0f}" if count in memory else "",
+            )
+            for count in sorted(rounds[0], key=int)
         ],
     )
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
-    lines = [head, ("---", *("---:" for _ in head[1:])), *rows]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+def _disturbed(document: Document) -> str:
+    found: dict[str, Document] = {}
+    if switch := document.get("switch"):
+        found[f"an alias moves {switch['moves']} times"] = switch
+    names = {"before": "before a job", "beside": "while a job is tuned", "after": "after the job"}
+    beside = document.get("beside_a_job", {})
+    found |= {names[key]: beside[key] for key in names if key in beside}
+    found |= {
+        f"{clients} clients and a small queue": each
+        for clients, each in document.get("pressure", {}).items()
+    }
+    return _table(
+        ("", "images/s", "p50 ms", "p95 ms", "p99 ms", "refused or failed"),
+        [(name, *_service(each)) for name, each in found.items()],
+    )
 
 
-def _speed(found: Document) -> tuple[str, str]:
-    return f"{found['images_per_second']:.1f}", f"{found['cpu_ms']:.2f}"
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> str:
+    return "\n".join(table(header, rows, left=left))
 
 
 def _service(found: Document) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Many models in memory: what each costs, and whether the others are slower for it."""
+"""Many models in memory: the memory of each, and the effect on speed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmarks.serving.classifiers import Shape
 from benchmarks.serving.orders import Order
 from benchmarks.serving.speed import MANY_CLIENTS
 
-#: Loaded one after the other, to see what loading takes.
+#: Loaded one after the other, to measure the loading time.
 _COLD = 50
 
 
@@ -23,9 +23,9 @@ def measure_residents(
     rounds: int,
     found: dict[str, Any],
 ) -> None:
-    """Fill `found`: images a second with so many models, each asked for at random, by turns."""
+    """Measure images per second with these numbers of models, in turns; fill in `found`."""
     most = max(counts)
-    bench.tell(f"writing {most:,} models")
+    bench.on_progress(f"writing {most:,} models")
     models = bench.write(shape, [classes] * most)
     found["cold_load_ms"] = _cold_load(bench, models[:_COLD])
     found["memory"] = _load_all(bench, models, counts)
@@ -34,15 +34,15 @@ def measure_residents(
         turn = number % len(counts)
         speeds: dict[str, Any] = {}
         for count in (*counts[turn:], *counts[:turn]):
-            bench.tell(f"{count:,} models, round {number + 1} of {rounds}")
+            bench.on_progress(f"{count:,} models, round {number + 1} of {rounds}")
             order = Order(MANY_CLIENTS, 1, models[:count], 0.6 * bench.seconds, 0.2 * bench.seconds)
             speeds[str(count)] = row(bench.ask(order))
         found["rounds"].append(speeds)
 
 
 def _cold_load(bench: Bench, models: Sequence[str]) -> float:
-    """Milliseconds that a model's first request takes more than its second, the medians."""
-    bench.tell("loading models")
+    """Return how many milliseconds longer a first request takes than a second (medians)."""
+    bench.on_progress("loading models")
     first, second = (
         bench.ask(Order(clients=1, images=1, models=models, tiny=True)).latencies for _ in range(2)
     )
@@ -50,10 +50,10 @@ def _cold_load(bench: Bench, models: Sequence[str]) -> float:
 
 
 def _load_all(bench: Bench, models: Sequence[str], counts: Sequence[int]) -> list[dict[str, Any]]:
-    """The API's memory with so many models loaded."""
+    """Return the memory of the API with each number of models loaded."""
     memory, loaded = [], _COLD
     for count in sorted(counts):
-        bench.tell(f"loading {count:,} models")
+        bench.on_progress(f"loading {count:,} models")
         batch = models[min(loaded, count) : count] or models[:1]
         outcome = bench.ask(Order(MANY_CLIENTS, 1, batch, tiny=True))
         loaded = max(loaded, count)

@@ -1,10 +1,9 @@
-"""One measurement: the stack is started, its clients ask, and all is stopped."""
+"""Start the stack, run all measurements, stop the stack."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import tempfile
 from contextlib import ExitStack
 from functools import partial
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from app.kit.settings import Settings
-from benchmarks.serving.bench import Bench, Tell
+from benchmarks.serving.bench import Bench, OnProgress
 from benchmarks.serving.child import Child
 from benchmarks.serving.classifiers import Shape, shape_of
 from benchmarks.serving.clients import make_clients
@@ -26,24 +25,23 @@ from benchmarks.stack import HOST, running_stack
 from scripts.demo.data import PHOTOGRAPHS
 
 _PHOTOS = 64
-#: It is not the limits that are measured, except where they are.
+#: High limits, so that they do not interfere.
 _MAX_WAITING_IMAGES = 4096
 _REQUESTS_PER_MINUTE = 10_000_000
 
 
-def measure(options: argparse.Namespace, tell: Tell, document: dict[str, Any]) -> None:
-    """Fill the document, part by part. Raises StackError, ChildError, UnknownBackbone, OSError."""
-    tell("cutting photos")
-    photos = make_photos(options.data, _PHOTOS, options.seed)
+def measure(options: argparse.Namespace, on_progress: OnProgress, document: dict[str, Any]) -> None:
+    """Fill in the document. Raises StackError, ChildError, UnknownBackbone or OSError."""
+    on_progress("cutting photos")
+    photos = make_photos(options.photos, _PHOTOS, options.seed)
     document |= {
-        "load_before": os.getloadavg()[0],
         "photos": {"count": len(photos), "mean_bytes": sum(map(len, photos)) / len(photos)},
         "backbones": {},
     }
     with ExitStack() as cleanup:
         folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="dspt-serving-")))
-        names = {name: _named(name, folder, tell) for name in options.backbone}
-        tell("starting PostgreSQL, Redis, API and worker")
+        names = {name: _named(name, folder, on_progress) for name in options.backbone}
+        on_progress("starting PostgreSQL, Redis, API and worker")
         stack = cleanup.enter_context(
             running_stack(
                 folder,
@@ -53,25 +51,25 @@ def measure(options: argparse.Namespace, tell: Tell, document: dict[str, Any]) -
                 logs=options.logs,
             )
         )
-        document["servers"] = stack.versions
+        document["versions"] |= stack.versions
         place = (HOST, stack.port)
         clients = cleanup.enter_context(
             Child(make_clients, place, stack.key, photos, tiny_png(), options.seed)
         )
-        bench = Bench(stack, clients, folder, options.seconds, options.seed, tell)
+        bench = Bench(stack, clients, folder, options.seconds, options.seed, on_progress)
         classes = [photograph.folder for photograph in PHOTOGRAPHS]
         towers = Settings(data_dir=folder / "data").tower_dir
         shapes: dict[str, Shape] = {}
         models: dict[str, str] = {}
         for name, loaded in names.items():
-            tell(f"{name}: loading")
+            on_progress(f"{name}: loading")
             shapes[name] = shape_of(loaded)
             found = document["backbones"][name] = {"classes": len(classes)}
             with Child(make_tower, loaded, towers, photos, options.threads) as tower:
                 (models[name],) = bench.write(shapes[name], [classes])
-                bench.tell = partial(_tell_of, tell, name)
+                bench.on_progress = partial(_with_name, on_progress, name)
                 measure_speed(bench, tower, models[name], loaded, options.rounds, found)
-            bench.tell = tell
+            bench.on_progress = on_progress
         first = options.backbone[0]
         shape, model, loaded = shapes[first], models[first], names[first]
         measure_switch(bench, shape, classes, document.setdefault("switch", {}))
@@ -87,16 +85,16 @@ def measure(options: argparse.Namespace, tell: Tell, document: dict[str, Any]) -
         measure_pressure(bench, model, loaded, options.threads, document.setdefault("pressure", {}))
 
 
-def _named(name: str, folder: Path, tell: Tell) -> str:
-    """What the service knows a backbone by. Raises UnknownBackbone."""
+def _named(name: str, folder: Path, on_progress: OnProgress) -> str:
+    """Return the name by which the service loads a backbone. Raises UnknownBackbone."""
     if not is_random(name):
         return name
-    tell(f"{name}: drawing weights")
+    on_progress(f"{name}: drawing weights")
     return write_random(name, folder / "weights")
 
 
-def _tell_of(tell: Tell, backbone: str, what: str) -> None:
-    tell(f"{backbone}: {what}")
+def _with_name(on_progress: OnProgress, backbone: str, what: str) -> None:
+    on_progress(f"{backbone}: {what}")
 
 
 def _settings(options: argparse.Namespace, backbones: list[str]) -> dict[str, str]:

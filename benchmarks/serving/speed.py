@@ -1,4 +1,4 @@
-"""The service beside its tower: clients of one backbone, one image and many in a request."""
+"""The speed of the service compared with its image tower alone."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ BATCHES = (1, 2, 4, 8, 16, 32, 64)
 MANY_CLIENTS = 64
 _CLIENTS, _IMAGES = (1, 8, MANY_CLIENTS), (1, 16)
 _PART = 0.3
-"""Of a phase: how long each batch size of the tower takes."""
+"""Duration of each measurement of the tower, as a share of `seconds`."""
 
 
 def measure_speed(
     bench: Bench, tower: Child, model_id: str, backbone: str, rounds: int, found: dict[str, Any]
 ) -> None:
-    """Fill `found`: the tower by itself, the service, and both by turns."""
+    """Measure the tower alone, the service, and both in turns; fill in `found`."""
     found["raw"] = raw = _raw(bench, tower)
     rate = raw["best"]["images_per_second"]
-    bench.tell("loading")
+    bench.on_progress("loading")
     bench.load(model_id, backbone)
     found["service"], found["left_out"] = [], []
     for images in _IMAGES:
@@ -34,13 +34,13 @@ def measure_speed(
                 found["left_out"].append({"clients": clients, "images": images})
                 continue
             order = _order(bench, clients, images, [model_id], rate)
-            bench.tell(f"{clients} clients, {images} images in a request")
+            bench.on_progress(f"{clients} clients, {images} images per request")
             found["service"].append({"clients": clients, "images": images, **row(bench.ask(order))})
     found["pairs"] = pairs = list[dict[str, Any]]()
     best, order = raw["best"]["batch"], _order(bench, MANY_CLIENTS, 1, [model_id], rate)
     before = _ask(tower, "tower", best, bench.seconds / 2)
     for number in range(rounds):
-        bench.tell(f"tower and {MANY_CLIENTS} clients by turns, {number + 1} of {rounds}")
+        bench.on_progress(f"tower and {MANY_CLIENTS} clients in turns, {number + 1} of {rounds}")
         outcome = bench.ask(order)
         after = _ask(tower, "tower", best, bench.seconds / 2)
         alone = statistics.fmean((before.images_per_second, after.images_per_second))
@@ -48,20 +48,15 @@ def measure_speed(
         before = after
 
 
-def spread(values: Sequence[float]) -> dict[str, float]:
-    """Least, median, most."""
-    return {"least": min(values), "median": statistics.median(values), "most": max(values)}
-
-
 def _raw(bench: Bench, tower: Child) -> dict[str, Any]:
     speeds = []
     for batch in BATCHES:
-        bench.tell(f"the tower by itself, batches of {batch}")
+        bench.on_progress(f"the tower alone, batches of {batch}")
         speeds.append(
             {"batch": batch, **asdict(_ask(tower, "tower", batch, _PART * bench.seconds))}
         )
     best = max(speeds, key=lambda speed: speed["images_per_second"])
-    bench.tell("JPEGs to crops, and to features, in one process")
+    bench.on_progress("JPEGs to crops, and to features, in one process")
     more = {
         what: asdict(_ask(tower, what, best["batch"], _PART * bench.seconds))
         for what in ("decode", "both")
@@ -75,6 +70,6 @@ def _ask(tower: Child, what: Any, batch: int, seconds: float) -> Speed:
 
 
 def _order(bench: Bench, clients: int, images: int, models: Sequence[str], rate: float) -> Order:
-    """Warm when each client has had its answer, twice."""
+    """Return an order whose warm-up gives each client two answers, if that is short enough."""
     warm_up = max(bench.seconds / 5, min(2 * clients * images / rate, bench.seconds))
     return Order(clients, images, models, bench.seconds, warm_up)

@@ -1,4 +1,4 @@
-"""From what was measured to what is wanted of it."""
+"""From measurements to goals."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmarks.serving.disturbed import FEW_WAITING, TOO_MANY_CLIENTS
 from benchmarks.serving.speed import MANY_CLIENTS
 
 Found = Mapping[str, Any]
-#: What is wanted.
+#: The goals.
 LEAST_RATIO = 0.90
 MOST_LOSS = 0.03
 LEAST_UNDER_PRESSURE = 0.90
@@ -19,17 +19,17 @@ _MANY_MODELS = "1000"
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
-    """Least, median, most."""
+    """Return minimum, median and maximum."""
     return {"least": min(values), "median": statistics.median(values), "most": max(values)}
 
 
 def ratio(found: Found) -> dict[str, float]:
-    """Images a second of the service to those of its tower, of pairs that took turns."""
+    """Return the speed of the service as a share of its tower, over the pairs of measurements."""
     return spread([pair["ratio"] for pair in found["pairs"]])
 
 
 def losses(residents: Found) -> dict[str, dict[str, float]]:
-    """Number of models -> share of images a second lost to that many, of rounds by turns."""
+    """Return, by number of models, the share of speed lost to that many, over the rounds."""
     rounds = residents["rounds"]
     return {
         count: spread(
@@ -44,10 +44,10 @@ def losses(residents: Found) -> dict[str, dict[str, float]]:
 
 
 def parts(found: Found) -> dict[str, float]:
-    """Where an image's processor time goes at many clients, in milliseconds, most of it first.
+    """Return the CPU time per image by part in milliseconds, with many clients, largest first.
 
-    The tower and the decoding are those measured by themselves; what the API needs beyond these and
-    its event loop is `threads and batches`.
+    Tower and decoding are those measured alone; what the API needs beyond these and its event loop
+    is `threads and batches`.
     """
     pairs = [pair["cpu_ms"] for pair in found["pairs"]]
     spent = {name: statistics.median(pair[name] for pair in pairs) for name in pairs[0]}
@@ -62,7 +62,7 @@ def parts(found: Found) -> dict[str, float]:
 
 
 def goals(document: Found) -> list[dict[str, Any]]:
-    """What is wanted, what was measured, and whether that is met; of what was measured."""
+    """Return each goal, what was measured, and whether the goal is met; for what was measured."""
     rows = [*_speed(document), *_residents(document), *_disturbed(document)]
     return [{"goal": goal, "measured": measured, "met": met} for goal, measured, met in rows]
 
@@ -72,8 +72,8 @@ def _speed(document: Found) -> Iterator[tuple[str, str, bool]]:
         if found.get("pairs"):
             of_raw = ratio(found)
             yield (
-                f"{name}: {MANY_CLIENTS} clients get {LEAST_RATIO:.2f} of the tower's images a "
-                "second, JPEG decode included",
+                f"{name}: {MANY_CLIENTS} clients get {LEAST_RATIO:.2f} of the tower's images per "
+                "second, JPEG decoding included",
                 f"{_range(of_raw)} of {found['raw']['best']['images_per_second']:.0f}",
                 of_raw["median"] >= LEAST_RATIO,
             )
@@ -86,7 +86,7 @@ def _residents(document: Found) -> Iterator[tuple[str, str, bool]]:
     loss = losses(residents).get(_MANY_MODELS)
     if loss is not None:
         yield (
-            f"1,000 models lose at most {MOST_LOSS:.0%} to one",
+            f"1,000 models: at most {MOST_LOSS:.0%} slower than one",
             f"{loss['median']:+.1%} ({loss['least']:+.1%} to {loss['most']:+.1%})",
             loss["median"] <= MOST_LOSS,
         )
@@ -97,9 +97,9 @@ def _disturbed(document: Found) -> Iterator[tuple[str, str, bool]]:
     if switch:
         faults = [switch[name] for name in ("failed", "failed_moves", "mixed", "stale")]
         yield (
-            "an alias that moves: no request fails, none is answered by two models or the old one",
+            "an alias moves: no request fails, or is answered by two models or the old one",
             f"{switch['moves']} moves, {switch['requests']:,} requests: {switch['failed']} failed, "
-            f"{switch['mixed']} mixed, {switch['stale']} by a model that was left",
+            f"{switch['mixed']} mixed, {switch['stale']} by the old model",
             switch["moves"] > 0 and not any(faults),
         )
     pressure = document.get("pressure", {})
@@ -107,10 +107,10 @@ def _disturbed(document: Found) -> Iterator[tuple[str, str, bool]]:
     if few and many:
         kept = many["images_per_second"] / few["images_per_second"]
         yield (
-            f"{TOO_MANY_CLIENTS} clients, of whom {FEW_WAITING} may wait: the others are told when "
-            f"to come back, and at least {LEAST_UNDER_PRESSURE:.0%} of the speed is left",
-            f"{many['refused']:,} refused, {many['refused'] - many['told_when']} of them not told "
-            f"when; {kept:.0%} of the speed",
+            f"{TOO_MANY_CLIENTS} clients, of which {FEW_WAITING} may wait: the others get "
+            f"Retry-After, and at least {LEAST_UNDER_PRESSURE:.0%} of the speed remains",
+            f"{many['refused']:,} refused, {many['refused'] - many['told_when']} of them without "
+            f"Retry-After; {kept:.0%} of the speed",
             many["refused"] == many["told_when"] > 0
             and many["failed"] == many["refused"]
             and kept >= LEAST_UNDER_PRESSURE,

@@ -1,4 +1,4 @@
-"""The image tower by itself, as the API runs it: what the service is measured by."""
+"""The image tower alone, as the API runs it: the reference for the service."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from dspt.backbones.compiled import available, compile_image_tower
 from dspt.data import decode_image
 
 MOST_IMAGES = 64
-"""In a batch."""
+"""Maximum per batch."""
 _LEAST_BATCHES = 2
 
 
 @dataclass(frozen=True)
 class TowerOrder:
-    """What to measure."""
+    """A measurement."""
 
     what: Literal["tower", "decode", "both"]
-    """The tower on crops that are there; JPEGs to crops; one after the other."""
+    """The tower on decoded crops; JPEGs to crops; both in turn."""
     batch: int
     seconds: float
 
@@ -36,23 +36,23 @@ class Speed:
     """`torch` or `openvino`."""
     images_per_second: float
     cpu_ms: float
-    """Processor time for each image."""
+    """CPU time per image."""
 
 
 def make_tower(backbone: str, folder: Path, photos: Sequence[bytes], threads: int) -> RawTower:
-    """What runs in a process of its own."""
+    """Called in a process of its own."""
     return RawTower(backbone, folder, photos, threads)
 
 
 class RawTower:
-    """Called with an order, gives the speed."""
+    """Called with an order, returns the speed."""
 
     def __init__(self, name: str, folder: Path, photos: Sequence[bytes], threads: int) -> None:
-        """`folder` keeps the tower as OpenVINO reads it."""
+        """`folder`: cache of compiled towers."""
         torch.set_num_threads(threads)
         self._photos = photos
         self._backbone = _as_served(load_backbone(name), folder, threads)
-        # As in the API: compiled, each thread has a core and batches of its own.
+        # As in the API: a compiled tower runs one batch per thread.
         self._lanes = 1 if self._backbone.engine == "torch" else threads
         self._threads = ThreadPoolExecutor(threads)
         self._crops = self._decode(MOST_IMAGES)
@@ -76,13 +76,13 @@ class RawTower:
         )
 
     def _decode(self, count: int) -> torch.Tensor:
-        """So many photos as the tower takes them."""
+        """Return `count` photos as the tower takes them."""
         photos = [self._photos[number % len(self._photos)] for number in range(count)]
         return torch.stack([self._backbone.preprocess.crop(decode_image(p)) for p in photos])
 
 
 def _repeat(run: Callable[[], object], seconds: float) -> int:
-    """How often it ran in so many seconds, or somewhat more."""
+    """Run for at least `seconds`; return how often."""
     count, start = 0, time.perf_counter()
     while time.perf_counter() - start < seconds or count < _LEAST_BATCHES:
         run()
@@ -95,5 +95,5 @@ def _as_served(backbone: Backbone, folder: Path, threads: int) -> Backbone:
         return backbone
     try:
         return compile_image_tower(backbone, folder, streams=threads)
-    except ValueError:  # OpenVINO does not know it; torch runs it in the API, too
+    except ValueError:  # not supported by OpenVINO; the API uses torch, too
         return backbone

@@ -1,4 +1,4 @@
-"""Backbones with random weights: as fast as the published ones, and nothing to download."""
+"""Backbones with random weights: as fast as the published ones, without a download."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def is_random(name: str) -> bool:
 
 
 def write_random(name: str, folder: Path) -> str:
-    """Write a checkpoint of the architecture in `ARCHITECTURE/random`; what it loads by.
+    """Write a checkpoint for `ARCHITECTURE/random`; return the name that loads it.
 
     Raises UnknownBackbone.
     """
