@@ -74,7 +74,7 @@ def test_clients_ask_again_until_the_time_is_over() -> None:
     elapsed = time.perf_counter() - started
     count = found.statuses["200"]
     assert count == len(found.latencies) > 6
-    assert found.seconds >= 0.2
+    assert 0 < found.seconds < elapsed
     assert found.images_per_second > count / elapsed
     assert failed(found) == 0
 
