@@ -1,8 +1,11 @@
 """Set up each pytest process before any test imports torch."""
 
+import fcntl
 import os
 import tempfile
 from pathlib import Path
+
+import pytest
 
 from dspt.kit.cpus import available_cpus, set_thread_defaults
 from tests import guard
@@ -30,3 +33,22 @@ _guard_this_process()
 def pytest_xdist_auto_num_workers() -> int:
     """One more pytest process than CPUs: tests that wait for others to start leave some idle."""
     return available_cpus() + 1
+
+
+@pytest.fixture(scope="session")
+def converted_towers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the built-in image tower as OpenVINO reads it; all pytest processes share it.
+
+    The conversion takes half a minute of CPU time, so only the first process does it.
+    """
+    from dspt.backbones import load_backbone
+    from dspt.backbones.compiled import compile_image_tower
+
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+    with (base / "towers.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (base / "towers").exists():
+            compile_image_tower(load_backbone("builtin"), base / "towers")
+    return base / "towers"

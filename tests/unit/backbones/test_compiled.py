@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-import openvino
 import pytest
 import torch
 from torch import Tensor, nn
@@ -23,11 +22,6 @@ def builtin() -> Backbone:
     return load_backbone("builtin")
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("towers") / "not there yet"
-
-
 @pytest.fixture
 def _own_fast_path() -> Iterator[None]:
     """To convert switches torch's off, as it has a process of its own."""
@@ -40,8 +34,8 @@ def random_pixels(size: int, side: int = 224) -> Tensor:
     return torch.rand(size, 3, side, side, generator=torch.Generator().manual_seed(size))
 
 
-def test_the_features_are_the_same_for_any_batch(builtin: Backbone, folder: Path) -> None:
-    compiled = compile_image_tower(builtin, folder)
+def test_the_features_are_the_same_for_any_batch(builtin: Backbone, converted_towers: Path) -> None:
+    compiled = compile_image_tower(builtin, converted_towers)
     assert (compiled.digest, compiled.device) == (builtin.digest, torch.device("cpu"))
     assert (builtin.engine, compiled.engine) == ("torch", "openvino")
     kept = []
@@ -55,8 +49,8 @@ def test_the_features_are_the_same_for_any_batch(builtin: Backbone, folder: Path
         assert torch.equal(found, as_it_was)
 
 
-def test_several_threads_use_it_at_once(builtin: Backbone, folder: Path) -> None:
-    compiled = compile_image_tower(builtin, folder, streams=2)
+def test_several_threads_use_it_at_once(builtin: Backbone, converted_towers: Path) -> None:
+    compiled = compile_image_tower(builtin, converted_towers, streams=2)
     batches = [random_pixels(size) for size in (1, 2, 3, 4) * 2]
     with ThreadPoolExecutor(2) as threads:
         found = list(threads.map(compiled.encode_image, batches))
@@ -65,21 +59,20 @@ def test_several_threads_use_it_at_once(builtin: Backbone, folder: Path) -> None
 
 
 def test_what_was_converted_is_kept(
-    builtin: Backbone, folder: Path, monkeypatch: pytest.MonkeyPatch
+    builtin: Backbone, converted_towers: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compile_image_tower(builtin, folder)
-    [kept] = folder.iterdir()
+    [kept] = converted_towers.iterdir()
     assert kept.name.startswith(builtin.digest)
     monkeypatch.setattr("sys.executable", "/nowhere")
-    assert compile_image_tower(builtin, folder).engine == "openvino"
+    assert compile_image_tower(builtin, converted_towers).engine == "openvino"
 
 
 def test_a_tower_that_comes_out_different_is_refused(
-    builtin: Backbone, folder: Path, monkeypatch: pytest.MonkeyPatch
+    builtin: Backbone, converted_towers: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(MAX_DIFFERENCE, "f32", 1e-12)
     with pytest.raises(ValueError, match="features differ from"):
-        compile_image_tower(builtin, folder)
+        compile_image_tower(builtin, converted_towers)
 
 
 def test_a_failed_conversion_leaves_a_reason_and_no_files(
@@ -106,6 +99,8 @@ class Attention(nn.Module):
 
 @pytest.mark.usefixtures("_own_fast_path")
 def test_attention_is_converted_though_torch_has_a_fast_path_of_its_own() -> None:
+    import openvino
+
     tower = Attention().eval()
     exact = {"INFERENCE_PRECISION_HINT": "f32"}
     compiled = openvino.Core().compile_model(convert(tower, 8), "CPU", exact)

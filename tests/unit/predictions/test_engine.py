@@ -40,11 +40,11 @@ def answers(inference: Inference) -> list[list[tuple[str, float]]]:
     return asyncio.run(ask())
 
 
-def test_openvino_takes_over_and_answers_the_same(tmp_path: Path) -> None:
-    with inference("auto", tmp_path) as opened:
+def test_openvino_takes_over_and_answers_the_same(converted_towers: Path) -> None:
+    with inference("auto", converted_towers) as opened:
         before = answers(opened)
         wait_until(
-            lambda: opened.backbones.engines == {"builtin": "openvino"}, 240, "the compiled tower"
+            lambda: opened.backbones.engines == {"builtin": "openvino"}, 300, "the compiled tower"
         )
         after = answers(opened)
     assert len(before) == 12
@@ -66,5 +66,5 @@ def test_torch_stays_where_openvino_cannot(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr("dspt.backbones.compiled.compile_image_tower", fail)
     with capture_logs() as logs, inference("auto", tmp_path) as opened:
         answers(opened)
-        wait_until(lambda: any("reason" in line for line in logs), 60, "the reason")
+        wait_until(lambda: any("reason" in line for line in logs), 120, "the reason")
     assert opened.backbones.engines == {"builtin": "torch"}
