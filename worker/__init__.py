@@ -1,1 +1,1 @@
-"""The Celery application that runs tuning jobs. Thin: it calls app's services and dspt."""
+"""The Celery application that runs tuning jobs with app's services and dspt."""

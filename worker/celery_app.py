@@ -1,6 +1,6 @@
-"""The Celery application of the worker, and what its parent process does.
+"""The Celery application of the worker, and the hooks of its parent process.
 
-The parent imports neither torch nor anything of CUDA: a CUDA context does not survive a fork.
+The parent must not import torch: a CUDA context does not survive a fork.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from worker.stats import NullStats, WorkerStats
 
 settings = get_settings()
 heartbeat = WorkerHeartbeat(settings)
-#: Both processes hold it: the forked one sends, this one adds up.
+#: Shared by both processes: the forked one sends, this one aggregates.
 stats = WorkerStats() if settings.worker_metrics_port is not None else NullStats()
 app = celery_app(settings)
 app.conf.imports = ["worker.tasks"]
@@ -51,7 +51,7 @@ worker_init.connect(_migrate)
 
 
 def _begin(**_: Any) -> None:
-    """In the forked process, before its first job: the import of torch takes seconds."""
+    """Prepare the forked process before its first job: importing torch takes seconds."""
     stats.send("process", os.getpid())
     make_scratch(settings.scratch_dir)
     importlib.import_module("worker.run")

@@ -1,4 +1,4 @@
-"""The parent process tells the database that this worker is there, or about to go."""
+"""The heartbeat of the worker, written by its parent process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _log = structlog.get_logger(__name__)
 
 
 class WorkerHeartbeat:
-    """A thread that reports. `worker_id` is the same in the processes forked from this one."""
+    """Writes heartbeats in a thread. Forked processes share `worker_id`."""
 
     def __init__(self, settings: Settings) -> None:
         self.worker_id = new_id("wrk")
@@ -25,8 +25,8 @@ class WorkerHeartbeat:
         self._stopping = threading.Event()
         self._gone = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="heartbeat", daemon=True)
-        # SQLite keeps its locks in the process's memory: a process forked in the middle of a
-        # report would take them for its own, and find the database locked for ever.
+        # SQLite keeps its locks in process memory: a process forked during a report would inherit
+        # them, and find the database locked forever.
         self._reporting = threading.Lock()
         os.register_at_fork(
             before=self._reporting.acquire,
@@ -35,16 +35,16 @@ class WorkerHeartbeat:
         )
 
     def start(self) -> None:
-        """Report now, and then every few seconds."""
+        """Report now, and then regularly."""
         self._report()
         self._thread.start()
 
     def stopping(self) -> None:
-        """Ask the job at work, in another process, to be given back. Callable by a signal."""
+        """Ask the running job to return to the queue. Safe in a signal handler."""
         self._stopping.set()
 
     def leave(self) -> None:
-        """Report no more, and be forgotten."""
+        """Stop reporting and delete the worker's row."""
         self._stopping.set()
         self._gone.set()
         if self._thread.is_alive():
@@ -53,14 +53,14 @@ class WorkerHeartbeat:
     def _loop(self) -> None:
         while not self._stopping.wait(self._settings.heartbeat_seconds):
             self._report()
-        self._report()  # at once: the job at work looks for it
+        self._report()  # at once: the running job polls for it
         while not self._gone.wait(self._settings.heartbeat_seconds):
             self._report()
         self._report()
 
     def _report(self) -> None:
         with self._reporting:
-            database = Database(self._settings.database_url)  # no connection lives through a fork
+            database = Database(self._settings.database_url)  # connections do not survive a fork
             try:
                 with database.write() as session:
                     if self._gone.is_set():
@@ -69,6 +69,6 @@ class WorkerHeartbeat:
                         stopping = self._stopping.is_set()
                         workers.report(session, self.worker_id, stopping=stopping)
             except SQLAlchemyError as error:
-                _log.warning("cannot report to the database; will try on", error=str(error))
+                _log.warning("cannot write heartbeat; retrying", error=str(error))
             finally:
                 database.close()

@@ -1,4 +1,4 @@
-"""Values as every database takes them for JSON."""
+"""Convert values to JSON that every database accepts."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from app.kit.control_characters import cleaned
 
 
 def jsonable(value: Any) -> Any:
-    """A copy without NaN and infinities (null instead), NUL characters and lone surrogates.
+    """Return a copy without control characters and lone surrogates, with null for NaN and infinity.
 
-    numpy's and torch's scalars become Python's. Raises TypeError for what JSON cannot hold.
+    Scalars of numpy and torch become Python's. Raises TypeError for other types.
     """
     if value is None or isinstance(value, bool | int):
         return value
@@ -25,4 +25,4 @@ def jsonable(value: Any) -> Any:
         return [jsonable(item) for item in value]
     if hasattr(value, "tolist"):
         return jsonable(value.tolist())
-    raise TypeError(f"not fit for JSON: {type(value).__name__}")
+    raise TypeError(f"not JSON serializable: {type(value).__name__}")

@@ -1,4 +1,4 @@
-"""Celery's own log lines name a job as those of its task do."""
+"""Add the job id to Celery's own log lines."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _JOB_ID = re.compile(r"job_[0-9a-z]{26}")
 
 
 def name_job(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Put the job's id beside a line about a task, in the place of all that Celery knows of it."""
+    """Replace Celery's task data in a log line by the job id."""
     data = event.get("data")
     if isinstance(data, dict) and "args" in data:
         del event["data"]

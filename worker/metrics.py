@@ -1,4 +1,4 @@
-"""The worker's stats, served by its parent process, which outlives those that do the work."""
+"""The worker's metrics, served by its parent process, which outlives the forked ones."""
 
 from __future__ import annotations
 
@@ -25,54 +25,53 @@ _log = structlog.get_logger(__name__)
 _STAGE_BUCKETS = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 _EPOCH_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60)
 
-#: How an attempt ends. `lost`: somebody else has the job; `abandoned`: the database went away;
-#: `killed`: the process that had it died.
+#: Outcomes of an attempt. `lost`: the lease was lost; `abandoned`: the database became unavailable;
+#: `killed`: the process died.
 OUTCOMES = ("succeeded", "failed", "cancelled", "given_back", "lost", "abandoned", "killed")
 
 
 class WorkerMetrics:
-    """What is counted; the attributes have the names that stats are sent under."""
+    """All metrics; the attributes have the names that `WorkerStats.send` uses."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.attempts = Counter(
-            "dspt_worker_attempts", "Jobs taken up, each time one.", registry=registry
-        )
+        self.attempts = Counter("dspt_worker_attempts", "Attempts started.", registry=registry)
         self.jobs = Counter(
             "dspt_worker_jobs",
-            "Attempts that are over, by outcome; `killed`: the process that had it died.",
+            "Attempts ended, by outcome; `killed`: the process died.",
             ["outcome"],
             registry=registry,
         )
-        self.at_work = Gauge("dspt_worker_busy", "1 while a job is at work.", registry=registry)
+        self.at_work = Gauge("dspt_worker_busy", "1 while a job is running.", registry=registry)
         self.stage_seconds = Histogram(
             "dspt_worker_stage_seconds",
-            "Seconds that a stage of a job took.",
+            "Seconds per stage of a job.",
             ["stage"],
             buckets=_STAGE_BUCKETS,
             registry=registry,
         )
         self.epoch_seconds = Histogram(
             "dspt_worker_epoch_seconds",
-            "Seconds that an epoch of tuning took.",
+            "Seconds per epoch of tuning.",
             buckets=_EPOCH_BUCKETS,
             registry=registry,
         )
         self.suppressed_share = Gauge(
             "dspt_worker_suppressed_share",
-            "Share of the samples of the last epoch whose gradient the DSPT loss all but removes.",
+            "Share of samples in the last epoch whose gradient the DSPT loss suppresses.",
             registry=registry,
         )
         self.views = Counter(
             "dspt_worker_views",
-            "Views of images whose features were needed: `tower` encoded, `store` found in the "
-            "feature store.",
+            "Image views by source of their features: `tower` encoded, `store` cached.",
             ["source"],
             registry=registry,
         )
         self.gpu_bytes = Gauge(
-            "dspt_worker_gpu_memory_bytes", "GPU memory that tensors hold.", registry=registry
+            "dspt_worker_gpu_memory_bytes",
+            "GPU memory allocated by tensors, in bytes.",
+            registry=registry,
         )
-        # From nought, or Prometheus would not see the first one of a kind come.
+        # Start at 0, so that Prometheus sees the first increment.
         for outcome in OUTCOMES:
             self.jobs.labels(outcome)
         for stage in get_args(Stage):
@@ -81,11 +80,11 @@ class WorkerMetrics:
             self.views.labels(source)
         self._process: int | None = None
         self._busy = False
-        # Of the process at work: the parent itself does next to nothing.
+        # Of the forked process: the parent itself is idle.
         ProcessCollector(registry=registry, pid=lambda: self._process or os.getpid())
 
     def take(self, name: str, value: float, labels: dict[str, str]) -> None:
-        """Add one figure."""
+        """Apply one value."""
         if name == "process":
             self._new_process(int(value))
             return
@@ -102,7 +101,7 @@ class WorkerMetrics:
             metric.set(value)
 
     def _new_process(self, pid: int) -> None:
-        """It says so first of all; what its forerunner had at work died with it."""
+        """Record a new forked process; a job still running in the previous one was killed."""
         if self._busy:
             self.jobs.labels("killed").inc()
         self._process, self._busy = pid, False
@@ -111,28 +110,28 @@ class WorkerMetrics:
 
 
 def serve(settings: Settings, stats: WorkerStats) -> None:
-    """Add up what is sent, and show it on the worker's port, until this process ends."""
+    """Aggregate the values, and serve them on the worker's port until this process ends."""
     assert settings.worker_metrics_port is not None
     registry = CollectorRegistry()
     metrics = WorkerMetrics(registry)
 
     def receive() -> None:
-        for figure in stats.received():
-            metrics.take(*figure)
+        for stat in stats.received():
+            metrics.take(*stat)
 
-    threading.Thread(target=receive, name="figures", daemon=True).start()
+    threading.Thread(target=receive, name="stats", daemon=True).start()
     host, port = settings.worker_metrics_host, settings.worker_metrics_port
     try:
         server, _ = start_http_server(port, host, registry)
     except OSError as error:
-        # Jobs are worth more than stats about them.
+        # Jobs matter more than metrics.
         _log.error(
-            "the worker's stats cannot be had: DSPT_WORKER_METRICS_PORT cannot be listened on; "
-            "another worker on this machine needs another port",
+            "cannot serve worker metrics on DSPT_WORKER_METRICS_PORT; each worker on a machine "
+            "needs its own port",
             address=f"{host}:{port}",
             error=error.strerror,
         )
         return
-    # A process that outlives this one must not keep the port from the next worker.
+    # A child that outlives this process must not block the port for the next worker.
     os.register_at_fork(after_in_child=server.socket.close)
-    _log.info("stats for Prometheus", address=f"http://{host}:{port}/metrics")
+    _log.info("serving metrics", address=f"http://{host}:{port}/metrics")

@@ -1,4 +1,4 @@
-"""From the tuner to the database: events, progress, and the question whether to stop."""
+"""Write events and progress to the database, and read whether to stop."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from worker.jsonable import jsonable
 
 _log = structlog.get_logger(__name__)
 _REPORT_SECONDS = 0.5  # two transactions a second make a smooth bar and no load
-_LOOK_SECONDS = 0.1
+_STOP_POLL_SECONDS = 0.1
 
 
 class Reporter(Listener):
-    """Gathers what the tuner says and writes it twice a second; of progress, only the newest.
+    """Buffers events and writes them twice a second, with only the newest progress.
 
-    Also the tuner's `should_stop`: it reads the database at most ten times a second.
+    Also provides `should_stop`, which reads the database at most ten times a second.
     """
 
     def __init__(self, lease: Lease, time_limit: float) -> None:
@@ -34,7 +34,7 @@ class Reporter(Listener):
         self._progress: dict[str, Any] | None = None
         self._stage: str | None = None
         self._warnings: list[str] = []
-        self._written = self._looked = float("-inf")
+        self._written = self._polled = float("-inf")
         self._deadline = time.monotonic() + time_limit
         self._stop = False
 
@@ -66,18 +66,18 @@ class Reporter(Listener):
             self._write(at_once=False)
 
     def flush(self) -> None:
-        """Write what is left. Raises StepRefusedError if the lease is gone."""
+        """Write buffered events. Raises StepRefusedError if the lease is lost."""
         with self._lock:
             self._write(at_once=True)
 
     def should_stop(self) -> bool:
-        """Whether the job is to be cancelled or given back, is lost, or took too long."""
+        """Return whether to stop: cancelled, shutting down, lease lost, or out of time."""
         with self._lock:
             now = time.monotonic()
-            if not self._stop and now - self._looked >= _LOOK_SECONDS:
-                wish = self._lease.stop_request()
-                self._stop = wish.cancel or wish.release or wish.lost or self.out_of_time
-                self._looked = now
+            if not self._stop and now - self._polled >= _STOP_POLL_SECONDS:
+                request = self._lease.stop_request()
+                self._stop = request.cancel or request.release or request.lost or self.out_of_time
+                self._polled = now
                 if not self._stop:
                     self._write(at_once=False)
             return self._stop
@@ -104,11 +104,11 @@ def renew_lease(lease: Lease, seconds: float) -> Iterator[None]:
         while not done.wait(seconds):
             try:
                 if not lease.renew():
-                    return  # lost, or ended; the tuner finds out by itself
+                    return  # lost, or ended; `should_stop` notices
             except SQLAlchemyError as error:
-                _log.warning("cannot renew the lease; will try on", error=str(error))
+                _log.warning("cannot renew the lease; retrying", error=str(error))
 
-    # With the ids of the job on its log lines.
+    # Keeps the ids of the job in its log lines.
     context = contextvars.copy_context()
     thread = threading.Thread(target=context.run, args=[renew], name="lease", daemon=True)
     thread.start()

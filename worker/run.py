@@ -1,4 +1,4 @@
-"""One job from claim to end."""
+"""Run one job from claim to end."""
 
 from __future__ import annotations
 
@@ -39,21 +39,21 @@ def run(
     worker_id: str,
     telemetry: Telemetry | None = None,
 ) -> None:
-    """Claim the job and bring it to an end; does nothing if it is not queued any more.
+    """Claim the job and run it to its end; do nothing if it is no longer queued.
 
-    Raises SQLAlchemyError if the database goes away: then the lease runs out, and the job is
-    taken up again.
+    Raises SQLAlchemyError if the database becomes unavailable: the lease then lapses, and the job
+    is queued again.
     """
     with structlog.contextvars.bound_contextvars(job_id=job_id, request_id=None, attempt=None):
         lease = Lease.claim(context, job_id, worker_id)
         if lease is None:
-            _log.info("not queued any more; nothing to do")
+            _log.info("no longer queued; nothing to do")
             return
         with context.database.read() as session:
             job = jobs.get(session, job_id)
-        assert job is not None  # it cannot be deleted while it is leased
+        assert job is not None  # a leased job cannot be deleted
         structlog.contextvars.bind_contextvars(request_id=job.request_id, attempt=job.attempt)
-        _log.info("job taken")
+        _log.info("job started")
         with (
             (telemetry or Telemetry()).attempt(job) as attempt,
             renew_lease(lease, context.settings.heartbeat_seconds),
@@ -64,7 +64,7 @@ def run(
 
 
 def _work(lease: Lease, job: Job, watch: Listener) -> str:
-    """How it ended."""
+    """Run the job; return its outcome."""
     reporter = Reporter(lease, lease.context.settings.job_time_limit_seconds)
     try:
         _tune(lease, job, reporter, CompositeListener(watch, reporter))
@@ -74,7 +74,7 @@ def _work(lease: Lease, job: Job, watch: Listener) -> str:
         return _settle(lease, reporter)
     except SQLAlchemyError:
         raise
-    except Exception as error:  # noqa: BLE001 - whatever it is, the job has to end and say so
+    except Exception as error:  # noqa: BLE001 - any error must end the job
         return _fail(lease, reporter, explain(error, lease.job_id))
 
 
@@ -98,7 +98,7 @@ def _tune(lease: Lease, job: Job, reporter: Reporter, listener: Listener) -> Non
         ) as uploaded,
     ):
         corrections = dataset_service.corrections_of(context, dataset_row)
-        # One person may have taken back what another corrected.
+        # A later correction may have reverted an earlier one.
         dataset = corrections.apply(uploaded, may_change_nothing=True)
         for text in dataset.warnings:
             reporter.warning(text)
@@ -117,12 +117,12 @@ def _tune(lease: Lease, job: Job, reporter: Reporter, listener: Listener) -> Non
 
 
 def _checkpoint(lease: Lease) -> Path:
-    """Here, not in the shared storage: it saves time on this machine, and is never needed."""
+    """Return the checkpoint's path: on this machine only, as it saves time but is not required."""
     return lease.context.settings.checkpoint_dir / f"{lease.job_id}.safetensors"
 
 
 def _keep(lease: Lease, job: Job, result: TuneResult) -> None:
-    """Store artefact and audit, then the model's row with the last step, or nothing of it."""
+    """Store artefact and audit, then the model's row with the last transition; or nothing."""
     storage = lease.context.storage
     with tempfile.TemporaryDirectory(prefix="dspt-") as folder:
         path = Path(folder) / "model.safetensors"
@@ -134,8 +134,8 @@ def _keep(lease: Lease, job: Job, result: TuneResult) -> None:
         result.model.manifest, data, owner=job.owner, name=job.name, metrics=metrics, job_id=job.id
     )
     audit = json.dumps(jsonable(result.audit.to_dict())).encode()
-    audit_key = f"audits/{model.id}.json"  # of this attempt alone, in case another one wins
-    # Not where the database goes away: then nobody knows whether the step was taken.
+    audit_key = f"audits/{model.id}.json"  # unique per attempt, in case another one wins
+    # Not after a database error: the transition may have been committed.
     try:
         storage.put_bytes(model.storage_key, data)
         storage.put_bytes(audit_key, audit)
@@ -147,30 +147,30 @@ def _keep(lease: Lease, job: Job, result: TuneResult) -> None:
 
 
 def _settle(lease: Lease, reporter: Reporter) -> str:
-    """End a job that stopped before its end, as was asked for."""
-    wish = lease.stop_request()
-    if wish.lost:
-        _log.warning("the lease was lost; somebody else has the job")
+    """End a job that stopped early, by its stop request; return the outcome."""
+    request = lease.stop_request()
+    if request.lost:
+        _log.warning("lease lost")
         return "lost"
-    if wish.cancel:
+    if request.cancel:
         lease.cancelled()
         _log.info("job cancelled")
         return "cancelled"
     try:
         if not reporter.out_of_time:
             lease.release()
-            _log.info("job given back: this worker is shutting down")
+            _log.info("job returned to the queue: this worker is shutting down")
             return "given_back"
         limit = lease.context.settings.job_time_limit_seconds
         lease.fail(
             job_error(
                 "time_limit",
-                f"The job took longer than {limit:g} seconds. Lower `epochs`, `augment_views` "
-                "or the number of images, or raise DSPT_JOB_TIME_LIMIT_SECONDS.",
+                f"The job exceeded its time limit of {limit:g} seconds. Lower `epochs`, "
+                "`augment_views` or the number of images, or raise DSPT_JOB_TIME_LIMIT_SECONDS.",
             )
         )
         return "failed"
-    except StepRefusedError:  # cancelled at this moment
+    except StepRefusedError:  # just cancelled
         return _settle(lease, reporter)
 
 
@@ -178,6 +178,6 @@ def _fail(lease: Lease, reporter: Reporter, error: Mapping[str, Any]) -> str:
     try:
         reporter.flush()
         lease.fail(error)
-    except StepRefusedError:  # cancelled or taken away at this moment
+    except StepRefusedError:  # just cancelled or lost
         return _settle(lease, reporter)
     return "failed"

@@ -1,9 +1,8 @@
-"""How the forked process, which does the work, tells its parent the stats for Prometheus.
+"""A pipe for metrics from the forked process, which runs jobs, to its parent.
 
-Through a pipe: a write of up to 4 KiB (PIPE_BUF) goes through whole or not at all, so a process
-that is killed leaves neither half a message nor a lock behind, and the parent, which only adds up,
-keeps what the dead one had counted. Files in shared memory, prometheus_client's own way, would have
-to be laid out before its import and swept up after each death.
+A write of up to 4 KiB (PIPE_BUF) is atomic, so a killed process leaves neither a partial message
+nor a lock behind, and the parent keeps its counts. prometheus_client's multiprocess files would
+have to be configured before its import and cleaned up after each death.
 """
 
 from __future__ import annotations
@@ -18,21 +17,21 @@ Stat = tuple[str, float, dict[str, str]]
 
 
 class WorkerStats:
-    """Made before the fork; one side sends, the other one reads."""
+    """Created before the fork; the child sends, the parent receives."""
 
     def __init__(self) -> None:
         self._read_end, self._write_end = os.pipe()
-        # If the parent hangs, jobs go on, and what finds no room is not counted.
+        # If the parent hangs, jobs continue and metrics that do not fit are dropped.
         os.set_blocking(self._write_end, False)
 
     def send(self, name: str, value: float = 1, **labels: str) -> None:
-        """Count, observe or set: as befits the metric."""
+        """Send a value: to add, observe or set, depending on the metric."""
         message = json.dumps([name, value, labels]).encode() + b"\n"
         with suppress(BlockingIOError):
             os.write(self._write_end, message)
 
     def received(self) -> Iterator[Stat]:
-        """What is sent, as it comes; never ends."""
+        """Yield values as they arrive, forever."""
         with os.fdopen(self._read_end, "rb", closefd=False) as lines:
             for line in lines:
                 name, value, labels = json.loads(line)
@@ -40,10 +39,10 @@ class WorkerStats:
 
 
 class NullStats(WorkerStats):
-    """Where nobody asks for stats."""
+    """Drops all values, if metrics are disabled."""
 
     def __init__(self) -> None:
-        """No pipe."""
+        """Open no pipe."""
 
     def send(self, name: str, value: float = 1, **labels: str) -> None:
-        """Nothing."""
+        """Do nothing."""

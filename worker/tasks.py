@@ -1,4 +1,4 @@
-"""Celery's task. The work is done in worker.run, which is imported in the forked process only."""
+"""The Celery task. worker.run is imported in the forked process only."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from worker.telemetry import Telemetry
 
 @lru_cache(maxsize=1)
 def _context() -> Context:
-    """Opened after the fork, once per process."""
+    """Open the context after the fork, once per process."""
     return Context.open(settings)
 
 
@@ -24,14 +24,14 @@ def _telemetry() -> Telemetry:
     return Telemetry(stats, Tracing(settings, "dspt-worker"))
 
 
-# A database that is away is waited for; a job that had begun by then is the reaper's.
+# Retries while the database is unavailable; a job that had started is left to the reaper.
 @app.task(  # type: ignore[untyped-decorator]
     name=RUN_JOB,
     autoretry_for=(SQLAlchemyError,),
     retry_kwargs={"max_retries": 20, "countdown": 5},
 )
 def run_job(job_id: str) -> None:
-    """Run one job. A message that comes twice, or too late, does nothing."""
+    """Run one job. A duplicate or late message does nothing."""
     from worker.run import run
 
     run(_context(), job_id, heartbeat.worker_id, _telemetry())

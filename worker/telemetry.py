@@ -1,4 +1,4 @@
-"""What is measured of a job at work: stats for Prometheus, and spans of a trace."""
+"""Metrics and trace spans of a running job."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from worker.stats import NullStats, WorkerStats
 
 
 class Attempt(Listener):
-    """One worker's work on a job, stage by stage and epoch by epoch."""
+    """One attempt at a job, measured by stage and epoch."""
 
     def __init__(self, stats: WorkerStats, tracer: Tracer) -> None:
         self._stats, self._tracer = stats, tracer
-        #: How it ended; set before it is over unless the database went away.
+        #: Outcome; set before the end unless the database became unavailable.
         self.outcome = "abandoned"
         self._stage = ""
         self._stage_span: Span | None = None
@@ -39,7 +39,7 @@ class Attempt(Listener):
         self._stats.send("epoch_seconds", now - self._epoch_began)
         self._epoch_began = now
         self._stats.send("suppressed_share", metrics["suppressed"])
-        import torch  # not above: the parent process imports this file
+        import torch  # here, because the parent process imports this file
 
         if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             self._stats.send("gpu_bytes", torch.cuda.memory_allocated())
@@ -58,14 +58,14 @@ class Attempt(Listener):
 
 
 class Telemetry:
-    """Where stats and spans go. One per process."""
+    """The sinks of metrics and spans. One per process."""
 
     def __init__(self, stats: WorkerStats | None = None, tracing: Tracing | None = None) -> None:
         self._stats, self._tracing = stats or NullStats(), tracing
 
     @contextmanager
     def attempt(self, job: Job) -> Iterator[Attempt]:
-        """Watch while the block works on `job`; a span in the trace of the request for it."""
+        """Measure the block as an attempt at `job`, in the trace of the request that created it."""
         tracer = NoOpTracer() if self._tracing is None else self._tracing.tracer
         self._stats.send("attempts")
         self._stats.send("at_work", 1)

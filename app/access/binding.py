@@ -1,4 +1,4 @@
-"""An address that others can reach is bound to only if there is a key to keep them out with."""
+"""Bind to an address that other machines can reach only if a valid API key exists."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from sqlalchemy import inspect, make_url
 from sqlalchemy.exc import OperationalError
 
 from app.access import keys
-from app.access.loopback import MAKE_A_KEY, binds_to_loopback
+from app.access.loopback import CREATE_A_KEY, binds_to_loopback
 from app.kit.db import Database, normalise_url
 from app.tables.access import ApiKey
 
 
 class BindingRefused(Exception):
-    """The API must not listen there; the message says how to mend it."""
+    """The API must not listen on this address; the message says how to fix it."""
 
 
 def check_binding(host: str, database_url: str) -> None:
-    """Raise BindingRefused if others can reach `host` and no valid key is in the database.
+    """Raise BindingRefused if others can reach `host` and the database has no valid key.
 
-    Nothing is made or changed there.
+    The database is only read.
     """
     try:
         if binds_to_loopback(host):
@@ -34,14 +34,14 @@ def check_binding(host: str, database_url: str) -> None:
         found = _has_valid_key(database_url)
     except OperationalError as error:
         raise BindingRefused(
-            f"DSPT_DATABASE_URL: the database does not answer, so there is no telling whether "
-            f"there is a key to bind to {host} with: {error.orig}"
+            f"DSPT_DATABASE_URL: the database does not answer, so the API keys needed to bind to "
+            f"{host} cannot be checked: {error.orig}"
         ) from error
     if not found:
         raise BindingRefused(
-            f"--host {host} (DSPT_HOST) can be reached from other machines, and there is no API "
-            f"key to keep them out with. {MAKE_A_KEY} first, for the same --data-dir or "
-            "DSPT_DATABASE_URL, or bind to 127.0.0.1."
+            f"--host {host} (DSPT_HOST) can be reached from other machines, but there is no API "
+            f"key. {CREATE_A_KEY} first, with the same --data-dir or DSPT_DATABASE_URL, or bind "
+            "to 127.0.0.1."
         )
 
 

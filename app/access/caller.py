@@ -1,4 +1,4 @@
-"""Who asks, and what he may do. Endpoints take `CallerDep`."""
+"""The caller of a request and the caller's permissions. Endpoints take `CallerDep`."""
 
 from __future__ import annotations
 
@@ -14,42 +14,42 @@ from app.kit.ids import LOCAL_OWNER
 
 @dataclass(frozen=True)
 class Caller:
-    """Whoever sent a request."""
+    """The sender of a request."""
 
     owner: str
-    """Whose things he makes, and sees unless he is an admin."""
+    """Owner of what the caller creates; without admin scope, of all that the caller sees."""
     scopes: frozenset[Scope]
     key_id: str | None = None
-    """The key that he showed; None where the service runs without keys."""
+    """The API key used; None if the service runs without keys."""
 
     def may(self, scope: Scope) -> bool:
         return bool(self.scopes & {scope, Scope.ADMIN})
 
     def sees(self, owner: str) -> bool:
-        """Whether what belongs to `owner` exists as far as he is concerned."""
+        """Return whether this caller may see resources of `owner`."""
         return self.only_owner in (None, owner)
 
     @property
     def only_owner(self) -> str | None:
-        """The one whose things he sees; None for everybody's."""
+        """The only owner whose resources the caller may see; None: all owners."""
         return None if Scope.ADMIN in self.scopes else self.owner
 
 
-#: Whoever sits at a machine whose service runs without keys: all of it is his.
+#: Any caller on the machine of a service without keys, with all permissions.
 LOCAL = Caller(LOCAL_OWNER, frozenset(Scope))
 
 
 _bearer = HTTPBearer(
     scheme_name="API key",
     auto_error=False,
-    description="`Authorization: Bearer dspt_...`, a key that the operator made with "
-    "`dspt keys create`. On a machine where no key was ever made, requests from this machine "
-    "itself need none.",
+    description="`Authorization: Bearer dspt_...`, a key that the operator created with "
+    "`dspt keys create`. Until the first key is created, requests from the service's own machine "
+    "need no key.",
 )
 
 
 async def get_caller(request: Request, _shown: Annotated[object, Security(_bearer)]) -> Caller:
-    """Whom the middleware let through; that it did so does not depend on this."""
+    """Return the caller authenticated by the middleware."""
     caller = request.state.caller
     assert isinstance(caller, Caller)
     return caller

@@ -1,4 +1,4 @@
-"""`dspt keys`: the operator makes, lists and revokes API keys. Takes effect at once."""
+"""`dspt keys`: create, list and revoke API keys. Changes take effect at once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 keys = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Make, list and revoke API keys. From the first key on, every request needs one.",
+    help="Create, list and revoke API keys. Once a key exists, every request needs one.",
 )
 _MAX_NAME = 100
 
@@ -25,9 +25,7 @@ _MAX_NAME = 100
 def _name(text: str) -> str:
     name = text.strip()
     if not name or len(name) > _MAX_NAME or not is_clean(name):
-        raise typer.BadParameter(
-            f"1 to {_MAX_NAME} characters, and no control characters among them"
-        )
+        raise typer.BadParameter(f"must have 1 to {_MAX_NAME} characters and no control characters")
     return name
 
 
@@ -36,30 +34,33 @@ def create(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="NAME", callback=_name, help="Who or what will use it.", show_default=False
+            metavar="NAME",
+            callback=_name,
+            help="Name of the person or program that will use it.",
+            show_default=False,
         ),
     ],
     owner: Annotated[
         str | None,
         typer.Option(
             callback=lambda text: None if text is None else _name(text),
-            help="Whose jobs, data sets and models it makes and sees; keys may share an owner. "
-            "Left out: the key's name. What was made before there were keys belongs to `local`.",
+            help="Owner of the jobs, data sets and models that the key creates and sees; keys may "
+            "share an owner. Default: the key's name. The owner `local` has what was created "
+            "without keys.",
             show_default=False,
         ),
     ] = None,
     scope: Annotated[
         list[Scope] | None,
         typer.Option(
-            help="read: look and classify; submit: make, change, delete; metrics: GET /metrics, "
-            "for Prometheus; admin: all of it, with everybody's things. May be given several "
-            "times.",
+            help="read: read and classify; submit: create, change, delete; metrics: GET /metrics, "
+            "for Prometheus; admin: everything, for all owners. May be repeated.",
             show_default="read and submit",
         ),
     ] = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Make a key and print it, once: only its digest is kept."""
+    """Create a key and print it once; only its digest is stored."""
     from app.access import keys as service
 
     with service_database(data_dir) as (_, database), database.write() as session:
@@ -67,8 +68,8 @@ def create(
         key, token = service.create(session, name, owner or name, scopes)
     typer.echo(f"{token}\n")
     typer.echo(
-        f"Above is the key {key.id}, of {key.owner}, for {' and '.join(key.scopes)}. It is shown "
-        "now and never again; keep it like a password, in $KEY for example:\n\n"
+        f"Created the key {key.id} of {key.owner} with the scope {' and '.join(key.scopes)}. It is "
+        "printed above and cannot be shown again. Keep it secret, for example in $KEY:\n\n"
         '  curl -H "Authorization: Bearer $KEY" http://127.0.0.1:8000/jobs',
         err=True,
     )
@@ -79,7 +80,7 @@ def list_keys(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
     data_dir: DataDir = None,
 ) -> None:
-    """List all keys that were ever made, without what makes them work."""
+    """List all keys ever created, without their secrets."""
     from app.access import keys as service
 
     with service_database(data_dir) as (_, database), database.read() as session:
@@ -89,7 +90,7 @@ def list_keys(
     elif found:
         _show(found)
     else:
-        typer.echo("There are no keys: the API answers its own machine only, without one.")
+        typer.echo("No keys. The API accepts requests from its own machine only, without a key.")
 
 
 @keys.command()
@@ -99,16 +100,16 @@ def revoke(
     ],
     data_dir: DataDir = None,
 ) -> None:
-    """Make a key worthless from now on; what was made with it stays."""
+    """Revoke a key at once; what was created with it stays."""
     from app.access import keys as service
 
     with service_database(data_dir) as (_, database), database.write() as session:
         key = service.revoke(session, key_id)
         name = None if key is None else key.name
     if name is None:
-        typer.echo(f"There is no key {key_id!r}; `dspt keys list` shows their ids.", err=True)
+        typer.echo(f"Not found: key {key_id!r}. `dspt keys list` shows all ids.", err=True)
         raise typer.Exit(1)
-    typer.echo(f"{key_id} ({name}) is revoked.")
+    typer.echo(f"Revoked {key_id} ({name}).")
 
 
 def _described(key: ApiKey) -> dict[str, Any]:
@@ -128,8 +129,8 @@ def _show(found: list[dict[str, Any]]) -> None:
     from rich.text import Text
 
     table = Table()
-    table.add_column("id", no_wrap=True)  # it is to be copied
-    for column in ("name", "owner", "scopes", "made", "revoked"):
+    table.add_column("id", no_wrap=True)  # so that it can be copied
+    for column in ("name", "owner", "scopes", "created", "revoked"):
         table.add_column(column, overflow="fold")
     for key in found:
         cells = [key["id"], key["name"], key["owner"], ", ".join(key["scopes"])]

@@ -1,4 +1,4 @@
-"""API keys: made, listed, revoked, checked. Only their SHA-256 is kept."""
+"""Create, list, revoke and check API keys. Only the SHA-256 of a key is stored."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from app.tables.access import ApiKey
 
 _PREFIX = "key_"
 _TOKEN = re.compile(r"dspt_([0-9a-z]{26})_([0-9a-f]{64})")
-#: No secret has this digest: whoever names a key that there is not is compared with it.
+#: Compared with when the key id is unknown; no secret has this digest.
 _NO_SECRET = "-" * 64
-#: Asked with every request, so it is built once, and of columns.
+#: Runs with every request, so it is built once and selects columns, not objects.
 _BY_IDS = select(ApiKey.__table__).where(
     ApiKey.__table__.c.id.in_(bindparam("key_ids", expanding=True))
 )
 
 
 def create(session: Session, name: str, owner: str, scopes: Iterable[Scope]) -> tuple[ApiKey, str]:
-    """A new key, and what its holder sends: to be shown once, as it cannot be had again."""
+    """Return a new key and its token, which cannot be recovered later."""
     secret = secrets.token_hex(32)
     key = ApiKey(
         id=new_id(_PREFIX.rstrip("_")),
@@ -44,34 +44,34 @@ def create(session: Session, name: str, owner: str, scopes: Iterable[Scope]) -> 
 
 
 def every(session: Session) -> Sequence[ApiKey]:
-    """All keys that were ever made, the oldest first."""
+    """Return all keys ever created, the oldest first."""
     return session.scalars(select(ApiKey).order_by(ApiKey.id)).all()
 
 
 def revoke(session: Session, key_id: str) -> ApiKey | None:
-    """Make a key worthless from now on; None if there is no such key."""
+    """Revoke a key at once; return None if it does not exist."""
     key = session.get(ApiKey, key_id) if is_id(key_id) else None
     if key is not None and key.revoked_at is None:
         key.revoked_at = datetime.now(UTC)
     return key
 
 
-def any_made(session: Session) -> bool:
-    """Whether there was ever a key: then one is needed, and to revoke the last opens nothing."""
+def any_created(session: Session) -> bool:
+    """Return whether a key was ever created; from then on every request needs one."""
     return session.scalar(select(ApiKey.id).limit(1)) is not None
 
 
 def any_valid(session: Session) -> bool:
-    """Whether somebody can come in."""
+    """Return whether a key exists that is not revoked."""
     query = select(ApiKey.id).where(ApiKey.revoked_at.is_(None)).limit(1)
     return session.scalar(query) is not None
 
 
 def callers_with(session: Session, tokens: Sequence[str]) -> list[Caller | None]:
-    """Whose key each token is; None if it is nobody's, or revoked.
+    """Return the caller of each token; None for an unknown, wrong or revoked one.
 
-    A key that there is not, one that is revoked and a wrong secret take the same path, and secrets
-    are compared in a time that does not depend on how much of them is right.
+    An unknown key, a revoked key and a wrong secret take the same path, and secrets are compared
+    in constant time.
     """
     shown = [_TOKEN.fullmatch(token) for token in tokens]
     ids = {_PREFIX + token[1] for token in shown if token is not None}

@@ -1,10 +1,9 @@
-"""Without keys the service is for this machine alone: how that is made sure of.
+"""Without API keys the service accepts requests from its own machine only.
 
-An address that can be reached from elsewhere is not bound to (`check_binding`). Whatever server
-runs the app, each request is looked at too (`check_local`): both ends of its connection have to be
-on this machine. And it must not come from a web page that the user has open, which his browser
-would send from this machine: by a name that an attacker lets point here (DNS rebinding), or to
-change something across sites.
+The server refuses to bind to an address that other machines can reach (`check_binding`). In
+addition, each request is checked (`check_local`): both ends of its connection must be loopback
+addresses. Requests that a foreign web page makes through the user's browser are refused too:
+through a host name that an attacker points to this machine (DNS rebinding), or across sites.
 """
 
 from __future__ import annotations
@@ -18,12 +17,12 @@ from starlette.types import Scope
 
 from app.kit.http.errors import Forbidden
 
-MAKE_A_KEY = "Make a key with `dspt keys create NAME`"
+CREATE_A_KEY = "Create a key with `dspt keys create NAME`"
 _SAFE = ("GET", "HEAD", "OPTIONS")
 
 
 def is_loopback(address: str) -> bool:
-    """Whether it is an IP address by which only this machine can be meant."""
+    """Return whether `address` is a loopback IP address."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
@@ -33,33 +32,33 @@ def is_loopback(address: str) -> bool:
 
 
 def binds_to_loopback(host: str) -> bool:
-    """Whether all addresses of `host` are loopback. Raises socket.gaierror."""
+    """Return whether all addresses of `host` are loopback. Raises socket.gaierror."""
     found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     return all(is_loopback(str(address[0])) for *_, address in found)
 
 
 def check_local(scope: Scope) -> None:
-    """Raise Forbidden unless a request comes from this machine, and not from a foreign page."""
-    # Both ends: a proxy's X-Forwarded-For can change what the client's address seems to be.
+    """Raise Forbidden unless the request comes from this machine and from no foreign page."""
+    # Both ends: a proxy's X-Forwarded-For can change the apparent address of the client.
     ends = (scope.get("client"), scope.get("server"))
     if not all(end is not None and is_loopback(end[0]) for end in ends):
         raise Forbidden(
-            f"This service has no API keys yet, so it answers its own machine only. {MAKE_A_KEY} "
-            "there, and send it as `Authorization: Bearer KEY`.",
+            f"This service has no API keys yet and accepts requests from its own machine only. "
+            f"{CREATE_A_KEY} on that machine and send it as `Authorization: Bearer KEY`.",
             code="keys_needed",
         )
     headers = Headers(scope=scope)
     host = headers.get("host", "")
     if not _is_local_name(host):
         raise Forbidden(
-            "Without API keys this service answers to the names localhost and 127.0.0.1 only. "
-            f"Use one of them. {MAKE_A_KEY} to use any other name.",
+            "Without API keys this service accepts the host names localhost and 127.0.0.1 only. "
+            f"Use one of them. {CREATE_A_KEY} to use any other host name.",
             code="host_not_local",
         )
     if scope["method"] not in _SAFE and _from_another_site(headers, host):
         raise Forbidden(
-            "Without API keys no page of another site may change anything here. "
-            f"{MAKE_A_KEY}, and let the page send it.",
+            "Without API keys a page of another site must not change anything here. "
+            f"{CREATE_A_KEY} and send it from the page.",
             code="cross_site",
         )
 
@@ -73,7 +72,7 @@ def _is_local_name(host: str) -> bool:
 
 
 def _from_another_site(headers: Headers, host: str) -> bool:
-    """As the browser says; programs say nothing. `none`: the user typed the address."""
+    """Judge by the browser's headers, which programs do not send. `none`: a typed address."""
     if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
         return True
     origin = headers.get("origin")

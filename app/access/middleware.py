@@ -14,7 +14,7 @@ from starlette.websockets import WebSocketClose
 from app.access import keys
 from app.access.caller import LOCAL, Caller
 from app.access.loopback import check_local
-from app.access.rate_limits import Rates
+from app.access.rate_limits import RateLimits
 from app.kit.batched_reader import BatchedReader
 from app.kit.http.errors import Forbidden, Unauthorized
 from app.kit.http.middleware import pass_if
@@ -28,7 +28,7 @@ class AuthMiddleware:
 
     def __init__(self, app: ASGIApp, requests_per_minute: int) -> None:
         self.app = app
-        self._rates = Rates(requests_per_minute)
+        self._limits = RateLimits(requests_per_minute)
         self._keys_needed = False
 
     async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
@@ -44,16 +44,16 @@ class AuthMiddleware:
         address = scope["client"][0] if scope.get("client") else "unknown"
         if rules.scope is None:
             if not rules.probe:
-                self._rates.request(address)
+                self._limits.request(address)
             return
         try:
             caller = await self._identify(scope)
         except Unauthorized:
             # Counted after the query, so that valid keys from the same address keep working.
-            self._rates.failure(address)
+            self._limits.failure(address)
             raise
         structlog.contextvars.bind_contextvars(key_id=caller.key_id)
-        self._rates.request(caller.key_id or address)
+        self._limits.request(caller.key_id or address)
         if not caller.may(rules.scope):
             challenge = f'{_CHALLENGE}, error="insufficient_scope", scope="{rules.scope}"'
             raise Forbidden(
@@ -79,7 +79,7 @@ class AuthMiddleware:
             return caller
         if not self._keys_needed:
             # Queried each time: the first key may be created at any moment. Keys are never deleted.
-            self._keys_needed = await reader.query(_any_made, None)
+            self._keys_needed = await reader.query(_any_created, None)
         if self._keys_needed:
             raise Unauthorized(
                 "An API key is required: send the header `Authorization: Bearer KEY`. The operator "
@@ -90,5 +90,5 @@ class AuthMiddleware:
         return LOCAL
 
 
-def _any_made(session: Session, asked: Sequence[None]) -> list[bool]:
-    return [keys.any_made(session)] * len(asked)
+def _any_created(session: Session, asked: Sequence[None]) -> list[bool]:
+    return [keys.any_created(session)] * len(asked)

@@ -1,4 +1,4 @@
-"""How often one may ask, counted in each process of the API."""
+"""Rate limits, counted in each process of the API."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from limits.strategies import SlidingWindowCounterRateLimiter
 
 from app.kit.http.errors import TooManyRequests
 
-#: A person who mistypes a key, or a script with an old one, notices long before that.
+#: Far above what a mistyped key or a script with an old key causes before it is noticed.
 _FAILURES = RateLimitItemPerMinute(60, namespace="failures")
 
 
-class Rates:
-    """Counts requests and failures by name; call it from one thread."""
+class RateLimits:
+    """Count requests and failures by key or address. Not thread-safe."""
 
     def __init__(self, requests_per_minute: int) -> None:
         self._requests = RateLimitItemPerMinute(requests_per_minute, namespace="requests")
         self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
 
     def request(self, who: str) -> None:
-        """Count a request. Raises TooManyRequests, which does not count."""
-        self._hit(self._requests, who, "requests a minute, the most that is answered here")
+        """Count a request. Raises TooManyRequests; a refused request is not counted."""
+        self._hit(self._requests, who, "requests per minute")
 
     def failure(self, who: str) -> None:
-        """Count a key that was not valid. Raises TooManyRequests, which does not count."""
-        self._hit(_FAILURES, who, "tries a minute with keys that are not valid")
+        """Count an invalid key. Raises TooManyRequests; a refused request is not counted."""
+        self._hit(_FAILURES, who, "requests with an invalid key per minute")
 
     def _hit(self, item: RateLimitItem, who: str, what: str) -> None:
         if self._limiter.hit(item, who):
@@ -36,6 +36,6 @@ class Rates:
         wait = self._limiter.get_window_stats(item, who).reset_time - time.time()
         seconds = max(1, math.ceil(wait))
         raise TooManyRequests(
-            f"These are more than {item.amount:,} {what}. Try again in {seconds} seconds.",
+            f"Rate limit exceeded ({item.amount:,} {what}). Retry after {seconds} s.",
             headers={"Retry-After": str(seconds)},
         )

@@ -1,1 +1,1 @@
-"""What can be tuned."""
+"""Backbones: the catalog, and which names requests may use."""

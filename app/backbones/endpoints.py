@@ -12,16 +12,16 @@ from app.kit.http.rules import Scope, rules
 router = APIRouter(prefix="/backbones", tags=["backbones"])
 
 ADVICE = (
-    "`builtin` is for trying out: it is small and works offline. For work use ViT-B-16/openai; "
-    "its weights are downloaded at the first use. Other open_clip names work too, and those local "
-    "folders that the operator has allowed."
+    "`builtin` is for trials: it is small and works offline. For production use ViT-B-16/openai; "
+    "its weights are downloaded on first use. Other open_clip names work too, and local folders "
+    "that the operator allows."
 )
 
 
 @router.get("")
 @rules(Scope.READ)
 def list_backbones() -> BackboneList:
-    """What can be tuned, and whether its weights are on this machine."""
+    """Backbones to tune, and whether their weights are on this machine."""
     from dspt import backbones  # not at start: it imports torch
 
     return BackboneList(

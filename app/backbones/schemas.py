@@ -1,4 +1,4 @@
-"""Backbones as they look over HTTP."""
+"""Schemas of backbones."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ class BackboneView(BaseModel):
 
     name: str
     embed_dim: int = Field(description="Width of an embedding.")
-    image_size: int = Field(description="Side of the square that the image tower sees, in pixels.")
+    image_size: int = Field(description="Side of the square input image, in pixels.")
     weights: Literal["present", "download"] = Field(
-        description="Whether the weights are on this machine, or would be downloaded first."
+        description="`present`: on this machine; `download`: downloaded on first use."
     )
     licence: str = Field(description="Licence of the weights.")
     note: str
 
 
 class BackboneList(BaseModel):
-    """`advice` says which one to take."""
+    """All backbones; `advice` says which one to choose."""
 
     object: Literal["list"] = "list"
     data: list[BackboneView]

@@ -1,1 +1,1 @@
-"""Uploaded zips of labelled photos, and corrections of their labels, each stored once."""
+"""Data sets: uploaded zips of labelled photos, and corrections of their labels."""

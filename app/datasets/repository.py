@@ -1,4 +1,4 @@
-"""Finding data sets, and forgetting one when nobody refers to it."""
+"""Find data sets, and delete those without references."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ def by_identity(session: Session, identity: str) -> Dataset | None:
 
 
 def zip_of(session: Session, dataset: Dataset) -> Dataset:
-    """The uploaded zip: the data set itself, or what its corrections are made to."""
+    """Return the uploaded zip: the data set itself, or the one that it corrects."""
     if dataset.parent_id is None:
         return dataset
     found = session.get(Dataset, dataset.parent_id)
-    assert found is not None  # a foreign key says so
+    assert found is not None  # foreign key
     return found
 
 
 def kept_zip_of(session: Session, dataset: Dataset) -> Dataset | None:
-    """The uploaded zip, which stays as it is until the transaction ends; None if it is gone."""
+    """Return the uploaded zip, locked against changes in this transaction; None if deleted."""
     return session.get(
         Dataset,
         dataset.parent_id or dataset.id,
@@ -38,15 +38,15 @@ def kept_zip_of(session: Session, dataset: Dataset) -> Dataset | None:
 
 
 def lock(session: Session, dataset_id: str) -> None:
-    """Keep everybody else from using or deleting it until the transaction ends."""
+    """Lock the row against use and deletion until the transaction ends."""
     session.execute(select(Dataset.id).where(Dataset.id == dataset_id).with_for_update())
 
 
 def remove_unused(session: Session, dataset_id: str) -> bool:
-    """Delete the row if no job and no corrections refer to it; say whether it was deleted.
+    """Delete the row if no job and no corrections refer to it; return whether it was deleted.
 
-    The row has to be locked: of two transactions that give up the last two references each would
-    see the other's, and nobody would delete it.
+    The row must be locked: otherwise two transactions that drop the last two references would each
+    see the other's reference, and neither would delete the row.
     """
     child = aliased(Dataset)
     query = delete(Dataset).where(

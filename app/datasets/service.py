@@ -1,4 +1,4 @@
-"""Taking in data sets, uploaded or corrected: looked at, hashed, stored once."""
+"""Receive, hash and store data sets, uploaded or corrected; each is stored once."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from dspt.labels.corrections import Corrections
 
 @dataclass(frozen=True)
 class Upload:
-    """A file as it came in, on disk already; or corrections of one."""
+    """An uploaded file on disk, or corrections of an earlier one."""
 
     file: IO[bytes]
     filename: str
@@ -44,9 +44,9 @@ class Upload:
 
 
 def receive(file: IO[bytes], filename: str | None) -> Upload:
-    """Hash an upload; Unprocessable (`not_a_zip`) if it cannot be a zip at all.
+    """Hash an upload. Raises Unprocessable (`not_a_zip`) if it cannot be a zip.
 
-    What is inside is a stranger's; only a worker looks at it.
+    Its content is untrusted; only a worker reads it.
     """
     name = cleaned(PurePath(PureWindowsPath(filename or "").name).name)[-255:] or "dataset.zip"
     file.seek(0)
@@ -56,8 +56,8 @@ def receive(file: IO[bytes], filename: str | None) -> Upload:
         raise _not_a_zip(f"{name} is empty (0 bytes).")
     if not _may_be_a_zip(file):
         raise _not_a_zip(
-            f"{name} is not a zip file, or it was cut off on the way. Send a zip with one folder "
-            "of images per class."
+            f"{name} is not a zip file, or the upload was truncated. Send a zip with one folder of "
+            "images per class."
         )
     return Upload(file, name, sha256, size)
 
@@ -65,12 +65,12 @@ def receive(file: IO[bytes], filename: str | None) -> Upload:
 def _may_be_a_zip(file: IO[bytes]) -> bool:
     try:
         return zipfile.is_zipfile(file)
-    except zipfile.BadZipFile:  # it says that it has several parts
+    except zipfile.BadZipFile:  # it claims several parts
         return False
 
 
 def corrected(zip_file: Dataset, corrections: Corrections) -> Upload:
-    """A data set to store: the uploaded zip with these corrections."""
+    """Return the data set to store for a zip with these corrections."""
     document = {"zip_sha256": zip_file.sha256, **corrections.to_dict()}
     data = json.dumps(document, sort_keys=True).encode()
     return Upload(
@@ -85,17 +85,17 @@ def corrected(zip_file: Dataset, corrections: Corrections) -> Upload:
 
 
 def corrections_of(context: Context, dataset: Dataset) -> Corrections:
-    """What was corrected since the upload; nothing, for an uploaded zip."""
+    """Return all corrections since the upload; empty for an uploaded zip."""
     if dataset.parent_id is None:
         return Corrections()
     return Corrections.from_dict(json.loads(context.storage.read_bytes(dataset.storage_key)))
 
 
 def store(context: Context, upload: Upload, owner: str) -> str:
-    """Id of the owner's data set with these bytes, which is stored if it is new.
+    """Store the upload unless the owner has the same bytes already; return the data set's id.
 
-    Raises TooManyRequests if it is more than he may store, and NotFound if it is made of one that
-    was deleted at this moment.
+    Raises TooManyRequests if the owner's quota is exceeded, and NotFound if the zip that it
+    corrects was deleted in the meantime.
     """
     identity = owner_digest(owner, upload.sha256)
     with context.database.read() as session:
@@ -123,12 +123,12 @@ def store(context: Context, upload: Upload, owner: str) -> str:
     except TooManyRequests:
         context.storage.delete(dataset.storage_key)
         raise
-    except IntegrityError as error:  # the same bytes came in by another request just now
+    except IntegrityError as error:  # a concurrent request stored the same bytes
         context.storage.delete(dataset.storage_key)
         with context.database.read() as session:
             twin = repository.by_identity(session, identity)
         if twin is None and upload.parent_id is not None:
-            raise NotFound("The data set is no longer there.", code="dataset_not_found") from error
+            raise NotFound("The data set was deleted.", code="dataset_not_found") from error
         if twin is None:
             raise
         return twin.id
@@ -136,27 +136,27 @@ def store(context: Context, upload: Upload, owner: str) -> str:
 
 
 def keep_for_a_job(session: Session, dataset: Dataset) -> None:
-    """Keep the photos while a job on them is made.
+    """Lock the photos against deletion while a job on them is created.
 
-    Raises NotFound if they were deleted at this moment, Conflict if they have expired.
+    Raises NotFound if they were deleted, Conflict if they have expired.
     """
     zip_file = repository.kept_zip_of(session, dataset)
     if zip_file is None:
-        raise NotFound("The data set is no longer there.", code="dataset_not_found")
+        raise NotFound("The data set was deleted.", code="dataset_not_found")
     if zip_file.expired_at is not None:
         raise Conflict(
-            "The photos of this data set were deleted after their time; upload them again.",
+            "The photos of this data set were deleted by retention. Upload them again.",
             code="dataset_expired",
         )
 
 
 def remove_if_unused(session: Session, dataset: Dataset) -> list[str]:
-    """Delete the row if nothing refers to it, and then that of the zip which it corrects.
+    """Delete the row if nothing refers to it, and then the zip that it corrects likewise.
 
-    Returns the storage keys to delete after commit.
+    Return the storage keys to delete after the commit.
     """
     zip_file = repository.zip_of(session, dataset)
-    for each in (zip_file, dataset):  # in the order in which a new job on corrections locks them
+    for each in (zip_file, dataset):  # the lock order of a new job on corrections
         repository.lock(session, each.id)
     removed = []
     for each in dict.fromkeys((dataset, zip_file)):

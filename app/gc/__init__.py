@@ -1,1 +1,1 @@
-"""Deleting what nobody needs any more: files without a row, and what is kept for a time only."""
+"""Garbage collection: files without a row, and data past its retention."""

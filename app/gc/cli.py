@@ -18,19 +18,22 @@ def gc(
     ] = False,
     grace: Annotated[
         float,
-        typer.Option(min=0, help="Seconds for which a file in the storage may be without a row."),
+        typer.Option(
+            min=0, help="Seconds for which a stored file may have no row in the database."
+        ),
     ] = GRACE_SECONDS,
     as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON object per thing, on a line each.")
+        bool, typer.Option("--json", help="Print one JSON object per deleted item and line.")
     ] = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Delete what nobody needs any more: files that a crash left, and what is past its time.
+    """Delete files left by crashes, and data past its retention.
 
-    The API does the same every hour. How long photos, events and encoded photos are kept is set by
-    DSPT_KEEP_DATASETS_DAYS, DSPT_KEEP_EVENTS_DAYS and DSPT_KEEP_FEATURES_DAYS; unset is for ever.
+    The API does the same every hour. DSPT_KEEP_DATASETS_DAYS, DSPT_KEEP_EVENTS_DAYS and
+    DSPT_KEEP_FEATURES_DAYS set how long photos, events and encoded photos are kept. Default:
+    forever.
     """
-    # Not earlier: every command would wait for it.
+    # Imported here, so that other commands start without it.
     from app.gc.service import collect
     from app.kit.context import Context
     from app.kit.storage import Storage
@@ -52,7 +55,7 @@ def _show(findings: list[Finding], dry_run: bool) -> None:
     from rich.table import Table
 
     if not findings:
-        typer.echo("There is nothing to delete.")
+        typer.echo("Nothing to delete.")
         return
     table = Table("what", "name", "count", "size")
     for finding in findings:
@@ -60,5 +63,6 @@ def _show(findings: list[Finding], dry_run: bool) -> None:
         table.add_row(finding.kind, finding.name, str(finding.count), size)
     Console().print(table)
     total = decimal(sum(finding.size_bytes or 0 for finding in findings))
-    verb = "would be deleted" if dry_run else "deleted"
-    typer.echo(f"{len(findings)} things of {total} {verb}.")
+    verb = "Would delete" if dry_run else "Deleted"
+    items = "1 item" if len(findings) == 1 else f"{len(findings)} items"
+    typer.echo(f"{verb} {items} ({total}).")

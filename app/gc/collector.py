@@ -1,4 +1,4 @@
-"""Collects beside the API, every hour or as often as the settings say."""
+"""Run garbage collection in the background of the API."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Collector:
-    """A thread of its own: a large storage takes long to list, and housekeeping must not wait."""
+    """Its own thread, because listing a large storage takes long."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -32,6 +32,4 @@ class Collector:
         for finding in collect(self._context):
             counts[finding.kind.name.lower()] += finding.count
         if counts:
-            _log.info(
-                "deleted what is not needed", **{k.replace(" ", "_"): n for k, n in counts.items()}
-            )
+            _log.info("garbage collected", **{k.replace(" ", "_"): n for k, n in counts.items()})

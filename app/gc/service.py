@@ -1,7 +1,7 @@
-"""Finds what nobody needs any more, and deletes it.
+"""Find and delete garbage.
 
-A file in the storage goes only when no row refers to it and it is older than `grace_seconds`: a
-file is stored before its row is written, so a young one may be about to get its row.
+A stored file is deleted only if no row refers to it and it is older than `grace_seconds`: files are
+stored before their rows are written, so a new file may be about to get its row.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from app.tables.models import Model
 def collect(
     context: Context, *, dry_run: bool = False, grace_seconds: float = GRACE_SECONDS
 ) -> Iterator[Finding]:
-    """Delete what is not needed, and give each thing as it goes; with `dry_run` only give it.
+    """Delete garbage and yield each deleted item; with `dry_run` only yield.
 
-    Safe beside running jobs and requests, and in several processes at once.
+    Safe alongside running jobs and requests, and in several processes at once.
     """
     yield from _expired_datasets(context, dry_run)
     yield from _expired_events(context, dry_run)
@@ -41,12 +41,12 @@ def collect(
 def _orphans(context: Context, dry_run: bool, grace_seconds: float) -> Iterator[Finding]:
     with context.database.read() as session:
         old = database_now(session) - timedelta(seconds=grace_seconds)
-    # Listed first: a file that gets its row after this look is too young, whatever the rows say.
+    # List files before rows: a file whose row is written after this is too new anyway.
     files = [file for file in context.storage.files() if file.modified_at <= old]
     if not files:
         return
     with context.database.read() as session:
-        needed = _referred_to(session)
+        needed = _referenced_keys(session)
     for file in files:
         if file.name not in needed:
             if not dry_run:
@@ -54,7 +54,7 @@ def _orphans(context: Context, dry_run: bool, grace_seconds: float) -> Iterator[
             yield Finding(Kind.ORPHAN, file.name, size_bytes=file.size_bytes)
 
 
-def _referred_to(session: Session) -> set[str]:
+def _referenced_keys(session: Session) -> set[str]:
     datasets = session.scalars(select(Dataset).where(Dataset.expired_at.is_(None)))
     keys = {dataset.storage_key for dataset in datasets}
     keys |= {model.storage_key for model in session.scalars(select(Model))}
@@ -72,7 +72,9 @@ def _expired_datasets(context: Context, dry_run: bool) -> Iterator[Finding]:
         ).all()
     for dataset_id in zips:
         gone = _expire(context, dataset_id, timedelta(days=days), dry_run)
-        if not dry_run:  # after the commit: a crash leaves a file without a row, not the reverse
+        if (
+            not dry_run
+        ):  # after the commit: a crash may leave a file without a row, never the reverse
             for dataset in gone:
                 context.storage.delete(dataset.storage_key)
         for dataset in gone:
@@ -80,12 +82,12 @@ def _expired_datasets(context: Context, dry_run: bool) -> Iterator[Finding]:
 
 
 def _expire(context: Context, zip_id: str, age: timedelta, dry_run: bool) -> list[Dataset]:
-    """Mark a zip and all corrections of it as expired, if nobody used them for so long."""
+    """Mark a zip and its corrections as expired if no job used them for `age`; return them."""
     family = (Dataset.id == zip_id) | (Dataset.parent_id == zip_id)
     with context.database.write() as session:
         now = database_now(session)
-        # Locked against a job that is being made on it at this moment: the zip first, as that
-        # does, or the two would wait for each other.
+        # Locked against the concurrent creation of a job; the zip first, as that does, to avoid a
+        # deadlock.
         locked = (
             select(Dataset)
             .where(family, Dataset.expired_at.is_(None))
@@ -103,7 +105,7 @@ def _expire(context: Context, zip_id: str, age: timedelta, dry_run: bool) -> lis
         if not used or max(used) > now - age:
             return []
         if not dry_run:
-            for dataset in datasets:  # the same photos may be uploaded again, and then are new
+            for dataset in datasets:  # so that the same photos can be uploaded again
                 session.execute(
                     update(Dataset)
                     .where(Dataset.id == dataset.id)
@@ -128,7 +130,7 @@ def _expired_events(context: Context, dry_run: bool) -> Iterator[Finding]:
     for job_id, count in counted:
         if not dry_run:
             ended = select(Job.id).where(Job.id == job_id, Job.finished_at < before)
-            with context.database.write() as session:  # it may be tried again at this moment
+            with context.database.write() as session:  # the job may just have been retried
                 session.execute(delete(JobEvent).where(expirable, JobEvent.job_id.in_(ended)))
         yield Finding(Kind.EVENTS, job_id, count=count)
 
@@ -145,9 +147,9 @@ def _expired_features(context: Context, dry_run: bool) -> Iterator[Finding]:
 
 
 def collect_checkpoints(context: Context, *, dry_run: bool = False) -> Iterator[Finding]:
-    """Delete those, on this machine, of jobs that have ended, whoever ended them."""
+    """Delete the checkpoints on this machine of jobs that have ended."""
     for path in context.settings.checkpoint_dir.glob("*.safetensors*"):
-        # The last part of the name is there while it is being written, or if its writer died then.
+        # A temporary file has a suffix more; its writer may have died.
         job_id = path.name.removeprefix(".").partition(".")[0]
         with context.database.read() as session:
             job = jobs.get(session, job_id)
@@ -156,7 +158,7 @@ def collect_checkpoints(context: Context, *, dry_run: bool = False) -> Iterator[
                 size = path.stat().st_size
                 if not dry_run:
                     path.unlink()
-            except FileNotFoundError:  # another process was quicker
+            except FileNotFoundError:  # deleted by another process
                 continue
             yield Finding(Kind.CHECKPOINT, str(path), size_bytes=size)
 

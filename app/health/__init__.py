@@ -1,1 +1,1 @@
-"""Probes for people, supervisors and orchestrators."""
+"""Health probes."""

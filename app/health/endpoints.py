@@ -28,16 +28,16 @@ router = APIRouter(prefix="/health", tags=["health"], lifespan=_lifespan)
 @router.get("/live")
 @rules(None, probe=True)
 async def live() -> Live:
-    """Whether the process answers; asks nothing else."""
+    """Liveness: the process answers. Checks no dependency."""
     return Live()
 
 
 @router.get(
-    "/ready", responses={503: {"model": Ready, "description": "Something needed does not answer."}}
+    "/ready", responses={503: {"model": Ready, "description": "A dependency does not answer."}}
 )
 @rules(None, probe=True)
 async def ready(request: Request, response: Response, inference: InferenceDep) -> Ready:
-    """Whether all that is needed answers, and how many workers there are."""
+    """Readiness: all dependencies answer. Also reports the number of workers."""
     health = request.app.state.health
     assert isinstance(health, Health)
     report = await health.ready(inference.backbones)

@@ -1,4 +1,4 @@
-"""What the probes answer."""
+"""Schemas of the health probes."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ class Live(BaseModel):
 
 
 class Check(BaseModel):
-    """One thing that the API depends on."""
+    """The state of one dependency."""
 
     status: Literal["ok", "failing"]
-    detail: str = Field(default="", description="What is wrong, and how to mend it.")
+    detail: str = Field(default="", description="What is wrong, and how to fix it.")
 
 
 class WorkerCheck(BaseModel):
-    """Without a worker jobs wait; everything else works."""
+    """Workers. Without one, jobs wait; everything else works."""
 
     status: Literal["ok", "none", "unknown"]
-    count: int = Field(description="Workers that reported lately.")
+    count: int = Field(description="Workers with a recent heartbeat.")
     detail: str = ""
 
 
@@ -35,20 +35,20 @@ class Checks(BaseModel):
     workers: WorkerCheck
     backbones: Check = Field(
         default_factory=lambda: Check(status="ok"),
-        description="Failing until those are loaded that DSPT_PREDICT_WARM_UP names.",
+        description="Failing until the backbones of DSPT_PREDICT_WARM_UP are loaded.",
     )
 
 
 class Ready(BaseModel):
-    """Ready if database, broker, storage and the backbones that are to be loaded at start are.
+    """Ready if database, broker, storage and the backbones to load at start are ready.
 
-    A missing worker is told, but no obstacle.
+    A missing worker is reported but does not affect readiness.
     """
 
     status: Literal["ready", "not_ready"]
     checks: Checks
-    backbones: list[str] = Field(description="Backbones in memory; others load when needed.")
+    backbones: list[str] = Field(description="Backbones in memory; others are loaded on demand.")
     engines: dict[str, str] = Field(
         default_factory=dict,
-        description="Of each of them, what runs its image tower: `torch` or `openvino`.",
+        description="Backbone -> engine of its image tower: `torch` or `openvino`.",
     )

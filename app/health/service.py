@@ -1,4 +1,4 @@
-"""Asks everything that the API depends on, at the same time and with a time limit."""
+"""Check all dependencies of the API concurrently and with a time limit."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from app.predictions.backbones import Backbones
 
 _log = structlog.get_logger(__name__)
 
-#: A probe is asked every few seconds; one that hangs has to say so before the next one comes.
+#: Shorter than the interval of typical probes, so that a hanging check is reported in time.
 TIMEOUT_SECONDS = 3.0
 
 
@@ -29,17 +29,17 @@ class Health:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        # Its own threads: a database that hangs must not take those of the requests.
+        # Its own threads: a hanging database must not block the threads of requests.
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="health")
         self._celery: Celery | None = None
 
     async def ready(self, backbones: Backbones) -> Ready:
-        """Look at everything."""
+        """Return the report of all checks."""
         cold = backbones.warm_up()
         database, broker, storage, workers = await asyncio.gather(
-            self._ask("database", self._database),
-            self._ask("broker", self._broker),
-            self._ask("storage", self._storage),
+            self._check("database", self._database),
+            self._check("broker", self._broker),
+            self._check("storage", self._storage),
             self._workers(),
         )
         warm = Check(
@@ -61,12 +61,12 @@ class Health:
         )
 
     def close(self) -> None:
-        """Leave hanging probes behind."""
+        """Abandon hanging checks."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         if self._celery is not None:
             self._celery.close()
 
-    async def _ask(self, name: str, probe: Callable[[], str]) -> Check:
+    async def _check(self, name: str, probe: Callable[[], str]) -> Check:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
@@ -77,15 +77,15 @@ class Health:
             _log.warning("not ready", part=name, problem=problem)
         return Check(status="failing" if problem else "ok", detail=problem)
 
-    # Each probe says what is wrong, or nothing. What an exception says may hold a password, so
-    # that goes to the log only.
+    # Each check returns what is wrong, or "". The text of an exception may contain a password, so
+    # it goes to the log only.
 
     def _database(self) -> str:
         try:
             self._context.database.check()
         except SQLAlchemyError as error:
             _log.warning("the database does not answer", error=str(error))
-            return "The database does not answer; look at DSPT_DATABASE_URL and at its server."
+            return "The database does not answer. Check DSPT_DATABASE_URL and the server."
         return ""
 
     def _broker(self) -> str:
@@ -99,15 +99,17 @@ class Health:
             return str(error)
         except (BrokerError, redis.RedisError, OSError) as error:
             _log.warning("the broker does not answer", error=str(error))
-            return "The broker does not answer; look at DSPT_BROKER_URL and at Redis."
+            return "The broker does not answer. Check DSPT_BROKER_URL and Redis."
         return ""
 
     def _storage(self) -> str:
         try:
             self._context.storage.check()
         except OSError as error:
-            _log.warning("the storage does not take files", error=str(error))
-            return "The storage does not take files; look at DSPT_STORAGE_URL, space and rights."
+            _log.warning("the storage is not writable", error=str(error))
+            return (
+                "The storage is not writable. Check DSPT_STORAGE_URL, free space and permissions."
+            )
         return ""
 
     async def _workers(self) -> WorkerCheck:
@@ -122,7 +124,7 @@ class Health:
         return WorkerCheck(
             status="none",
             count=0,
-            detail="No worker has reported lately; jobs stay queued. Start one with `dspt worker`.",
+            detail="No worker is running, so jobs stay queued. Start one with `dspt worker`.",
         )
 
     def _count_workers(self) -> int:

@@ -1,1 +1,1 @@
-"""Tuning jobs: their states, events, hand-over to workers, and the HTTP calls about them."""
+"""Tuning jobs: HTTP calls, views, and below them intake, lifecycle, events and review."""

@@ -66,20 +66,24 @@ _FIELDS = ("dataset", "dataset_id", "config", "class_names", "name")
 
 IdempotencyKey = Annotated[
     str | Omittable,
-    Header(min_length=1, max_length=255, description="Makes it safe to send this again."),
+    Header(
+        min_length=1,
+        max_length=255,
+        description="Makes a retry safe: the same key returns the same job.",
+    ),
 ]
 
 
 async def _known_fields(request: Request) -> None:
-    """Refuse fields that would be overlooked, such as a misspelt `class_names`."""
+    """Refuse unknown form fields, such as a misspelt `class_names`."""
     unknown = sorted({field for field in await request.form() if field not in _FIELDS})
     if unknown:
         items = [
-            ProblemItem(param=field[:100], code="unknown_field", message="There is no such field.")
+            ProblemItem(param=field[:100], code="unknown_field", message="Unknown field.")
             for field in unknown
         ]
         raise Unprocessable(
-            f"{', '.join(map(repr, unknown))}: no such field; the fields are {', '.join(_FIELDS)}.",
+            f"Unknown field: {', '.join(map(repr, unknown))}. Allowed: {', '.join(_FIELDS)}.",
             code="unknown_field",
             errors=items,
         )
@@ -111,13 +115,13 @@ def create_job(
         UploadFile | Omittable, File(description="Zip with one folder of images per class.")
     ] = None,
     dataset_id: Annotated[
-        str | Omittable, Form(description="A data set uploaded before, instead of `dataset`.")
+        str | Omittable, Form(description="Id of an earlier data set, instead of `dataset`.")
     ] = None,
     config: Annotated[
         str | Omittable, Form(description='Settings as JSON, such as `{"epochs": 100}`.')
     ] = None,
     class_names: Annotated[
-        str | Omittable, Form(description="JSON object: class folder -> words for the prompt.")
+        str | Omittable, Form(description="JSON object: class folder -> class words of the prompt.")
     ] = None,
     name: Annotated[str | Omittable, Form(max_length=200)] = None,
     idempotency_key: IdempotencyKey = None,
@@ -130,7 +134,7 @@ def create_job(
         local_backbones=context.settings.local_backbones,
     )
     if (dataset is None) == (dataset_id is None):
-        message = "Send either `dataset` (a zip file) or `dataset_id`, one of the two."
+        message = "Send exactly one of `dataset` (a zip file) and `dataset_id`."
         item = ProblemItem(param="dataset", code="missing", message=message)
         raise Unprocessable(message, errors=[item])
     source: datasets.Upload | str
@@ -178,8 +182,8 @@ async def get_job(job_id: str, request: Request, caller: CallerDep) -> Response:
     response_model=EventList,
     responses={
         200: {
-            "description": "A list; or, with `Accept: text/event-stream`, a stream that ends "
-            "after the job's last event.",
+            "description": "A list; with `Accept: text/event-stream`, a stream that ends after the "
+            "last event of the job.",
             "content": {"text/event-stream": {"schema": {"type": "string"}}},
         },
         **problems(BadRequest, NotFound),
@@ -191,21 +195,23 @@ async def list_events(
     request: Request,
     context: ContextDep,
     caller: CallerDep,
-    after: Annotated[int, Query(ge=0, le=MAX_SEQ, description="Last event already seen.")] = 0,
+    after: Annotated[
+        int, Query(ge=0, le=MAX_SEQ, description="Number of the last event already read.")
+    ] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     accept: Annotated[str, Header(include_in_schema=False)] = "",
     last_event_id: Annotated[
-        str | Omittable, Header(description="Sent by a browser that connects again.")
+        str | Omittable, Header(description="Sent by a client that reconnects to the stream.")
     ] = None,
 ) -> Any:
-    """What happened to a job."""
+    """Events of a job."""
     job_views: views.JobViewCache = request.app.state.job_views
     await job_views.check(caller, job_id)
     if "text/event-stream" not in accept:
         return await run_in_threadpool(stream.page, context, job_id, after=after, limit=limit)
     if last_event_id is not None:
         if not (last_event_id.isdecimal() and int(last_event_id) <= MAX_SEQ):
-            raise BadRequest("Last-Event-ID is not the id of an event.", code="bad_event_id")
+            raise BadRequest("Last-Event-ID must be the id of an event.", code="bad_event_id")
         after = int(last_event_id)
     return stream.EventStream(request.app.state.feed, job_id, after)
 
@@ -213,14 +219,14 @@ async def list_events(
 @router.post("/{job_id}/cancel", status_code=202, responses=problems(NotFound, Conflict))
 @rules(Scope.SUBMIT)
 def cancel_job(job_id: str, context: ContextDep, caller: CallerDep) -> JobView:
-    """Stop a job. One that is running stops after the step it is in."""
+    """Cancel a job. A running job stops after its current step."""
     return service.cancel(context, caller, job_id)
 
 
 @router.post("/{job_id}/retry", status_code=202, responses=problems(NotFound, Conflict))
 @rules(Scope.SUBMIT)
 def retry_job(job_id: str, request: Request, context: ContextDep, caller: CallerDep) -> JobView:
-    """Try a failed or cancelled job again, with the same photos and settings."""
+    """Retry a failed or cancelled job with the same photos and settings."""
     job = service.retry(context, caller, job_id)
     request.app.state.housekeeper.wake()
     return job
@@ -229,7 +235,7 @@ def retry_job(job_id: str, request: Request, context: ContextDep, caller: Caller
 @router.delete("/{job_id}", status_code=204, responses=problems(NotFound, Conflict))
 @rules(Scope.SUBMIT)
 def delete_job(job_id: str, context: ContextDep, caller: CallerDep) -> None:
-    """Delete a finished job; the model that it made stays."""
+    """Delete a finished job; its model stays."""
     service.delete(context, caller, job_id)
 
 
@@ -248,7 +254,7 @@ def get_audit(
     caller: CallerDep,
     format: Annotated[Literal["json", "csv"], Query()] = "json",
 ) -> Any:
-    """The labels to check, the most suspicious first."""
+    """The labels to check, most suspicious first."""
     report = audit.read(context, caller, job_id)
     if format == "json":
         return report
@@ -280,6 +286,6 @@ def correct_job(
     content_type: Annotated[str, Header(include_in_schema=False)] = "",
     idempotency_key: IdempotencyKey = None,
 ) -> JobView:
-    """Put labels right, or leave images out, and tune anew; the job corrected stays as it is."""
+    """Correct labels or drop images, and tune again in a new job; this job stays unchanged."""
     created = corrections.create(context, caller, job_id, content_type, body, idempotency_key)
     return _accepted(request, response, created)

@@ -1,6 +1,6 @@
-"""Jobs by state, and who is there to work on them: read from the database when Prometheus asks.
+"""Metrics of jobs and workers, read from the database at each scrape.
 
-A count that the API kept itself would miss what workers and other processes of the API do.
+Counters in this process would miss what workers and other API processes do.
 """
 
 from __future__ import annotations
@@ -24,57 +24,57 @@ from app.tables.jobs import Job, OutboxEntry
 
 _log = structlog.get_logger(__name__)
 
-#: Prometheus gives up after ten, and would lose all other figures too.
+#: Well below Prometheus's scrape timeout of 10 s, at which all metrics would be lost.
 _TIMEOUT_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
-class _Figures:
+class _Counts:
     by_status: dict[str, int]
     unsent: int
     workers: int
 
 
 class JobsCollector(Collector):
-    """One per process; close it at the end. Gives nothing while the database does not answer."""
+    """One per process; close it at the end. Yields nothing while the database is unavailable."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        # Its own thread: a database that hangs must not take those of the requests.
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="job figures")
+        # Its own thread: a hanging database must not block the threads of requests.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="job counts")
         self._lock = threading.Lock()
-        self._reading: Future[_Figures] | None = None
+        self._reading: Future[_Counts] | None = None
 
     def collect(self) -> Iterator[Metric]:
-        with self._lock:  # all who ask at this moment, and after a hang, wait for the same answer
+        with self._lock:  # concurrent scrapes share one query
             if self._reading is None or self._reading.done():
                 self._reading = self._thread.submit(self._read)
             reading = self._reading
         try:
-            figures = reading.result(_TIMEOUT_SECONDS)
+            counts = reading.result(_TIMEOUT_SECONDS)
         except (TimeoutError, SQLAlchemyError) as error:
-            _log.warning("jobs cannot be counted", error=str(error) or "no answer in time")
+            _log.warning("cannot read job metrics", error=str(error) or "timeout")
             return
         jobs = GaugeMetricFamily(
-            "dspt_jobs", "Jobs that there are, by state; `queued` wait.", labels=["status"]
+            "dspt_jobs", "Jobs by state; `queued` jobs wait for a worker.", labels=["status"]
         )
         for status in Status:
-            jobs.add_metric([status], figures.by_status.get(status, 0))
+            jobs.add_metric([status], counts.by_status.get(status, 0))
         yield jobs
         yield GaugeMetricFamily(
-            "dspt_jobs_unsent", "Queued jobs that the broker was not told of yet.", figures.unsent
+            "dspt_jobs_unsent", "Queued jobs not yet sent to the broker.", counts.unsent
         )
-        yield GaugeMetricFamily("dspt_workers", "Workers that reported lately.", figures.workers)
+        yield GaugeMetricFamily("dspt_workers", "Workers with a recent heartbeat.", counts.workers)
 
     def close(self) -> None:
-        """Leave a hanging look behind."""
+        """Abandon a hanging query."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def _read(self) -> _Figures:
+    def _read(self) -> _Counts:
         with self._context.database.read() as session:
             by_status = session.execute(select(Job.status, func.count()).group_by(Job.status))
             unsent = select(func.count()).where(OutboxEntry.sent_at.is_(None))
-            return _Figures(
+            return _Counts(
                 dict(iter(by_status)),
                 session.scalar(unsent) or 0,
                 workers.count_alive(session, self._context.settings),

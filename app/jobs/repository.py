@@ -1,4 +1,4 @@
-"""Reading and changing jobs. Every change of a state goes through `move`."""
+"""Read and change jobs. Every state transition goes through `move`."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from app.tables.jobs import Job, JobEvent, OutboxEntry
 MAX_SEQ = 2**31 - 1
 
 EventRow = Row[Any, Any, Any, Any]
-"""Number, type, moment and data of an event."""
+"""Number, type, time and data of an event."""
 
-# Read all the time by whoever follows jobs: built once, and of columns.
+# These run for every poll of an event stream: built once, selecting columns.
 _EVENT = JobEvent.__table__.c
 _EVENTS = (
     select(_EVENT.seq, _EVENT.type, _EVENT.created_at, _EVENT.data)
@@ -39,7 +39,7 @@ _HEADS = select(Job.id, Job.status, Job.event_seq).where(
 
 
 def get(session: Session, job_id: str, *, lock: bool = False) -> Job | None:
-    """The job as it stands in the database now; with `lock`, until the transaction ends."""
+    """Return the current job, or None; with `lock`, locked until the transaction ends."""
     if not is_id(job_id):
         return None
     return session.get(Job, job_id, populate_existing=True, with_for_update=lock)
@@ -50,7 +50,7 @@ def by_idempotency_digest(session: Session, digest: str) -> Job | None:
 
 
 def add(session: Session, job: Job) -> None:
-    """Store a new job with its first event and the note that the broker is to be told."""
+    """Store a new job with its first event and its outbox entry."""
     job.status = Status.QUEUED
     session.add(job)
     session.flush()
@@ -68,10 +68,10 @@ def move(
     owner: str | None = None,
     values: Mapping[str, Any] | None = None,
 ) -> bool:
-    """Take a job to `target` if it is in a state that allows it; say whether it was.
+    """Move a job to `target` if its state allows it; return whether it moved.
 
-    Compare-and-set, with the event in the same transaction. `when` narrows the states it may come
-    from; `owner` demands that lease. `values` are set along with it.
+    Compare-and-set, with the event in the same transaction. `when` restricts the source states,
+    `owner` requires that lease, `values` are set together with the state.
     """
     now = database_now(session)
     changes: dict[str, Any] = dict(values or {})
@@ -114,21 +114,21 @@ def add_event(session: Session, job_id: str, type_: str, data: Mapping[str, Any]
 def events(
     session: Session, job_id: str, *, after: int, upto: int = MAX_SEQ, limit: int
 ) -> Sequence[EventRow]:
-    """Events behind number `after`, the last of them `upto`, in their order."""
+    """Return the events with numbers over `after` up to `upto`, in order."""
     wanted = {"job_id": job_id, "after": after, "upto": upto, "limit": limit}
     return session.execute(_EVENTS, wanted).all()
 
 
 def heads(session: Session, job_ids: Sequence[str]) -> dict[str, tuple[str, int]]:
-    """Job id -> state and number of the newest event, for those that are there."""
+    """Return job id -> (state, number of the newest event) of the jobs that exist."""
     rows = session.execute(_HEADS, {"job_ids": job_ids})
     return {job_id: (status, event_seq) for job_id, status, event_seq in rows}
 
 
 def remove(session: Session, job_id: str) -> bool:
-    """Delete a finished job with its events; False if it is not finished (or not there).
+    """Delete a finished job with its events; return False if it is unfinished or missing.
 
-    Jobs that were made from it by corrections stay, and forget it.
+    Jobs created from it by corrections stay; their reference is cleared.
     """
     found = session.execute(
         delete(Job).where(Job.id == job_id, Job.status.in_(sorted(TERMINAL))).returning(Job.id)

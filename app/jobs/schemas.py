@@ -1,4 +1,4 @@
-"""Jobs as they look over HTTP."""
+"""Schemas of jobs, events, audits and corrections."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ _Name = Annotated[str, Field(min_length=1, max_length=MAX_PATH_CHARACTERS)]
 
 
 class CorrectionsRequest(BaseModel):
-    """Labels that a person put right. Files are named as in the audit."""
+    """Labels corrected by a person. File names are those of the audit."""
 
     model_config = ConfigDict(extra="forbid")
 
     relabel: dict[_Name, _Name] = Field(
         default={},
         max_length=_MAX_FILES,
-        description="Training file -> the class folder that it belongs to.",
+        description="Training file -> its correct class folder.",
         examples=[{"train/cat/7.jpg": "dog"}],
     )
     drop: list[_Name] = Field(
-        default=[], max_length=_MAX_FILES, description="Training files to leave out."
+        default=[], max_length=_MAX_FILES, description="Training files to drop."
     )
     name: str | None = Field(default=None, max_length=200)
     config: dict[str, Any] = Field(
-        default={}, description="Settings to change; the others are those of the job corrected."
+        default={}, description="Settings to change; the others are taken from this job."
     )
 
 
@@ -47,7 +47,7 @@ def links_of(
     *,
     expired: bool,
 ) -> dict[str, str]:
-    """Where to go from a job, according to its state."""
+    """Return the links of a job that its state allows."""
     base = f"/jobs/{job_id}"
     links = {"self": base, "events": f"{base}/events"}
     if status == Status.SUCCEEDED:
@@ -65,19 +65,21 @@ def links_of(
     return links
 
 
-def progress_of(status: Status, said: dict[str, Any] | None, *, worker_alive: bool) -> JobProgress:
-    """What the worker last said, made to fit the state."""
+def progress_of(
+    status: Status, reported: dict[str, Any] | None, *, worker_alive: bool
+) -> JobProgress:
+    """Return the last progress report of the worker, adapted to the state."""
     if status == Status.QUEUED:
         message = (
-            "waiting: a worker will take it in its turn"
+            "waiting for a worker"
             if worker_alive
-            else "waiting: no worker is running; start one with `dspt worker`"
+            else "waiting: no worker is running. Start one with `dspt worker`."
         )
         return JobProgress(stage="queued", message=message)
     first = "validating" if status in LEASED else "queued"
-    progress = JobProgress.model_validate(said or {"stage": first})
+    progress = JobProgress.model_validate(reported or {"stage": first})
     if status == Status.CANCELLING:
-        progress.message = "waiting: the worker stops after the step it is in"
+        progress.message = "waiting: the worker stops after its current step"
     if status in TERMINAL:
         progress.eta_seconds = None
     if status == Status.SUCCEEDED:

@@ -1,4 +1,4 @@
-"""What can be done with jobs from outside: make, cancel, try again, delete."""
+"""Create, cancel, retry and delete jobs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _log = structlog.get_logger(__name__)
 class Created:
     job: JobView
     replayed: bool
-    """The Idempotency-Key had made this job before."""
+    """True if an earlier request with this Idempotency-Key created the job."""
 
 
 def create(
@@ -43,10 +43,10 @@ def create(
     *,
     corrected: Job | None = None,
 ) -> Created:
-    """Make a job on an upload or on a data set's id. It belongs to the data set's owner.
+    """Create a job on an upload or a data set id. The owner of the data set owns the job.
 
-    `corrected` is the job that a person corrected the labels of. Raises NotFound, Conflict,
-    Unprocessable, and TooManyRequests or ServiceUnavailable where it is one too many.
+    `corrected` is the job whose labels were corrected, if any. Raises NotFound, Conflict,
+    Unprocessable, and TooManyRequests or ServiceUnavailable if a quota is exceeded.
     """
     upload = None if isinstance(dataset, str) else dataset
     owner = caller.owner if corrected is None else corrected.owner
@@ -69,8 +69,8 @@ def create(
                 corrected_from,
             )
         except (IntegrityError, NotFound, TooManyRequests, ServiceUnavailable) as error:
-            # At this moment the same key made a job, or somebody deleted the data set or the job
-            # that is corrected: look again.
+            # A concurrent request with the same key created a job, or the data set or the corrected
+            # job was deleted: check again.
             if not isinstance(error, (IntegrityError, NotFound)) or last_try:
                 if upload is not None:
                     _forget(context, dataset_id)
@@ -79,13 +79,13 @@ def create(
         _log.info("job queued", job_id=job_id)
         with context.database.read() as session:
             return Created(view(session, context, caller, job_id), replayed=False)
-    raise AssertionError("the second try returns or raises")
+    raise AssertionError("the second attempt returns or raises")
 
 
 def find(session: Session, caller: Caller, job_id: str, *, lock: bool = False) -> Job:
-    """The job, or NotFound: one that is not the caller's does not exist for him.
+    """Return the job. Raises NotFound, also if it belongs to another owner.
 
-    Whoever locks a job and its data set locks the job first.
+    Lock order: the job first, then its data set.
     """
     job = repository.get(session, job_id, lock=lock)
     if job is None or not caller.sees(job.owner):
@@ -94,7 +94,7 @@ def find(session: Session, caller: Caller, job_id: str, *, lock: bool = False) -
 
 
 def cancel(context: Context, caller: Caller, job_id: str) -> JobView:
-    """Cancel a job: at once if it is queued, else its worker is told. Raises NotFound, Conflict."""
+    """Cancel a job: at once if queued, else through its worker. Raises NotFound, Conflict."""
     with context.database.write() as session:
         find(session, caller, job_id, lock=True)
         moved = repository.move(
@@ -103,20 +103,20 @@ def cancel(context: Context, caller: Caller, job_id: str) -> JobView:
         job = find(session, caller, job_id)
         if not moved and job.status != Status.CANCELLING:
             raise Conflict(
-                f"The job has {_ENDED[Status(job.status)]} already and cannot be cancelled.",
+                f"The job has already {_ENDED[Status(job.status)]} and cannot be cancelled.",
                 code="job_finished",
             )
         return view(session, context, caller, job_id)
 
 
 def retry(context: Context, caller: Caller, job_id: str) -> JobView:
-    """Put a failed or cancelled job back into the queue, with all its attempts before it.
+    """Queue a failed or cancelled job again, with its attempts reset.
 
-    Raises NotFound, Conflict, and TooManyRequests or ServiceUnavailable where it is one too many.
+    Raises NotFound, Conflict, and TooManyRequests or ServiceUnavailable if a quota is exceeded.
     """
     with context.database.write() as session:
         dataset = datasets.get(session, find(session, caller, job_id, lock=True).dataset_id)
-        assert dataset is not None  # a foreign key says so
+        assert dataset is not None  # foreign key
         dataset_service.keep_for_a_job(session, dataset)
         moved = repository.move(
             session,
@@ -134,7 +134,7 @@ def retry(context: Context, caller: Caller, job_id: str) -> JobView:
         job = find(session, caller, job_id)
         if not moved:
             raise Conflict(
-                f"The job is {job.status}; only one that failed or was cancelled is tried again.",
+                f"The job is {job.status}; only a failed or cancelled job can be retried.",
                 code="job_succeeded" if job.status == Status.SUCCEEDED else "job_not_finished",
             )
         quotas.check_job(session, context.settings, job.owner)
@@ -144,12 +144,12 @@ def retry(context: Context, caller: Caller, job_id: str) -> JobView:
 def delete(context: Context, caller: Caller, job_id: str) -> None:
     """Delete a finished job, its audit, and its data set if no other job uses it.
 
-    The model it made stays. Raises NotFound, Conflict.
+    Its model stays. Raises NotFound, Conflict.
     """
     with context.database.write() as session:
         job = find(session, caller, job_id, lock=True)
         dataset = datasets.get(session, job.dataset_id)
-        assert dataset is not None  # a foreign key says so
+        assert dataset is not None  # foreign key
         session.expunge(job)
         if not repository.remove(session, job_id):
             raise Conflict(
@@ -165,7 +165,7 @@ def delete(context: Context, caller: Caller, job_id: str) -> None:
 
 
 def _forget(context: Context, dataset_id: str) -> None:
-    """Delete a data set that was stored for a job which could not be made."""
+    """Delete a data set that was stored for a job that could not be created."""
     with context.database.write() as session:
         dataset = datasets.get(session, dataset_id)
         keys = dataset_service.remove_if_unused(session, dataset) if dataset else []
@@ -189,7 +189,7 @@ def _replay(
         job = repository.by_idempotency_digest(session, owner_digest(caller.owner, key))
         if job is None:
             return None
-        find(session, caller, job.id)  # an admin may have made it for somebody else
+        find(session, caller, job.id)  # an admin may have created it for another owner
         if job.request_sha256 != request_sha256:
             raise Conflict(
                 f"The Idempotency-Key {key!r} was used for a different request (job {job.id}). "
@@ -216,7 +216,7 @@ def _insert(
             raise NotFound(message, code="dataset_not_found", errors=[item])
         dataset_service.keep_for_a_job(session, dataset)
         if corrected_from is not None:
-            find(session, caller, corrected_from)  # it may have been deleted at this moment
+            find(session, caller, corrected_from)  # it may just have been deleted
         name = request.name or dataset.filename.removesuffix(".zip") or dataset.filename
         job = Job(
             id=new_id("job"),

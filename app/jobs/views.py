@@ -1,8 +1,7 @@
-"""Jobs as they look over HTTP, with all that is shown of their data sets and models.
+"""Jobs as API responses, with what they show of their data sets and models.
 
-Programs that wait for a job ask for it all the time, so a look is one query, built once, for all
-who look at that moment. It reads columns: to make objects of them would take longer than the
-database does.
+Clients that wait for a job poll it, so concurrent requests share one query. It selects columns,
+because building ORM objects would take longer than the database does.
 """
 
 from __future__ import annotations
@@ -30,9 +29,9 @@ from app.tables.jobs import Job
 from app.tables.models import Model
 
 _JOB, _DATASET, _MODEL = Job.__table__, Dataset.__table__, Model.__table__
-#: Parsed when they are shown, not before.
+#: Selected as text and parsed only when a view is built.
 _JSON = tuple(column.name for column in _JOB.c if isinstance(column.type, JSON))
-#: The data set itself, or what its corrections are made to.
+#: The data set itself, or the uploaded zip that it corrects.
 _ZIP = _DATASET.alias()
 _LOOK: Select[Any] = (
     select(
@@ -53,59 +52,59 @@ _SOME = _LOOK.where(_JOB.c.id.in_(bindparam("job_ids", expanding=True)))
 _OWNERS = select(_JOB.c.id, _JOB.c.owner).where(_JOB.c.id.in_(bindparam("job_ids", expanding=True)))
 
 
-#: Bytes of answers kept, and as much again of the rows that they were written from.
-_KEPT_ANSWERS, _KEPT_BYTES = 10_000, 16 * 1024**2
+#: Number and bytes of cached responses; their rows take about as many bytes again.
+_MAX_CACHED, _MAX_CACHED_BYTES = 10_000, 16 * 1024**2
 
 
 @dataclass(frozen=True)
-class _Written:
+class _Cached:
     row: Row[Any]
     worker_alive: bool
     body: bytes
 
 
 class JobViewCache:
-    """Jobs as JSON; one that many look at at the same moment is read and written once.
+    """Job views as JSON. Concurrent requests for a job share one read and one serialization.
 
-    What was written is kept, and sent again as long as the row is the same.
+    A serialized view is reused as long as the job's row is unchanged.
     """
 
     def __init__(self, context: Context, reader: BatchedReader) -> None:
         self._context = context
         self._reader = reader
-        self._kept: SizedCache[_Written] = SizedCache(_KEPT_ANSWERS, _KEPT_BYTES)
+        self._cache: SizedCache[_Cached] = SizedCache(_MAX_CACHED, _MAX_CACHED_BYTES)
 
     async def get_json(self, caller: Caller, job_id: str) -> bytes:
-        """A JobView. Raises NotFound: one that is not the caller's does not exist for him."""
+        """Return a JobView as JSON. Raises NotFound, also if it belongs to another owner."""
         found = await self._reader.query(self._write, job_id)
         if found is None or not caller.sees(found.row.owner):
             raise not_found(job_id)
         return found.body
 
     async def check(self, caller: Caller, job_id: str) -> None:
-        """Raises NotFound as `look` does."""
+        """Raise NotFound as `get_json` does."""
         owner = await self._reader.query(_owners, job_id)
         if owner is None or not caller.sees(owner):
             raise not_found(job_id)
 
-    def _write(self, session: Session, job_ids: Sequence[str]) -> list[_Written | None]:
+    def _write(self, session: Session, job_ids: Sequence[str]) -> list[_Cached | None]:
         rows = _rows(session, job_ids)
         alive = _worker_alive(session, self._context, *rows)
         written = {row.id: self._written(row, alive) for row in rows}
         return [written.get(job_id) for job_id in job_ids]
 
-    def _written(self, row: Row[Any], worker_alive: bool) -> _Written:
-        kept = self._kept.get(row.id)
+    def _written(self, row: Row[Any], worker_alive: bool) -> _Cached:
+        kept = self._cache.get(row.id)
         if kept is not None and kept.row == row and kept.worker_alive == worker_alive:
             return kept
         body = _view(row, worker_alive=worker_alive).model_dump_json().encode()
-        written = _Written(row, worker_alive, body)
-        self._kept.put(row.id, written, len(body))
+        written = _Cached(row, worker_alive, body)
+        self._cache.put(row.id, written, len(body))
         return written
 
 
 def view(session: Session, context: Context, caller: Caller, job_id: str) -> JobView:
-    """One job. Raises NotFound: one that is not the caller's does not exist for him."""
+    """Return one job. Raises NotFound, also if it belongs to another owner."""
     rows = _rows(session, [job_id])
     if not rows or not caller.sees(rows[0].owner):
         raise not_found(job_id)
@@ -121,7 +120,7 @@ def page(
     limit: int,
     status: Status | None,
 ) -> list[JobView]:
-    """The caller's jobs, newest first, from behind the job `after`."""
+    """Return the jobs that the caller may see, newest first, older than the job `after`."""
     wanted: list[ColumnElement[bool]] = []
     if after is not None:
         wanted.append(_JOB.c.id < after)
@@ -151,15 +150,15 @@ def _rows(session: Session, job_ids: Sequence[str]) -> Sequence[Row[Any]]:
 
 
 def _worker_alive(session: Session, context: Context, *jobs: Row[Any]) -> bool:
-    """Asked for where a job waits for one."""
+    """Return whether a worker is alive; queried only if a job is queued."""
     queued = any(job.status == Status.QUEUED for job in jobs)
     return queued and workers.any_alive(session, context.settings)
 
 
 def _view(job: Row[Any], *, worker_alive: bool) -> JobView:
     status = Status(job.status)
-    said = {name: text and json.loads(text) for name in _JSON for text in [getattr(job, name)]}
-    report: dict[str, Any] = said["dataset_report"] or {}
+    stored = {name: text and json.loads(text) for name in _JSON for text in [getattr(job, name)]}
+    report: dict[str, Any] = stored["dataset_report"] or {}
     content_sha256 = report.pop("sha256", None)
     return JobView(
         id=job.id,
@@ -169,8 +168,8 @@ def _view(job: Row[Any], *, worker_alive: bool) -> JobView:
         started_at=job.started_at,
         finished_at=job.finished_at,
         attempt=job.attempt,
-        error=JobError.model_validate(said["error"]) if said["error"] else None,
-        progress=progress_of(status, said["progress"], worker_alive=worker_alive),
+        error=JobError.model_validate(stored["error"]) if stored["error"] else None,
+        progress=progress_of(status, stored["progress"], worker_alive=worker_alive),
         dataset=JobDataset(
             id=job.dataset_id,
             sha256=job.sha256,
@@ -180,10 +179,10 @@ def _view(job: Row[Any], *, worker_alive: bool) -> JobView:
             corrections=_corrections(job),
             **report,
         ),
-        config=said["config"],
-        class_names=said["class_names"],
-        metrics=said["metrics"],
-        warnings=said["warnings"],
+        config=stored["config"],
+        class_names=stored["class_names"],
+        metrics=stored["metrics"],
+        warnings=stored["warnings"],
         model_id=job.model_id,
         links=links_of(
             job.id,

@@ -1,4 +1,4 @@
-"""Work that is done over and over in a thread of its own."""
+"""Repeat work in a background thread."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _log = structlog.get_logger(__name__)
 
 
 class Loop:
-    """Calls `work` every `seconds` until stopped; `wake` makes it work at once.
+    """Call `work` every `seconds` until stopped; `wake` starts a round at once.
 
-    `failures` are the errors of services that may be away: they are logged once, not each time,
-    and the loop goes on. Any other error is a fault in the program and ends the thread.
+    `failures` are errors of dependencies that may be unavailable: the first is logged, and the loop
+    continues. Any other error is a bug and ends the thread.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Loop:
         self._wake.set()
 
     def stop(self) -> None:
-        """Returns when the thread has ended."""
+        """Stop the loop and wait for its thread."""
         self._stopping = True
         self._wake.set()
         self._thread.join()
@@ -52,10 +52,10 @@ class Loop:
                 self._work()
             except self._failures as error:
                 if not failing:
-                    _log.error(f"{self._name} fails; will try on", error=str(error))
+                    _log.error(f"{self._name} failed; retrying", error=str(error))
                 failing = True
             else:
                 if failing:
-                    _log.info(f"{self._name} works again")
+                    _log.info(f"{self._name} recovered")
                 failing = False
             self._wake.wait(self._seconds)

@@ -1,4 +1,4 @@
-"""What waits for a thread at the same moment is done together."""
+"""Micro-batching: items that wait for a thread are processed together."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Key = TypeVar("Key", bound=Hashable)
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-#: Runs that a pace lets follow one another: one who comes alone does not wait.
-_AT_ONCE = 4
-#: In the place of an item whose caller has gone away.
-_LEFT: Any = object()
+#: Runs that may follow one another at once despite a pace, so that a single item does not wait.
+_BURST = 4
+#: Replaces an item whose caller was cancelled.
+_CANCELLED: Any = object()
 
 
 @dataclass
@@ -28,16 +28,15 @@ class _Batch(Generic[Item, Result]):
 
 
 class Batcher(Generic[Key, Item, Result]):
-    """Micro-batching without a waiting time: a batch is open until the thread takes it up.
+    """Micro-batching without added latency: a batch accepts items until a thread starts it.
 
-    On an idle thread an item runs at once, alone; while the thread is busy, items of one key
-    gather in one batch. A batch takes items up to `max_size` in all (or one larger item), then
-    the next one opens. What nobody waits for any more when its turn comes is not run.
+    On an idle thread an item runs at once, alone; while the thread is busy, items of one key fill a
+    batch. A batch holds items of up to `max_size` in total (or one larger item). Items whose
+    callers were cancelled are not run.
 
-    With `max_wait` an idle thread waits for so many seconds for a batch to fill: where a run of
-    many takes hardly longer than a run of one. With a `pace` the thread takes up one batch in so
-    many seconds where more would come, so that more gathers in each: where a run costs far more
-    than an item does.
+    `max_wait`: seconds that an idle thread waits for a batch to fill; useful if a large batch takes
+    hardly longer than a single item. `pace`: minimum average seconds between batches under load;
+    useful if a run costs far more than an item.
     """
 
     def __init__(
@@ -60,7 +59,7 @@ class Batcher(Generic[Key, Item, Result]):
         self._open: dict[Key, _Batch[Item, Result]] = {}
 
     async def submit(self, key: Key, item: Item, size: int) -> Result:
-        """The result of `item`; raises what the batch's run raises."""
+        """Return the result of `item`. Raises what the run of its batch raises."""
         with self._lock:
             batch = self._open.get(key)
             if batch is None or batch.size + size > self._max_size:
@@ -73,11 +72,11 @@ class Batcher(Generic[Key, Item, Result]):
                 self._filled.notify_all()
         assert batch.future is not None
         try:
-            # Shielded: a client that goes away must not cancel the batch of all the others.
+            # Shielded: a cancelled caller must not cancel the batch of the others.
             return (await asyncio.shield(asyncio.wrap_future(batch.future)))[index]
         except asyncio.CancelledError:
             with self._lock:
-                batch.items[index] = _LEFT
+                batch.items[index] = _CANCELLED
                 batch.size -= size
             raise
 
@@ -86,9 +85,9 @@ class Batcher(Generic[Key, Item, Result]):
         with self._lock:
             if self._max_wait:
                 self._filled.wait_for(lambda: batch.size >= self._max_size, self._max_wait)
-            if self._open.get(key) is batch:  # from here on nobody adds to it
+            if self._open.get(key) is batch:  # closed to new items from here on
                 del self._open[key]
-            places = [place for place, item in enumerate(batch.items) if item is not _LEFT]
+            places = [place for place, item in enumerate(batch.items) if item is not _CANCELLED]
             items = [batch.items[place] for place in places]
         results: list[Any] = [None] * len(batch.items)
         if items:
@@ -97,8 +96,8 @@ class Batcher(Generic[Key, Item, Result]):
         return results
 
     def _keep_pace(self) -> None:
-        """A few runs may follow one another at once; beyond that, wait for the next one's turn."""
+        """Wait for the next slot, unless fewer than a burst of runs came recently."""
         now = time.monotonic()
-        self._due = max(self._due, now - _AT_ONCE * self._pace) + self._pace
+        self._due = max(self._due, now - _BURST * self._pace) + self._pace
         if self._due > now:
             time.sleep(self._due - now)

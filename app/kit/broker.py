@@ -1,4 +1,4 @@
-"""The connection to the broker, set up alike for those who send and those who receive."""
+"""The Celery configuration that API and worker share."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class BrokerNotSetError(ValueError):
 
 
 def celery_app(settings: Settings) -> Celery:
-    """A Celery application on the broker of `settings`; raises BrokerNotSetError without one."""
+    """Return a Celery application on the configured broker. Raises BrokerNotSetError."""
     if not settings.broker_url:
         raise BrokerNotSetError
-    # The job stops itself at its limit; this kills a process that no longer can.
+    # A job stops itself at its time limit; this kills a process that cannot.
     hard_limit = int(settings.job_time_limit_seconds) + 300
-    # Redis gives a message out again after this time without an acknowledgement. It has to be
-    # longer than any job, in each place where a Redis transport looks for it.
+    # Redis redelivers a message that is not acknowledged within this time. It must exceed any job,
+    # and be set in each place where Redis transports read it.
     visibility = {"visibility_timeout": hard_limit + 600}
     app = Celery("dspt", set_as_current=False)
     app.conf.update(
@@ -45,7 +45,7 @@ def celery_app(settings: Settings) -> Celery:
         task_acks_late=True,
         task_reject_on_worker_lost=True,
         task_time_limit=hard_limit,
-        # The forked process imports torch before it says that it is up.
+        # The forked process imports torch before it reports that it is up.
         worker_proc_alive_timeout=300,
         worker_pool="prefork",
         worker_concurrency=1,

@@ -10,7 +10,7 @@ Value = TypeVar("Value")
 
 
 class SizedCache(Generic[Value]):
-    """Safe to use from several threads."""
+    """A thread-safe LRU cache limited by count and bytes."""
 
     def __init__(self, max_count: int, max_bytes: int) -> None:
         self._max_count = max_count
@@ -20,7 +20,7 @@ class SizedCache(Generic[Value]):
         self._bytes = 0
 
     def get(self, key: str) -> Value | None:
-        """The value, now the most recently used; None if it is not there."""
+        """Return the value and mark it as most recently used; None if missing."""
         with self._lock:
             entry = self._entries.get(key)
             if entry is None:
@@ -29,27 +29,27 @@ class SizedCache(Generic[Value]):
             return entry[0]
 
     def put(self, key: str, value: Value, size: int) -> None:
-        """Keep `value` of `size` bytes and drop what is too much, the least recently used first.
+        """Store `value` of `size` bytes; evict the least recently used beyond the limits.
 
-        The newest value stays even when it alone is over the limit: it is in use anyway.
+        The newest value stays even if it alone exceeds the limit, because it is in use.
         """
         with self._lock:
-            self._forget(key)
+            self._remove(key)
             self._entries[key] = (value, size)
             self._bytes += size
             while len(self._entries) > 1 and (
                 len(self._entries) > self._max_count or self._bytes > self._max_bytes
             ):
-                self._forget(next(iter(self._entries)))
+                self._remove(next(iter(self._entries)))
 
     def values(self) -> dict[str, Value]:
-        """All that is kept, the least recently used first."""
+        """Return a copy of the cache, the least recently used first."""
         with self._lock:
             return {key: value for key, (value, _) in self._entries.items()}
 
     @property
     def bytes(self) -> int:
-        """What all of it takes."""
+        """Total size of the values."""
         with self._lock:
             return self._bytes
 
@@ -57,7 +57,7 @@ class SizedCache(Generic[Value]):
         with self._lock:
             return len(self._entries)
 
-    def _forget(self, key: str) -> None:
+    def _remove(self, key: str) -> None:
         entry = self._entries.pop(key, None)
         if entry is not None:
             self._bytes -= entry[1]

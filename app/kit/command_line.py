@@ -1,4 +1,4 @@
-"""What the commands of the service have in common."""
+"""Options and helpers that the service's commands share."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ DataDir = Annotated[
     Path | None,
     typer.Option(
         "--data-dir",
-        help="Directory of everything that is kept. Left out: DSPT_DATA_DIR, or the platform's "
-        "place for a user's data.",
+        help="Directory of all data. Default: DSPT_DATA_DIR, or the user data directory of the "
+        "platform.",
         show_default=False,
     ),
 ]
 
 
 def settings_from(data_dir: Path | None) -> Settings:
-    """The environment's settings, for `data_dir` if it is given; wrong ones end the program."""
+    """Return the settings, with `data_dir` if given. Invalid settings exit with status 2."""
     try:
         return Settings() if data_dir is None else Settings(data_dir=data_dir)
     except ValidationError as error:
@@ -40,23 +40,21 @@ def settings_from(data_dir: Path | None) -> Settings:
 
 @contextmanager
 def service_database(data_dir: Path | None) -> Iterator[tuple[Settings, Database]]:
-    """The settings, and the server's database brought to the newest schema.
+    """Yield the settings and the database, migrated to the newest schema.
 
-    What a user got wrong ends the program.
+    User errors exit with status 1 or 2.
     """
     from sqlalchemy.exc import OperationalError
 
     from app.kit.db import Database, migrate
 
     if data_dir is not None and os.environ.get("DSPT_DATABASE_URL"):
-        typer.echo(
-            "--data-dir and DSPT_DATABASE_URL are both set: leave out one of them.", err=True
-        )
+        typer.echo("--data-dir and DSPT_DATABASE_URL are both set; set only one of them.", err=True)
         raise typer.Exit(2)
     settings = settings_from(data_dir)
     try:
         if settings.database_url.startswith("sqlite"):
-            # As `dspt serve` makes it: closed to other users.
+            # As in `dspt serve`: no access for other users.
             settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         migrate(settings.database_url)
         database = Database(settings.database_url)
@@ -65,7 +63,7 @@ def service_database(data_dir: Path | None) -> Iterator[tuple[Settings, Database
         raise typer.Exit(1) from error
     except (OperationalError, ValueError) as error:
         reason = error if isinstance(error, ValueError) else error.orig
-        typer.echo(f"DSPT_DATABASE_URL: the database cannot be used: {reason}", err=True)
+        typer.echo(f"DSPT_DATABASE_URL: cannot use the database: {reason}", err=True)
         raise typer.Exit(1) from error
     try:
         yield settings, database

@@ -1,4 +1,4 @@
-"""What an endpoint needs of the outside: settings, database, storage. FastAPI dependencies."""
+"""Settings, database and storage of a process, and the FastAPI dependency for them."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Context:
         self.database.close()
 
 
-# Not `def`: then it would run on a thread, and to get there costs more than it does.
+# `async`, because a thread switch would cost more than the function.
 async def get_context(request: Request) -> Context:
-    """The application's context (`app.state.context`)."""
+    """Return the application's context (`app.state.context`)."""
     context = request.app.state.context
     assert isinstance(context, Context)
     return context

@@ -1,18 +1,18 @@
-"""Text from outside that is to be stored and shown."""
+"""Control characters in text from outside."""
 
 from __future__ import annotations
 
 import unicodedata
 
-#: Control characters and lone surrogates: databases and terminals choke on them.
+#: Control characters and lone surrogates, which databases and terminals cannot handle.
 _REFUSED = frozenset({"Cc", "Cs"})
 
 
 def is_clean(text: str) -> bool:
-    """Whether there are no control characters or lone surrogates in it."""
+    """Return whether the text has no control characters or lone surrogates."""
     return not any(unicodedata.category(character) in _REFUSED for character in text)
 
 
 def cleaned(text: str) -> str:
-    """The text without control characters and lone surrogates."""
+    """Return the text without control characters and lone surrogates."""
     return "".join(c for c in text if unicodedata.category(c) not in _REFUSED)

@@ -1,4 +1,4 @@
-"""SQLite and PostgreSQL behind one face: sessions that read, sessions that write, migrations."""
+"""SQLite and PostgreSQL: read sessions, write sessions, migrations."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.types import TypeDecorator
 
-#: Any fixed number will do, as long as nobody else in the database locks on it.
+#: Advisory lock number; arbitrary, but unique within the database.
 _MIGRATION_LOCK = 0x64737074
 
-#: One for each thread of the API, so that none waits for another: 40 serve requests, a few do other
-#: work. They are opened when they are needed, and kept: to open one takes longer than to use it.
+#: One connection per thread of the API: 40 serve requests, a few do other work. They are opened on
+#: demand and kept, because opening one takes longer than using it.
 _POOL: Final = {"pool_size": 50, "max_overflow": 0}
 
-#: JSON that PostgreSQL stores parsed.
+#: JSON; JSONB on PostgreSQL.
 JsonColumn = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 
 
 class UtcTime(TypeDecorator[datetime]):
-    """An aware UTC datetime on every database; SQLite itself keeps no zone."""
+    """A timezone-aware UTC datetime on every database; SQLite itself stores no zone."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -51,7 +51,7 @@ class UtcTime(TypeDecorator[datetime]):
         if value is None:
             return None
         if value.tzinfo is None:
-            raise ValueError("a time without a zone cannot be stored")
+            raise ValueError("cannot store a datetime without a time zone")
         return value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
@@ -61,7 +61,7 @@ class UtcTime(TypeDecorator[datetime]):
 
 
 class Base(DeclarativeBase):
-    """All tables. Constraints are named by rule so that migrations can find them."""
+    """Base of all tables. Constraint names follow a convention, so that migrations find them."""
 
     metadata = MetaData(
         naming_convention={
@@ -76,16 +76,15 @@ class Base(DeclarativeBase):
 
 
 class Database:
-    """One engine. Open it once per process, after any fork."""
+    """One engine per process, opened after any fork."""
 
     def __init__(self, url: str) -> None:
         self.url = normalise_url(url)
         self.engine = _engine(self.url)
-        # SQLite upgrades a reading transaction to a writing one only by chance: if another
-        # connection wrote in between it fails at once, whatever the timeout. So writers say so.
+        # On SQLite, upgrading a read transaction fails at once, whatever the timeout, if another
+        # connection wrote in between. So write transactions begin as IMMEDIATE.
         self._writer = self.engine.execution_options(sqlite_begin="IMMEDIATE")
-        # On PostgreSQL each query sees what is committed, in a transaction or not; without one
-        # there is no BEGIN and no ROLLBACK to wait for.
+        # On PostgreSQL each query sees committed data anyway; AUTOCOMMIT saves BEGIN and ROLLBACK.
         self._reader = (
             self.engine
             if self.engine.dialect.name == "sqlite"
@@ -94,15 +93,17 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """A session for reading. Leave it on the thread that entered it, before any wait for
-        another: whoever holds a connection may be waited for by all threads that there are.
+        """Yield a session for reading.
+
+        Leave it on the thread that entered it, and before waiting for another thread: all other
+        threads may be waiting for this connection.
         """
         with Session(self._reader, expire_on_commit=False) as session:
             yield session
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """A session in a transaction that commits at the end, or rolls back on an exception."""
+        """Yield a session in a transaction that commits at the end; exceptions roll back."""
         with Session(self._writer, expire_on_commit=False) as session, session.begin():
             yield session
 
@@ -115,15 +116,15 @@ class Database:
         self.engine.dispose()
 
 
-def take_turns(session: Session, lock: int) -> None:
-    """Keep others out who call this with the same number until this transaction ends."""
-    # On SQLite whoever writes is alone in any case.
+def lock_until_commit(session: Session, lock: int) -> None:
+    """Hold the advisory lock with this number until the transaction ends."""
+    # SQLite has a single writer anyway.
     if session.get_bind().dialect.name == "postgresql":
         session.execute(select(func.pg_advisory_xact_lock(lock)))
 
 
 def database_now(session: Session) -> datetime:
-    """The database's clock: leases are compared across machines whose own clocks may differ."""
+    """Return the database's time, because the clocks of machines may differ."""
     if session.get_bind().dialect.name == "postgresql":
         moment: datetime | None = session.scalar(select(func.clock_timestamp(type_=UtcTime)))
         assert moment is not None
@@ -132,7 +133,7 @@ def database_now(session: Session) -> datetime:
 
 
 def normalise_url(url: str) -> str:
-    """Fill in the driver that is installed; refuse databases that are not supported."""
+    """Return the URL with the installed driver. Raises ValueError if unsupported."""
     parsed = make_url(url)
     if parsed.drivername in ("postgresql", "postgres", "postgresql+psycopg"):
         parsed = parsed.set(drivername="postgresql+psycopg")
@@ -147,7 +148,7 @@ def normalise_url(url: str) -> str:
 
 
 def migrate(url: str) -> None:
-    """Bring the database to the newest schema. Safe when several processes start at once."""
+    """Migrate the database to the newest schema. Safe with concurrent processes."""
     database = Database(url)
     try:
         if database.engine.dialect.name == "sqlite":
@@ -163,7 +164,7 @@ def migrate(url: str) -> None:
 
 
 def alembic_config() -> Config:
-    """Alembic's configuration; the scripts lie in the package so that they ship with it."""
+    """Return Alembic's configuration; the scripts ship within the package."""
     config = Config()
     config.set_main_option("script_location", "app:migrations")
     config.set_main_option("path_separator", "os")
@@ -172,7 +173,7 @@ def alembic_config() -> Config:
 
 def _engine(url: str) -> Engine:
     parsed = make_url(url)
-    # What people send is in the parameters, and an error's text goes to the log.
+    # hide_parameters: user data must not reach the log through error messages.
     if parsed.drivername != "sqlite":
         return create_engine(parsed, pool_pre_ping=True, hide_parameters=True, **_POOL)
     assert parsed.database is not None
@@ -181,11 +182,13 @@ def _engine(url: str) -> Engine:
 
     @event.listens_for(engine, "connect")
     def configure(connection: sqlite3.Connection, _record: object) -> None:
-        # The driver's own transaction handling begins too late and not for DDL; we begin ourselves.
+        # The driver starts transactions too late, and not for DDL; `begin` below does it.
         connection.isolation_level = None
-        connection.execute("PRAGMA busy_timeout=15000")  # writers queue up for this many ms
+        connection.execute("PRAGMA busy_timeout=15000")  # milliseconds that writers wait
         connection.execute("PRAGMA foreign_keys=ON")
-        connection.execute("PRAGMA synchronous=FULL")  # a 202 means the job survives a power cut
+        connection.execute(
+            "PRAGMA synchronous=FULL"
+        )  # so that an accepted job survives a power cut
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
@@ -196,9 +199,9 @@ def _engine(url: str) -> Engine:
 
 
 def _switch_to_wal(engine: Engine) -> None:
-    """Let readers and a writer work side by side; the setting stays in the file."""
+    """Let readers and a writer work concurrently; the setting is stored in the file."""
     assert engine.url.database is not None
-    # The switch does not honour SQLite's own timeout, so processes take turns on a lock file.
+    # The switch ignores SQLite's own timeout, so processes use a lock file.
     with Path(f"{engine.url.database}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         connection = engine.raw_connection()

@@ -1,4 +1,4 @@
-"""Structured logs: JSON lines, or coloured text on a terminal; foreign loggers come along."""
+"""Structured logs: JSON lines, or coloured text on a terminal; also for other libraries."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from app.kit.settings import Settings
 def configure_logging(settings: Settings, *more: Processor) -> None:
     """Send structlog's and the standard library's records through one formatter to stderr.
 
-    `more` looks at every line before it is written.
+    `more` processors run on every record.
     """
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -36,7 +36,7 @@ def configure_logging(settings: Settings, *more: Processor) -> None:
     )
     text = settings.log_format == "text" or (settings.log_format == "auto" and sys.stderr.isatty())
     last: list[Processor] = (
-        # Plain: the rich one prints local variables, and with them what users sent.
+        # plain_traceback: the rich one prints local variables, which may contain user data.
         [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
         if text
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
@@ -55,5 +55,5 @@ def configure_logging(settings: Settings, *more: Processor) -> None:
         logger = logging.getLogger(name)
         logger.handlers = []
         logger.propagate = True
-    # Our middleware logs each request, with its id and duration.
+    # RequestContext logs each request, with its id and duration.
     logging.getLogger("uvicorn.access").disabled = True

@@ -1,4 +1,4 @@
-"""A folder for temporary files that can be told from those of a process that died."""
+"""Folders for temporary files, locked by their process, so that abandoned ones are found."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _LOCK = ".lock"
 
 
 def make_scratch(root: Path) -> Path:
-    """Make a folder below `root` that is this process's until it ends, however it ends.
+    """Create a folder below `root` that is locked until this process ends, and return it.
 
     Temporary files of the process go there from now on.
     """
     folder = root / secrets.token_hex(8)
     folder.mkdir(parents=True)
-    # Held open, and with it locked, until the process ends; the kernel then frees it.
+    # Never closed: the kernel releases the lock when the process ends.
     descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     tempfile.tempdir = str(folder)
@@ -28,13 +28,13 @@ def make_scratch(root: Path) -> Path:
 
 
 def abandoned(root: Path) -> Iterator[Path]:
-    """Folders below `root` whose process is gone."""
+    """Yield the folders below `root` whose process has ended."""
     if not root.is_dir():
         return
     for folder in root.iterdir():
         try:
             descriptor = os.open(folder / _LOCK, os.O_RDWR)
-        except FileNotFoundError:  # being made at this moment
+        except FileNotFoundError:  # just being created
             continue
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -46,10 +46,10 @@ def abandoned(root: Path) -> Iterator[Path]:
 
 
 def size_of(folder: Path) -> int:
-    """Bytes of all files in it."""
+    """Return the bytes of all files in a folder."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def remove(folder: Path) -> None:
-    """Delete the folder of a process that is gone."""
+    """Delete the folder of a process that has ended."""
     shutil.rmtree(folder, ignore_errors=True)  # another process may be deleting it too

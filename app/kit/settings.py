@@ -1,4 +1,4 @@
-"""Everything that can be set from outside, as environment variables with the prefix DSPT_."""
+"""Settings of the service: environment variables with the prefix DSPT_."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ GIB = 1024**3
 
 
 class Settings(BaseSettings):
-    """Defaults make one machine work with nothing set; all state lies under `data_dir`."""
+    """The defaults work on one machine without any setting; all data is below `data_dir`."""
 
     model_config = SettingsConfigDict(
         env_prefix="DSPT_", frozen=True, extra="ignore", env_ignore_empty=True
@@ -28,7 +28,7 @@ class Settings(BaseSettings):
     database_url: str = Field(
         default="",
         description="SQLAlchemy URL (`sqlite:///...` or `postgresql://...`). "
-        "Left out: SQLite under the data directory.",
+        "Default: SQLite in the data directory.",
     )
     broker_url: str = Field(
         default="",
@@ -38,108 +38,108 @@ class Settings(BaseSettings):
     storage_url: str = Field(
         default="",
         description="fsspec URL of a folder or bucket for data sets and models. "
-        "Left out: `storage/` under the data directory.",
+        "Default: `storage/` in the data directory.",
     )
     host: str = Field(default="127.0.0.1", description="Address that the API binds to.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port that the API binds to.")
 
-    # 4 GiB holds about 40,000 photos of 100 kB; a larger set is better tuned on a share of it.
+    # 4 GiB holds about 40,000 photos of 100 kB; tune on a sample of a larger set.
     max_upload_bytes: int = Field(
         default=4 * GIB, gt=0, description="Largest request body of POST /jobs."
     )
-    # A dozen full-size photos; /predict keeps them in memory.
+    # A dozen full-size photos, which /predict keeps in memory.
     max_body_bytes: int = Field(
         default=64 * MIB, gt=0, description="Largest body of any other request."
     )
 
-    # 300 a second: no page or script that a person runs needs a tenth of that, a gateway may.
+    # 300 per second: enough for a gateway, ten times what a page or script needs.
     requests_per_minute: int = Field(
         default=18_000,
         ge=1,
-        description="Requests of one API key, or of one address where there are no keys, that "
-        "each process of the API answers in a minute.",
+        description="Requests per minute that each API process accepts from one API key, or from "
+        "one address without keys.",
     )
-    # Days of work for one worker; whoever needs more waits for the first ones to end.
+    # Days of work for one worker.
     max_queued_jobs_per_owner: int = Field(
-        default=100, ge=1, description="Jobs of one owner that may be unfinished at a time."
+        default=100, ge=1, description="Maximum unfinished jobs per owner."
     )
-    # Weeks of work: a longer queue is a fault of somebody's program.
+    # Weeks of work: a longer queue points to a faulty client.
     max_queued_jobs: int = Field(
-        default=1000, ge=1, description="Jobs of all owners that may wait for a worker."
+        default=1000, ge=1, description="Maximum queued jobs of all owners."
     )
     # Sixteen of the largest uploads.
     max_stored_bytes_per_owner: int = Field(
-        default=64 * GIB, ge=1, description="Bytes of one owner's data sets and models."
+        default=64 * GIB, ge=1, description="Maximum bytes of data sets and models per owner."
     )
 
     local_backbones: list[str] = Field(
         default=[],
-        description="Backbones on the worker's disk that jobs may name, as a JSON list such as "
-        '`["local-dir:/models/clip"]`. No other path is taken from a request.',
+        description="Backbones on the worker's disk that jobs may use, as a JSON list such as "
+        '`["local-dir:/models/clip"]`. Requests with any other path are rejected.',
     )
 
-    # Features are cached, so an epoch takes seconds; six hours is a hung job, not a slow one.
+    # Features are cached, so an epoch takes seconds; a job of six hours is stuck.
     job_time_limit_seconds: float = Field(
-        default=6 * 3600, gt=0, description="Longest run of one job."
+        default=6 * 3600, gt=0, description="Time limit of one job."
     )
-    # A dead worker's job is back in the queue within three of these.
+    # The job of a dead worker is queued again within three intervals.
     heartbeat_seconds: float = Field(
-        default=5, gt=0, description="How often workers say that they and their job are alive."
+        default=5, gt=0, description="Seconds between heartbeats of workers and their jobs."
     )
-    # Two deaths may be bad luck (a deploy, a reboot); a third one is the job's own doing.
-    max_attempts: int = Field(default=3, ge=1, description="Claims after which a lost job fails.")
+    # Two lost workers may be a coincidence (a deploy, a reboot); a third one points to the job.
+    max_attempts: int = Field(
+        default=3, ge=1, description="Attempts after which the job of a lost worker fails."
+    )
     housekeeping_seconds: float = Field(
         default=1,
         gt=0,
-        description="Pause between two rounds of relaying the outbox and freeing leases.",
+        description="Seconds between rounds of publishing queued jobs and requeuing lost ones.",
     )
-    # Often enough for a smooth progress bar; one look serves all listeners.
+    # Often enough for a smooth progress bar; one poll serves all listeners.
     event_poll_seconds: float = Field(
-        default=0.3, gt=0, description="Pause between two looks for events."
+        default=0.3, gt=0, description="Seconds between polls for new events."
     )
-    # A second or two of work on two cores; nobody waits longer for a page.
+    # One or two seconds of work on two cores.
     max_waiting_requests: int = Field(
-        default=500, ge=1, description="Requests that may wait for a thread before more get 503."
+        default=500, ge=1, description="Waiting requests beyond which new ones get 503."
     )
-    # Each is an open connection, and many systems allow a process 1,024 of them.
-    max_listeners: int = Field(
-        default=500, ge=1, description="Streams of events that may be open at once."
-    )
+    # Each is an open connection; many systems limit a process to 1,024.
+    max_listeners: int = Field(default=500, ge=1, description="Maximum open event streams.")
 
-    # All three are kept for ever unless told otherwise: nobody's photos go by themselves.
+    # Default: forever, so that no data is deleted unless the operator says so.
     keep_datasets_days: float | None = Field(
         default=None,
         gt=0,
-        description="Days after the last job on them for which uploaded photos are kept.",
+        description="Days to keep uploaded photos after the last job on them. Default: forever.",
     )
     keep_events_days: float | None = Field(
         default=None,
         gt=0,
-        description="Days after its end for which a job's progress and metrics events are kept.",
+        description="Days to keep progress and metrics events after a job ends. Default: forever.",
     )
     keep_features_days: float | None = Field(
         default=None,
         gt=0,
-        description="Days after their last use for which encoded photos are kept.",
+        description="Days to keep encoded photos after their last use. Default: forever.",
     )
     gc_seconds: float = Field(
-        default=3600, gt=0, description="Pause between two rounds of deleting what is not needed."
+        default=3600, gt=0, description="Seconds between rounds of garbage collection."
     )
 
-    # Its own, as Prometheus asks each process. Only figures are shown there, so it needs no key.
+    # One port per worker, because Prometheus scrapes each process. It serves metrics without a key.
     worker_metrics_port: int | None = Field(
         default=None,
         ge=1,
         le=65535,
-        description="Port for GET /metrics of a worker. Left out: none.",
+        description="Port for GET /metrics of a worker. Default: no metrics.",
     )
     worker_metrics_host: str = Field(
         default="127.0.0.1", description="Address that a worker's metrics are bound to."
     )
     otel_endpoint: str = Field(
         default="",
-        description="OpenTelemetry collector (OTLP over HTTP, such as http://localhost:4318) that "
-        "traces are sent to; OTEL_EXPORTER_OTLP_ENDPOINT is taken too. Left out: no traces.",
+        description="OpenTelemetry collector for traces (OTLP over HTTP, such as "
+        "http://localhost:4318); OTEL_EXPORTER_OTLP_ENDPOINT works too. Default: no traces.",
     )
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO")
@@ -159,31 +159,31 @@ class Settings(BaseSettings):
 
     @property
     def tower_dir(self) -> Path:
-        """Image towers as OpenVINO reads them; what is missing is made anew."""
+        """Cache of image towers compiled for OpenVINO."""
         return self.data_dir / "towers"
 
     @property
     def feature_dir(self) -> Path:
-        """Where encoded images are kept between jobs on one machine."""
+        """Cache of encoded images on this machine."""
         return self.data_dir / "features"
 
     @property
     def checkpoint_dir(self) -> Path:
-        """Where a worker keeps the state of the job it has at work."""
+        """Checkpoints of the running job of a worker."""
         return self.data_dir / "checkpoints"
 
     @property
     def scratch_dir(self) -> Path:
-        """Where a worker keeps files for the length of a job."""
+        """Temporary files of workers."""
         return self.data_dir / "scratch"
 
     @property
     def lease_seconds(self) -> float:
-        """A worker that was silent for this long is taken for dead: two renewals are missing."""
+        """Seconds without a heartbeat after which a worker is considered dead: two are missing."""
         return 2.5 * self.heartbeat_seconds
 
 
 @lru_cache(maxsize=1)
 def get_settings() -> Settings:
-    """The settings of this process, read from the environment once."""
+    """Return the settings of this process, read from the environment once."""
     return Settings()

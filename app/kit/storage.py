@@ -21,10 +21,10 @@ _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)*")
 
 @dataclass(frozen=True)
 class Stored:
-    """A file that lies in the storage, whoever put it there."""
+    """A file in the storage."""
 
     name: str
-    """Its key; or a name that is no key, of a file whose writer died."""
+    """Its key, or the name of a temporary file whose writer died."""
     size_bytes: int
     modified_at: datetime
 
@@ -32,8 +32,8 @@ class Stored:
 class Storage:
     """Keys such as `models/mdl_1.safetensors` under one fsspec URL.
 
-    A file is visible whole or not at all: object stores promise that by themselves, a local
-    folder gets it by writing beside the place and renaming.
+    On a local folder a file is visible only once it is complete: it is written to a temporary file
+    and renamed.
     """
 
     def __init__(self, url: str) -> None:
@@ -43,35 +43,35 @@ class Storage:
         self._local = "file" in ((protocol,) if isinstance(protocol, str) else protocol)
 
     def put_bytes(self, key: str, data: bytes) -> None:
-        """Store bytes under `key`, replacing what was there."""
+        """Store bytes under `key`, replacing an existing file."""
         with self._writing(key) as target:
             target.write(data)
 
     def put(self, key: str, source: IO[bytes]) -> None:
-        """Store what is left to read of a stream under `key`, replacing what was there."""
+        """Store the rest of a stream under `key`, replacing an existing file."""
         with self._writing(key) as target:
             shutil.copyfileobj(source, target, 1024 * 1024)
 
     @contextmanager
     def open(self, key: str) -> Iterator[IO[bytes]]:
-        """The file for reading; FileNotFoundError if there is none."""
+        """Open a file for reading. Raises FileNotFoundError."""
         with self._fs.open(self._path(key), "rb") as file:
             yield file
 
     def read_bytes(self, key: str) -> bytes:
-        """The whole file; FileNotFoundError if there is none."""
+        """Return the whole file. Raises FileNotFoundError."""
         with self.open(key) as file:
             return file.read()
 
     def delete(self, key: str) -> None:
-        """Remove the file if it is there."""
+        """Delete the file if it exists."""
         try:
             self._fs.rm_file(self._path(key))
         except FileNotFoundError:
             return
 
     def files(self) -> Iterator[Stored]:
-        """All files there are."""
+        """Yield all files."""
         root = self._root.rstrip("/") + "/"
         for path, info in self._fs.find(root, detail=True, withdirs=False).items():
             try:
@@ -83,7 +83,7 @@ class Storage:
             yield Stored(path.removeprefix(root), int(info["size"]), modified)
 
     def remove(self, stored: Stored) -> None:
-        """Remove a file that was listed, if it is still there."""
+        """Delete a listed file if it still exists."""
         try:
             self._fs.rm_file(self._root.rstrip("/") + "/" + stored.name)
         except FileNotFoundError:
@@ -91,7 +91,7 @@ class Storage:
 
     @contextmanager
     def local_copy(self, key: str) -> Iterator[Path]:
-        """A local path to read the file from; valid inside the `with`. No copy if it is local."""
+        """Yield a local path of the file, valid inside the `with`. Raises FileNotFoundError."""
         path = self._path(key)
         if self._local:
             if not Path(path).is_file():
@@ -104,7 +104,7 @@ class Storage:
             yield copy
 
     def check(self) -> None:
-        """Write, read and delete a file; raises OSError (or what the store raises) if it fails."""
+        """Write, read and delete a test file. Raises OSError, or what the store raises."""
         key = f"checks/{secrets.token_hex(8)}"
         self.put_bytes(key, b"dspt")
         try:

@@ -1,8 +1,8 @@
-"""Traces of requests and jobs, sent to an OpenTelemetry collector where one is set; else none.
+"""Traces of requests and jobs, sent to an OpenTelemetry collector if one is set.
 
-FastAPI makes the spans of requests itself. The worker's belong to the trace of the request that
-asked for the job: the job's row keeps what leads there (`traceparent`), because the message to the
-worker may be sent later, by another process, and more than once.
+FastAPI creates the spans of requests. The worker's spans belong to the trace of the request that
+created the job. The job's row stores its `traceparent`, because the message to the worker may be
+sent later, by another process, and more than once.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PROPAGATOR = TraceContextTextMapPropagator()
 
 
 class TracingNotInstalled(Exception):
-    """A collector is set, but what sends to it is not there."""
+    """A collector is set, but the OpenTelemetry SDK is not installed."""
 
     def __init__(self, name: str) -> None:
         super().__init__(
@@ -35,10 +35,10 @@ class TracingNotInstalled(Exception):
 
 
 class Tracing:
-    """One per process, made after any fork. Close it at the end."""
+    """One per process, created after any fork. Close it at the end."""
 
     def __init__(self, settings: Settings, service: str) -> None:
-        """`service` is the name that the spans are shown under. Raises TracingNotInstalled."""
+        """`service` is the service name of the spans. Raises TracingNotInstalled."""
         self.provider = _provider(settings, service)
 
     @property
@@ -46,7 +46,7 @@ class Tracing:
         return NoOpTracer() if self.provider is None else self.provider.get_tracer("dspt")
 
     def flush(self) -> None:
-        """Send what was gathered, within a few seconds: this process may be killed."""
+        """Send buffered spans, within a few seconds: this process may be killed."""
         if self.provider is not None:
             self.provider.force_flush(_FLUSH_MILLISECONDS)
 
@@ -55,12 +55,12 @@ class Tracing:
             self.provider.shutdown()
 
 
-#: A collector that is away must not hold up jobs.
+#: An unavailable collector must not delay jobs.
 _FLUSH_MILLISECONDS = 3000
 
 
 def current_traceparent() -> str | None:
-    """Of the span that this runs in, as W3C Trace Context writes it; None without one."""
+    """Return the W3C traceparent of the current span, or None."""
     carrier: dict[str, str] = {}
     _PROPAGATOR.inject(carrier)
     return carrier.get("traceparent")
@@ -73,12 +73,12 @@ def request_origin() -> dict[str, str | None]:
 
 
 def context_of(traceparent: str | None) -> Context:
-    """What a span that belongs there is started in."""
+    """Return the context to start a child span of `traceparent` in."""
     return _PROPAGATOR.extract({} if traceparent is None else {"traceparent": traceparent})
 
 
 def _wanted_by(settings: Settings) -> str | None:
-    """The variable that names a collector."""
+    """Return the environment variable that sets a collector, if any."""
     if settings.otel_endpoint:
         return "DSPT_OTEL_ENDPOINT"
     return next((name for name in _STANDARD if os.environ.get(name)), None)
@@ -95,7 +95,7 @@ def _provider(settings: Settings, service: str) -> TracerProvider | None:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError as error:
         raise TracingNotInstalled(name) from error
-    # Without an endpoint of ours the exporter looks at the standard variables itself.
+    # Without an endpoint the exporter reads the standard variables.
     place = settings.otel_endpoint.rstrip("/")
     exporter = OTLPSpanExporter(endpoint=f"{place}/v1/traces" if place else None, timeout=3)
     provider = TracerProvider(resource=Resource.create({"service.name": service}))

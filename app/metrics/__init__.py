@@ -1,1 +1,1 @@
-"""Figures of the running API for Prometheus: GET /metrics. Each feature defines its own."""
+"""GET /metrics for Prometheus, and metrics of HTTP requests."""

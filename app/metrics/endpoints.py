@@ -16,7 +16,7 @@ from app.kit.http.rules import Scope, rules
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    # Its own thread: when all others are taken the figures are wanted most.
+    # Its own thread: metrics matter most when all others are busy.
     with ThreadPoolExecutor(1, thread_name_prefix="metrics") as app.state.metrics_thread:
         yield
 
@@ -27,7 +27,7 @@ router = APIRouter(tags=["health"], lifespan=_lifespan)
 @router.get("/metrics", response_class=PlainTextResponse)
 @rules(Scope.METRICS, probe=True)
 async def metrics(request: Request) -> Response:
-    """Figures of the whole service for Prometheus; a key for it needs the scope `metrics`."""
+    """Metrics of the service for Prometheus. The key needs the scope `metrics`."""
     registry: CollectorRegistry = request.app.state.registry
     thread: ThreadPoolExecutor = request.app.state.metrics_thread
     loop = asyncio.get_running_loop()

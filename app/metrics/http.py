@@ -1,4 +1,4 @@
-"""How many requests there were, and how long they waited for their answer."""
+"""Metrics of HTTP requests: count and duration."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 _BUCKETS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120)
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
-#: In the place of a route: what was refused before one was looked for, and what there is not.
+#: Route label of requests that were refused before routing, or that match no route.
 NO_ROUTE = "none"
 
 
 class HttpMetrics:
-    """By method, template of the route (never the path, which anyone may choose) and status."""
+    """Labels: method, route template (never the path, which callers choose) and status."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._requests = Counter(
             "dspt_http_requests",
-            "Requests answered.",
+            "HTTP requests.",
             ["method", "route", "status"],
             registry=registry,
         )
         self._seconds = Histogram(
             "dspt_http_request_seconds",
-            "Seconds from a request's first line to that of its answer; a stream may go on.",
+            "Seconds until the response starts; a stream may continue.",
             ["method", "route"],
             buckets=_BUCKETS,
             registry=registry,
         )
-        # To look a series up by its labels costs more than to count in it.
+        # Cached, because a lookup by labels costs more than the increment.
         self._series: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
-    def answered(self, method: str, route: str, status: int, seconds: float) -> None:
+    def observe(self, method: str, route: str, status: int, seconds: float) -> None:
         series = self._series.get((method, route, status))
         if series is None:
             known = method if method in _METHODS else "other"
@@ -43,14 +43,14 @@ class HttpMetrics:
                 self._requests.labels(known, route, str(status)),
                 self._seconds.labels(known, route),
             )
-            if known == method:  # else there would be no end of them
+            if known == method:  # callers could otherwise create any number of series
                 self._series[method, route, status] = series
         series[0].inc()
         series[1].observe(seconds)
 
 
 class CountRequests:
-    """Tell `app.state.http_metrics` of each request."""
+    """Count each request in `app.state.http_metrics`."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -74,4 +74,4 @@ class CountRequests:
                 seconds = time.perf_counter() - start
             metrics: HttpMetrics = scope["app"].state.http_metrics
             route = getattr(scope.get("route"), "path", NO_ROUTE)
-            metrics.answered(scope["method"], route, status, seconds)
+            metrics.observe(scope["method"], route, status, seconds)

@@ -1,1 +1,1 @@
-"""Tuned classifiers: listing, download, removal, and the aliases that point to them."""
+"""Tuned classifiers (models): list, download, import, delete; cards; aliases."""

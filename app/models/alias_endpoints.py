@@ -1,4 +1,4 @@
-"""The HTTP calls about aliases; to point one to a model is a PATCH of that model."""
+"""The HTTP calls about aliases. PATCH /models/{id} points an alias to a model."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ router = APIRouter(prefix="/aliases", tags=["models"])
 
 Owner = Annotated[
     Annotated[str, Field(max_length=100)] | Omittable,
-    Query(description="Whose it is, for admins. Left out: yours."),
+    Query(description="Owner of the alias (admin keys only). Default: the caller."),
 ]
 Before = Annotated[
     Annotated[int, Field(ge=1, le=2**31 - 1)] | Omittable,
-    Query(description="Number of the last move already seen."),
+    Query(description="Number of the last move already read."),
 ]
 
 
@@ -34,7 +34,7 @@ Before = Annotated[
 def list_aliases(
     context: ContextDep, caller: CallerDep, after: After = None, limit: Limit = 20
 ) -> Page[AliasView]:
-    """Aliases and where they point to, newest first."""
+    """Aliases and the models they point to, newest first."""
     with context.database.read() as session:
         found = aliases.page(session, owner=caller.only_owner, after=after, limit=limit + 1)
     last = found[limit - 1].id if len(found) > limit else None
@@ -51,7 +51,7 @@ def get_alias(
     before: Before = None,
     limit: Limit = 20,
 ) -> AliasHistory:
-    """Where an alias points to, and how it moved, the newest first."""
+    """The model that an alias points to, and its history, newest first."""
     with context.database.read() as session:
         alias = aliases.find(session, caller, name, owner)
         moves = aliases.history(session, alias.owner, name, before=before, limit=limit + 1)
@@ -63,9 +63,9 @@ def get_alias(
 def roll_back_alias(
     name: str, context: ContextDep, caller: CallerDep, owner: Owner = None
 ) -> AliasView:
-    """Point an alias to the model before; once more, to the one before that."""
+    """Point an alias to its previous model; repeat to go back further."""
     with context.database.write() as session:
-        aliases.take_turn(session)
+        aliases.lock(session)
         alias = aliases.find(session, caller, name, owner)
         aliases.roll_back(session, caller, alias)
         return alias_view(alias)
@@ -74,7 +74,7 @@ def roll_back_alias(
 @router.delete("/{name}", status_code=204, responses=problems(NotFound))
 @rules(Scope.SUBMIT)
 def delete_alias(name: str, context: ContextDep, caller: CallerDep, owner: Owner = None) -> None:
-    """Remove an alias; the model stays."""
+    """Delete an alias; the model stays."""
     with context.database.write() as session:
-        aliases.take_turn(session)
+        aliases.lock(session)
         aliases.remove(session, caller, aliases.find(session, caller, name, owner))

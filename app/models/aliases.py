@@ -1,7 +1,7 @@
-"""Names that move from model to model: who moves one, all it did, and the way back.
+"""Aliases: names that move between models, with a history and rollback.
 
-Aliases are changed one at a time: each change begins with `take_turn`, in the same transaction and
-before anything is read. So the newest move of an alias is where it stands, and none is lost.
+Each change starts with `lock`, in the same transaction and before any read. So the newest move of
+an alias is its current state, and no move is lost.
 """
 
 from __future__ import annotations
@@ -14,37 +14,37 @@ from sqlalchemy.orm import Session
 
 from app.access.caller import Caller
 from app.kit.control_characters import is_clean
-from app.kit.db import database_now, take_turns
+from app.kit.db import database_now, lock_until_commit
 from app.kit.http.errors import Conflict, NotFound, ProblemItem
 from app.kit.ids import is_id, new_id
 from app.models import repository
 from app.models.schemas import ALIAS_PATTERN
 from app.tables.models import AliasMove, Model, ModelAlias
 
-#: Any fixed number will do, as long as nobody else in the database locks on it.
+#: Advisory lock number; arbitrary, but unique within the database.
 _LOCK = 0x64737076
 _FORM = re.compile(ALIAS_PATTERN)
 
 
 def is_alias(text: str) -> bool:
-    """Whether `text` could be an alias; anything else names none."""
+    """Return whether `text` has the form of an alias."""
     return _FORM.fullmatch(text) is not None and not is_id(text)
 
 
-def take_turn(session: Session) -> None:
-    """Let nobody else change aliases or delete models until the transaction ends."""
-    take_turns(session, _LOCK)
+def lock(session: Session) -> None:
+    """Block other changes of aliases and deletions of models until the transaction ends."""
+    lock_until_commit(session, _LOCK)
 
 
 def find(session: Session, caller: Caller, name: str, owner: str | None) -> ModelAlias:
-    """The alias of `owner` (None: the caller), or NotFound: nobody else's exists for him."""
+    """Return the alias of `owner` (None: the caller). Raises NotFound, also without access."""
     owner = owner or caller.owner
     alias = None
     if is_alias(name) and is_clean(owner) and caller.sees(owner):
         alias = _get(session, owner, name)
     if alias is None:
         raise NotFound(
-            f"There is no alias {name!r}. GET /aliases lists what there is.", code="alias_not_found"
+            f"There is no alias {name!r}. GET /aliases lists your aliases.", code="alias_not_found"
         )
     return alias
 
@@ -52,7 +52,7 @@ def find(session: Session, caller: Caller, name: str, owner: str | None) -> Mode
 def page(
     session: Session, *, owner: str | None, after: str | None, limit: int
 ) -> Sequence[ModelAlias]:
-    """Newest first, from behind the alias `after`; of one owner, or of all (None)."""
+    """Return aliases of one owner, or of all (None), newest first, older than `after`."""
     query = select(ModelAlias).order_by(ModelAlias.id.desc()).limit(limit)
     if owner is not None:
         query = query.where(ModelAlias.owner == owner)
@@ -64,7 +64,7 @@ def page(
 def history(
     session: Session, owner: str, name: str, *, before: int | None = None, limit: int
 ) -> Sequence[AliasMove]:
-    """Moves of an alias, the newest first, from behind number `before`."""
+    """Return the moves of an alias before number `before`, newest first."""
     query = select(AliasMove).where(AliasMove.owner == owner, AliasMove.alias == name)
     if before is not None:
         query = query.where(AliasMove.number < before)
@@ -72,7 +72,7 @@ def history(
 
 
 def move(session: Session, caller: Caller, model: Model, name: str) -> None:
-    """Let `name`, an alias of the model's owner, point to it; no move if it does already."""
+    """Point the alias `name` of the model's owner to it; no move if it already does."""
     head = _head(session, model.owner, name)
     before = None if head is None or head.model_id is None else head
     if before is None or before.model_id != model.id:
@@ -81,23 +81,22 @@ def move(session: Session, caller: Caller, model: Model, name: str) -> None:
 
 
 def roll_back(session: Session, caller: Caller, alias: ModelAlias) -> None:
-    """Let an alias point to the model before, and at the next call to the one before that.
+    """Point an alias to its previous model; the next call goes back one further.
 
-    Raises Conflict where there is none, or where it was deleted.
+    Raises Conflict if there is none, or if it was deleted.
     """
     head = _head(session, alias.owner, alias.name)
-    assert head is not None  # it was moved to where it is
+    assert head is not None  # an alias has at least one move
     if head.rollback_to is None:
         raise Conflict(
-            f"The alias {alias.name!r} has not pointed to another model before this one. "
-            f"{_MOVE.format(alias.name)}",
+            f"The alias {alias.name!r} has no previous model. {_MOVE.format(alias.name)}",
             code="no_model_before",
         )
     target = session.get_one(AliasMove, (alias.owner, alias.name, head.rollback_to))
-    assert target.model_id is not None  # nothing goes back beyond a removal
+    assert target.model_id is not None  # a rollback never goes back beyond a deletion
     if repository.get(session, target.model_id) is None:
         raise Conflict(
-            f"The alias {alias.name!r} pointed to {target.model_id} before, which was deleted. "
+            f"The previous model of the alias {alias.name!r}, {target.model_id}, was deleted. "
             f"{_MOVE.format(alias.name)}",
             code="model_deleted",
         )
@@ -105,7 +104,7 @@ def roll_back(session: Session, caller: Caller, alias: ModelAlias) -> None:
 
 
 def remove(session: Session, caller: Caller, alias: ModelAlias) -> None:
-    """Delete an alias; its history stays, and goes on if it is ever made again."""
+    """Delete an alias; its history stays and continues if the alias is created again."""
     head = _head(session, alias.owner, alias.name)
     _step(session, caller, alias.owner, alias.name, head, None, None)
 
@@ -114,7 +113,7 @@ def check_unused(session: Session, model: Model) -> None:
     """Raise Conflict if an alias points to the model."""
     names = repository.aliases_of(session, [model.id])[model.id]
     if names:
-        message = f"{model.id} is in use: {', '.join(map(repr, names))} points to it."
+        message = f"{model.id} is in use by the alias {', '.join(map(repr, names))}."
         raise Conflict(
             f"{message} Move each alias to another model (PATCH /models/ID with "
             '{"alias": NAME}) or remove it (DELETE /aliases/NAME), then delete the model.',
@@ -125,7 +124,7 @@ def check_unused(session: Session, model: Model) -> None:
         )
 
 
-_MOVE = 'Move it to the model that you want: PATCH /models/ID with {{"alias": "{}"}}.'
+_MOVE = 'Point it to another model: PATCH /models/ID with {{"alias": "{}"}}.'
 
 
 def _get(session: Session, owner: str, name: str) -> ModelAlias | None:
@@ -135,7 +134,7 @@ def _get(session: Session, owner: str, name: str) -> ModelAlias | None:
 
 
 def _head(session: Session, owner: str, name: str) -> AliasMove | None:
-    """The newest move."""
+    """Return the newest move."""
     newest = history(session, owner, name, limit=1)
     return newest[0] if newest else None
 

@@ -1,4 +1,4 @@
-"""Artefacts in the storage, and the rows that tell of them."""
+"""Artefacts in the storage, and their rows in the database."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def row_of(
     metrics: dict[str, Any],
     job_id: str | None = None,
 ) -> Model:
-    """A new model of `owner`; `data` is its artefact as it is stored, `manifest` what it says."""
+    """Return a new row of `owner` for the artefact `data` with this manifest."""
     return Model(
         id=new_id("mdl"),
         owner=owner,
@@ -45,9 +45,9 @@ def row_of(
 
 
 def keep(context: Context, model: Model, data: bytes) -> None:
-    """Store an artefact and its row, or nothing of it.
+    """Store an artefact and its row, or neither.
 
-    Raises TooManyRequests if there is no room left for this owner.
+    Raises TooManyRequests if the owner's quota is exceeded.
     """
     context.storage.put_bytes(model.storage_key, data)
     try:
@@ -60,7 +60,7 @@ def keep(context: Context, model: Model, data: bytes) -> None:
 
 
 def read(context: Context, model: Model) -> TunedModel:
-    """The model itself. Raises NotFound if its file is gone, ArtifactError if it is damaged."""
+    """Load the model. Raises NotFound if its file is missing, ArtifactError if it is damaged."""
     from dspt.model.artifact import load_model  # imports torch
 
     try:
@@ -68,5 +68,5 @@ def read(context: Context, model: Model) -> TunedModel:
             return load_model(path)
     except FileNotFoundError as error:
         raise NotFound(
-            "The artefact is no longer in the storage.", code="artifact_not_found"
+            "The artefact is missing from the storage.", code="artifact_not_found"
         ) from error

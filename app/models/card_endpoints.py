@@ -1,4 +1,4 @@
-"""The HTTP call for the card of a classifier."""
+"""The HTTP call for model cards."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def get_card(
     caller: CallerDep,
     format: Annotated[
         Literal["json", "markdown", "svg"],
-        Query(description="svg: the curves alone, where the job that drew them is known."),
+        Query(description="svg: the training curves only, if the job is known."),
     ] = "json",
 ) -> Any:
-    """What a classifier is made of, how good it is, and what that does not say."""
+    """Model card: training data, settings, metrics and their limits."""
     from dspt.report.card import curves_svg, to_markdown
 
     card = cards.read(context, caller, model_id)
@@ -48,7 +48,7 @@ def get_card(
     if format == "markdown":
         return _file(to_markdown(card), "text/markdown; charset=utf-8", f"{model_id}.md")
     if not card.epochs:
-        raise NotFound("Nothing is known of how the tuning went.", code="no_curves")
+        raise NotFound("This model has no training curves.", code="no_curves")
     return _file(curves_svg(card.epochs), "image/svg+xml", f"{model_id}.svg")
 
 

@@ -1,4 +1,4 @@
-"""The card of a classifier, from its file and the job that made it, if there is one."""
+"""Build a model card from the artefact and the job that created it, if there is one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def read(context: Context, caller: Caller, model_id: str) -> ModelCard:
-    """Raises NotFound (no such model, or its file is lost) and Conflict (its file is damaged)."""
+    """Return the card. Raises NotFound (no model, or no file) and Conflict (damaged file)."""
     from dspt.report.card import card_of
 
     with context.database.read() as session:

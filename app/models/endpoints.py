@@ -52,12 +52,12 @@ def import_model(
     response: Response,
     context: ContextDep,
     caller: CallerDep,
-    artifact: Annotated[UploadFile, File(description="As GET /models/{id}/artifact gives it.")],
+    artifact: Annotated[UploadFile, File(description="File from GET /models/{id}/artifact.")],
     name: Annotated[
-        str | Omittable, Form(max_length=200, description="Left out: the file's name.")
+        str | Omittable, Form(max_length=200, description="Default: the file's name.")
     ] = None,
 ) -> ModelView:
-    """Take in a classifier that was tuned elsewhere."""
+    """Import a classifier that was tuned elsewhere."""
     filename = (artifact.filename or "").removesuffix(".safetensors")
     model = imports.add(context, caller.owner, artifact.file.read(), name or filename)
     response.headers["Location"] = model.links["self"]
@@ -78,12 +78,12 @@ def get_model(model_id: str, context: ContextDep, caller: CallerDep) -> ModelVie
 def update_model(
     model_id: str, wanted: ModelUpdate, context: ContextDep, caller: CallerDep
 ) -> ModelView:
-    """Rename a classifier, or let an alias point to it.
+    """Rename a classifier, or point an alias to it.
 
-    From the answer on, whoever asks for the alias is answered by this model.
+    Once this call returns, requests for the alias use this model.
     """
     with context.database.write() as session:
-        aliases.take_turn(session)
+        aliases.lock(session)
         model = find(session, caller, model_id)
         if wanted.name is not None:
             model.name = wanted.name
@@ -97,7 +97,7 @@ def update_model(
     response_class=Response,
     responses={
         200: {
-            "description": "The safetensors file: context vectors, manifest in its metadata.",
+            "description": "The safetensors file: context vectors, and a manifest as metadata.",
             "content": {"application/octet-stream": {"schema": {"type": "string"}}},
         },
         **problems(NotFound),
@@ -112,7 +112,7 @@ def get_artifact(model_id: str, context: ContextDep, caller: CallerDep) -> Respo
         data = context.storage.read_bytes(model.storage_key)
     except FileNotFoundError as error:
         raise NotFound(
-            "The artefact is no longer in the storage.", code="artifact_not_found"
+            "The artefact is missing from the storage.", code="artifact_not_found"
         ) from error
     return Response(
         data,
@@ -127,9 +127,9 @@ def get_artifact(model_id: str, context: ContextDep, caller: CallerDep) -> Respo
 @router.delete("/{model_id}", status_code=204, responses=problems(NotFound, Conflict))
 @rules(Scope.SUBMIT)
 def delete_model(model_id: str, context: ContextDep, caller: CallerDep) -> None:
-    """Delete a classifier and its artefact; the job that made it stays."""
+    """Delete a classifier and its artefact; its job stays."""
     with context.database.write() as session:
-        aliases.take_turn(session)
+        aliases.lock(session)
         aliases.check_unused(session, find(session, caller, model_id))
         repository.remove(session, model_id)
     context.storage.delete(artifact_key(model_id))

@@ -1,4 +1,4 @@
-"""A classifier that was tuned elsewhere, taken in. A stranger may have made the file."""
+"""Import a classifier that was tuned elsewhere. The file is untrusted."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _MAX_NAME = 200
 def add(context: Context, owner: str, data: bytes, name: str) -> ModelView:
     """Store an artefact as a model of `owner`.
 
-    Raises Unprocessable if it is damaged or not a tuned classifier, or if its backbone is not
-    allowed here; TooManyRequests if there is no room left for this owner.
+    Raises Unprocessable if it is damaged, not a tuned classifier, or has a backbone that is not
+    allowed here; TooManyRequests if the owner's quota is exceeded.
     """
     from dspt.model.artifact import load_model  # imports torch
 

@@ -1,4 +1,4 @@
-"""Reading and removing tuned classifiers."""
+"""Read and delete tuned classifiers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def get(session: Session, model_id: str) -> Model | None:
 
 
 def page(session: Session, *, owner: str | None, after: str | None, limit: int) -> Sequence[Model]:
-    """Newest first, from behind the model `after`; of one owner, or of all (None)."""
+    """Return models of one owner, or of all (None), newest first, older than `after`."""
     query = select(Model).order_by(Model.id.desc()).limit(limit)
     if owner is not None:
         query = query.where(Model.owner == owner)
@@ -32,7 +32,7 @@ def remove(session: Session, model_id: str) -> bool:
 
 
 def aliases_of(session: Session, model_ids: Iterable[str]) -> Mapping[str, list[str]]:
-    """Model id -> the aliases that point to it, in their order."""
+    """Return model id -> the aliases that point to it, sorted."""
     query = (
         select(ModelAlias.model_id, ModelAlias.name)
         .where(ModelAlias.model_id.in_(list(model_ids)))

@@ -1,4 +1,4 @@
-"""Which model is meant by an id or an alias. Asked with each prediction, so of columns."""
+"""Find models by id or alias. Runs with each prediction, so it selects columns."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ _BY_ALIASES = (
 
 @dataclass(frozen=True)
 class ResolvedModel:
-    """A model that was asked for."""
+    """A model found by id or alias."""
 
     id: str
     owner: str
     sha256: str
-    """Of its artefact."""
+    """SHA-256 of its artefact."""
     alias: str | None
-    """By which it was asked for; None if by its id."""
+    """The alias it was found by; None if by id."""
 
 
 def resolve(session: Session, asked: Sequence[tuple[str, str]]) -> list[ResolvedModel | None]:
-    """The models that are meant by these names: who asks, and the id or an alias of his.
+    """Return the model of each (owner, id or alias of that owner); None where there is none.
 
-    None where there is no such model; one that is somebody else's is found by its id.
+    A model is found by id whoever owns it, so the caller must check access.
     """
     ids = sorted({name for _, name in asked if is_id(name)})
     aliases = sorted({(owner, name) for owner, name in asked if is_alias(name)})

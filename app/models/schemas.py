@@ -1,4 +1,4 @@
-"""Tuned classifiers and their aliases as they look over HTTP."""
+"""Schemas of tuned classifiers and aliases."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def view(model: Model, aliases: Sequence[str] = ()) -> ModelView:
-    """A model as it looks over HTTP; `aliases` point to it."""
+    """Return the view of a model; `aliases` point to it."""
     base = f"/models/{model.id}"
     links = {"self": base, "artifact": f"{base}/artifact", "card": f"{base}/card"}
     if model.job_id is not None:
@@ -39,24 +39,24 @@ ALIAS_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,62}$"
 
 
 class ModelUpdate(BaseModel):
-    """What is to be different about a model; the rest stays as it is."""
+    """Changes to a model; omitted fields stay unchanged."""
 
     model_config = ConfigDict(extra="forbid")
 
     name: Annotated[
-        # Something has to be left without blanks around it and without control characters.
+        # Must not be empty without surrounding whitespace and control characters.
         Annotated[str, Field(max_length=200, pattern=r"[^\s\x00-\x1f\x7f-\x9f]")] | None,
         AfterValidator(lambda name: None if name is None else cleaned(name).strip()),
     ] = None
     alias: Annotated[str, Field(pattern=ALIAS_PATTERN), AfterValidator(_not_an_id)] | None = Field(
         default=None,
-        description="Points to this model from now on, and no longer to another.",
+        description="Alias to point to this model, and no longer to another one.",
         examples=["production"],
     )
 
 
 def alias_view(alias: ModelAlias) -> AliasView:
-    """An alias as it looks over HTTP."""
+    """Return the view of an alias."""
     return AliasView(
         id=alias.id,
         name=alias.name,
@@ -64,7 +64,7 @@ def alias_view(alias: ModelAlias) -> AliasView:
         model_id=alias.model_id,
         moved_at=alias.moved_at,
         links={
-            # Names are unique within an owner only; it says whose, so that it leads there for all.
+            # Alias names are unique per owner, so the link includes the owner.
             "self": f"/aliases/{alias.name}?owner={quote(alias.owner, safe='')}",
             "model": f"/models/{alias.model_id}",
         },
@@ -72,7 +72,7 @@ def alias_view(alias: ModelAlias) -> AliasView:
 
 
 def history_view(alias: ModelAlias, moves: Sequence[AliasMove], limit: int) -> AliasHistory:
-    """The alias with up to `limit` of its moves, out of `limit + 1` that were asked for."""
+    """Return the alias with up to `limit` moves, given up to `limit + 1` of them."""
     more = len(moves) > limit
     return AliasHistory(
         **alias_view(alias).model_dump(),

@@ -1,1 +1,1 @@
-"""Tuned classifiers at work: one image tower, many models, one inference thread."""
+"""Predictions: many models share one image tower per backbone."""

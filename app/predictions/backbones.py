@@ -1,7 +1,7 @@
-"""Backbones in memory: loaded when somebody asks, the least recently used dropped for room.
+"""Backbones in memory: loaded on demand, the least recently used evicted beyond a size limit.
 
-They are loaded on threads of their own, so that whoever asks for another one need not wait, and
-torch is imported there, so that the API starts without waiting for it.
+They are loaded on separate threads, so that requests for other backbones need not wait. torch is
+imported there too, so that the API starts without waiting for it.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-#: To look for weights may mean to wait for a network that is not there, and everybody waits along.
+#: A search for weights may wait for an unreachable network, and block other loads.
 _RETRY_WEIGHTS_SECONDS = 30.0
-#: One may be downloaded while another, which is there, is read.
+#: So that one backbone can be read while another is downloaded.
 _LOADERS = 2
 
 
@@ -36,51 +36,51 @@ class Backbones:
     """One per process. Close it at the end."""
 
     def __init__(self, settings: PredictionSettings, tower_dir: Path) -> None:
-        """`tower_dir` keeps image towers as OpenVINO reads them."""
+        """`tower_dir` caches image towers compiled for OpenVINO."""
         self._settings = settings
         self._tower_dir = tower_dir
         self._loaders = ThreadPoolExecutor(_LOADERS, thread_name_prefix="backbones")
         self._compiler = ThreadPoolExecutor(1, thread_name_prefix="compile")
-        # Bounded by bytes alone.
+        # Limited by bytes only.
         self._resident: SizedCache[Backbone] = SizedCache(10**6, settings.backbone_bytes)
         self._lock = Lock()
         self._loading: dict[str, Future[Backbone]] = {}
         self._unavailable: dict[str, tuple[WeightsUnavailable, float]] = {}
-        self._cold = dict.fromkeys(settings.warm_ups, "is being loaded")
+        self._cold = dict.fromkeys(settings.warm_ups, "loading")
         self.warm_up()
 
     @property
     def engines(self) -> dict[str, str]:
-        """Backbone in memory -> `torch` or `openvino`, which runs its image tower."""
+        """Backbone in memory -> engine of its image tower, `torch` or `openvino`."""
         return {name: each.engine for name, each in sorted(self._resident.values().items())}
 
     @property
     def bytes(self) -> int:
-        """Memory of their weights."""
+        """Memory of their weights, in bytes."""
         return self._resident.bytes
 
     def warm_up(self) -> dict[str, str]:
-        """Backbones that were to be loaded at start and are not yet -> why; it is tried again."""
+        """Retry warm-up loads; return backbone -> reason of those that are not loaded yet."""
         for name in list(self._cold):
             self._load_once(name).add_done_callback(partial(self._warmed, name))
         return dict(self._cold)
 
     async def get(self, name: str) -> Backbone:
-        """The backbone, loaded if it is not there.
+        """Return the backbone, loading it if needed.
 
         Raises UnknownBackbone, WeightsUnavailable and BackboneError.
         """
         found = self._resident.get(name)
         if found is not None:
             return found
-        # Shielded: others wait for it too, and the next one who asks will want it.
+        # Shielded: other requests wait for it too, and later ones will use it.
         return await asyncio.shield(asyncio.wrap_future(self._load_once(name)))
 
     def close(self) -> None:
-        """Let what runs finish and drop what waits."""
+        """Finish running loads and drop waiting ones."""
         self._compiler.shutdown(cancel_futures=True)
         self._loaders.shutdown(cancel_futures=True)
-        gc.unfreeze()  # libraries complain of what is left of them at the end
+        gc.unfreeze()  # libraries report leaks at exit otherwise
 
     def _load_once(self, name: str) -> Future[Backbone]:
         with self._lock:
@@ -98,10 +98,10 @@ class Backbones:
         elif name in self._cold:
             reason = error.message if isinstance(error, DsptError) else str(error)
             if reason != self._cold[name]:
-                _log.error("a backbone could not be made ready", backbone=name, error=reason)
+                _log.error("cannot warm up backbone", backbone=name, error=reason)
             self._cold[name] = reason
 
-    # The rest runs on the threads.
+    # The methods below run on the threads.
 
     def _load(self, name: str) -> Backbone:
         try:
@@ -133,12 +133,12 @@ class Backbones:
         return backbone
 
     def _compile(self, name: str, backbone: Backbone) -> None:
-        """Put a compiled image tower in the place of torch's, which answers meanwhile."""
+        """Replace torch's image tower by a compiled one; torch serves meanwhile."""
         from dspt.backbones import compiled
 
         if not compiled.available():
             if self._settings.engine == "openvino":
-                _log.error("OpenVINO is not installed: pip install openvino")
+                _log.error("OpenVINO is not installed; run: pip install openvino")
             return
         start = time.monotonic()
         try:
@@ -146,23 +146,25 @@ class Backbones:
                 backbone, self._tower_dir, streams=self._settings.tower_threads
             )
         except (ValueError, RuntimeError, OSError) as error:
-            _log.warning("OpenVINO cannot run it; torch does", backbone=name, reason=str(error))
+            _log.warning(
+                "OpenVINO cannot run this backbone; using torch", backbone=name, reason=str(error)
+            )
             return
         if self._resident.values().get(name) is not backbone:
-            return  # dropped meanwhile
+            return  # evicted meanwhile
         self._keep(name, faster)
         seconds = round(time.monotonic() - start, 1)
         _log.info("image tower compiled", backbone=name, engine="openvino", seconds=seconds)
 
     def _keep(self, name: str, backbone: Backbone) -> None:
         self._resident.put(name, backbone, backbone.nbytes)
-        # What was imported for it are a million objects that stay: to look through them for garbage
-        # again and again would stop all requests for half a second each time.
-        gc.unfreeze()  # and what was dropped for it is garbage now
+        # Its imports leave a million permanent objects. A full collection over them would stop all
+        # requests for half a second each time, so they are frozen.
+        gc.unfreeze()  # so that evicted backbones are collected
         gc.collect()
         gc.freeze()
 
 
 def _log_failure(future: Future[None]) -> None:
     if not future.cancelled() and (error := future.exception()) is not None:
-        _log.error("an image tower could not be compiled", exc_info=error)
+        _log.error("cannot compile image tower", exc_info=error)

@@ -29,7 +29,7 @@ from app.kit.http.schema_types import Omittable
 from app.predictions import stream
 from app.predictions.inference import Inference
 from app.predictions.metrics import EngineMetrics
-from app.predictions.service import Deadline, Predictions, Question
+from app.predictions.service import Deadline, Predictions, PredictOptions
 from app.predictions.settings import PredictionSettings
 
 
@@ -59,9 +59,9 @@ def _max_body_bytes(state: State) -> int:
     response_model=PredictResponse,
     responses={
         200: {
-            "description": "All predictions; or, with `Accept: application/x-ndjson` and for each "
-            "`archive`, a stream with a line for each image: first who answers and how many images "
-            "there are, then the predictions in their order, last how many there were.",
+            "description": "All predictions. With `Accept: application/x-ndjson`, and always for "
+            "`archive`, a stream of JSON lines: first the model and the number of images, then one "
+            "prediction per image in order, last the totals.",
             "content": {stream.MEDIA_TYPE: {"schema": {"type": "string"}}},
         },
         **problems(
@@ -75,26 +75,26 @@ async def predict(
     caller: CallerDep,
     model: Annotated[str, Form(description="Id of a tuned classifier, or an alias.")],
     images: Annotated[
-        list[UploadFile] | Omittable, File(description="One image or many.", min_length=1)
+        list[UploadFile] | Omittable, File(description="One or more images.", min_length=1)
     ] = None,
     archive: Annotated[
-        UploadFile | Omittable, File(description="A zip of images, in their place.")
+        UploadFile | Omittable, File(description="A zip of images, instead of `images`.")
     ] = None,
-    top_k: Annotated[int, Form(ge=1, le=1000, description="Classes named per image.")] = 5,
+    top_k: Annotated[int, Form(ge=1, le=1000, description="Classes to return per image.")] = 5,
     zero_shot: Annotated[
-        bool, Form(description="Tell what CLIP without tuning makes of them, too.")
+        bool, Form(description="Also return the zero-shot prediction of the untuned model.")
     ] = False,
     reject_below: Annotated[
         Annotated[float, Field(ge=0, le=1)] | Omittable,
-        Form(description="No label where the likeliest class is less probable."),
+        Form(description="Return no label if the most likely class is less probable than this."),
     ] = None,
     accept: Annotated[str, Header(include_in_schema=False)] = "",
 ) -> Any:
-    """Classify images; one that cannot be read spoils its own entry only."""
+    """Classify images. An unreadable image only affects its own result."""
     if (images is None) == (archive is None):
         raise _neither_or_both()
-    question = Question(top_k, zero_shot, reject_below)
-    answer = _answer(request, caller, model, images or [], archive, question, accept)
+    options = PredictOptions(top_k, zero_shot, reject_below)
+    answer = _answer(request, caller, model, images or [], archive, options, accept)
     return await cancel_on_disconnect(request, answer)
 
 
@@ -104,13 +104,13 @@ async def _answer(
     model: str,
     images: list[UploadFile],
     archive: UploadFile | None,
-    question: Question,
+    options: PredictOptions,
     accept: str,
 ) -> Any:
     settings: PredictionSettings = request.app.state.predict_settings
     predictions: Predictions = request.app.state.predictions
     async with Deadline(settings):
-        answering = await predictions.ready(caller, model, question)
+        answering = await predictions.ready(caller, model, options)
         if archive is not None:
             most = settings.max_archive_images
             zipped = await run_in_threadpool(stream.ZippedImages, archive.file, most)
@@ -129,14 +129,13 @@ def _check_size(images: list[UploadFile], settings: PredictionSettings, max_byte
     """Raises PayloadTooLarge."""
     if len(images) > settings.max_images:
         raise PayloadTooLarge(
-            f"{len(images)} images in one request; send at most {settings.max_images} at a time, "
-            "or a zip as `archive`.",
+            f"Too many images in one request ({len(images)}, maximum {settings.max_images}). Send "
+            "fewer, or a zip as `archive`.",
             code="too_many_images",
         )
     if sum(image.size or 0 for image in images) > max_bytes:
         raise PayloadTooLarge(
-            f"The images are larger than {max_bytes:,} bytes together; send fewer at a time, or a "
-            "zip as `archive`."
+            f"The images exceed {max_bytes:,} bytes in total. Send fewer, or a zip as `archive`."
         )
 
 
@@ -145,7 +144,7 @@ async def _read(images: list[UploadFile]) -> list[tuple[str, bytes]]:
 
 
 def _neither_or_both() -> Unprocessable:
-    detail = "Send either `images`, one or many, or one zip of images as `archive`."
+    detail = "Send either `images` or `archive` (a zip of images), not both."
     return Unprocessable(
         detail, errors=[ProblemItem(param="images", code="missing", message=detail)]
     )

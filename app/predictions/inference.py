@@ -1,4 +1,4 @@
-"""Tuned models, ready to answer: their class matrices beside the image towers they share.
+"""Loaded models: a class matrix each, on image towers that they share.
 
 torch never runs on the event loop.
 """
@@ -37,7 +37,7 @@ Scores = list[tuple[str, float]]
 
 @dataclass(frozen=True)
 class Served:
-    """A tuned model ready to answer, apart from its backbone, which may go and come back."""
+    """A loaded model without its backbone, which may be evicted and loaded again."""
 
     matrix: FeatureClassifier
     backbone: str
@@ -52,7 +52,7 @@ class Inference:
     def __init__(
         self, settings: PredictionSettings, tower_dir: Path, metrics: EngineMetrics | None = None
     ) -> None:
-        """`tower_dir` keeps image towers as OpenVINO reads them."""
+        """`tower_dir` caches image towers compiled for OpenVINO."""
         self._settings = settings
         self._metrics = metrics or EngineMetrics()
         self.backbones = Backbones(settings, tower_dir)
@@ -66,9 +66,9 @@ class Inference:
         self._metrics.watch(lambda: self._waiting, self._matrices, self.backbones)
 
     async def prepare(self, key: str, read: Callable[[], TunedModel]) -> Served:
-        """The model kept under `key`, or the one that `read` gives, made ready.
+        """Return the model cached under `key`, or load the one that `read` returns.
 
-        Others are answered meanwhile. Raises what `read` raises, UnknownBackbone,
+        Other requests are served meanwhile. Raises what `read` raises, UnknownBackbone,
         WeightsUnavailable and BackboneMismatch.
         """
         served = self._matrices.get(key)
@@ -80,19 +80,19 @@ class Inference:
             loading = asyncio.create_task(self._load(key, read))
             self._loading[key] = loading
             loading.add_done_callback(lambda task: self._loaded(key, task))
-        return await asyncio.shield(loading)  # others may wait for it too
+        return await asyncio.shield(loading)  # other requests may wait for it too
 
     async def with_backbone(self, name: str, work: Callable[[Backbone], T]) -> T:
-        """`work` done with a backbone's text tower, beside the predictions. Raises as `prepare`."""
+        """Run `work` with a backbone on the loader thread. Raises as `prepare` does."""
         return await self._on_loader(work, await self.backbones.get(name))
 
     async def predict(
         self, served: Sequence[Served], images: Sequence[bytes], top_k: int
     ) -> list[list[Scores] | ImageError]:
-        """The likeliest classes of each encoded image by each of `served`, or why it is unreadable.
+        """Return for each encoded image its top classes by each of `served`, or its ImageError.
 
-        All of `served` are on one backbone. Whoever uses it holds `room` for the images. An image
-        whose caller is cancelled is neither decoded nor classified, if it is not at work already.
+        All of `served` share one backbone. Callers hold `room` for the images. If the caller is
+        cancelled, images that are not in progress are neither decoded nor classified.
         """
         matrices = [each.matrix for each in served]
         answer = partial(_top, matrices, top_k)
@@ -101,15 +101,15 @@ class Inference:
     async def features(
         self, backbone: str, digest: str, images: Sequence[bytes]
     ) -> list[Tensor | ImageError]:
-        """The (D,) features of each encoded image, unit length, or why it is unreadable."""
+        """Return the (D,) unit-length features of each encoded image, or its ImageError."""
         return await self._encoded(backbone, digest, images, list)
 
     @contextmanager
     def room(self, images: int) -> Iterator[None]:
-        """Room for `images` to wait in; ServiceUnavailable when too many are waiting already."""
+        """Reserve queue space for `images`. Raises ServiceUnavailable if too many are waiting."""
         if self._waiting + images > self._settings.max_waiting_images and self._waiting:
             raise ServiceUnavailable(
-                f"{self._waiting} images are waiting to be classified. Try again in a moment.",
+                f"Too many images are waiting ({self._waiting}). Retry after 1 s.",
                 code="busy",
                 headers={"Retry-After": "1"},
             )
@@ -120,7 +120,7 @@ class Inference:
             self._waiting -= images
 
     def close(self) -> None:
-        """Let what runs finish and drop what waits."""
+        """Finish running work and drop waiting work."""
         self._loader.shutdown(cancel_futures=True)
         self._towers.close()
         self.backbones.close()
@@ -137,7 +137,7 @@ class Inference:
     def _loaded(self, key: str, task: asyncio.Task[Served]) -> None:
         del self._loading[key]
         if not task.cancelled():
-            task.exception()  # whoever still waits is told; if nobody does, it is no news
+            task.exception()  # marks it as retrieved; waiting requests get it themselves
 
     async def _on_loader(self, work: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.wrap_future(self._loader.submit(work, *arguments))
@@ -150,7 +150,7 @@ class Inference:
         answer: Callable[[Tensor], Sequence[T]],
     ) -> list[T | ImageError]:
         backbone = await self.backbones.get(name)
-        if backbone.digest != digest:  # dropped, changed on the disk and loaded again
+        if backbone.digest != digest:  # evicted, changed on disk and loaded again
             raise BackboneMismatch(f"the weights of {name} have changed since the model was loaded")
         return await self._towers.encode(backbone, images, answer)
 
@@ -162,6 +162,6 @@ def _class_matrix(model: TunedModel, backbone: Backbone) -> FeatureClassifier:
 
 
 def _top(matrices: Sequence[FeatureClassifier], top_k: int, features: Tensor) -> list[list[Scores]]:
-    """Of each image, the scores by each matrix."""
+    """Return for each image the scores by each matrix."""
     by_matrix = [matrix.top(features, top_k) for matrix in matrices]
     return [list(scores) for scores in zip(*by_matrix, strict=True)]

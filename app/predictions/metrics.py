@@ -1,4 +1,4 @@
-"""Figures of the image towers: what waits, how it is batched, how long it takes, what is kept."""
+"""Metrics of predictions: queue, batches, durations and memory."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ _ENGINES = ("torch", "openvino")
 
 
 class EngineMetrics:
-    """Of one Inference. Its methods are called on several threads."""
+    """Metrics of one Inference. Thread-safe."""
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
-        """Left out: nobody asks for the figures."""
+        """Default registry: a private one that is not exported."""
         registry = registry or CollectorRegistry()
         self._registry = registry
         self._images = Counter(
             "dspt_predict_images",
-            "Images that were `classified`, or `unreadable`.",
+            "Images by outcome: `classified` or `unreadable`.",
             ["outcome"],
             registry=registry,
         )
         self._batch_images = Histogram(
             "dspt_predict_batch_images",
-            "Images that went through a tower at once.",
+            "Images per batch of an image tower.",
             ["engine"],
             buckets=_IMAGES,
             registry=registry,
         )
         self._batch_seconds = Histogram(
             "dspt_predict_batch_seconds",
-            "Seconds that a batch took in the tower and with its class matrices.",
+            "Seconds per batch in the image tower and its class matrices.",
             ["engine"],
             buckets=_SECONDS,
             registry=registry,
@@ -51,11 +51,11 @@ class EngineMetrics:
         )
         self._matrix_lookups = Counter(
             "dspt_predict_matrix_lookups",
-            "Class matrices that were needed: `hit`, in memory; `miss`, to be loaded.",
+            "Lookups of class matrices: `hit`, in memory; `miss`, to be loaded.",
             ["result"],
             registry=registry,
         )
-        # From nought, or Prometheus would not see the first one of a kind come.
+        # Start at 0, so that Prometheus sees the first increment.
         for outcome in ("classified", "unreadable"):
             self._images.labels(outcome)
         for result in ("hit", "miss"):
@@ -79,15 +79,15 @@ class EngineMetrics:
     ) -> None:
         """Read these at each scrape: the number of waiting images, and what is in memory."""
         for name, text, value in (
-            ("images_waiting", "Images that wait for a tower.", waiting),
+            ("images_waiting", "Images that wait for an image tower.", waiting),
             ("matrices", "Class matrices in memory.", lambda: len(matrices)),
-            ("matrix_bytes", "Memory of the class matrices.", lambda: matrices.bytes),
-            ("backbone_bytes", "Memory of the backbones' weights.", lambda: backbones.bytes),
+            ("matrix_bytes", "Bytes of the class matrices in memory.", lambda: matrices.bytes),
+            ("backbone_bytes", "Bytes of the backbone weights in memory.", lambda: backbones.bytes),
         ):
             Gauge(f"dspt_predict_{name}", text, registry=self._registry).set_function(value)
         resident = Gauge(
             "dspt_predict_backbones",
-            "Backbones in memory, by what runs their image tower.",
+            "Backbones in memory, by engine of their image tower.",
             ["engine"],
             registry=self._registry,
         )

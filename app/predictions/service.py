@@ -1,4 +1,4 @@
-"""From a model's id or alias and images to predictions."""
+"""Predict images with the model of an id or alias."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Question:
-    """What is asked of each image."""
+class PredictOptions:
+    """Options of a prediction request."""
 
     top_k: int = 5
     zero_shot: bool = False
-    """What CLIP without tuning says too."""
+    """Also return the zero-shot prediction."""
     reject_below: float | None = None
-    """The likeliest class needs at least this probability."""
+    """Return no label below this probability."""
 
 
 @dataclass(frozen=True)
 class Answering:
-    """A model that is ready to answer a question; one request is answered by it as a whole."""
+    """A loaded model with the options of one request; it answers the whole request."""
 
     inference: Inference
-    question: Question
+    options: PredictOptions
     model: ResolvedModel
     served: tuple[Served, ...]
-    """The model, and itself without tuning if that is wanted."""
+    """The model, and its zero-shot variant if requested."""
 
     def answered(self, images: int | None = None) -> Answered:
         return Answered.model_validate(
@@ -57,50 +57,49 @@ class Answering:
         )
 
     async def answer(self, images: Sequence[tuple[str, bytes | ImageError]]) -> list[Prediction]:
-        """Predictions of images (name, encoded bytes or why there are none), in their order."""
+        """Return the predictions of images (name, encoded bytes or read error), in order."""
         readable = [data for _, data in images if not isinstance(data, ImageError)]
         try:
-            results = await self.inference.predict(self.served, readable, self.question.top_k)
+            results = await self.inference.predict(self.served, readable, self.options.top_k)
         except BackboneMismatch as error:
             raise Conflict(f"Model {self.model.id}: {error.message}", code=error.code) from error
         found = iter(results)
         return [
-            _prediction(name, data if isinstance(data, ImageError) else next(found), self.question)
+            _prediction(name, data if isinstance(data, ImageError) else next(found), self.options)
             for name, data in images
         ]
 
 
 class Predictions:
-    """What answers POST /predict."""
+    """Load models for POST /predict."""
 
     def __init__(self, context: Context, reader: BatchedReader, inference: Inference) -> None:
         self._context = context
         self._reader = reader
         self._inference = inference
 
-    async def ready(self, caller: Caller, name: str, question: Question) -> Answering:
-        """The caller's model with this id or alias, loaded.
+    async def ready(self, caller: Caller, name: str, options: PredictOptions) -> Answering:
+        """Load the caller's model with this id or alias.
 
-        What the alias points to now answers, wherever it is moved meanwhile. Raises NotFound (no
-        such model), Conflict (it cannot be served here) and WeightsUnavailable (its backbone cannot
-        be loaded now).
+        An alias is resolved once, even if it moves meanwhile. Raises NotFound (no such model),
+        Conflict (it cannot be served here) and WeightsUnavailable (its backbone cannot be loaded).
         """
         model = await self._find(caller, name)
         while True:
             try:
-                served = await self._load(model, question)
-            except FileNotFoundError as error:  # deleted since we looked, or lost
+                served = await self._load(model, options)
+            except FileNotFoundError as error:  # deleted in the meantime, or lost
                 lost, model = model, await self._find(caller, name)
                 if model == lost:
                     raise Conflict(
-                        f"The artefact of model {model.id} is no longer in the storage. Tune it "
+                        f"The artefact of model {model.id} is missing from the storage. Tune it "
                         "again.",
                         code="artifact_not_found",
                     ) from error
             except (ArtifactError, UnknownBackbone) as error:
                 raise Conflict(f"Model {model.id}: {error.message}", code=error.code) from error
             else:
-                return Answering(self._inference, question, model, served)
+                return Answering(self._inference, options, model, served)
 
     async def _find(self, caller: Caller, name: str) -> ResolvedModel:
         model = await self._reader.query(resolve, (caller.owner, name))
@@ -108,16 +107,16 @@ class Predictions:
             raise name_not_found(name)
         return model
 
-    async def _load(self, model: ResolvedModel, question: Question) -> tuple[Served, ...]:
+    async def _load(self, model: ResolvedModel, options: PredictOptions) -> tuple[Served, ...]:
         key, read = f"{model.id}/{model.sha256}", partial(_read, self._context, model.id)
         served = await self._inference.prepare(key, read)
-        if not question.zero_shot:
+        if not options.zero_shot:
             return (served,)
         return served, await self._inference.prepare(f"{key}/zero-shot", partial(_untuned, read))
 
 
 class Deadline:
-    """`async with`: ServiceUnavailable where what is within takes longer than it may."""
+    """Async context manager that raises ServiceUnavailable if its block takes too long."""
 
     def __init__(self, settings: PredictionSettings) -> None:
         self._seconds = settings.deadline_seconds
@@ -131,8 +130,8 @@ class Deadline:
             await self._timeout.__aexit__(*error)  # type: ignore[arg-type]
         except TimeoutError:
             raise ServiceUnavailable(
-                f"No answer within {self._seconds:g} seconds (DSPT_PREDICT_DEADLINE_SECONDS): too "
-                "much is waiting, or a backbone is still being loaded. Try again in a moment.",
+                f"No result within {self._seconds:g} seconds (DSPT_PREDICT_DEADLINE_SECONDS): too "
+                "many requests are waiting, or a backbone is still loading. Retry after 5 s.",
                 code="deadline",
                 headers={"Retry-After": "5"},
             ) from None
@@ -151,13 +150,15 @@ def _untuned(read: partial[TunedModel]) -> TunedModel:
     return untuned(read())
 
 
-def _prediction(name: str, result: list[Scores] | ImageError, question: Question) -> Prediction:
+def _prediction(
+    name: str, result: list[Scores] | ImageError, options: PredictOptions
+) -> Prediction:
     if isinstance(result, ImageError):
         return Prediction(file=name, error=ImageProblem(code=result.code, message=result.message))
     top, *others = [
         [ClassScore(label=label, score=score) for label, score in scores] for scores in result
     ]
-    rejected = question.reject_below is not None and top[0].score < question.reject_below
+    rejected = options.reject_below is not None and top[0].score < options.reject_below
     return Prediction(
         file=name,
         label=None if rejected else top[0].label,

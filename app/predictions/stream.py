@@ -1,4 +1,4 @@
-"""Many images in one request: a line of JSON for each as soon as it is classified."""
+"""Stream the predictions of many images as JSON lines."""
 
 from __future__ import annotations
 
@@ -21,59 +21,59 @@ from app.predictions.service import Answering
 from dspt.errors import ImageError
 
 MEDIA_TYPE = "application/x-ndjson"
-#: Images of one stream that are read and classified together; of two such shares one is decoded
-#: while the tower works at the other.
-SHARE = 32
-_AT_ONCE = 2
+#: Images per chunk of a stream. Two chunks are in progress: one is decoded while the image tower
+#: runs the other.
+CHUNK = 32
+_CHUNKS = 2
 
 
 class Images(AbstractContextManager["Images"]):
-    """Named images that are read when their turn comes. Close it in the end."""
+    """Named images that are read on demand. A context manager."""
 
     def __init__(self, names: Sequence[str], read: Callable[[int], bytes]) -> None:
-        """`read` gives the one with this place among `names`; it may raise ImageError."""
+        """`read` returns the image at an index of `names`; it may raise ImageError."""
         self.names = names
         self._read = read
 
-    def read(self, places: Sequence[int]) -> list[tuple[str, bytes | ImageError]]:
-        """Those with these places, or why one cannot be had."""
-        return [(self.names[place], self._one(place)) for place in places]
+    def read(self, indices: Sequence[int]) -> list[tuple[str, bytes | ImageError]]:
+        """Return name and bytes, or ImageError, of the images at these indices."""
+        return [(self.names[index], self._one(index)) for index in indices]
 
-    def _one(self, place: int) -> bytes | ImageError:
+    def _one(self, index: int) -> bytes | ImageError:
         try:
-            return self._read(place)
+            return self._read(index)
         except ImageError as error:
             return error
 
     def __exit__(self, *_: object) -> None:
-        """Nothing is open."""
+        """Nothing to close."""
 
 
 class ZippedImages(Images):
-    """The files of a zip, which is read as a stranger's."""
+    """The files of an untrusted zip."""
 
     def __init__(self, upload: IO[bytes], most: int) -> None:
-        """Raises DatasetError with all that is wrong with the zip, such as over `most` files."""
+        """Raises DatasetError with all problems of the zip, such as more than `most` files."""
         from dspt.data.findings import Findings
         from dspt.data.hostile.archive import open_zip
         from dspt.data.hostile.limits import Limits
 
-        # A copy with a path: the upload's own file is gone before the answer is.
+        # A copy: the upload's own file is closed before the stream ends.
         with NamedTemporaryFile(suffix=".zip") as file:
             shutil.copyfileobj(upload, file)
             file.flush()
             self._source = open_zip(Path(file.name), Limits(max_files=most), Findings())
         files = self._source.files
-        super().__init__(files, lambda place: self._source.read(files[place]))
+        super().__init__(files, lambda index: self._source.read(files[index]))
 
     def __exit__(self, *_: object) -> None:
         self._source.close()
 
 
 class PredictionStream(StreamingResponse):
-    """Who answers, then an image a line in their order, then how many there were.
+    """Stream the model, then one prediction per line in order, then the totals.
 
-    ServiceUnavailable in its place where too many images are waiting already.
+    Responds ServiceUnavailable if too many images are waiting already.
     """
 
     def __init__(self, images: Images, answering: Answering) -> None:
@@ -82,7 +82,7 @@ class PredictionStream(StreamingResponse):
         self._answering = answering
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self._images, self._answering.inference.room(SHARE * _AT_ONCE):
+        with self._images, self._answering.inference.room(CHUNK * _CHUNKS):
             await super().__call__(scope, receive, send)
 
     async def _lines(self) -> AsyncIterator[bytes]:
@@ -96,19 +96,19 @@ class PredictionStream(StreamingResponse):
     async def _predictions(self, count: int) -> AsyncIterator[list[Prediction]]:
         working: deque[asyncio.Task[list[Prediction]]] = deque()
         try:
-            for start in range(0, count, SHARE):
-                share = range(start, min(start + SHARE, count))
-                working.append(asyncio.create_task(self._share(share)))
-                if len(working) == _AT_ONCE:
+            for start in range(0, count, CHUNK):
+                chunk = range(start, min(start + CHUNK, count))
+                working.append(asyncio.create_task(self._classify(chunk)))
+                if len(working) == _CHUNKS:
                     yield await working.popleft()
             while working:
                 yield await working.popleft()
-        finally:  # also when the client goes away
+        finally:  # also when the client disconnects
             for task in working:
                 task.cancel()
 
-    async def _share(self, places: Sequence[int]) -> list[Prediction]:
-        return await self._answering.answer(await run_in_threadpool(self._images.read, places))
+    async def _classify(self, indices: Sequence[int]) -> list[Prediction]:
+        return await self._answering.answer(await run_in_threadpool(self._images.read, indices))
 
 
 def _line(what: BaseModel) -> bytes:

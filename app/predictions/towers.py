@@ -1,8 +1,8 @@
-"""The threads that decode images and run image towers.
+"""Threads that decode images and run image towers.
 
-What waits for a tower is run together, for whatever models it is. On a CPU each thread runs a batch
-of its own on one core: threads that share a batch wait for one another after each layer, and for
-the decoders that share their cores.
+Waiting images of one backbone are batched, whatever their models. On a CPU each thread runs its own
+batch on one core: threads that share a batch wait for one another after each layer, and for the
+decoders that share their cores.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class _Request:
-    """What goes through an image tower, and what is made of its (N, D) features."""
+    """Images for an image tower, and the function to apply to their (N, D) features."""
 
     backbone: Backbone
     crops: list[Tensor]
@@ -55,10 +55,10 @@ class Towers:
         images: Sequence[bytes],
         answer: Callable[[Tensor], Sequence[T]],
     ) -> list[T | ImageError]:
-        """For each encoded image what `answer` makes of its feature, or why it is unreadable.
+        """Return for each encoded image the result of `answer` for its features, or its ImageError.
 
-        `answer` is called on a thread of the towers with the features (N, D) of those N that can be
-        read. If the caller is cancelled, what is not at work yet is left out.
+        `answer` is called on a tower thread with the (N, D) features of readable images. If the
+        caller is cancelled, images that are not in progress are skipped.
         """
         futures: list[Future[Tensor | ImageError]] = [
             self._decoders.submit(self._decode_timed, backbone, image) for image in images
@@ -71,7 +71,7 @@ class Towers:
     async def _answers(
         self, backbone: Backbone, crops: list[Tensor], answer: Callable[[Tensor], Sequence[T]]
     ) -> Iterator[T]:
-        """In parts, so that all threads help with a large request; in the order of the crops."""
+        """Split the crops so that all threads share a large request; keep their order."""
         on_cpu = backbone.device.type == "cpu"
         batcher = self._on_cpu if on_cpu else self._on_gpu
         most = self._cpu_batch if on_cpu else self._gpu_batch
@@ -87,11 +87,11 @@ class Towers:
         return chain.from_iterable(answered)
 
     def close(self) -> None:
-        """Let what runs finish and drop what waits."""
+        """Finish running work and drop waiting work."""
         for executor in (self._decoders, self._cpu_threads, self._gpu_thread):
             executor.shutdown(cancel_futures=True)
 
-    # Threads are started when there is something to do.
+    # Threads start on first use.
 
     @cached_property
     def _cpu_threads(self) -> ThreadPoolExecutor:
@@ -112,7 +112,7 @@ class Towers:
     def _batcher(self, threads: ThreadPoolExecutor, most: int) -> Batcher[str, _Request, Any]:
         return Batcher(threads, self._run, most, max_wait=self._settings.max_wait_ms / 1000)
 
-    # The rest runs on the threads.
+    # The methods below run on the threads.
 
     def _decode_timed(self, backbone: Backbone, data: bytes) -> Tensor | ImageError:
         start = time.perf_counter()
@@ -134,7 +134,7 @@ class Towers:
         import torch
 
         start = time.perf_counter()
-        backbone = requests[-1].backbone  # the newest knows the fastest engine
+        backbone = requests[-1].backbone  # the newest has the fastest engine
         crops = [image for request in requests for image in request.crops]
         features = backbone.encode_crops(torch.stack(crops))
         parts = torch.split(features, [len(request.crops) for request in requests])

@@ -1,7 +1,7 @@
-"""How much one owner may have waiting and stored, and how long the queue may grow.
+"""Quotas: jobs and bytes per owner, and the length of the queue.
 
-Exact however many ask at once: `check_job` and `check_bytes` come last in the transaction that adds
-something, count what it adds too, and take turns until it commits.
+Exact under concurrency: `check_job` and `check_bytes` run last in the transaction that adds a job
+or bytes, include its additions, and hold an advisory lock until it commits.
 """
 
 from __future__ import annotations
@@ -10,36 +10,36 @@ from dspt_client.schemas.status import TERMINAL, Status
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from app.kit.db import take_turns
+from app.kit.db import lock_until_commit
 from app.kit.http.errors import ServiceUnavailable, TooManyRequests
 from app.kit.settings import Settings
 from app.tables.datasets import Dataset
 from app.tables.jobs import Job
 from app.tables.models import Model
 
-#: Any fixed number will do, as long as nobody else in the database locks on it.
+#: Advisory lock number; arbitrary, but unique within the database.
 _LOCK = 0x64737075
 
-#: A job takes minutes, and nobody deletes photos by the second.
+#: Retry-After in seconds: a job takes minutes, and space is freed by hand.
 _RETRY_JOBS, _RETRY_BYTES = "60", "3600"
 
 
 def check_job(session: Session, settings: Settings, owner: str) -> None:
-    """Raise TooManyRequests or ServiceUnavailable if this job of `owner` is one too many."""
-    session.flush()  # waits for others who add the same, so before they wait for us
-    take_turns(session, _LOCK)
+    """Raise TooManyRequests or ServiceUnavailable if this job of `owner` exceeds a limit."""
+    session.flush()  # may wait for a transaction that adds the same row; so before the lock
+    lock_until_commit(session, _LOCK)
     _check(session, settings, owner, 0)
 
 
 def check_bytes(session: Session, settings: Settings, owner: str) -> None:
-    """Raise TooManyRequests if this data set of `owner` is more than may be stored."""
-    session.flush()  # waits for others who add the same, so before they wait for us
-    take_turns(session, _LOCK)
+    """Raise TooManyRequests if the stored bytes of `owner` exceed the quota."""
+    session.flush()  # may wait for a transaction that adds the same row; so before the lock
+    lock_until_commit(session, _LOCK)
     _check_bytes(session, settings, owner, 0)
 
 
 def check_early(session: Session, settings: Settings, owner: str, more_bytes: int) -> None:
-    """Raise what storing `more_bytes` and making a job on them would, as things are now."""
+    """Raise what adding `more_bytes` and a job would raise now."""
     _check(session, settings, owner, 1)
     _check_bytes(session, settings, owner, more_bytes)
 
@@ -49,7 +49,7 @@ def _check(session: Session, settings: Settings, owner: str, more: int) -> None:
     unfinished = select(func.count()).where(Job.owner == owner, Job.status.not_in(sorted(TERMINAL)))
     if (session.scalar(unfinished) or 0) + more > limit:
         raise TooManyRequests(
-            f"{limit} of your jobs are unfinished, as many as one owner may have "
+            f"You have {limit} unfinished jobs, the maximum per owner "
             "(DSPT_MAX_QUEUED_JOBS_PER_OWNER). Wait for one to end, or cancel one.",
             code="quota_jobs",
             headers={"Retry-After": _RETRY_JOBS},
@@ -57,7 +57,7 @@ def _check(session: Session, settings: Settings, owner: str, more: int) -> None:
     queued = select(func.count()).where(Job.status == Status.QUEUED)
     if (session.scalar(queued) or 0) + more > settings.max_queued_jobs:
         raise ServiceUnavailable(
-            "The queue is full (DSPT_MAX_QUEUED_JOBS). Nothing was stored; try again later.",
+            "The queue is full (DSPT_MAX_QUEUED_JOBS). Nothing was stored. Retry later.",
             code="queue_full",
             headers={"Retry-After": _RETRY_JOBS},
         )
@@ -73,9 +73,9 @@ def _check_bytes(session: Session, settings: Settings, owner: str, more: int) ->
     limit = settings.max_stored_bytes_per_owner
     if stored + more > limit:
         raise TooManyRequests(
-            f"Your data sets and models would take more than {limit:,} bytes, which is all that "
-            "one owner may store (DSPT_MAX_STORED_BYTES_PER_OWNER). Delete models, or jobs whose "
-            "photos are no longer needed.",
+            f"Your data sets and models would exceed {limit:,} bytes, the maximum per owner "
+            "(DSPT_MAX_STORED_BYTES_PER_OWNER). Delete models, or jobs whose photos are no longer "
+            "needed.",
             code="quota_bytes",
             headers={"Retry-After": _RETRY_BYTES},
         )

@@ -1,4 +1,4 @@
-"""On which photos two models are compared: those that both were tuned on, or a data set named."""
+"""Choose the photos to compare two models on: those that both were tuned on, or a data set."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ _MOST_PARENTS = 100
 
 @dataclass(frozen=True)
 class Photos:
-    """A data set, and how much of it can be believed."""
+    """A data set, and whether only its test part can be used."""
 
     dataset: Dataset
     storage_key: str
-    """Of the uploaded zip."""
-    learned_from: bool
-    """Whether one of the models is known to be tuned on it: then its test part alone tells."""
+    """Key of the uploaded zip."""
+    used_for_tuning: bool
+    """True if a model is known to be tuned on it: then only its test part is a fair test."""
 
 
 def photos_for(
     session: Session, caller: Caller, models: tuple[Model, Model], dataset_id: str | None
 ) -> Photos:
-    """What to compare two models on.
+    """Return the photos to compare two models on.
 
-    Raises NotFound where the data set is not there, Conflict where none is named and the models
-    were not tuned on the same photos, or where they have expired.
+    Raises NotFound if the data set does not exist, Conflict if it has expired, or if no
+    `dataset_id` is given and the models were not tuned on the same photos.
     """
     tuned_on = [_tuned_on(session, model) for model in models]
     zips = [None if found is None else datasets.zip_of(session, found).id for found in tuned_on]
@@ -45,14 +45,14 @@ def photos_for(
     elif tuned_on[0] is None or None in zips:
         lost = " and ".join(m.id for m, zip_id in zip(models, zips, strict=True) if zip_id is None)
         raise Conflict(
-            f"It is not known which photos {lost} was tuned on: it was imported, or its job was "
-            f"deleted. {_MEND}",
+            f"The photos that {lost} was tuned on are unknown: the model was imported, or its job "
+            f"was deleted. {_FIX}",
             code="no_common_photos",
         )
     elif zips[0] != zips[1]:
         raise Conflict(
-            f"The two were tuned on different photos ({zips[0]} and {zips[1]}), and either may "
-            f"have learned from what the other is tested on. {_MEND}",
+            f"The two models were tuned on different photos ({zips[0]} and {zips[1]}), so test "
+            f"photos of one may be training photos of the other. {_FIX}",
             code="no_common_photos",
         )
     else:
@@ -60,17 +60,17 @@ def photos_for(
     zip_file = datasets.zip_of(session, dataset)
     if zip_file.expired_at is not None:
         raise Conflict(
-            "The photos of this data set were deleted after their time. " + _MEND,
+            "The photos of this data set were deleted by retention. " + _FIX,
             code="dataset_expired",
         )
-    return Photos(dataset, zip_file.storage_key, learned_from=zip_file.id in zips)
+    return Photos(dataset, zip_file.storage_key, used_for_tuning=zip_file.id in zips)
 
 
-_MEND = "Name a data set with test photos that suit both as `dataset_id`."
+_FIX = "Set `dataset_id` to a data set with test photos for both."
 
 
 def _tuned_on(session: Session, model: Model) -> Dataset | None:
-    """The data set of the job that made the model, or the one that its classes were added to."""
+    """Return the data set of the model's job, or of the model that classes were added to."""
     owner = model.owner
     for _ in range(_MOST_PARENTS):
         if model.job_id is not None:
@@ -79,7 +79,7 @@ def _tuned_on(session: Session, model: Model) -> Dataset | None:
         parent = model.metrics.get("parent")
         parent_id = parent.get("id") if isinstance(parent, dict) else None
         found = repository.get(session, parent_id) if isinstance(parent_id, str) else None
-        # An imported file may say anything, also that its parent is somebody else's.
+        # An imported file may claim any parent, also one of another owner.
         if found is None or found.owner != owner:
             return None
         model = found

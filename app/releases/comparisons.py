@@ -1,4 +1,4 @@
-"""Two models on the same photos."""
+"""Compare two models on the same images."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Opened:
-    """A data set, and those of its files that tell."""
+    """An open data set, and those of its files to compare on."""
 
     files: LabelledFiles
     part: str
@@ -44,11 +44,11 @@ class _Opened:
 async def compare(
     context: Context, inference: Inference, caller: Caller, wanted: ComparisonRequest
 ) -> ComparisonView:
-    """Hold two models of the caller against the same photos.
+    """Compare two models of the caller on the same images.
 
-    Raises NotFound (no such model or data set), Conflict (no photos that tell, or a model that
-    cannot be served here), ServiceUnavailable, WeightsUnavailable, and DatasetError where no image
-    has a class that both know.
+    Raises NotFound (no such model or data set), Conflict (no suitable images, or a model that
+    cannot be served here), ServiceUnavailable, WeightsUnavailable, and DatasetError if no image
+    has a class that both models have.
     """
     models, photos = await run_in_threadpool(_found, context, caller, wanted)
     served = [await _ready(context, inference, model) for model in models]
@@ -81,28 +81,28 @@ async def _ready(context: Context, inference: Inference, model: Model) -> Served
 
 
 def _opened(stack: ExitStack, context: Context, photos: Photos, everything: bool) -> _Opened:
-    """The data set, open until `stack` ends."""
+    """Open the data set until `stack` ends."""
     from dspt.data.labelled import labelled_files
 
     try:
         path = stack.enter_context(context.storage.local_copy(photos.storage_key))
         corrections = datasets.corrections_of(context, photos.dataset)
-    except FileNotFoundError as error:  # deleted since we looked, or lost
-        raise NotFound("The data set is no longer there.", code="dataset_not_found") from error
+    except FileNotFoundError as error:  # deleted in the meantime, or lost
+        raise NotFound("The data set was deleted.", code="dataset_not_found") from error
     files = stack.enter_context(labelled_files(path))
     if not everything:
         held_out = files.held_out()
         if not held_out:
             raise Conflict(
-                f"Data set {photos.dataset.id} has no test/ part. Name another as `dataset_id`, or "
-                "say `all` if neither model was tuned on any of its photos.",
+                f"Data set {photos.dataset.id} has no test/ part. Set `dataset_id` to another one, "
+                "or set `all` if neither model was tuned on any of its photos.",
                 code="no_test_part",
             )
         return _Opened(files, held_out[0].split, held_out)
-    if photos.learned_from:
+    if photos.used_for_tuning:
         raise Conflict(
-            f"A model was tuned on data set {photos.dataset.id}: on those photos it would look "
-            "better than it is. Leave out `all`, or name another data set.",
+            f"A model was tuned on data set {photos.dataset.id}, so its accuracy on those photos "
+            "would be too high. Omit `all`, or set `dataset_id` to another data set.",
             code="learned_from",
         )
     kept = [file for file in files.files if file.path not in corrections.drop]
@@ -116,12 +116,14 @@ def _compared(
 ) -> dict[str, Any]:
     from dspt.report.comparison import compare as compared
 
-    a, b = ((each.matrix.classes, _said(each, features[each.backbone_digest])) for each in served)
+    a, b = (
+        (each.matrix.classes, _predicted(each, features[each.backbone_digest])) for each in served
+    )
     return compared(truth, a[1], b[1], a[0], b[0]).to_dict()
 
 
-def _said(served: Served, features: Sequence[Tensor]) -> list[str]:
-    """The likeliest class of each image."""
+def _predicted(served: Served, features: Sequence[Tensor]) -> list[str]:
+    """Return the most likely class of each image."""
     import torch
 
     if not features:

@@ -1,7 +1,7 @@
-"""Labelled files to features: those that are kept on this machine, the others made anew.
+"""Encode labelled files to features, reusing those cached on this machine.
 
-What is made here is kept apart from the workers' features. It may come from another engine than
-theirs, whose jobs are the same to the bit when they are run again.
+Features computed here are cached apart from those of the workers: the engine may differ, and jobs
+must be bit-identical when repeated.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from dspt.data.layout import Candidate
     from dspt.features.store import FeatureStore
 
-_AT_ONCE = 32
-_APART = "{}/served"
+_BATCH_FILES = 32
+_SERVED_KEY = "{}/served"
 
 
 async def encode(
@@ -34,16 +34,16 @@ async def encode(
     files: LabelledFiles,
     wanted: Sequence[Candidate],
 ) -> tuple[list[str], dict[str, list[Tensor]]]:
-    """Classes of those files that are images, and by backbone digest their features (D,).
+    """Return the classes of the readable files, and their (D,) features by backbone digest.
 
-    Raises ServiceUnavailable when too many images are waiting already.
+    Raises ServiceUnavailable if too many images are waiting already.
     """
     backbones = {each.backbone_digest: each.backbone for each in served}
     store = await run_in_threadpool(_store, context)
     truth: list[str] = []
     features: dict[str, list[Tensor]] = {digest: [] for digest in backbones}
-    for start in range(0, len(wanted), _AT_ONCE):
-        batch = wanted[start : start + _AT_ONCE]
+    for start in range(0, len(wanted), _BATCH_FILES):
+        batch = wanted[start : start + _BATCH_FILES]
         read = [file for file in await run_in_threadpool(_read, files, batch) if file is not None]
         by_backbone = [
             await _features(inference, name, digest, store, read)
@@ -91,8 +91,8 @@ def _read(files: LabelledFiles, wanted: Sequence[Candidate]) -> list[LabelledFil
 
 
 def _kept(store: FeatureStore, digest: str, files: Sequence[LabelledFile]) -> list[Tensor | None]:
-    """View 0 is the centre crop, as it is when somebody asks what an image shows."""
-    places = (digest, _APART.format(digest))
+    """Return cached features of view 0, the centre crop that predictions use."""
+    places = (digest, _SERVED_KEY.format(digest))
     return [
         next(
             (view for place in places for view in store.get(place, file.sha256, [0]).values()), None
@@ -107,10 +107,10 @@ def _keep(
     files: Sequence[LabelledFile],
     made: Sequence[Tensor | ImageError],
 ) -> None:
-    """So that a comparison that is cut off by its deadline goes on where it was."""
+    """Cache new features, so that a comparison that hits its deadline resumes there."""
     found = [
         (file.sha256, 0, feature.cpu())
         for file, feature in zip(files, made, strict=True)
         if not isinstance(feature, ImageError)
     ]
-    store.put(_APART.format(digest), found)
+    store.put(_SERVED_KEY.format(digest), found)

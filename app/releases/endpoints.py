@@ -1,4 +1,4 @@
-"""The HTTP calls that make something of finished classifiers."""
+"""The HTTP calls that add classes to models and compare models."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ async def add_classes(
     caller: CallerDep,
     inference: InferenceDep,
 ) -> ModelView:
-    """Make a new classifier that knows further classes by their names, without a photo of them.
+    """Create a new classifier with further classes by name, without photos of them.
 
-    The old one stays. What was measured is not measured anew: it is in `metrics.before`.
+    The original classifier stays. Its metrics are not measured again: see `metrics.before`.
     """
     async with Deadline(request.app.state.predict_settings):
         parent = await run_in_threadpool(_found, context, caller, model_id)
@@ -78,9 +78,9 @@ async def compare_models(
     caller: CallerDep,
     inference: InferenceDep,
 ) -> ComparisonView:
-    """Hold two classifiers against the same test photos, class by class.
+    """Compare two models on the same test images, class by class.
 
-    Without `dataset_id` these are the test part of the photos that both were tuned on.
+    Default: the test part of the data set that both were tuned on.
     """
     async with Deadline(request.app.state.predict_settings):
         return await comparisons.compare(context, inference, caller, wanted)

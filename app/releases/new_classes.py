@@ -1,4 +1,4 @@
-"""A new model from an old one and the names of further classes. The old one stays."""
+"""Create a new model from an existing one plus further classes by name."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ _MAX_NAME = 200
 async def add_classes(
     context: Context, inference: Inference, parent: Model, classes: Mapping[str, str | None]
 ) -> ModelView:
-    """`parent` with further classes, as a model of the same owner.
+    """Create a model of the same owner: `parent` with further classes.
 
-    Raises NotFound (its artefact is gone), Conflict (it cannot be served here, or is one that
-    takes no classes), TooManyRequests (no room left for this owner), WeightsUnavailable, and
-    DatasetError, ConfigError or PromptTooLong for what is wrong about the classes.
+    Raises NotFound (missing artefact), Conflict (the model cannot be served here or cannot take
+    further classes), TooManyRequests (quota exceeded), WeightsUnavailable, and DatasetError,
+    ConfigError or PromptTooLong for invalid classes.
     """
     model = await run_in_threadpool(artifacts.read, context, parent)
     backbone = model.manifest.config.backbone

@@ -1,4 +1,4 @@
-"""Bodies of the calls about finished classifiers."""
+"""Schemas of added classes and comparisons."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ _MODEL = "Id of a tuned classifier, or an alias."
 
 
 class NewClasses(BaseModel):
-    """Classes that a classifier is to know by their names alone."""
+    """Classes to add by name only."""
 
     model_config = ConfigDict(extra="forbid")
 
     classes: dict[_Text, _Text | None] = Field(
         min_length=1,
         max_length=1000,
-        description="Name of each class -> the words for it in the prompt; null: the name itself.",
+        description="Class name -> its class words in the prompt; null: the name itself.",
         examples=[{"polar_bear": None, "0017": "coffee mug"}],
     )
 
 
 class ComparisonRequest(BaseModel):
-    """Which two classifiers to compare, and on which photos."""
+    """Two classifiers to compare, and the photos to compare them on."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -32,10 +32,9 @@ class ComparisonRequest(BaseModel):
     b: _Text = Field(description=_MODEL)
     dataset_id: _Text | None = Field(
         default=None,
-        description="A data set that was uploaded with a job. Left out: the one that both were "
-        "tuned on.",
+        description="Data set id of any job. Default: the data set that both were tuned on.",
     )
     all: bool = Field(
         default=False,
-        description="Use all its photos, not the test part alone: if neither was tuned on any.",
+        description="Use all photos, not only the test part. Neither model may be tuned on them.",
     )

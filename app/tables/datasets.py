@@ -1,4 +1,4 @@
-"""The table of data sets: uploaded ones, and those with labels corrected."""
+"""The table of data sets, uploaded or corrected."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from app.kit.db import Base
 
 
 class Dataset(Base):
-    """One zip as it was uploaded, or corrections of the labels in one. Never changed.
+    """An uploaded zip, or corrections of the labels in one. Never changed.
 
-    What is in a zip is found out by each job.
+    Each job reads the content of the zip itself.
     """
 
     __tablename__ = "datasets"
@@ -25,7 +25,7 @@ class Dataset(Base):
     )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    #: Whose key sent it; nobody else sees it.
+    #: Owner of the key that uploaded it; other owners cannot see it.
     owner: Mapped[str] = mapped_column(String(100), index=True)
     #: SHA-256 (hex) of the file.
     sha256: Mapped[str] = mapped_column(String(64))
@@ -33,21 +33,21 @@ class Dataset(Base):
     #: stored once. The same zip of another owner is stored separately.
     identity: Mapped[str] = mapped_column(String(64))
     size_bytes: Mapped[int] = mapped_column(BigInteger)
-    #: Of the zip as it was uploaded.
+    #: File name of the uploaded zip.
     filename: Mapped[str] = mapped_column(String(255))
     created_at: Mapped[datetime]
-    #: When its file was deleted by retention; jobs on it stay, and cannot be tried again.
+    #: Time when retention deleted its file; jobs on it stay, and cannot be retried.
     expired_at: Mapped[datetime | None]
 
-    #: Of corrections: the zip that they are made to. All of them since the upload, never a link in
-    #: a chain, so that those in between may go.
+    #: Of corrections: the corrected zip. They include all earlier corrections, so that those can be
+    #: deleted.
     parent_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"), index=True)
-    #: Of corrections: files with another class than in the zip.
+    #: Of corrections: number of files with a corrected class.
     relabelled: Mapped[int | None]
-    #: Of corrections: files that are left out.
+    #: Of corrections: number of dropped files.
     dropped: Mapped[int | None]
 
     @property
     def storage_key(self) -> str:
-        """Named by id, not by digest: a zip uploaded while its twin is deleted keeps its file."""
+        """Storage key; by id, not digest, so that deleting a copy cannot delete this file."""
         return f"datasets/{self.id}.{'zip' if self.parent_id is None else 'json'}"

@@ -1,4 +1,4 @@
-"""The states of a job and the steps between them. The database enforces the same table.
+"""The states of a job and the transitions between them. The database enforces the same table.
 
 queued ──> validating ──> running ──> succeeded
   │  ^       │  │  │       │ │ │
@@ -7,7 +7,7 @@ queued ──> validating ──> running ──> succeeded
   │             └─> cancelling <─┘
   └──────────────────> cancelled <── cancelling
 
-failed and cancelled ──> queued, when somebody asks to try again
+failed and cancelled ──> queued, on a retry request
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from types import MappingProxyType
 
 from dspt_client.schemas.status import Status
 
-#: A worker holds a lease on the job in these.
+#: States in which a worker holds a lease on the job.
 LEASED = frozenset({Status.VALIDATING, Status.RUNNING, Status.CANCELLING})
 
-#: Every step that may be taken. Back to `queued`: the job was taken from a worker that died or
-#: that is being shut down, or it is tried again on request.
+#: All allowed transitions. Back to `queued`: the worker died or is shutting down, or the job is
+#: retried on request.
 STEPS = MappingProxyType(
     {
         Status.QUEUED: frozenset({Status.VALIDATING, Status.CANCELLED}),
@@ -39,5 +39,5 @@ STEPS = MappingProxyType(
 
 
 def sources(target: Status) -> frozenset[Status]:
-    """The states from which `target` may be entered."""
+    """Return the states from which `target` can be entered."""
     return frozenset(source for source, targets in STEPS.items() if target in targets)

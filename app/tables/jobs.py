@@ -1,4 +1,4 @@
-"""Tables of jobs, their events, the outbox to the broker, and the workers that are about."""
+"""Tables of jobs, their events, the outbox to the broker, and workers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _one_of(values: frozenset[Status] | type[Status]) -> str:
 
 
 class Job(Base):
-    """One tuning run. The row is the truth; the broker only carries its id."""
+    """One tuning run. The row is the source of truth; the broker only carries its id."""
 
     __tablename__ = "jobs"
     __table_args__ = (
@@ -39,59 +39,58 @@ class Job(Base):
     )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    #: Whose key asked for it; nobody else sees it.
+    #: Owner of the key that created it; other owners cannot see it.
     owner: Mapped[str] = mapped_column(String(100))
     name: Mapped[str] = mapped_column(String(200))
     status: Mapped[str] = mapped_column(String(16))
     created_at: Mapped[datetime]
-    #: When a worker first took it.
+    #: Time of the first claim by a worker.
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
-    #: How often a worker has taken it since it was made or tried again.
+    #: Number of claims since it was created or retried.
     attempt: Mapped[int] = mapped_column(default=0)
 
     dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"), index=True)
-    #: Id of the job that a person corrected the labels of to make this one; none once that job is
-    #: deleted.
+    #: Id of the job whose labels were corrected to create this one; null once that job is deleted.
     corrected_from: Mapped[str | None] = mapped_column(String(40), index=True)
     class_names: Mapped[dict[str, Any] | None]
-    #: All settings; once it has succeeded, with what was left open filled in.
+    #: All settings; once it has succeeded, with automatic values filled in.
     config: Mapped[dict[str, Any]]
-    #: The settings before anything was filled in, which a job on the same photos starts from.
+    #: The settings as requested, from which a corrected job starts.
     requested_config: Mapped[dict[str, Any] | None] = mapped_column("asked_config")
 
-    #: {stage, epoch, epochs, fraction, eta_seconds} as the worker last said.
+    #: {stage, epoch, epochs, fraction, eta_seconds} as last reported by the worker.
     progress: Mapped[dict[str, Any] | None]
-    #: {sha256, images, classes, rejected, split} as validation found them.
+    #: {sha256, images, classes, rejected, split} as found by validation.
     dataset_report: Mapped[dict[str, Any] | None]
     metrics: Mapped[dict[str, Any] | None]
-    #: Where the audit of a succeeded job lies in the storage.
+    #: Storage key of the audit of a succeeded job.
     audit_key: Mapped[str | None] = mapped_column(String(200))
     warnings: Mapped[list[Any]] = mapped_column(default=list)
     #: {code, message, param, problems} of a failed job.
     error: Mapped[dict[str, Any] | None]
 
-    #: Drawn anew for each claim, so that a worker that lost its claim cannot write any more.
+    #: A new random id per claim, so that a worker that lost its claim can no longer write.
     lease_owner: Mapped[str | None] = mapped_column(String(40))
-    #: Whether this changes tells a live worker from a dead one; it is never compared with a clock.
+    #: Changes as long as the worker is alive; never compared with a clock.
     lease_renewed_at: Mapped[datetime | None]
 
     #: Number of the newest event.
     event_seq: Mapped[int] = mapped_column(default=0)
-    #: Of the owner and the Idempotency-Key (app.kit.ids.owner_digest).
+    #: `owner_digest` of the Idempotency-Key.
     idempotency_digest: Mapped[str | None] = mapped_column(String(255))
-    #: SHA-256 (hex) of what was asked for, to tell a repeated request from a different one.
+    #: SHA-256 (hex) of the request, to tell a repeated request from a different one.
     request_sha256: Mapped[str] = mapped_column(String(64))
-    #: X-Request-ID of the request that asked for it, or asked to try it again.
+    #: X-Request-ID of the request that created or retried it.
     request_id: Mapped[str | None] = mapped_column(String(128))
-    #: The span of that request, where requests are traced (W3C Trace Context).
+    #: W3C traceparent of that request, if requests are traced.
     traceparent: Mapped[str | None] = mapped_column(String(55))
 
 
 class JobEvent(Base):
-    """Something that happened to a job. Never changed; goes when the job goes.
+    """An event of a job. Never changed; deleted with the job.
 
-    Those of a finished job, apart from its steps, may be expired before.
+    Retention may delete the events of a finished job earlier, except its state changes.
     """
 
     __tablename__ = "job_events"
@@ -100,7 +99,7 @@ class JobEvent(Base):
     )
 
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
-    #: 1, 2, 3 ... within the job.
+    #: Number within the job: 1, 2, 3, ...
     seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     type: Mapped[str] = mapped_column(String(16))
     data: Mapped[dict[str, Any]]
@@ -108,7 +107,7 @@ class JobEvent(Base):
 
 
 class JobStep(Base):
-    """A step that a job may take; a trigger on `jobs` looks here."""
+    """An allowed state transition; a trigger on `jobs` reads this table."""
 
     __tablename__ = "job_steps"
 
@@ -117,17 +116,17 @@ class JobStep(Base):
 
 
 class OutboxEntry(Base):
-    """A queued job that the broker is to be told of. Lives as long as the job is queued."""
+    """A queued job to send to the broker. Exists as long as the job is queued."""
 
     __tablename__ = "job_outbox"
 
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
-    #: When the broker last took the message.
+    #: Time when the broker last accepted the message.
     sent_at: Mapped[datetime | None]
 
 
 class Worker(Base):
-    """A worker process that reports, so that a waiting job can say whether anyone will come."""
+    """A worker process with a heartbeat, so that the API knows whether workers are running."""
 
     __tablename__ = "workers"
 
@@ -136,5 +135,5 @@ class Worker(Base):
     pid: Mapped[int]
     started_at: Mapped[datetime]
     seen_at: Mapped[datetime] = mapped_column(index=True)
-    #: It is being shut down: its job goes back to the queue.
+    #: The worker is shutting down: its job returns to the queue.
     stopping: Mapped[bool] = mapped_column(default=False)

@@ -1,4 +1,4 @@
-"""Tables of tuned classifiers, of the aliases that point to them, and of how those moved."""
+"""Tables of tuned classifiers, aliases, and the moves of aliases."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from app.kit.db import Base
 
 
 class Model(Base):
-    """A tuned classifier; its artefact lies in the storage. Outlives the job that made it."""
+    """A tuned classifier; its artefact is in the storage. It stays when its job is deleted."""
 
     __tablename__ = "models"
     __table_args__ = (
@@ -21,7 +21,7 @@ class Model(Base):
     )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    #: Whose it is; nobody else sees it.
+    #: Other owners cannot see it.
     owner: Mapped[str] = mapped_column(String(100))
     name: Mapped[str] = mapped_column(String(200))
     job_id: Mapped[str | None] = mapped_column(
@@ -33,7 +33,7 @@ class Model(Base):
     classes: Mapped[list[Any]]
     config: Mapped[dict[str, Any]]
     metrics: Mapped[dict[str, Any]]
-    #: Which of the two classifiers answers: `tuned`, or `zero_shot` where tuning did not help.
+    #: Classifier in use: `tuned`, or `zero_shot` if tuning did not help.
     served: Mapped[str] = mapped_column(String(16))
     dataset_sha256: Mapped[str] = mapped_column(String(64))
     size_bytes: Mapped[int] = mapped_column(BigInteger)
@@ -52,7 +52,7 @@ class ModelAlias(Base):
     __table_args__ = (UniqueConstraint("owner", "name"),)
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    #: The model's owner too.
+    #: Also the owner of the model.
     owner: Mapped[str] = mapped_column(String(100))
     name: Mapped[str] = mapped_column(String(63))
     model_id: Mapped[str] = mapped_column(ForeignKey("models.id"), index=True)
@@ -60,25 +60,25 @@ class ModelAlias(Base):
 
 
 class AliasMove(Base):
-    """A step of an alias. Never changed; outlives the alias and the models."""
+    """One move of an alias. Never changed; stays when alias and models are deleted."""
 
     __tablename__ = "alias_moves"
     __table_args__ = (CheckConstraint("rollback_to < number", name="rollback_to"),)
 
     owner: Mapped[str] = mapped_column(String(100), primary_key=True)
     alias: Mapped[str] = mapped_column(String(63), primary_key=True)
-    #: 1, 2, 3 ... within the alias, also over its removal.
+    #: Number within the alias: 1, 2, 3, ...; continues after a deletion.
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    #: Where it points to from now on; none once it is removed.
+    #: Model after the move; null: the alias was deleted.
     model_id: Mapped[str | None] = mapped_column(String(40))
     previous_model_id: Mapped[str | None] = mapped_column(String(40))
-    #: Number of the move that a rollback goes back to; none if there was nothing before.
+    #: Number of the move that a rollback returns to; null if there is none.
     rollback_to: Mapped[int | None]
     moved_at: Mapped[datetime]
-    #: Whose request it was; none where the service runs without keys.
+    #: API key of the request; null without keys.
     key_id: Mapped[str | None] = mapped_column(String(40))
 
 
 def artifact_key(model_id: str) -> str:
-    """Where the artefact of a model lies in the storage."""
+    """Return the storage key of a model's artefact."""
     return f"models/{model_id}.safetensors"

@@ -125,7 +125,7 @@ class Stack:
             (line["timestamp"], number)
             for number, worker in enumerate(self.workers)
             for line in _lines(worker.log)
-            if line.get("event") == "job taken" and line.get("job_id") == job_id
+            if line.get("event") == "job started" and line.get("job_id") == job_id
         ]
         return [self.workers[number] for _, number in sorted(taken)]
 

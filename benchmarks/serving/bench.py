@@ -23,7 +23,7 @@ OnProgress = Callable[[str], None]
 
 #: Ten times what it takes on an idle machine.
 _PATIENCE_SECONDS = 300.0
-_COMPILED = ("image tower compiled", "OpenVINO cannot run it; torch does")
+_COMPILED = ("image tower compiled", "OpenVINO cannot run this backbone; using torch")
 _MIB = 1 << 20
 
 

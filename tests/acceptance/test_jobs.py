@@ -47,7 +47,7 @@ def test_a_running_job_is_cancelled_between_two_steps(service: httpx.Client, bus
 def test_a_queued_job_is_cancelled_at_once(service: httpx.Client, busy: Json) -> None:
     waiting = post_job(service, good_zip()).json()
     assert waiting["status"] == "queued"
-    assert "in its turn" in waiting["progress"]["message"]
+    assert waiting["progress"]["message"] == "waiting for a worker"
     response = service.post(f"/jobs/{waiting['id']}/cancel")
     assert response.status_code == 202
     assert response.json()["status"] == "cancelled"

@@ -321,7 +321,7 @@ def test_no_answer_is_for_a_browser_to_run_or_keep(
         assert source.rstrip("/") in policy
 
 
-def test_an_unforeseen_error_gives_nothing_away(
+def test_an_unexpected_error_gives_nothing_away(
     service: Service, ann: Headers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: Any, **__: Any) -> None:

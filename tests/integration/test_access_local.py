@@ -35,7 +35,7 @@ def test_the_first_key_shuts_the_door_at_once_and_for_good(
     with live.database.write() as session:
         for key in keys.every(session):
             keys.revoke(session, key.id)
-        assert keys.any_made(session)
+        assert keys.any_created(session)
         assert not keys.any_valid(session)
     problem(client.get("/jobs"), 401, "key_missing")
     with local_client(create_app(live.settings)) as restarted:

@@ -108,7 +108,7 @@ def test_keys_are_made_and_revoked_while_it_runs(server: Server) -> None:
     assert listed[key_id]["revoked_at"] is None
     assert token.rpartition("_")[2] not in result.stdout
     assert key_id in run("list", data_dir=server.data_dir).stdout
-    assert "is revoked" in run("revoke", key_id, data_dir=server.data_dir).stdout
+    assert f"Revoked {key_id}" in run("revoke", key_id, data_dir=server.data_dir).stdout
     assert server.jobs(token) == 401
     assert server.jobs(server.token) == 200
 

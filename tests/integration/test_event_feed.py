@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from app.access.caller import LOCAL
 from app.jobs import repository, service
-from app.jobs.events.feed import KEPT, Feed
+from app.jobs.events.feed import BUFFERED, Feed
 from app.kit.context import Context
 from tests.integration.jobs import ERROR, add_job, bring_to, claim
 
@@ -97,11 +97,11 @@ def test_a_listener_that_is_slow_or_late_costs_no_memory_and_misses_nothing(
         slow = feed.follow(job_id, 0)
         first = await anext(slow)
         for _ in range(3):  # it takes nothing meanwhile
-            await asyncio.to_thread(report, context, job_id, KEPT // 2 + 1)
-        total = 3 + 3 * (KEPT // 2 + 1)
+            await asyncio.to_thread(report, context, job_id, BUFFERED // 2 + 1)
+        total = 3 + 3 * (BUFFERED // 2 + 1)
         channel = feed._channels[job_id]
         await until(lambda: channel.head == total)
-        assert len(channel._kept) == KEPT
+        assert len(channel._buffer) == BUFFERED
         late = asyncio.create_task(numbers(feed.follow(job_id, 1)))
         await asyncio.to_thread(end, context, job_id)
         seen = [int(number) for number in _ID.findall(first)] + await numbers(slow)
@@ -122,9 +122,9 @@ def test_more_events_between_two_looks_than_are_kept(context: Context) -> None:
     async def scene(feed: Feed) -> None:
         listener = asyncio.create_task(numbers(feed.follow(job_id, 0)))
         await until(lambda: job_id in feed._channels and feed._channels[job_id].head == 3)
-        await asyncio.to_thread(report, context, job_id, 3 * KEPT)
+        await asyncio.to_thread(report, context, job_id, 3 * BUFFERED)
         await asyncio.to_thread(end, context, job_id)
-        assert await listener == list(range(1, 3 * KEPT + 5))
+        assert await listener == list(range(1, 3 * BUFFERED + 5))
 
     on_a_feed(context, scene)
 
@@ -175,7 +175,7 @@ def test_a_database_that_fails_for_a_while_is_asked_again(context: Context) -> N
             await until(lambda: logs)
             _rename(context, "away", "job_events")
             await until(lambda: feed._channels[job_id].head == 3)
-        assert [log["event"] for log in logs] == ["events cannot be read; will try on"]
+        assert [log["event"] for log in logs] == ["cannot read events; retrying"]
         end(context, job_id)
         assert await listener == [1, 2, 3, 4]
 

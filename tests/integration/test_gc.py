@@ -213,11 +213,11 @@ def test_the_command_says_what_it_would_delete_and_then_deletes_it(context: Cont
         assert result.exit_code == 0, result.output
         return result.output
 
-    assert gc("--grace", "9000") == "There is nothing to delete.\n"
+    assert gc("--grace", "9000") == "Nothing to delete.\n"
     dry = gc("--dry-run")
     assert "orphaned file" in dry
     assert "models/mdl_x.safetensors" in dry
-    assert "1.5 kB would be deleted" in dry
+    assert "Would delete 1 item (1.5 kB)." in dry
     assert path.exists()
     assert gc("--json") == (
         '{"kind": "orphaned file", "name": "models/mdl_x.safetensors", "count": 1, '

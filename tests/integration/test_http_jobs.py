@@ -62,7 +62,7 @@ def test_a_new_job(client: TestClient) -> None:
     assert job["config"]["loss"] == "dspt"
     assert job["class_names"] == {"cat": "tabby cat"}
     assert job["progress"]["message"] == (
-        "waiting: no worker is running; start one with `dspt worker`"
+        "waiting: no worker is running. Start one with `dspt worker`."
     )
     assert job["dataset"]["filename"] == "my pets.zip"
     assert job["error"] is job["model_id"] is job["metrics"] is None

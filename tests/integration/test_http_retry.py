@@ -97,5 +97,5 @@ def test_photos_that_have_expired(client: TestClient, live: Context, corrected: 
         session.execute(zip_file.values(expired_at=datetime.now(UTC)))
     assert "retry" not in client.get(job["links"]["self"]).json()["links"]
     found = problem(client.post(f"/jobs/{job['id']}/retry"), 409, "dataset_expired")
-    assert "upload them again" in found["detail"]
+    assert "Upload them again" in found["detail"]
     assert read_job(live, job["id"]).status == "failed"

@@ -102,7 +102,7 @@ def test_a_stream_says_the_same_line_by_line(client: TestClient, model: str) -> 
 
 def test_a_zip_of_images(client: TestClient, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """More than two shares, so that each has to wait for one before it."""
-    monkeypatch.setattr(stream, "SHARE", 4)
+    monkeypatch.setattr(stream, "CHUNK", 4)
     names = [f"shoot/{i:02}.png" for i in range(11)]
     members = {name: photo(seed) for seed, name in enumerate(names)}
     archive = zip_of(members | {"shoot/notes.txt": b"none", "__MACOSX/x": b"", ".hidden": b""})
@@ -234,7 +234,7 @@ def test_a_client_that_goes_away(
         gone.append(request.url.path)
         return Response(status_code=499)
 
-    monkeypatch.setattr("app.kit.http.error_handlers._on_gone", note)
+    monkeypatch.setattr("app.kit.http.error_handlers._on_disconnect", note)
     with running(Settings(data_dir=tmp_path)) as (url, _):
         with httpx.Client(base_url=url, timeout=600) as client:
             model = import_model(client, artifact)

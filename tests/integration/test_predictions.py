@@ -341,7 +341,7 @@ def test_backbones(client: TestClient) -> None:
     assert builtin["weights"] == "present"
     assert builtin["embed_dim"] == 512
     assert builtin["image_size"] == 224
-    assert "trying out" in answer["advice"]
+    assert "for trials" in answer["advice"]
     assert "ViT-B-16/openai" in answer["advice"]
     assert {"ViT-B-16/openai", "ViT-L-14/openai"} <= {b["name"] for b in answer["data"]}
 

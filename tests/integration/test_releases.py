@@ -299,7 +299,7 @@ def test_photos_that_would_not_tell_are_refused(
     problem(compared(client, a, b), 409, "no_test_part")
     problem(compared(client, a, b, all=True), 409, "learned_from")
     found = problem(compared(client, a, imported), 409, "no_common_photos")
-    assert f"which photos {imported} was tuned on" in found["detail"]
+    assert f"The photos that {imported} was tuned on are unknown" in found["detail"]
     c, d, other = two(client, live, backbone, tmp_path, labelled("train/", "val/"))
     found = problem(compared(client, a, c), 409, "no_common_photos")
     assert "tuned on different photos" in found["detail"]

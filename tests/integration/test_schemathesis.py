@@ -116,7 +116,7 @@ def test_the_api_does_what_its_document_says(tmp_path: Path) -> None:
             context.close()
     log = (tmp_path / "api.log").read_text()
     assert process.returncode == 0, f"{process.stdout}\n{process.stderr}\n{log}"
-    assert "unforeseen" not in log, log
+    assert "unexpected error" not in log, log
     sys.stdout.write(process.stdout[process.stdout.index("SUMMARY") :])
     report = json.loads((tmp_path / "report.json").read_text())
     assert {phase["status"] for phase in report["phases"].values()} == {"success"}

@@ -1,9 +1,9 @@
-"""One reader of new events for everybody in this process who follows a job.
+"""One reader of new events for all event streams of this process.
 
-However many listen, a look is one query for all their jobs and one more for each job that has
-something new. What it finds lies in memory once for all listeners of the job, and each of them has
-a place of its own in it: a slow one costs no memory. One that falls behind what is kept, or comes
-late, reads the older events from the database.
+However many listeners there are, a poll is one query for all their jobs, and one more for each job
+with new events. All listeners of a job share its recent events in memory, each with its own
+position, so a slow listener costs no memory. A listener behind the buffered events reads the older
+ones from the database.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from app.kit.http.errors import ServiceUnavailable
 
 _log = structlog.get_logger(__name__)
 
-#: Events of a job kept in memory: about a minute of one that is running.
-KEPT = 256
+#: Events of a job to buffer: about one minute of a running job.
+BUFFERED = 256
 
 
 class Feed:
@@ -43,17 +43,17 @@ class Feed:
         self._channels: dict[str, _Channel] = {}
         self._joined = asyncio.Event()
         self._reader: asyncio.Task[None] | None = None
-        #: To be set when the process is about to stop: the streams end at the next look.
+        #: Set when the process is about to stop; the streams end at the next poll.
         self.stopping = anyio.Event()
 
     @contextmanager
-    def place(self) -> Iterator[None]:
-        """Count as a listener within the block. Raises ServiceUnavailable where it is full."""
+    def slot(self) -> Iterator[None]:
+        """Occupy a listener slot within the block. Raises ServiceUnavailable if none is free."""
         limit = self._context.settings.max_listeners
         if self._listeners >= limit:
             raise ServiceUnavailable(
-                f"{limit} listeners follow jobs here already, the most that DSPT_MAX_LISTENERS "
-                "allows. Try again later, or ask for the job itself from time to time.",
+                f"Too many event streams are open ({limit}, DSPT_MAX_LISTENERS). Retry after 10 s, "
+                "or poll the job instead.",
                 code="too_many_listeners",
                 headers={"Retry-After": "10"},
             )
@@ -64,7 +64,7 @@ class Feed:
             self._listeners -= 1
 
     async def follow(self, job_id: str, after: int) -> AsyncIterator[bytes]:
-        """Server-sent events behind number `after`; ends after the last one of an ended job.
+        """Yield server-sent events after number `after`; end after the last event of an ended job.
 
         Raises SQLAlchemyError if older events cannot be read.
         """
@@ -78,7 +78,7 @@ class Feed:
                     )
                     if older:
                         yield older
-                elif newer := channel.behind(after):
+                elif newer := channel.newer_than(after):
                     after = newer[-1].number
                     yield b"".join(event.encoded for event in newer)
                 elif channel.ended:
@@ -97,7 +97,7 @@ class Feed:
     def _joining(self, job_id: str) -> Iterator[_Channel]:
         channel = self._channels.setdefault(job_id, _Channel())
         channel.listeners += 1
-        if channel.head is None:  # what the others were told is there already
+        if channel.head is None:  # an existing channel has data already
             self._joined.set()
         if self._reader is None:
             self._reader = asyncio.create_task(self._read(), name="events")
@@ -109,24 +109,24 @@ class Feed:
                 del self._channels[job_id]
 
     async def _read(self) -> None:
-        """Look as long as anybody listens. Whatever ends this ends the streams."""
+        """Poll while there are listeners. When this task ends, the streams end."""
         failing = False
         try:
             while self._channels and not self.stopping.is_set():
                 self._joined.clear()
                 heads = {job_id: channel.head for job_id, channel in self._channels.items()}
                 try:
-                    looks = await asyncio.to_thread(self._look, heads)
+                    updates = await asyncio.to_thread(self._poll, heads)
                 except SQLAlchemyError as error:
-                    if not failing:  # say it once, not at each look
-                        _log.error("events cannot be read; will try on", error=str(error))
+                    if not failing:  # log once, not at each poll
+                        _log.error("cannot read events; retrying", error=str(error))
                     failing = True
                 else:
                     failing = False
-                    for look in looks:
-                        if look.job_id in self._channels:
-                            self._channels[look.job_id].take(look)
-                with suppress(TimeoutError):  # somebody new need not wait
+                    for update in updates:
+                        if update.job_id in self._channels:
+                            self._channels[update.job_id].apply(update)
+                with suppress(TimeoutError):  # a new listener need not wait
                     async with asyncio.timeout(self._context.settings.event_poll_seconds):
                         await self._joined.wait()
         finally:
@@ -135,33 +135,33 @@ class Feed:
                 channel.end()
             self._channels.clear()
 
-    # These two run on threads.
+    # These two run in threads.
 
-    def _look(self, heads: Mapping[str, int | None]) -> list[_Look]:
-        """What is new of each job, behind the number of the last event known of it."""
-        looks = []
+    def _poll(self, heads: Mapping[str, int | None]) -> list[_Update]:
+        """Return the new events of each job, given the number of its last known event."""
+        updates = []
         with self._context.database.read() as session:
             found = repository.heads(session, list(heads))
             for job_id, known in heads.items():
                 if job_id not in found:
-                    looks.append(_Look(job_id, known or 0, known or 0, (), ended=True))
+                    updates.append(_Update(job_id, known or 0, known or 0, (), ended=True))
                     continue
-                # The state and the number of its last event are one row. What comes after is left
-                # to the next look, so that an ended job is one that nothing follows.
+                # State and last event number come from one row. Later events are left to the next
+                # poll, so nothing can follow the last event of an ended job.
                 status, head = found[job_id]
                 if head == known:
                     continue
-                after = max(known or 0, head - KEPT)
-                rows = repository.events(session, job_id, after=after, upto=head, limit=KEPT)
+                after = max(known or 0, head - BUFFERED)
+                rows = repository.events(session, job_id, after=after, upto=head, limit=BUFFERED)
                 events = [_encoded(event_view(row)) for row in rows]
-                looks.append(_Look(job_id, after, head, events, ended=status in TERMINAL))
-        return looks
+                updates.append(_Update(job_id, after, head, events, ended=status in TERMINAL))
+        return updates
 
     def _older(self, job_id: str, after: int, upto: int) -> tuple[int, bytes]:
-        """A page of events behind `after` up to `upto`, and the number that it reaches to."""
+        """Return the last number and the encoded events of a page after `after` up to `upto`."""
         with self._context.database.read() as session:
-            rows = repository.events(session, job_id, after=after, upto=upto, limit=KEPT)
-        reached = rows[-1].seq if len(rows) == KEPT else upto
+            rows = repository.events(session, job_id, after=after, upto=upto, limit=BUFFERED)
+        reached = rows[-1].seq if len(rows) == BUFFERED else upto
         return reached, b"".join(_encoded(event_view(row)).encoded for row in rows)
 
 
@@ -172,48 +172,48 @@ class _Event:
 
 
 @dataclass(frozen=True)
-class _Look:
-    """All events of a job behind `after` up to `head`."""
+class _Update:
+    """All events of a job after `after` up to `head`."""
 
     job_id: str
     after: int
     head: int
     events: Sequence[_Event]
     ended: bool
-    """The job had ended, or was deleted, when `head` was its last event."""
+    """True if the job had ended, or was deleted, when `head` was its last event."""
 
 
 class _Channel:
-    """The newest events of one job, for all who listen to it."""
+    """The newest events of one job, shared by its listeners."""
 
     def __init__(self) -> None:
         self.listeners = 0
-        #: Number of the last event read; None before the first look.
+        #: Number of the last event read; None before the first update.
         self.head: int | None = None
-        #: All events up to this number have to be read from the database.
+        #: Events up to this number must be read from the database.
         self.dropped = 0
         self.ended = False
-        #: Set, and replaced, when there is something new.
+        #: Set, and replaced, when there are new events.
         self.news = asyncio.Event()
-        self._kept: deque[_Event] = deque()
+        self._buffer: deque[_Event] = deque()
 
-    def behind(self, after: int) -> list[_Event]:
-        """The events that are kept behind number `after`, in their order."""
-        return [*takewhile(lambda event: event.number > after, reversed(self._kept))][::-1]
+    def newer_than(self, after: int) -> list[_Event]:
+        """Return the buffered events after number `after`, in order."""
+        return [*takewhile(lambda event: event.number > after, reversed(self._buffer))][::-1]
 
-    def take(self, look: _Look) -> None:
-        """Add what was found and wake the listeners."""
-        if look.after != (self.head or 0):  # more has happened in between than is kept
-            self._kept.clear()
-            self.dropped = look.after
-        self._kept.extend(look.events)
-        while len(self._kept) > KEPT:
-            self.dropped = self._kept.popleft().number
-        self.head, self.ended = look.head, look.ended
+    def apply(self, update: _Update) -> None:
+        """Add new events and wake the listeners."""
+        if update.after != (self.head or 0):  # more events in between than fit the buffer
+            self._buffer.clear()
+            self.dropped = update.after
+        self._buffer.extend(update.events)
+        while len(self._buffer) > BUFFERED:
+            self.dropped = self._buffer.popleft().number
+        self.head, self.ended = update.head, update.ended
         self._wake()
 
     def end(self) -> None:
-        """Let the listeners go."""
+        """End the streams of all listeners."""
         self.head, self.ended = self.head or 0, True
         self._wake()
 

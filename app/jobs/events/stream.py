@@ -1,4 +1,4 @@
-"""A job's events: page by page, or as a stream that ends when the job ends."""
+"""Events of a job as pages, or as a stream that ends with the job."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from app.kit.context import Context
 
 _log = structlog.get_logger(__name__)
 
-#: A comment goes out this often, so that proxies and clients see that the line is alive.
-_SIGN_OF_LIFE_SECONDS = 15
-#: A listener that takes nothing for so long, though its connection stands, is let go.
+#: Interval of keep-alive comments for proxies and clients.
+_KEEP_ALIVE_SECONDS = 15
+#: A connected listener that reads nothing for this long is disconnected.
 _STALLED_SECONDS = 60
-#: How long a stream may take to end by itself when the process stops.
-_FAREWELL_SECONDS = 2
+#: Time for a stream to end by itself when the process stops.
+_SHUTDOWN_SECONDS = 2
 
 
 def page(context: Context, job_id: str, *, after: int, limit: int) -> EventList:
-    """Events behind number `after`."""
+    """Return a page of the events after number `after`."""
     with context.database.read() as session:
         rows = repository.events(session, job_id, after=after, limit=limit + 1)
     data = [event_view(row) for row in rows[:limit]]
@@ -33,24 +33,24 @@ def page(context: Context, job_id: str, *, after: int, limit: int) -> EventList:
 
 
 class EventStream(EventSourceResponse):
-    """A job's events behind number `after`, as they happen.
+    """Stream a job's events after number `after` as they happen.
 
-    ServiceUnavailable in its place where too many listen already.
+    Responds ServiceUnavailable if too many streams are open already.
     """
 
     def __init__(self, feed: Feed, job_id: str, after: int) -> None:
         super().__init__(
             feed.follow(job_id, after),
-            ping=_SIGN_OF_LIFE_SECONDS,
+            ping=_KEEP_ALIVE_SECONDS,
             send_timeout=_STALLED_SECONDS,
             shutdown_event=feed.stopping,
-            shutdown_grace_period=_FAREWELL_SECONDS,
+            shutdown_grace_period=_SHUTDOWN_SECONDS,
         )
         self._feed = feed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self._feed.place():
+        with self._feed.slot():
             try:
                 await super().__call__(scope, receive, send)
             except SendTimeoutError:
-                _log.warning("a listener took nothing and was let go", path=scope["path"])
+                _log.warning("disconnected a stalled event stream", path=scope["path"])

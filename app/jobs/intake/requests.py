@@ -1,4 +1,4 @@
-"""What a job is asked for, checked. Each complaint names the field or setting at fault."""
+"""Validation of a job request. Each error names the field or setting at fault."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from dspt.kit import strict_json
 from dspt.kit.text import printable
 
 _SHOWN = 10
-#: Far more than there are, and longer than any: an answer repeats those that are unknown.
+#: More settings than exist, and longer than any name; the response repeats unknown ones.
 _MAX_SETTINGS = 100
 
 
 @dataclass(frozen=True)
 class JobRequest:
-    """A job that may be made, apart from its data set."""
+    """A validated job request, apart from its data set."""
 
     name: str | None
     config: dict[str, Any]
@@ -43,9 +43,9 @@ class JobRequest:
         class_names: str | None,
         local_backbones: Sequence[str],
     ) -> JobRequest:
-        """Check the form fields; raises Unprocessable.
+        """Validate the form fields. Raises Unprocessable.
 
-        `local_backbones` are the only paths that a request may name.
+        `local_backbones` are the only paths allowed as a backbone.
         """
         return cls(
             name=checked_name(name),
@@ -54,30 +54,32 @@ class JobRequest:
         )
 
     def sha256(self, dataset: str) -> str:
-        """Digest of all that was asked for; `dataset` stands for the data set."""
+        """Return a digest of the request; `dataset` identifies the data set."""
         text = json.dumps([dataset, self.name, self.config, self.class_names], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
 def checked_name(name: str | None) -> str | None:
-    """A job's name without blanks around it; None for none. Raises Unprocessable."""
+    """Return the name stripped of whitespace, or None if empty. Raises Unprocessable."""
     if name is not None and not is_clean(name):
-        raise _wrong("name", "invalid_name", "a name has no control characters")
+        raise _wrong("name", "invalid_name", "must not contain control characters")
     return (name or "").strip() or None
 
 
 def checked_config(values: dict[str, Any], local_backbones: Sequence[str]) -> dict[str, Any]:
-    """All settings, defaults filled in. Raises Unprocessable.
+    """Return all settings with defaults. Raises Unprocessable.
 
-    `local_backbones` are the only places that may be named as a backbone.
+    `local_backbones` are the only paths allowed as a backbone.
     """
     if len(values) > _MAX_SETTINGS or any(len(key) > _MAX_SETTINGS for key in values):
         raise _wrong(
-            "config", "invalid_config", "there are not so many settings, nor such long ones"
+            "config",
+            "invalid_config",
+            f"too many settings, or a name longer than {_MAX_SETTINGS} characters",
         )
     for key, value in values.items():
         if not is_clean(key) or (isinstance(value, str) and not is_clean(value)):
-            raise _wrong(ascii(key), "invalid_config", "there are control characters in it")
+            raise _wrong(ascii(key), "invalid_config", "contains control characters")
     try:
         config = TuneConfig.parse(values)
     except ConfigError as error:
@@ -94,9 +96,7 @@ def _items(error: ConfigError) -> list[ProblemItem]:
         ProblemItem(
             param=".".join(str(part) for part in item["loc"]) or "config",
             code="unknown_setting" if item["type"] == "extra_forbidden" else "invalid_setting",
-            message="There is no such setting."
-            if item["type"] == "extra_forbidden"
-            else item["msg"],
+            message="Unknown setting." if item["type"] == "extra_forbidden" else item["msg"],
         )
         for item in cause.errors()
     ]
@@ -120,11 +120,11 @@ def _class_names(text: str | None) -> dict[str, str] | None:
 
 def _wrong_words(folder: str, words: object) -> str | None:
     if not isinstance(words, str) or not words.strip():
-        return "words are a text"
+        return "must be a non-empty string"
     if max(len(folder), len(words)) > MAX_CHARACTERS:
         return f"longer than {MAX_CHARACTERS} characters"
     if hidden := find_invisible(folder) or find_invisible(words):
-        return f"{hidden} in it"
+        return f"contains {hidden}"
     return None
 
 
@@ -134,9 +134,9 @@ def _object(param: str, text: str | None) -> dict[str, Any] | None:
     try:
         values = strict_json.loads(text)
     except ValueError as error:
-        raise _wrong(param, "invalid_json", f"not JSON: {error}") from error
+        raise _wrong(param, "invalid_json", f"invalid JSON: {error}") from error
     if not isinstance(values, dict):
-        raise _wrong(param, "invalid_json", 'not a JSON object such as {"key": "value"}')
+        raise _wrong(param, "invalid_json", 'must be a JSON object such as {"key": "value"}')
     return values
 
 

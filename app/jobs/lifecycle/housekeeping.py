@@ -1,4 +1,4 @@
-"""The small loop beside the API: tell the broker of queued jobs, take jobs back from the dead."""
+"""Background loop: publish queued jobs and requeue jobs of dead workers."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from app.kit.broker import QUEUE, RUN_JOB, celery_app
 from app.kit.context import Context
 
 _log = structlog.get_logger(__name__)
-_ONE_RETRY = {"max_retries": 1, "interval_start": 0}  # on a new connection; the loop does the rest
+_ONE_RETRY = {"max_retries": 1, "interval_start": 0}  # on a new connection; the loop retries later
 
 
 class Housekeeper:
-    """Outbox and reaper in a thread until stopped; `wake` makes it look at once."""
+    """Run outbox and reaper in a thread; `wake` starts a round at once."""
 
     def __init__(self, context: Context) -> None:
         self._celery: Celery | None = (
@@ -37,7 +37,7 @@ class Housekeeper:
 
     def start(self) -> None:
         if self._celery is None:
-            _log.warning("DSPT_BROKER_URL is not set: jobs stay queued; `dspt serve` sets it")
+            _log.warning("DSPT_BROKER_URL is not set: jobs stay queued. `dspt serve` sets it.")
         self._loop.start()
 
     def wake(self) -> None:
@@ -63,5 +63,5 @@ class Housekeeper:
             connection.ensure_connection(max_retries=1, interval_start=0)
             try:
                 return int(connection.default_channel.queue_declare(QUEUE, passive=True)[1])
-            except ChannelError:  # nothing was ever sent, or all is gone
+            except ChannelError:  # the queue does not exist yet, or any more
                 return 0

@@ -1,8 +1,8 @@
-"""A worker's hold on one job: taken by compare-and-set, renewed while it works, then given up.
+"""A worker's lease on one job: claimed by compare-and-set, renewed during work, then released.
 
-Every write demands the lease, so a worker that was thought dead and comes back changes nothing.
-A lease has no time at which it ends, as clocks differ and jump: housekeeping watches whether it is
-still renewed (app.jobs.lifecycle.heartbeat_monitor).
+Every write requires the lease, so a worker that was considered dead and comes back changes nothing.
+A lease has no expiry time, because clocks differ and jump: the reaper monitors whether it is still
+renewed (app.jobs.lifecycle.heartbeat_monitor).
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ class StepRefusedError(Exception):
 
 @dataclass(frozen=True)
 class StopRequest:
-    """What the outside wants of a running job."""
+    """Reasons to stop a running job."""
 
     cancel: bool
-    """Somebody asked to cancel it."""
+    """Cancellation was requested."""
     release: bool
-    """The worker is shutting down: give the job back to the queue."""
+    """The worker is shutting down: return the job to the queue."""
     lost: bool
-    """The lease is gone."""
+    """The lease is lost."""
 
 
 @dataclass(frozen=True)
 class Lease:
-    """A claim on one job; `owner` is drawn anew for each claim."""
+    """A claim on one job; `owner` is a new random id for each claim."""
 
     context: Context
     job_id: str
@@ -50,7 +50,7 @@ class Lease:
 
     @classmethod
     def claim(cls, context: Context, job_id: str, worker_id: str) -> Lease | None:
-        """Take a queued job; None if it is not queued (any more), which is no error."""
+        """Claim a queued job; return None if it is no longer queued, which is no error."""
         owner = new_id("lease")
         with context.database.write() as session:
             now = database_now(session)
@@ -71,12 +71,12 @@ class Lease:
         return cls(context, job_id, owner, worker_id) if taken else None
 
     def renew(self) -> bool:
-        """Show that the worker is alive; False if the lease is gone."""
+        """Renew the lease; return False if it is lost."""
         with self.context.database.write() as session:
             return self._update(session, lease_renewed_at=database_now(session))
 
     def stop_request(self) -> StopRequest:
-        """Read the flags in the database: cancelled, shutting down, lost."""
+        """Read from the database whether to stop, and why."""
         with self.context.database.read() as session:
             row = session.execute(
                 select(Job.status, Job.lease_owner).where(Job.id == self.job_id)
@@ -90,7 +90,7 @@ class Lease:
         )
 
     def start_running(self, dataset_report: Mapping[str, Any]) -> None:
-        """The data set is good: validating -> running. Raises StepRefusedError."""
+        """Move from validating to running. Raises StepRefusedError."""
         with self.context.database.write() as session:
             self._move(session, Status.RUNNING, {"dataset_report": dict(dataset_report)})
 
@@ -101,7 +101,7 @@ class Lease:
         progress: Mapping[str, Any] | None,
         warnings: Sequence[str],
     ) -> None:
-        """Append events and show the newest progress on the job, in one transaction."""
+        """Append events and update the job's progress in one transaction."""
         with self.context.database.write() as session:
             values: dict[str, Any] = {"warnings": list(warnings)}
             if progress is not None:
@@ -119,24 +119,24 @@ class Lease:
         metrics: Mapping[str, Any],
         audit_key: str,
     ) -> None:
-        """Running -> succeeded, with its model, or StepRefusedError and nothing changed."""
+        """Move from running to succeeded and add the model. Raises StepRefusedError."""
         values = {"config": dict(config), "metrics": dict(metrics), "audit_key": audit_key}
         with self.context.database.write() as session:
             self._move(session, Status.SUCCEEDED, values)
             session.add(model)
 
     def fail(self, error: Mapping[str, Any]) -> None:
-        """Validating or running -> failed. Raises StepRefusedError."""
+        """Move from validating or running to failed. Raises StepRefusedError."""
         with self.context.database.write() as session:
             self._move(session, Status.FAILED, {"error": dict(error)})
 
     def cancelled(self) -> None:
-        """Cancelling -> cancelled. Raises StepRefusedError."""
+        """Move from cancelling to cancelled. Raises StepRefusedError."""
         with self.context.database.write() as session:
             self._move(session, Status.CANCELLED, {})
 
     def release(self) -> None:
-        """Give the job back to the queue; this claim does not count as an attempt."""
+        """Return the job to the queue; this claim does not count as an attempt."""
         with self.context.database.write() as session:
             self._move(session, Status.QUEUED, {"attempt": Job.attempt - 1, "progress": None})
 

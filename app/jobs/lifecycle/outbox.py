@@ -1,6 +1,6 @@
-"""Tells the broker of queued jobs: of each at least once, and again if the broker forgot it.
+"""Send queued jobs to the broker: each at least once, and again if the broker lost it.
 
-Any number of processes may do this; what they do twice is harmless, as claiming a job is
+Any number of processes may run it. Duplicate messages are harmless, because a claim is
 compare-and-set.
 """
 
@@ -16,13 +16,13 @@ from app.kit.context import Context
 from app.kit.db import database_now
 from app.tables.jobs import OutboxEntry
 
-#: A message on its way from the broker's queue to a worker's claim takes milliseconds; a job that
-#: is still queued after this long, with nothing left in the queue, has lost its message.
+#: From the broker's queue to a worker's claim a message takes milliseconds. If a job is still
+#: queued after this time and the broker's queue is empty, its message was lost.
 LOST_SECONDS = 5.0
 
 
 class Outbox:
-    """Sends what is queued. `send` gives one job's id to the broker; `waiting` counts its queue."""
+    """`send` sends one job id to the broker; `waiting` returns the length of the broker's queue."""
 
     def __init__(
         self, context: Context, send: Callable[[str], None], waiting: Callable[[], int]
@@ -33,12 +33,12 @@ class Outbox:
         self._monitor = HeartbeatMonitor[datetime](2 * context.settings.housekeeping_seconds)
 
     def relay(self) -> int:
-        """Send each job that the broker does not know of; returns how many were sent.
+        """Send each job that the broker does not have; return the number sent.
 
-        Sent first, noted after: a crash in between sends it twice, never not at all. A broker that
-        was restarted without its data has an empty queue while jobs that it was told of are still
-        queued: those are sent again. Raises what `send` and `waiting` raise; what was sent before
-        that stays noted.
+        A job is sent first and recorded after, so a crash in between sends it twice, never zero
+        times. A broker restarted without its data has an empty queue while recorded jobs are still
+        queued: they are sent again. Raises what `send` and `waiting` raise; jobs sent before that
+        stay recorded.
         """
         with self._context.database.read() as session:
             entries = session.execute(
@@ -46,8 +46,8 @@ class Outbox:
             ).all()
         due = [job_id for job_id, sent_at in entries if sent_at is None]
         sent = [(job_id, sent_at) for job_id, sent_at in entries if sent_at is not None]
-        unheard = self._monitor.update(sent if sent and self._waiting() == 0 else [])
-        due += [job_id for job_id, seconds in unheard.items() if seconds >= LOST_SECONDS]
+        unclaimed = self._monitor.update(sent if sent and self._waiting() == 0 else [])
+        due += [job_id for job_id, seconds in unclaimed.items() if seconds >= LOST_SECONDS]
         for job_id in due:
             self._send(job_id)
             with self._context.database.write() as session:

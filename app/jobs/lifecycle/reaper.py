@@ -1,4 +1,4 @@
-"""Takes jobs back from workers that died."""
+"""Requeue the jobs of dead workers."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from app.tables.jobs import Job
 
 _log = structlog.get_logger(__name__)
 
-#: Who holds a job, and when he last renewed it.
+#: Owner of a lease, and time of its last renewal.
 _Lease = tuple[str | None, datetime | None]
 
 
 class Reaper:
-    """Watches the leases; any number of processes may. What it knows it has seen itself."""
+    """Monitor leases. Any number of processes may run it; each relies on its own observations."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self._monitor = HeartbeatMonitor[_Lease](2 * context.settings.housekeeping_seconds)
 
     def reap(self) -> int:
-        """Take back the jobs whose lease is not renewed any more; returns how many.
+        """Take back the jobs whose lease is no longer renewed; return their number.
 
-        They go back to the queue, or fail after too many attempts, or are cancelled if that was
-        asked for.
+        Such a job is queued again, fails after too many attempts, or is cancelled if cancellation
+        was requested.
         """
         with self._context.database.read() as session:
             query = select(Job.id, Job.lease_owner, Job.lease_renewed_at)
@@ -49,7 +49,7 @@ class Reaper:
         target: Status
         values: dict[str, Any]
         with self._context.database.write() as session:
-            # Looked at again, and locked: the worker may have renewed or ended it in the meantime.
+            # Read again under a lock: the worker may have renewed or ended it in the meantime.
             job = session.scalar(select(Job).where(Job.id == job_id).with_for_update())
             if job is None or (job.lease_owner, job.lease_renewed_at) != lease:
                 return False
@@ -61,15 +61,16 @@ class Reaper:
                 target, values = Status.QUEUED, {"progress": None}
             taken = repository.move(session, job_id, target, values=values)
         if taken:
-            _log.warning("a worker was lost", job_id=job_id, attempt=job.attempt, now=str(target))
+            _log.warning("worker lost", job_id=job_id, attempt=job.attempt, now=str(target))
         return taken
 
 
 def _worker_lost(attempts: int) -> dict[str, Any]:
     return {
         "code": "worker_lost",
-        "message": f"The worker died {attempts} times while it worked on this job. Most often it "
-        "ran out of memory: lower `augment_views` or the number of images, or give it more.",
+        "message": f"The worker stopped responding {attempts} times while it ran this job. The "
+        "most common cause is memory: lower `augment_views` or the number of images, or add "
+        "memory.",
         "param": None,
         "problems": [],
     }

@@ -1,4 +1,4 @@
-"""Which workers are about: each reports every few seconds."""
+"""Worker heartbeats in the database."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from app.tables.jobs import Worker
 
 
 def report(session: Session, worker_id: str, *, stopping: bool) -> None:
-    """Say that this process, a worker, is alive; forget those silent for a day."""
+    """Record a heartbeat of this worker; delete workers without one for a day."""
     now = database_now(session)
     found = session.execute(
         update(Worker)
@@ -38,17 +38,17 @@ def report(session: Session, worker_id: str, *, stopping: bool) -> None:
 
 
 def leave(session: Session, worker_id: str) -> None:
-    """Say that this worker is gone."""
+    """Delete this worker's row."""
     session.execute(delete(Worker).where(Worker.id == worker_id))
 
 
 def count_alive(session: Session, settings: Settings) -> int:
-    """How many workers reported lately and are not shutting down."""
+    """Return the number of workers with a recent heartbeat that are not shutting down."""
     since = database_now(session) - timedelta(seconds=settings.lease_seconds)
     query = select(func.count()).where(Worker.seen_at > since, Worker.stopping.is_(False))
     return session.scalar(query) or 0
 
 
 def any_alive(session: Session, settings: Settings) -> bool:
-    """Whether somebody will come for a job that waits."""
+    """Return whether a worker is alive to take a queued job."""
     return count_alive(session, settings) > 0

@@ -1,4 +1,4 @@
-"""The audit of a finished job: which labels to check."""
+"""Read the audit of a finished job."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from app.kit.http.errors import Conflict, NotFound
 
 
 def read(context: Context, caller: Caller, job_id: str) -> AuditView:
-    """The audit as the worker stored it. Raises NotFound, or Conflict if there is none."""
+    """Return the audit stored by the worker. Raises NotFound, or Conflict if there is none."""
     with context.database.read() as session:
         job = service.find(session, caller, job_id)
     if job.status not in TERMINAL:
         raise Conflict(
-            f"The job is {job.status}; its audit comes when it has succeeded.",
+            f"The job is {job.status}. Its audit is available once it has succeeded.",
             code="job_not_finished",
         )
     if job.audit_key is None:
-        raise Conflict(f"The job is {job.status}: there is no audit.", code="no_audit")
+        raise Conflict(f"The job is {job.status} and has no audit.", code="no_audit")
     try:
         stored = json.loads(context.storage.read_bytes(job.audit_key))
     except FileNotFoundError as error:

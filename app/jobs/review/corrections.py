@@ -1,4 +1,4 @@
-"""Labels that a person put right after the audit: checked, then a new job on them."""
+"""Validate corrected labels and create a new job on them."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from dspt.kit.text import printable
 from dspt.labels.audit_csv import corrections_from_csv
 from dspt.labels.corrections import Corrections
 
-#: Form of the body -> what it is.
+#: Media type of the body -> its OpenAPI description.
 CONTENT_TYPES = {
     "application/json": {"schema": CorrectionsRequest.model_json_schema()},
     "text/csv": {
         "schema": {
             "type": "string",
-            "description": "The audit as CSV with the column `correct_label` filled in: the right "
-            "class, or `drop`.",
+            "description": "The audit as CSV with the column `correct_label` filled in: the "
+            "correct class, or `drop`.",
         }
     },
 }
@@ -43,20 +43,19 @@ def create(
     body: bytes,
     idempotency_key: str | None,
 ) -> Created:
-    """Make a job on the data set of `job_id` with corrections, which add up to earlier ones.
+    """Create a job on the data set of `job_id` with these corrections added to earlier ones.
 
-    It belongs to the owner of that job, also where an admin corrects it.
-
-    All that is wrong is told at once, by file, before the job is made. Raises NotFound, Conflict
-    where there is no audit, BadRequest, Unprocessable, DatasetError.
+    The new job belongs to the owner of `job_id`, also if an admin sends the corrections. All
+    problems are reported together, by file, before the job is created. Raises NotFound, Conflict
+    (no audit), BadRequest, Unprocessable, DatasetError.
     """
     given = {e.file: e.given for e in audit.read(context, caller, job_id).entries}
     with context.database.read() as session:
         job = service.find(session, caller, job_id)
         dataset = datasets.get(session, job.dataset_id)
-        assert dataset is not None  # a foreign key says so
+        assert dataset is not None  # foreign key
         zip_file = datasets.zip_of(session, dataset)
-    assert job.dataset_report is not None  # there is an audit, so it was validated
+    assert job.dataset_report is not None  # an audit exists, so the data set was validated
     classes = job.dataset_report["classes"]
     request, corrections = _parsed(content_type, body, classes)
     wanted = JobRequest(
@@ -68,7 +67,7 @@ def create(
     try:
         every = changed.on_top_of(dataset_service.corrections_of(context, dataset))
     except FileNotFoundError as error:
-        raise NotFound("The data set is no longer there.", code="dataset_not_found") from error
+        raise NotFound("The data set was deleted.", code="dataset_not_found") from error
     upload = dataset_service.corrected(zip_file, every)
     return service.create(context, caller, wanted, upload, idempotency_key, corrected=job)
 
@@ -102,12 +101,12 @@ def _parsed(
 
 
 def _name_after(name: str) -> str:
-    """The name of the job corrected, marked once."""
+    """Return the name of the corrected job with the suffix added once."""
     return name.removesuffix(_SUFFIX)[: 200 - len(_SUFFIX)] + _SUFFIX
 
 
 def _config_after(context: Context, job: Job, request: CorrectionsRequest) -> dict[str, object]:
-    """What was asked for the job corrected, with what is to change."""
+    """Return the requested settings of the corrected job, with the changes applied."""
     before = job.requested_config or job.config
     known = {name: value for name, value in before.items() if name in TuneConfig.model_fields}
     return checked_config(known | request.config, context.settings.local_backbones)

@@ -1,7 +1,6 @@
-"""A queue of requests that stays short: what would wait for too long is refused at once.
+"""Refuse requests at once that would wait too long.
 
-Without it, more requests than the machine can do are all answered after their callers have gone,
-and none in time, for as long as they keep coming.
+Otherwise an overloaded service answers every request after its client has given up.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from app.kit.http.rules import rules_of
 
 
 class Backpressure:
-    """Answer 503 while more than `most` requests wait for a thread, or for a look-up."""
+    """Respond 503 while more than `most` requests wait for a thread or a batched query."""
 
     def __init__(self, app: ASGIApp, most: int) -> None:
         self.app = app
@@ -27,8 +26,8 @@ class Backpressure:
             await self.app(scope, receive, send)
             return
         error = ServiceUnavailable(
-            f"More than {self._most} requests are waiting here (DSPT_MAX_WAITING_REQUESTS). "
-            "Nothing was done; try again in a moment.",
+            f"Too many requests are waiting (more than {self._most}, DSPT_MAX_WAITING_REQUESTS). "
+            "The request was not processed. Retry after 2 s.",
             code="busy",
             headers={"Retry-After": "2"},
         )

@@ -1,4 +1,4 @@
-"""Work for a client that has gone away is not worth doing."""
+"""Cancel work when the client disconnects."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ T = TypeVar("T")
 
 
 async def cancel_on_disconnect(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`; ClientDisconnect if the client goes away before, and it is cancelled.
+    """Return the result of `work`; cancel it if the client disconnects first.
 
-    The request's body has been read to its end.
+    Call it after the request body was read. Raises ClientDisconnect.
     """
     working = asyncio.create_task(work)
-    leaving = asyncio.create_task(_left(request))
+    disconnecting = asyncio.create_task(_disconnected(request))
     try:
-        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((working, disconnecting), return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
             raise ClientDisconnect
         return working.result()
     finally:
-        for task in (working, leaving):
+        for task in (working, disconnecting):
             task.cancel()
 
 
-async def _left(request: Request) -> None:
+async def _disconnected(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass

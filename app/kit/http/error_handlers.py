@@ -1,4 +1,4 @@
-"""Every error of the application becomes a problem document, foreseen or not."""
+"""Turn every error of the application into a problem document."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ _log = structlog.get_logger(__name__)
 
 
 def install_error_handlers(app: FastAPI) -> None:
-    """Make every error of `app`, foreseen or not, a problem document, also in its OpenAPI."""
+    """Make every error of `app` a problem document, and describe it in the OpenAPI document."""
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(RequestValidationError, _on_validation)
     app.add_exception_handler(DsptError, _on_dspt)
     app.add_exception_handler(OperationalError, _on_database)
-    app.add_exception_handler(ClientDisconnect, _on_gone)
+    app.add_exception_handler(ClientDisconnect, _on_disconnect)
     app.add_exception_handler(OSError, _on_os_error)
-    app.add_exception_handler(Exception, _on_unforeseen)
+    app.add_exception_handler(Exception, _on_unexpected)
     describe = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -61,7 +61,7 @@ def _on_http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     if isinstance(error, ApiError):
         return error_response(error)
-    if _is_full(error.__cause__):  # while the body was read, which FastAPI takes for a bad one
+    if _is_full(error.__cause__):  # FastAPI wraps errors that occur while the body is read
         return error_response(_storage_full())
     detail = str(error.detail)
     if error.status_code in _STANDARD_DETAILS:
@@ -76,9 +76,9 @@ def _on_http(request: Request, error: Exception) -> JSONResponse:
 
 
 def _methods_at(request: Request) -> list[str]:
-    """All that is taken at this path; Starlette names only what the first route there takes."""
+    """Return all methods of this path; Starlette lists those of the first matching route only."""
     path = request.url.path
-    # `/models/compare` is no model, although `/models/{model_id}` would match it.
+    # `/models/{model_id}` would match `/models/compare` too.
     named = [r for r in iter_route_contexts(request.app.routes) if r.path == path]
     if named:
         taken = {method for route in named for method in route.methods or ()}
@@ -95,8 +95,8 @@ def _methods_at(request: Request) -> list[str]:
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _STANDARD_DETAILS = {
-    404: "There is nothing at {path}; /docs lists what there is.",
-    405: "{path} does not take {method}; /docs lists what it takes.",
+    404: "Not found: {path}. See /docs.",
+    405: "Method not allowed: {method} {path}. See /docs.",
 }
 
 
@@ -111,7 +111,7 @@ def _on_validation(_request: Request, error: Exception) -> JSONResponse:
 
 
 def _place(loc: Sequence[int | str]) -> str | None:
-    """`("body", "config", 0)` -> `config.0`: where in the request it was is plain from the name."""
+    """Return `config.0` for `("body", "config", 0)`."""
     return ".".join(str(part) for part in loc[1:]) or (str(loc[0]) if loc else None)
 
 
@@ -128,8 +128,8 @@ def _on_dspt(_request: Request, error: Exception) -> JSONResponse:
     return problem_response(status, error.message, error.code, items)
 
 
-def _on_gone(_request: Request, _error: Exception) -> Response:
-    """For the log alone: nobody is there to read it."""
+def _on_disconnect(_request: Request, _error: Exception) -> Response:
+    """Return a status for the log only: the client has disconnected."""
     return Response(status_code=499)
 
 
@@ -140,9 +140,9 @@ def _on_database(_request: Request, error: Exception) -> JSONResponse:
 
 def _on_os_error(request: Request, error: Exception) -> JSONResponse:
     if _is_full(error):
-        _log.error("there is no room left", exc_info=error)
+        _log.error("the disk is full", exc_info=error)
         return error_response(_storage_full())
-    return _on_unforeseen(request, error)
+    return _on_unexpected(request, error)
 
 
 def _is_full(error: BaseException | None) -> bool:
@@ -150,17 +150,16 @@ def _is_full(error: BaseException | None) -> bool:
 
 
 def _storage_full() -> StorageFull:
-    return StorageFull("There is no room left on the server for this. Nothing was stored.")
+    return StorageFull("The server's disk is full. Nothing was stored.")
 
 
-def _on_unforeseen(request: Request, error: Exception) -> JSONResponse:
-    _log.error("unforeseen error", exc_info=error)
+def _on_unexpected(request: Request, error: Exception) -> JSONResponse:
+    _log.error("unexpected error", exc_info=error)
     request_id = request.scope.get("request_id", "")
     return problem_response(
         500,
-        "Something went wrong here that was not foreseen. The log has it under this request id: "
-        f"{request_id}.",
+        f"Internal server error. Request ID: {request_id}.",
         "internal_error",
-        # It is sent from outside of our middleware.
+        # Starlette sends this response outside of our middleware.
         headers={**SECURE_HEADERS, "X-Request-ID": request_id},
     )

@@ -1,18 +1,18 @@
-"""What goes wrong over HTTP, as RFC 9457 problem documents.
+"""HTTP errors as RFC 9457 problem documents.
 
 ApiError (an HTTPException, so that middleware and body parsing let it through)
 ├── BadRequest            400
-├── Unauthorized          401  no key, or none that is valid
-├── Forbidden             403  the key's scopes do not reach that far
+├── Unauthorized          401  no key, or an invalid one
+├── Forbidden             403  the key lacks the scope
 ├── NotFound              404
-├── Conflict              409  the state forbids it
+├── Conflict              409  the current state forbids it
 ├── PayloadTooLarge       413
-├── Unprocessable         422  understood, but a value is wrong
-├── TooManyRequests       429  more than the caller's share
-├── ServiceUnavailable    503  something behind the API does not answer, or too much is waiting
-└── StorageFull           507  there is no room for what was sent
+├── Unprocessable         422  well-formed, but a value is wrong
+├── TooManyRequests       429  over the caller's rate limit or quota
+├── ServiceUnavailable    503  a dependency does not answer, or too many requests wait
+└── StorageFull           507  the disk is full
 
-`code` is stable and for programs; `detail` is for people and says how to mend it.
+`code` is stable and for programs; `detail` is for people and says how to fix the problem.
 """
 
 from __future__ import annotations
@@ -29,8 +29,7 @@ from starlette.exceptions import HTTPException
 
 MEDIA_TYPE = "application/problem+json"
 
-#: For every answer: it is data, never a page that runs or shows something, and stays with whoever
-#: asked for it.
+#: For every response: it is data, not a page that runs or shows something, and must not be cached.
 SECURE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -43,17 +42,19 @@ _log = structlog.get_logger(__name__)
 
 
 class ProblemItem(BaseModel):
-    """One of several things that are wrong."""
+    """One of several problems."""
 
-    param: str | None = Field(default=None, description="The field, setting or file at fault.")
+    param: str | None = Field(default=None, description="Field, setting or file at fault.")
     code: str
     message: str
 
 
 class Problem(BaseModel):
-    """RFC 9457 problem details, with a stable `code` beside them."""
+    """RFC 9457 problem details with a stable `code`."""
 
-    type: str = Field(default="about:blank", description="`code` tells problems apart.")
+    type: str = Field(
+        default="about:blank", description="Always about:blank; `code` identifies the problem."
+    )
     title: str
     status: int
     detail: str
@@ -131,7 +132,7 @@ class StorageFull(ApiError):
 
 
 def problems(*errors: type[ApiError]) -> dict[int | str, dict[str, Any]]:
-    """`responses=` of an endpoint that may answer with these errors."""
+    """Return `responses=` of an endpoint that may answer with these errors."""
     return {int(error.status): _declared(error.status) for error in errors}
 
 
@@ -146,7 +147,7 @@ def _declared(status: HTTPStatus) -> dict[str, Any]:
     return declared
 
 
-_RETRY_AFTER = ("Retry-After", "integer", "Seconds to wait before the next try.")
+_RETRY_AFTER = ("Retry-After", "integer", "Seconds to wait before a retry.")
 _HEADERS = {
     HTTPStatus.UNAUTHORIZED: ("WWW-Authenticate", "string", "How to send a key."),
     HTTPStatus.TOO_MANY_REQUESTS: _RETRY_AFTER,
@@ -172,7 +173,7 @@ def problem_response(
     errors: Sequence[ProblemItem] = (),
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
-    """A problem document as a response."""
+    """Return a problem document as a response."""
     problem = Problem(
         title=HTTPStatus(status).phrase,
         status=status,
@@ -186,18 +187,18 @@ def problem_response(
 
 
 def error_response(error: ApiError) -> JSONResponse:
-    """The answer to an error that is found before a request reaches its endpoint."""
+    """Return the response for an error that middleware found."""
     return problem_response(
         error.status_code, str(error.detail), error.code, error.errors, error.headers
     )
 
 
 def database_problem(error: OperationalError) -> JSONResponse:
-    """The answer where the database does not give one."""
+    """Return the response for a database that does not answer."""
     _log.error("the database does not answer", error=str(error))
     return problem_response(
         503,
-        "The database does not answer. Nothing was changed; try again in a moment.",
+        "The database does not answer. Nothing was changed. Retry after 5 s.",
         "database_unavailable",
         headers={"Retry-After": "5"},
     )

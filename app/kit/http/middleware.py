@@ -1,4 +1,4 @@
-"""ASGI middleware: a request id on every log line and answer, headers, and a limit on bodies."""
+"""ASGI middleware: request ids, security headers, early checks and body limits."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ from app.kit.ids import is_id
 _log = structlog.get_logger("app.access")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
-#: Bytes of a refused body that are read and dropped, so that a client that sends before it reads
-#: finds the answer rather than a broken connection.
+#: Bytes of a refused body to read and drop, so that a client that sends before it reads gets the
+#: response rather than a broken connection.
 _DRAIN_BYTES = 64 * 1024**2
-#: The same of those who may not even ask. They have had their answer by then.
+#: The same for unauthorized callers, after the response was sent.
 _LINGER_BYTES, _LINGER_SECONDS = 1024**2, 2.0
 
 
 class RequestContext:
-    """Take `X-Request-ID` or make one; bind it to the logs; send it back; log the request."""
+    """Accept or create `X-Request-ID`, bind it to the logs, return it, and log the request."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -58,7 +58,7 @@ class RequestContext:
                 MutableHeaders(scope=message)["X-Request-ID"] = request_id
             await send(message)
 
-        # The door fills in whose key it is.
+        # AuthMiddleware sets the key id.
         with structlog.contextvars.bound_contextvars(request_id=request_id, key_id=None):
             try:
                 await self.app(scope, receive, send_with_id)
@@ -66,7 +66,7 @@ class RequestContext:
                 level = _log.debug if rules_of(scope).probe else _log.info
                 level(
                     "request",
-                    **_concerned(scope),
+                    **_job_of(scope),
                     method=scope["method"],
                     path=scope["path"],
                     status=status,
@@ -74,14 +74,14 @@ class RequestContext:
                 )
 
 
-def _concerned(scope: Scope) -> dict[str, str]:
-    """The job that a request is about."""
+def _job_of(scope: Scope) -> dict[str, str]:
+    """Return the job of a request as a log field."""
     job_id = scope.get("path_params", {}).get("job_id", "")
     return {"job_id": job_id} if is_id(job_id) else {}
 
 
 class SecureHeaders:
-    """Tell browsers to run, show and keep nothing of what they get here."""
+    """Tell browsers neither to run, show nor cache any response."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -96,7 +96,7 @@ class SecureHeaders:
                 headers = MutableHeaders(scope=message)
                 if policy := rules_of(scope).content_security_policy:
                     headers["Content-Security-Policy"] = policy
-                if "etag" in headers:  # it may be kept, if it is asked for again each time
+                if "etag" in headers:  # may be cached if revalidated each time
                     headers["Cache-Control"] = "private, no-cache"
                 for name, value in SECURE_HEADERS.items():
                     headers.setdefault(name, value)
@@ -106,10 +106,10 @@ class SecureHeaders:
 
 
 async def refuse(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer without reading the body.
+    """Respond without processing the body.
 
-    What of it is on its way is dropped, up to a small amount, before the connection is closed: else
-    the client might find a broken connection and no answer.
+    A small amount of the body is read and dropped before the connection closes; otherwise the
+    client might see a broken connection and no response.
     """
     headers = Headers(scope=scope)
     if headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers:
@@ -147,8 +147,8 @@ class BeforeBody:
 class BodyLimit:
     """Refuse a body over the route's limit, or `default_bytes`, with 413 while it streams in.
 
-    A declared length over the limit is refused before a byte is read; without one, or with a
-    false one, the bytes are counted as they come.
+    A declared length over the limit is refused before a byte is read; bytes are counted anyway,
+    because the declared length may be missing or false.
     """
 
     def __init__(self, app: ASGIApp, default_bytes: int) -> None:
@@ -164,7 +164,7 @@ class BodyLimit:
         headers = Headers(scope=scope)
         declared = headers.get("content-length", "")
         if declared.isdecimal() and int(declared) > limit:
-            # A client that waits for "100 Continue" has sent nothing yet.
+            # A client that waits for "100 Continue" has not sent a body yet.
             if headers.get("expect", "").lower() != "100-continue":
                 await _drain(receive, _DRAIN_BYTES)
             await error_response(_too_large(limit))(scope, receive, send)
@@ -186,7 +186,7 @@ class BodyLimit:
 
 def _too_large(limit: int) -> PayloadTooLarge:
     return PayloadTooLarge(
-        f"The request body is larger than {limit:,} bytes, the most that is taken here.",
+        f"The request body exceeds the limit of {limit:,} bytes.",
         headers={"Connection": "close"},
     )
 
@@ -203,7 +203,7 @@ async def _drain(receive: Receive, most: int) -> None:
 async def pass_if(
     check: Awaitable[None], app: ASGIApp, scope: Scope, receive: Receive, send: Send
 ) -> None:
-    """Go on to `app` if `check` raises nothing; answer its error before the body is read."""
+    """Call `app` unless `check` raises an error; respond with that error, body unread."""
     try:
         await check
     except ApiError as error:

@@ -12,10 +12,10 @@ from app.kit.http.schema_types import Omittable
 Item = TypeVar("Item")
 
 After = Annotated[
-    # Empty: `next` of the last page, sent on all the same.
+    # Empty: `next` of the last page, passed on by a client.
     Annotated[str, Field(pattern=r"^([a-z]{1,8}_[0-9a-z]{26})?$")] | Omittable,
     AfterValidator(lambda value: value or None),
-    Query(description="Id of the last item already seen."),
+    Query(description="Id of the last item of the previous page."),
 ]
 Limit = Annotated[int, Query(ge=1, le=100, description="Items per page.")]
 
@@ -30,6 +30,6 @@ class Page(BaseModel, Generic[Item]):
 
 
 def page_of(items: list[Item], limit: int, last_id: str | None) -> Page[Item]:
-    """A page of up to `limit` items out of `limit + 1` that were asked for."""
+    """Return a page of up to `limit` items, given up to `limit + 1` of them."""
     has_more = len(items) > limit
     return Page(data=items[:limit], has_more=has_more, next=last_id if has_more else None)

@@ -1,8 +1,8 @@
-"""What a request may carry and an answer may say, as the OpenAPI document should have it."""
+"""Field types that appear in the OpenAPI document as intended."""
 
 from __future__ import annotations
 
 from pydantic.json_schema import SkipJsonSchema
 
-#: Of a form field, a header or a part of a query that may be left out: null cannot be sent there.
+#: `| Omittable`: an optional form field, header or query parameter. Null cannot be sent there.
 Omittable = SkipJsonSchema[None]

@@ -10,43 +10,43 @@ _Interval = tuple[float, float]
 
 
 class SideView(BaseModel):
-    """One of two classifiers that were compared."""
+    """One of the two compared classifiers."""
 
-    model: str = Field(description="Its id.")
-    alias: str | None = Field(description="The alias it was asked for by.")
+    model: str = Field(description="Id of the model.")
+    alias: str | None = Field(description="Alias in the request; null if an id.")
     name: str
-    right: int = Field(description="Images that it gets right.")
+    right: int = Field(description="Correctly classified images.")
     accuracy: float
-    accuracy_interval: _Interval = Field(description="95 % (Wilson).")
-    only_here: list[str] = Field(description="Classes that the other does not know.")
+    accuracy_interval: _Interval = Field(description="95 % interval (Wilson).")
+    only_here: list[str] = Field(description="Classes that the other model does not have.")
 
 
 class ClassRowView(BaseModel):
-    """The images of one class."""
+    """Results for one class."""
 
     name: str
     images: int
-    a: float = Field(description="Share that A gets right.")
+    a: float = Field(description="Accuracy of A.")
     b: float
 
 
 class ComparisonView(BaseModel):
-    """Two classifiers on the same images, those whose class both know."""
+    """Two classifiers on the same images; only images of classes that both have count."""
 
     object: Literal["comparison"] = "comparison"
     dataset_id: str
-    part: Literal["test", "val", "all"] = Field(description="Which photos of the data set.")
+    part: Literal["test", "val", "all"] = Field(description="Part of the data set.")
     images: int
-    left_out: int = Field(description="Images whose class one of the two does not know.")
-    unreadable: int = Field(description="Files that cannot be read.")
+    left_out: int = Field(description="Skipped images: one of the two does not have their class.")
+    unreadable: int = Field(description="Unreadable files.")
     a: SideView
     b: SideView
     both_right: int
     only_a_right: int
     only_b_right: int
     both_wrong: int
-    difference: float = Field(description="Accuracy of B less that of A.")
-    difference_interval: _Interval = Field(description="95 % (Agresti and Min).")
-    p_value: float = Field(description="Of McNemar's exact test, two-sided.")
+    difference: float = Field(description="Accuracy of B minus that of A.")
+    difference_interval: _Interval = Field(description="95 % interval (Agresti and Min).")
+    p_value: float = Field(description="McNemar's exact test, two-sided.")
     verdict: str
     per_class: list[ClassRowView]

@@ -12,36 +12,34 @@ from dspt_client.schemas.status import Status
 
 
 class JobProblem(BaseModel):
-    """One thing wrong with the data set."""
+    """One problem of the data set."""
 
-    where: str = Field(description="File or class folder; empty for the whole.")
+    where: str = Field(description="File or class folder; empty for the whole data set.")
     code: str
     message: str
 
 
 class JobError(BaseModel):
-    """Why a job failed and how to mend it."""
+    """Why a job failed and how to fix it."""
 
     code: str
     message: str
     param: str | None = Field(default=None, description="Setting, file or class at fault.")
     problems: list[JobProblem] = Field(
-        default_factory=list, description="All problems of the data set at once."
+        default_factory=list, description="All problems of the data set."
     )
 
 
 class JobProgress(BaseModel):
     stage: str = Field(
         description="queued, validating, encoding, zero_shot, tuning, evaluating or saving; "
-        "of an ended job, the last one it was in."
+        "for an ended job, its last stage."
     )
     epoch: int | None = None
     epochs: int | None = None
-    fraction: float = Field(default=0.0, description="Of the whole job, 0 to 1.")
+    fraction: float = Field(default=0.0, description="Progress of the whole job, 0 to 1.")
     eta_seconds: float | None = None
-    message: str | None = Field(
-        default=None, description="What it is waiting for, if it is waiting."
-    )
+    message: str | None = Field(default=None, description="What the job waits for, if it waits.")
 
 
 class RejectedFile(BaseModel):
@@ -50,26 +48,26 @@ class RejectedFile(BaseModel):
 
 
 class JobCorrections(BaseModel):
-    """What people have corrected in a data set since its upload."""
+    """Corrections of a data set since its upload."""
 
-    relabelled: int = Field(description="Files whose label was put right.")
-    dropped: int = Field(description="Files that were left out.")
+    relabelled: int = Field(description="Files with a corrected label.")
+    dropped: int = Field(description="Dropped files.")
     from_job: str | None = Field(
-        description="The job that the newest of them were sent to; null once it is deleted."
+        description="Job that received the newest corrections; null once it is deleted."
     )
 
 
 class JobDataset(BaseModel):
-    """The data set; all but `id`, `sha256` and `filename` are known once it is validated."""
+    """The data set. Before validation only `id`, `sha256` and `filename` are known."""
 
     id: str
-    sha256: str = Field(description="Of the zip file.")
+    sha256: str = Field(description="SHA-256 of the zip file.")
     filename: str
     expired_at: datetime | None = Field(
-        default=None, description="When its photos were deleted, as their time was over."
+        default=None, description="When retention deleted its photos."
     )
     content_sha256: str | None = Field(
-        default=None, description="Of the labelled images in it, however they are packed."
+        default=None, description="SHA-256 of its labelled images, independent of packing."
     )
     images: int | None = None
     classes: list[str] | None = None
@@ -92,12 +90,12 @@ class JobView(BaseModel):
     error: JobError | None
     progress: JobProgress
     dataset: JobDataset
-    config: dict[str, Any] = Field(description="All settings, defaults filled in.")
+    config: dict[str, Any] = Field(description="All settings, with defaults.")
     class_names: dict[str, str] | None
     metrics: dict[str, Any] | None = Field(
-        description="Measurements of zero_shot, of the tuned prompt alone and of the tuned "
-        "classifier; which is served, and why; how much each part of a blend weighs; the share of "
-        "wrong labels."
+        description="Metrics of zero_shot, of the tuned prompt alone and of the tuned "
+        "classifier; which one is served, and why; the weights of an ensemble; the estimated share "
+        "of wrong labels."
     )
     warnings: list[str]
     model_id: str | None
@@ -105,9 +103,9 @@ class JobView(BaseModel):
 
 
 class EventView(BaseModel):
-    """Something that happened to a job."""
+    """An event of a job."""
 
-    id: int = Field(description="1, 2, 3 ... within the job.")
+    id: int = Field(description="Number within the job: 1, 2, 3, ...")
     type: Literal["status", "progress", "metrics", "warning"]
     created_at: datetime
     data: dict[str, Any]
@@ -124,19 +122,19 @@ class AuditEntryView(BaseModel):
     """A training file and how likely its label is wrong."""
 
     file: str
-    given: str = Field(description="Class folder that the file is in.")
-    suggested: str = Field(description="The likeliest class other than the given one.")
+    given: str = Field(description="The given label: class folder of the file.")
+    suggested: str = Field(description="The most likely class other than the given one.")
     score: float = Field(description="Probability that the given label is wrong; 0 to 1.")
     p_tuned: float = Field(
-        description="Probability of the given class by a classifier that has not seen this file."
+        description="Probability of the given class by a classifier not trained on this file."
     )
-    p_zero_shot: float = Field(description="The same by CLIP as it was before tuning.")
-    suppression: float = Field(description="Near 0: the tuning would ignore the label as noise.")
-    suspect: bool = Field(description="Whether a person should look.")
+    p_zero_shot: float = Field(description="The same by zero-shot CLIP.")
+    suppression: float = Field(description="Near 0: tuning ignores the label as noise.")
+    suspect: bool = Field(description="Whether a person should check the label.")
 
 
 class NoiseRateView(BaseModel):
-    """Share of wrong labels, 0 to 1, and a 90 % interval around it."""
+    """Estimated share of wrong labels, 0 to 1, with a 90 % interval."""
 
     estimate: float
     low: float
@@ -144,16 +142,16 @@ class NoiseRateView(BaseModel):
 
 
 class AuditView(BaseModel):
-    """All training files, the most suspicious first."""
+    """All training files, most suspicious first."""
 
     object: Literal["audit"] = "audit"
     job_id: str
-    can_tell: bool = Field(description="False where the ranking is no better than chance.")
+    can_tell: bool = Field(description="False if the ranking is no better than chance.")
     why: str
     noise_rate: NoiseRateView | None = Field(
         default=None,
-        description="How many of the labels are wrong; null where nothing can be told, and in "
-        "audits of earlier versions.",
+        description="Share of wrong labels; null if it cannot be estimated, and in audits of "
+        "earlier versions.",
     )
     suspects: int
     entries: list[AuditEntryView]

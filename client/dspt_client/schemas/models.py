@@ -16,20 +16,22 @@ class ModelView(BaseModel):
     id: str
     object: Literal["model"] = "model"
     name: str
-    aliases: list[str] = Field(default=[], description="Names that point to it now.")
+    aliases: list[str] = Field(default=[], description="Aliases that point to it.")
     created_at: datetime
-    job_id: str | None = Field(description="The job that made it, if it is still there.")
+    job_id: str | None = Field(
+        description="The job that created it; null if imported or if the job was deleted."
+    )
     backbone: str
     backbone_digest: str
     classes: list[str]
     served: Annotated[Literal["tuned", "zero_shot"], OpenEnum()] = Field(
-        description="Which classifier answers: zero_shot where tuning did not help."
+        description="Classifier in use: zero_shot if tuning did not help."
     )
     config: dict[str, Any]
     metrics: dict[str, Any]
-    dataset_sha256: str = Field(description="Of the labelled images that it was tuned on.")
+    dataset_sha256: str = Field(description="SHA-256 of the labelled images it was tuned on.")
     size_bytes: int
-    sha256: str = Field(description="Of the artefact.")
+    sha256: str = Field(description="SHA-256 of the artefact.")
     links: dict[str, str]
 
 
@@ -41,23 +43,25 @@ class AliasView(BaseModel):
     name: str
     owner: str
     model_id: str
-    moved_at: datetime = Field(description="Since when it points there.")
+    moved_at: datetime = Field(description="Time of its last move.")
     links: dict[str, str]
 
 
 class AliasMoveView(BaseModel):
-    """A step of an alias."""
+    """One move of an alias."""
 
-    number: int = Field(description="1, 2, 3 ... within the alias.")
-    model_id: str | None = Field(description="Where it pointed from then on; null: removed.")
-    previous_model_id: str | None = Field(description="Where it pointed before.")
-    rollback_to: int | None = Field(description="The move that a rollback would go back to.")
+    number: int = Field(description="Number within the alias: 1, 2, 3, ...")
+    model_id: str | None = Field(description="Model after the move; null: the alias was deleted.")
+    previous_model_id: str | None = Field(description="Model before the move.")
+    rollback_to: int | None = Field(
+        description="Number of the move that a rollback would return to."
+    )
     moved_at: datetime
-    key_id: str | None = Field(description="The key that did it; null where there are none.")
+    key_id: str | None = Field(description="API key of the request; null without keys.")
 
 
 class AliasHistory(AliasView):
-    """An alias, and a page of its moves, the newest first."""
+    """An alias and a page of its moves, newest first."""
 
     history: list[AliasMoveView]
     has_more: bool

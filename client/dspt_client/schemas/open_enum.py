@@ -12,10 +12,10 @@ from pydantic_core import CoreSchema, core_schema
 
 @dataclass(frozen=True)
 class OpenEnum:
-    """Of an answer's field with a list of values: a client lets pass what is not on its list.
+    """Annotation of an enum field in a response: a client accepts unknown values too.
 
-    A newer service may say more than the client knows. Such a value is read as a plain string; the
-    OpenAPI document has the values of this service alone.
+    A newer service may have more values than the client knows; they are read as plain strings. The
+    OpenAPI document lists the values of this service only.
     """
 
     def __get_pydantic_core_schema__(

@@ -24,34 +24,37 @@ class ImageProblem(BaseModel):
 
 
 class Prediction(BaseModel):
-    """One image's answer: either `score` and `top`, with a `label` if not rejected, or `error`."""
+    """Result of one image: `score` and `top`, with a `label` unless rejected; or `error`."""
 
-    file: str = Field(description="The name it was sent under.")
+    file: str = Field(description="File name in the request.")
     label: str | None = Field(
-        default=None, description="The likeliest class; left out if its score is too low."
+        default=None, description="Most likely class; omitted if its score is below `reject_below`."
     )
-    score: float | None = Field(default=None, description="Probability of the likeliest class.")
+    score: float | None = Field(default=None, description="Probability of the most likely class.")
     rejected: Literal[True] | None = Field(
-        default=None, description="The score is below `reject_below`: perhaps none of the classes."
+        default=None,
+        description="The score is below `reject_below`; the image may show none of the classes.",
     )
-    top: list[ClassScore] | None = Field(default=None, description="The likeliest, best first.")
+    top: list[ClassScore] | None = Field(
+        default=None, description="Most likely classes, best first."
+    )
     zero_shot: list[ClassScore] | None = Field(
-        default=None, description="The same by CLIP without tuning, if it was asked for."
+        default=None, description="The same by zero-shot CLIP, if requested."
     )
     error: ImageProblem | None = Field(default=None, description="Why there is no prediction.")
 
 
 class Answered(BaseModel):
-    """Who answers; the first line of a stream."""
+    """The model that answers; the first line of a stream."""
 
     model: str = Field(description="Id of the model that answered.")
-    alias: str | None = Field(
-        default=None, description="The alias it was asked for by; left out if by its id."
-    )
+    alias: str | None = Field(default=None, description="Alias in the request; omitted if an id.")
     served: Annotated[Literal["tuned", "zero_shot"], OpenEnum()] = Field(
-        description="Whether the tuned context or plain zero-shot was the better one to serve."
+        description="Classifier in use: zero_shot if tuning did not help."
     )
-    images: int | None = Field(default=None, description="In a stream: how many will follow.")
+    images: int | None = Field(
+        default=None, description="In a stream: number of predictions that follow."
+    )
 
 
 class PredictResponse(Answered):
@@ -61,7 +64,7 @@ class PredictResponse(Answered):
 
 
 class StreamEnd(BaseModel):
-    """The last line of a stream; one that ends without it was cut off."""
+    """The last line of a stream; a stream without it was cut off."""
 
     done: Literal[True] = True
     classified: int

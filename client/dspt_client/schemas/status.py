@@ -6,21 +6,21 @@ from enum import StrEnum
 
 
 class Status(StrEnum):
-    #: Waits for a worker.
+    #: Waiting for a worker.
     QUEUED = "queued"
-    #: A worker reads and checks every image.
+    #: A worker is checking every image.
     VALIDATING = "validating"
-    #: A worker tunes.
+    #: A worker is running the job.
     RUNNING = "running"
-    #: Somebody asked to stop it and its worker has not yet done so.
+    #: Cancellation was requested; the worker has not stopped yet.
     CANCELLING = "cancelling"
-    #: There is a model.
+    #: Finished with a model.
     SUCCEEDED = "succeeded"
-    #: It ended with an error that the job names.
+    #: Ended with an error, which the job contains.
     FAILED = "failed"
-    #: It was stopped on request.
+    #: Stopped on request.
     CANCELLED = "cancelled"
 
 
-#: The job has ended; only somebody's wish to try again goes on from here.
+#: States of an ended job; only a retry request leads on from here.
 TERMINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED})

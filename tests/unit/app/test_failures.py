@@ -28,7 +28,7 @@ def cpu_out_of_memory() -> RuntimeError:
             "storage_full",
             "/jobs/job_1/retry",
         ),
-        (FileNotFoundError(errno.ENOENT, "No such file", "/secret"), "file_missing", "upload it"),
+        (FileNotFoundError(errno.ENOENT, "No such file", "/secret"), "file_missing", "Upload it"),
         (
             OSError(errno.EIO, "Input/output error", "/secret"),
             "storage_failed",

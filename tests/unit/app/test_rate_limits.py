@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from app.access.rate_limits import Rates
+from app.access.rate_limits import RateLimits
 from app.kit.http.errors import TooManyRequests
 
 
 def test_each_has_a_share_of_his_own() -> None:
-    rates = Rates(3)
+    rates = RateLimits(3)
     for who in ("ann", "bob"):
         for _ in range(3):
             rates.request(who)
@@ -21,7 +21,7 @@ def test_each_has_a_share_of_his_own() -> None:
 
 
 def test_failures_are_counted_by_themselves() -> None:
-    rates = Rates(1)
+    rates = RateLimits(1)
     for _ in range(60):
         rates.failure("203.0.113.9")
     with pytest.raises(TooManyRequests):
@@ -33,7 +33,7 @@ def test_failures_are_counted_by_themselves() -> None:
 def test_the_time_to_wait_is_long_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1_000_000_020.0]
     monkeypatch.setattr("time.time", lambda: now[0])
-    rates = Rates(2)
+    rates = RateLimits(2)
     rates.request("ann")
     rates.request("ann")
     with pytest.raises(TooManyRequests) as caught:
