@@ -13,7 +13,7 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
-# As text, because Alembic cannot add a constraint to a table of SQLite without making it anew, and
+# As text, because Alembic cannot add a constraint to a table of SQLite without recreating it, and
 # that would drop its triggers.
 COLUMNS = """
 ALTER TABLE datasets ADD COLUMN parent_id VARCHAR(40)

@@ -1,4 +1,4 @@
-"""Owners and API keys, jobs that are tried again, retention, leases without a clock"""
+"""Owners and API keys, retries of jobs, retention, leases without a clock"""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
-#: The steps that were added (app.tables.job_state.STEPS at this revision).
+#: Transitions that this revision adds (app.tables.job_state.STEPS at this revision).
 STEPS = (("failed", "queued"), ("cancelled", "queued"))
 
-#: Whoever used the service before there were keys.
+#: Owner of what was created before there were keys.
 OWNER = "local"
 
-# As text, because Alembic cannot change a table of SQLite without making it anew, and that would
+# As text, because Alembic cannot change a table of SQLite without recreating it, and that would
 # drop its triggers.
 COLUMNS = """
 ALTER TABLE jobs RENAME COLUMN lease_expires_at TO lease_renewed_at;

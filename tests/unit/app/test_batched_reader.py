@@ -32,7 +32,7 @@ def reader(database: Database) -> Iterator[BatchedReader]:
     reader.close()
 
 
-def test_those_who_ask_meanwhile_share_the_next_round_each_with_his_own_answer(
+def test_concurrent_queries_share_the_next_batch_and_get_their_own_values(
     reader: BatchedReader,
 ) -> None:
     rounds: Rounds = []
@@ -72,7 +72,7 @@ def test_those_who_ask_meanwhile_share_the_next_round_each_with_his_own_answer(
     assert reader.waiting == 0
 
 
-def test_a_failure_reaches_all_who_wait_for_it_and_not_the_next(reader: BatchedReader) -> None:
+def test_an_error_reaches_the_whole_batch_but_not_the_next_one(reader: BatchedReader) -> None:
     def missing(session: Session, asked: Sequence[int]) -> list[int]:
         return [session.execute(text("SELECT * FROM nothing")).scalar_one() for _ in asked]
 

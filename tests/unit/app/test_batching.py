@@ -61,7 +61,7 @@ def stage() -> Iterator[Stage]:
     stage.executor.shutdown()
 
 
-def test_what_waits_goes_together_and_each_gets_its_own(stage: Stage) -> None:
+def test_waiting_items_share_a_batch_and_get_their_own_results(stage: Stage) -> None:
     assert stage.together(("a", 1), ("a", 2), ("a", 3)) == [10, 20, 30]
     assert stage.runs == [("a", [1, 2, 3])]
 
@@ -88,14 +88,14 @@ def test_an_item_larger_than_a_batch_goes_alone(stage: Stage) -> None:
     assert asyncio.run(stage.batcher.submit("a", 1, 99)) == 10
 
 
-def test_an_error_reaches_all_of_its_batch_and_no_other(stage: Stage) -> None:
+def test_an_error_reaches_the_whole_batch_but_no_other_one(stage: Stage) -> None:
     first, second, other = stage.together(("a", -1), ("a", 1), ("b", 1))
     assert isinstance(first, ValueError)
     assert isinstance(second, ValueError)
     assert other == 10
 
 
-def test_one_who_goes_away_does_not_cancel_the_others(stage: Stage) -> None:
+def test_a_cancelled_caller_does_not_cancel_the_others(stage: Stage) -> None:
     async def run() -> int:
         with stage.held():
             leaver = start(stage.batcher.submit("a", 1, 1))
@@ -110,7 +110,7 @@ def test_one_who_goes_away_does_not_cancel_the_others(stage: Stage) -> None:
     assert stage.runs == [("a", [2])]
 
 
-def test_what_nobody_waits_for_is_not_run(stage: Stage) -> None:
+def test_items_of_cancelled_callers_are_not_run(stage: Stage) -> None:
     async def run() -> list[int]:
         with stage.held():
             leavers = [start(stage.batcher.submit(key, 1, 9)) for key in ("a", "b")]
@@ -145,7 +145,7 @@ def test_an_idle_thread_waits_for_a_batch_to_fill() -> None:
     assert runs[1:] == [[9]]  # it was not, and went when it had waited
 
 
-def test_a_pace_holds_back_what_comes_after_a_few_runs() -> None:
+def test_a_pace_delays_runs_after_a_burst() -> None:
     moments: list[float] = []
 
     def run(_key: str, items: list[int]) -> list[int]:

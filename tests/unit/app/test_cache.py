@@ -5,7 +5,7 @@ from __future__ import annotations
 from app.kit.cache import SizedCache
 
 
-def test_the_least_recently_used_goes_first() -> None:
+def test_the_least_recently_used_is_evicted_first() -> None:
     cache: SizedCache[str] = SizedCache(max_count=2, max_bytes=100)
     cache.put("a", "A", 1)
     cache.put("b", "B", 1)
@@ -22,7 +22,7 @@ def test_bytes_are_bounded() -> None:
     assert cache.get("a") is None
 
 
-def test_one_that_is_larger_than_the_cache_is_kept_alone() -> None:
+def test_a_value_larger_than_the_cache_is_kept_alone() -> None:
     cache: SizedCache[str] = SizedCache(max_count=100, max_bytes=10)
     cache.put("small", "s", 1)
     cache.put("large", "l", 50)

@@ -20,7 +20,7 @@ def request_from(messages: list[Message]) -> Request:
     return Request({"type": "http", "headers": []}, receive)
 
 
-def test_the_result_comes_through() -> None:
+def test_the_result_is_returned() -> None:
     async def work() -> int:
         await asyncio.sleep(0)
         return 7
@@ -28,7 +28,7 @@ def test_the_result_comes_through() -> None:
     assert asyncio.run(cancel_on_disconnect(request_from([]), work())) == 7
 
 
-def test_an_error_comes_through() -> None:
+def test_an_error_is_raised() -> None:
     async def work() -> int:
         raise ValueError("bad")
 
@@ -36,7 +36,7 @@ def test_an_error_comes_through() -> None:
         asyncio.run(cancel_on_disconnect(request_from([]), work()))
 
 
-def test_work_for_one_who_has_gone_is_cancelled() -> None:
+def test_work_is_cancelled_when_the_client_disconnects() -> None:
     async def run() -> bool:
         cancelled = asyncio.Event()
 

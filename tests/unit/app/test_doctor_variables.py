@@ -43,5 +43,5 @@ def test_empty_counts_as_not_set() -> None:
     assert list(look({"DSPT_BROKER_URL": ""})) == []
 
 
-def test_passwords_are_not_shown_in_what_an_error_says() -> None:
+def test_passwords_are_not_shown_in_errors() -> None:
     assert shown("", "cannot reach redis://u:p@h/0") == "cannot reach redis://u:***@h/0"

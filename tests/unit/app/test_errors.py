@@ -74,7 +74,7 @@ def test_errors_become_problems(
         assert "r-1" in body["detail"]
 
 
-def test_a_disk_that_fills_up_while_a_body_comes_in_is_not_the_clients_fault(
+def test_a_full_disk_during_an_upload_is_a_server_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     app = FastAPI()
@@ -111,7 +111,7 @@ def chunks(*sizes: int) -> Iterator[bytes]:
         (chunks(5), {"content-length": "many"}, 200),
     ],
 )
-def test_a_body_is_counted_whatever_is_declared(
+def test_the_body_is_counted_whatever_length_is_declared(
     client: TestClient, body: bytes | Iterator[bytes], headers: dict[str, str], status: int
 ) -> None:
     response = client.post("/size", content=body, headers=headers)

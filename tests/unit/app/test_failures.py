@@ -39,7 +39,7 @@ def cpu_out_of_memory() -> RuntimeError:
     ],
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
-def test_each_failure_has_a_code_and_keeps_paths_to_itself(
+def test_each_failure_has_a_code_and_reveals_no_paths(
     error: Exception, code: str, words: str
 ) -> None:
     told = explain(error, "job_1")
@@ -48,12 +48,12 @@ def test_each_failure_has_a_code_and_keeps_paths_to_itself(
     assert "/secret" not in str(told)
 
 
-def test_all_problems_of_a_data_set_are_told() -> None:
+def test_all_problems_of_a_data_set_are_reported() -> None:
     told = explain(DatasetError([Problem("a.jpg", "bad_image", "not an image")]), "job_1")
     assert (told["code"], told["param"]) == ("bad_image", "a.jpg")
     assert told["problems"] == [{"where": "a.jpg", "code": "bad_image", "message": "not an image"}]
 
 
-def test_errors_that_name_the_mend_are_passed_on() -> None:
+def test_errors_with_a_fix_are_passed_on() -> None:
     told = explain(ConfigError("lr is too large", param="lr"), "job_1")
     assert (told["message"], told["param"], told["problems"]) == ("lr is too large", "lr", [])

@@ -12,7 +12,7 @@ class Clock:
         return self.seconds
 
 
-def test_silence_grows_until_the_beat_changes() -> None:
+def test_the_time_since_the_last_beat_grows_until_it_changes() -> None:
     clock = Clock()
     monitor = HeartbeatMonitor[int](10.0, clock)
     assert monitor.update([("a", 1), ("b", 1)]) == {"a": 0, "b": 0}
@@ -23,7 +23,7 @@ def test_silence_grows_until_the_beat_changes() -> None:
     assert monitor.update([("a", 0), ("b", 2)]) == {"a": 0, "b": 3}
 
 
-def test_who_goes_and_comes_back_starts_anew() -> None:
+def test_a_name_that_comes_back_starts_at_zero() -> None:
     clock = Clock()
     monitor = HeartbeatMonitor[int](10.0, clock)
     monitor.update([("a", 1)])
@@ -33,7 +33,7 @@ def test_who_goes_and_comes_back_starts_anew() -> None:
     assert monitor.update([("a", 1)]) == {"a": 0}
 
 
-def test_time_in_which_nobody_looked_hardly_counts() -> None:
+def test_time_between_distant_updates_hardly_counts() -> None:
     clock = Clock()
     monitor = HeartbeatMonitor[int](2.0, clock)
     monitor.update([("a", 1)])

@@ -21,6 +21,6 @@ def test_values_that_databases_refuse() -> None:
     }
 
 
-def test_what_json_cannot_hold() -> None:
+def test_types_that_json_cannot_hold() -> None:
     with pytest.raises(TypeError, match="object"):
         jsonable(object())

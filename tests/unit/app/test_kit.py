@@ -34,7 +34,7 @@ def test_the_form_of_an_id() -> None:
         assert not is_id(text)
 
 
-def test_everything_lies_under_the_data_directory(tmp_path: Path) -> None:
+def test_all_paths_are_below_the_data_directory(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path)
     assert settings.database_url == f"sqlite:///{tmp_path}/dspt.db"
     assert settings.storage_url == f"file://{tmp_path}/storage"
@@ -93,7 +93,7 @@ def test_the_visibility_timeout_is_longer_than_any_job_in_every_place() -> None:
     assert (conf.task_ignore_result, conf.result_backend) == (True, None)
 
 
-def test_text_from_outside() -> None:
+def test_control_characters() -> None:
     assert is_clean("Zoë's 猫 🐈")
     for text in ("a\x00", "a\n", "\ud800", "\x1b[31m"):
         assert not is_clean(text)

@@ -43,7 +43,7 @@ def test_addresses(address: str, expected: bool) -> None:
     assert is_loopback(address) is expected
 
 
-def test_what_is_bound_to() -> None:
+def test_bind_addresses() -> None:
     assert binds_to_loopback("127.0.0.1")
     assert binds_to_loopback("localhost")
     for host in ("0.0.0.0", "::", "192.0.2.1"):
@@ -65,7 +65,7 @@ def test_what_is_bound_to() -> None:
         request(method="GET", origin="https://evil.example", sec_fetch_site="cross-site"),
     ],
 )
-def test_let_in(scope: dict[str, Any]) -> None:
+def test_accepted_requests(scope: dict[str, Any]) -> None:
     check_local(scope)
 
 
@@ -92,7 +92,7 @@ def test_let_in(scope: dict[str, Any]) -> None:
         (request(origin="null"), "cross_site"),
     ],
 )
-def test_kept_out(scope: dict[str, Any], code: str) -> None:
+def test_refused_requests(scope: dict[str, Any], code: str) -> None:
     with pytest.raises(Forbidden) as caught:
         check_local(scope)
     assert caught.value.code == code

@@ -1,4 +1,4 @@
-"""How often one may ask."""
+"""Rate limits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from app.access.rate_limits import RateLimits
 from app.kit.http.errors import TooManyRequests
 
 
-def test_each_has_a_share_of_his_own() -> None:
+def test_each_caller_has_its_own_limit() -> None:
     rates = RateLimits(3)
     for who in ("ann", "bob"):
         for _ in range(3):
@@ -20,7 +20,7 @@ def test_each_has_a_share_of_his_own() -> None:
         assert caught.value.code == "rate_limited"
 
 
-def test_failures_are_counted_by_themselves() -> None:
+def test_failures_are_counted_separately() -> None:
     rates = RateLimits(1)
     for _ in range(60):
         rates.failure("203.0.113.9")

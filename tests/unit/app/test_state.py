@@ -9,7 +9,7 @@ def test_every_state_is_in_the_table() -> None:
     assert set(STEPS) == set(Status)
 
 
-def test_from_an_end_a_job_can_only_be_tried_again() -> None:
+def test_an_ended_job_can_only_be_retried() -> None:
     assert STEPS[Status.SUCCEEDED] == frozenset()
     assert STEPS[Status.FAILED] == STEPS[Status.CANCELLED] == {Status.QUEUED}
 
@@ -42,5 +42,5 @@ def test_sources_are_the_steps_read_backwards() -> None:
     assert sources(Status.FAILED) == {Status.VALIDATING, Status.RUNNING}
 
 
-def test_a_lease_is_held_between_the_queue_and_the_end() -> None:
+def test_jobs_are_leased_between_queue_and_end() -> None:
     assert set(Status) - TERMINAL - {Status.QUEUED} == LEASED

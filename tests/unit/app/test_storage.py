@@ -26,7 +26,7 @@ def test_stored_bytes_can_be_read(storage: Storage) -> None:
         assert path.name == "c.txt"
 
 
-def test_putting_again_replaces(storage: Storage) -> None:
+def test_storing_again_replaces(storage: Storage) -> None:
     storage.put_bytes("a", b"one")
     storage.put_bytes("a", b"two")
     assert storage.read_bytes("a") == b"two"

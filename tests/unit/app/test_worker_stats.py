@@ -14,7 +14,7 @@ from worker.metrics import WorkerMetrics, serve
 from worker.stats import NullStats, WorkerStats
 
 
-def test_what_is_sent_arrives_whole_and_in_order() -> None:
+def test_values_arrive_complete_and_in_order() -> None:
     stats = WorkerStats()
     stats.send("attempts")
     stats.send("jobs", outcome="cancelled")
@@ -26,7 +26,7 @@ def test_what_is_sent_arrives_whole_and_in_order() -> None:
     ]
 
 
-def test_nobody_waits_for_a_parent_that_hangs() -> None:
+def test_a_hanging_parent_blocks_no_job() -> None:
     stats = WorkerStats()
     for _ in range(10_000):
         stats.send("views", 1, source="tower")
@@ -35,7 +35,7 @@ def test_nobody_waits_for_a_parent_that_hangs() -> None:
     NullStats().send("views", 1, source="tower")
 
 
-def test_a_process_that_died_at_work_is_counted_by_the_next_one() -> None:
+def test_a_process_killed_during_a_job_is_counted() -> None:
     registry = CollectorRegistry()
     metrics = WorkerMetrics(registry)
 
@@ -55,7 +55,7 @@ def test_a_process_that_died_at_work_is_counted_by_the_next_one() -> None:
     assert value("busy") == value("suppressed_share") == 0
 
 
-def test_a_worker_whose_port_is_taken_works_all_the_same() -> None:
+def test_a_worker_runs_even_if_its_metrics_port_is_taken() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, capture_logs() as logs:
         settings = Settings(worker_metrics_port=taken.getsockname()[1])
         serve(settings, WorkerStats())
