@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from app.kit.http.rules import Scope
 from app.kit.ids import new_id
 from app.kit.settings import Settings
-from app.models.resolve import named
+from app.models.resolve import resolve
 from app.tables.models import AliasMove
 from tests.integration.access import Service, User, served
 from tests.integration.conftest import MigratedDatabase
@@ -220,7 +220,7 @@ def test_models_are_found_by_id_and_by_the_aliases_of_who_asks(
         **{(ann.owner, name): None for name in ("staging", "a\0b", "", AN_ID)},
     }
     with service.context.database.read() as session:
-        found = named(session, [*asked, *asked])
+        found = resolve(session, [*asked, *asked])
     answers = [model and (model.id, model.owner, model.alias) for model in found]
     assert answers == [*asked.values(), *asked.values()]
 
