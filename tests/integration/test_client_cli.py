@@ -202,7 +202,7 @@ def test_an_alias_is_promoted_rolled_back_and_removed(context: Context) -> None:
     assert "Moves of production; older ones are left out" in shown
     assert second in shown
     assert "staging" in dspt("models", "aliases").stdout
-    assert "is in use: 'production'" in dspt("models", "delete", first, ends=1).stderr
+    assert "in use by the alias 'production'" in dspt("models", "delete", first, ends=1).stderr
     assert document("models", "unalias", "production") == {"alias": "production", "deleted": True}
     assert "staging stands for nothing" in dspt("models", "unalias", "staging").stdout
     assert "There is no alias" in dspt("models", "aliases", "staging", ends=1).stderr
