@@ -1,7 +1,5 @@
 """`python -m benchmarks.audit_quality`."""
 
-from __future__ import annotations
-
 import sys
 
 from benchmarks.audit_quality.cli import main

@@ -1,10 +1,9 @@
-"""One cell: the same few shots ranked by every method, held against the labels that are wrong."""
+"""Measures one cell: every method ranks the same few shots by how likely their label is wrong."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,17 +20,15 @@ from benchmarks.audit_quality.rankings import (
 )
 from benchmarks.audit_quality.scores import flag_scores, rank_scores
 from benchmarks.noise_robustness import linear
-from benchmarks.noise_robustness.cells import Job
-from benchmarks.noise_robustness.encode import Features
+from benchmarks.noise_robustness.bench import Bench as TaskBench
 from benchmarks.noise_robustness.methods import Task
+from benchmarks.noise_robustness.prepare import Job
 from benchmarks.noise_robustness.settings import Settings
 from dspt.backbones import Backbone
 from dspt.classifier.fit import Fitted, fit, held_out_logits
 from dspt.config import DEFAULT_LR, LossName
 from dspt.data.splits import CrossFit
-from dspt.kit.device import tuning_dtype
 from dspt.labels.audit import AuditReport
-from dspt.prompt.learner import PromptLearner, zero_shot_embeddings
 from dspt.prompt.losses import suppression
 from dspt.prompt.trainer import Run, Schedule, lr_scale_for, tune_contexts
 
@@ -40,19 +37,16 @@ _PEER: LossName = "gce"
 
 
 class Bench:
-    """Measures cells one after the other; keeps what cells of one data set share."""
+    """Measures cells one after the other."""
 
     def __init__(self, settings: Settings, backbone: Backbone) -> None:
-        self._settings, self._backbone = settings, backbone
-        self._file: Path | None = None
-        self._prompts: PromptLearner
-        self._zero_shot: Tensor
-        self._features: Features
+        self._settings = settings
+        self._bench = TaskBench(settings, backbone)
 
     def measure(self, job: Job) -> dict[str, Any]:
-        """Scores of every ranking, suspects, noise rate and seconds; plain values for JSON."""
+        """Return the scores of all rankings, suspects, noise rate and seconds as plain values."""
         start = time.monotonic()
-        task = self._task(job)
+        task = self._bench.service_task(job)
         fitted, gce = self._fit(task, job.cell.seed)
         names = [str(row) for row in range(len(job.given))]
         classes = [str(c) for c in range(task.n_classes)]
@@ -86,35 +80,8 @@ class Bench:
             "seconds": round(time.monotonic() - start, 2),
         }
 
-    def _task(self, job: Job) -> Task:
-        config = self._settings.tune_config(job.cell.seed)
-        backbone = self._backbone
-        if job.file != self._file:
-            self._file = job.file
-            self._features = Features.load(job.file, backbone.device)
-            self._zero_shot = zero_shot_embeddings(backbone, job.class_words)
-            self._prompts = PromptLearner(
-                backbone,
-                job.class_words,
-                n_ctx=config.n_ctx,
-                ctx_init=config.ctx_init,
-                class_specific=config.class_specific_context,
-            )
-        return Task(
-            backbone=backbone,
-            prompts=self._prompts,
-            features=self._features.train[job.positions, : 1 + config.augment_views],
-            given=torch.tensor(job.given, device=backbone.device),
-            zero_shot=self._zero_shot,
-            n_classes=len(job.class_words),
-            logit_scale=backbone.logit_scale,
-            seed=job.cell.seed,
-            autocast=tuning_dtype(self._settings.precision, backbone.device),
-            should_stop=lambda: False,
-        )
-
     def _fit(self, task: Task, seed: int) -> tuple[Fitted, Tensor]:
-        """Fit what the service fits, and return the logits of cross-fitted GCE prompts too."""
+        """Return what the service fits, and the logits of cross-fitted GCE prompts."""
         config = self._settings.tune_config(seed)
         _, fitted = fit(
             task.backbone, task.prompts, task.zero_shot, task.features, task.given, config
@@ -137,7 +104,7 @@ class Bench:
 
 
 def _places(report: AuditReport, n: int) -> NDArray[np.float64]:
-    """(N,) how far each file is from the end of the audit's list."""
+    """Return (N,) the distance of each file from the end of the audit's list."""
     found = np.empty(n)
     found[[int(entry.file) for entry in report.entries]] = np.arange(n, 0, -1)
     return found

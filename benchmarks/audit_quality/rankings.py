@@ -1,7 +1,7 @@
-"""Methods that rank given labels by suspicion; all see the same features and given labels.
+"""Methods that rank labels by suspicion; all see the same features and noisy labels.
 
 ours            the service's audit (dspt.labels.audit)
-zero_shot       p(label) by CLIP as it is
+zero_shot       p(label) by the untuned CLIP
 prompt          p(label) by prompts tuned with the service's loss on the other folds
 prompt_gce      the same, tuned with GCE 0.7
 suppression     |DSPT gradient| / |cross-entropy gradient| under those of `prompt`
@@ -37,7 +37,7 @@ METHODS = (
     "neighbours",
 )
 FLAGGERS = ("ours", "cleanlab", "ours_cleanlab")
-"""Those that also say which labels are wrong; cleanlab by confident learning."""
+"""Methods that also decide which labels are wrong; cleanlab by confident learning."""
 NEIGHBOURS = 10
 
 Array = NDArray[np.float64]
@@ -45,14 +45,14 @@ Labels = NDArray[np.int64]
 
 
 def by_probability(probabilities: Tensor, given: Tensor) -> Array:
-    """1 - p(given label): (N,)."""
+    """Return 1 - p(label): (N,)."""
     chosen = probabilities.double().gather(1, given[:, None])[:, 0]
     found: Array = (1 - chosen).cpu().numpy()
     return found
 
 
 def by_neighbours(features: Tensor, given: Tensor) -> Array:
-    """Share of the NEIGHBOURS nearest images with another label. features: (N, D)."""
+    """Return the share of the NEIGHBOURS nearest images with another label. features: (N, D)."""
     unit = torch.nn.functional.normalize(features - features.mean(0), dim=1)
     nearness = (unit @ unit.T).fill_diagonal_(-torch.inf)
     nearest = nearness.topk(min(NEIGHBOURS, len(given) - 1), dim=1).indices
@@ -61,9 +61,9 @@ def by_neighbours(features: Tensor, given: Tensor) -> Array:
 
 
 def by_cleanlab(probabilities: Array, given: Labels, name: CleanlabScore) -> Array:
-    """1 - cleanlab's label quality, with its own settings.
+    """Return 1 - cleanlab's label quality, with its default settings.
 
-    Its weighted entropy is bounded below, and takes labels that are next to certain for bad ones.
+    Its weighted entropy is bounded below, and rates labels that are almost certain as bad.
     """
     quality = get_label_quality_scores(given, _safe(probabilities), method=name)
     found: Array = 1 - np.asarray(quality, dtype=np.float64)
@@ -71,17 +71,17 @@ def by_cleanlab(probabilities: Array, given: Labels, name: CleanlabScore) -> Arr
 
 
 def flagged_by_cleanlab(probabilities: Array, given: Labels) -> NDArray[np.bool_]:
-    """(N,) labels that cleanlab's filter calls issues, with its own settings."""
+    """Return (N,) the labels that cleanlab's filter calls issues, with its default settings."""
     if len(np.unique(given)) < 2:  # cleanlab refuses
         return np.zeros(len(given), dtype=bool)
-    with warnings.catch_warnings():  # about classes of few images; nothing can be done about it
+    with warnings.catch_warnings():  # about classes with few images
         warnings.simplefilter("ignore", UserWarning)
         found = find_label_issues(given, _safe(probabilities), n_jobs=1)
     return np.asarray(found, dtype=bool)
 
 
 def _safe(probabilities: Array) -> Array:
-    """Rows that sum to 1 to the last digit, and no zeros: cleanlab takes logarithms."""
+    """Return rows that sum to 1 to the last digit, without zeros: cleanlab takes logarithms."""
     found: Array = np.clip(probabilities, 1e-12, None)
     found /= found.sum(1, keepdims=True)
     return found

@@ -1,4 +1,4 @@
-"""How good a ranking or a choice of suspects is, once it is known which labels are wrong."""
+"""Scores of a ranking and of a choice of suspects, given which labels are wrong."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 REVIEWED = tuple(share / 20 for share in range(21))
-"""Shares of the images looked at, for the curve of recall."""
+"""Shares of the images reviewed, for the curve of recall."""
 FIRST = 0.1
-"""The share reviewed of which recall is reported by itself."""
+"""The share reviewed whose recall is reported separately."""
 
 Suspicion = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 
 def rank_scores(suspicion: Suspicion, wrong: Mask) -> dict[str, Any]:
-    """ROC-AUC, precision at k = number of wrong labels, recall at FIRST and along REVIEWED.
+    """Return ROC-AUC, precision at k = number of wrong labels, recall at FIRST and along REVIEWED.
 
-    suspicion: (N,), high for labels to be looked at first; equals are counted as their average
-    over all orders. wrong: (N,). Empty where no label is wrong, or all are.
+    suspicion: (N,), high for labels to review first; equal values count as their average over all
+    orders. wrong: (N,). Returns an empty dict if no label is wrong, or all are.
     """
     if not wrong.any() or wrong.all():
         return {}
@@ -38,8 +38,7 @@ def rank_scores(suspicion: Suspicion, wrong: Mask) -> dict[str, Any]:
 
 
 def flag_scores(flagged: Mask, wrong: Mask) -> dict[str, Any]:
-    """How many labels are called wrong, how many of them are, and how many clean ones are called
-    wrong falsely."""
+    """Count the labels called wrong, the wrong ones among them, and all wrong and clean labels."""
     return {
         "flagged": int(flagged.sum()),
         "right": int((flagged & wrong).sum()),
@@ -49,7 +48,7 @@ def flag_scores(flagged: Mask, wrong: Mask) -> dict[str, Any]:
 
 
 def _found(suspicion: Suspicion, wrong: Mask) -> NDArray[np.float64]:
-    """(N + 1,) expected number of wrong labels among the first 0, 1, ... N."""
+    """Return (N + 1,) the expected number of wrong labels among the first 0, 1, ... N."""
     _, group = np.unique(-suspicion, return_inverse=True)
     size = np.bincount(group)
     share = np.bincount(group, weights=wrong) / size

@@ -1,7 +1,12 @@
-"""Accuracy of prompt tuning under label noise, against its peers; one command does all of it.
+"""Accuracy of prompt tuning and of its alternatives under label noise.
 
-A cell is one data set, number of shots, kind of noise and seed; every method is fitted on the same
-few shots with the same wrong labels and measured on the same clean test images. `settings` says
-what is run, `datasets` and `encode` give the features, `methods` and `linear` the methods, `cells`
-and `pool` run them, `summary`, `table` and the figures tell the result.
+A cell is one data set, number of shots, kind of noise and seed. Every method is fitted on the same
+few shots with the same wrong labels and measured on the same clean test images.
+
+    settings                 the grid and the methods
+    datasets, coop           read data sets
+    encode, prepare          features of the data sets, noisy labels of a cell
+    bench, methods, linear   the methods; cells: all methods on one cell
+    grid, pool               run the cells in parallel and keep what is finished
+    summary, table, *_figure the report
 """

@@ -1,9 +1,9 @@
-"""Data sets laid out as CoOp's authors ask for (DATASETS.md in github.com/KaiyangZhou/CoOp).
+"""Data sets in the layout of CoOp's authors (DATASETS.md in github.com/KaiyangZhou/CoOp).
 
-All that have a file `split_zhou_*.json` (Caltech101, DescribableTextures, EuroSAT, Food101,
+Covers all that have a file `split_zhou_*.json` (Caltech101, DescribableTextures, EuroSAT, Food101,
 OxfordFlowers, OxfordPets, StanfordCars, SUN397, UCF101), and FGVCAircraft by its own lists.
-ImageNet and its variants are not covered. The papers do not tune on the part `val`; nor is it used
-here. Class words are CoOp's: the names in the lists with blanks for underscores.
+ImageNet and its variants are not covered. The part `val` is not used, as in the papers. Class words
+are CoOp's: the names in the lists with spaces for underscores.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ _AIRCRAFT = "variants.txt"
 
 @dataclass(frozen=True)
 class CoopSet:
-    """What the lists of one data set say."""
+    """The lists of one data set."""
 
     class_words: tuple[str, ...]
     items: tuple[Item, ...]
-    """Of train and test; paths from the data set's folder."""
+    """Of train and test; paths relative to the data set's folder."""
     files: Mapping[str, Path]
-    """Where each item's file is."""
+    """Path of an item -> its file."""
 
 
 _Row = tuple[Split, str, int, str]
@@ -52,7 +52,7 @@ _Row = tuple[Split, str, int, str]
 
 
 def is_coop_set(folder: Path) -> bool:
-    """Whether `folder` holds a data set in CoOp's layout."""
+    """Return whether `folder` is a data set in CoOp's layout."""
     return (folder / _AIRCRAFT).is_file() or any(folder.glob(f"{_PREFIX}*.json"))
 
 
@@ -60,13 +60,13 @@ def read_coop_set(folder: Path) -> CoopSet:
     """Read the lists; no image is opened. Raises DatasetError naming the file at fault."""
     splits = sorted(folder.glob(f"{_PREFIX}*.json"))
     if len(splits) > 1:
-        raise _error(folder, f"has {len(splits)} files {_PREFIX}*.json; leave one of them")
+        raise _error(folder, f"has {len(splits)} files {_PREFIX}*.json; keep one of them")
     if not splits:
         return _collect(folder / _AIRCRAFT, folder / "images", _aircraft(folder))
     name = splits[0].stem.removeprefix(_PREFIX)
     if name not in IMAGE_FOLDERS:
         known = ", ".join(IMAGE_FOLDERS)
-        raise _error(splits[0], f"there is no data set {name!r} in CoOp's layout, only {known}")
+        raise _error(splits[0], f"unknown data set {name!r} in CoOp's layout; known: {known}")
     return _collect(splits[0], folder / IMAGE_FOLDERS[name], _split_rows(splits[0]))
 
 
@@ -85,7 +85,7 @@ def _split_rows(path: Path) -> Iterator[_Row]:
                 case [str(file), int(label), str(name)] if label >= 0:
                     yield part, file, label, name
                 case _:
-                    raise _error(path, f"{part}[{at}] should be [path, label, class name]")
+                    raise _error(path, f"{part}[{at}] must be [path, label, class name]")
 
 
 def _aircraft(folder: Path) -> Iterator[_Row]:
@@ -116,7 +116,7 @@ def _collect(lists: Path, images: Path, rows: Iterable[_Row]) -> CoopSet:
         if reason := unsafe_reason(file):
             raise _error(lists, f"{printable(file)!r}: {reason}")
         if names.setdefault(label, name) != name:
-            raise _error(lists, f"class {label} is called both {names[label]!r} and {name!r}")
+            raise _error(lists, f"class {label} has the names {names[label]!r} and {name!r}")
         path = (images / file).relative_to(lists.parent).as_posix()
         if path in files:
             raise _error(lists, f"{printable(file)!r} is listed twice")
@@ -124,12 +124,12 @@ def _collect(lists: Path, images: Path, rows: Iterable[_Row]) -> CoopSet:
         files[path] = images / file
     n_classes = len(names)
     if n_classes < 2 or sorted(names) != list(range(n_classes)):
-        raise _error(lists, f"the labels should run from 0 without a gap; they are {sorted(names)}")
+        raise _error(lists, f"labels must run from 0 without gaps, found {sorted(names)}")
     for part in ("train", "test"):
         missing = set(names) - {item.label for item in items if item.split == part}
         if missing:
             first = names[min(missing)]
-            raise _error(lists, f"{len(missing)} classes, {first!r} first, have no {part} image")
+            raise _error(lists, f"{len(missing)} classes without a {part} image, such as {first!r}")
     words = tuple(names[label].replace("_", " ") for label in range(n_classes))
     return CoopSet(words, tuple(items), files)
 

@@ -1,4 +1,4 @@
-"""Data sets by path: class folders with a test part, or the layout of CoOp's authors."""
+"""Reads data sets: class folders with a test part, or the layout of CoOp's authors."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.noise_robustness.coop import is_coop_set, read_coop_set
+from benchmarks.skeleton.data_sets import is_class_folders, no_test_part, set_name
 from dspt.data import Dataset, Item, Limits, dataset_digest, load_dataset
 from dspt.data.folder import FolderSource
 from dspt.data.layout import Split
@@ -19,14 +20,14 @@ from dspt.data.source import Source
 from dspt.errors import DatasetError, Problem
 
 LIMITS = Limits(max_files=2_000_000, max_total_bytes=1 << 40)
-"""Full research data sets, which the user has on his own disk."""
+"""Large enough for research data sets; they are on the user's own disk."""
 
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class Listing:
-    """The files of a data set and their true classes; what is in them is read when needed."""
+    """The files of a data set and their true classes; images are read when needed."""
 
     name: str
     classes: tuple[str, ...]
@@ -35,7 +36,7 @@ class Listing:
     """Of the splits `train` and `test` only."""
     source: Source[Any]
     hashes: Mapping[str, str]
-    """SHA-256 (hex) of files that were read already, by path."""
+    """Path -> SHA-256 (hex) of the files that have been read."""
 
     def rows(self, split: str) -> NDArray[np.int64]:
         """(N,) positions in `items`."""
@@ -47,9 +48,9 @@ class Listing:
         return np.array([self.items[row].label for row in rows], dtype=np.int64)
 
     def read(self, rows: NDArray[np.int64], progress: Progress | None = None) -> Dataset:
-        """The items at `rows` as a data set, every file read once if it was not before.
+        """Return the items at `rows` as a data set; reads files that have not been read.
 
-        Raises DatasetError naming each file that is no usable image.
+        Raises DatasetError naming each unusable image.
         """
         items = tuple(self.items[row] for row in rows)
         new = [item.path for item in items if item.path not in self.hashes]
@@ -79,31 +80,17 @@ class Listing:
         )
 
 
-def find_sets(path: Path) -> list[Path]:
-    """`path` itself, or the data sets in CoOp's layout right below it.
-
-    Raises DatasetError where there is no such folder or file.
-    """
-    if not path.exists():
-        raise DatasetError([Problem(str(path), "not_found", "there is no such folder")])
-    if path.is_dir() and not is_coop_set(path):
-        below = sorted(folder for folder in path.iterdir() if is_coop_set(folder))
-        if below:
-            return below
-    return [path]
-
-
-def set_name(path: Path) -> str:
-    """What the data set at `path` is called: its folder, or its zip without the ending."""
-    return path.resolve().stem if path.is_file() else path.resolve().name
+def is_set(path: Path) -> bool:
+    """Return whether `path` is a data set in one of the two layouts."""
+    return is_coop_set(path) or is_class_folders(path)
 
 
 def open_set(path: Path, progress: Progress | None = None) -> Listing:
-    """List the data set at `path`; close its `source` when done.
+    """List the data set at `path`; the caller closes its `source`.
 
-    A folder or zip as dspt.data.load_dataset takes it, with `test/` (or else `val/`) beside
-    `train/`; or a folder prepared as CoOp's authors say (see `coop`). `progress(done, total)` is
-    called for each file read. Raises DatasetError.
+    path: a folder or zip for dspt.data.load_dataset with `train/` and `test/` (or `val/`), or a
+    folder prepared as CoOp's authors say (see `coop`). `progress(done, total)` is called for each
+    file read. Raises DatasetError.
     """
     if is_coop_set(path):
         found = read_coop_set(path)
@@ -114,8 +101,7 @@ def open_set(path: Path, progress: Progress | None = None) -> Listing:
     held_out: Split = "test" if data.of_split("test") else "val"
     if not data.of_split(held_out):
         data.close()
-        message = "has no test/ or val/ folder; accuracy needs images whose labels are right"
-        raise DatasetError([Problem(str(path), "no_test", message)])
+        raise no_test_part(path)
     test = (replace(item, split="test") for item in data.of_split(held_out))
     items = (*data.of_split("train"), *test)
     hashes = {item.path: sha for item, sha in zip(data.items, data.hashes, strict=True)}

@@ -1,4 +1,4 @@
-"""Features of a data set, encoded once and handed to the processes that run the cells."""
+"""Encodes a data set once, into a file for the processes that run the cells."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class EncodedSet:
-    """What the grid needs of one data set. The features are in `file`."""
+    """One data set; its features are in `file`."""
 
     name: str
     classes: tuple[str, ...]
     class_words: tuple[str, ...]
     sha256: str
-    """Over the list of files and classes, and the content of the test images."""
+    """Of the list of files and classes, and the content of the test images."""
     test_sha256: str
     n_test: int
     files: tuple[str, ...]
-    """Training images that some cell draws."""
+    """Training images that at least one cell draws."""
     hashes: tuple[str, ...]
     """SHA-256 of each of `files`."""
     labels: NDArray[np.int64]
@@ -43,16 +43,6 @@ class EncodedSet:
     samples: dict[tuple[int, int], NDArray[np.int64]]
     """(shots, seed) -> positions in `files`."""
     file: Path
-
-    def to_dict(self) -> dict[str, object]:
-        """For results.json."""
-        return {
-            "name": self.name,
-            "classes": list(self.classes),
-            "class_words": list(self.class_words),
-            "sha256": self.sha256,
-            "test_images": self.n_test,
-        }
 
 
 @dataclass(frozen=True)
@@ -80,9 +70,9 @@ def encode_set(
     store: FeatureStore | None,
     progress: Progress = lambda done, total: None,
 ) -> EncodedSet:
-    """Encode the test images and those training images that some (shots, seed) draws, into `file`.
+    """Encode the test images and the training images that any (shots, seed) draws, into `file`.
 
-    Raises DatasetError for images that cannot be read.
+    Raises DatasetError for unreadable images.
     """
     train, test = listing.rows("train"), listing.rows("test")
     labels = listing.labels(train)
@@ -128,8 +118,7 @@ def encode_set(
 
 
 def _digest(listing: Listing, test_sha256: str) -> str:
-    # Training images are read only as far as the grid draws them; their content is in the key of
-    # each cell.
+    # Only training images that the grid draws are read; their content is in the key of each cell.
     names = dataset_digest((i.path, listing.classes[i.label], i.split, "") for i in listing.items)
     whole = json.dumps([names, test_sha256, listing.class_words])
     return hashlib.sha256(whole.encode()).hexdigest()

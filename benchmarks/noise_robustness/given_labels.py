@@ -1,4 +1,4 @@
-"""Labels that people gave, from a table beside the files (the form of CIFAR-10N)."""
+"""Labels by human annotators, from a table of files (the form of CIFAR-10N)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.noise_robustness.settings import Settings
 from dspt.data.class_words import words_of
 from dspt.errors import DatasetError, Problem
 
@@ -18,7 +19,7 @@ FILE_COLUMN = "file"
 
 @dataclass(frozen=True)
 class GivenLabels:
-    """A table of labels."""
+    """A table of labels by human annotators."""
 
     table: Path
     rows: Mapping[str, Mapping[str, str]]
@@ -37,25 +38,33 @@ class GivenLabels:
             raise _error(table, f"cannot be read: {error}") from error
 
     def of(self, files: Iterable[str], column: str, classes: Sequence[str]) -> NDArray[np.int64]:
-        """(N,) classes that `column` gives to `files`, which are named from the data set's folder
-        or from its train/ on.
+        """Return the classes (N,) of `files` in `column`.
 
-        A label is a class folder's name, or its words in any case. Raises DatasetError for a file
-        without a row and for a label that is no class.
+        The table names files relative to the data set or to its train/. A label is the name of a
+        class folder, or its words in any case. Raises DatasetError for a file without a row and
+        for a label that is not a class.
         """
         index = {words_of(name).casefold(): label for label, name in enumerate(classes)}
         found = []
         for file in files:
             row = self.rows.get(file) or self.rows.get(file.removeprefix("train/"))
             if row is None:
-                raise _error(self.table, f"no row names {file!r}; every training image needs one")
+                raise _error(self.table, f"no row for {file!r}; every training image needs one")
             label = index.get(words_of(row[column]).casefold())
             if label is None:
                 known = ", ".join(classes[:10]) + (", ..." if len(classes) > 10 else "")
-                message = f"{column} of {file!r} is {row[column]!r}, which is none of the classes"
+                message = f"{column} of {file!r} is {row[column]!r}, not one of the classes"
                 raise _error(self.table, f"{message} {known}")
             found.append(label)
         return np.array(found, dtype=np.int64)
+
+
+def read_given_labels(table: Path | None, settings: Settings) -> GivenLabels | None:
+    """Return the labels that noise of kind `human` needs. Raises DatasetError."""
+    if table is None:
+        return None
+    columns = [noise.column for noise in settings.noises if noise.kind == "human"]
+    return GivenLabels.read(table, columns)
 
 
 def _rows(
@@ -71,7 +80,7 @@ def _rows(
         if not file:
             raise _error(table, f"line {reader.line_num}: the column file is empty")
         if file in found:
-            raise _error(table, f"line {reader.line_num}: {file!r} has a row already")
+            raise _error(table, f"line {reader.line_num}: {file!r} has two rows")
         found[file] = {name: (row[name] or "").strip() for name in columns}
     return found
 

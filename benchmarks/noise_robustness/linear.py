@@ -1,7 +1,7 @@
-"""What a practitioner would do without a prompt: logistic regression on the frozen features.
+"""Logistic regression on the frozen features: what a practitioner would do without a prompt.
 
-With cleanlab's filter (Northcutt et al., JAIR 2021) before it as well: labels that out-of-sample
-probabilities contradict are left out, and the classifier is fitted anew on the rest.
+Also after cleanlab's filter (Northcutt et al., JAIR 2021): labels that out-of-sample probabilities
+contradict are removed, and the classifier is fitted again on the rest.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from dspt.data import stratified_folds
 from dspt.errors import Cancelled
 
 GRID = (3.0, 10.0, 1.0, 30.0, 0.3, 100.0)
-"""Inverse regularisation strengths tried, the first of equals taken: around 3, which is best on the
-built-in backbone, to 30, where CLIP's authors found theirs (0.316 for features ten times as long).
-With one shot per class cross-validation cannot tell them apart."""
+"""Inverse regularisation strengths to try; the first of equals wins. From about 3, the best for the
+built-in backbone, to 30, that of CLIP's authors (0.316 for features ten times as long). With one
+shot per class cross-validation cannot rank them."""
 FOLDS = 5
 MAX_ITERATIONS = 1000
 
@@ -44,7 +44,7 @@ class Model(Protocol):
 
 @dataclass(frozen=True)
 class CrossValidated:
-    """The strength in use and the out-of-sample probabilities that it gives."""
+    """The strength and its out-of-sample probabilities."""
 
     c: float
     probabilities: Array
@@ -52,11 +52,10 @@ class CrossValidated:
 
 
 def cross_validate(task: Task, c: float | None) -> CrossValidated:
-    """Out-of-sample probabilities of the training images, FOLDS folds.
+    """Return out-of-sample probabilities of the training images from FOLDS folds.
 
-    c: inverse regularisation strength; None takes the one of GRID that agrees with most given
-    labels out of sample (scikit-learn's rule in LogisticRegressionCV).
-    Raises Cancelled.
+    c: inverse regularisation strength; None selects the one of GRID that agrees with most noisy
+    labels out of sample, as LogisticRegressionCV does. Raises Cancelled.
     """
     features, given = _arrays(task)
     folds = stratified_folds(given, FOLDS, task.seed)
@@ -77,27 +76,27 @@ def cross_validate(task: Task, c: float | None) -> CrossValidated:
 
 
 def logistic(task: Task, validated: CrossValidated) -> Fitted:
-    """Fitted on all given labels."""
+    """Fit on all noisy labels."""
     features, given = _arrays(task)
     why = f"C = {validated.c:g}"
     return _fitted(_fit(features, given, validated.c), task.n_classes, why)
 
 
 def logistic_cleanlab(task: Task, validated: CrossValidated) -> Fitted:
-    """Fitted on the labels that cleanlab does not call an issue; on all if too few remain."""
+    """Fit on the labels that cleanlab does not call an issue; on all if too few remain."""
     features, given = _arrays(task)
     kept = ~_issues(given, validated.probabilities)
-    why = f"C = {validated.c:g}, {int((~kept).sum())} of {len(kept)} left out"
+    why = f"C = {validated.c:g}, {int((~kept).sum())} of {len(kept)} removed"
     if len(np.unique(given[kept])) < 2:
         kept[:] = True
-        why = f"C = {validated.c:g}, the filter left fewer than two classes and is not applied"
+        why = f"C = {validated.c:g}, not filtered: fewer than two classes would remain"
     return _fitted(_fit(features[kept], given[kept], validated.c), task.n_classes, why)
 
 
 def _issues(given: Labels, probabilities: Array) -> NDArray[np.bool_]:
     if len(np.unique(given)) < 2:  # cleanlab refuses
         return np.zeros(len(given), dtype=bool)
-    with warnings.catch_warnings():  # about classes of few images; nothing can be done about it
+    with warnings.catch_warnings():  # about classes with few images
         warnings.simplefilter("ignore", UserWarning)
         found = find_label_issues(given, probabilities, n_jobs=1)
     return np.asarray(found, dtype=bool)
@@ -112,7 +111,7 @@ def _fitted(model: Model, n_classes: int, why: str) -> Fitted:
 
 
 def _arrays(task: Task) -> tuple[Array, Labels]:
-    """Centre crops (N, D) and given labels (N,)."""
+    """Return centre crops (N, D) and noisy labels (N,)."""
     return task.features[:, 0].double().cpu().numpy(), task.given.cpu().numpy()
 
 
@@ -120,14 +119,14 @@ def _fit(features: Array, given: Labels, c: float) -> Model:
     if len(np.unique(given)) < 2:  # a fold of very few shots
         constant: Model = DummyClassifier(strategy="prior").fit(features, given)
         return constant
-    with warnings.catch_warnings():  # a fit stopped short is as good a classifier
+    with warnings.catch_warnings():  # an early stop does not harm the classifier
         warnings.simplefilter("ignore", ConvergenceWarning)
         model: Model = LogisticRegression(C=c, max_iter=MAX_ITERATIONS).fit(features, given)
     return model
 
 
 def _probabilities(model: Model, features: Array, n_classes: int) -> Array:
-    """(T, n_classes); a class that no training label names has 0."""
+    """Return (T, n_classes); a class without training labels has 0."""
     found = np.zeros((len(features), n_classes))
     found[:, model.classes_] = model.predict_proba(features)
     return found

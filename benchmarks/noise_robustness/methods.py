@@ -1,6 +1,6 @@
-"""The methods that tune prompts, each as a function from few, partly mislabelled shots to scores.
+"""The methods that tune prompts: functions from few shots with noisy labels to a scoring function.
 
-A method sees features and given labels of the training images alone. It returns how to score other
+A method sees only features and noisy labels of the training images; it returns how to score other
 images, so that nothing of the test part can reach the fit.
 """
 
@@ -23,21 +23,21 @@ from dspt.prompt.trainer import Run, Schedule, lr_scale_for, tune_contexts
 
 @dataclass(frozen=True)
 class Task:
-    """What a method is given."""
+    """Input of a method."""
 
     backbone: Backbone
     prompts: PromptLearner
     features: Tensor
     """(N, V, D), unit length: V views of each training image, the centre crop first."""
     given: Tensor
-    """(N,) labels, some of them wrong."""
+    """(N,) noisy labels."""
     zero_shot: Tensor
     """(C, D) class embeddings of the untuned prompt."""
     n_classes: int
     logit_scale: float
     seed: int
     autocast: torch.dtype | None
-    """Arithmetic of the text tower while tuning; None for float32."""
+    """Precision of the text tower during tuning; None for float32."""
     should_stop: Callable[[], bool]
 
 
@@ -48,17 +48,17 @@ class Fitted:
     score: Callable[[Tensor], Tensor]
     """(T, D) features -> (T, C) scores, the highest for the class predicted."""
     served: str | None = None
-    """What the default chose."""
+    """What the default method chose."""
     why: str | None = None
 
 
 def zero_shot(task: Task) -> Fitted:
-    """The prompt "a photo of a {class}.", untuned."""
+    """Return the classifier of the untuned prompt "a photo of a {class}."."""
     return Fitted(by_embeddings(task.zero_shot, task.logit_scale))
 
 
 def tuned_losses(task: Task, losses: Sequence[LossName], recipe: Recipe) -> dict[str, Fitted]:
-    """One prompt per loss, all tuned as one batch. Raises Cancelled."""
+    """Tune one prompt per loss, all as one batch. Raises Cancelled."""
     rows = np.arange(len(task.given))
     runs = [Run(rows, loss, recipe.lr[loss], task.seed) for loss in losses]
     classes = _tune(task, runs, Schedule(recipe.epochs, recipe.batch_size))
@@ -69,7 +69,7 @@ def tuned_losses(task: Task, losses: Sequence[LossName], recipe: Recipe) -> dict
 
 
 def default(task: Task, config: TuneConfig) -> Fitted:
-    """What the service does when nothing is set (dspt.pipeline), on features at hand."""
+    """Return what the service does by default (dspt.pipeline), from features."""
     _, fitted = fit(
         task.backbone,
         task.prompts,
@@ -83,12 +83,12 @@ def default(task: Task, config: TuneConfig) -> Fitted:
 
 
 def by_embeddings(classes: Tensor, logit_scale: float) -> Callable[[Tensor], Tensor]:
-    """Logits by class embeddings (C, D)."""
+    """Return the logits of class embeddings (C, D)."""
     return lambda features: logit_scale * features @ classes.T
 
 
 def _tune(task: Task, runs: Sequence[Run], schedule: Schedule) -> Tensor:
-    """Class embeddings (R, C, D) of tuned contexts."""
+    """Return the class embeddings (R, C, D) of tuned contexts."""
     contexts = tune_contexts(
         task.prompts,
         task.features,

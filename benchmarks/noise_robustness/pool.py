@@ -1,4 +1,4 @@
-"""Runs jobs in parallel processes that outlive neither an interrupt nor their parent."""
+"""Runs jobs in parallel processes, which end on an interrupt and with their parent."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from multiprocessing.connection import wait as wait_for
 from multiprocessing.synchronize import Event
 from typing import Any, TypeVar
 
+from dspt.kit.cpus import THREAD_VARIABLES
+
 Job = TypeVar("Job")
 Result = dict[str, Any]
-#: Called in each new process with a function that says whether to stop; gives what runs a job.
+#: Called in each new process with a function that returns whether to stop; returns the runner.
 MakeRunner = Callable[[Callable[[], bool]], Callable[[Job], Result]]
 
 
@@ -29,18 +31,19 @@ def run_jobs(
     done: Callable[[Job, Result], None],
     failed: Callable[[Job, BaseException], None],
 ) -> None:
-    """Run every job once; `done` or `failed` is called in this process as each one ends.
+    """Run every job once; call `done` or `failed` in this process as each one ends.
 
-    A job that raises fails alone. When a process dies, the jobs under way at that moment are run
-    again one by one, so that the one at fault is known. On KeyboardInterrupt, and on any error in
-    `done` or `failed`, the jobs under way are stopped and the error goes on.
+    If a process dies, the jobs that were running are run again one by one, to find the one that
+    killed it. On KeyboardInterrupt, and on any error in `done` or `failed`, stops the running jobs
+    and raises the error. The processes share the CPUs of this one.
     """
     waiting = deque(jobs)
-    while waiting:
-        for suspect in _in_one_pool(waiting, make_runner, processes, done, failed):
-            alone = deque([suspect])
-            if _in_one_pool(alone, make_runner, 1, done, failed):
-                failed(suspect, RuntimeError("its process died, perhaps for want of memory"))
+    with _threads_divided_by(processes):
+        while waiting:
+            for suspect in _in_one_pool(waiting, make_runner, processes, done, failed):
+                alone = deque([suspect])
+                if _in_one_pool(alone, make_runner, 1, done, failed):
+                    failed(suspect, RuntimeError("its process died, maybe out of memory"))
 
 
 def _in_one_pool(
@@ -50,7 +53,7 @@ def _in_one_pool(
     done: Callable[[Job, Result], None],
     failed: Callable[[Job, BaseException], None],
 ) -> list[Job]:
-    """Empty `waiting`, or return the jobs that were under way when a process died."""
+    """Run all of `waiting`; if a process dies, return the jobs that were running."""
     context = multiprocessing.get_context("spawn")  # torch does not survive a fork
     stop = context.Event()
     pool = ProcessPoolExecutor(processes, context, _start, (make_runner, stop))
@@ -60,7 +63,7 @@ def _in_one_pool(
             while waiting and len(running) < processes:
                 job = waiting.popleft()
                 try:
-                    with _deaf_to_interrupts():
+                    with _ignoring_interrupts():
                         running[pool.submit(_run, job)] = job
                 except BrokenProcessPool:
                     return [job, *running.values()]
@@ -83,8 +86,19 @@ def _in_one_pool(
 
 
 @contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
-    """Processes started meanwhile ignore Ctrl-C for good: their parent tells them when to stop."""
+def _threads_divided_by(processes: int) -> Iterator[None]:
+    """Give new processes their share of this process's threads (read when torch is imported)."""
+    before = {name: os.environ[name] for name in THREAD_VARIABLES if name in os.environ}
+    os.environ |= {name: str(max(1, int(value) // processes)) for name, value in before.items()}
+    try:
+        yield
+    finally:
+        os.environ |= before
+
+
+@contextmanager
+def _ignoring_interrupts() -> Iterator[None]:
+    """Let processes that start meanwhile ignore Ctrl-C: their parent stops them."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -99,7 +113,7 @@ _run_one: Callable[[Any], Result] | None = None
 
 
 def _start(make_runner: MakeRunner[Any], stop: Event) -> None:
-    """In each new process."""
+    """Initialise a new process."""
     global _run_one
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _run_one = make_runner(stop.is_set)

@@ -1,4 +1,4 @@
-"""What is run: recipe, methods, and the grid of cells."""
+"""What is run: recipe, methods and the grid of cells."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ NoiseKind = Literal["clean", "symmetric", "asymmetric", "human"]
 Protocol = Literal["global", "per_class"]
 RecipeName = Literal["project", "coop"]
 
+KINDS: tuple[NoiseKind, ...] = ("symmetric", "asymmetric")
+"""Kinds of noise that can be injected."""
 PAPER_RATES = (0.0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75)
 
 
@@ -37,20 +39,17 @@ class Recipe:
     def of(
         cls, name: RecipeName, *, epochs: int | None = None, augment_views: int | None = None
     ) -> Recipe:
-        """`project`: the service's own settings. `coop`: CoOp's (Zhou et al., IJCV 2022), which the
-        papers on label noise keep: rate 0.002 for every loss, 16 random context vectors, random
-        resized crops and flips.
+        """Return a recipe.
+
+        `project`: the settings of this service. `coop`: those of CoOp (Zhou et al., IJCV 2022),
+        which the papers on label noise use: learning rate 0.002 for every loss, 16 random context
+        vectors, random resized crops and flips.
         """
+        own = TuneConfig()
         if name == "project":
-            own = TuneConfig()
+            views = own.augment_views
             found = cls(
-                name,
-                own.epochs,
-                own.batch_size,
-                own.n_ctx,
-                own.ctx_init,
-                dict(DEFAULT_LR),
-                own.augment_views,
+                name, own.epochs, own.batch_size, own.n_ctx, own.ctx_init, dict(DEFAULT_LR), views
             )
         else:
             found = cls(name, 50, 32, 16, "random", dict.fromkeys(LOSSES, 0.002), 8)
@@ -61,19 +60,19 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Noise:
-    """How the given labels of a cell came to be wrong."""
+    """How the labels of a cell are made wrong."""
 
     kind: NoiseKind
     protocol: Protocol | None = None
     """None for clean and human labels."""
     rate: float = 0.0
-    """Share of wrong labels asked for; 0 for human labels, whose share is measured."""
+    """Share of labels to flip; 0 for human labels."""
     column: str = ""
     """Column of the table of human labels."""
 
     @property
     def name(self) -> str:
-        """`clean`, `global-symmetric-37.5`, `human-worse`: unique, and fit for a file name."""
+        """`clean`, `global-symmetric-37.5`, `human-worse`: unique, and a valid file name."""
         if self.kind == "clean":
             return "clean"
         if self.kind == "human":
@@ -101,7 +100,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Settings:
-    """All that decides the figures, apart from the photos and the weights."""
+    """What decides the figures, apart from the photos and the weights."""
 
     recipe: Recipe
     methods: tuple[MethodName, ...]
@@ -122,15 +121,15 @@ class Settings:
 
     @property
     def train_views(self) -> int:
-        """Augmented views of each training image that some method wants."""
+        """Return the number of augmented views of each training image to encode."""
         return max(self.recipe.augment_views, self.tune_config(0).augment_views)
 
     def tune_config(self, seed: int) -> TuneConfig:
-        """What the default method is told. Raises ConfigError naming a setting at fault."""
+        """Return the settings of the default method. Raises ConfigError."""
         return TuneConfig.parse({**self.default_config, "precision": self.precision, "seed": seed})
 
     def cells(self, datasets: tuple[str, ...]) -> list[Cell]:
-        """The grid, seed by seed, so that a run cut short has whole tables of fewer seeds."""
+        """Return the grid, seed by seed, so that a stopped run has full tables of fewer seeds."""
         return [
             Cell(dataset, shots, noise, seed)
             for seed in self.seeds
@@ -143,7 +142,7 @@ class Settings:
 def planted_noises(
     rates: tuple[float, ...], kinds: tuple[NoiseKind, ...], protocols: tuple[Protocol, ...]
 ) -> tuple[Noise, ...]:
-    """Every combination; rate 0 is the same for all of them and stands once."""
+    """Return every combination, and CLEAN once for rate 0."""
     clean = (CLEAN,) if 0.0 in rates else ()
     flips = [
         Noise(kind, protocol, rate)

@@ -2,47 +2,71 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.noise_robustness.settings import CLEAN
-from benchmarks.noise_robustness.summary import TOLERANCE, Gap, Goals, Results, Score, goals
+from benchmarks.noise_robustness.summary import TOLERANCE, Gap, Goals, Results, goals
+from benchmarks.skeleton.report import heading, spread_note, table
 
 LABELS = {
     "zero_shot": "zero-shot",
     "ce": "CE (CoOp)",
     "gce": "GCE 0.7",
     "mae": "MAE",
-    "dspt": "DSPT",
-    "default": "**default**",
+    "dspt": "DSPT, prompt alone",
+    "default": "this service",
     "logistic": "logistic regression",
-    "logistic_cleanlab": "the same, after cleanlab",
+    "logistic_cleanlab": "logistic regression, after cleanlab",
 }
 PROTOCOLS = {
-    "global": "Protocol `global`: a share of all few shots is flipped",
-    "per_class": "Protocol `per_class`: the same number of labels in every class",
-    "human": "Labels given by people",
-    "clean": "Labels as they are",
+    "global": "protocol `global`: a share of all few shots is flipped",
+    "per_class": "protocol `per_class`: the same number of labels is flipped in every class",
+    "human": "labels by human annotators",
+    "clean": "labels as they are",
 }
 
 
 def markdown(document: Mapping[str, Any]) -> str:
-    """The text of table.md from the content of results.json."""
-    records = document["cells"]
-    lines = ["# Accuracy under label noise", "", *_heading(document)]
+    """Return the text of table.md."""
+    records, settings = document["cells"], document["settings"]
+    lines = [
+        "# Accuracy under label noise",
+        "",
+        *heading(document),
+        "",
+        "Accuracy in percent on clean test images. Backbone "
+        f"`{settings['backbone']}` ({document['backbone_digest'][:12]}), "
+        f"{document['dtype'].removeprefix('torch.')}.",
+    ]
+    if document.get("interrupted"):
+        lines += ["", f"**Interrupted** after {len(records)} cells."]
+    for cell, error in document["failed"].items():
+        lines += ["", f"**Failed:** {cell}: {error}"]
     for shots in sorted({record["shots"] for record in records}):
-        results = Results([record for record in records if record["shots"] == shots])
+        of_shots = [record for record in records if record["shots"] == shots]
+        results = Results(of_shots)
         for protocol, noises in results.sections().items():
-            lines += ["", f"## {shots} shots. {PROTOCOLS[protocol]}", ""]
+            seeds = seeds_of(of_shots, noises)
+            lines += ["", f"## {shots} shots, {PROTOCOLS[protocol]}", ""]
+            clean = seeds_of(of_shots, [CLEAN.name])
+            also = f"; 0 %: {spread_note(clean)}" if clean not in ([], seeds) else ""
+            lines += [f"Each value: {spread_note(seeds)}{also}.", ""]
             lines += _standing(goals(results, noises), results, noises)
-            for kind, columns in _by_kind(results, noises).items():
-                lines += ["", f"### {kind.capitalize()}", ""]
-                lines += _table(results, columns)
+            for kind, columns in results.kinds(noises).items():
+                lines += ["", f"### {kind.capitalize()}", "", *_table(results, columns)]
     return "\n".join(lines) + "\n"
 
 
+def seeds_of(records: Sequence[Mapping[str, Any]], noises: Sequence[str]) -> list[int]:
+    """Return the seeds of the cells with these noises, CLEAN aside if there are others."""
+    wrong = [noise for noise in noises if noise != CLEAN.name] or list(noises)
+    return sorted({record["seed"] for record in records if record["noise"]["name"] in wrong})
+
+
 def short(name: str) -> str:
-    """`global-symmetric-25` -> `symmetric 25 %`."""
+    """Return a noise as it is shown: `symmetric 25 %` for `global-symmetric-25`."""
     if name == CLEAN.name:
         return "0 %"
     first, _, rest = name.partition("-")
@@ -50,99 +74,62 @@ def short(name: str) -> str:
     return f"human, {rest}" if first == "human" else f"{kind} {rate} %"
 
 
-def _heading(document: Mapping[str, Any]) -> list[str]:
-    seeds = document["settings"]["seeds"]
-    machine = document["machine"]
-    packages = ", ".join(f"{name} {number}" for name, number in document["versions"].items())
-    lines = [
-        f"Percent of clean test images classified right; mean ± standard deviation over seeds "
-        f"{', '.join(map(str, seeds))}. Backbone `{document['settings']['backbone']}` "
-        f"({document['backbone_digest'][:12]}), {document['dtype'].removeprefix('torch.')}.",
-        "",
-        f"    {document['command']}",
-        "",
-        f"On {machine['processor']}, {machine['cpus']} CPUs, {machine['system']}; Python "
-        f"{document['python']}, {packages}.",
-    ]
-    if document["other_versions"]:
-        lines += ["", "**Some cells were made by other versions** (results.json)."]
-    for cell, error in document["failed"].items():
-        lines += ["", f"**Failed:** {cell}: {error}"]
-    return lines
-
-
-def _by_kind(results: Results, noises: Sequence[str]) -> dict[str, list[str]]:
-    """Kind -> the columns of its table, the clean cell in each."""
-    kinds = dict.fromkeys(results.noises[n]["kind"] for n in noises if n != CLEAN.name) or ["clean"]
-    return {
-        kind: [n for n in noises if n == CLEAN.name or results.noises[n]["kind"] == kind]
-        for kind in kinds
-    }
-
-
 def _table(results: Results, noises: Sequence[str]) -> list[str]:
     names = [short(noise).split("metric ")[-1] for noise in noises]  # the heading has the kind
-    lines = [_row("data", "method", *names), _row(":--", ":--", *["--:"] * len(noises))]
-    for dataset in results.datasets:
-        for method in results.methods:
-            scores = [results.score(method, dataset, noise) for noise in noises]
-            lines.append(_row(dataset, LABELS[method], *map(_score, scores)))
+
+    def label(method: str) -> str:
+        return f"**{LABELS[method]}**" if method == "default" else LABELS[method]
+
+    def row(title: str, method: str, dataset: str | None) -> list[str]:
+        scores = [
+            results.score(method, dataset, noise)
+            if dataset is not None
+            else results.mean_score(method, noise)
+            for noise in noises
+        ]
+        return [title, label(method), *(score.text() if score else "–" for score in scores)]
+
+    rows = [row(data, method, data) for data in results.datasets for method in results.methods]
     if len(results.datasets) > 1:
-        for method in results.methods:
-            scores = [results.mean_score(method, noise) for noise in noises]
-            lines.append(_row("**mean**", LABELS[method], *map(_score, scores)))
-    return lines
+        rows += [row("**mean**", method, None) for method in results.methods]
+    return table(["data", "method", *names], rows, left=2)
 
 
 def _standing(found: Goals, results: Results, noises: Sequence[str]) -> list[str]:
     if not found.cells:
         return ["No cell is finished."]
-    means = ", ".join(f"{LABELS[m].strip('*')} {mean:.1f}" for m, mean in found.means.items())
+    means = "; ".join(f"{LABELS[method]} {mean:.1f}" for method, mean in found.means.items())
     lines = [f"Mean over {found.cells} cells (data set x noise): {means}."]
     if "default" not in found.means:
         return lines
-    own = found.means["default"]
     lines.append("")
-    if found.best_single is not None and found.hindsight is not None:
-        best = found.means[found.best_single]
+    if found.best_single is not None:
+        points = found.means["default"] - found.means[found.best_single]
         lines.append(
-            f"- Default against the best single loss ({LABELS[found.best_single]}): "
-            f"{own - best:+.1f} points. The best loss of each cell, known in hindsight only, has "
+            f"- This service minus the best single loss ({LABELS[found.best_single]}): "
+            f"{points:+.1f} points. The best loss of each cell, known only in hindsight, has "
             f"{found.hindsight:.1f}."
         )
-    if found.worst is not None and found.worst_run is not None:
+    if found.to_zero_shot:
+        cells, runs = found.to_zero_shot, found.run_to_zero_shot
+        below = [gap for gap in cells if gap.points < -TOLERANCE]
+        below_runs = [gap for gap in runs if gap.points < -TOLERANCE]
+        listed = f" ({', '.join(map(_gap, below))})" if below else ""
         lines += [
-            f"- More than {TOLERANCE} points below zero-shot, by mean over seeds: "
-            f"{len(found.below)} of {found.cells} cells{_listed(found.below)}; the worst cell is "
-            f"{_gap(found.worst)}.",
-            f"- The same of single runs: {len(found.below_runs)} of {found.runs}; the worst is "
-            f"{_gap(found.worst_run)}.",
+            f"- More than {TOLERANCE} points below zero-shot, by mean over seeds: {len(below)} of "
+            f"{found.cells} cells{listed}; the worst cell is {_gap(cells[0])}.",
+            f"- The same for single runs: {len(below_runs)} of {len(runs)}; the worst is "
+            f"{_gap(runs[0])}.",
         ]
     if found.to_ce_when_clean:
         gaps = ", ".join(f"{gap.dataset} {gap.points:+.1f}" for gap in found.to_ce_when_clean)
-        lines.append(f"- Against cross-entropy at 0 % wrong labels: {gaps}.")
-    served: dict[str, int] = {}
-    for noise in noises:
-        for name, count in results.served[noise].items():
-            served[name] = served.get(name, 0) + count
-    lines.append(f"- Served: {', '.join(f'{n} {count}' for n, count in served.items())} runs.")
+        lines.append(f"- This service minus CE (CoOp) at 0 % wrong labels: {gaps}.")
+    served: Counter[str] = sum((results.served[noise] for noise in noises), Counter())
+    counts = ", ".join(f"{name} in {count}" for name, count in served.items())
+    lines.append(f"- Classifier that this service chose: {counts} runs.")
     return lines
-
-
-def _listed(gaps: Sequence[Gap]) -> str:
-    return f" ({', '.join(map(_gap, gaps))})" if gaps else ""
 
 
 def _gap(gap: Gap) -> str:
     seed = "" if gap.seed is None else f", seed {gap.seed}"
     return f"{gap.dataset} {short(gap.noise)}{seed}: {gap.points:+.1f}"
-
-
-def _score(score: Score | None) -> str:
-    if score is None:
-        return "–"
-    return f"{score.mean:.1f}" + ("" if score.std is None else f" ± {score.std:.1f}")
-
-
-def _row(*cells: str) -> str:
-    return f"| {' | '.join(cells)} |"

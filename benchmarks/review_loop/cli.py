@@ -27,7 +27,9 @@ same command resumes."""
 
 def main(arguments: Sequence[str]) -> int:
     """Return the exit status."""
-    return run(Benchmark(NAME, _parser(), _measure, markdown, _figures), arguments)
+    return run(
+        Benchmark(NAME, _parser(), _measure, markdown, _figures, needs=["matplotlib"]), arguments
+    )
 
 
 def _figures(document: Document) -> dict[str, bytes]:

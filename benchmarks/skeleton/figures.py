@@ -109,9 +109,9 @@ def legend_below(figure: Figure, panels: Iterable[Axes], note: str = "") -> None
 
 
 def band_note(seeds: Sequence[int]) -> str:
-    """Return what the bands of `draw` are, for the legend; empty for a single seed."""
+    """Return what the lines and bands of `draw` are, for the legend."""
     if len(seeds) == 1:
-        return ""
+        return f"One seed ({seeds[0]}), therefore no bands."
     return f"Lines: mean of {len(seeds)} seeds. Bands: ± 1 standard deviation over the seeds."
 
 

@@ -9,6 +9,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,8 @@ class Benchmark:
     """Whether a measurement that was interrupted or failed has enough for a report."""
     files: tuple[str, str] | None = None
     """Names of JSON and Markdown where they are not NAME.json and NAME.md."""
+    needs: Sequence[str] = ()
+    """Modules of the extra `benchmarks` that must be installed."""
 
 
 def run(benchmark: Benchmark, arguments: Sequence[str]) -> int:
@@ -76,6 +79,11 @@ def run(benchmark: Benchmark, arguments: Sequence[str]) -> int:
     parser = benchmark.parser
     options = parser.parse_args(arguments)
     progress = Console(stderr=True)
+    if missing := [name for name in benchmark.needs if find_spec(name) is None]:
+        print_error(
+            progress, f"not installed: {', '.join(missing)}; pip install 'dspt[benchmarks]'"
+        )
+        return AT_FAULT
     json_name, markdown_name = benchmark.files or (f"{benchmark.name}.json", f"{benchmark.name}.md")
     if options.report_only:
         path: Path = options.out / json_name

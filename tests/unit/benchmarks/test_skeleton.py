@@ -169,7 +169,7 @@ def test_spread_of_one_seed_has_no_deviation() -> None:
     assert spread_note([1, 2, 3]) == "mean ± standard deviation over 3 seeds (1, 2, 3)"
     assert "±" not in spread_note([1])
     assert "standard deviation" in band_note([1, 2])
-    assert not band_note([1])
+    assert band_note([4]) == "One seed (4), therefore no bands."
 
 
 def test_table_aligns_numbers_to_the_right() -> None:

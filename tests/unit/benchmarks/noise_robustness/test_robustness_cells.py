@@ -12,13 +12,13 @@ import pytest
 import torch
 from noise_sets import write_class_folders
 
-from benchmarks.noise_robustness import cells, records
-from benchmarks.noise_robustness.cells import SUPPRESSION_BINS, CellRunner, Job
-from benchmarks.noise_robustness.cli import parse
+from benchmarks.noise_robustness import cells
+from benchmarks.noise_robustness.cells import SUPPRESSION_BINS, CellRunner
+from benchmarks.noise_robustness.cli import new_parser, settings_of
 from benchmarks.noise_robustness.datasets import Listing, open_set
 from benchmarks.noise_robustness.encode import EncodedSet, Features, encode_set
-from benchmarks.noise_robustness.prepare import make_job
-from benchmarks.noise_robustness.records import Records, cell_key, identity_of, make_record
+from benchmarks.noise_robustness.grid import cell_key, make_record
+from benchmarks.noise_robustness.prepare import Job, make_job
 from benchmarks.noise_robustness.settings import METHODS, Cell, Noise, Settings
 from dspt.backbones import Backbone
 from dspt.data import few_shot, load_dataset
@@ -33,7 +33,7 @@ def settings(*arguments: str) -> Settings:
     quick = ["--epochs", "3", "--default-config", '{"epochs": 3, "precision": "float32"}']
     shots = [] if "--shots" in arguments else ["--shots", "4"]
     given = ["--data", "a", *quick, *shots, *arguments, "--precision", "float32"]
-    return parse([*given, "--device", "cpu"]).settings
+    return settings_of(new_parser().parse_args([*given, "--device", "cpu"]))
 
 
 @pytest.fixture
@@ -179,20 +179,9 @@ def test_the_default_is_what_the_service_does(
     )
 
 
-def test_records_are_found_by_cell_and_key_alone(tmp_path: Path) -> None:
-    kept, cell = Records(tmp_path), Cell("a", 4, Noise("clean"), 1)
-    assert kept.get(cell, "k") is None
-    kept.put(cell, {"key": "k", "name": cell.name})
-    assert kept.get(cell, "k") == kept.get(cell) == {"key": "k", "name": cell.name}
-    assert kept.get(cell, "other") is None
-    assert kept.get(replace(cell, seed=2), "k") is None
-    (tmp_path / f"{cell.name}.json").write_text('{"key": "k", "na')
-    assert kept.get(cell, "k") is None
-
-
 def test_a_record_holds_the_flip_map_by_file(data: EncodedSet, folder: Path) -> None:
     job = noisy(data)
-    record = make_record(job, data, "k", {"code": "c"}, {"methods": {}})
+    record = make_record(job, data, {"methods": {}})
     assert record["wrong_share"] == 0.25
     assert record["noise"]["name"] == "global-symmetric-25"
     classes = [data.classes[label] for label in record["true"]]
@@ -200,9 +189,9 @@ def test_a_record_holds_the_flip_map_by_file(data: EncodedSet, folder: Path) -> 
     assert sum(a != b for a, b in zip(record["given"], record["true"], strict=True)) == 3
 
 
-def test_the_key_changes_with_all_that_decides_a_cell(data: EncodedSet, tiny: Backbone) -> None:
+def test_the_key_changes_with_all_that_decides_a_cell(data: EncodedSet) -> None:
     job, own = noisy(data), settings()
-    identity = identity_of(tiny, own)
+    identity = {"backbone_digest": "b", "code": "c"}
     key = cell_key(job, data, own, identity)
     assert key == cell_key(
         noisy(data), data, settings("--seeds", "1", "5", "--shots", "4"), identity
@@ -223,15 +212,3 @@ def test_the_key_changes_with_all_that_decides_a_cell(data: EncodedSet, tiny: Ba
         cell_key(job, data, own, {**identity, "code": "x"}),
     ]
     assert len({key, *changed}) == 1 + len(changed)
-
-
-def test_the_digest_of_code_passes_over_comments(tmp_path: Path) -> None:
-    def digest(code: str) -> str:
-        (tmp_path / "a.py").write_text(code)
-        return records.digest_of_code([tmp_path / "a.py"])
-
-    plain = digest("def f(x):\n    return x + 1\n\nN = 1\n")
-    told = '"""Module."""\ndef f(x):\n    """Add."""\n    # one\n    return x + 1\nN = 1\n"""1"""\n'
-    assert digest(told) == plain
-    assert digest("def f(x):\n    return x + 2\n\nN = 1\n") != plain
-    assert len(records.code_digest()) == 64

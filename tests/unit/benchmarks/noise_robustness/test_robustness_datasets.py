@@ -16,7 +16,8 @@ from noise_sets import (
 )
 
 from benchmarks.noise_robustness.coop import IMAGE_FOLDERS, is_coop_set, read_coop_set
-from benchmarks.noise_robustness.datasets import find_sets, open_set, set_name
+from benchmarks.noise_robustness.datasets import is_set, open_set
+from benchmarks.skeleton.data_sets import find_sets, set_name
 from dspt.data import read_image
 from dspt.errors import DatasetError
 
@@ -54,12 +55,15 @@ def test_a_folder_of_sets_is_all_of_them(tmp_path: Path) -> None:
     write_coop_set(tmp_path / "eurosat", "EuroSAT", "2750")
     write_aircraft(tmp_path / "fgvc_aircraft")
     write_image(tmp_path / "imagenet" / "images" / "train" / "n1" / "1.jpg", (1, 2, 3), 1)
-    assert find_sets(tmp_path) == [tmp_path / "eurosat", tmp_path / "fgvc_aircraft"]
-    assert find_sets(tmp_path / "eurosat") == [tmp_path / "eurosat"]
     photos = write_class_folders(tmp_path / "photos")
-    assert find_sets(photos) == [photos]
-    with pytest.raises(DatasetError, match="there is no such folder"):
-        find_sets(tmp_path / "nowhere")
+    found = {name: tmp_path / name for name in ("eurosat", "fgvc_aircraft", "photos")}
+    assert find_sets([tmp_path], is_set) == found
+    for name, path in found.items():
+        assert find_sets([path], is_set) == {name: path}
+    with pytest.raises(DatasetError, match="no such file or folder"):
+        find_sets([tmp_path / "nowhere"], is_set)
+    with pytest.raises(DatasetError, match="two data sets are named 'photos'"):
+        find_sets([tmp_path, photos], is_set)
 
 
 def split(folder: Path, **change: Any) -> Path:
@@ -72,12 +76,12 @@ def split(folder: Path, **change: Any) -> Path:
     ("change", "message"),
     [
         ({"train": None}, "has no list 'train'"),
-        ({"test": []}, "3 classes, 'red_fox' first, have no test image"),
-        ({"test": [["a.jpg", "0", "x"]]}, r"test\[0\] should be \[path, label, class name\]"),
+        ({"test": []}, "3 classes without a test image, such as 'red_fox'"),
+        ({"test": [["a.jpg", "0", "x"]]}, r"test\[0\] must be \[path, label, class name\]"),
         ({"test": [["../a.jpg", 0, "red_fox"]]}, r"leads out of the folder"),
-        ({"test": [["a.jpg", 0, "dog"]]}, "class 0 is called both 'red_fox' and 'dog'"),
+        ({"test": [["a.jpg", 0, "dog"]]}, "class 0 has the names 'red_fox' and 'dog'"),
         ({"test": [["a.jpg", 0, "red_fox"]] * 2}, "'a.jpg' is listed twice"),
-        ({"test": [["a.jpg", 4, "dog"]]}, "the labels should run from 0 without a gap"),
+        ({"test": [["a.jpg", 4, "dog"]]}, "labels must run from 0 without gaps"),
     ],
 )
 def test_lists_at_fault_are_named(tmp_path: Path, change: dict[str, Any], message: str) -> None:
@@ -96,7 +100,7 @@ def test_lists_that_cannot_be_chosen_or_read_are_named(tmp_path: Path) -> None:
         read_coop_set(folder)
     other = write_coop_set(tmp_path / "mine", "Mine", "images")
     assert is_coop_set(other)
-    with pytest.raises(DatasetError, match="no data set 'Mine' in CoOp's layout, only Caltech101"):
+    with pytest.raises(DatasetError, match="unknown data set 'Mine' in CoOp's layout"):
         read_coop_set(other)
     plane = write_aircraft(tmp_path / "fgvc_aircraft")
     (plane / "images_variant_test.txt").write_text("0001 Concorde\n")
@@ -131,5 +135,5 @@ def test_val_stands_in_for_test_and_one_of_them_is_needed(tmp_path: Path) -> Non
     listing = open_set(write_class_folders(tmp_path / "photos", held_out="val"))
     assert len(listing.rows("test")) == 12
     write_class_folders(tmp_path / "more" / "train", train=2, test=0)
-    with pytest.raises(DatasetError, match="has no test/ or val/ folder"):
+    with pytest.raises(DatasetError, match=r"has no test/ \(or val/\) folder"):
         open_set(tmp_path / "more" / "train" / "train")

@@ -33,7 +33,7 @@ def test_each_column_gives_its_own_labels(tmp_path: Path) -> None:
     [
         ("name,label\n", "has no column file, worse; it has name, label"),
         ("file,worse\n,red_fox\n", "line 2: the column file is empty"),
-        ("file,worse\na.png,red_fox\na.png,red_fox\n", "line 3: 'a.png' has a row already"),
+        ("file,worse\na.png,red_fox\na.png,red_fox\n", "line 3: 'a.png' has two rows"),
         ('file,worse\n"a.png,red_fox\n', "cannot be read"),
     ],
 )
@@ -46,8 +46,8 @@ def test_tables_at_fault_are_named(tmp_path: Path, text: str, message: str) -> N
 
 def test_files_without_a_label_and_unknown_classes_are_named(tmp_path: Path) -> None:
     labels = GivenLabels.read(write(tmp_path, "file,worse\na.png,wolf\n"), ["worse"])
-    with pytest.raises(DatasetError, match=r"no row names 'train/b\.png'"):
+    with pytest.raises(DatasetError, match=r"no row for 'train/b\.png'"):
         labels.of(["train/b.png"], "worse", CLASSES)
-    message = r"worse of 'train/a\.png' is 'wolf', which is none of the classes red_fox"
+    message = r"worse of 'train/a\.png' is 'wolf', not one of the classes red_fox"
     with pytest.raises(DatasetError, match=message):
         labels.of(["train/a.png"], "worse", CLASSES)

@@ -132,7 +132,7 @@ def test_cleanlab_leaves_wrong_labels_out(tiny: Backbone) -> None:
     filtered = linear.logistic_cleanlab(noisy, validated)
     assert plain.why == "C = 10"
     assert filtered.why is not None
-    left_out = re.fullmatch(r"C = 10, (\d+) of 60 left out", filtered.why)
+    left_out = re.fullmatch(r"C = 10, (\d+) of 60 removed", filtered.why)
     assert left_out is not None
     assert 15 <= int(left_out[1]) <= 18  # 15 are wrong
     assert accuracy(filtered, features, labels) == 1

@@ -36,7 +36,7 @@ def test_a_job_that_raises_or_kills_its_process_fails_alone() -> None:
     assert {value: result["square"] for value, result in found.done.items()} == {1: 1, 3: 9}
     assert os.getpid() not in {result["process"] for result in found.done.values()}
     assert found.failed == {
-        0: "RuntimeError: its process died, perhaps for want of memory",
+        0: "RuntimeError: its process died, maybe out of memory",
         2: "IndexError: 2",
     }
     assert multiprocessing.active_children() == []
