@@ -107,7 +107,8 @@ def run(benchmark: Benchmark, arguments: Sequence[str]) -> int:
         if not status and not benchmark.passed(document):
             status = FAILED
     text = benchmark.markdown(document)
-    for name, content in {markdown_name: text.encode(), **benchmark.figures(document)}.items():
+    figures = {} if status == INTERRUPTED else benchmark.figures(document)  # which take seconds
+    for name, content in {markdown_name: text.encode(), **figures}.items():
         atomic_write(options.out / name, content)
     Console().print(Markdown(text))
     progress.print(f"Results: {options.out}", markup=False, highlight=False)

@@ -188,7 +188,7 @@ def test_labels_given_by_people(tmp_path: Path, sets: Path) -> None:
         (["--data", "{sets}/photos", "--device", "cuda:9"], "device is cuda:9, but"),
         (["--data", "{sets}/photos", "--backbone", "ViT-Q/none"], "ViT-Q"),
         (["--data", "{sets}/photos", "--given-labels", "none.csv"], "none.csv: cannot be read"),
-        (["--data", "{sets}", "--given-labels", "none.csv"], "give a single --data"),
+        (["--data", "{sets}/photos", "{sets}/coop", "--given-labels", "a.csv"], "a single --data"),
         (["--data", "{sets}/photos", "--default-config", '{{"epoch": 1}}'], "did you mean epochs"),
     ],
 )
