@@ -161,7 +161,7 @@ def _start(
     own = dict(environment)
     set_thread_defaults(own, threads)
     dspt = str(Path(sys.executable).with_name("dspt"))
-    launch = [sys.executable, "-m", "app.serve.launch", str(os.getpid()), str(nice)]
+    launch = [sys.executable, "-P", "-m", "app.serve.launch", str(os.getpid()), str(nice)]
     with log.open("ab") as output:
         return subprocess.Popen(
             [*launch, dspt, command],

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
+import celery.utils.imports
 from celery import Celery
 
 from app.kit.settings import Settings
+
+# Celery puts the current folder first on sys.path while it imports its own parts; a file there
+# named like one of the modules that these need (calendar.py) would run instead.
+celery.utils.imports.cwd_in_path = nullcontext
 
 QUEUE = "dspt"
 RUN_JOB = "worker.run_job"

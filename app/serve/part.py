@@ -45,7 +45,14 @@ class Part:
             # A list, so no shell; all of it was put together here, nothing came in a request.
             self._process = subprocess.Popen(  # nosec B603
                 [
-                    *(sys.executable, "-m", "app.serve.launch", str(os.getpid()), str(plan.nice)),
+                    *(
+                        sys.executable,
+                        "-P",
+                        "-m",
+                        "app.serve.launch",
+                        str(os.getpid()),
+                        str(plan.nice),
+                    ),
                     *plan.command,
                 ],
                 env=dict(plan.environment),

@@ -78,7 +78,15 @@ def _api(listener: socket.socket, environment: Mapping[str, str]) -> Plan:
     threads = max(1, available_cpus() // 2)
     return Plan(
         name="api",
-        command=[sys.executable, "-m", "app.cli", "api", "--socket-fd", str(listener.fileno())],
+        command=[
+            sys.executable,
+            "-P",
+            "-m",
+            "app.cli",
+            "api",
+            "--socket-fd",
+            str(listener.fileno()),
+        ],
         environment=_with_threads(environment, threads),
         ready=lambda: _readiness(listener) is not None,
         patience=_API_PATIENCE,
@@ -93,7 +101,7 @@ def _worker(listener: socket.socket, environment: Mapping[str, str]) -> Plan:
 
     return Plan(
         name="worker",
-        command=[sys.executable, "-c", "from worker.cli import worker; worker()"],
+        command=[sys.executable, "-P", "-c", "from worker.cli import worker; worker()"],
         environment=_with_threads(environment, available_cpus()),
         ready=ready,
         patience=_WORKER_PATIENCE,
@@ -106,6 +114,8 @@ def _environment(data_dir: Path, broker: Broker) -> dict[str, str]:
         "DSPT_DATA_DIR": str(data_dir),
         "DSPT_BROKER_URL": broker.url,
         "PYTHONUNBUFFERED": "1",
+        # `app` and `worker` are names of the user's, too: never import from the current folder.
+        "PYTHONSAFEPATH": "1",
     }
 
 

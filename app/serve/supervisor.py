@@ -89,7 +89,7 @@ class Supervisor:
     @contextmanager
     def watched_over(self, lock: IO[str]) -> Iterator[None]:
         """Run the watchdog for the length of the block; it holds `lock` as long as it lives."""
-        command = [sys.executable, "-m", "app.serve.watchdog"]
+        command = [sys.executable, "-P", "-m", "app.serve.watchdog"]
         with subprocess.Popen(  # all of the command stands above  # nosec B603
             command,
             stdin=subprocess.PIPE,

@@ -88,7 +88,10 @@ def _convert(backbone: Backbone, kept: Path) -> None:
         whole.mkdir()
         # The name is one that a backbone was loaded by.
         done = subprocess.run(  # nosec B603
-            [sys.executable, "-m", "dspt.backbones.convert", backbone.name, str(whole / _MODEL)],
+            [
+                *(sys.executable, "-P", "-m", "dspt.backbones.convert"),
+                *(backbone.name, str(whole / _MODEL)),
+            ],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
