@@ -16,8 +16,8 @@ from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor, nn
 
 from dspt.backbones.base import weight_bytes
+from dspt.backbones.frozen_block import FrozenBlock
 from dspt.errors import BackboneError
-from dspt.prompt.packed.frozen_block import FrozenBlock
 
 _POOLED_AT_END = ("argmax", "eos")
 

@@ -96,10 +96,11 @@ def suppression(logits: Tensor, labels: Tensor) -> Tensor:
         z, y = _prepare(logits, labels)
         ce, dspt = _ce_gradient(z, y), _dspt_gradient(z, y)
         n_classes = z.shape[-1]
-        limit = ce.new_tensor(n_classes / (math.e + n_classes - 1))
+        limit = n_classes / (math.e + n_classes - 1)
         fitted = -_pick(ce, y) < torch.finfo(z.dtype).eps  # 1 - p_y
-        # where() discards the 0/0 of fitted samples.
-        return torch.where(fitted, limit, dspt.norm(dim=-1) / ce.norm(dim=-1))
+        # masked_fill() discards the 0/0 of fitted samples, and takes its constant without a copy
+        # from the host.
+        return (dspt.norm(dim=-1) / ce.norm(dim=-1)).masked_fill(fitted, limit)
 
 
 def loss_bounds(name: LossName, n_classes: int, q: float = GCE_Q) -> tuple[float, float]:
@@ -158,7 +159,8 @@ def _ce_gradient(z: Tensor, y: Tensor) -> Tensor:
 def _dspt_gradient(z: Tensor, y: Tensor) -> Tensor:
     p = z.softmax(-1)
     g = p.softmax(-1)
-    g.scatter_add_(-1, y.unsqueeze(-1), g.new_tensor(-1.0).expand(*y.shape, 1))
+    index = y.unsqueeze(-1)
+    g.scatter_add_(-1, index, torch.full_like(index, -1, dtype=g.dtype))
     # The formula does not change with a constant added to g. Taking the likeliest class's g as zero
     # leaves only small p in the mean, so nothing cancels as that class's p approaches 1.
     g -= g.gather(-1, p.argmax(-1, keepdim=True))

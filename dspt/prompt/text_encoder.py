@@ -22,8 +22,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dspt.backbones.frozen_block import FrozenBlock, can_freeze
 from dspt.backbones.text_tower import OpenClipTextTower
-from dspt.prompt.packed.frozen_block import FrozenBlock, can_freeze
 from dspt.prompt.packed.layers import KeysValues, PackedLayers, Tape
 from dspt.prompt.packed.ragged import Bucket, Parts, group_buckets, make_buckets
 

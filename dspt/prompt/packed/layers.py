@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dspt.prompt.packed.frozen_block import FrozenBlock, MlpTape, NormTape
+from dspt.backbones.frozen_block import FrozenBlock, MlpTape, NormTape
 from dspt.prompt.packed.ragged import (
     AttentionGradient,
     Bucket,

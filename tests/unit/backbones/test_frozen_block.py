@@ -10,7 +10,7 @@ from open_clip.transformer import LayerNormFp32, QuickGELU, ResidualAttentionBlo
 from torch import nn
 from towers import disturb
 
-from dspt.prompt.packed.frozen_block import FrozenBlock, can_freeze
+from dspt.backbones.frozen_block import FrozenBlock, can_freeze
 
 
 def tanh_gelu() -> nn.Module:
