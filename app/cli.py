@@ -17,7 +17,7 @@ def serve(
     host: Annotated[
         str | None,
         typer.Option(
-            help="Address to bind to. One that others can reach needs an API key first: "
+            help="Address to bind to. An address that others can reach needs an API key: "
             "`dspt keys create NAME`.",
             show_default="127.0.0.1",
         ),
@@ -25,14 +25,13 @@ def serve(
     port: Annotated[
         int | None,
         typer.Option(
-            min=0, max=65535, help="Port to bind to; 0 takes a free one.", show_default="8000"
+            min=0, max=65535, help="Port to bind to; 0 selects a free one.", show_default="8000"
         ),
     ] = None,
 ) -> None:
     """Run the whole service on this machine until Ctrl-C.
 
-    Database, queue, worker and API start together, keep everything under one directory and stop
-    together.
+    Starts and stops database, queue, worker and API together. All data are in one directory.
     """
     if sys.platform == "win32":
         typer.echo("dspt serve needs Linux or macOS; on Windows use WSL.", err=True)
@@ -55,11 +54,11 @@ def serve(
 
 def api(
     host: Annotated[
-        str | None, typer.Option(help="Address to bind to. Left out: DSPT_HOST, or 127.0.0.1.")
+        str | None, typer.Option(help="Address to bind to. Default: DSPT_HOST, or 127.0.0.1.")
     ] = None,
     port: Annotated[
         int | None,
-        typer.Option(min=0, max=65535, help="Port to bind to. Left out: DSPT_PORT, or 8000."),
+        typer.Option(min=0, max=65535, help="Port to bind to. Default: DSPT_PORT, or 8000."),
     ] = None,
     socket_fd: Annotated[
         int | None, typer.Option(hidden=True, help="A bound socket, inherited from `dspt serve`.")
@@ -67,13 +66,13 @@ def api(
 ) -> None:
     """Run the HTTP API alone, until Ctrl-C.
 
-    It takes its place from the environment: DSPT_DATABASE_URL, DSPT_BROKER_URL,
-    DSPT_STORAGE_URL. Without DSPT_BROKER_URL jobs are taken, but stay queued.
+    It is configured by environment variables: DSPT_DATABASE_URL, DSPT_BROKER_URL,
+    DSPT_STORAGE_URL. Without DSPT_BROKER_URL jobs are accepted but stay queued.
     """
     from dspt.kit.cpus import set_thread_defaults
 
     set_thread_defaults()  # read when torch is imported, later
-    # A full collection stops all requests for some 50 ms, and would come every few seconds.
+    # A full collection blocks all requests for some 50 ms, and would run every few seconds.
     gc.set_threshold(20_000, 10, 50)
     settings = settings_from(None)
 
@@ -105,7 +104,7 @@ def api(
         port=settings.port if port is None else port,
         log_config=None,
         server_header=False,
-        # Listeners to a job's events never hang up by themselves.
+        # Clients that listen to a job's events never disconnect by themselves.
         timeout_graceful_shutdown=5,
     )
     server = uvicorn.Server(config)

@@ -10,8 +10,8 @@ from dspt.kit.cpus import set_thread_defaults
 def worker() -> None:
     """Run one worker, which tunes one job at a time, until Ctrl-C.
 
-    It takes its place from the environment: DSPT_BROKER_URL, DSPT_DATABASE_URL, DSPT_STORAGE_URL.
-    A job that is at work when the worker is stopped goes back to the queue.
+    It is configured by environment variables: DSPT_BROKER_URL, DSPT_DATABASE_URL, DSPT_STORAGE_URL.
+    A job that runs when the worker is stopped returns to the queue.
     """
     set_thread_defaults()  # inherited by the forked process that imports torch
     # Not earlier: every command would wait for Celery.

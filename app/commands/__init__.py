@@ -1,1 +1,1 @@
-"""`dspt jobs` and `dspt models`: a service from the shell. All of it is calls of `dspt_client`."""
+"""`dspt jobs`, `dspt models` and `dspt predict`: commands on a service, by `dspt_client`."""

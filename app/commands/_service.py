@@ -1,4 +1,4 @@
-"""What the commands that talk to a service have in common: options, errors, exit codes."""
+"""Options, errors and exit codes shared by the commands that use a service."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from dspt.errors import DatasetError, DsptError
 if TYPE_CHECKING:
     from dspt_client import Client, ClientError
 
-#: Somebody waits in front of it: a service that is down is told of within two seconds.
+#: Interactive use: report a service that is down within two seconds.
 _RETRIES = 2
 FAILED, WRONG_USE, UNREACHABLE, INTERRUPTED = 1, 2, 3, 130
 
 EPILOG = (
-    "Exit codes: 0 done; 1 the job failed or the service refused; 2 wrong usage; 3 the service "
-    "cannot be reached. DSPT_URL and DSPT_API_KEY name the service and the key."
+    "Exit codes: 0 success; 1 the job failed or the service rejected the request; 2 wrong usage; "
+    "3 the service cannot be reached. DSPT_URL and DSPT_API_KEY set the address and the key."
 )
 
 Url = Annotated[
@@ -32,13 +32,13 @@ Url = Annotated[
         show_default="http://127.0.0.1:8000",
     ),
 ]
-AsJson = Annotated[
-    bool, typer.Option("--json", help="Print one JSON document and nothing else, no tables.")
-]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
 
 ModelId = Annotated[
     str,
-    typer.Argument(metavar="MODEL", help="As `dspt models list` shows it.", show_default=False),
+    typer.Argument(
+        metavar="MODEL", help="Id or alias; see `dspt models list`.", show_default=False
+    ),
 ]
 
 
@@ -49,7 +49,7 @@ def group(about: str) -> typer.Typer:
 
 @contextmanager
 def service(url: str | None) -> Iterator[Client]:
-    """A client of the service. What goes wrong ends the program, and is told on standard error."""
+    """Yield a client of the service. Errors are printed to standard error and end the program."""
     from dspt_client import Client, ClientError, Unreachable
 
     try:
@@ -80,7 +80,7 @@ def _end(message: str, code: int, more: list[str] | None = None) -> typer.Exit:
 
 
 def _more(error: ClientError) -> list[str]:
-    """The items of a refusal that its sentence does not name."""
+    """Return the items of an error that its message does not name."""
     from dspt_client import Refused
 
     if not isinstance(error, Refused):

@@ -1,4 +1,4 @@
-"""Jobs and models as they look on a terminal."""
+"""Tables of jobs and models for the terminal."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _COLOURS = {"succeeded": "green", "failed": "red", "cancelled": "yellow"}
 
 def jobs_table(jobs: Iterable[JobView]) -> RenderableType:
     table = Table()
-    table.add_column("id", no_wrap=True)  # it is to be copied
+    table.add_column("id", no_wrap=True)  # so that it can be copied
     table.add_column("name", overflow="fold")
-    for column in ("status", "done", "made"):
+    for column in ("status", "done", "created"):
         table.add_column(column, no_wrap=True)
     for job in jobs:
         status = Text(job.status, style=_COLOURS.get(job.status, ""))
@@ -34,7 +34,7 @@ def models_table(models: Iterable[ModelView]) -> RenderableType:
     table = Table()
     table.add_column("id", no_wrap=True)
     table.add_column("name", overflow="fold")
-    for column in ("aliases", "classes", "backbone", "made"):
+    for column in ("aliases", "classes", "backbone", "created"):
         table.add_column(column, overflow="fold")
     for model in models:
         cells = (model.name, ", ".join(model.aliases), str(len(model.classes)), model.backbone)
@@ -43,22 +43,22 @@ def models_table(models: Iterable[ModelView]) -> RenderableType:
 
 
 def job_details(job: JobView) -> RenderableType:
-    """One job, without its metrics."""
+    """Return the details of a job, without its metrics."""
     data = job.dataset
     rows = {
         "id": job.id,
         "name": job.name,
         "status": job.status,
         "progress": _progress(job),
-        "made": _minute(job.created_at),
+        "created": _minute(job.created_at),
         "data set": f"{data.id} ({data.filename})",
     }
     if data.images is not None:
-        left_out = f", {len(data.rejected)} left out" if data.rejected else ""
+        left_out = f", {len(data.rejected)} files skipped" if data.rejected else ""
         rows["images"] = f"{data.images} in {len(data.classes or ())} classes{left_out}"
     if data.corrections is not None:
         done = data.corrections
-        rows["corrected"] = f"{done.relabelled} put right, {done.dropped} dropped"
+        rows["corrected"] = f"{done.relabelled} relabelled, {done.dropped} dropped"
     rows["backbone"] = str(job.config.get("backbone", ""))
     if job.model_id is not None:
         rows["model"] = job.model_id
@@ -75,8 +75,8 @@ def aliases_table(aliases: Iterable[AliasView]) -> RenderableType:
 
 
 def alias_moves(alias: AliasHistory) -> RenderableType:
-    """The moves of an alias, the newest first."""
-    more = "; older ones are left out" if alias.has_more else ""
+    """Return the moves of an alias, newest first."""
+    more = "; older ones are not shown" if alias.has_more else ""
     table = Table(title=f"Moves of {alias.name}{more}")
     for column in ("", "at", "points to"):
         table.add_column(column, no_wrap=True)
@@ -91,7 +91,7 @@ def model_details(model: ModelView) -> RenderableType:
             "id": model.id,
             "name": model.name,
             "aliases": ", ".join(model.aliases),
-            "made": _minute(model.created_at),
+            "created": _minute(model.created_at),
             "job": model.job_id or "",
             "backbone": model.backbone,
             "served": model.served.replace("_", "-"),
@@ -102,7 +102,7 @@ def model_details(model: ModelView) -> RenderableType:
 
 
 def _progress(job: JobView) -> str:
-    """How much is done; of a job that has not succeeded also where it is, or was last."""
+    """Return the progress; for a job that has not succeeded also its current or last stage."""
     progress = job.progress
     done = f"{progress.fraction:.0%}"
     if job.status == "succeeded":

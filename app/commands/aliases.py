@@ -1,4 +1,4 @@
-"""`dspt models promote`, `rollback`, `aliases` and `unalias`: which model a name stands for."""
+"""`dspt models promote`, `rollback`, `aliases` and `unalias`: names that point to models."""
 
 from __future__ import annotations
 
@@ -12,23 +12,26 @@ from app.commands._tables import alias_moves, aliases_table
 from dspt.cli.terminal import out, print_json
 
 Owner = Annotated[
-    str | None, typer.Option(help="Whose alias, for admins. Left out: yours.", show_default=False)
+    str | None,
+    typer.Option(
+        help="Owner of the alias (admin keys only). Default: the caller.", show_default=False
+    ),
 ]
 
 
 def promote(
     model_id: ModelId,
-    alias: Annotated[str, typer.Option(help="The name that is to stand for it.")] = "production",
+    alias: Annotated[str, typer.Option(help="The alias.")] = "production",
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Let an alias point to a classifier; no request fails while it moves."""
+    """Point an alias to a classifier. No request fails while it moves."""
     with service(url) as client:
         model = client.aliases.promote(model_id, alias)
     if as_json:
         print_json(model.model_dump(mode="json"))
     else:
-        out.print(f"{alias} is {model.id} now.", markup=False)
+        out.print(f"{alias} now points to {model.id}.", markup=False)
 
 
 def rollback(
@@ -37,26 +40,28 @@ def rollback(
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Point an alias to the classifier before; once more, to the one before that."""
+    """Point an alias to its previous classifier. Run again to go back further."""
     with service(url) as client:
         moved = client.aliases.rollback(alias, owner=owner)
     if as_json:
         print_json(moved.model_dump(mode="json"))
     else:
-        out.print(f"{moved.name} is {moved.model_id} again.", markup=False)
+        out.print(f"{moved.name} points to {moved.model_id} again.", markup=False)
 
 
 def aliases(
     alias: Annotated[
         str | None,
-        typer.Argument(metavar="[ALIAS]", help="Show its moves. Left out: list all aliases."),
+        typer.Argument(
+            metavar="[ALIAS]", help="Show the moves of this alias. Default: list all aliases."
+        ),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=100, help="Show at most this many.")] = 20,
     owner: Owner = None,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """List aliases and where they point to, or the history of one."""
+    """List all aliases, or the moves of one."""
     with service(url) as client:
         if alias is not None:
             history = client.aliases.get(alias, limit=limit, owner=owner)
@@ -71,7 +76,7 @@ def aliases(
     elif found:
         out.print(aliases_table(found))
     else:
-        out.print("There are no aliases; dspt models promote makes one.")
+        out.print("No aliases. Create one with dspt models promote.")
 
 
 def unalias(
@@ -80,10 +85,10 @@ def unalias(
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Remove an alias; the classifier stays."""
+    """Remove an alias. The classifier is kept."""
     with service(url) as client:
         client.aliases.delete(alias, owner=owner)
     if as_json:
         print_json({"alias": alias, "deleted": True})
     else:
-        out.print(f"{alias} stands for nothing any more.", markup=False)
+        out.print(f"Removed the alias {alias}.", markup=False)

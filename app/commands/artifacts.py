@@ -1,4 +1,4 @@
-"""`dspt models card` and `export`: what can be taken away of a classifier."""
+"""`dspt models card` and `dspt models export`."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def export(
     onnx: Annotated[
         Path | None,
         typer.Option(
-            help="In its place, write one ONNX file that takes photos and gives probabilities. It "
-            "is made on this machine, with the backbone.",
+            help="Write one ONNX file from photos to probabilities instead. It is built on this "
+            "machine, with the backbone.",
             dir_okay=False,
         ),
     ] = None,

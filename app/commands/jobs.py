@@ -1,4 +1,4 @@
-"""`dspt jobs`: hand in photos, follow the tuning, check the labels, hand the right ones in."""
+"""`dspt jobs`: upload photos, follow the tuning, check and correct the labels."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ jobs = group("Tune classifiers on a service and check the labels.")
 
 JobId = Annotated[
     str,
-    typer.Argument(metavar="JOB", help="As `dspt jobs list` shows it.", show_default=False),
+    typer.Argument(metavar="JOB", help="Id of a job; see `dspt jobs list`.", show_default=False),
 ]
-Watch = Annotated[bool, typer.Option("--watch", help="Follow the job up to its end.")]
+Watch = Annotated[bool, typer.Option("--watch", help="Follow the job until it ends.")]
 
 
 def _with_settings(command: Callable[..., None]) -> Callable[..., None]:
-    """Give `command` an option for every setting, in place of its parameter `config`.
+    """Replace the parameter `config` of `command` by one option per setting.
 
-    Only those that are given are sent: the defaults are the service's own.
+    Only the settings that were given are sent; the service has its own defaults.
     """
     signature = inspect.signature(command, eval_str=True)
     own = [p for p in signature.parameters.values() if p.name != "config"]
@@ -57,10 +57,10 @@ def submit(
         typer.Argument(
             metavar="DATA",
             show_default=False,
-            help="Folder (zipped on the way), zip, or id of a data set that is there: ds_...",
+            help="Folder (it is zipped first), zip, or id of an existing data set (ds_...).",
         ),
     ],
-    name: Annotated[str | None, typer.Option(help="Left out: the file's name.")] = None,
+    name: Annotated[str | None, typer.Option(help="Default: the name of the file.")] = None,
     class_names: ClassNames = None,
     watch: Watch = False,
     url: Url = None,
@@ -68,9 +68,9 @@ def submit(
     *,
     config: dict[str, Any],
 ) -> None:
-    """Have a classifier tuned on labelled photos, some of them mislabelled.
+    """Tune a classifier on labelled photos, some of them mislabelled.
 
-    Settings that are left out are the service's own.
+    Settings that are not given have the defaults of the service.
     """
     with service(url) as client:
         from dspt_client._bar import Bar
@@ -89,7 +89,7 @@ def submit(
 @jobs.command("list")
 def list_jobs(
     status: Annotated[
-        Status | None, typer.Option(help="Only those in it.", show_default=False)
+        Status | None, typer.Option(help="Show only jobs with this status.", show_default=False)
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Show at most this many.")] = 20,
     url: Url = None,
@@ -103,12 +103,12 @@ def list_jobs(
     elif found:
         out.print(jobs_table(found))
     else:
-        out.print("There are no jobs.")
+        out.print("No jobs.")
 
 
 @jobs.command()
 def show(job_id: JobId, url: Url = None, as_json: AsJson = False) -> None:
-    """Show a job: how far it is, what went wrong, what was measured."""
+    """Show a job: progress, errors and metrics."""
     with service(url) as client:
         job = client.jobs.get(job_id)
         if as_json:
@@ -127,21 +127,21 @@ def show(job_id: JobId, url: Url = None, as_json: AsJson = False) -> None:
 
 @jobs.command()
 def watch(job_id: JobId, url: Url = None, as_json: AsJson = False) -> None:
-    """Follow a job up to its end; the exit code says how it ended."""
+    """Follow a job until it ends. The exit code is 0 if it succeeded."""
     with service(url) as client:
         _tell(client.jobs.get(job_id), True, as_json)
 
 
 @jobs.command()
 def cancel(job_id: JobId, url: Url = None, as_json: AsJson = False) -> None:
-    """Stop a job; one that is running stops after the step it is in."""
+    """Stop a job. A running job stops after its current step."""
     with service(url) as client:
         _tell(client.jobs.cancel(job_id), False, as_json)
 
 
 @jobs.command()
 def retry(job_id: JobId, watch: Watch = False, url: Url = None, as_json: AsJson = False) -> None:
-    """Try a failed or cancelled job again, with the same photos and settings."""
+    """Run a failed or cancelled job again, with the same photos and settings."""
     with service(url) as client:
         _tell(client.jobs.retry(job_id), watch, as_json)
 
@@ -153,8 +153,8 @@ def audit(
         Path | None,
         typer.Option(
             "--csv",
-            help="Write the ranking of all files here, with an empty column correct_label; fill "
-            "in the right class, or drop, and hand it to dspt jobs correct.",
+            help="Write the ranking of all files to this file, with an empty column correct_label. "
+            "Fill in the correct class, or drop, and pass the file to dspt jobs correct.",
             dir_okay=False,
             show_default=False,
         ),
@@ -187,7 +187,7 @@ def correct(
             "--csv",
             exists=True,
             dir_okay=False,
-            help="The table of dspt jobs audit, its column correct_label filled in.",
+            help="The table of dspt jobs audit with the column correct_label filled in.",
             show_default=False,
         ),
     ],
@@ -195,13 +195,13 @@ def correct(
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Tune anew on labels that were put right; the job corrected stays as it is."""
+    """Create a job on corrected labels. The old job is kept."""
     with service(url) as client:
         _tell(client.jobs.correct(job_id, csv=csv_file), watch, as_json)
 
 
 def _tell(job: Job, watch: bool, as_json: bool) -> None:
-    """Say which job it is and, if it is to be watched, what becomes of it."""
+    """Print which job it is and, with `watch`, follow it and print its results."""
     from dspt_client import JobCancelled, JobFailed
 
     if not as_json:
@@ -210,7 +210,7 @@ def _tell(job: Job, watch: bool, as_json: bool) -> None:
         try:
             job.wait(progress=not as_json)
         except KeyboardInterrupt as error:
-            say(f"{job.id} goes on; dspt jobs watch follows it, dspt jobs cancel stops it.")
+            say(f"{job.id} continues. dspt jobs watch follows it; dspt jobs cancel stops it.")
             raise typer.Exit(INTERRUPTED) from error
         except (JobFailed, JobCancelled):
             if as_json:

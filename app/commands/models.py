@@ -30,7 +30,7 @@ def list_models(
     elif found:
         out.print(models_table(found))
     else:
-        out.print("There are no models.")
+        out.print("No models.")
 
 
 @models.command()
@@ -56,11 +56,11 @@ def import_model(
             show_default=False,
         ),
     ],
-    name: Annotated[str | None, typer.Option(help="Left out: the file's name.")] = None,
+    name: Annotated[str | None, typer.Option(help="Default: the name of the file.")] = None,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Hand in a classifier that was tuned elsewhere."""
+    """Upload a classifier that was tuned elsewhere."""
     with service(url) as client:
         model = client.models.upload(artifact, name=name)
     if as_json:
@@ -71,13 +71,13 @@ def import_model(
 
 @models.command()
 def delete(model_id: ModelId, url: Url = None, as_json: AsJson = False) -> None:
-    """Delete a classifier and its file; the job that made it stays."""
+    """Delete a classifier and its file. The job that created it is kept."""
     with service(url) as client:
         client.models.delete(model_id)
     if as_json:
         print_json({"model": model_id, "deleted": True})
     else:
-        out.print(f"{model_id} is deleted.", markup=False)
+        out.print(f"Deleted {model_id}.", markup=False)
 
 
 for command in (aliases.promote, aliases.rollback, aliases.aliases, aliases.unalias):

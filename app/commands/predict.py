@@ -1,4 +1,4 @@
-"""`dspt predict` where there is a service: it can be asked, too."""
+"""`dspt predict`, extended to the models of a service."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def predict(
     model: Annotated[
         str,
         typer.Argument(
-            help="A tuned classifier: a file (.safetensors), or the id or an alias of one that a "
-            "service has.",
+            help="A tuned classifier: a file (.safetensors), or the id or alias of a model of the "
+            "service.",
             show_default=False,
         ),
     ],
@@ -47,10 +47,10 @@ def predict(
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Classify images, with a classifier in a file or with one of a service.
+    """Classify images with a classifier from a file or from a service.
 
-    A file is used on this machine, without a service; --backbone and --device are for that. An
-    image that cannot be read is named, the others are still classified; the exit status is then 1.
+    A file is used on this machine, without a service; --backbone and --device apply to that only.
+    An unreadable image is listed and does not affect the others; the exit status is then 1.
     """
     if _is_file(model):
         if not Path(model).is_file():
@@ -59,8 +59,8 @@ def predict(
         return
     if backbone is not None or device != "auto":
         raise typer.BadParameter(
-            f"--backbone and --device are for a classifier in a file, and {model!r} is none: a "
-            "service has a backbone and a device of its own."
+            f"--backbone and --device apply to a classifier in a file only; {model!r} is not a "
+            "file. A service has its own backbone and device."
         )
     with service(url) as client:
         files = image_files(images)
@@ -71,14 +71,14 @@ def predict(
 
 
 def _is_file(model: str) -> bool:
-    """Whether it names a file, be it there or not; else it is what a service goes by."""
+    """Return whether `model` names a file, existing or not, instead of a model of a service."""
     return Path(model).exists() or len(Path(model).parts) > 1 or model.endswith(".safetensors")
 
 
 def _ask(
     client: Client, model: str, files: Sequence[Path], top_k: int, reject_below: float | None
 ) -> tuple[Answer, list[Answer]]:
-    """What the service answers: of itself, and to each file that can be read."""
+    """Return the service's answer about itself, and an answer for each file."""
     from dspt_client._bar import Bar
 
     answers: list[Answer] = [{"file": str(file)} for file in files]
@@ -102,7 +102,7 @@ def _ask(
 
 
 def _readable(answers: Sequence[Answer]) -> Iterator[io.BytesIO]:
-    """The files' contents one by one; what cannot be read is told in its answer."""
+    """Yield the contents of the files; an unreadable file gets an error in its answer."""
     for answer in answers:
         try:
             image = io.BytesIO(Path(answer["file"]).read_bytes())

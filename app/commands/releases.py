@@ -18,20 +18,20 @@ def add_class(
         str,
         typer.Argument(
             metavar="CLASS",
-            help="Name of the class, as it is to stand in predictions.",
+            help="Name of the class in predictions.",
             show_default=False,
         ),
     ],
     words: Annotated[
         str | None,
-        typer.Option(help="Words for it in the prompt. Left out: the name.", show_default=False),
+        typer.Option(help="Words for the prompt. Default: the name.", show_default=False),
     ] = None,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a new classifier that knows one more class by its name, without a photo of it.
+    """Create a classifier with one more class, added by its name without photos.
 
-    The old one stays. What was measured for it does not hold for the new one: compare them.
+    The old classifier is kept. Its figures do not apply to the new one; compare the two.
     """
     with service(url) as client:
         model = client.models.add_classes(model_id, {name: words})
@@ -54,21 +54,23 @@ def compare(
         str | None,
         typer.Option(
             metavar="DATASET",
-            help="Id of a data set, as `dspt jobs show` has it. Left out: the one that both were "
-            "tuned on.",
+            help="Id of a data set; see `dspt jobs show`. "
+            "Default: the one that both were tuned on.",
             show_default=False,
         ),
     ] = None,
     everything: Annotated[
         bool,
-        typer.Option("--all", help="Use all photos, not test/ alone: if neither was tuned on any."),
+        typer.Option(
+            "--all", help="Use all photos instead of test/, if neither model was tuned on any."
+        ),
     ] = False,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare two classifiers on the same test photos, class by class.
 
-    Tells which is right more often, and whether that could be chance (McNemar).
+    Reports which one is right more often, and whether the difference is significant (McNemar).
     """
     with service(url) as client:
         found = client.models.compare(a, b, dataset_id=data, all=everything)

@@ -1,1 +1,1 @@
-"""`dspt doctor`: what is installed, set and running here, and how to mend what is not right."""
+"""`dspt doctor`: check installation, settings and services, and suggest fixes."""

@@ -26,10 +26,10 @@ _LOOKS = {
 
 
 def doctor(data_dir: DataDir = None, url: Url = None, as_json: AsJson = False) -> None:
-    """Look at what is installed, set and running, and say how to mend what is not right.
+    """Check installation, settings and services, and suggest fixes.
 
-    Nothing is changed, made or downloaded. What is not set up here is told, and is no fault. The
-    exit code is 1 if something has to be mended.
+    Nothing is changed, created or downloaded. Parts that are not set up are listed but are not
+    errors. The exit code is 1 if there are errors.
     """
     findings = list(_look(data_dir, url))
     failed = any(finding.state == State.FAIL for finding in findings)
@@ -75,4 +75,6 @@ def _show(findings: Sequence[Finding]) -> None:
         out.print(table)
     states = [finding.state for finding in findings]
     failed, warned = states.count(State.FAIL), states.count(State.WARN)
-    out.print(f"\n{failed} to be mended, {warned} to be looked at.")
+    counts = ((failed, "error"), (warned, "warning"))
+    total = ", ".join(f"{count} {word}{'' if count == 1 else 's'}" for count, word in counts)
+    out.print(f"\n{total}.")

@@ -1,4 +1,4 @@
-"""What a check found."""
+"""The result of a check."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from enum import StrEnum
 
 
 class State(StrEnum):
-    #: As it should be.
+    #: Correct.
     OK = "ok"
-    #: Not set up here, and nothing needs it.
+    #: Not set up here, and not needed.
     OFF = "off"
-    #: It works, but not as somebody may expect.
+    #: Works, but may surprise.
     WARN = "warn"
-    #: Something does not work before this is mended.
+    #: Must be fixed; something does not work.
     FAIL = "fail"
 
 
@@ -22,9 +22,9 @@ class Finding:
     """One line of the report."""
 
     part: str
-    """Of the report: installation, settings, parts or service."""
+    """Section of the report: installation, settings, parts or service."""
     check: str
     state: State
     found: str
     mend: str = ""
-    """What to do, where there is something to be done."""
+    """How to fix it, if there is something to fix."""

@@ -15,14 +15,14 @@ from dspt.errors import BackboneError
 from dspt.kit.cpus import available_cpus, set_thread_defaults
 
 _PART = "installation"
-#: What a service cannot do without; the other extras are for some.
+#: Required by the service; the other extras are optional.
 _NEEDED = ("", "server")
-#: Extras that are needed anyway, or to work on DSPT itself.
+#: Extras that are required anyway, or only for developing DSPT.
 _NOT_FOR_USE = frozenset({*_NEEDED, "benchmarks", "builtin", "demo", "dev"})
 
 
 def look(local_backbones: list[str]) -> Iterator[Finding]:
-    """Everything that does not depend on how the service is set up, but for the backbones."""
+    """Check packages, processors and weights."""
     python = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
     yield Finding(_PART, "dspt", State.OK, f"{version('dspt')}, Python {python}")
     yield from _packages()
@@ -39,10 +39,10 @@ def _packages() -> Iterator[Finding]:
     missing = [fault for extra in _NEEDED for each in wanted[extra] if (fault := _fault(each))]
     count = sum(len(wanted[extra]) for extra in _NEEDED)
     if missing:
-        mend = "make install, or pip install 'dspt[server]' -c constraints.txt"
+        mend = "run make install"
         yield Finding(_PART, "packages", State.FAIL, "; ".join(missing), mend)
     else:
-        yield Finding(_PART, "packages", State.OK, f"all {count} that are needed")
+        yield Finding(_PART, "packages", State.OK, f"all {count} required packages")
     for extra in sorted(set(wanted) - _NOT_FOR_USE):
         faults = [fault for each in wanted[extra] if (fault := _fault(each))]
         found = "; ".join(faults) if faults else "installed"
@@ -51,19 +51,19 @@ def _packages() -> Iterator[Finding]:
 
 
 def _fault(requirement: Requirement) -> str:
-    """What is wrong with a package, or nothing."""
+    """Return what is wrong with a package, or an empty string."""
     try:
         there = distribution(requirement.name).version
     except PackageNotFoundError:
         return f"{requirement.name} is not installed"
     if requirement.specifier.contains(there, prereleases=True):
         return ""
-    return f"{requirement.name} is {there}, should be {requirement.specifier}"
+    return f"{requirement.name} {there} is installed, {requirement.specifier} is required"
 
 
 def _processors() -> Iterator[Finding]:
     cpus, all_cpus = available_cpus(), os.cpu_count() or 1
-    found = f"{cpus} of {all_cpus} granted" if cpus < all_cpus else str(cpus)
+    found = f"{cpus} of {all_cpus} available" if cpus < all_cpus else str(cpus)
     yield Finding(_PART, "CPUs", State.OK, found)
     set_thread_defaults()  # read when torch is imported
     try:
@@ -90,16 +90,16 @@ def _backbones(local: list[str]) -> Iterator[Finding]:
     infos = list_backbones()
     present = [info.name for info in infos if info.weights == "present"]
     absent = [info.name for info in infos if info.weights != "present"]
-    yield Finding(_PART, "backbones", State.OK, f"weights are here of {', '.join(present)}")
+    yield Finding(_PART, "backbones", State.OK, f"weights present: {', '.join(present)}")
     if absent:
-        mend = "the first job with one downloads it from the Hugging Face hub"
+        mend = "downloaded from the Hugging Face Hub by the first job that uses one"
         if os.environ.get("HF_HUB_OFFLINE"):
-            mend = "HF_HUB_OFFLINE is set, so none will be downloaded"
-        found = f"not here: {', '.join(absent)}"
+            mend = "HF_HUB_OFFLINE is set, so they are not downloaded"
+        found = f"weights missing: {', '.join(absent)}"
         yield Finding(_PART, "further backbones", State.OFF, found, mend)
     for name in local:
         try:
             resolve(name)
         except BackboneError as error:
-            mend = "mount it on this machine, or take it out of DSPT_LOCAL_BACKBONES"
+            mend = "mount it on this machine, or remove it from DSPT_LOCAL_BACKBONES"
             yield Finding(_PART, name, State.WARN, error.message, mend)

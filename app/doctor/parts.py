@@ -1,4 +1,4 @@
-"""Database, broker, storage and workers as this machine's settings name them."""
+"""Database, broker, storage and workers, as configured on this machine."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from app.kit.storage import Storage
 from app.tables.jobs import Job
 
 _PART = "parts"
-_NOT_YET = "not made yet; dspt serve makes it"
-#: A job's photos and their features come to more in a day's work.
+_NOT_YET = "does not exist yet; it is created at the first start"
+#: The photos and features of one day's jobs take more.
 _LITTLE_SPACE = 2 * GIB
 
 
 def look(settings: Settings) -> Iterator[Finding]:
-    """Each part that is set up here; nothing is made that is not there."""
+    """Check each part that is set up here. Creates nothing."""
     yield from _database(settings)
     yield _broker(settings)
     yield _storage(settings)
@@ -68,10 +68,10 @@ def _schema(database: Database, where: str) -> Finding:
     if there == newest:
         return Finding(_PART, "database", State.OK, f"{where}, schema {there}")
     if there is None or there in {script.revision for script in scripts.walk_revisions()}:
-        found, mend = f"{where}, schema {there} of {newest}", "the API brings it up when it starts"
+        found, mend = f"{where}, schema {there} of {newest}", "the API migrates it when it starts"
         return Finding(_PART, "database", State.WARN, found, mend)
-    found = f"{where}, schema {there}, which this version does not know"
-    return Finding(_PART, "database", State.FAIL, found, "install the version that made it")
+    found = f"{where}, schema {there}, which is newer than this version"
+    return Finding(_PART, "database", State.FAIL, found, "install the version that created it")
 
 
 def _workers(database: Database, settings: Settings) -> Finding:
@@ -79,10 +79,10 @@ def _workers(database: Database, settings: Settings) -> Finding:
         alive = any_alive(session, settings)
         waiting = session.scalar(select(func.count()).where(Job.status == Status.QUEUED)) or 0
     if alive:
-        return Finding(_PART, "workers", State.OK, f"at work; {waiting} jobs wait")
+        return Finding(_PART, "workers", State.OK, f"running; {waiting} jobs waiting")
     state = State.WARN if waiting else State.OFF
-    mend = "start one with dspt worker, or all with dspt serve"
-    return Finding(_PART, "workers", state, f"none reported lately; {waiting} jobs wait", mend)
+    mend = "start one with dspt worker, or everything with dspt serve"
+    return Finding(_PART, "workers", state, f"none running; {waiting} jobs waiting", mend)
 
 
 def _broker(settings: Settings) -> Finding:
@@ -111,13 +111,13 @@ def _storage(settings: Settings) -> Finding:
     try:
         Storage(settings.storage_url).check()
     except (OSError, ValueError, ImportError) as error:
-        mend = "look at its rights and space, and at DSPT_STORAGE_URL"
+        mend = "check its permissions, its free space and DSPT_STORAGE_URL"
         return Finding(_PART, "storage", State.FAIL, f"{where}: {error}", mend)
     if folder is None:
         return Finding(_PART, "storage", State.OK, where)
     free = shutil.disk_usage(folder).free
     found = f"{where}, {free / GIB:.1f} GiB free"
     if free < _LITTLE_SPACE:
-        mend = "make room; dspt gc deletes what nobody needs"
+        mend = "free some space; dspt gc deletes data that is no longer needed"
         return Finding(_PART, "storage", State.WARN, found, mend)
     return Finding(_PART, "storage", State.OK, found)

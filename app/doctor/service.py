@@ -17,7 +17,7 @@ _STATES = {"ok": State.OK, "failing": State.FAIL}
 
 
 def look(url: str | None, *, named: bool) -> Iterator[Finding]:
-    """Whether it answers, is ready and takes our key; `named`: somebody said where it is."""
+    """Check that it answers, is ready and accepts the key. named: an address was given."""
     try:
         options = http_options(url, None, _SECONDS)
     except ValueError as error:
@@ -28,7 +28,7 @@ def look(url: str | None, *, named: bool) -> Iterator[Finding]:
         try:
             live = http.get("/health/live")
             if not _is_json(live) or live.json().get("status") != "live":
-                found = f"{address} answers, but is no DSPT service ({live.status_code})"
+                found = f"{address} answers, but is not a DSPT service ({live.status_code})"
                 yield Finding(_PART, "address", State.FAIL, found, "correct DSPT_URL")
                 return
             yield _version(http, address)
@@ -36,7 +36,7 @@ def look(url: str | None, *, named: bool) -> Iterator[Finding]:
             yield _key(http, has_key="Authorization" in options["headers"])
         except httpx.RequestError as error:
             state = State.FAIL if named else State.OFF
-            mend = "start it with dspt serve, or say in DSPT_URL where it is"
+            mend = "start it with dspt serve, or set DSPT_URL to its address"
             yield Finding(_PART, "address", state, f"{address} does not answer: {error}", mend)
 
 
@@ -46,8 +46,8 @@ def _version(http: httpx.Client, address: str) -> Finding:
     ours = version("dspt")
     if theirs.split(".")[:2] == ours.split(".")[:2]:
         return Finding(_PART, "address", State.OK, f"{address}, version {theirs}")
-    found = f"{address}, version {theirs}; here is {ours}"
-    mend = "a service that is one minor version older is understood; else install the same"
+    found = f"{address}, version {theirs}; this is version {ours}"
+    mend = "the client supports services one minor version older; else install the same version"
     return Finding(_PART, "address", State.WARN, found, mend)
 
 
@@ -57,19 +57,19 @@ def _ready(http: httpx.Client) -> Iterator[Finding]:
     for name, check in checks.items():
         said, detail = check.get("status"), check.get("detail", "")
         state = _STATES.get(said, State.WARN)
-        found = f"{check['count']} at work" if "count" in check else str(said)
+        found = f"{check['count']} running" if "count" in check else str(said)
         yield Finding(_PART, f"its {name}", state, found, detail)
     if not checks:
         found = f"/health/ready answers {answer.status_code} without a report"
-        yield Finding(_PART, "ready", State.FAIL, found, "look at the service's log")
+        yield Finding(_PART, "ready", State.FAIL, found, "see the log of the service")
 
 
 def _key(http: httpx.Client, *, has_key: bool) -> Finding:
     answer = http.get("/jobs", params={"limit": 1})
     if answer.is_success:
-        return Finding(_PART, "key", State.OK, "accepted" if has_key else "none is needed")
+        return Finding(_PART, "key", State.OK, "accepted" if has_key else "not needed")
     detail = answer.json().get("detail", "") if "json" in _kind(answer) else answer.reason_phrase
-    mend = "put a key of dspt keys create into DSPT_API_KEY"
+    mend = "set DSPT_API_KEY to a key made by dspt keys create"
     return Finding(_PART, "key", State.FAIL, f"{answer.status_code}: {detail}", mend)
 
 

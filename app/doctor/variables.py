@@ -1,4 +1,4 @@
-"""Which settings are set, and which are only meant to be."""
+"""The settings in the environment, and misspelt ones."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from app.doctor.findings import Finding, State
 
 _PART = "settings"
 _PREFIX = "DSPT_"
-#: Read by the client and its commands.
+#: Read by the client and the commands that use it.
 _OF_THE_CLIENT = ("DSPT_URL", "DSPT_API_KEY")
 _SECRET = re.compile(r"KEY|PASSWORD|SECRET|TOKEN")
 _PASSWORD_IN_URL = re.compile(r"(?<=://)([^/@\s]*):[^@\s]*@")
 
 
 def look(environment: Mapping[str, str]) -> Iterator[Finding]:
-    """All variables that begin with DSPT_."""
+    """Check all variables that begin with DSPT_."""
     kinds = list(kinds_of_settings())
     known = {*_OF_THE_CLIENT, *(name for kind in kinds for name in _names(kind))}
     given = {n.upper(): value for n, value in environment.items() if n.upper().startswith(_PREFIX)}
@@ -28,27 +28,27 @@ def look(environment: Mapping[str, str]) -> Iterator[Finding]:
     for name, value in sorted(given.items()):
         if name in wrong:
             found = f"{shown(name, value)}: {wrong[name]}"
-            mend = "docs/reference/settings.md says what it may be"
+            mend = "see docs/reference/settings.md for the allowed values"
             yield Finding(_PART, name, State.FAIL, found, mend)
         elif name not in known:
             close = get_close_matches(name[len(_PREFIX) :], [n[len(_PREFIX) :] for n in known], 1)
-            mend = f"did you mean {_PREFIX}{close[0]}?" if close else "nothing reads it"
-            yield Finding(_PART, name, State.WARN, "no setting has this name", mend)
+            mend = f"did you mean {_PREFIX}{close[0]}?" if close else "it is not used"
+            yield Finding(_PART, name, State.WARN, "unknown setting", mend)
         elif value:
             yield Finding(_PART, name, State.OK, shown(name, value))
     if not given:
-        yield Finding(_PART, _PREFIX + "...", State.OK, "none is set: the defaults hold")
+        yield Finding(_PART, _PREFIX + "...", State.OK, "none is set; the defaults apply")
 
 
 def shown(name: str, value: str) -> str:
-    """A value without what is secret in it."""
+    """Return `value` without secrets."""
     if _SECRET.search(name):
         return "***"
     return _PASSWORD_IN_URL.sub(r"\1:***@", value)
 
 
 def kinds_of_settings(base: type[BaseSettings] = BaseSettings) -> Iterator[type[BaseSettings]]:
-    """Every class of settings that what is imported so far has defined."""
+    """Yield every settings class of the modules imported so far."""
     for kind in base.__subclasses__():
         yield from kinds_of_settings(kind)
         if kind.__module__.split(".")[0] in ("app", "worker"):
@@ -61,12 +61,12 @@ def _names(kind: type[BaseSettings]) -> list[str]:
 
 
 def _wrong(kind: type[BaseSettings]) -> Iterator[tuple[str, str]]:
-    """Name and message of each value that this kind of settings refuses."""
+    """Yield name and message of each invalid value."""
     try:
         kind()
     except ValidationError as error:
         for problem in error.errors():
             yield f"{kind.model_config['env_prefix']}{problem['loc'][0]}".upper(), problem["msg"]
-    except ValueError as error:  # JSON that is none
+    except ValueError as error:  # invalid JSON
         field = next((n for n in _names(kind) if n.split(_PREFIX)[1].lower() in str(error)), "")
         yield field, str(error)

@@ -78,9 +78,9 @@ def test_each_part_that_is_not_is_named_with_its_mend(
     ran = CliRunner().invoke(build(), ["doctor", "--data-dir", str(tmp_path)])
     assert ran.exit_code == 1
     assert "secret" not in ran.output
-    for mend in ("start the database", "start Redis", "look at its rights", "mount it on this"):
+    for mend in ("start the database", "start Redis", "check its permissions", "mount it on this"):
         assert mend in " ".join(ran.output.split())
-    assert "3 to be mended, 1 to be looked at" in ran.output
+    assert "3 errors, 1 warning" in ran.output
 
 
 def test_a_database_of_another_version(tmp_path: Path) -> None:
@@ -94,8 +94,8 @@ def test_a_database_of_another_version(tmp_path: Path) -> None:
         database.close()
         return doctor("--data-dir", tmp_path, ends=ends)["database"]
 
-    assert at("0001")["mend"] == "the API brings it up when it starts"
-    assert at("9999", ends=1)["mend"] == "install the version that made it"
+    assert at("0001")["mend"] == "the API migrates it when it starts"
+    assert at("9999", ends=1)["mend"] == "install the version that created it"
 
 
 def test_a_service_and_its_key(
@@ -107,7 +107,7 @@ def test_a_service_and_its_key(
     assert found["address"]["found"].startswith(f"{address}, version ")
     assert found["its broker"]["state"] == "ok"
     assert found["its workers"]["state"] == "warn"
-    assert found["key"]["found"] == "none is needed"
+    assert found["key"]["found"] == "not needed"
     with context.database.write() as session:
         _, token = keys.create(session, "ann", "ann", [Scope.READ])
     refused = doctor("--data-dir", tmp_path, ends=1)["key"]
@@ -120,4 +120,4 @@ def test_an_address_that_is_none_or_silent(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("DSPT_URL", "http://127.0.0.1:1")
     assert "dspt serve" in doctor("--data-dir", tmp_path, ends=1)["address"]["mend"]
     monkeypatch.setenv("DSPT_URL", "nowhere")
-    assert "is no URL" in doctor("--data-dir", tmp_path, ends=1)["address"]["found"]
+    assert "is not a URL" in doctor("--data-dir", tmp_path, ends=1)["address"]["found"]

@@ -123,7 +123,7 @@ def test_api_and_worker_by_themselves(folder: Path, redis: RedisServer) -> None:
                 text=True,
                 check=False,
             )
-            return "1 at work" in done.stdout or "1 running" in done.stdout
+            return "1 running" in done.stdout or "1 running" in done.stdout
 
         wait_until(ready, 600, "API and worker are up")
     assert no_file_ran(folder)

@@ -36,7 +36,7 @@ def test_a_variable(
 
 def test_nothing_is_set() -> None:
     (finding,) = look({"PATH": ""})
-    assert (finding.state, finding.found) == (State.OK, "none is set: the defaults hold")
+    assert (finding.state, finding.found) == (State.OK, "none is set; the defaults apply")
 
 
 def test_empty_counts_as_not_set() -> None:
