@@ -1,10 +1,11 @@
-"""Our text step over numbers of classes, lengths of names and numbers of runs."""
+"""Times our text step for several numbers of classes, lengths of names and numbers of runs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
 from statistics import median
+from typing import Any
 
 import torch
 from torch.nn import functional as F
@@ -25,27 +26,36 @@ class GrowthRow:
     classes: int
     runs: int
     tokens: int
-    """Suffix tokens of one run: class words, full stop and end token of every class."""
+    """Suffix tokens of one run: class words, full stop and end token of each class."""
     seconds: float
     """Median."""
     cpu_seconds: float
-    """Median, of all CPUs together."""
+    """Median of the time of all CPUs together."""
 
     @property
     def cpu_microseconds_per_token(self) -> float:
-        """Of one suffix token in one run."""
+        """Return the CPU time of one suffix token in one run."""
         return 1e6 * self.cpu_seconds / (self.tokens * self.runs)
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> GrowthRow:
+        """Return the row in a `document`."""
+        return cls(**{field.name: document[field.name] for field in fields(cls)})
+
+    def document(self) -> dict[str, Any]:
+        """Return the row for JSON."""
+        return asdict(self) | {"cpu_microseconds_per_token": self.cpu_microseconds_per_token}
 
 
 class Growth:
-    """`measure` times every size by turns."""
+    """Times all sizes in turns."""
 
     def __init__(self, case: Case) -> None:
         self._case = case
         _, self._backbone = build_backbone(case.backbone, case.seed, case.device)
 
     def measure(self, counts: list[int], rounds: int) -> list[GrowthRow]:
-        """One row for each of `counts` classes; the first also with a long name and with 8 runs."""
+        """Return a row per number of classes, and two for the first: a long name, 8 runs."""
         sizes = [(f"{count} classes", class_names(count), 1) for count in counts]
         few = class_names(counts[0])
         sizes.append((f"{counts[0]} classes, one of 20 tokens", [*few[1:], LONG_NAME.strip()], 1))

@@ -1,11 +1,11 @@
-"""The two trainers by turns, and what follows from a step for an epoch and a job."""
+"""Measures the two trainers in turns, and derives epoch and job from a step."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -17,53 +17,58 @@ from benchmarks.tuning_speed.setup import BATCH, EPOCHS, SHOTS, Case, StepTime
 from benchmarks.tuning_speed.worker import Worker
 
 SLICE = 100
-"""Classes of which the plain trainer is measured where all of them do not fit."""
+"""Classes that the plain trainer is measured with if all do not fit into memory."""
 VIEWS = 4
-"""Augmented views of which a job is told the cost of too."""
+"""Augmented views of a second kind of job."""
 
 
 @dataclass(frozen=True)
 class Timing:
-    """One trainer in one arithmetic. Seconds are medians over the steps."""
+    """One trainer in one precision. Seconds are medians over the steps."""
 
     trainer: str
     precision: str
     classes: int
     text_step: float
     step: float
-    """The whole: with decoding and image tower where they are part of it."""
+    """Whole step, with decoding and image tower if they are part of it."""
     text_step_cpu: float
     step_cpu: float
-    """Of all CPUs: what other programs do not lengthen."""
+    """Of all CPUs, which other programs do not lengthen."""
     step_scaled_from: int | None
-    """Number of classes measured; text step and memory are scaled from it. None: as it stands."""
+    """Number of classes that text step and memory are scaled from; None if they are measured."""
     encode: float
-    """Once per job and photo; 0 for the plain trainer."""
+    """Seconds per photo, once per job; 0 for the plain trainer."""
     memory_beyond_model: int
     """Bytes."""
     context_difference: float | None
-    """Largest, of the context after the steps from the plain trainer's in float32."""
+    """Largest difference to the context of the plain trainer in float32 after the steps."""
     context_moved: float | None
     """Largest distance of the plain trainer's context from its start."""
 
     @property
     def epoch(self) -> float:
-        """Of SHOTS photos per class; derived from the step."""
+        """Return the seconds of an epoch with SHOTS photos per class."""
         return math.ceil(self.classes * SHOTS / BATCH) * self.step
 
     def job(self, views: int = 0) -> float:
-        """EPOCHS epochs and the encoding of each photo and its augmented views; derived."""
+        """Return the seconds of EPOCHS epochs and of encoding each photo and its views."""
         return EPOCHS * self.epoch + self.classes * SHOTS * (1 + views) * self.encode
 
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Timing:
+        """Return the timing in a `document`."""
+        return cls(**{field.name: document[field.name] for field in fields(cls)})
+
     def document(self) -> dict[str, Any]:
-        """All of it for JSON."""
+        """Return the timing for JSON."""
         derived = {"epoch": self.epoch, "job": self.job(), f"job_{VIEWS}_views": self.job(VIEWS)}
         return asdict(self) | {"derived": derived}
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What is the same for all cases."""
+    """Settings of all cases."""
 
     device: str
     photos: Path
@@ -71,8 +76,22 @@ class Settings:
     seed: int
     lr: float
     memory: int
-    """Bytes that a trainer may take."""
+    """Bytes that a trainer may use."""
     precisions: tuple[str, ...]
+
+    def case(self, backbone: str, classes: int, precision: str, steps: int) -> Case:
+        """Return what one process measures."""
+        return Case(
+            backbone,
+            classes,
+            precision,
+            self.device,
+            steps,
+            self.photos,
+            self.n_ctx,
+            self.seed,
+            self.lr,
+        )
 
 
 def measure_case(
@@ -82,21 +101,14 @@ def measure_case(
     steps: int,
     progress: Callable[[str], None],
 ) -> list[Timing]:
-    """Both trainers, every arithmetic, `steps` rounds of a plain step and `steps` of ours."""
+    """Measure both trainers in every precision.
+
+    Runs `steps` rounds; in each the plain trainer runs one step and ours runs `steps`.
+    """
     plain_classes = classes if _plain_bytes(classes) < settings.memory else min(classes, SLICE)
 
     def case(count: int, precision: str) -> Case:
-        return Case(
-            backbone,
-            count,
-            precision,
-            settings.device,
-            steps,
-            settings.photos,
-            settings.n_ctx,
-            settings.seed,
-            settings.lr,
-        )
+        return settings.case(backbone, count, precision, steps)
 
     with ExitStack() as stack:
         plain, ours = {}, {}
@@ -129,7 +141,7 @@ def measure_case(
                     _timing(name, precision, worker, taken[worker], classes, measured, reference)
                 )
         moved = None if reference is None else float(np.abs(reference - start).max())
-        return [Timing(**(asdict(t) | {"context_moved": moved})) for t in found]
+        return [replace(timing, context_moved=moved) for timing in found]
 
 
 def _timing(
@@ -167,28 +179,18 @@ def _timing(
 def measure_growth(
     settings: Settings, backbone: str, counts: list[int], rounds: int
 ) -> list[GrowthRow]:
-    """Rows of `growth.Growth.measure`, in every arithmetic."""
+    """Return the rows of `growth.Growth.measure` in every precision."""
     rows: list[GrowthRow] = []
     for precision in settings.precisions:
-        case = Case(
-            backbone,
-            counts[0],
-            precision,
-            settings.device,
-            1,
-            settings.photos,
-            settings.n_ctx,
-            settings.seed,
-        )
-        with Worker("growth", case) as worker:
+        with Worker("growth", settings.case(backbone, counts[0], precision, 1)) as worker:
             rows += worker.call("measure", counts, rounds)
     return rows
 
 
 def _plain_bytes(classes: int) -> int:
-    """What autograd keeps of the plain text tower in float32, about: 12 layers, width 512.
+    """Estimate what autograd saves of the plain text tower in float32: 12 layers, width 512.
 
-    17 numbers of the width for every token and layer (norms, queries, keys, values, attention, MLP
-    before and behind its activation), and as much again for libraries and the backward pass.
+    17 numbers of that width per token and layer (norms, queries, keys, values, attention, MLP
+    before and after its activation), and 2 GiB for libraries and the backward pass.
     """
     return classes * 77 * 12 * 512 * 17 * 4 + (2 << 30)

@@ -1,4 +1,4 @@
-"""This project's tuner as a job runs it: photos encoded once, then steps on their features."""
+"""This project's trainer as in a job: encodes the photos once, then tunes on their features."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from dspt.prompt.trainer import EpochReport, TunerState, tune_contexts
 
 
 class OurTrainer:
-    """The photos are encoded once; `steps` tunes from the starting context."""
+    """Encodes the photos once; `steps` tunes from the initial context."""
 
     def __init__(self, case: Case) -> None:
         self._case = case
@@ -37,7 +37,7 @@ class OurTrainer:
         self._encode()
 
     def encode_seconds(self) -> float:
-        """Of one photo, decoding included."""
+        """Return the seconds of one photo, with decoding."""
         return self._seconds
 
     def _encode(self) -> None:
@@ -48,13 +48,13 @@ class OurTrainer:
         self._features = features[rows].to(self._case.device)
 
     def steps(self, count: int) -> list[StepTime]:
-        """Of a step there is nothing but the text part.
+        """Run the epoch of `case.steps` steps from the initial context; a step is its text part.
 
-        Always the whole epoch of `case.steps` steps from the starting context; `count` must be it.
+        Raises ValueError for another `count`.
         """
         case = self._case
         if count != case.steps:
-            raise ValueError(f"{count} steps asked for, but an epoch has {case.steps}")
+            raise ValueError(f"count must be {case.steps}, not {count}")
         marks: list[tuple[float, float]] = []
 
         def mark() -> bool:
@@ -74,7 +74,7 @@ class OurTrainer:
             gradient_scale=1.0,
             autocast=case.autocast,
             on_epoch=at_end,
-            should_stop=mark,  # asked before every step
+            should_stop=mark,  # called before every step
         )
         self._context = tuned[0]
         found = []
@@ -84,6 +84,6 @@ class OurTrainer:
         return found
 
     def context(self) -> NDArray[np.float32]:
-        """As learned by the last `steps` (M, W)."""
+        """Return the context (M, W) after the last `steps`."""
         found: NDArray[np.float32] = self._context.cpu().numpy()
         return found

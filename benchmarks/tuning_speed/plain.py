@@ -1,7 +1,7 @@
-"""The trainer of CoOp (Zhou et al., IJCV 2022), which NLPrompt keeps, on open_clip's own modules.
+"""The trainer of CoOp (Zhou et al., IJCV 2022) and NLPrompt on open_clip's own modules.
 
-Every batch is decoded and goes through the image tower; every class's prompt goes through the text
-tower at its full 77 tokens; the loss is on the logits. Only the context takes gradients.
+Decodes every batch and runs the image tower on it, and the text tower on the prompt of every class
+with all 77 tokens. Only the context has gradients.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from dspt.prompt.trainer import MOMENTUM, WEIGHT_DECAY
 
 
 class PlainTrainer:
-    """One step at a time.
+    """Runs one step at a time.
 
-    Beside a GPU the next batch is decoded meanwhile, as a data loader does; without one decoding
-    takes the same CPUs and comes first, on all of them.
+    With a GPU the next batch is decoded during a step, as a data loader does. Without one, decoding
+    needs the same CPUs and comes first, on all of them.
     """
 
     def __init__(self, case: Case) -> None:
@@ -47,7 +47,7 @@ class PlainTrainer:
         self._labels = case.labels.to(case.device)
 
     def restart(self) -> None:
-        """Back to the first step and the starting context."""
+        """Return to the first step and the initial context."""
         context = self._start.initial(self._case.seed)
         self._learned = context.requires_grad_()
         lr = self._case.schedule.lr_at(0, self._case.lr)
@@ -59,11 +59,11 @@ class PlainTrainer:
             self._submit()
 
     def steps(self, count: int) -> list[StepTime]:
-        """Do the next `count` steps."""
+        """Run the next `count` steps."""
         return [self._step() for _ in range(count)]
 
     def context(self) -> NDArray[np.float32]:
-        """As learned so far (M, W)."""
+        """Return the context (M, W) learned so far."""
         found: NDArray[np.float32] = self._learned.detach().cpu().numpy()
         return found
 
@@ -93,7 +93,7 @@ class PlainTrainer:
         )
 
     def _encode_classes(self) -> Tensor:
-        """CoOp's prompt learner and text encoder: (C, D)."""
+        """Return (C, D), as CoOp's prompt learner and text encoder do."""
         model, context = self._model, self._learned.expand(len(self._before), -1, -1)
         x = torch.cat([self._before, context, self._behind], dim=1) + model.positional_embedding
         x = model.ln_final(model.transformer(x, attn_mask=model.attn_mask))
@@ -102,7 +102,7 @@ class PlainTrainer:
         return found
 
     def _embed(self, names: list[str]) -> tuple[Tensor, Tensor, Tensor]:
-        """Embeddings before and behind the context, and places of the end tokens."""
+        """Return embeddings before and after the context, and positions of the end tokens."""
         tokenizer, m = self._backbone.tokenizer, self._case.n_ctx
         ids = torch.zeros(len(names), self._model.context_length, dtype=torch.int64)
         ends = []

@@ -1,4 +1,4 @@
-"""What both trainers start from: random weights, ImageNet's class names, photos of noise."""
+"""Common input of both trainers: random weights, ImageNet's class names, generated photos."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SHOTS = 16
 EPOCHS = 50
 BATCH = 32
 PHOTOS = 64
-"""Files on disk; a larger training set reads them again and again."""
+"""Files on disk; a larger training set repeats them."""
 PHOTO_SIZE = (500, 375)
 
 
@@ -34,7 +34,7 @@ class Case:
     """What one process measures."""
 
     backbone: str
-    """An architecture of open_clip's; its weights are random, speed does not depend on them."""
+    """An architecture of open_clip; its weights are random."""
     classes: int
     precision: str
     """`float32` or `bfloat16` (autocast)."""
@@ -52,22 +52,22 @@ class Case:
 
     @property
     def run(self) -> Run:
-        """Cross-entropy as CoOp has it, over as many images as `steps` batches take."""
+        """Return CoOp's run: cross-entropy over the images of `steps` batches."""
         return Run(np.arange(self.steps * BATCH), "ce", self.lr, self.seed)
 
     @property
     def schedule(self) -> Schedule:
-        """One epoch: the rate stays at its peak."""
+        """Return one epoch, with the learning rate at its peak."""
         return Schedule(1, BATCH)
 
     @property
     def labels(self) -> torch.Tensor:
-        """Given label of every image, drawn by the seed."""
+        """Return the label of every image, drawn with the seed."""
         rng = np.random.default_rng((self.seed, self.classes))
         return torch.from_numpy(rng.integers(self.classes, size=self.steps * BATCH))
 
     def order(self) -> list[list[int]]:
-        """Images of each step, as the tuner draws them."""
+        """Return the images of each step in the order of our trainer."""
         rows, _ = epoch_order([self.run], BATCH, 1, 0)
         found: list[list[int]] = rows[:, 0].tolist()
         return found
@@ -75,9 +75,9 @@ class Case:
 
 @dataclass(frozen=True)
 class StepTime:
-    """Seconds of one step: of its text part and of the whole, on the clock and of all CPUs.
+    """Seconds of one step: its text part and the whole, by the clock and of all CPUs.
 
-    Other programs lengthen the former; the latter are what the work itself takes. See `clocks`.
+    Other programs lengthen the clock time but not the CPU time. See `clocks`.
     """
 
     text: float
@@ -87,7 +87,7 @@ class StepTime:
 
 
 def class_names(count: int) -> list[str]:
-    """`count` of ImageNet's names, spread over all; from 1,000 on they repeat with a number."""
+    """Return `count` names of ImageNet, evenly spaced; beyond 1,000 they repeat with a number."""
     info: Any = ImageNetInfo()
     names = [info.index_to_description(i).split(",")[0] for i in range(info.num_classes())]
     if count <= len(names):
@@ -96,7 +96,7 @@ def class_names(count: int) -> list[str]:
 
 
 def write_photos(folder: Path, seed: int) -> None:
-    """PHOTOS files of smooth shapes and grain, which compress as photographs do, in two classes."""
+    """Write PHOTOS files in two classes; smooth shapes and grain compress like photographs."""
     rng = np.random.default_rng(seed)
     for number in range(PHOTOS):
         coarse = rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)
@@ -109,7 +109,7 @@ def write_photos(folder: Path, seed: int) -> None:
 
 
 def build_backbone(name: str, seed: int, device: str) -> tuple[Any, Backbone]:
-    """open_clip's model with random weights, and the backbone around it."""
+    """Return the model of open_clip with random weights, and its backbone."""
     torch.manual_seed(seed)
     model: Any = open_clip.create_model(name, pretrained=None, load_weights=False)
     tower = open_clip_text_tower(model)
@@ -134,9 +134,9 @@ def build_backbone(name: str, seed: int, device: str) -> tuple[Any, Backbone]:
 
 
 def clocks(device: str) -> tuple[float, float]:
-    """Seconds now, once the device has done what it was given: on the clock, and of all CPUs.
+    """Wait for the device; return the seconds now by the clock and of all CPUs.
 
-    Beside a GPU the CPUs' seconds say nothing, and the clock's stand for them.
+    With a GPU the CPU time says nothing: both are those of the clock.
     """
     sync(device)
     now = time.perf_counter()
@@ -144,6 +144,6 @@ def clocks(device: str) -> tuple[float, float]:
 
 
 def sync(device: str) -> None:
-    """Wait until the device has done what it was given."""
+    """Wait until the device has finished."""
     if device != "cpu":
         torch.cuda.synchronize()

@@ -1,4 +1,4 @@
-"""A trainer in a process of its own, so that its memory is its own."""
+"""Runs a trainer in its own process, so that its memory can be measured."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
+from benchmarks.skeleton.program import BenchmarkError
 from benchmarks.tuning_speed.setup import Case
 
 Kind = Literal["plain", "ours", "growth"]
 
 
-class WorkerError(Exception):
-    """A trainer failed; says which, and how."""
+class WorkerError(BenchmarkError):
+    """A trainer failed; the message says which one and why."""
 
 
 @dataclass(frozen=True)
@@ -29,16 +30,16 @@ class Memory:
     model: int
     """Before the first step: model, features and libraries (on a GPU: what is allocated)."""
     peak: int
-    """At most, so far."""
+    """Peak so far."""
 
     @property
     def beyond(self) -> int:
-        """What tuning adds to the model."""
+        """Return the memory of tuning without that of the model."""
         return max(0, self.peak - self.model)
 
 
 class Worker:
-    """One process with one trainer; ends with the `with` block."""
+    """A process with one trainer; ends with the `with` block."""
 
     def __init__(self, kind: Kind, case: Case) -> None:
         self._name = f"{kind} trainer, {case.backbone}, {case.classes} classes, {case.precision}"
@@ -62,14 +63,14 @@ class Worker:
         self._process.join()
 
     def ready(self) -> None:
-        """Wait until the trainer is made."""
+        """Wait until the trainer is ready."""
         self.call("")
 
     def memory(self) -> Memory:
         return Memory(*self.call("memory"))
 
     def call(self, method: str, *arguments: Any) -> Any:
-        """What the trainer's method returns. Raises WorkerError."""
+        """Return the result of a method of the trainer. Raises WorkerError."""
         try:
             self._pipe.send((method, arguments))
             failed, answer = self._pipe.recv()
@@ -77,7 +78,7 @@ class Worker:
             self._process.join()
             raise WorkerError(
                 f"{self._name}: its process died with exit status {self._process.exitcode} "
-                "(-9: the system had no memory left for it)"
+                "(-9: out of memory)"
             ) from None
         if failed:
             raise WorkerError(f"{self._name}: {answer}")
@@ -99,7 +100,7 @@ def _serve(kind: Kind, case: Case, pipe: Connection) -> None:
             pipe.send((False, answer))
     except (EOFError, KeyboardInterrupt):
         return
-    except Exception:  # noqa: BLE001 - whatever it is, the parent tells it
+    except Exception:  # noqa: BLE001 - the parent reports it
         pipe.send((True, traceback.format_exc()))
 
 
@@ -118,7 +119,7 @@ def _trainer(kind: Kind, case: Case) -> Any:
 
 
 def _resident(device: str) -> int:
-    """Bytes in use now; where the system does not tell, the most so far."""
+    """Return the bytes in use now, or the peak if the system does not report it."""
     if device != "cpu":
         import torch
 
