@@ -1,6 +1,7 @@
 """Double-Softmax Prompt Tuning: tune CLIP's prompt on few, partly mislabelled photos.
 
 Importing this package is cheap: each public name is loaded, with torch, when it is first used.
+See docs/library.md for a tour.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
         UnknownBackbone,
         WeightsUnavailable,
     )
+    from dspt.estimator import DSPTClassifier, audit
     from dspt.model.predict import ImageClassifier
     from dspt.pipeline import tune
     from dspt.prompt import losses
@@ -39,6 +41,7 @@ __all__ = [
     "BackboneMismatch",
     "Cancelled",
     "ConfigError",
+    "DSPTClassifier",
     "DatasetError",
     "DsptError",
     "ExportError",
@@ -49,6 +52,7 @@ __all__ = [
     "UnknownBackbone",
     "WeightsUnavailable",
     "__version__",
+    "audit",
     "load_backbone",
     "load_dataset",
     "losses",
@@ -56,8 +60,10 @@ __all__ = [
 ]
 
 _MODULES = {
+    "DSPTClassifier": "dspt.estimator",
     "ImageClassifier": "dspt.model.predict",
     "TuneConfig": "dspt.config",
+    "audit": "dspt.estimator",
     "load_backbone": "dspt.backbones",
     "load_dataset": "dspt.data",
     "losses": "dspt.prompt",

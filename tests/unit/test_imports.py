@@ -26,6 +26,7 @@ ROOMS = [
     "model",
     "report",
     "pipeline",
+    "estimator",
     "__init__",
     "cli",
 ]

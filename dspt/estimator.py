@@ -1,0 +1,353 @@
+"""The method as a scikit-learn estimator: images or their features in, labels out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from numbers import Integral
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image, ImageOps
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+from torch import Tensor
+from torch.nn import functional as F
+
+from dspt.backbones import Backbone, load_backbone
+from dspt.classifier.fit import Fitted, fit
+from dspt.config import DEFAULT_LR, ClassifierName, LossName, TuneConfig
+from dspt.data import Dataset, dataset_digest, decode_image
+from dspt.errors import ArtifactError, ConfigError, ImageError
+from dspt.features.encode import encode_images
+from dspt.kit.device import resolve_device
+from dspt.labels.audit import AuditReport
+from dspt.model.artifact import Manifest, TunedModel, load_model
+from dspt.model.predict import linear_classifier
+from dspt.prompt.learner import PromptLearner, zero_shot_embeddings
+
+_BATCH = 32  # images encoded at once
+_INTEGERS = "integer_labels"  # key in the metrics of the artefact: the labels were integers
+
+Photo = Image.Image | str | Path
+ClassNames = Mapping[Any, str] | Sequence[str]
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """A training label that is more likely wrong than right."""
+
+    index: int
+    """Position in the training data."""
+    given: Any
+    """The recorded label."""
+    suggested: Any
+    """The likeliest other label."""
+    probability: float
+    """Probability that the recorded label is wrong."""
+
+
+class DSPTClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """Classify images by a tuned prompt of a vision-language model, robust to label noise.
+
+    Images are PIL images or paths. They can also be given as features: an (N, D) matrix of the
+    image embeddings of `backbone`; rows are normalised to unit length.
+
+    Parameters are those of `dspt.TuneConfig`; `random_state` is its `seed`.
+
+    Attributes after `fit`: `classes_`; `suspects_`, the labels that are more likely wrong than
+    right (`Suspect`), most probable first; `noise_rate_`, the estimated share of wrong labels with
+    a 90 % interval, None if it cannot be estimated; `audit_`, the whole ranking; `served_`, whether
+    the tuned classifier or zero-shot predicts, and `why_`, the reason; `model_`, the artefact.
+    """
+
+    def __init__(
+        self,
+        backbone: str = "builtin",
+        *,
+        loss: LossName = "dspt",
+        classifier: ClassifierName = "blend",
+        epochs: int = 200,
+        batch_size: int = 2048,
+        lr: float | None = None,
+        n_ctx: int | None = None,
+        ctx_init: str = "a photo of a",
+        class_specific_context: bool = False,
+        random_state: int = 1,
+        precision: str = "auto",
+        device: str = "auto",
+    ) -> None:
+        self.backbone = backbone
+        self.loss = loss
+        self.classifier = classifier
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.n_ctx = n_ctx
+        self.ctx_init = ctx_init
+        self.class_specific_context = class_specific_context
+        self.random_state = random_state
+        self.precision = precision
+        self.device = device
+
+    def fit(self, X: Any, y: ArrayLike, class_names: ClassNames | None = None) -> Self:
+        """Fit to images or features `X` and labels `y`, some of which may be wrong.
+
+        class_names: words for the prompt, by label or in the order of the sorted labels. Default:
+        the labels themselves.
+
+        Raises ValueError for data that cannot be used, ConfigError for a wrong parameter,
+        ImageError for an unreadable image, and BackboneError.
+        """
+        config = self._config()
+        backbone = _backbone(config.backbone, config.device)
+        features = self._features(X, backbone, reset=True)
+        labels = column_or_1d(y, warn=True)
+        check_classification_targets(labels)
+        if len(labels) != len(features):
+            raise ValueError(
+                f"X has {len(features)} images and y has {len(labels)} labels; pass one label per "
+                "image"
+            )
+        if len(labels) < 2:
+            raise ValueError("X has 1 sample; a classifier needs images of at least two classes")
+        self.classes_, codes = np.unique(labels, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(
+                "y has a single class; a classifier needs images of at least two classes"
+            )
+        words = _words(self.classes_, class_names)
+        self._fit(backbone, config, features, codes, words)
+        return self
+
+    def predict_proba(self, X: Any) -> NDArray[np.float32]:
+        """Probabilities (N, C) of images or features, in the order of `classes_`."""
+        check_is_fitted(self)
+        features = self._features(X, _backbone(self._config().backbone, self._config().device))
+        with torch.inference_mode():
+            return self._linear.probabilities(features).cpu().numpy()
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """The most probable label of each image: (N,)."""
+        check_is_fitted(self)
+        found: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(1)]
+        return found
+
+    def save(self, path: str | Path) -> None:
+        """Write the classifier as a .safetensors artefact.
+
+        `DSPTClassifier.load`, `dspt.ImageClassifier.load` and the service read it. It holds no
+        training data and no audit. Raises OSError or ArtifactError.
+        """
+        check_is_fitted(self)
+        self.model_.save(path)
+
+    @classmethod
+    def load(cls, path: str | Path, *, device: str = "auto") -> Self:
+        """Read a classifier that `save`, `dspt tune` or the service wrote.
+
+        It predicts and cannot tell `suspects_`. Raises ArtifactError or BackboneError.
+        """
+        model = load_model(Path(path))
+        manifest = model.manifest
+        settings = manifest.config.model_dump(include=set(cls._get_param_names()))
+        found = cls(**settings | {"random_state": manifest.config.seed, "device": device})
+        backbone = _backbone(manifest.config.backbone, found._config().device)
+        if manifest.backbone_digest != backbone.digest:
+            raise ArtifactError(
+                f"{Path(path).name} was tuned on other weights of {backbone.name}: "
+                f"{manifest.backbone_digest[:12]}, not {backbone.digest[:12]}"
+            )
+        classes: list[Any] = list(manifest.classes)
+        if manifest.metrics.get(_INTEGERS):
+            classes = [int(name) for name in classes]
+        found.classes_ = np.array(classes)
+        found.model_, found._linear = model, linear_classifier(model, backbone)
+        found.served_, found.why_ = manifest.served, manifest.why
+        return found
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "model_")
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = True  # paths
+        return tags
+
+    def _config(self) -> TuneConfig:
+        names = set(self.get_params()) - {"random_state"}
+        values = {name: getattr(self, name) for name in names}
+        if not isinstance(self.random_state, Integral):
+            raise ConfigError("random_state must be an integer", param="random_state")
+        config = TuneConfig.parse(values | {"seed": int(self.random_state)})
+        return config.model_copy(update={"device": str(resolve_device(config.device))})
+
+    def _features(self, X: Any, backbone: Backbone, *, reset: bool = False) -> Tensor:
+        """(N, D) unit-length features of images, or of a feature matrix, on the device."""
+        photos = _photos(X)
+        if photos is not None:
+            return _encode(photos, backbone)
+        # scikit-learn's checks: two dimensions, numbers, finite, the number of columns of `fit`
+        matrix = validate_data(self, X, reset=reset, dtype=np.float32)
+        return F.normalize(self._matrix(matrix, backbone), dim=1)
+
+    def _matrix(self, matrix: NDArray[np.float32], backbone: Backbone) -> Tensor:
+        if matrix.shape[1] != backbone.embed_dim:
+            raise ValueError(
+                f"X has {matrix.shape[1]} columns, but image features of the backbone "
+                f"{backbone.name!r} have {backbone.embed_dim}. Pass features of this backbone, set "
+                "`backbone` to the one that made them, or pass images."
+            )
+        return torch.from_numpy(matrix).to(backbone.device)
+
+    def _fit(
+        self,
+        backbone: Backbone,
+        config: TuneConfig,
+        features: Tensor,
+        codes: NDArray[np.int64],
+        words: list[str],
+    ) -> None:
+        prompts = PromptLearner(
+            backbone,
+            words,
+            n_ctx=config.n_ctx,
+            ctx_init=config.ctx_init,
+            class_specific=config.class_specific_context,
+        )
+        lr = config.lr or DEFAULT_LR[config.loss]
+        config = config.model_copy(update={"n_ctx": prompts.n_ctx, "lr": lr})
+        labels = torch.from_numpy(codes).to(backbone.device)
+        zero_shot = zero_shot_embeddings(backbone, words)
+        context, fitted = fit(backbone, prompts, zero_shot, features[:, None], labels, config)
+        names = [str(label) for label in self.classes_]
+        rows = [str(row) for row in range(len(codes))]
+        self.audit_ = fitted.audit(rows, names, labels, features)
+        by_name = dict(zip(names, self.classes_.tolist(), strict=True))
+        self.suspects_ = [
+            Suspect(int(entry.file), by_name[entry.given], by_name[entry.suggested], entry.score)
+            for entry in self.audit_.suspects
+        ]
+        self.noise_rate_ = self.audit_.noise_rate
+        self.served_, self.why_ = fitted.served, fitted.why
+        self._linear = fitted.served_classifier
+        self.model_ = _artefact(backbone, config, names, words, context, fitted, features)
+        if np.issubdtype(self.classes_.dtype, np.integer):
+            self.model_.manifest.metrics[_INTEGERS] = True
+
+
+def audit(
+    data: Any,
+    labels: ArrayLike | None = None,
+    *,
+    class_names: ClassNames | None = None,
+    backbone: str = "builtin",
+    **settings: Any,
+) -> AuditReport:
+    """Rank labels by the probability that they are wrong.
+
+    data: a Dataset, whose training images are audited; or images or features, with `labels`, as
+    for `DSPTClassifier.fit`. `settings` are further parameters of DSPTClassifier. In the report,
+    `file` is the path of an image of a Dataset, else its index.
+    """
+    estimator = DSPTClassifier(backbone, **settings)
+    if not isinstance(data, Dataset):
+        if labels is None:
+            raise ValueError("labels are missing; pass audit(features, labels) or audit(dataset)")
+        return estimator.fit(data, labels, class_names).audit_
+    if labels is not None:
+        raise ValueError("a Dataset has its own labels; leave `labels` out")
+    config = estimator._config()
+    loaded = _backbone(config.backbone, config.device)
+    rows = [row for row, item in enumerate(data.items) if item.split == "train"]
+    features = encode_images(loaded, data)[rows, 0]
+    words = class_names or dict(zip(data.classes, data.class_words, strict=True))
+    names = [data.classes[data.items[row].label] for row in rows]
+    report = estimator.fit(features.numpy(), names, words).audit_
+    return report.with_files([data.items[row].path for row in rows])
+
+
+@lru_cache(maxsize=2)
+def _backbone(name: str, device: str) -> Backbone:
+    """Load a backbone once: cross-validation and prediction need it again and again."""
+    return load_backbone(name, device=device)
+
+
+def _photos(X: Any) -> list[Photo] | None:
+    """X as a list of images, or None if it is a matrix."""
+    if isinstance(X, str | Path | Image.Image):
+        raise ValueError("X is a single image; pass a list of images")
+    if isinstance(X, list | tuple) or (isinstance(X, np.ndarray) and X.ndim == 1):
+        photos = list(X)
+        if photos and all(isinstance(photo, str | Path | Image.Image) for photo in photos):
+            return photos
+    return None
+
+
+def _encode(photos: Iterable[Photo], backbone: Backbone) -> Tensor:
+    crops = [backbone.preprocess.crop(_opened(photo)) for photo in photos]
+    parts = [
+        backbone.encode_crops(torch.stack(crops[start : start + _BATCH]))
+        for start in range(0, len(crops), _BATCH)
+    ]
+    return torch.cat(parts).clone()
+
+
+def _opened(photo: Photo) -> Image.Image:
+    """RGB, upright. Raises ImageError, which names the file."""
+    if isinstance(photo, Image.Image):
+        return ImageOps.exif_transpose(photo).convert("RGB")
+    try:
+        return decode_image(Path(photo).read_bytes())
+    except OSError as error:
+        raise ImageError(f"{photo}: cannot be read: {error.strerror}", param=str(photo)) from error
+    except ImageError as error:
+        raise ImageError(f"{photo}: {error.message}", param=str(photo)) from error
+
+
+def _words(classes: NDArray[Any], class_names: ClassNames | None) -> list[str]:
+    labels = classes.tolist()
+    if class_names is None:
+        return [str(label) for label in labels]
+    if not isinstance(class_names, Mapping):
+        if len(class_names) != len(labels):
+            raise ValueError(
+                f"class_names has {len(class_names)} names, but y has {len(labels)} classes: "
+                f"{', '.join(map(str, labels[:10]))}"
+            )
+        return [str(name) for name in class_names]
+    unknown = [label for label in class_names if label not in labels]
+    if unknown:
+        raise ValueError(f"class_names has {unknown[0]!r}, which is not a label in y")
+    return [str(class_names.get(label, label)) for label in labels]
+
+
+def _artefact(
+    backbone: Backbone,
+    config: TuneConfig,
+    names: list[str],
+    words: list[str],
+    context: Tensor,
+    fitted: Fitted,
+    features: Tensor,
+) -> TunedModel:
+    digest = dataset_digest([("features", "", "", features.cpu().numpy().tobytes().hex())])
+    manifest = Manifest(
+        classes=names,
+        class_words=words,
+        config=config,
+        backbone_digest=backbone.digest,
+        activation=backbone.activation,
+        dataset_sha256=digest,
+        served=fitted.served,
+        temperatures=fitted.temperatures,
+        why=fitted.why,
+        metrics={},
+    )
+    ensemble = fitted.ensemble.classifier if config.classifier == "blend" else None
+    return TunedModel(context.cpu(), manifest, ensemble)
