@@ -1,4 +1,4 @@
-"""What a tuning run may be told. Every default is right for a newcomer."""
+"""The settings of a tuning run."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ LossName = Literal["dspt", "ce", "gce", "mae"]
 ClassifierName = Literal["blend", "prompt"]
 
 DEFAULT_LR: dict[LossName, float] = {"dspt": 0.1, "mae": 0.1, "ce": 0.04, "gce": 0.04}
-"""For 200 steps on all images at once; measured on the built-in backbone, 0 to 50 % wrong."""
+"""For 200 full-batch steps; chosen on the built-in backbone with 0 to 50 % wrong labels."""
 
 
 class TuneConfig(BaseModel):
-    """Settings of one tuning run; unknown keys are refused by name."""
+    """Settings of one tuning run. Unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
 
@@ -45,28 +45,28 @@ class TuneConfig(BaseModel):
         default=2048,
         ge=1,
         le=4096,
-        description="Images per step. A step costs what the text tower costs, however many images "
-        "it sees, so the default takes all of them at once.",
+        description="Images per step. The text tower decides the cost of a step, not the number of "
+        "images, so the default is full-batch up to 2,048 images.",
     )
     lr: float | None = Field(
         default=None,
         gt=0,
         le=10,
         description="Peak learning rate of SGD, for token embeddings of standard deviation 0.015; "
-        "rescaled to the backbone at hand. Left out: 0.1 for dspt and mae, 0.04 for ce and gce.",
+        "rescaled to the backbone. Default: 0.1 for dspt and mae, 0.04 for ce and gce.",
     )
     n_ctx: int | None = Field(
         default=None,
         ge=1,
         le=64,
-        description="Number of context vectors. Left out: as many as `ctx_init` has tokens, or 16 "
+        description="Number of context vectors. Default: as many as `ctx_init` has tokens, or 16 "
         "when it is `random`.",
     )
     ctx_init: str = Field(
         default="a photo of a",
         min_length=1,
         max_length=200,
-        description="Words the context starts from, or `random`.",
+        description="Words that the context is initialised with, or `random`.",
     )
     class_specific_context: bool = Field(
         default=False, description="One set of context vectors per class instead of a shared one."
@@ -81,7 +81,7 @@ class TuneConfig(BaseModel):
         default=None,
         ge=1,
         le=100_000,
-        description="At most this many training images per class; left out: all.",
+        description="At most this many training images per class. Default: all.",
     )
     validation_fraction: float = Field(
         default=0.2,
@@ -104,15 +104,15 @@ class TuneConfig(BaseModel):
 
     @property
     def backbone_is_a_place(self) -> bool:
-        """Whether `backbone` is no plain name: a folder, a file behind an `@`, or an address.
+        """Whether `backbone` is a folder, a file after `@`, or an address, and not a plain name.
 
-        Where the weights of a plain name come from, open_clip's registry says.
+        The weights of a plain name come from open_clip's registry.
         """
         return ":" in self.backbone or "@" in self.backbone
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> TuneConfig:
-        """Validate `values`; raises ConfigError naming every setting at fault.
+        """Validate `values`. Raises ConfigError that names every invalid setting.
 
         The error's `param` is the first of them.
         """
@@ -136,7 +136,7 @@ def _explain(problem: ErrorDetails) -> str:
         hint = f"did you mean {close[0]}?" if close else f"the settings are {', '.join(known)}"
         return f"{name}: there is no such setting; {hint}"
     given = reprlib.repr(problem["input"])
-    if problem["type"] == "string_pattern_mismatch":  # a pattern tells a newcomer nothing
+    if problem["type"] == "string_pattern_mismatch":  # a regular expression is no help to the user
         wanted = (TuneConfig.model_fields[name].description or "").rstrip(".")
         return f"{name} is {given} but should be {wanted}"
     # pydantic begins with the kind of value: "Input should be ...", "String should have ..."

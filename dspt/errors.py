@@ -1,19 +1,19 @@
-"""Every error that a user can cause or mend, as one tree.
+"""The errors that a user can cause or fix, as one tree.
 
 DsptError
 ├── ConfigError              a setting is unknown, out of range or contradicts another
 ├── DatasetError             the labelled photos cannot be used; `problems` names each file or class
 ├── PromptTooLong            context and class words do not fit the context window
 ├── BackboneError
-│   ├── UnknownBackbone      no backbone goes by this name
+│   ├── UnknownBackbone      there is no backbone of this name
 │   └── WeightsUnavailable   the name is right but its weights cannot be loaded here
-├── ArtifactError            a tuned-model file is damaged or not ours
-│   └── BackboneMismatch     the artefact was tuned on other weights than these
+├── ArtifactError            a model file is damaged or was not written by dspt
+│   └── BackboneMismatch     the model was tuned on other weights than these
 ├── ExportError              a classifier cannot be written in another format
 ├── ImageError               one image cannot be decoded
 └── Cancelled                the caller asked to stop
 
-`code` is stable and machine-readable; `param` names the setting, file or class at fault.
+`code` is stable and machine-readable; `param` names the invalid setting, file or class.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import ClassVar
 
 
 class DsptError(Exception):
-    """Base of the tree. The message says what is wrong and how to mend it."""
+    """Base class. The message says what is wrong and how to fix it."""
 
     code: ClassVar[str] = "error"
 
@@ -40,7 +40,7 @@ class ConfigError(DsptError):
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong with a data set: the file or class folder, a stable code, a sentence."""
+    """One problem of a data set: the file or class folder, a stable code, a message."""
 
     where: str
     code: str

@@ -151,7 +151,8 @@ class DSPTClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def load(cls, path: str | Path, *, device: str = "auto") -> Self:
         """Read a classifier that `save`, `dspt tune` or the service wrote.
 
-        It predicts and cannot tell `suspects_`. Raises ArtifactError or BackboneError.
+        The result has no `suspects_`, `noise_rate_` and `audit_`. Raises ArtifactError or
+        BackboneError.
         """
         model = load_model(Path(path))
         manifest = model.manifest

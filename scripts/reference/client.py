@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Iterator
 from typing import Any
 
 from scripts.reference.markdown import paragraphs
-
-#: How the coroutines that both faces share put it, and how the blocking face does.
-_BLOCKING = {r"\bJ\b": "Job", r"\bAsyncIterator\b": "Iterator", r"\bAsyncJob\b": "Job"}
+from scripts.reference.signatures import signature
 
 
 def page() -> str:
@@ -45,7 +42,7 @@ def page() -> str:
 def _class(title: str, variable: str, kind: type) -> Iterator[str]:
     yield f"## {title}"
     if title == "Client":
-        yield f"```python\n{title}{_signature(kind)}\n```"
+        yield f"```python\n{title}{signature(kind)}\n```"
         yield paragraphs(kind.__doc__)
     elif not title.startswith("client."):
         yield paragraphs(kind.__doc__)
@@ -55,7 +52,7 @@ def _class(title: str, variable: str, kind: type) -> Iterator[str]:
             yield paragraphs(member.__doc__)
         else:
             yield f"### `{variable}.{name}()`"
-            yield f"```python\n{variable}.{name}{_signature(member)}\n```"
+            yield f"```python\n{variable}.{name}{signature(member)}\n```"
             yield paragraphs(inspect.getdoc(member))
 
 
@@ -71,43 +68,3 @@ def _members(kind: type) -> Iterator[tuple[str, Any]]:
             if isinstance(member, property) or inspect.isfunction(member):
                 seen.add(name)
                 yield name, member
-
-
-class _AsWritten(str):
-    """An annotation without quotes around it."""
-
-    __repr__ = str.__str__
-
-
-def _signature(function: Any) -> str:
-    signature = inspect.signature(function)
-    parameters = [
-        parameter.replace(annotation=_as_written(parameter.annotation))
-        for name, parameter in signature.parameters.items()
-        if name != "self"
-    ]
-    answer = _as_written(signature.return_annotation)
-    text = str(signature.replace(parameters=parameters, return_annotation=answer))
-    text = re.sub(r"<function (\w+) at \w+>", r"\1", text).replace("'", '"')
-    return text if len(text) <= 60 else _wrap(text)
-
-
-def _as_written(annotation: Any) -> Any:
-    if not isinstance(annotation, str):
-        return annotation
-    for pattern, replacement in _BLOCKING.items():
-        annotation = re.sub(pattern, replacement, annotation)
-    return _AsWritten(annotation)
-
-
-def _wrap(text: str) -> str:
-    """One parameter a line."""
-    out, depth = "(\n    ", 1
-    for place, character in enumerate(text[1:], 1):
-        depth += {"(": 1, "[": 1, ")": -1, "]": -1}.get(character, 0)
-        if character == ")" and depth == 0:
-            return out.rstrip() + ",\n)" + text[place + 1 :]
-        out += character
-        if character == "," and depth == 1:
-            out += "\n   "
-    return out

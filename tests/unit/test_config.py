@@ -39,7 +39,7 @@ def test_every_loss_has_a_rate_and_its_description_says_which() -> None:
         TuneConfig.parse({"loss": loss, "lr": DEFAULT_LR[loss]})
     said = TuneConfig.model_fields["lr"].description
     assert said is not None
-    assert said.endswith("Left out: 0.1 for dspt and mae, 0.04 for ce and gce.")
+    assert said.endswith("Default: 0.1 for dspt and mae, 0.04 for ce and gce.")
     assert DEFAULT_LR == {"dspt": 0.1, "mae": 0.1, "ce": 0.04, "gce": 0.04}
 
 
