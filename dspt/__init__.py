@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from dspt.model.predict import ImageClassifier
     from dspt.pipeline import tune
     from dspt.prompt import losses
+    from dspt.prompt.losses import dspt_loss
 
     __version__: str
 
@@ -53,6 +54,7 @@ __all__ = [
     "WeightsUnavailable",
     "__version__",
     "audit",
+    "dspt_loss",
     "load_backbone",
     "load_dataset",
     "losses",
@@ -64,9 +66,9 @@ _MODULES = {
     "ImageClassifier": "dspt.model.predict",
     "TuneConfig": "dspt.config",
     "audit": "dspt.estimator",
+    "dspt_loss": "dspt.prompt.losses",
     "load_backbone": "dspt.backbones",
     "load_dataset": "dspt.data",
-    "losses": "dspt.prompt",
     "tune": "dspt.pipeline",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,7 +23,7 @@ from torch.nn import functional as F
 from dspt.backbones import Backbone, load_backbone
 from dspt.classifier.fit import Fitted, fit
 from dspt.config import DEFAULT_LR, ClassifierName, LossName, TuneConfig
-from dspt.data import Dataset, dataset_digest, decode_image
+from dspt.data import Dataset, decode_image
 from dspt.errors import ArtifactError, ConfigError, ImageError
 from dspt.features.encode import encode_images
 from dspt.kit.device import resolve_device
@@ -237,7 +238,7 @@ class DSPTClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.noise_rate_ = self.audit_.noise_rate
         self.served_, self.why_ = fitted.served, fitted.why
         self._linear = fitted.served_classifier
-        self.model_ = _artefact(backbone, config, names, words, context, fitted, features)
+        self.model_ = _artefact(backbone, config, names, words, context, fitted, features, labels)
         if np.issubdtype(self.classes_.dtype, np.integer):
             self.model_.manifest.metrics[_INTEGERS] = True
 
@@ -336,15 +337,16 @@ def _artefact(
     context: Tensor,
     fitted: Fitted,
     features: Tensor,
+    labels: Tensor,
 ) -> TunedModel:
-    digest = dataset_digest([("features", "", "", features.cpu().numpy().tobytes().hex())])
+    digest = hashlib.sha256(features.cpu().numpy().tobytes() + labels.cpu().numpy().tobytes())
     manifest = Manifest(
         classes=names,
         class_words=words,
         config=config,
         backbone_digest=backbone.digest,
         activation=backbone.activation,
-        dataset_sha256=digest,
+        dataset_sha256=digest.hexdigest(),
         served=fitted.served,
         temperatures=fitted.temperatures,
         why=fitted.why,

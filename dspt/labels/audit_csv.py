@@ -1,8 +1,7 @@
-"""The audit as a table that a person edits in a spreadsheet, and the corrections read from it.
+"""The audit as a CSV table to edit in a spreadsheet, and the corrections read from it.
 
-A spreadsheet runs a cell that begins with `=` and the like as a formula, and file names are a
-stranger's. Such cells are written behind an apostrophe, which is taken off again when they are
-read.
+A spreadsheet runs a cell that begins with `=` and similar characters as a formula, and file names
+are untrusted. Such cells are written with a leading apostrophe, which is removed on reading.
 """
 
 from __future__ import annotations
@@ -18,18 +17,18 @@ from dspt.kit.text import printable
 from dspt.labels.corrections import Corrections
 
 CORRECT = "correct_label"
-"""The column in which a person writes the right class, or DROP; empty where nothing is wrong."""
+"""Column for the correct class, or DROP; empty for a correct label."""
 DROP = "drop"
 
 _FIRST = ("file", "given", "suggested", CORRECT)
-# OWASP's list for CSV injection, the full-width signs included; spreadsheets skip leading blanks.
+# OWASP's list for CSV injection, with the full-width signs; spreadsheets skip leading blanks.
 _FORMULA = re.compile(r"'*\s*[=+\-@\t\r\n＝＋－＠]")
 
 
 def audit_csv(entries: Iterable[Mapping[str, object]]) -> bytes:
-    """One line per audited file, in their order, with an empty column for the right class.
+    """Write one line per audited file, in order, with an empty column for the correct class.
 
-    UTF-8; begins with a byte order mark where a name is not ASCII, as Excel would misread it.
+    UTF-8; with a byte order mark if a name is not ASCII, because Excel would misread it.
     """
     rows = list(entries)
     columns = [*_FIRST, *(column for column in (rows[0] if rows else ()) if column not in _FIRST)]
@@ -42,10 +41,10 @@ def audit_csv(entries: Iterable[Mapping[str, object]]) -> bytes:
 
 
 def corrections_from_csv(table: bytes, name: str, classes: Collection[str]) -> Corrections:
-    """What the column `correct_label` of `table` says: the right class of a file, or `drop`.
+    """Read the corrections from the column `correct_label`: the class of a file, or `drop`.
 
-    `name` is what the table goes by in messages; other columns and empty cells are passed over.
-    Raises DatasetError, by line, for what cannot be read or is said twice.
+    `name` is the name of the table in messages. Other columns and empty cells are ignored. Raises
+    DatasetError, by line, for rows that are invalid or repeat a file.
     """
     findings = Findings()
     relabel: dict[str, str] = {}
@@ -55,7 +54,7 @@ def corrections_from_csv(table: bytes, name: str, classes: Collection[str]) -> C
         where, file, correct = f"{name} line {line}", _read(row["file"]), row[CORRECT]
         if not correct.strip():
             continue
-        # a class may have blanks at its ends; a person who types one does not mean them
+        # class names may begin or end with blanks; typed ones are accidental
         correct = _read(correct) if _read(correct) in classes else _read(correct.strip())
         if not file.strip():
             findings.problem(where, "missing_file_name", "the column `file` is empty")
@@ -67,8 +66,7 @@ def corrections_from_csv(table: bytes, name: str, classes: Collection[str]) -> C
             findings.problem(
                 where,
                 "unclear_drop",
-                f"there is a class {DROP!r}, so this may mean that class or to leave the image "
-                "out; rename the class folder",
+                f"ambiguous: {DROP!r} is also the name of a class; rename the class folder",
             )
         elif correct == DROP:
             drop.append(file)
@@ -87,13 +85,13 @@ def corrections_from_csv(table: bytes, name: str, classes: Collection[str]) -> C
 
 
 def has_corrections(table: bytes) -> bool:
-    """Whether somebody wrote into the column `correct_label` of `table`."""
+    """Whether a cell of the column `correct_label` of `table` is filled in."""
     rows = table_rows(table, "", Findings(), required=("file", CORRECT))
     return any(row[CORRECT].strip() for _, row in rows)
 
 
 def spreadsheet_cell(value: object) -> object:
-    """`value` as a table for a spreadsheet may hold it: never a formula."""
+    """Return `value` for a spreadsheet cell: never a formula."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str) and _FORMULA.match(value):

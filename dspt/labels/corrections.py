@@ -1,4 +1,4 @@
-"""Labels that a person put right, applied to a data set without reading an image again."""
+"""Corrections of labels, applied to a data set without reading the images again."""
 
 from __future__ import annotations
 
@@ -22,18 +22,19 @@ _CLASSES_SHOWN = 20
 
 @dataclass(frozen=True)
 class Corrections:
-    """Training files that belong to another class, and those to leave out.
+    """Training files to relabel and to drop.
 
-    Files are named as the audit names them, and are only ever looked up among those of a data set.
+    Files have the names of the audit. They are only looked up among the files of a data set, never
+    opened.
     """
 
     relabel: Mapping[str, str] = field(default_factory=dict)
-    """File -> the class that it belongs to."""
+    """File -> its correct class."""
     drop: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, relabel: Mapping[str, str] | None = None, drop: Iterable[str] = ()) -> Self:
-        """With names in the Unicode form (NFC) that data sets have them in."""
+        """Create corrections with names in Unicode form NFC, as in data sets."""
         pairs = (relabel or {}).items()
         return cls({_nfc(file): _nfc(name) for file, name in pairs}, frozenset(map(_nfc, drop)))
 
@@ -41,7 +42,7 @@ class Corrections:
         return bool(self.relabel or self.drop)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, always in the same order; `from_dict` restores them."""
+        """Plain values for JSON, in a fixed order; `from_dict` restores them."""
         return {"relabel": dict(sorted(self.relabel.items())), "drop": sorted(self.drop)}
 
     @classmethod
@@ -49,7 +50,7 @@ class Corrections:
         return cls(dict(data["relabel"]), frozenset(data["drop"]))
 
     def on_top_of(self, earlier: Corrections) -> Corrections:
-        """Both as one: `earlier` first, then these, which have the last word on each file."""
+        """Combine with `earlier` corrections; for a file in both, these apply."""
         kept = {f: name for f, name in earlier.relabel.items() if f not in self.drop}
         dropped = earlier.drop - self.relabel.keys()
         return Corrections(kept | dict(self.relabel), dropped | self.drop)
@@ -62,7 +63,7 @@ class Corrections:
         *,
         may_change_nothing: bool = False,
     ) -> Corrections:
-        """Without those that only say what is so already.
+        """Return the corrections that change something.
 
         given: class of each training file; held_out: files of val/ and test/.
         Raises DatasetError with all that is wrong: unknown files or classes, files of val/ or
@@ -75,17 +76,18 @@ class Corrections:
             findings.problem(
                 "",
                 "nothing_changed",
-                "the corrections change nothing: give at least one file a class other than its "
-                "own, or drop one",
+                "the corrections change nothing; relabel at least one file to another class, or "
+                "drop one",
             )
         findings.refuse_if_any()
         return changed
 
     def apply(self, dataset: Dataset, *, may_change_nothing: bool = False) -> Dataset:
-        """`dataset` with right labels and without what is dropped; nothing is read again.
+        """Return `dataset` with corrected labels and without the dropped files.
 
-        Both share one source: closing either closes both. `may_change_nothing` is for corrections
-        that add up, where one may take back another. Raises DatasetError as `checked` does.
+        Both share one source: closing either closes both. `may_change_nothing` is for accumulated
+        corrections, where a later one may revert an earlier one. Raises DatasetError
+        as `checked` does.
         """
         given = {i.path: dataset.classes[i.label] for i in dataset.items if i.split == "train"}
         held_out = {item.path for item in dataset.items if item.split != "train"}
@@ -101,12 +103,12 @@ class Corrections:
         corrected = dataclasses.replace(
             dataset, items=tuple(items), hashes=tuple(dataset.hashes[row] for row in rows)
         )
-        told = set(_copies_told(dataset))
+        before = set(_copy_warnings(dataset))
         return dataclasses.replace(
             corrected,
             warnings=(
-                *(text for text in dataset.warnings if text not in told),
-                *_copies_told(corrected),
+                *(text for text in dataset.warnings if text not in before),
+                *_copy_warnings(corrected),
             ),
             sha256=dataset_digest(
                 (item.path, dataset.classes[item.label], item.split, sha256)
@@ -121,9 +123,9 @@ class Corrections:
         held_out: Collection[str],
         findings: Findings,
     ) -> Corrections:
-        """Those that can be applied and change something; the problems go to `findings`."""
+        """The valid corrections that change something; the problems go to `findings`."""
         unknown = [f for f in (*self.relabel, *sorted(self.drop)) if f not in given]
-        _tell_unknown(dict.fromkeys(unknown), given, held_out, findings)
+        _report_unknown(dict.fromkeys(unknown), given, held_out, findings)
         for file in self.relabel:
             if file in self.drop:
                 findings.problem(
@@ -132,9 +134,9 @@ class Corrections:
         known = set(classes)
         elsewhere = [(file, name) for file, name in self.relabel.items() if name not in known]
         for number, (file, name) in enumerate(elsewhere):
-            # beyond these nobody sees the message, and to find what was meant takes time
-            mend = _meant(name, classes) if number < SHOWN_PER_KIND else ""
-            message = f"there is no class {printable(name)!r}; {mend}"
+            # later messages are not shown, and finding a similar name takes time
+            hint = _meant(name, classes) if number < SHOWN_PER_KIND else ""
+            message = f"there is no class {printable(name)!r}; {hint}"
             findings.problem(printable(file), "unknown_class", message)
         relabel = {
             file: name
@@ -148,13 +150,13 @@ class Corrections:
                 findings.problem(
                     printable(name),
                     "empty_class",
-                    "the corrections leave this class no training image; keep one, or take the "
-                    "class out of the data set itself",
+                    "the corrections would remove all training images of this class; keep one, or "
+                    "remove the class from the data set",
                 )
         return Corrections(relabel, drop)
 
 
-def _tell_unknown(
+def _report_unknown(
     unknown: Iterable[str],
     given: Mapping[str, str],
     held_out: Collection[str],
@@ -166,17 +168,17 @@ def _tell_unknown(
             findings.problem(
                 printable(file),
                 "held_out_file",
-                "accuracy is measured on this file of val/ or test/, so it is not corrected here; "
-                "move or delete it in the data set itself",
+                "this file is in val/ or test/, and only training files can be corrected; change "
+                "the data set instead",
             )
             continue
         if not by_name:
             for known in given:
                 by_name.setdefault(known.rpartition("/")[2], []).append(known)
         alike = by_name.get(file.rpartition("/")[2], [])
-        meant = (
-            f"is it {printable(alike[0])!r}?" if len(alike) == 1 else "take the name from the audit"
-        )
+        meant = "use the file names of the audit"
+        if len(alike) == 1:
+            meant = f"did you mean {printable(alike[0])!r}?"
         findings.problem(
             printable(file), "unknown_file", f"there is no training image of this name; {meant}"
         )
@@ -191,8 +193,8 @@ def _meant(name: str, classes: Sequence[str]) -> str:
     return f"the classes are {listed}" + (f" and {more:,} more" if more > 0 else "")
 
 
-def _copies_told(dataset: Dataset) -> tuple[str, ...]:
-    """What the check of a data set says about identical images with the labels as they are."""
+def _copy_warnings(dataset: Dataset) -> tuple[str, ...]:
+    """The warnings about identical images in a data set."""
     findings = Findings()
     read = [
         (Candidate(item.path, dataset.classes[item.label], item.split), Seen(sha256, 0, None))

@@ -1,13 +1,13 @@
-"""Planted label noise: which labels of a clean set are made wrong, exactly and repeatably.
+"""Inject label noise into a clean data set, exactly and reproducibly.
 
-The two protocols of the literature; figures measured with one do not compare with the other's.
+There are two protocols in the literature. Their results are not comparable.
 
 global     NLPrompt (Pan et al., CVPR 2025): int(rate * N) samples of the whole set, drawn at
            random, get another label. A class may lose many images or none.
 per_class  PTNL (Wu et al., ICCV 2023) and JoAPR (Guo & Gu, CVPR 2024): of the n images under
-           every label, exactly k = round(rate * n) come from other classes. The papers bring these
-           in from outside the few-shot set; a given set has no outside, so here the classes
-           exchange images.
+           every label, exactly k = round(rate * n) come from other classes. The papers take these
+           from outside the few-shot set; here there are no other images, so the classes exchange
+           theirs.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ NoiseProtocol = Literal["global", "per_class"]
 
 @dataclass(frozen=True, eq=False)
 class FlipMap:
-    """The labels as given after planting noise, beside the true ones and how they were made."""
+    """Noisy labels, the true ones, and the settings of the noise."""
 
     labels: NDArray[np.int64]
     """(N,) the labels to train with; read-only."""
@@ -46,7 +46,7 @@ class FlipMap:
 
     @property
     def flipped(self) -> NDArray[np.bool_]:
-        """(N,) true where the given label is wrong."""
+        """(N,) true where the label is wrong."""
         return np.not_equal(self.labels, self.original)
 
     def to_dict(self) -> dict[str, Any]:
@@ -63,7 +63,7 @@ class FlipMap:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> FlipMap:
-        """Restore what `to_dict` gave; raises ValueError when a part is missing or cannot be."""
+        """Restore from `to_dict`. Raises ValueError if a field is missing or invalid."""
         missing = [name for name in cls.__dataclass_fields__ if name not in values]
         if missing:
             raise ValueError(f"the flip map lacks {', '.join(missing)}")
@@ -89,35 +89,35 @@ def flip_labels(
     protocol: NoiseProtocol = "global",
     seed: int = 1,
 ) -> FlipMap:
-    """Make a share of the labels wrong. No label is ever "flipped" to itself.
+    """Change a share of the labels to wrong ones.
 
     labels: (N,) true classes in 0..n_classes-1; rate: share in [0, 1]; seed: >= 0.
     kind: `symmetric` draws among the other classes, `asymmetric` gives (y + 1) mod n_classes.
 
     global: int(rate * N) labels change; symmetric is uniform over the other classes.
     per_class: k = round(rate * n), halves to even, of the n images of every class change label.
-    Symmetric noise also hands every label as many images of other classes as it lost, so each keeps
-    its n; asymmetric noise does so when the classes are equally large.
+    With symmetric noise every class also receives as many images as it lost, so its size n stays
+    the same; with asymmetric noise this holds if all classes have the same size.
 
-    Raises ValueError for arguments out of range, and for per_class symmetric noise on a set with
-    one class so large that the others cannot take the images that it should lose.
+    Raises ValueError for arguments out of range, and for per_class symmetric noise if one
+    class is so large that the others cannot take its images.
     """
     _check_settings(rate, kind, protocol)
     original = _checked_labels(labels, n_classes)
     rng = np.random.default_rng(seed)
-    given = original.copy()
+    noisy = original.copy()
     if protocol == "global":
         chosen = rng.choice(len(original), size=_count(rate, len(original)), replace=False)
     else:
         chosen = _per_class(original, n_classes, rate, rng)
     if kind == "asymmetric":
-        given[chosen] = (original[chosen] + 1) % n_classes
+        noisy[chosen] = (original[chosen] + 1) % n_classes
     elif protocol == "global":
         step = rng.integers(1, n_classes, size=len(chosen))
-        given[chosen] = (original[chosen] + step) % n_classes
+        noisy[chosen] = (original[chosen] + step) % n_classes
     else:
-        given[chosen] = _exchange(original[chosen], n_classes, rng)
-    return FlipMap(given, original, n_classes, float(rate), kind, protocol, int(seed))
+        noisy[chosen] = _exchange(original[chosen], n_classes, rng)
+    return FlipMap(noisy, original, n_classes, float(rate), kind, protocol, int(seed))
 
 
 def _count(rate: float, n: int) -> int:
@@ -137,12 +137,11 @@ def _per_class(
 def _exchange(
     leaving: Sequence[int] | NDArray[np.int64], n_classes: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """New labels for images that leave their classes: every class gains as many as it loses.
+    """New labels for images that leave their classes; every class gains as many as it loses.
 
-    Each image draws one of the places still free in other classes. That must not strand a later
-    one: the rest can be placed exactly while, for every class, its images still waiting and its
-    places still free are together no more than the images still waiting (Hall's theorem). A class
-    that has reached that limit takes part in every further move.
+    Each image draws one of the places that are free in other classes. The remaining images can be
+    placed as long as, for every class, its waiting images plus its free places are at most all
+    waiting images (Hall's theorem). A class at that limit takes part in every further move.
     """
     waiting = np.bincount(leaving, minlength=n_classes)
     free = waiting.copy()
@@ -151,8 +150,8 @@ def _exchange(
         largest = int(waiting.argmax())
         leave = int(waiting[largest])
         raise ValueError(
-            f"class {largest} should exchange {leave} images, but all other classes together have "
-            f"only {total - leave} to give; take the same number of images of every class, or "
+            f"class {largest} must exchange {leave} images, but all other classes together have "
+            f"only {total - leave}; use the same number of images of every class, or "
             'protocol "global"'
         )
     result = np.empty(total, dtype=np.int64)
@@ -172,26 +171,27 @@ def _exchange(
 
 def _check_settings(rate: float, kind: str, protocol: str) -> None:
     if not 0 <= rate <= 1:
-        raise ValueError(f"rate is {rate}; it is a share between 0 and 1")
+        raise ValueError(f"rate is {rate}; it must be between 0 and 1")
     for name, value, known in (
         ("kind", kind, get_args(NoiseKind)),
         ("protocol", protocol, get_args(NoiseProtocol)),
     ):
         if value not in known:
-            raise ValueError(f"{name} is {value!r}; it is one of {', '.join(known)}")
+            raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(known)}")
 
 
 def _checked_labels(labels: ArrayLike, n_classes: int) -> NDArray[np.int64]:
     if n_classes < 2:
-        raise ValueError(f"n_classes is {n_classes}; a label can only be wrong among 2 or more")
+        raise ValueError(f"n_classes is {n_classes}; it must be at least 2")
     array = np.asarray(labels)
     if array.ndim != 1 or not (np.issubdtype(array.dtype, np.integer) or array.size == 0):
         raise ValueError(
-            f"labels must be one row of integers, not {array.dtype} of shape {array.shape}"
+            "labels must be a one-dimensional array of integers, not "
+            f"{array.dtype} of shape {array.shape}"
         )
     if array.size and (array.min() < 0 or array.max() >= n_classes):
         raise ValueError(
-            f"labels run from {array.min()} to {array.max()}; with {n_classes} classes they lie "
-            f"in 0..{n_classes - 1}"
+            f"labels run from {array.min()} to {array.max()}; with {n_classes} classes they must "
+            f"be in 0..{n_classes - 1}"
         )
-    return array.astype(np.int64)  # a copy: the caller's array is neither frozen nor followed
+    return array.astype(np.int64)  # a copy: the array of the caller stays writable

@@ -25,6 +25,7 @@ precision overflows in the backward pass.
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -55,6 +56,24 @@ def per_sample_loss(name: LossName, logits: Tensor, labels: Tensor, q: float = G
     if name == "mae":
         return 2 - 2 * log_p_y.exp()
     raise _unknown(name)
+
+
+def dspt_loss(
+    logits: Tensor, labels: Tensor, *, reduction: Literal["mean", "sum", "none"] = "mean"
+) -> Tensor:
+    """The DSPT loss as a drop-in for `torch.nn.functional.cross_entropy` on class indices.
+
+    logits: (..., C); labels: (...) integers in 0..C-1. Returns a scalar, or (...) for "none".
+    Raises ValueError as `per_sample_loss` does, and for an unknown reduction.
+    """
+    loss = per_sample_loss("dspt", logits, labels)
+    if reduction == "mean":
+        return loss.mean()
+    if reduction == "sum":
+        return loss.sum()
+    if reduction == "none":
+        return loss
+    raise ValueError(f"reduction is {reduction!r}; it must be mean, sum or none")
 
 
 def gradient(name: LossName, logits: Tensor, labels: Tensor, q: float = GCE_Q) -> Tensor:

@@ -7,9 +7,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+
+import dspt
+from dspt import errors
 
 ROOT = Path(__file__).parents[2]
 
@@ -105,3 +109,17 @@ def test_importing_dspt_does_not_import_torch() -> None:
         [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "set()"
+
+
+def test_every_public_name_is_there() -> None:
+    for name in dspt.__all__:
+        assert getattr(dspt, name) is not None
+        assert name in dir(dspt)
+    assert dspt.__version__ == version("dspt")
+    with pytest.raises(AttributeError, match="no attribute 'open_dataset'"):
+        dspt.open_dataset  # noqa: B018
+
+
+def test_all_errors_are_public() -> None:
+    kinds = {k.__name__ for k in vars(errors).values() if isinstance(k, type)}
+    assert kinds - {"Problem", "Sequence", "ClassVar"} <= set(dspt.__all__)

@@ -103,8 +103,7 @@ def test_every_wrong_row_is_named() -> None:
         (
             "t.csv line 5",
             "unclear_drop",
-            "there is a class 'drop', so this may mean that class or to leave the image out; "
-            "rename the class folder",
+            "ambiguous: 'drop' is also the name of a class; rename the class folder",
         ),
         ("t.csv line 6", "invalid_table", "has 1 columns; the header has 2"),
     ]

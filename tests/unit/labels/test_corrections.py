@@ -118,7 +118,7 @@ def test_what_is_so_already_does_not_count(dataset: Dataset) -> None:
     for corrections in (nothing, Corrections()):
         ((where, code, message),) = refused(corrections, dataset)
         assert (where, code) == ("", "nothing_changed")
-        assert "give at least one file a class other than its own" in message
+        assert "relabel at least one file to another class" in message
     assert nothing.apply(dataset, may_change_nothing=True).items == dataset.items
 
 
@@ -135,10 +135,10 @@ def test_all_problems_at_once(dataset: Dataset) -> None:
         },
         [*(f"train/coffee/{i}.png" for i in range(4)), "../../etc/passwd"],
     )
-    unknown = "there is no training image of this name; take the name from the audit"
+    unknown = "there is no training image of this name; use the file names of the audit"
     held_out = (
-        "accuracy is measured on this file of val/ or test/, so it is not corrected here; move or "
-        "delete it in the data set itself"
+        "this file is in val/ or test/, and only training files can be corrected; change the data "
+        "set instead"
     )
     assert refused(corrections, dataset) == [
         ("cat/0.png", "unknown_file", unknown),
@@ -156,8 +156,8 @@ def test_all_problems_at_once(dataset: Dataset) -> None:
         (
             "coffee",
             "empty_class",
-            "the corrections leave this class no training image; keep one, or take the class out "
-            "of the data set itself",
+            "the corrections would remove all training images of this class; keep one, or remove "
+            "the class from the data set",
         ),
     ]
 
@@ -167,7 +167,7 @@ def test_a_file_whose_folder_was_left_out_is_pointed_to() -> None:
     with pytest.raises(DatasetError) as caught:
         Corrections.of({"tabby.png": "dog"}).checked(("cat", "dog"), given)
     (problem,) = caught.value.problems
-    assert problem.message.endswith("is it 'train/cat/tabby.png'?")
+    assert problem.message.endswith("did you mean 'train/cat/tabby.png'?")
 
 
 def test_a_class_that_others_are_moved_into_is_not_empty() -> None:

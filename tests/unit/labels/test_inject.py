@@ -72,7 +72,7 @@ def test_per_class_exchange_works_at_its_limit() -> None:
 
 def test_per_class_exchange_that_cannot_be_is_refused_with_the_class() -> None:
     labels = np.repeat([0, 1, 2], [4, 40, 4])
-    with pytest.raises(ValueError, match=r"class 1 should exchange 20 images.* only 4 to give"):
+    with pytest.raises(ValueError, match=r"class 1 must exchange 20 images.* only 4;"):
         flip_labels(labels, 3, 0.5, "symmetric", "per_class")
 
 
@@ -91,7 +91,7 @@ def test_labels_stay_valid_and_flips_are_real(
     leaving = [round(rate * n) for n in counts]
     impossible = kind == "symmetric" and protocol == "per_class" and 2 * max(leaving) > sum(leaving)
     if impossible:
-        with pytest.raises(ValueError, match="should exchange"):
+        with pytest.raises(ValueError, match="must exchange"):
             flip_labels(labels, n_classes, rate, kind, protocol, seed)
         return
     flips = flip_labels(labels, n_classes, rate, kind, protocol, seed)
@@ -191,13 +191,13 @@ def test_a_map_with_missing_parts_names_them() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"rate": 1.5}, "rate is 1.5; it is a share between 0 and 1"),
+        ({"rate": 1.5}, "rate is 1.5; it must be between 0 and 1"),
         ({"rate": float("nan")}, "rate is nan"),
         ({"rate": -0.1}, "rate is -0.1"),
-        ({"kind": "random"}, "kind is 'random'; it is one of symmetric, asymmetric"),
-        ({"protocol": "local"}, "protocol is 'local'; it is one of global, per_class"),
+        ({"kind": "random"}, "kind is 'random'; it must be one of symmetric, asymmetric"),
+        ({"protocol": "local"}, "protocol is 'local'; it must be one of global, per_class"),
         ({"n_classes": 1}, "n_classes is 1"),
-        ({"labels": [0, 3]}, "labels run from 0 to 3; with 3 classes they lie in 0..2"),
+        ({"labels": [0, 3]}, "labels run from 0 to 3; with 3 classes they must be in 0..2"),
         ({"labels": [-1, 2]}, "labels run from -1 to 2"),
         ({"labels": [[0], [1]]}, r"shape \(2, 1\)"),
         ({"labels": [0.0, 1.0]}, "integers, not float64"),

@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from dspt.config import LossName
-from dspt.prompt.losses import gradient, loss_bounds, per_sample_loss, shift_to_unit, suppression
+from dspt.prompt.losses import (
+    dspt_loss,
+    gradient,
+    loss_bounds,
+    per_sample_loss,
+    shift_to_unit,
+    suppression,
+)
 
 LOSSES: tuple[LossName, ...] = get_args(LossName)
 BOUNDED: tuple[LossName, ...] = ("dspt", "gce", "mae")
@@ -42,6 +49,19 @@ def one(label: int) -> Tensor:
 
 
 # Values
+
+
+def test_dspt_loss_reduces_as_cross_entropy_does() -> None:
+    logits = torch.randn(5, 3, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    labels = torch.tensor([0, 1, 2, 1, 0])
+    each = dspt_loss(logits, labels, reduction="none")
+    torch.testing.assert_close(each, per_sample_loss("dspt", logits, labels))
+    torch.testing.assert_close(dspt_loss(logits, labels), each.mean())
+    torch.testing.assert_close(dspt_loss(logits, labels, reduction="sum"), each.sum())
+    dspt_loss(logits, labels).backward()
+    torch.testing.assert_close(logits.grad, gradient("dspt", logits.detach(), labels) / 5)
+    with pytest.raises(ValueError, match="must be mean, sum or none"):
+        dspt_loss(logits, labels, reduction="max")  # type: ignore[arg-type]
 
 
 def test_losses_are_what_their_definitions_say() -> None:
