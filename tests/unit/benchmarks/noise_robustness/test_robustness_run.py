@@ -152,7 +152,7 @@ def test_a_cell_that_cannot_be_is_named_and_the_others_are_run(
     assert len(document["cells"]) == 2
     name = "uneven-8shot-per_class-symmetric-50-seed1"
     assert list(document["failed"]) == [name]
-    assert "class 1 should exchange 4 images" in document["failed"][name]
+    assert "class 1 must exchange 4 images" in document["failed"][name]
     assert f"failed: {name}" in capsys.readouterr().err
 
 
