@@ -27,11 +27,11 @@ _CLASSES_SHOWN = 30
 
 def compare(
     a: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A tuned classifier.")],
-    b: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Another one.")],
+    b: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Another tuned classifier.")],
     data: Data,
     everything: Annotated[
         bool,
-        typer.Option("--all", help="Use all images, not test/ alone: if neither was tuned on any."),
+        typer.Option("--all", help="Use all images, not only test/. Valid only if neither was tuned on any of them."),
     ] = False,
     backbone: BackboneOption = None,
     device: DeviceOption = "auto",
@@ -39,7 +39,7 @@ def compare(
 ) -> None:
     """Compare two tuned classifiers on the test images of a data set.
 
-    Tells which is right more often, class by class, and whether that could be chance (McNemar).
+    Shows the accuracy of both, overall and by class, and tests the difference (McNemar).
     """
     with errors_shown(data):
         set_thread_defaults()
@@ -76,7 +76,7 @@ def compare(
 
 
 def held_out(dataset: Dataset) -> Dataset:
-    """The images of test/, or else of val/. Raises DatasetError if there are none."""
+    """Return the images of test/, or of val/ without a test/. Raises DatasetError without both."""
     for part in ("test", "val"):
         rows = [row for row, item in enumerate(dataset.items) if item.split == part]
         if rows:
@@ -86,14 +86,14 @@ def held_out(dataset: Dataset) -> Dataset:
                 hashes=tuple(dataset.hashes[row] for row in rows),
             )
     message = (
-        "has no test/ to compare on. If neither classifier was tuned on any of these photos, --all "
-        "takes all of them"
+        "has no test/ to compare on. If neither classifier was tuned on any of these images, use "
+        "--all to compare on all of them"
     )
     raise DatasetError([Problem("", "no_test_part", message)])
 
 
 def comparison_tables(found: Mapping[str, Any]) -> RenderableType:
-    """A comparison as `Comparison.to_dict` gives it, with the names of both as `models`."""
+    """Return the tables of a `Comparison.to_dict()` that also has both names as `models`."""
     table = Table(title=f"Accuracy on {found['images']} images")
     for column in ("", "classifier", "accuracy", "95 % interval", "right alone"):
         justify: Literal["left", "right"] = "left" if column in ("", "classifier") else "right"
@@ -127,7 +127,7 @@ def _notes(found: Mapping[str, Any]) -> list[str]:
     for side in ("a", "b"):
         if names := found[side]["only_here"]:
             listed = ", ".join(names[:10]) + (", ..." if names[10:] else "")
-            notes.append(f"{side.upper()} alone knows {listed}, and may take an image for that.")
+            notes.append(f"Only {side.upper()} has the class {listed} and may predict it.")
     if found["left_out"]:
-        notes.append(f"{found['left_out']} images are left out: one of the two has no such class.")
+        notes.append(f"{found['left_out']} images are not compared: their class is missing in A or B.")
     return notes

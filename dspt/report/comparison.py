@@ -1,10 +1,10 @@
-"""Two classifiers on the same labelled images: which is right more often, and could it be chance?
+"""Compare two classifiers on the same labelled images and test the difference for significance.
 
-Both see every image, so the images on which both are right, or both wrong, say nothing about the
-difference. McNemar's test (Psychometrika 1947) asks of the others whether either classifier is as
-likely to be the right one: here exactly, by the binomial distribution. The interval for the
-difference is Agresti and Min's (Statistics in Medicine 2005): Wald's with half an image more in
-each of the four cells, which holds for few images.
+Images that both get right or both get wrong carry no information about the difference. McNemar's
+test (Psychometrika 1947), here the exact binomial form, tests whether the remaining images are
+split evenly between A and B. The interval of the difference is the one of Agresti and Min
+(Statistics in Medicine 2005): the Wald interval after adding half an image to each of the four
+cells, which is accurate for few images too.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ SIGNIFICANT = 0.05
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two classifiers. Shares are in 0..1."""
+    """Result of one of the two classifiers. Shares are in 0..1."""
 
     right: int
     accuracy: float
     accuracy_interval: tuple[float, float]
     """95 % (Wilson)."""
     only_here: tuple[str, ...]
-    """Classes that the other does not know. Their images are left out, but it may still take an
-    image for one of them."""
+    """Classes that only this classifier has. Their images are not compared, but this classifier
+    may still predict one of them."""
 
 
 @dataclass(frozen=True)
 class ClassRow:
-    """The images of one class."""
+    """Result on the images of one class."""
 
     name: str
     images: int
@@ -47,11 +47,11 @@ class ClassRow:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A against B on the images whose class both know."""
+    """Result of A and B on the images whose class both have."""
 
     images: int
     left_out: int
-    """Images whose class one of them does not know."""
+    """Images not compared, because their class is missing in A or B."""
     a: Side
     b: Side
     per_class: tuple[ClassRow, ...]
@@ -60,11 +60,11 @@ class Comparison:
     only_b_right: int
     both_wrong: int
     difference: float
-    """Accuracy of B less that of A."""
+    """Accuracy of B minus accuracy of A."""
     difference_interval: tuple[float, float]
     """95 % (Agresti and Min)."""
     p_value: float
-    """Of McNemar's exact test, two-sided: how likely so uneven a split would be by chance."""
+    """Two-sided p-value of McNemar's exact test."""
     verdict: str
     """One sentence with the figures."""
 
@@ -75,24 +75,24 @@ class Comparison:
 
 def compare(
     truth: Sequence[str],
-    said_by_a: Sequence[str],
-    said_by_b: Sequence[str],
+    predicted_by_a: Sequence[str],
+    predicted_by_b: Sequence[str],
     classes_of_a: Collection[str],
     classes_of_b: Collection[str],
 ) -> Comparison:
-    """Compare what A and B say about images with these true classes: three of length N.
+    """Compare the predictions of A and B with the true classes: three sequences of length N.
 
-    Each chooses among all of its own classes. Raises DatasetError if there is no image whose class
-    both know.
+    Each classifier predicts among all of its own classes. Raises DatasetError if no image has a
+    class that both classifiers have.
     """
     both = set(classes_of_a) & set(classes_of_b)
     rows = [
         (name, a == name, b == name)
-        for name, a, b in zip(truth, said_by_a, said_by_b, strict=True)
+        for name, a, b in zip(truth, predicted_by_a, predicted_by_b, strict=True)
         if name in both
     ]
     if not rows:
-        message = "there is no image whose class both classifiers know: nothing to compare them on"
+        message = "no image has a class that both classifiers have, so they cannot be compared"
         raise DatasetError([Problem("", "nothing_to_compare", message)])
     cells = Counter((a, b) for _, a, b in rows)
     only_a, only_b = cells[True, False], cells[False, True]
@@ -117,9 +117,12 @@ def compare(
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
-    """Two-sided exact p-value of McNemar's test, of the images that one alone gets right."""
+    """Return the two-sided p-value of McNemar's exact test.
+
+    `only_a` and `only_b` count the images that only A and only B gets right.
+    """
     n, less = only_a + only_b, min(only_a, only_b)
-    # C(n, i) / 2^n by its logarithm: the numbers themselves have thousands of digits.
+    # C(n, i) / 2^n as a logarithm: C(n, i) itself can have thousands of digits.
     scale = math.lgamma(n + 1) - n * math.log(2)
     tail = math.fsum(
         math.exp(scale - math.lgamma(i + 1) - math.lgamma(n - i + 1)) for i in range(less + 1)
@@ -135,7 +138,7 @@ def _side(right: int, images: int, classes: Collection[str], both: Collection[st
 def _per_class(
     rows: Sequence[tuple[str, bool, bool]], classes: Sequence[str]
 ) -> tuple[ClassRow, ...]:
-    """Those of `classes` that have images, in their order."""
+    """Return a row for each of `classes` that has images, in their order."""
     images = Counter(name for name, _, _ in rows)
     by_a = Counter(name for name, a, _ in rows if a)
     by_b = Counter(name for name, _, b in rows if b)
@@ -164,11 +167,13 @@ def _verdict(
     p_value: float,
 ) -> str:
     low, high = interval
-    figures = (
-        f"B is right on {only_b} images that A gets wrong, and wrong on {only_a} that A gets right "
-        f"({100 * difference:+.1f} points, 95 % interval {100 * low:+.1f} to {100 * high:+.1f}; "
-        f"McNemar p {f'= {p_value:.2g}' if p_value >= 0.0001 else '< 0.0001'})"
-    )
+    p = f"= {p_value:.2g}" if p_value >= 0.0001 else "< 0.0001"
     if p_value >= SIGNIFICANT:
-        return f"No difference that could not be chance: {figures}."
-    return f"{'B' if difference > 0 else 'A'} is better: {figures}."
+        result = "The difference is not significant"
+    else:
+        result = f"{'B' if difference > 0 else 'A'} is significantly better"
+    return (
+        f"{result} (McNemar p {p}): B is right on {only_b} images that A gets wrong; A is right on "
+        f"{only_a} that B gets wrong. Accuracy of B minus A: {100 * difference:+.1f} points "
+        f"(95 % interval {100 * low:+.1f} to {100 * high:+.1f})."
+    )

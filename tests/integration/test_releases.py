@@ -253,7 +253,7 @@ def test_two_models_are_compared_on_the_test_photos_of_both(
             right += sum(answer["label"] == name for answer in answers)
         assert found[side]["right"] == right
         assert found[side]["accuracy"] == right / 4
-    assert found["verdict"].startswith("No difference that could not be chance")
+    assert found["verdict"].startswith("The difference is not significant")
 
     # A model with a class added comes from the same photos; an alias is as good as an id.
     more = add(client, a, whale=None).json()["id"]

@@ -59,7 +59,7 @@ def test_two_models_are_compared_on_the_test_part(
 
     told = dspt("compare", "tuned", "more", folder).stdout
     assert f"Accuracy on {len(CLASSES) * TEST} images" in told
-    assert "B alone knows whale, and may take an image for that." in told
+    assert "Only B has the class whale and may predict it." in told
 
 
 def test_without_a_test_part_all_images_have_to_be_asked_for(models: Path, folder: Path) -> None:

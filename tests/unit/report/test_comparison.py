@@ -45,23 +45,24 @@ def test_counts_accuracies_and_the_difference() -> None:
     assert found.difference_interval == pytest.approx((0.0354, 0.2587), abs=1e-4)
     assert found.a.accuracy_interval[0] < 0.6 < found.a.accuracy_interval[1]
     assert found.verdict == (
-        "B is better: B is right on 25 images that A gets wrong, and wrong on 10 that A gets right "
-        "(+15.0 points, 95 % interval +3.5 to +25.9; McNemar p = 0.017)."
+        "B is significantly better (McNemar p = 0.017): B is right on 25 images that A gets wrong; "
+        "A is right on 10 that B gets wrong. Accuracy of B minus A: +15.0 points "
+        "(95 % interval +3.5 to +25.9)."
     )
     json.dumps(found.to_dict(), allow_nan=False)
 
 
-def test_the_other_way_round_is_the_other_way_round() -> None:
+def test_swapping_a_and_b_negates_the_difference() -> None:
     there, back = of_cells(50, 10, 25, 15), of_cells(50, 25, 10, 15)
     assert back.p_value == there.p_value
     assert back.difference == -there.difference
-    assert back.verdict.startswith("A is better: ")
+    assert back.verdict.startswith("A is significantly better (")
 
 
-def test_what_could_be_chance_is_called_so() -> None:
+def test_difference_above_the_threshold_is_reported_as_not_significant() -> None:
     for cells in [(5, 3, 4, 0), (5, 0, 0, 0), (0, 0, 0, 1), (0, 1, 0, 0)]:
         found = of_cells(*cells)
-        assert found.verdict.startswith("No difference that could not be chance: ")
+        assert found.verdict.startswith("The difference is not significant (McNemar p ")
         assert -1 <= found.difference_interval[0] <= found.difference_interval[1] <= 1
 
 
