@@ -27,11 +27,16 @@ _CLASSES_SHOWN = 30
 
 def compare(
     a: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A tuned classifier.")],
-    b: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Another tuned classifier.")],
+    b: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, help="Another tuned classifier.")
+    ],
     data: Data,
     everything: Annotated[
         bool,
-        typer.Option("--all", help="Use all images, not only test/. Valid only if neither was tuned on any of them."),
+        typer.Option(
+            "--all",
+            help="Use all images, not only test/. Valid only if neither was tuned on any of them.",
+        ),
     ] = False,
     backbone: BackboneOption = None,
     device: DeviceOption = "auto",
@@ -129,5 +134,7 @@ def _notes(found: Mapping[str, Any]) -> list[str]:
             listed = ", ".join(names[:10]) + (", ..." if names[10:] else "")
             notes.append(f"Only {side.upper()} has the class {listed} and may predict it.")
     if found["left_out"]:
-        notes.append(f"{found['left_out']} images are not compared: their class is missing in A or B.")
+        notes.append(
+            f"{found['left_out']} images are not compared: their class is missing in A or B."
+        )
     return notes

@@ -81,5 +81,5 @@ def test_images_of_classes_that_one_does_not_know_are_left_out() -> None:
 
 
 def test_nothing_to_compare_on() -> None:
-    with pytest.raises(DatasetError, match="no image whose class both classifiers know"):
+    with pytest.raises(DatasetError, match="no image has a class that both classifiers have"):
         compare(["cat"], ["cat"], ["dog"], ["cat", "owl"], ["dog", "elk"])
