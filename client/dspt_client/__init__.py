@@ -10,29 +10,38 @@
 
 Every call is written once, as a coroutine (`_jobs`, `_models`, `_predict`). `Client` runs the same
 coroutines without an event loop (`_blocking`).
+
+The names are imported when they are first used: the command line imports `dspt_client.schemas` at
+its start, and httpx only when it needs it.
 """
 
-from dspt_client._audit import Audit
-from dspt_client._client import AsyncClient, Client
-from dspt_client._exceptions import (
-    BadRequest,
-    ClientError,
-    Conflict,
-    Forbidden,
-    JobCancelled,
-    JobFailed,
-    NotFound,
-    PayloadTooLarge,
-    Refused,
-    ServerError,
-    TooManyRequests,
-    Unauthorized,
-    UnexpectedAnswer,
-    Unprocessable,
-    Unreachable,
-    WaitTimeout,
-)
-from dspt_client._job import AsyncJob, Job
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dspt_client._audit import Audit
+    from dspt_client._client import AsyncClient, Client
+    from dspt_client._exceptions import (
+        BadRequest,
+        ClientError,
+        Conflict,
+        Forbidden,
+        JobCancelled,
+        JobFailed,
+        NotFound,
+        PayloadTooLarge,
+        Refused,
+        ServerError,
+        TooManyRequests,
+        Unauthorized,
+        UnexpectedAnswer,
+        Unprocessable,
+        Unreachable,
+        WaitTimeout,
+    )
+    from dspt_client._job import AsyncJob, Job
 
 __all__ = [
     "AsyncClient",
@@ -57,3 +66,17 @@ __all__ = [
     "Unreachable",
     "WaitTimeout",
 ]
+
+_MODULES = {
+    "AsyncClient": "_client",
+    "AsyncJob": "_job",
+    "Audit": "_audit",
+    "Client": "_client",
+    "Job": "_job",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES.get(name, '_exceptions')}"), name)

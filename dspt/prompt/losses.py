@@ -119,7 +119,8 @@ def suppression(logits: Tensor, labels: Tensor) -> Tensor:
         fitted = -_pick(ce, y) < torch.finfo(z.dtype).eps  # 1 - p_y
         # masked_fill() discards the 0/0 of fitted samples, and takes its constant without a copy
         # from the host.
-        return (dspt.norm(dim=-1) / ce.norm(dim=-1)).masked_fill(fitted, limit)
+        ratio: Tensor = dspt.norm(dim=-1) / ce.norm(dim=-1)
+        return ratio.masked_fill(fitted, limit)
 
 
 def loss_bounds(name: LossName, n_classes: int, q: float = GCE_Q) -> tuple[float, float]:

@@ -48,9 +48,9 @@ def _function(title: str, function: Any, *, level: int = 2) -> Iterator[str]:
 
 def _class(kind: type, title: str, fields: str = "") -> Iterator[str]:
     yield f"## {title}"
-    if kind.__init__ is not object.__init__ and "BaseModel" not in {
-        c.__name__ for c in kind.__mro__
-    }:
+    bases = kind.__mro__[:-1]  # without object
+    names = {base.__name__ for base in bases}
+    if any("__init__" in vars(base) for base in bases) and "BaseModel" not in names:
         yield f"```python\n{title}{signature(kind)}\n```"
     yield paragraphs(inspect.getdoc(kind))
     yield fields

@@ -32,7 +32,7 @@ def test_something_that_is_not_a_zip(service: httpx.Client) -> None:
 def test_a_zip_that_was_cut_off_on_the_way(service: httpx.Client) -> None:
     whole = good_zip()
     problem = refused(service, whole[: len(whole) // 2], "not_a_zip")
-    assert "cut off" in problem["detail"]
+    assert "truncated" in problem["detail"]
 
 
 def test_a_file_of_no_bytes(service: httpx.Client) -> None:

@@ -185,7 +185,7 @@ def test_models_are_listed_shown_taken_out_and_deleted(context: Context, tmp_pat
 
 def test_an_alias_is_promoted_rolled_back_and_removed(context: Context) -> None:
     first, second = (add_model(context) for _ in range(2))
-    assert "dspt models promote makes one" in dspt("models", "aliases").stdout
+    assert "Create one with dspt models promote" in dspt("models", "aliases").stdout
     assert f"production now points to {first}." in dspt("models", "promote", first).stdout
     assert document("models", "promote", second)["aliases"] == ["production"]
     dspt("models", "promote", second, "--alias", "staging")

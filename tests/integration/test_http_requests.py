@@ -21,7 +21,7 @@ ZIP = zip_of({"cat/1.png": b"not looked at"})
     [
         (b"", "empty"),
         (b"junk", "not a zip"),
-        (ZIP[:-8], "cut off"),
+        (ZIP[:-8], "truncated"),
         (ZIP[:-22] + b"PK\6\7" + bytes(12) + b"\3\0\0\0" + ZIP[-22:], "not a zip"),  # of 3 disks
     ],
 )

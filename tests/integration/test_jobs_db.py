@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from dspt_client.schemas.status import TERMINAL, Status
-from sqlalchemy import delete, select, text, update
+from sqlalchemy import delete, inspect, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from app.jobs import repository
@@ -77,7 +77,7 @@ def test_move_takes_legal_steps_only(context: Context, source: Status) -> None:
 
 def test_a_job_begins_as_queued(context: Context) -> None:
     job = read_job(context, add_job(context))
-    columns = {c.name: getattr(job, c.name) for c in Job.__table__.columns}
+    columns = {c.key: getattr(job, c.key) for c in inspect(Job).column_attrs}
     values = columns | {"id": new_id("job"), "status": "cancelled", "finished_at": job.created_at}
     with (
         pytest.raises(IntegrityError, match="a job begins as queued"),

@@ -141,7 +141,7 @@ def test_from_python_and_from_the_shell(
     api: tuple[str, Context], tuned: str, tmp_path: Path
 ) -> None:
     with Client(api[0]) as client:
-        card = client.models.card(tuned)
+        card = ModelCard.model_validate(client.models.card(tuned))
     assert dspt(api, "card", tuned).stdout == to_markdown(card)
     assert json.loads(dspt(api, "card", tuned, "--json").stdout) == card.model_dump(mode="json")
     target = tmp_path / "card.md"

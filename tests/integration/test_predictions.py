@@ -211,7 +211,7 @@ def test_too_many_images(client: TestClient, add_model: AddModel) -> None:
     images = [b""] * 65
     response = predict(client, add_model(), *images)
     assert problem(response) == (413, "too_many_images")
-    assert "at most 64" in response.json()["detail"]
+    assert "maximum 64" in response.json()["detail"]
 
 
 def test_a_body_that_is_too_large(client: TestClient, add_model: AddModel) -> None:
