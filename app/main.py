@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from importlib.metadata import version
 
 from fastapi import Depends, FastAPI
 from fastapi.routing import RouteContext, iter_route_contexts
@@ -87,7 +88,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app = FastAPI(
         title="DSPT",
         summary="Tune CLIP's prompt on a few photos per class, some of them mislabelled.",
-        version="0.1.0",
+        version=version("dspt"),
         lifespan=lifespan,
         responses=COMMON_PROBLEMS,
         telemetry=_telemetry(tracing, lambda scope: find_rules(routes, scope).probe),
