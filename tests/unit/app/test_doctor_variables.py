@@ -19,9 +19,15 @@ from app.doctor.variables import look, shown
         ("DSPT_PORT", "http", State.FAIL, "http: Input should be a valid integer", "settings.md"),
         ("DSPT_PREDICT_MAX_IMAGES", "0", State.FAIL, "0: Input should be greater", "settings.md"),
         ("DSPT_LOCAL_BACKBONES", "a", State.FAIL, "local_backbones", "settings.md"),
-        ("DSPT_HEARTBEAT", "5", State.WARN, "no setting", "did you mean DSPT_HEARTBEAT_SECONDS?"),
-        ("DSPT_PREDICT_WARMUP", "x", State.WARN, "no setting", "DSPT_PREDICT_WARM_UP?"),
-        ("DSPT_XYZ", "", State.WARN, "no setting", "nothing reads it"),
+        (
+            "DSPT_HEARTBEAT",
+            "5",
+            State.WARN,
+            "unknown setting",
+            "did you mean DSPT_HEARTBEAT_SECONDS?",
+        ),
+        ("DSPT_PREDICT_WARMUP", "x", State.WARN, "unknown setting", "DSPT_PREDICT_WARM_UP?"),
+        ("DSPT_XYZ", "", State.WARN, "unknown setting", "it is not used"),
     ],
 )
 def test_a_variable(
