@@ -16,6 +16,7 @@ from app.datasets import service as dataset_service
 from app.gc.service import collect_checkpoints
 from app.jobs import repository as jobs
 from app.jobs.lifecycle.lease import Lease, StepRefusedError
+from app.kit import storage_keys
 from app.kit.context import Context
 from app.models.artifacts import row_of
 from app.tables.jobs import Job
@@ -134,7 +135,7 @@ def _keep(lease: Lease, job: Job, result: TuneResult) -> None:
         result.model.manifest, data, owner=job.owner, name=job.name, metrics=metrics, job_id=job.id
     )
     audit = json.dumps(jsonable(result.audit.to_dict())).encode()
-    audit_key = f"audits/{model.id}.json"  # unique per attempt, in case another one wins
+    audit_key = storage_keys.audit(model.id)  # unique per attempt, in case another one wins
     # Not after a database error: the transition may have been committed.
     try:
         storage.put_bytes(model.storage_key, data)

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from app.gc.findings import GRACE_SECONDS, Finding
+from app.gc.findings import GRACE_SECONDS, MOVED_TO_TRASH, Finding, Kind
 from app.kit.command_line import DataDir, service_database
 
 
 def gc(
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Delete nothing; list what would be deleted.")
+        bool, typer.Option("--dry-run", help="Change nothing; list what would be deleted or moved.")
+    ] = False,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force",
+            help="Move files to the trash even if they are more than 10 % of all, or 1,000.",
+        ),
     ] = False,
     grace: Annotated[
         float,
@@ -23,7 +31,7 @@ def gc(
         ),
     ] = GRACE_SECONDS,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object per deleted item and line.")
+        bool, typer.Option("--json", help="Print one JSON object per item and line.")
     ] = False,
     data_dir: DataDir = None,
 ) -> None:
@@ -31,38 +39,57 @@ def gc(
 
     The API does the same every hour. DSPT_KEEP_DATASETS_DAYS, DSPT_KEEP_EVENTS_DAYS and
     DSPT_KEEP_FEATURES_DAYS set how long photos, events and encoded photos are kept. Default:
-    forever.
+    forever. Stored files are first moved to `trash/` in the storage and deleted from there after
+    DSPT_TRASH_DAYS; files in the trash that the database needs again are moved back.
     """
     # Imported here, so that other commands start without it.
+    from app.gc.files import TooMuchGarbageError
     from app.gc.service import collect
     from app.kit.context import Context
     from app.kit.storage import Storage
 
     findings: list[Finding] = []
+    stopped = None
     with service_database(data_dir) as (settings, database):
         context = Context(settings, database, Storage(settings.storage_url))
-        for finding in collect(context, dry_run=dry_run, grace_seconds=grace):
-            findings.append(finding)
-            if as_json:
-                typer.echo(json.dumps(asdict(finding)))
+        try:
+            for finding in collect(context, dry_run=dry_run, force=force, grace_seconds=grace):
+                findings.append(finding)
+                if as_json:
+                    typer.echo(json.dumps(asdict(finding)))
+        except TooMuchGarbageError as error:
+            stopped = error
     if not as_json:
         _show(findings, dry_run)
+    if stopped is not None:
+        typer.echo(f"dspt gc: {stopped}", err=True)
+        raise typer.Exit(1)
 
 
 def _show(findings: list[Finding], dry_run: bool) -> None:
-    from rich.console import Console
     from rich.filesize import decimal
-    from rich.table import Table
 
     if not findings:
         typer.echo("Nothing to delete.")
         return
-    table = Table("what", "name", "count", "size")
-    for finding in findings:
-        size = "" if finding.size_bytes is None else decimal(finding.size_bytes)
-        table.add_row(finding.kind, finding.name, str(finding.count), size)
-    Console().print(table)
-    total = decimal(sum(finding.size_bytes or 0 for finding in findings))
-    verb = "Would delete" if dry_run else "Deleted"
-    items = "1 item" if len(findings) == 1 else f"{len(findings)} items"
-    typer.echo(f"{verb} {items} ({total}).")
+    width = max(len(finding.kind) for finding in findings)
+    for finding in findings:  # no table: it would cut long names
+        number = f"{finding.count:,}" if finding.size_bytes is None else decimal(finding.size_bytes)
+        typer.echo(f"{finding.kind:<{width}}  {number:>9}  {finding.name}")
+    deleted = frozenset(Kind) - MOVED_TO_TRASH - {Kind.NEEDED}
+    _sum_up(
+        findings, MOVED_TO_TRASH, "Would move {} to the trash.", "Moved {} to the trash.", dry_run
+    )
+    _sum_up(findings, {Kind.NEEDED}, "Would move {} back.", "Moved {} back.", dry_run)
+    _sum_up(findings, deleted, "Would delete {}.", "Deleted {}.", dry_run)
+
+
+def _sum_up(
+    findings: list[Finding], kinds: Collection[Kind], would: str, did: str, dry_run: bool
+) -> None:
+    from rich.filesize import decimal
+
+    sizes = [finding.size_bytes or 0 for finding in findings if finding.kind in kinds]
+    if sizes:
+        items = "1 item" if len(sizes) == 1 else f"{len(sizes):,} items"
+        typer.echo((would if dry_run else did).format(f"{items} ({decimal(sum(sizes))})"))

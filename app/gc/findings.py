@@ -14,6 +14,10 @@ class Kind(StrEnum):
     ORPHAN = "orphaned file"
     #: Photos that no job has used for DSPT_KEEP_DATASETS_DAYS.
     DATASET = "expired data set"
+    #: A file in the trash for more than DSPT_TRASH_DAYS.
+    TRASH = "old trash"
+    #: A file in the trash that a row of the database refers to.
+    NEEDED = "needed file in the trash"
     #: Events of a job that ended more than DSPT_KEEP_EVENTS_DAYS ago.
     EVENTS = "expired events"
     #: Encoded photos on this machine that were not used for DSPT_KEEP_FEATURES_DAYS.
@@ -24,9 +28,13 @@ class Kind(StrEnum):
     SCRATCH = "scratch of a dead worker"
 
 
+#: Kinds of which the files are moved to the trash; NEEDED is moved back; all others are deleted.
+MOVED_TO_TRASH = frozenset({Kind.ORPHAN, Kind.DATASET})
+
+
 @dataclass(frozen=True)
 class Finding:
-    """An item that was deleted, or would be."""
+    """An item that was deleted or moved, or would be."""
 
     kind: Kind
     name: str

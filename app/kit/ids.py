@@ -7,7 +7,9 @@ import re
 
 from ulid import ULID
 
-_ID = re.compile(r"[a-z]{1,8}_[0-9a-hjkmnp-tv-z]{26}")  # Crockford's base 32: no i, l, o, u
+#: Pattern of an id after its prefix: a ULID in Crockford's base 32, which has no i, l, o, u.
+ID_BODY = "[0-9a-hjkmnp-tv-z]{26}"
+_ID = re.compile(f"[a-z]{{1,8}}_{ID_BODY}")
 
 #: Owner of everything that is created while the service runs without keys.
 LOCAL_OWNER = "local"

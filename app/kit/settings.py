@@ -122,6 +122,12 @@ class Settings(BaseSettings):
         gt=0,
         description="Days to keep encoded photos after their last use. Default: forever.",
     )
+    trash_days: int = Field(
+        default=7,
+        ge=0,
+        description="Days for which garbage collection keeps the files that it removes, in "
+        "`trash/` of the storage.",
+    )
     gc_seconds: float = Field(
         default=3600, gt=0, description="Seconds between rounds of garbage collection."
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import IO, Any
 
 import fsspec
+
+from app.kit import storage_keys
 
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)*")
 
@@ -89,6 +90,15 @@ class Storage:
         except FileNotFoundError:
             return
 
+    def move(self, name: str, target: str) -> None:
+        """Rename a listed file, replacing a file called `target`. Raises FileNotFoundError."""
+        source, place = (self._root.rstrip("/") + "/" + each for each in (name, target))
+        self._fs.makedirs(place.rsplit("/", 1)[0], exist_ok=True)
+        if self._local:
+            Path(source).replace(place)
+        else:
+            self._fs.mv(source, place)
+
     @contextmanager
     def local_copy(self, key: str) -> Iterator[Path]:
         """Yield a local path of the file, valid inside the `with`. Raises FileNotFoundError."""
@@ -105,7 +115,7 @@ class Storage:
 
     def check(self) -> None:
         """Write, read and delete a test file. Raises OSError, or what the store raises."""
-        key = f"checks/{secrets.token_hex(8)}"
+        key = storage_keys.check()
         self.put_bytes(key, b"dspt")
         try:
             if self.read_bytes(key) != b"dspt":
@@ -128,7 +138,7 @@ class Storage:
             return
         place = Path(path)
         place.parent.mkdir(parents=True, exist_ok=True)
-        part = place.with_name(f".{place.name}.{secrets.token_hex(4)}")
+        part = place.with_name(storage_keys.part(place.name))
         try:
             with part.open("wb") as file:
                 yield file

@@ -8,6 +8,7 @@ from dspt_client.schemas.models import ModelView
 from fastapi import APIRouter, File, Form, Response, UploadFile
 
 from app.access.caller import CallerDep
+from app.kit import storage_keys
 from app.kit.context import ContextDep
 from app.kit.http.errors import (
     BadRequest,
@@ -24,7 +25,6 @@ from app.kit.http.schema_types import Omittable
 from app.models import aliases, imports, repository
 from app.models.schemas import ModelUpdate, view
 from app.models.service import find
-from app.tables.models import artifact_key
 
 router = APIRouter(prefix="/models", tags=["models"])
 
@@ -132,4 +132,4 @@ def delete_model(model_id: str, context: ContextDep, caller: CallerDep) -> None:
         aliases.lock(session)
         aliases.check_unused(session, find(session, caller, model_id))
         repository.remove(session, model_id)
-    context.storage.delete(artifact_key(model_id))
+    context.storage.delete(storage_keys.model(model_id))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from dspt_client.schemas.predictions import Answered, ClassScore, ImageProblem, Prediction
 
 from app.access.caller import Caller
+from app.kit import storage_keys
 from app.kit.batched_reader import BatchedReader
 from app.kit.context import Context
 from app.kit.http.errors import Conflict, ServiceUnavailable
@@ -18,7 +19,6 @@ from app.models.resolve import ResolvedModel, resolve
 from app.models.service import name_not_found
 from app.predictions.inference import Inference, Scores, Served
 from app.predictions.settings import PredictionSettings
-from app.tables.models import artifact_key
 from dspt.errors import ArtifactError, BackboneMismatch, ImageError, UnknownBackbone
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class Deadline:
 def _read(context: Context, model_id: str) -> TunedModel:
     from dspt.model.artifact import load_model
 
-    with context.storage.local_copy(artifact_key(model_id)) as path:
+    with context.storage.local_copy(storage_keys.model(model_id)) as path:
         return load_model(path)
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
+from app.kit import storage_keys
 from app.kit.db import Base
 
 
@@ -50,4 +51,4 @@ class Dataset(Base):
     @property
     def storage_key(self) -> str:
         """Storage key; by id, not digest, so that deleting a copy cannot delete this file."""
-        return f"datasets/{self.id}.{'zip' if self.parent_id is None else 'json'}"
+        return storage_keys.dataset(self.id, corrections=self.parent_id is not None)

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
+from app.kit import storage_keys
 from app.kit.db import Base
 
 
@@ -42,7 +43,7 @@ class Model(Base):
 
     @property
     def storage_key(self) -> str:
-        return artifact_key(self.id)
+        return storage_keys.model(self.id)
 
 
 class ModelAlias(Base):
@@ -77,8 +78,3 @@ class AliasMove(Base):
     moved_at: Mapped[datetime]
     #: API key of the request; null without keys.
     key_id: Mapped[str | None] = mapped_column(String(40))
-
-
-def artifact_key(model_id: str) -> str:
-    """Return the storage key of a model's artefact."""
-    return f"models/{model_id}.safetensors"

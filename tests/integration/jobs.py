@@ -12,6 +12,7 @@ from app.jobs import repository
 from app.jobs.lifecycle.heartbeat_monitor import HeartbeatMonitor
 from app.jobs.lifecycle.lease import Lease
 from app.jobs.lifecycle.reaper import Reaper
+from app.kit import storage_keys
 from app.kit.context import Context
 from app.kit.ids import new_id
 from app.tables.datasets import Dataset
@@ -122,7 +123,9 @@ def bring_to(context: Context, status: Status) -> str:
     if status in (Status.RUNNING, Status.SUCCEEDED):
         lease.start_running({"images": 2})
         if status is Status.SUCCEEDED:
-            lease.succeed(make_model(job_id), config={}, metrics={}, audit_key="audits/a.json")
+            model = make_model(job_id)
+            audit_key = storage_keys.audit(model.id)
+            lease.succeed(model, config={}, metrics={}, audit_key=audit_key)
     elif status is Status.FAILED:
         lease.fail(ERROR)
     else:

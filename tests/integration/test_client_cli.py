@@ -12,9 +12,9 @@ from dspt_client.schemas.status import Status
 from typer.testing import CliRunner
 
 from app.jobs import repository
+from app.kit import storage_keys
 from app.kit.context import Context
 from app.kit.settings import Settings
-from app.tables.models import artifact_key
 from dspt.cli import build, terminal
 from tests.integration.conftest import zip_of
 from tests.integration.jobs import ERROR, bring_to, claim, make_model
@@ -168,7 +168,7 @@ def add_model(context: Context) -> str:
 
 def test_models_are_listed_shown_taken_out_and_deleted(context: Context, tmp_path: Path) -> None:
     model_id, content = add_model(context), b"a classifier"
-    context.storage.put_bytes(artifact_key(model_id), content)
+    context.storage.put_bytes(storage_keys.model(model_id), content)
     assert document("models", "list", "--limit", "1")[0]["object"] == "model"
     assert model_id in dspt("models", "list", "--limit", "1000").stdout
     assert document("models", "show", model_id)["classes"] == ["cat", "dog"]

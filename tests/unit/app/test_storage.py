@@ -40,6 +40,16 @@ def test_a_missing_file(storage: Storage) -> None:
         pass
 
 
+def test_a_file_is_moved_whole(storage: Storage) -> None:
+    storage.put_bytes("a/b", b"x")
+    (stored,) = storage.files()
+    storage.move(stored.name, "trash/2026-01-02/a/b")
+    assert [file.name for file in storage.files()] == ["trash/2026-01-02/a/b"]
+    assert storage.read_bytes("trash/2026-01-02/a/b") == b"x"
+    with pytest.raises(FileNotFoundError):
+        storage.move("a/b", "trash/2026-01-02/a/b")
+
+
 def test_deleting(storage: Storage) -> None:
     storage.put_bytes("a/b", b"x")
     storage.delete("a/b")

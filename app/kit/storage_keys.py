@@ -1,0 +1,84 @@
+"""Names of all files in the storage, for the code that writes and the code that deletes them.
+
+Garbage collection touches only names of these shapes, so that it cannot delete foreign files.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import date
+
+from app.kit.ids import ID_BODY
+
+#: Id of the installation that the storage belongs to.
+INSTALLATION = "installation.json"
+
+_FILE = (
+    rf"datasets/ds_{ID_BODY}\.(zip|json)"
+    rf"|models/mdl_{ID_BODY}\.safetensors"
+    rf"|audits/mdl_{ID_BODY}\.json"
+    r"|checks/[0-9a-f]{16}"
+)
+_OWN = re.compile(_FILE)
+_PART = re.compile(r"(?P<folder>.*/)\.(?P<name>[^/]+)\.[0-9a-f]{8}")
+_TRASHED = re.compile(r"trash/(?P<day>\d{4}-\d{2}-\d{2})/(?P<name>.+)")
+
+
+def dataset(dataset_id: str, *, corrections: bool) -> str:
+    """Return the key of an uploaded zip, or of corrections."""
+    return f"datasets/{dataset_id}.{'json' if corrections else 'zip'}"
+
+
+def model(model_id: str) -> str:
+    """Return the key of a model's artefact."""
+    return f"models/{model_id}.safetensors"
+
+
+def audit(model_id: str) -> str:
+    """Return the key of the audit that was made with a model."""
+    return f"audits/{model_id}.json"
+
+
+def check() -> str:
+    """Return a new key for a test file."""
+    return f"checks/{secrets.token_hex(8)}"
+
+
+def part(file_name: str) -> str:
+    """Return a new name, in the same folder, for a file that is still being written."""
+    return f".{file_name}.{secrets.token_hex(4)}"
+
+
+def is_own(name: str) -> bool:
+    """Return whether the service writes files of this name, outside the trash."""
+    if partial := _PART.fullmatch(name):
+        name = partial["folder"] + partial["name"]
+    return _OWN.fullmatch(name) is not None
+
+
+@dataclass(frozen=True)
+class Trashed:
+    """A file in the trash."""
+
+    day: date
+    """The day on which it was moved there (UTC)."""
+    name: str
+    """Its name before."""
+
+
+def trash(name: str, day: date) -> str:
+    """Return the name in the trash of a file that is moved there on `day`."""
+    return f"trash/{day.isoformat()}/{name}"
+
+
+def trashed(name: str) -> Trashed | None:
+    """Parse a name in the trash; None for any other name."""
+    found = _TRASHED.fullmatch(name)
+    if found is None or not is_own(found["name"]):
+        return None
+    try:
+        return Trashed(date.fromisoformat(found["day"]), found["name"])
+    except ValueError:  # such as 2026-02-31
+        return None
