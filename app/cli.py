@@ -36,7 +36,7 @@ def serve(
     if sys.platform == "win32":
         typer.echo("dspt serve needs Linux or macOS; on Windows use WSL.", err=True)
         raise typer.Exit(2)
-    from app.serve.errors import ServeError
+    from app.serve import ServeError
     from app.serve.stack import serve as run
 
     settings = settings_from(data_dir)

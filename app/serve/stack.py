@@ -1,4 +1,4 @@
-"""What `dspt serve` consists of: a private Redis, one worker and the API on one data directory."""
+"""The parts of `dspt serve`: a private Redis, one worker and the API on one data directory."""
 
 from __future__ import annotations
 
@@ -7,54 +7,58 @@ import json
 import os
 import socket
 import sys
+import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from app.access.binding import BindingRefused, check_binding
 from app.kit.settings import Settings
+from app.serve import ServeError
 from app.serve.broker import Broker, place_broker, redis_program
-from app.serve.errors import ServeError
-from app.serve.lock import Holder, lock_data_dir
+from app.serve.lock import lock_data_dir
 from app.serve.part import Plan
 from app.serve.supervisor import supervising
 from dspt.kit.cpus import available_cpus, set_thread_defaults
 
-#: A long append-only file is read first; the API and the worker import large libraries.
-_REDIS_PATIENCE, _API_PATIENCE, _WORKER_PATIENCE = 120.0, 120.0, 120.0
 #: More than the API itself allows for each of its checks.
 _PROBE_SECONDS = 4.0
-#: A job yields to requests: a prediction is waited for, a job is not.
+#: A job yields to requests: a caller waits for a prediction, but not for a job.
 _WORKER_NICE = 5
+_local = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def serve(data_dir: Path, host: str, port: int, say: Callable[[str], None]) -> None:
-    """Run the stack until a stop is asked for by signal.
+    """Run the service until a signal requests a stop.
 
-    Port 0 takes a free one. `say` gets what the user should read. Raises ServeError if the stack
-    cannot start, or when a part of it dies.
+    port: 0 selects a free one. say: prints a message for the user. Raises ServeError if the
+    service cannot start, or when a part of it dies.
     """
     _refuse_outside_services(os.environ)
     try:
         check_binding(host, Settings(data_dir=data_dir).database_url)
     except BindingRefused as error:
         raise ServeError(str(error)) from error
-    listener = _bind(host, port)
-    with listener:
-        address = _url(listener)
-        log_dir = data_dir / "logs"
-        _make_private(data_dir, log_dir, data_dir / "redis")
-        with lock_data_dir(data_dir / "serve.lock") as lock:
-            lock.describe(Holder(os.getpid(), address))
+    with _bind(host, port) as listener:
+        url = _url(listener)
+        log_dir, redis_dir = data_dir / "logs", data_dir / "redis"
+        _make_private(data_dir, log_dir, redis_dir)
+        with lock_data_dir(data_dir / "serve.lock", url) as lock:
             say(f"Starting DSPT on {data_dir} ...")
-            broker = place_broker(data_dir / "redis")
-            environment = _environment(data_dir, broker)
-            with supervising(log_dir, lock.file, say) as supervisor:
+            broker = place_broker(redis_dir)
+            environment = os.environ | {
+                "DSPT_DATA_DIR": str(data_dir),
+                "DSPT_BROKER_URL": broker.url,
+                "PYTHONUNBUFFERED": "1",
+                # A user's folder may hold `app` or `worker`: never import from the current folder.
+                "PYTHONSAFEPATH": "1",
+            }
+            with supervising(log_dir, lock, say) as supervisor:
                 up = supervisor.start([_redis(broker)]) and supervisor.start(
-                    [_api(listener, environment), _worker(listener, environment)]
+                    [_api(listener, environment), _worker(url, environment)]
                 )
                 if up:
-                    say(_welcome(address, data_dir, log_dir))
+                    say(_welcome(url, data_dir, log_dir))
                     supervisor.watch()
                 say("Stopping ...")
             say("DSPT has stopped.")
@@ -62,41 +66,26 @@ def serve(data_dir: Path, host: str, port: int, say: Callable[[str], None]) -> N
 
 def _redis(broker: Broker) -> Plan:
     config = broker.directory / "redis.conf"
-    descriptor = os.open(config, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(broker.config())
-    return Plan(
-        name="redis",
-        command=[redis_program(), str(config)],
-        environment=dict(os.environ),
-        ready=broker.answers,
-        patience=_REDIS_PATIENCE,
-    )
+    config.touch(0o600)  # it may hold a password
+    config.write_text(broker.config())
+    return Plan("redis", [redis_program(), str(config)], os.environ, broker.answers)
 
 
 def _api(listener: socket.socket, environment: Mapping[str, str]) -> Plan:
-    threads = max(1, available_cpus() // 2)
+    url, descriptor = _url(listener), listener.fileno()
+    command = [sys.executable, "-P", "-m", "app.cli", "api", "--socket-fd", str(descriptor)]
     return Plan(
         name="api",
-        command=[
-            sys.executable,
-            "-P",
-            "-m",
-            "app.cli",
-            "api",
-            "--socket-fd",
-            str(listener.fileno()),
-        ],
-        environment=_with_threads(environment, threads),
-        ready=lambda: _readiness(listener) is not None,
-        patience=_API_PATIENCE,
-        pass_fds=[listener.fileno()],
+        command=command,
+        environment=_with_threads(environment, max(1, available_cpus() // 2)),
+        ready=lambda: _readiness(url) is not None,
+        pass_fds=[descriptor],
     )
 
 
-def _worker(listener: socket.socket, environment: Mapping[str, str]) -> Plan:
+def _worker(url: str, environment: Mapping[str, str]) -> Plan:
     def ready() -> bool:
-        report = _readiness(listener)
+        report = _readiness(url)
         return report is not None and report["checks"]["workers"]["count"] > 0
 
     return Plan(
@@ -104,19 +93,8 @@ def _worker(listener: socket.socket, environment: Mapping[str, str]) -> Plan:
         command=[sys.executable, "-P", "-c", "from worker.cli import worker; worker()"],
         environment=_with_threads(environment, available_cpus()),
         ready=ready,
-        patience=_WORKER_PATIENCE,
         nice=_WORKER_NICE,
     )
-
-
-def _environment(data_dir: Path, broker: Broker) -> dict[str, str]:
-    return os.environ | {
-        "DSPT_DATA_DIR": str(data_dir),
-        "DSPT_BROKER_URL": broker.url,
-        "PYTHONUNBUFFERED": "1",
-        # `app` and `worker` are names of the user's, too: never import from the current folder.
-        "PYTHONSAFEPATH": "1",
-    }
 
 
 def _with_threads(environment: Mapping[str, str], threads: int) -> dict[str, str]:
@@ -126,18 +104,18 @@ def _with_threads(environment: Mapping[str, str], threads: int) -> dict[str, str
 
 
 def _refuse_outside_services(environment: Mapping[str, str]) -> None:
-    """`dspt serve` brings its own; to ignore what the user has set would surprise him."""
+    """Raise ServeError for a setting that `dspt serve` would have to ignore."""
     for name in ("DSPT_DATABASE_URL", "DSPT_BROKER_URL", "DSPT_STORAGE_URL"):
         if environment.get(name):
             raise ServeError(
-                f"{name} is set, but `dspt serve` brings its own database, broker and storage "
-                f"under its data directory. Unset {name}, or run `dspt api` and `dspt worker` "
+                f"{name} is set, but `dspt serve` uses its own database, broker and storage "
+                f"in its data directory. Unset {name}, or run `dspt api` and `dspt worker` "
                 "against your services."
             )
 
 
 def _bind(host: str, port: int) -> socket.socket:
-    """Take the port now; the API listens on it once it is up, and until then it refuses."""
+    """Return a bound socket that does not listen: connections are refused until the API is up."""
     try:
         addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except socket.gaierror as error:
@@ -152,8 +130,8 @@ def _bind(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise ServeError(
-            f"Port {port} of {host} cannot be used: {error.strerror}. Something else may listen "
-            "there; choose another with --port (0 takes a free one)."
+            f"Port {port} of {host} is not available: {error.strerror}. Stop the program that uses "
+            "it, or choose another port with --port (0 selects a free one)."
         ) from error
     return listener
 
@@ -163,21 +141,13 @@ def _url(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _readiness(listener: socket.socket) -> dict[str, Any] | None:
-    """The report of /health/ready, or None while the API is not ready."""
-    host, port = listener.getsockname()[:2]
-    connection = http.client.HTTPConnection(host, port, timeout=_PROBE_SECONDS)
+def _readiness(url: str) -> dict[str, Any] | None:
+    """Return the report of /health/ready; None while the API is not ready."""
     try:
-        connection.request("GET", "/health/ready")
-        response = connection.getresponse()
-        body = response.read()
-    except (OSError, http.client.HTTPException):  # it does not listen yet, or is going
+        with _local.open(f"{url}/health/ready", timeout=_PROBE_SECONDS) as response:
+            report: dict[str, Any] = json.load(response)
+    except (OSError, http.client.HTTPException):  # not listening yet, not ready, or stopping
         return None
-    finally:
-        connection.close()
-    if response.status != http.client.OK:
-        return None
-    report: dict[str, Any] = json.loads(body)
     return report
 
 
@@ -186,11 +156,9 @@ def _make_private(*directories: Path) -> None:
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            raise ServeError(
-                f"--data-dir: {directory} cannot be made: {error.strerror}."
-            ) from error
+            raise ServeError(f"--data-dir: cannot create {directory}: {error.strerror}.") from error
         if not os.access(directory, os.W_OK | os.X_OK):
-            raise ServeError(f"--data-dir: {directory} cannot be written to.")
+            raise ServeError(f"--data-dir: {directory} is not writable.")
 
 
 def _welcome(address: str, data_dir: Path, log_dir: Path) -> str:

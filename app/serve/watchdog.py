@@ -1,8 +1,8 @@
-"""`python -m app.serve.watchdog`: ends the supervisor's parts when the supervisor is gone.
+"""`python -m app.serve.watchdog`: end the supervisor's parts when the supervisor is gone.
 
-Reads `+GROUP` and `-GROUP` lines (process group ids) from standard input. At its end, which the
-system brings about however the supervisor died, every group still listed gets SIGTERM and, after
-a grace period, SIGKILL.
+The leader of the process group that all parts join. Standard input is a pipe from the supervisor;
+the system closes it however the supervisor ends. The group then gets SIGTERM, and SIGKILL after a
+grace period.
 """
 
 from __future__ import annotations
@@ -11,46 +11,29 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterable
+from contextlib import suppress
 
-#: Enough for Redis to write its file and for the API to answer what it holds.
+#: Enough for Redis to write its file and for the API to finish its requests.
 GRACE_SECONDS = 5.0
 
 
-def send(group: int, number: int) -> bool:
-    """Signal a process group (0: only look); says whether it still exists."""
-    try:
-        os.killpg(group, number)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # macOS's answer for a group of zombies
-        return False
-    return True
-
-
-def end(groups: Iterable[int], grace: float) -> None:
-    """SIGTERM to every group, SIGKILL to those that are left after `grace` seconds."""
-    left = [group for group in groups if send(group, signal.SIGTERM)]
-    deadline = time.monotonic() + grace
-    while left and time.monotonic() < deadline:
-        time.sleep(0.05)  # between two looks
-        left = [group for group in left if send(group, 0)]
-    for group in left:
-        send(group, signal.SIGKILL)
-
-
-def main() -> None:
-    for number in (signal.SIGINT, signal.SIGHUP):  # a terminal's signals are the supervisor's
-        signal.signal(number, signal.SIG_IGN)
-    groups: set[int] = set()
-    for line in sys.stdin:
-        change, group = line[0], int(line[1:])
-        if change == "+":
-            groups.add(group)
-        else:
-            groups.discard(group)
-    end(groups, GRACE_SECONDS)
+def end(group: int) -> None:
+    """End a process group that this process does not belong to."""
+    deadline = time.monotonic() + GRACE_SECONDS
+    # The error says that the group has ended; macOS reports a group of zombies by EPERM.
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, signal.SIGTERM)
+        while time.monotonic() < deadline:
+            os.killpg(group, 0)
+            time.sleep(0.05)
+        os.killpg(group, signal.SIGKILL)
 
 
 if __name__ == "__main__":
-    main()
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):  # the supervisor handles them
+        signal.signal(number, signal.SIG_IGN)
+    sys.stdin.buffer.read()
+    group = os.getpgrp()
+    if os.fork() == 0:  # a child, because a member of the group cannot see when it is empty
+        os.setpgid(0, 0)
+        end(group)

@@ -1,4 +1,4 @@
-"""Parts that are plain Python programs: started, watched, ended, with nothing left behind."""
+"""The supervisor with plain Python programs as parts: no process is left at the end."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from app.serve.errors import PartFailed
+from app.serve import ServeError
 from app.serve.part import Plan
 from app.serve.supervisor import Supervisor, supervising
 from tests.services import wait_until
@@ -42,13 +42,13 @@ def alive(pid: int) -> bool:
 class Fixture:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.said: list[str] = []
+        self.messages: list[str] = []
 
     @contextmanager
     def running(self) -> Iterator[Supervisor]:
         with (
             (self.folder / "lock").open("w") as lock,
-            supervising(self.folder, lock, self.said.append) as supervisor,
+            supervising(self.folder, lock, self.messages.append) as supervisor,
         ):
             yield supervisor
 
@@ -62,29 +62,29 @@ def stop_soon(seconds: float = 0.3, number: int = signal.SIGTERM) -> None:
     threading.Timer(seconds, os.kill, (os.getpid(), number)).start()
 
 
-def test_starts_watches_and_stops(stack: Fixture) -> None:
+def test_parts_are_started_watched_and_stopped(stack: Fixture) -> None:
     first, second = stack.folder / "first.log", stack.folder / "second.log"
     with stack.running() as supervisor:
         assert supervisor.start([plan("first", FOREVER, written(first))])
         assert supervisor.start([plan("second", FOREVER, written(second))])
-        pids = [part.pid for part in supervisor._parts]
+        pids = [part.process.pid for part in supervisor._parts]
         assert all(alive(pid) for pid in pids)
         stop_soon()
         supervisor.watch()
     assert not any(alive(pid) for pid in pids)
-    assert stack.said == []
+    assert stack.messages == []
 
 
-def test_a_part_that_dies_ends_all_and_is_named_with_its_last_words(stack: Fixture) -> None:
+def test_a_part_that_dies_ends_all_and_the_error_shows_its_log(stack: Fixture) -> None:
     with stack.running() as supervisor:
         supervisor.start([plan("first", FOREVER)])
-        pid = supervisor._parts[0].pid
+        pid = supervisor._parts[0].process.pid
 
         def start_and_watch() -> None:
             supervisor.start([plan("second", "import sys; print('oh no'); sys.exit(3)")])
             supervisor.watch()
 
-        with pytest.raises(PartFailed) as caught:
+        with pytest.raises(ServeError) as caught:
             start_and_watch()
     message = str(caught.value)
     assert "The second died (exit code 3)." in message
@@ -93,30 +93,30 @@ def test_a_part_that_dies_ends_all_and_is_named_with_its_last_words(stack: Fixtu
     assert not alive(pid)
 
 
-def test_a_part_that_is_killed_is_noticed_within_a_second(stack: Fixture) -> None:
+def test_a_killed_part_is_detected_within_a_second(stack: Fixture) -> None:
     with stack.running() as supervisor:
         supervisor.start([plan("first", FOREVER)])
-        os.kill(supervisor._parts[0].pid, signal.SIGKILL)
+        os.kill(supervisor._parts[0].process.pid, signal.SIGKILL)
         begin = time.monotonic()
-        with pytest.raises(PartFailed, match=r"The first died \(killed by signal 9\)"):
+        with pytest.raises(ServeError, match=r"The first died \(killed by signal 9\)"):
             supervisor.watch()
         assert time.monotonic() - begin < 1
 
 
-def test_a_part_that_is_never_ready_is_given_up(stack: Fixture) -> None:
+def test_a_part_that_is_not_ready_in_time_is_an_error(stack: Fixture) -> None:
     with stack.running() as supervisor:
         never = plan("first", FOREVER, lambda: False, patience=0.2)
-        with pytest.raises(PartFailed, match="not ready within 0 seconds"):
+        with pytest.raises(ServeError, match="not ready within 0 seconds"):
             supervisor.start([never])
 
 
-def test_a_stop_while_starting(stack: Fixture) -> None:
+def test_a_stop_request_during_the_start(stack: Fixture) -> None:
     with stack.running() as supervisor:
         stop_soon()
         assert not supervisor.start([plan("first", FOREVER, lambda: False)])
 
 
-def test_what_a_part_started_ends_with_it(stack: Fixture) -> None:
+def test_the_children_of_a_killed_part_end(stack: Fixture) -> None:
     """As Celery's pool process does when its parent is killed."""
     log = stack.folder / "first.log"
     code = (
@@ -128,13 +128,13 @@ def test_what_a_part_started_ends_with_it(stack: Fixture) -> None:
     with stack.running() as supervisor:
         supervisor.start([plan("first", code, written(log))])
         child = int(log.read_text().split()[0])
-        os.kill(supervisor._parts[0].pid, signal.SIGKILL)
-        with pytest.raises(PartFailed):
+        os.kill(supervisor._parts[0].process.pid, signal.SIGKILL)
+        with pytest.raises(ServeError):
             supervisor.watch()
-    wait_until(lambda: not alive(child), 120, "the child's end")
+    wait_until(lambda: not alive(child), 120, "the end of the child")
 
 
-def test_one_that_does_not_heed_sigterm_is_ended_by_force(
+def test_a_part_that_ignores_sigterm_is_killed(
     stack: Fixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.serve.supervisor.STOP_SECONDS", 0.2)
@@ -142,17 +142,16 @@ def test_one_that_does_not_heed_sigterm_is_ended_by_force(
     log = stack.folder / "stubborn.log"
     with stack.running() as supervisor:
         supervisor.start([plan("stubborn", code, written(log))])
-        pid = supervisor._parts[0].pid
+        pid = supervisor._parts[0].process.pid
     assert not alive(pid)
-    assert stack.said == ["The stubborn has not stopped yet; it is ended by force."]
+    assert stack.messages == ["The stubborn has not stopped yet: killing it."]
 
 
 def test_a_dead_watchdog_ends_all(stack: Fixture) -> None:
     with stack.running() as supervisor:
         supervisor.start([plan("first", FOREVER)])
-        assert supervisor._watchdog is not None
         supervisor._watchdog.kill()
-        with pytest.raises(PartFailed, match="The watchdog died"):
+        with pytest.raises(ServeError, match="The watchdog died"):
             supervisor.watch()
 
 
@@ -166,7 +165,7 @@ def test_error_lines_are_shown_once(stack: Fixture) -> None:
         supervisor.start([plan("first", code, written(log))])
         stop_soon(1.5)
         supervisor.watch()
-    assert stack.said == ['[first] {"level": "error", "event": "bad"}', "[first] ERROR: worse"]
+    assert stack.messages == ['[first] {"level": "error", "event": "bad"}', "[first] ERROR: worse"]
 
 
 KILLED = """
@@ -181,24 +180,22 @@ with (folder / "lock").open("w") as lock, supervising(folder, lock, print) as su
     supervisor.start([Plan("part", [sys.executable, "-c", code], dict(os.environ),
                            lambda: log.read_bytes().endswith(b"\\n"), 30)])
     (folder / "pids").write_text(
-        f"{supervisor._parts[0].pid} {supervisor._watchdog.pid}\\n")
+        f"{supervisor._parts[0].process.pid} {supervisor._watchdog.pid}\\n")
     supervisor.watch()
 """
 
 
-@pytest.mark.parametrize("heeds_sigterm", [True, False])
-def test_nothing_outlives_a_supervisor_that_is_killed(tmp_path: Path, heeds_sigterm: bool) -> None:
+@pytest.mark.parametrize("handles_sigterm", [True, False])
+def test_no_process_outlives_a_killed_supervisor(tmp_path: Path, handles_sigterm: bool) -> None:
     code = FOREVER
-    if not heeds_sigterm:
+    if not handles_sigterm:
         code = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {FOREVER}"
     with subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path), code]) as supervisor:
         wait_until(written(tmp_path / "pids"), 120, "the part")
         pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
         assert all(alive(pid) for pid in pids)
         supervisor.kill()
-    wait_until(
-        lambda: not any(alive(pid) for pid in pids), 120, "the part's and the watchdog's end"
-    )
+    wait_until(lambda: not any(alive(pid) for pid in pids), 120, "the end of part and watchdog")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")
@@ -209,4 +206,4 @@ def test_a_part_ends_even_if_supervisor_and_watchdog_are_both_killed(tmp_path: P
         os.kill(supervisor.pid, signal.SIGSTOP)  # so that it cannot react to the next line
         os.kill(watchdog, signal.SIGKILL)
         supervisor.kill()
-    wait_until(lambda: not alive(part), 120, "the part's end")
+    wait_until(lambda: not alive(part), 120, "the end of the part")
