@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import socket
 import sys
 from typing import Annotated
@@ -10,6 +11,23 @@ from typing import Annotated
 import typer
 
 from app.kit.command_line import DataDir, settings_from
+
+
+def _set_no_auth(wanted: bool) -> None:
+    """Set DSPT_NO_AUTH for this process and those that it starts."""
+    if wanted:
+        os.environ["DSPT_NO_AUTH"] = "true"
+
+
+NoAuth = Annotated[
+    bool,
+    typer.Option(
+        "--no-auth",
+        callback=_set_no_auth,
+        help="As long as no API key exists, accept requests from every user and program of this "
+        "machine, proxies included (DSPT_NO_AUTH). Default: from your own programs only.",
+    ),
+]
 
 
 def serve(
@@ -28,6 +46,7 @@ def serve(
             min=0, max=65535, help="Port to bind to; 0 selects a free one.", show_default="8000"
         ),
     ] = None,
+    _no_auth: NoAuth = False,
 ) -> None:
     """Run the whole service on this machine until Ctrl-C.
 
@@ -63,6 +82,7 @@ def api(
     socket_fd: Annotated[
         int | None, typer.Option(hidden=True, help="A bound socket, inherited from `dspt serve`.")
     ] = None,
+    _no_auth: NoAuth = False,
 ) -> None:
     """Run the HTTP API alone, until Ctrl-C.
 
@@ -88,7 +108,7 @@ def api(
     if sockets is not None:
         host = str(sockets[0].getsockname()[0])
     try:
-        check_binding(host, settings.database_url)
+        check_binding(host, settings)
     except BindingRefused as error:
         typer.echo(f"dspt api: {error}", err=True)
         raise typer.Exit(1) from error

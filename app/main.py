@@ -101,7 +101,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     # From the inside out: what is refused further out costs less.
     app.add_middleware(BodyLimit, default_bytes=settings.max_body_bytes)
     app.add_middleware(BeforeBody)
-    app.add_middleware(AuthMiddleware, requests_per_minute=settings.requests_per_minute)
+    app.add_middleware(
+        AuthMiddleware,
+        requests_per_minute=settings.requests_per_minute,
+        no_auth=settings.no_auth,
+    )
     app.add_middleware(Backpressure, most=settings.max_waiting_requests)
     app.add_middleware(SecureHeaders)
     app.add_middleware(RequestContext)

@@ -43,8 +43,8 @@ _bearer = HTTPBearer(
     scheme_name="API key",
     auto_error=False,
     description="`Authorization: Bearer dspt_...`, a key that the operator created with "
-    "`dspt keys create`. Until the first key is created, requests from the service's own machine "
-    "need no key.",
+    "`dspt keys create`. Until the first key is created, programs of the service's own user on "
+    "its own machine need no key.",
 )
 
 

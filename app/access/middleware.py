@@ -13,7 +13,7 @@ from starlette.websockets import WebSocketClose
 
 from app.access import keys
 from app.access.caller import LOCAL, Caller
-from app.access.loopback import check_local
+from app.access.loopback import LocalRequests
 from app.access.rate_limits import RateLimits
 from app.kit.batched_reader import BatchedReader
 from app.kit.http.errors import Forbidden, Unauthorized
@@ -26,9 +26,10 @@ _CHALLENGE = 'Bearer realm="dspt"'
 class AuthMiddleware:
     """Put the caller on `request.state`, or answer 401, 403 or 429."""
 
-    def __init__(self, app: ASGIApp, requests_per_minute: int) -> None:
+    def __init__(self, app: ASGIApp, requests_per_minute: int, no_auth: bool) -> None:
         self.app = app
         self._limits = RateLimits(requests_per_minute)
+        self._local = LocalRequests(no_auth)
         self._keys_needed = False
 
     async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
@@ -86,7 +87,7 @@ class AuthMiddleware:
                 "of this service creates one with `dspt keys create NAME`.",
                 headers={"WWW-Authenticate": _CHALLENGE},
             )
-        check_local(scope)
+        await self._local.check(scope)
         return LOCAL
 
 

@@ -42,6 +42,11 @@ class Settings(BaseSettings):
     )
     host: str = Field(default="127.0.0.1", description="Address that the API binds to.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port that the API binds to.")
+    no_auth: bool = Field(
+        default=False,
+        description="Without API keys, accept requests from every user and program of this "
+        "machine, proxies included. Default: from programs of the service's own user only.",
+    )
 
     # 4 GiB holds about 40,000 photos of 100 kB; tune on a sample of a larger set.
     max_upload_bytes: int = Field(

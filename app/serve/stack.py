@@ -36,7 +36,7 @@ def serve(data_dir: Path, host: str, port: int, say: Callable[[str], None]) -> N
     """
     _refuse_outside_services(os.environ)
     try:
-        check_binding(host, Settings(data_dir=data_dir).database_url)
+        check_binding(host, Settings(data_dir=data_dir))
     except BindingRefused as error:
         raise ServeError(str(error)) from error
     with _bind(host, port) as listener:

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from app.access import local_user
+
 #: Longer than the stack allows its own parts to stop.
 _STOP_SECONDS = 30.0
 _READY = re.compile(r"^\s*API\s+(http://\S+)")
@@ -30,6 +32,8 @@ def running_stack(
     """
     command = [str(Path(sys.executable).with_name("dspt")), "serve"]
     command += ["--data-dir", str(data_dir), "--port", "0"]
+    if not local_user.available():
+        command.append("--no-auth")
     with (
         log.open("w") as output,
         subprocess.Popen(

@@ -192,6 +192,7 @@ def settings_for(database_url: str, data_dir: Path) -> Settings:
         max_upload_bytes=1_000_000,
         housekeeping_seconds=0.05,
         event_poll_seconds=0.02,
+        no_auth=True,  # requests of an in-process client have no socket, so none that tells a user
     )
 
 

@@ -16,6 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from app.access.binding import BindingRefused, check_binding
+from app.kit.settings import Settings
 from dspt.cli import build
 from tests.integration.access import bearer
 from tests.integration.conftest import zip_of
@@ -157,20 +158,20 @@ def test_the_files_are_closed_to_other_users(tmp_path: Path) -> None:
 
 
 def test_binding(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'dspt.db'}"
-    check_binding("localhost", url)
+    settings = Settings(database_url=f"sqlite:///{tmp_path / 'dspt.db'}")
+    check_binding("localhost", settings)
     with pytest.raises(BindingRefused, match="dspt keys create"):
-        check_binding("0.0.0.0", url)
+        check_binding("0.0.0.0", settings)
     assert not list(tmp_path.iterdir())
     key_id, _ = create("ann", data_dir=tmp_path)
-    check_binding("0.0.0.0", url)
+    check_binding("0.0.0.0", settings)
     run("revoke", key_id, data_dir=tmp_path)
     with pytest.raises(BindingRefused, match="dspt keys create"):
-        check_binding("::", url)
+        check_binding("::", settings)
     with pytest.raises(BindingRefused, match="not an address"):
-        check_binding("no.such.host.invalid", url)
+        check_binding("no.such.host.invalid", settings)
     with pytest.raises(BindingRefused, match="DSPT_DATABASE_URL"):
-        check_binding("0.0.0.0", "postgresql://nobody@127.0.0.1:1/none")
+        check_binding("0.0.0.0", Settings(database_url="postgresql://nobody@127.0.0.1:1/none"))
 
 
 def test_a_strangers_upload_is_not_read(server: Server) -> None:

@@ -36,7 +36,7 @@ NDJSON = {"Accept": "application/x-ndjson"}
 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
-    return create_app(Settings(data_dir=tmp_path_factory.mktemp("streams")))
+    return create_app(Settings(data_dir=tmp_path_factory.mktemp("streams"), no_auth=True))
 
 
 @pytest.fixture(scope="module")
@@ -235,7 +235,7 @@ def test_a_client_that_goes_away(
         return Response(status_code=499)
 
     monkeypatch.setattr("app.kit.http.error_handlers._on_disconnect", note)
-    with running(Settings(data_dir=tmp_path)) as (url, _):
+    with running(Settings(data_dir=tmp_path, no_auth=True)) as (url, _):
         with httpx.Client(base_url=url, timeout=600) as client:
             model = import_model(client, artifact)
             client.post("/predict", data={"model": model}, files=files([photo(1)]))

@@ -43,7 +43,7 @@ WEATHER = ("rain", "snow", "sunshine", "fog")
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
     data_dir = tmp_path_factory.mktemp("predictions")
-    return create_app(Settings(data_dir=data_dir, max_body_bytes=2_000_000))
+    return create_app(Settings(data_dir=data_dir, max_body_bytes=2_000_000, no_auth=True))
 
 
 @pytest.fixture(scope="module")

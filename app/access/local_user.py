@@ -1,0 +1,143 @@
+"""Who holds the other end of a local connection.
+
+Without API keys, "from this machine" is not enough: a reverse proxy with default settings connects
+from 127.0.0.1 and sends no header that tells so, and its clients are strangers. Linux knows which
+user opened each socket and which process holds it, so two things are checked:
+
+- The user that runs the service opened the connection. Proxies normally run as another user.
+- The process that holds it can be inspected, and accepts no connections from other machines. A
+  process that dropped its privileges, such as a worker of nginx, cannot be inspected even by a
+  service of the same user.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum, auto
+from pathlib import Path
+
+_TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
+_OVERFLOW_UID = Path("/proc/sys/kernel/overflowuid")
+_LISTEN = "0A"
+
+Address = tuple[str, int]
+
+
+class Peer(Enum):
+    """The holder of the other end of a connection."""
+
+    SAME_USER = auto()
+    #: Another user, or unknown.
+    OTHER_USER = auto()
+    #: A process of the same user that accepts connections from other machines.
+    SERVER = auto()
+
+
+def available() -> bool:
+    """Return whether this system tells who holds a connection."""
+    # In a container all users that it does not know have the overflow uid.
+    return _TABLES[0].is_file() and str(os.geteuid()) != _read(_OVERFLOW_UID).strip()
+
+
+def identify(client: Address, server: Address) -> Peer:
+    """Return who holds the client's end of a connection between two local addresses."""
+    sockets = list(_sockets())
+    ends = (_normal(client), _normal(server))
+    found = next((one for one in sockets if one.connects(*ends)), None)
+    # Once its process has closed it, a socket has neither an inode nor its user: both are 0.
+    if found is None or not found.inode or found.uid != os.geteuid() or not available():
+        return Peer.OTHER_USER
+    held = _sockets_beside(found.inode)
+    if held is None:
+        return Peer.OTHER_USER
+    # Compared by port, because the process that accepted a connection may not listen itself.
+    ports = {one.port for one in sockets if one.state == _LISTEN and not one.on_loopback}
+    serves = any(one.inode in held and one.port in ports for one in sockets)
+    return Peer.SERVER if serves else Peer.SAME_USER
+
+
+@dataclass(frozen=True)
+class _Socket:
+    """A row of /proc/net/tcp or tcp6."""
+
+    local: str
+    remote: str
+    state: str
+    uid: int
+    inode: int
+
+    @property
+    def port(self) -> int:
+        return _port(self.local)
+
+    @property
+    def on_loopback(self) -> bool:
+        return ipaddress.ip_address(_decoded(self.local)[0]).is_loopback
+
+    def connects(self, local: Address, remote: Address) -> bool:
+        if (_port(self.local), _port(self.remote)) != (local[1], remote[1]):
+            return False  # decoding takes longer
+        return (_decoded(self.local), _decoded(self.remote)) == (local, remote)
+
+
+def _sockets() -> Iterator[_Socket]:
+    for table in _TABLES:
+        for line in _read(table).splitlines()[1:]:
+            row = line.split()
+            yield _Socket(row[1], row[2], row[3], int(row[7]), int(row[9]))
+
+
+def _sockets_beside(inode: int) -> set[int] | None:
+    """Return all sockets of the process that holds this one; None if no process can be seen.
+
+    Starts with the newest process: a command such as curl has just started.
+    """
+    pids = (int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit())
+    for pid in sorted(pids, reverse=True):
+        held = set(_socket_inodes(pid))
+        if inode in held:
+            return held
+    return None
+
+
+def _socket_inodes(pid: int) -> Iterator[int]:
+    """Yield the sockets of a process; none if it has ended or must not be inspected."""
+    folder = f"/proc/{pid}/fd"
+    with suppress(OSError):
+        for name in os.listdir(folder):  # noqa: PTH208  several times as fast as pathlib
+            with suppress(OSError):  # closed in the meantime
+                target = os.readlink(f"{folder}/{name}")  # noqa: PTH115
+                if target.startswith("socket:["):
+                    yield int(target[8:-1])
+
+
+def _port(address: str) -> int:
+    return int(address.rpartition(":")[2], 16)
+
+
+def _decoded(address: str) -> Address:
+    """Decode the kernel's hexadecimal form, whose 32-bit words have the machine's byte order."""
+    packed = bytes.fromhex(address.rpartition(":")[0])
+    words = [packed[i : i + 4] for i in range(0, len(packed), 4)]
+    if sys.byteorder == "little":
+        words = [word[::-1] for word in words]
+    return _normal((str(ipaddress.ip_address(b"".join(words))), _port(address)))
+
+
+def _normal(address: Address) -> Address:
+    """Return the address with IPv4 as such: an IPv6 socket can hold an IPv4 connection."""
+    parsed = ipaddress.ip_address(address[0].partition("%")[0])
+    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+    return str(mapped or parsed), address[1]
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:  # another system, no IPv6, or /proc is not mounted
+        return ""
