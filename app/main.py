@@ -22,6 +22,7 @@ from app.health.endpoints import router as health_router
 from app.jobs.endpoints import router as jobs_router
 from app.jobs.lifecycle.housekeeping import Housekeeper
 from app.jobs.metrics import JobsCollector
+from app.kit.background_loop import LoopsCollector, stop_all
 from app.kit.batched_reader import BatchedReader
 from app.kit.context import Context
 from app.kit.db import migrate
@@ -70,16 +71,23 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         registry.register(job_figures)
         housekeeper = Housekeeper(context)
         app.state.context = context
-        app.state.reader = reader = BatchedReader(context.database)
+        app.state.reader = reader = BatchedReader(
+            context.database, settings.database_timeout_seconds
+        )
         app.state.housekeeper = housekeeper
         collector = Collector(context)
+        app.state.loops = loops = [*housekeeper.loops, collector.loop]
+        registry.register(LoopsCollector(loops))
         housekeeper.start()
-        collector.start()
+        collector.loop.start()
         try:
             yield
         finally:
-            await run_in_threadpool(housekeeper.stop)
-            await run_in_threadpool(collector.stop)
+            await run_in_threadpool(stop_all, loops)
+            # What still waits for a silent database ends now.
+            context.database.abort()
+            collector.close()
+            await run_in_threadpool(housekeeper.close)
             await run_in_threadpool(reader.close)
             job_figures.close()
             context.close()

@@ -65,7 +65,7 @@ def _ready(**_: Any) -> None:
     if settings.worker_metrics_port is not None:
         from worker.metrics import serve
 
-        serve(settings, stats)
+        serve(settings, stats, [heartbeat.loop])
 
 
 worker_ready.connect(_ready)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from app.jobs.lifecycle import workers
+from app.kit.background_loop import Loop
 from app.kit.db import Database
 from app.kit.ids import new_id
 from app.kit.settings import Settings
@@ -22,9 +25,8 @@ class WorkerHeartbeat:
     def __init__(self, settings: Settings) -> None:
         self.worker_id = new_id("wrk")
         self._settings = settings
-        self._stopping = threading.Event()
-        self._gone = threading.Event()
-        self._thread = threading.Thread(target=self._loop, name="heartbeat", daemon=True)
+        self._stopping = False
+        self.loop = Loop("heartbeat", self._report, settings.heartbeat_seconds)
         # SQLite keeps its locks in process memory: a process forked during a report would inherit
         # them, and find the database locked forever.
         self._reporting = threading.Lock()
@@ -36,39 +38,30 @@ class WorkerHeartbeat:
 
     def start(self) -> None:
         """Report now, and then regularly."""
-        self._report()
-        self._thread.start()
+        self.loop.start()
 
     def stopping(self) -> None:
         """Ask the running job to return to the queue. Safe in a signal handler."""
-        self._stopping.set()
+        self._stopping = True
+        self.loop.wake()  # the running job polls for it
 
     def leave(self) -> None:
         """Stop reporting and delete the worker's row."""
-        self._stopping.set()
-        self._gone.set()
-        if self._thread.is_alive():
-            self._thread.join()
-
-    def _loop(self) -> None:
-        while not self._stopping.wait(self._settings.heartbeat_seconds):
-            self._report()
-        self._report()  # at once: the running job polls for it
-        while not self._gone.wait(self._settings.heartbeat_seconds):
-            self._report()
-        self._report()
+        self.loop.stop()
+        try:
+            self._write(lambda session: workers.leave(session, self.worker_id))
+        except SQLAlchemyError as error:
+            _log.warning("cannot delete this worker's row", error=str(error))
 
     def _report(self) -> None:
+        stopping = self._stopping
+        self._write(lambda session: workers.report(session, self.worker_id, stopping=stopping))
+
+    def _write(self, change: Callable[[Session], None]) -> None:
         with self._reporting:
             database = Database(self._settings.database_url)  # connections do not survive a fork
             try:
                 with database.write() as session:
-                    if self._gone.is_set():
-                        workers.leave(session, self.worker_id)
-                    else:
-                        stopping = self._stopping.is_set()
-                        workers.report(session, self.worker_id, stopping=stopping)
-            except SQLAlchemyError as error:
-                _log.warning("cannot write heartbeat; retrying", error=str(error))
+                    change(session)
             finally:
                 database.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Sequence
 from typing import get_args
 
 import structlog
@@ -16,6 +17,7 @@ from prometheus_client import (
     start_http_server,
 )
 
+from app.kit.background_loop import Loop, LoopsCollector
 from app.kit.settings import Settings
 from dspt.kit.progress import Stage
 from worker.stats import WorkerStats
@@ -109,11 +111,12 @@ class WorkerMetrics:
             gauge.set(0)
 
 
-def serve(settings: Settings, stats: WorkerStats) -> None:
+def serve(settings: Settings, stats: WorkerStats, loops: Sequence[Loop] = ()) -> None:
     """Aggregate the values, and serve them on the worker's port until this process ends."""
     assert settings.worker_metrics_port is not None
     registry = CollectorRegistry()
     metrics = WorkerMetrics(registry)
+    registry.register(LoopsCollector(loops))
 
     def receive() -> None:
         for stat in stats.received():

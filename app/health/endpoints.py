@@ -25,11 +25,14 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 router = APIRouter(prefix="/health", tags=["health"], lifespan=_lifespan)
 
 
-@router.get("/live")
+@router.get("/live", responses={503: {"model": Live, "description": "A loop is stuck."}})
 @rules(None, probe=True)
-async def live() -> Live:
-    """Liveness: the process answers. Checks no dependency."""
-    return Live()
+async def live(request: Request, response: Response) -> Live:
+    """Liveness: the process answers and its background loops run. Checks no dependency."""
+    stuck = [loop.name for loop in request.app.state.loops if loop.stuck]
+    if stuck:
+        response.status_code = 503
+    return Live(status="stuck" if stuck else "live", stuck_loops=stuck)
 
 
 @router.get(

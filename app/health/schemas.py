@@ -8,9 +8,12 @@ from pydantic import BaseModel, Field
 
 
 class Live(BaseModel):
-    """The process answers."""
+    """The process answers, and its background loops make progress."""
 
-    status: Literal["live"] = "live"
+    status: Literal["live", "stuck"] = "live"
+    stuck_loops: list[str] = Field(
+        default=[], description="Background loops without progress; restart the process."
+    )
 
 
 class Check(BaseModel):

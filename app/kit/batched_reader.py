@@ -6,10 +6,12 @@ much as the value itself.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar, cast
 
+from sqlalchemy import exc
 from sqlalchemy.orm import Session
 
 from app.kit.batching import Batcher
@@ -28,10 +30,14 @@ _PACE = 0.01
 
 
 class BatchedReader:
-    """Batches reads of concurrent requests. One per process; close it at the end."""
+    """Batches reads of concurrent requests. One per process; close it at the end.
 
-    def __init__(self, database: Database) -> None:
+    seconds: longest wait of a query, whatever the queries of others do.
+    """
+
+    def __init__(self, database: Database, seconds: float = 5.0) -> None:
         self._database = database
+        self._seconds = seconds
         # One thread: while it queries, the next batch fills.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="batched reader")
         self._batcher: Batcher[None, _Request, Any] = Batcher(
@@ -41,10 +47,16 @@ class BatchedReader:
         self.waiting = 0
 
     async def query(self, query: Query[Key, Value], key: Key) -> Value:
-        """Return the value of a key, read after this call. Raises what `query` raises."""
+        """Return the value of a key, read after this call.
+
+        Raises what `query` raises, and sqlalchemy.exc.TimeoutError.
+        """
         self.waiting += 1
         try:
-            return cast(Value, await self._batcher.submit(None, (query, key), 1))
+            async with asyncio.timeout(self._seconds):
+                return cast(Value, await self._batcher.submit(None, (query, key), 1))
+        except TimeoutError as error:
+            raise exc.TimeoutError(f"no answer within {self._seconds:g} s") from error
         finally:
             self.waiting -= 1
 

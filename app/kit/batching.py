@@ -71,9 +71,12 @@ class Batcher(Generic[Key, Item, Result]):
             if batch.size >= self._max_size:
                 self._filled.notify_all()
         assert batch.future is not None
+        results = asyncio.wrap_future(batch.future)
+        # The error of a batch whose caller was cancelled is not awaited; asyncio would log it.
+        results.add_done_callback(lambda done: done.cancelled() or done.exception())
         try:
             # Shielded: a cancelled caller must not cancel the batch of the others.
-            return (await asyncio.shield(asyncio.wrap_future(batch.future)))[index]
+            return (await asyncio.shield(results))[index]
         except asyncio.CancelledError:
             with self._lock:
                 batch.items[index] = _CANCELLED

@@ -40,7 +40,13 @@ def celery_app(settings: Settings) -> Celery:
     app.conf.update(
         broker_url=settings.broker_url,
         broker_transport_options=visibility
-        | {"socket_connect_timeout": 5, "socket_keepalive": True},
+        | {
+            "socket_connect_timeout": 5,
+            # Without it a command to a silent Redis waits for ever.
+            "socket_timeout": 5,
+            "socket_keepalive": True,
+            "health_check_interval": 25,
+        },
         result_backend_transport_options=visibility,
         visibility_timeout=visibility["visibility_timeout"],
         broker_connection_retry_on_startup=True,

@@ -38,6 +38,10 @@ def settings_from(data_dir: Path | None) -> Settings:
         raise typer.Exit(2) from error
 
 
+#: A command may delete many rows at once.
+_STATEMENT_SECONDS = 60.0
+
+
 @contextmanager
 def service_database(data_dir: Path | None) -> Iterator[tuple[Settings, Database]]:
     """Yield the settings and the database, migrated to the newest schema.
@@ -57,7 +61,7 @@ def service_database(data_dir: Path | None) -> Iterator[tuple[Settings, Database
             # As in `dspt serve`: no access for other users.
             settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         migrate(settings.database_url)
-        database = Database(settings.database_url)
+        database = Database(settings.database_url, seconds=_STATEMENT_SECONDS)
     except OSError as error:
         typer.echo(f"--data-dir: {settings.data_dir}: {error.strerror}", err=True)
         raise typer.Exit(1) from error

@@ -22,7 +22,12 @@ class Context:
 
     @classmethod
     def open(cls, settings: Settings) -> Context:
-        return cls(settings, Database(settings.database_url), Storage(settings.storage_url))
+        database = Database(
+            settings.database_url,
+            pool_size=settings.database_pool_size,
+            seconds=settings.database_timeout_seconds,
+        )
+        return cls(settings, database, Storage(settings.storage_url))
 
     def close(self) -> None:
         self.database.close()

@@ -21,6 +21,7 @@ from sqlalchemy import (
     MetaData,
     create_engine,
     event,
+    exc,
     func,
     make_url,
     select,
@@ -30,12 +31,23 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.types import TypeDecorator
 
+from app.kit.postgres import Limits, limit_connections, postgres_arguments
+
 #: Advisory lock number; arbitrary, but unique within the database.
 _MIGRATION_LOCK = 0x64737074
 
-#: One connection per thread of the API: 40 serve requests, a few do other work. They are opened on
-#: demand and kept, because opening one takes longer than using it.
-_POOL: Final = {"pool_size": 50, "max_overflow": 0}
+#: One connection per thread of the API. On SQLite a connection is an open file, which costs little.
+_SQLITE_POOL: Final = {"pool_size": 50, "max_overflow": 0}
+#: Seconds that a thread waits for a connection of the pool.
+_POOL_TIMEOUT_SECONDS = 3
+#: Below the time after which firewalls usually drop idle connections.
+_POOL_RECYCLE_SECONDS = 1800
+#: Time limit of a statement of a migration, which may rewrite a table, and of the wait for another
+#: process that migrates.
+_MIGRATION_SECONDS = 600.0
+
+#: Raised where the database does not answer in time, or at all: retry later.
+UNAVAILABLE: Final = (exc.OperationalError, exc.InternalError, exc.TimeoutError)
 
 #: JSON; JSONB on PostgreSQL.
 JsonColumn = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
@@ -76,11 +88,16 @@ class Base(DeclarativeBase):
 
 
 class Database:
-    """One engine per process, opened after any fork."""
+    """One engine per process, opened after any fork.
 
-    def __init__(self, url: str) -> None:
+    On PostgreSQL a statement may take `seconds`; then it raises an error of `UNAVAILABLE`, also if
+    the server or the network is silent.
+    """
+
+    def __init__(self, url: str, *, pool_size: int = 10, seconds: float = 5.0) -> None:
         self.url = normalise_url(url)
-        self.engine = _engine(self.url)
+        self._limits = Limits(seconds)
+        self.engine = _engine(self.url, pool_size, self._limits)
         # On SQLite, upgrading a read transaction fails at once, whatever the timeout, if another
         # connection wrote in between. So write transactions begin as IMMEDIATE.
         self._writer = self.engine.execution_options(sqlite_begin="IMMEDIATE")
@@ -111,6 +128,10 @@ class Database:
         """Raise sqlalchemy.exc.SQLAlchemyError unless the database answers."""
         with self.engine.connect() as connection:
             connection.execute(text("SELECT 1"))
+
+    def abort(self) -> None:
+        """End running statements, and all later ones, with an error: the process is stopping."""
+        self._limits.aborted.set()
 
     def close(self) -> None:
         self.engine.dispose()
@@ -149,7 +170,7 @@ def normalise_url(url: str) -> str:
 
 def migrate(url: str) -> None:
     """Migrate the database to the newest schema. Safe with concurrent processes."""
-    database = Database(url)
+    database = Database(url, pool_size=1, seconds=_MIGRATION_SECONDS)
     try:
         if database.engine.dialect.name == "sqlite":
             _switch_to_wal(database.engine)
@@ -171,20 +192,31 @@ def alembic_config() -> Config:
     return config
 
 
-def _engine(url: str) -> Engine:
+def _engine(url: str, pool_size: int, limits: Limits) -> Engine:
     parsed = make_url(url)
     # hide_parameters: user data must not reach the log through error messages.
     if parsed.drivername != "sqlite":
-        return create_engine(parsed, pool_pre_ping=True, hide_parameters=True, **_POOL)
+        engine = create_engine(
+            parsed,
+            connect_args=postgres_arguments(parsed, limits),
+            hide_parameters=True,
+            max_overflow=0,
+            pool_pre_ping=True,
+            pool_recycle=_POOL_RECYCLE_SECONDS,
+            pool_size=pool_size,
+            pool_timeout=_POOL_TIMEOUT_SECONDS,
+        )
+        limit_connections(engine, limits)
+        return engine
     assert parsed.database is not None
     Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(parsed, hide_parameters=True, **_POOL)
+    engine = create_engine(parsed, hide_parameters=True, **_SQLITE_POOL)
 
     @event.listens_for(engine, "connect")
     def configure(connection: sqlite3.Connection, _record: object) -> None:
         # The driver starts transactions too late, and not for DDL; `begin` below does it.
         connection.isolation_level = None
-        connection.execute("PRAGMA busy_timeout=15000")  # milliseconds that writers wait
+        connection.execute("PRAGMA busy_timeout=8000")  # milliseconds that writers wait
         connection.execute("PRAGMA foreign_keys=ON")
         connection.execute(
             "PRAGMA synchronous=FULL"

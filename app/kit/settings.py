@@ -30,6 +30,17 @@ class Settings(BaseSettings):
         description="SQLAlchemy URL (`sqlite:///...` or `postgresql://...`). "
         "Default: SQLite in the data directory.",
     )
+    # A server accepts 100 by default, for all processes and tools.
+    database_pool_size: int = Field(
+        default=10, ge=1, description="Maximum connections of one process to PostgreSQL."
+    )
+    # The API answers within 10 seconds whatever happens: this, and 3 to connect again.
+    database_timeout_seconds: float = Field(
+        default=5,
+        gt=0,
+        description="Time limit of one statement on PostgreSQL, and of one look-up of a request. "
+        "Afterwards the API answers 503 with `Retry-After`.",
+    )
     broker_url: str = Field(
         default="",
         description="Redis URL (`redis://...`, `redis+socket:///...`). "

@@ -13,6 +13,7 @@ from app.jobs import repository
 from app.jobs.lifecycle.heartbeat_monitor import HeartbeatMonitor
 from app.jobs.lifecycle.housekeeping import Housekeeper
 from app.jobs.lifecycle.outbox import LOST_SECONDS, Outbox
+from app.kit.background_loop import stop_all
 from app.kit.broker import QUEUE, RUN_JOB
 from app.kit.context import Context
 from app.kit.settings import Settings
@@ -71,7 +72,8 @@ def test_a_broker_that_is_away_at_the_start(context: Context, own_redis: RedisSe
         own_redis.start()
         wait_until(lambda: queued(own_redis) == [job_id], 120, "the job in the broker")
     finally:
-        housekeeper.stop()
+        stop_all(housekeeper.loops)
+        housekeeper.close()
 
 
 def test_the_outbox_sends_each_queued_job_once(context: Context) -> None:

@@ -32,6 +32,8 @@ _log = structlog.get_logger(__name__)
 
 #: Events of a job to buffer: about one minute of a running job.
 BUFFERED = 256
+#: Time for a running query to end when the process stops.
+_CLOSE_SECONDS = 1.0
 
 
 class Feed:
@@ -91,7 +93,9 @@ class Feed:
         self.stopping.set()
         if self._reader is not None:
             self._joined.set()
-            await self._reader
+            _, late = await asyncio.wait([self._reader], timeout=_CLOSE_SECONDS)
+            for reader in late:
+                reader.cancel()
 
     @contextmanager
     def _joining(self, job_id: str) -> Iterator[_Channel]:

@@ -1,13 +1,10 @@
-"""Background loop: publish queued jobs and requeue jobs of dead workers."""
+"""Background loops: publish queued jobs, and requeue jobs of dead workers."""
 
 from __future__ import annotations
 
-import redis
 import structlog
 from celery import Celery
 from kombu.exceptions import ChannelError
-from kombu.exceptions import OperationalError as BrokerError
-from sqlalchemy.exc import SQLAlchemyError
 
 from app.jobs.lifecycle.outbox import Outbox
 from app.jobs.lifecycle.reaper import Reaper
@@ -20,7 +17,7 @@ _ONE_RETRY = {"max_retries": 1, "interval_start": 0}  # on a new connection; the
 
 
 class Housekeeper:
-    """Run outbox and reaper in a thread; `wake` starts a round at once."""
+    """Run outbox and reaper, each in its own thread: a silent broker must not stop the reaper."""
 
     def __init__(self, context: Context) -> None:
         self._celery: Celery | None = (
@@ -28,30 +25,29 @@ class Housekeeper:
         )
         self._reaper = Reaper(context)
         self._outbox = Outbox(context, self._send, self._waiting)
-        self._loop = Loop(
-            "housekeeping",
-            self._round,
-            context.settings.housekeeping_seconds,
-            (SQLAlchemyError, BrokerError, redis.RedisError, OSError),
-        )
+        seconds = context.settings.housekeeping_seconds
+        self._reaping = Loop("reaper", self._reap, seconds)
+        self._relaying = Loop("outbox", self._outbox.relay, seconds)
+        self.loops = [self._reaping] if self._celery is None else [self._reaping, self._relaying]
 
     def start(self) -> None:
         if self._celery is None:
             _log.warning("DSPT_BROKER_URL is not set: jobs stay queued. `dspt serve` sets it.")
-        self._loop.start()
+        for loop in self.loops:
+            loop.start()
 
     def wake(self) -> None:
-        self._loop.wake()
+        """Publish queued jobs at once."""
+        self._relaying.wake()
 
-    def stop(self) -> None:
-        self._loop.stop()
+    def close(self) -> None:
+        """Close the connections to the broker, once the loops have stopped."""
         if self._celery is not None:
             self._celery.close()
 
-    def _round(self) -> None:
-        self._reaper.reap()
-        if self._celery is not None:
-            self._outbox.relay()
+    def _reap(self) -> None:
+        if self._reaper.reap():
+            self.wake()
 
     def _send(self, job_id: str) -> None:
         assert self._celery is not None

@@ -12,12 +12,12 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import iter_route_contexts
-from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import Match
 
+from app.kit.db import UNAVAILABLE
 from app.kit.http.errors import (
     SECURE_HEADERS,
     ApiError,
@@ -38,7 +38,8 @@ def install_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(RequestValidationError, _on_validation)
     app.add_exception_handler(DsptError, _on_dspt)
-    app.add_exception_handler(OperationalError, _on_database)
+    for unavailable in UNAVAILABLE:
+        app.add_exception_handler(unavailable, _on_database)
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
     app.add_exception_handler(OSError, _on_os_error)
     app.add_exception_handler(Exception, _on_unexpected)
@@ -134,7 +135,6 @@ def _on_disconnect(_request: Request, _error: Exception) -> Response:
 
 
 def _on_database(_request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, OperationalError)
     return database_problem(error)
 
 

@@ -24,7 +24,6 @@ from typing import Any, ClassVar
 import structlog
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
-from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
 MEDIA_TYPE = "application/problem+json"
@@ -193,12 +192,12 @@ def error_response(error: ApiError) -> JSONResponse:
     )
 
 
-def database_problem(error: OperationalError) -> JSONResponse:
+def database_problem(error: Exception) -> JSONResponse:
     """Return the response for a database that does not answer."""
     _log.error("the database does not answer", error=str(error))
     return problem_response(
         503,
-        "The database does not answer. Nothing was changed. Retry after 5 s.",
+        "The database does not answer. Retry after 5 s.",
         "database_unavailable",
         headers={"Retry-After": "5"},
     )

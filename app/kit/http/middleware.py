@@ -10,12 +10,12 @@ from collections.abc import Awaitable
 from contextlib import suppress
 
 import structlog
-from sqlalchemy.exc import OperationalError
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.kit.db import UNAVAILABLE
 from app.kit.http.errors import (
     SECURE_HEADERS,
     ApiError,
@@ -208,7 +208,7 @@ async def pass_if(
         await check
     except ApiError as error:
         await refuse(error_response(error), scope, receive, send)
-    except OperationalError as error:
+    except UNAVAILABLE as error:
         await refuse(database_problem(error), scope, receive, send)
     else:
         await app(scope, receive, send)

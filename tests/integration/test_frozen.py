@@ -1,0 +1,171 @@
+"""A database or a broker that accepts connections and never answers."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import make_url
+
+from tests.integration.conftest import zip_of
+from tests.proxy import Proxy, proxy_to_file, proxy_to_port
+from tests.services import RedisServer, clean_environment, postgres_database, wait_until
+
+#: Longest answer, whatever is broken.
+ANSWER_SECONDS = 10.0
+#: After SIGTERM; then a container engine kills.
+GRACE_SECONDS = 10.0
+
+CALLS: dict[str, Callable[[httpx.Client], httpx.Response]] = {
+    "list jobs": lambda api: api.get("/jobs"),
+    "get a job": lambda api: api.get("/jobs/job_00000000000000000000000000"),
+    "submit": lambda api: api.post("/jobs", files={"dataset": ("a.zip", zip_of({"a/1": b"x"}))}),
+    "list models": lambda api: api.get("/models"),
+    "predict": lambda api: api.post(
+        "/predict", data={"model": "pets"}, files={"images": ("a.png", b"x")}
+    ),
+    "aliases": lambda api: api.get("/aliases"),
+    "metrics": lambda api: api.get("/metrics"),
+    "ready": lambda api: api.get("/health/ready"),
+}
+
+
+@dataclass
+class Api:
+    """`dspt api` behind proxies to its services."""
+
+    process: subprocess.Popen[bytes]
+    client: httpx.Client
+    database: Proxy
+    broker: Proxy
+    log: Path
+
+    def call_all(self) -> dict[str, tuple[httpx.Response, float]]:
+        """Send all calls at once; each with its response and the seconds that it took."""
+
+        def call(send: Callable[[httpx.Client], httpx.Response]) -> tuple[httpx.Response, float]:
+            start = time.monotonic()
+            return send(self.client), time.monotonic() - start
+
+        with ThreadPoolExecutor(len(CALLS)) as threads:
+            sent = {name: threads.submit(call, send) for name, send in CALLS.items()}
+            return {name: future.result() for name, future in sent.items()}
+
+    def get(self, path: str) -> httpx.Response:
+        return self.client.get(path)
+
+    def stop(self) -> float:
+        """Send SIGTERM; return the seconds until the process has ended."""
+        start = time.monotonic()
+        self.process.terminate()
+        # uvicorn ends itself by the signal once it has stopped in good order.
+        assert self.process.wait(60) in (0, -signal.SIGTERM), self.log.read_text()
+        return time.monotonic() - start
+
+
+@pytest.fixture
+def api(postgres_template: str, redis: RedisServer, tmp_path: Path) -> Iterator[Api]:
+    with (
+        postgres_database(postgres_template) as url,
+        proxy_to_file(f"{make_url(url).query['host']}/.s.PGSQL.5432") as database,
+        proxy_to_port(redis.port) as broker,
+        started(url, database, broker, tmp_path) as opened,
+    ):
+        yield opened
+
+
+@contextmanager
+def started(url: str, database: Proxy, broker: Proxy, folder: Path) -> Iterator[Api]:
+    proxied = make_url(url).set(host="127.0.0.1", port=database.port, query={})
+    log = folder / "api.log"
+    environment = clean_environment(
+        DSPT_DATA_DIR=str(folder / "data"),
+        DSPT_DATABASE_URL=proxied.render_as_string(hide_password=False),
+        DSPT_BROKER_URL=f"redis://127.0.0.1:{broker.port}/0",
+        DSPT_HOUSEKEEPING_SECONDS="0.2",
+        DSPT_LOG_FORMAT="json",
+    )
+    command = [sys.executable, "-c", _START]
+    with (
+        log.open("wb") as file,
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=file) as process,
+    ):
+        assert process.stdout is not None
+        try:
+            port = int(process.stdout.readline() or pytest.fail(log.read_text()))
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+                wait_until(lambda: answers(client), 120, "the API")
+                yield Api(process, client, database, broker, log)
+        finally:
+            database.thaw()
+            broker.thaw()
+            process.kill()
+
+
+#: `dspt api` on a free port, which it prints.
+_START = """
+import os, socket, sys
+listener = socket.create_server(("127.0.0.1", 0))
+print(listener.getsockname()[1], flush=True)
+os.set_inheritable(listener.fileno(), True)
+command = ["-P", "-m", "app.cli", "api", "--socket-fd", str(listener.fileno())]
+os.execv(sys.executable, [sys.executable, *command])
+"""
+
+
+def answers(client: httpx.Client) -> bool:
+    try:
+        return client.get("/health/ready").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def test_a_frozen_database(api: Api) -> None:
+    assert {r.status_code for r, _ in api.call_all().values()} <= {200, 202, 404}
+    api.database.freeze()
+    for _ in range(2):  # the second time no connection of the pool is left
+        for name, (response, seconds) in api.call_all().items():
+            assert seconds < ANSWER_SECONDS, name
+            check_refused(name, response)
+        assert api.get("/health/live").status_code == 200
+    api.database.thaw()
+    wait_until(lambda: api.get("/jobs").status_code == 200, 30, "the database is back")
+    api.database.freeze()
+    with ThreadPoolExecutor(1) as threads:
+        late = threads.submit(api.get, "/jobs")
+        assert api.stop() < GRACE_SECONDS
+        assert late.result().status_code == 503
+    assert "never retrieved" not in api.log.read_text()
+
+
+def check_refused(name: str, response: httpx.Response) -> None:
+    if name == "ready":
+        report: dict[str, Any] = response.json()
+        assert (response.status_code, report["status"]) == (503, "not_ready")
+        assert report["checks"]["database"]["status"] == "failing"
+        assert report["checks"]["storage"]["status"] == "ok"
+    else:
+        assert response.status_code == 503, (name, response.text)
+        assert response.json()["code"] == "database_unavailable"
+        assert int(response.headers["retry-after"]) > 0
+
+
+def test_a_frozen_broker(api: Api) -> None:
+    api.broker.freeze()
+    for name, (response, seconds) in api.call_all().items():
+        assert seconds < ANSWER_SECONDS, name
+        assert response.status_code in (200, 202, 404) or name == "ready", name
+    job = CALLS["submit"](api.client)
+    assert job.status_code == 202
+    assert api.get("/health/live").status_code == 200
+    assert api.stop() < GRACE_SECONDS
