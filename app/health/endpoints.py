@@ -36,11 +36,11 @@ async def live(request: Request, response: Response) -> Live:
 
 
 @router.get(
-    "/ready", responses={503: {"model": Ready, "description": "A dependency does not answer."}}
+    "/ready", responses={503: {"model": Ready, "description": "This process cannot do its work."}}
 )
 @rules(None, probe=True)
 async def ready(request: Request, response: Response, inference: InferenceDep) -> Ready:
-    """Readiness: all dependencies answer. Also reports the number of workers."""
+    """Readiness: this process can do its work. Also reports its dependencies and workers."""
     health = request.app.state.health
     assert isinstance(health, Health)
     report = await health.ready(inference.backbones)

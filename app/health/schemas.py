@@ -43,13 +43,18 @@ class Checks(BaseModel):
 
 
 class Ready(BaseModel):
-    """Ready if database, broker, storage and the backbones to load at start are ready.
+    """Ready if this process can do its work: it needs the database, the backbones to load at start,
+    and a storage on its own disk.
 
-    A missing worker is reported but does not affect readiness.
+    Without the broker, a bucket or a worker, jobs wait but predictions go on; these are listed in
+    `checks` and do not affect readiness.
     """
 
     status: Literal["ready", "not_ready"]
     checks: Checks
+    degraded: list[str] = Field(
+        default=[], description="Failing dependencies that do not affect readiness."
+    )
     backbones: list[str] = Field(description="Backbones in memory; others are loaded on demand.")
     engines: dict[str, str] = Field(
         default_factory=dict,

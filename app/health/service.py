@@ -1,10 +1,16 @@
-"""Check all dependencies of the API concurrently and with a time limit."""
+"""Check this process and its dependencies concurrently, with a time limit, for all callers at once.
+
+The probes are public, so their cost must not grow with their number: a report serves all callers
+for a moment, and no check writes.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Generic, TypeVar
 
 import redis
 import structlog
@@ -19,9 +25,35 @@ from app.kit.context import Context
 from app.predictions.backbones import Backbones
 
 _log = structlog.get_logger(__name__)
+T = TypeVar("T")
 
 #: Shorter than the interval of typical probes, so that a hanging check is reported in time.
 TIMEOUT_SECONDS = 3.0
+#: Age up to which a report is given to further callers.
+FRESH_SECONDS = 1.0
+#: For the check only: a job that waits for the broker may be more patient.
+_BROKER_OPTIONS = {"socket_connect_timeout": 2, "socket_timeout": 2}
+
+
+class _Probe(Generic[T]):
+    """A check in its own thread. While one hangs, no second one starts."""
+
+    def __init__(self, name: str, check: Callable[[], T]) -> None:
+        self.name = name
+        self._check = check
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"health {name}")
+        self._running: Future[T] | None = None
+
+    async def result(self) -> T:
+        """Return the result of the check, which must not raise. Raises TimeoutError."""
+        if self._running is None or self._running.done():
+            self._running = self._thread.submit(self._check)
+        running = asyncio.wrap_future(self._running)
+        return await asyncio.wait_for(asyncio.shield(running), TIMEOUT_SECONDS)
+
+    def close(self) -> None:
+        """Abandon a hanging check."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
 
 class Health:
@@ -29,58 +61,62 @@ class Health:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        # Its own threads: a hanging database must not block the threads of requests.
-        self._threads = ThreadPoolExecutor(4, thread_name_prefix="health")
         self._celery: Celery | None = None
+        self._database = _Probe("database", self._check_database)
+        self._broker = _Probe("broker", self._check_broker)
+        self._storage = _Probe("storage", self._check_storage)
+        self._workers = _Probe("workers", self._count_workers)
+        self._report: asyncio.Task[Ready] | None = None
+        self._reported_at = float("-inf")
 
     async def ready(self, backbones: Backbones) -> Ready:
-        """Return the report of all checks."""
-        cold = backbones.warm_up()
-        database, broker, storage, workers = await asyncio.gather(
-            self._check("database", self._database),
-            self._check("broker", self._broker),
-            self._check("storage", self._storage),
-            self._workers(),
-        )
-        warm = Check(
-            status="failing" if cold else "ok",
-            detail="; ".join(f"{name}: {why}" for name, why in cold.items()),
-        )
-        ok = all(check.status == "ok" for check in (database, broker, storage, warm))
-        return Ready(
-            status="ready" if ok else "not_ready",
-            checks=Checks(
-                database=database,
-                broker=broker,
-                storage=storage,
-                workers=workers,
-                backbones=warm,
-            ),
-            backbones=list(backbones.engines),
-            engines=backbones.engines,
-        )
+        """Return a report that is at most a second old, or the one that is being made."""
+        old = time.monotonic() - self._reported_at > FRESH_SECONDS
+        if self._report is None or (self._report.done() and old):
+            self._report = asyncio.create_task(self._make_report(backbones))
+        # Shielded: a caller that disconnects must not cancel the report of the others.
+        return await asyncio.shield(self._report)
 
     def close(self) -> None:
         """Abandon hanging checks."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for probe in (self._database, self._broker, self._storage, self._workers):
+            probe.close()
         if self._celery is not None:
             self._celery.close()
 
-    async def _check(self, name: str, probe: Callable[[], str]) -> Check:
-        loop = asyncio.get_running_loop()
+    async def _make_report(self, backbones: Backbones) -> Ready:
         try:
-            async with asyncio.timeout(TIMEOUT_SECONDS):
-                problem = await loop.run_in_executor(self._threads, probe)
-        except TimeoutError:
-            problem = f"no answer within {TIMEOUT_SECONDS:g} seconds"
-        if problem:
-            _log.warning("not ready", part=name, problem=problem)
-        return Check(status="failing" if problem else "ok", detail=problem)
+            cold = backbones.warm_up()
+            database, broker, storage, workers = await asyncio.gather(
+                _run(self._database), _run(self._broker), _run(self._storage), self._worker_check()
+            )
+            warm = Check(
+                status="failing" if cold else "ok",
+                detail="; ".join(f"{name}: {why}" for name, why in cold.items()),
+            )
+            checks = Checks(
+                database=database, broker=broker, storage=storage, workers=workers, backbones=warm
+            )
+            failing = {name for name, check in checks if check.status == "failing"}
+            # Another process would not do better without the broker, or a bucket that all share;
+            # and predictions need neither.
+            required = {"database", "backbones"}
+            if self._context.storage.is_local:
+                required.add("storage")
+            return Ready(
+                status="not_ready" if failing & required else "ready",
+                checks=checks,
+                degraded=sorted(failing - required),
+                backbones=list(backbones.engines),
+                engines=backbones.engines,
+            )
+        finally:
+            self._reported_at = time.monotonic()
 
     # Each check returns what is wrong, or "". The text of an exception may contain a password, so
     # it goes to the log only.
 
-    def _database(self) -> str:
+    def _check_database(self) -> str:
         try:
             self._context.database.check()
         except SQLAlchemyError as error:
@@ -88,11 +124,12 @@ class Health:
             return "The database does not answer. Check DSPT_DATABASE_URL and the server."
         return ""
 
-    def _broker(self) -> str:
+    def _check_broker(self) -> str:
         try:
             if self._celery is None:
                 self._celery = celery_app(self._context.settings)
-            with self._celery.connection_for_write() as connection:
+            options = self._celery.conf.broker_transport_options | _BROKER_OPTIONS
+            with self._celery.connection_for_write(transport_options=options) as connection:
                 connection.ensure_connection(max_retries=1, interval_start=0, timeout=2)
                 connection.default_channel.client.ping()
         except BrokerNotSetError as error:
@@ -102,22 +139,30 @@ class Health:
             return "The broker does not answer. Check DSPT_BROKER_URL and Redis."
         return ""
 
-    def _storage(self) -> str:
+    def _check_storage(self) -> str:
         try:
-            self._context.storage.check()
-        except OSError as error:
+            self._context.storage.probe()
+        except Exception as error:  # noqa: BLE001 - each kind of storage has its own errors
             _log.warning("the storage is not writable", error=str(error))
             return (
                 "The storage is not writable. Check DSPT_STORAGE_URL, free space and permissions."
             )
         return ""
 
-    async def _workers(self) -> WorkerCheck:
-        loop = asyncio.get_running_loop()
+    def _count_workers(self) -> int | None:
+        """Return the number of workers; None if the database does not answer."""
         try:
-            async with asyncio.timeout(TIMEOUT_SECONDS):
-                count = await loop.run_in_executor(self._threads, self._count_workers)
-        except (TimeoutError, SQLAlchemyError):
+            with self._context.database.read() as session:
+                return count_alive(session, self._context.settings)
+        except SQLAlchemyError:
+            return None
+
+    async def _worker_check(self) -> WorkerCheck:
+        try:
+            count = await self._workers.result()
+        except TimeoutError:
+            count = None
+        if count is None:
             return WorkerCheck(status="unknown", count=0, detail="The database does not answer.")
         if count:
             return WorkerCheck(status="ok", count=count)
@@ -127,6 +172,12 @@ class Health:
             detail="No worker is running, so jobs stay queued. Start one with `dspt worker`.",
         )
 
-    def _count_workers(self) -> int:
-        with self._context.database.read() as session:
-            return count_alive(session, self._context.settings)
+
+async def _run(probe: _Probe[str]) -> Check:
+    try:
+        problem = await probe.result()
+    except TimeoutError:
+        problem = f"no answer within {TIMEOUT_SECONDS:g} seconds"
+    if problem:
+        _log.warning("not ready", part=probe.name, problem=problem)
+    return Check(status="failing" if problem else "ok", detail=problem)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -41,7 +42,7 @@ class Storage:
         self.url = url
         self._fs, self._root = fsspec.core.url_to_fs(url)
         protocol = self._fs.protocol
-        self._local = "file" in ((protocol,) if isinstance(protocol, str) else protocol)
+        self.is_local = "file" in ((protocol,) if isinstance(protocol, str) else protocol)
 
     def put_bytes(self, key: str, data: bytes) -> None:
         """Store bytes under `key`, replacing an existing file."""
@@ -103,7 +104,7 @@ class Storage:
     def local_copy(self, key: str) -> Iterator[Path]:
         """Yield a local path of the file, valid inside the `with`. Raises FileNotFoundError."""
         path = self._path(key)
-        if self._local:
+        if self.is_local:
             if not Path(path).is_file():
                 raise FileNotFoundError(path)
             yield Path(path)
@@ -123,6 +124,24 @@ class Storage:
         finally:
             self.delete(key)
 
+    def probe(self) -> None:
+        """Check, without a write, that files can be stored.
+
+        Raises OSError, or what the store raises.
+        """
+        if not self.is_local:
+            self._fs.exists(self._root)
+            return
+        place = Path(self._root)
+        while not place.exists():  # it is created with the first file
+            place = place.parent
+        if not place.is_dir():
+            raise NotADirectoryError(place)
+        if not os.access(place, os.W_OK | os.X_OK):
+            raise PermissionError(place)
+        if not shutil.disk_usage(place).free:
+            raise OSError(errno.ENOSPC, "no space left", str(place))
+
     def _path(self, key: str) -> str:
         if not _KEY.fullmatch(key) or ".." in key:
             raise ValueError(f"not a storage key: {key!r}")
@@ -131,7 +150,7 @@ class Storage:
     @contextmanager
     def _writing(self, key: str) -> Iterator[Any]:
         path = self._path(key)
-        if not self._local:
+        if not self.is_local:
             self._fs.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
             with self._fs.open(path, "wb") as file:
                 yield file

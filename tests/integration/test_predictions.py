@@ -34,7 +34,7 @@ from dspt.data import decode_image
 from dspt.model.artifact import Manifest, TunedModel, load_model, save_model
 from dspt.model.predict import ImageClassifier
 from tests.integration.conftest import local_client
-from tests.services import RedisServer, wait_until
+from tests.services import wait_until
 
 FRUIT = ("apple", "banana", "cherry")
 WEATHER = ("rain", "snow", "sunshine", "fog")
@@ -344,52 +344,6 @@ def test_backbones(client: TestClient) -> None:
     assert "for trials" in answer["advice"]
     assert "ViT-B-16/openai" in answer["advice"]
     assert {"ViT-B-16/openai", "ViT-L-14/openai"} <= {b["name"] for b in answer["data"]}
-
-
-def test_live(client: TestClient) -> None:
-    assert client.get("/health/live").json() == {"status": "live"}
-
-
-def test_ready_names_what_is_missing(client: TestClient) -> None:
-    """Here the broker: DSPT_BROKER_URL is not set."""
-    response = client.get("/health/ready")
-    assert response.status_code == 503
-    report = response.json()
-    assert report["status"] == "not_ready"
-    assert report["checks"]["broker"]["status"] == "failing"
-    assert "DSPT_BROKER_URL" in report["checks"]["broker"]["detail"]
-    for part in ("database", "storage"):
-        assert report["checks"][part] == {"status": "ok", "detail": ""}
-    assert report["checks"]["workers"]["status"] == "none"
-    assert "dspt worker" in report["checks"]["workers"]["detail"]
-
-
-def test_ready_without_a_worker_and_then_without_the_broker(
-    tmp_path: Path, redis: RedisServer
-) -> None:
-    settings = Settings(data_dir=tmp_path, broker_url=redis.url)
-    with local_client(create_app(settings)) as client:
-        response = client.get("/health/ready")
-        assert response.status_code == 200
-        assert response.json()["checks"]["workers"]["count"] == 0
-        redis.stop()
-        try:
-            response = client.get("/health/ready")
-            assert response.status_code == 503
-            assert response.json()["checks"]["broker"]["status"] == "failing"
-        finally:
-            redis.start()
-        assert client.get("/health/ready").status_code == 200
-
-
-def test_ready_when_the_storage_is_gone(tmp_path: Path, redis: RedisServer) -> None:
-    place = tmp_path / "storage"
-    settings = Settings(data_dir=tmp_path, broker_url=redis.url, storage_url=place.as_uri())
-    place.write_text("a file where the folder should be")
-    with local_client(create_app(settings)) as client:
-        response = client.get("/health/ready")
-        assert response.status_code == 503
-        assert response.json()["checks"]["storage"]["status"] == "failing"
 
 
 def test_the_api_starts_without_torch() -> None:

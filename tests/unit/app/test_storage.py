@@ -88,3 +88,12 @@ def test_check(storage: Storage, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OSError, match="file"):
         Storage((tmp_path / "file").as_uri()).check()
+
+
+def test_probe_writes_nothing(tmp_path: Path) -> None:
+    Storage((tmp_path / "not" / "yet").as_uri()).probe()
+    assert not list(tmp_path.iterdir())
+    Storage("memory://probe").probe()
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(NotADirectoryError):
+        Storage((tmp_path / "file").as_uri()).probe()

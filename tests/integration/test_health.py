@@ -1,0 +1,154 @@
+"""Liveness and readiness of the API."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi.testclient import TestClient
+
+from app.health import service
+from app.kit import background_loop
+from app.kit.settings import Settings
+from app.main import create_app
+from tests.integration.conftest import context_of, local_client
+from tests.integration.own_api import running
+from tests.services import RedisServer, wait_until
+
+STRANGERS, EACH = 100, 10
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Iterator[TestClient]:
+    """One kind of database is enough; no broker."""
+    with local_client(create_app(Settings(data_dir=tmp_path, housekeeping_seconds=0.05))) as opened:
+        yield opened
+
+
+def report_of(client: TestClient) -> dict[str, Any]:
+    report: dict[str, Any] = client.get("/health/ready").json()
+    return report
+
+
+def test_live(client: TestClient) -> None:
+    response = client.get("/health/live")
+    assert (response.status_code, response.json()) == (200, {"status": "live", "stuck_loops": []})
+
+
+def test_a_stuck_loop_fails_the_probe_by_name(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background_loop, "_STUCK_MARGIN_SECONDS", 0.5)
+    release = threading.Event()
+    context = context_of(client)
+    monkeypatch.setattr(type(context.database), "read", lambda _self: release.wait(60))
+    try:
+        wait_until(lambda: client.get("/health/live").status_code == 503, 30, "a stuck loop")
+        assert client.get("/health/live").json() == {"status": "stuck", "stuck_loops": ["reaper"]}
+    finally:
+        monkeypatch.undo()
+        release.set()
+    wait_until(lambda: client.get("/health/live").status_code == 200, 30, "the loop going on")
+
+
+def test_ready_names_what_is_missing(client: TestClient) -> None:
+    """Here the broker: DSPT_BROKER_URL is not set. Predictions do not need it."""
+    response = client.get("/health/ready")
+    report = response.json()
+    assert (response.status_code, report["status"]) == (200, "ready")
+    assert report["degraded"] == ["broker"]
+    assert report["checks"]["broker"]["status"] == "failing"
+    assert "DSPT_BROKER_URL" in report["checks"]["broker"]["detail"]
+    for part in ("database", "storage"):
+        assert report["checks"][part] == {"status": "ok", "detail": ""}
+    assert report["checks"]["workers"]["status"] == "none"
+    assert "dspt worker" in report["checks"]["workers"]["detail"]
+
+
+def test_ready_without_a_worker_and_then_without_the_broker(
+    tmp_path: Path, redis: RedisServer
+) -> None:
+    settings = Settings(data_dir=tmp_path, broker_url=redis.url)
+    with local_client(create_app(settings)) as client:
+        report = report_of(client)
+        assert (report["status"], report["degraded"]) == ("ready", [])
+        assert report["checks"]["workers"]["count"] == 0
+        redis.stop()
+        try:
+            wait_until(lambda: report_of(client)["degraded"] == ["broker"], 30, "the broker away")
+            assert client.get("/health/ready").status_code == 200
+        finally:
+            redis.start()
+        wait_until(lambda: not report_of(client)["degraded"], 30, "the broker back")
+
+
+def test_not_ready_when_a_storage_on_this_machine_is_gone(tmp_path: Path) -> None:
+    place = tmp_path / "storage"
+    place.write_text("a file where the folder should be")
+    with local_client(create_app(Settings(data_dir=tmp_path))) as client:
+        response = client.get("/health/ready")
+        assert (response.status_code, response.json()["status"]) == (503, "not_ready")
+        assert response.json()["checks"]["storage"]["status"] == "failing"
+
+
+def test_a_crowd_at_the_probe_costs_nothing_and_fails_none(
+    tmp_path: Path, redis: RedisServer
+) -> None:
+    settings = Settings(data_dir=tmp_path, broker_url=redis.url)
+    with running(settings) as (url, context):
+        checks = 0
+        check = context.database.check
+
+        def counted() -> None:
+            nonlocal checks
+            checks += 1
+            check()
+
+        context.database.check = counted  # type: ignore[method-assign]
+        start = threading.Barrier(STRANGERS)
+
+        def stranger(_: int) -> list[int]:
+            with httpx.Client(base_url=url, timeout=60) as line:
+                start.wait()
+                return [line.get("/health/ready").status_code for _ in range(EACH)]
+
+        before = service.time.monotonic()
+        with ThreadPoolExecutor(STRANGERS) as threads:
+            answers = Counter(
+                code for codes in threads.map(stranger, range(STRANGERS)) for code in codes
+            )
+        seconds = service.time.monotonic() - before
+        assert answers == {200: STRANGERS * EACH}
+        assert 1 <= checks <= 2 + seconds / service.FRESH_SECONDS
+        assert not (tmp_path / "storage").exists()
+
+
+def test_a_hanging_check_takes_one_thread_and_spoils_no_other(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(service, "FRESH_SECONDS", 0.0)
+    release, started = threading.Event(), []
+
+    def hang() -> None:
+        started.append(threading.get_ident())
+        release.wait(60)
+
+    storage = context_of(client).storage
+    monkeypatch.setattr(storage, "probe", hang)
+    try:
+        for _ in range(3):
+            checks = report_of(client)["checks"]
+            assert checks["storage"]["detail"] == "no answer within 0.2 seconds"
+            assert checks["database"]["status"] == "ok"
+        assert len(started) == 1
+    finally:
+        monkeypatch.undo()
+        release.set()
+    wait_until(lambda: report_of(client)["status"] == "ready", 30, "the storage back")
