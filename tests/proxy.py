@@ -17,6 +17,8 @@ class Proxy:
         self._flowing.set()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._sockets = [self._listener]
+        self._lock = threading.Lock()
+        self._closed = False
         self.port: int = self._listener.getsockname()[1]
         self._run(self._accept)
 
@@ -29,6 +31,8 @@ class Proxy:
         self._flowing.set()
 
     def close(self) -> None:
+        with self._lock:
+            self._closed = True
         self.thaw()
         for each in self._sockets:
             with suppress(OSError):
@@ -37,13 +41,20 @@ class Proxy:
 
     def _accept(self) -> None:
         while True:
-            client, _ = self._listener.accept()
-            self._sockets.append(client)
+            client = self._kept(self._listener.accept()[0])
             self._flowing.wait()
-            server = self._connect()
-            self._sockets.append(server)
+            server = self._kept(self._connect())
             self._run(lambda a=client, b=server: self._pump(a, b))
             self._run(lambda a=client, b=server: self._pump(b, a))
+
+    def _kept(self, opened: socket.socket) -> socket.socket:
+        """Remember a socket, to be closed with the proxy. Raises OSError if that is closed."""
+        with self._lock:
+            if self._closed:
+                opened.close()
+                raise OSError("closed")
+            self._sockets.append(opened)
+        return opened
 
     def _pump(self, source: socket.socket, target: socket.socket) -> None:
         while data := source.recv(65536):
