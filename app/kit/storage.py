@@ -95,7 +95,7 @@ class Storage:
         """Rename a listed file, replacing a file called `target`. Raises FileNotFoundError."""
         source, place = (self._root.rstrip("/") + "/" + each for each in (name, target))
         self._fs.makedirs(place.rsplit("/", 1)[0], exist_ok=True)
-        if self._local:
+        if self.is_local:
             Path(source).replace(place)
         else:
             self._fs.mv(source, place)
