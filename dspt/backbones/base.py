@@ -56,6 +56,9 @@ class TextTower(Protocol):
         Returns (B, D), not normalised.
         """
 
+    def bytes_per_token(self, length: int) -> int:
+        """Estimate what autograd keeps of one token of `encode` in sequences of `length`."""
+
 
 class Preprocess(Protocol):
     """A model's own resize, crop and normalisation: at once, or in two steps."""

@@ -1,12 +1,12 @@
-"""One residual block of a frozen text tower, forward and backward written out.
+"""A frozen residual block of a text tower, differentiable in its tokens only.
 
-The tower's weights are never trained, so a backward pass needs neither their gradients nor what
-these would be computed from. Written out, a block keeps under two thirds of what autograd keeps and
-runs fewer kernels; the arithmetic is open_clip's.
+Autograd keeps the inputs of both norms, queries, keys, values, attention weights and the input of
+the activation: two thirds of what it keeps of open_clip's own block.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,13 +15,16 @@ from open_clip.transformer import LayerScale, QuickGELU
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-_aten: Any = torch.ops.aten
-_mkldnn: Any = torch.ops.mkldnn
+KeysValues = Sequence[Tensor]
+"""Of the tokens that all classes see: (R, H, P, d) each, for R runs, H heads and P tokens."""
 _QUICK = 1.702  # QuickGELU(u) = u sigmoid(1.702 u) = silu(1.702 u) / 1.702
+_HAS_ONEDNN = torch.backends.cpu.get_cpu_capability().startswith("AVX") and hasattr(
+    torch.ops.mkldnn, "_linear_pointwise"
+)
 
 
 def can_freeze(block: nn.Module) -> bool:
-    """Whether `FrozenBlock` knows every part of this block, which is a standard one."""
+    """Return whether `FrozenBlock` supports every part of this standard block."""
     parts: Any = block
     names = [name for name, _ in parts.mlp.named_children()]
     return (
@@ -29,169 +32,166 @@ def can_freeze(block: nn.Module) -> bool:
         and type(parts.mlp.gelu) in (nn.GELU, QuickGELU)
         and all(type(scale) in (nn.Identity, LayerScale) for scale in (parts.ls_1, parts.ls_2))
         and all(
-            isinstance(norm, nn.LayerNorm) and norm.elementwise_affine for norm in _norms(block)
+            isinstance(norm, nn.LayerNorm) and norm.elementwise_affine
+            for norm in (parts.ln_1, parts.ln_2)
         )
     )
 
 
 @dataclass(frozen=True)
-class NormTape:
-    """What a layer norm's backward pass needs: its input (T, W) and statistics (T, 1)."""
+class Layout:
+    """Where the tokens of classes stand in (R, T, W): groups of C classes of L tokens each."""
 
-    x: Tensor
-    mean: Tensor
-    rstd: Tensor
+    groups: list[tuple[int, int]]
+    """(C, L) of each."""
+    masks: list[Tensor]
+    """(L, L) of each, 0 or -inf."""
+    ends: Tensor
+    """(sum of C,): index of each class's end token."""
+    end_masks: list[Tensor]
+    """(C, 1, L) of each."""
 
-
-@dataclass(frozen=True)
-class MlpTape:
-    """What the backward pass of a block's second half needs."""
-
-    norm: NormTape
-    hidden: Tensor
-    """(T, 4 W) before the activation; for QuickGELU times 1.702."""
+    @staticmethod
+    def of(ends: Sequence[Sequence[int]], like: Tensor) -> Layout:
+        """Return the layout of groups of classes, given the index of each class's end token."""
+        groups = [(len(group), max(group) + 1) for group in ends]
+        masks = [causal_mask(length, like) for _, length in groups]
+        at, rows = 0, []
+        for (count, length), group in zip(groups, ends, strict=True):
+            rows.append(at + torch.arange(count) * length + torch.tensor(group))
+            at += count * length
+        end_masks = [mask[torch.tensor(g)][:, None] for mask, g in zip(masks, ends, strict=True)]
+        return Layout(groups, masks, torch.cat(rows).to(like.device), end_masks)
 
 
 class FrozenBlock:
-    """x + ls_1(attn(ln_1(x))), then x + ls_2(mlp(ln_2(x))), less the attention between tokens.
+    """x + ls_1(attn(ln_1(x))), then x + ls_2(mlp(ln_2(x))).
 
-    Tokens come as (T, W). The residual stream is float32 (or the tower's own type, if wider);
-    matrix products are done in `dtype`, to which the weights are cast once.
+    The residual stream is float32 (or the tower's own type, if wider); matrix products are computed
+    in `dtype`, to which the weights are cast once.
     """
 
     def __init__(self, block: nn.Module, dtype: torch.dtype) -> None:
         parts: Any = block
-        attn, fc, proj = parts.attn, parts.mlp.c_fc, parts.mlp.c_proj
+        attn, fc = parts.attn, parts.mlp.c_fc
         self.heads: int = attn.num_heads
         self.width: int = attn.embed_dim
         self.mlp_width: int = fc.out_features
         self.dtype = dtype
         self.stream = torch.promote_types(torch.float32, attn.in_proj_weight.dtype)
-        self._ln_1, self._ln_2 = (_Norm(norm, self.stream) for norm in _norms(block))
-        self._in_w, self._in_b = _cast(attn.in_proj_weight, dtype), _cast(attn.in_proj_bias, dtype)
-        self._out_w, self._out_b = _scaled(attn.out_proj, parts.ls_1, dtype)
-        self._fc_w, self._proj_w = _cast(fc.weight, dtype), _scaled(proj, parts.ls_2, dtype)[0]
-        self._proj_b = _scaled(proj, parts.ls_2, dtype)[1]
-        self._approximate: str = getattr(parts.mlp.gelu, "approximate", "none")
         # SiLU is one kernel where QuickGELU is three: 1.702 goes into the norm before it and the
-        # biases, which costs nothing, and is taken out of the sum behind it.
-        self._quick = _QUICK if isinstance(parts.mlp.gelu, QuickGELU) else None
-        self._fc_b = _cast(fc.bias.detach() * (self._quick or 1), dtype)
-        self._ln_2_quick = self._ln_2.times(self._quick or 1)
-        self._proj_b = self._proj_b * (self._quick or 1)
-
-    def normed(self, x: Tensor) -> tuple[Tensor, NormTape]:
-        """ln_1, what queries, keys and values are made of."""
-        return self._ln_1.forward(x, self.dtype)
-
-    def normed_backward(self, gradient: Tensor, tape: NormTape) -> Tensor:
-        """Gradient in x of `normed`."""
-        return self._ln_1.backward(gradient, tape)
-
-    def project(self, normed: Tensor, first: int = 0, last: int = 3) -> Tensor:
-        """Queries (0), keys (1) and values (2) from `first` to before `last`: (T, n W)."""
-        rows = slice(first * self.width, last * self.width)
-        return _linear(normed, self._in_w[rows], self._in_b[rows])
-
-    def project_backward(self, gradient: Tensor, first: int = 0, last: int = 3) -> Tensor:
-        """Gradient in `normed` of `project`."""
-        return _linear_backward(gradient, self._in_w[first * self.width : last * self.width])
-
-    def finish(self, x: Tensor, attended: Tensor) -> tuple[Tensor, MlpTape]:
-        """Everything behind the attention; `attended` is (T, W), heads joined."""
-        y = x + _linear(attended, self._out_w, self._out_b)
-        normed, norm_tape = self._ln_2_quick.forward(y, self.dtype)
-        hidden = _linear(normed, self._fc_w, self._fc_b)
-        tape = MlpTape(norm_tape, hidden)
-        if self._quick is None:
-            active = F.gelu(hidden, approximate=self._approximate)
-            return y + _linear(active, self._proj_w, self._proj_b), tape
-        out = _linear(F.silu(hidden), self._proj_w, self._proj_b)
-        return torch.add(y, out, alpha=1 / self._quick), tape
-
-    def finish_backward(self, gradient: Tensor, tape: MlpTape) -> tuple[Tensor, Tensor]:
-        """Gradients in x and in `attended` of `finish`."""
-        g = _linear_backward(gradient.to(self.dtype), self._proj_w)
-        if self._quick is None:
-            g = _aten.gelu_backward(g, tape.hidden, approximate=self._approximate)
-        else:
-            g = _aten.silu_backward(g, tape.hidden)
-        g = _linear_backward(g, self._fc_w)
-        # By ln_2 as it is: the two factors of QuickGELU cancel in the gradient.
-        g = gradient + self._ln_2.backward(g, tape.norm)
-        return g, _linear_backward(g.to(self.dtype), self._out_w)
-
-
-class _Norm:
-    def __init__(self, norm: Any, dtype: torch.dtype) -> None:
-        self._weight, self._bias = _cast(norm.weight, dtype), _cast(norm.bias, dtype)
-        self._shape, self._eps, self._module = list(norm.normalized_shape), norm.eps, norm
-
-    def times(self, factor: float) -> _Norm:
-        scaled = _Norm(self._module, self._weight.dtype)
-        scaled._weight, scaled._bias = self._weight * factor, self._bias * factor
-        return scaled
-
-    def forward(self, x: Tensor, dtype: torch.dtype) -> tuple[Tensor, NormTape]:
-        out, mean, rstd = torch.native_layer_norm(
-            x, self._shape, self._weight, self._bias, self._eps
+        # biases, and is divided out of the sum after it.
+        quick = isinstance(parts.mlp.gelu, QuickGELU)
+        self._quick = _QUICK if quick else 1.0
+        approximate = getattr(parts.mlp.gelu, "approximate", "none")
+        self._activation: Callable[[Tensor], Tensor] = (
+            F.silu if quick else lambda x: F.gelu(x, approximate=approximate)
         )
-        return out.to(dtype), NormTape(x, mean, rstd)
+        self._norm_1 = self._norm(parts.ln_1, 1.0)
+        self._norm_2 = self._norm(parts.ln_2, self._quick)
+        weight, bias = attn.in_proj_weight.detach().to(dtype), attn.in_proj_bias.detach().to(dtype)
+        self._q = weight[: self.width], bias[: self.width]
+        self._kv = weight[self.width :], bias[self.width :]
+        self._out = _scaled(attn.out_proj, parts.ls_1, 1.0, dtype)
+        self._fc = fc.weight.detach().to(dtype), (fc.bias.detach() * self._quick).to(dtype)
+        self._proj = _scaled(parts.mlp.c_proj, parts.ls_2, self._quick, dtype)
 
-    def backward(self, gradient: Tensor, tape: NormTape) -> Tensor:
-        found: Tensor = _aten.native_layer_norm_backward(
-            gradient.to(tape.x.dtype),
-            tape.x,
-            self._shape,
-            tape.mean,
-            tape.rstd,
-            self._weight,
-            self._bias,
-            [True, False, False],
-        )[0]
-        return found
+    def __call__(
+        self, x: Tensor, layout: Layout, seen: KeysValues | None = None, *, ends: bool = False
+    ) -> Tensor:
+        """Return the block's output for the tokens (R, T, W) of R runs.
+
+        Each class attends to `seen` and, causally, to itself. ends: whether the end tokens alone
+        are wanted, (R, C, W) in the order of the groups.
+        """
+        normed = self._normed(x)
+        sizes = [count * length for count, length in layout.groups]
+        kv = _linear(normed, *self._kv).split_with_sizes(sizes, 1)
+        if ends:
+            x, normed = (each.index_select(1, layout.ends) for each in (x, normed))
+            sizes = [count for count, _ in layout.groups]
+        queries = _linear(normed, *self._q).split_with_sizes(sizes, 1)
+        masks = layout.end_masks if ends else layout.masks
+        found = []
+        for i, (count, _) in enumerate(layout.groups):
+            (q,), (k, v) = self._split(queries[i], 1, count), self._split(kv[i], 2, count)
+            y = attend(q * q.shape[-1] ** -0.5, k, v, masks[i], seen)
+            found.append(y.permute(0, 2, 3, 1, 4).flatten(3).flatten(1, 2))
+        x = x + _linear(torch.cat(found, dim=1), *self._out)
+        hidden = _linear(F.layer_norm(x, *self._norm_2).to(self.dtype), *self._fc)
+        return torch.add(x, _linear(self._activation(hidden), *self._proj), alpha=1 / self._quick)
+
+    def keys_values(self, x: Tensor) -> KeysValues:
+        """Return the keys and values of tokens (R, P, W) that all classes see."""
+        k, v = self._split(_linear(self._normed(x), *self._kv), 2, 1)
+        return k.squeeze(2), v.squeeze(2)
+
+    def _normed(self, x: Tensor) -> Tensor:
+        return F.layer_norm(x, *self._norm_1).to(self.dtype)
+
+    def _split(self, x: Tensor, n: int, classes: int) -> tuple[Tensor, ...]:
+        """(R, C L, n W) -> n times (R, H, C, L, d)."""
+        runs, tokens, _ = x.shape
+        apart = x.view(runs, classes, tokens // classes, n, self.heads, -1)
+        return tuple(apart.permute(3, 0, 4, 1, 2, 5).contiguous().unbind(0))
+
+    def _norm(self, norm: Any, factor: float) -> tuple[list[int], Tensor, Tensor, float]:
+        weight, bias = (p.detach().to(self.stream) * factor for p in (norm.weight, norm.bias))
+        return list(norm.normalized_shape), weight, bias, norm.eps
 
 
-def _norms(block: Any) -> tuple[Any, Any]:
-    return block.ln_1, block.ln_2
+def causal_mask(length: int, like: Tensor) -> Tensor:
+    """(L, L) with -inf above the diagonal and 0 elsewhere, of the dtype and device of `like`."""
+    return torch.full((length, length), float("-inf"), dtype=like.dtype, device=like.device).triu(1)
 
 
-def _cast(weight: Tensor, dtype: torch.dtype) -> Tensor:
-    return weight.detach().to(dtype)
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, seen: KeysValues | None) -> Tensor:
+    """Return the attention's output (R, H, C, Q, d), before the heads are joined.
+
+    q: (R, H, C, Q, d), scaled; k, v: (R, H, C, L, d); mask: (Q, L) or (C, Q, L), 0 or -inf; seen:
+    keys and values that all classes see. Weights are computed in float32 at least.
+    """
+    wide = torch.promote_types(torch.float32, q.dtype)
+    scores = q @ k.mT + mask.to(q.dtype)
+    if seen is None:
+        return scores.softmax(-1, dtype=wide).to(q.dtype) @ v
+    # The queries of all classes meet the shared keys in one product.
+    shared = (q.flatten(2, 3) @ seen[0].mT).view(*q.shape[:4], -1)
+    weights = torch.cat([shared, scores], dim=-1).softmax(-1, dtype=wide).to(q.dtype)
+    to_shared, to_own = weights.split_with_sizes([shared.shape[-1], scores.shape[-1]], dim=-1)
+    return to_own @ v + (to_shared.flatten(2, 3) @ seen[1]).view_as(q)
 
 
-def _scaled(linear: Any, scale: Any, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Weight and bias with the layer scale behind them multiplied in."""
+def _scaled(linear: Any, scale: Any, factor: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Weight and bias with the layer scale after them multiplied in, the bias by `factor` too."""
     weight, bias = linear.weight.detach(), linear.bias.detach()
     if isinstance(scale, LayerScale):
         gamma = scale.gamma.detach()
         weight, bias = weight * gamma[:, None], bias * gamma
-    return _cast(weight, dtype), _cast(bias, dtype)
+    return weight.to(dtype), (bias * factor).to(dtype)
 
 
-_HAS_ONEDNN = torch.backends.cpu.get_cpu_capability().startswith("AVX") and hasattr(
-    _mkldnn, "_linear_pointwise"
-)
+class _OneDnnLinear(torch.autograd.Function):
+    """x weight^T + bias by oneDNN, differentiable in x.
 
-
-def _use_onednn(x: Tensor) -> bool:
-    """In float32 on x86, call oneDNN rather than torch's choice.
-
-    That is MKL, which runs AMD's processors at half speed: on one core of an EPYC of the Zen 5
-    generation, 400 x 512 by 512 x 2048, MKL does 0.094 and oneDNN 0.208 TFLOP/s. Elsewhere, and in
-    bfloat16, torch chooses well.
+    In float32 on a CPU torch calls MKL, which runs AMD processors at half speed: on one core of a
+    Zen 5 EPYC, 400 x 512 by 512 x 2048, MKL does 0.094 and oneDNN 0.208 TFLOP/s.
     """
-    return _HAS_ONEDNN and x.device.type == "cpu" and x.dtype == torch.float32
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.weight = weight
+        found: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+        return found
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return _OneDnnLinear.forward(ctx, gradient, ctx.weight.t(), None), None, None
 
 
-def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    if _use_onednn(x):
-        found: Tensor = _mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+def _linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    if _HAS_ONEDNN and x.device.type == "cpu" and x.dtype == torch.float32:
+        found: Tensor = _OneDnnLinear.apply(x, weight, bias)
         return found
     return F.linear(x, weight, bias)
-
-
-def _linear_backward(gradient: Tensor, weight: Tensor) -> Tensor:
-    if _use_onednn(gradient):
-        return _linear(gradient, weight.t(), None)
-    return gradient @ weight

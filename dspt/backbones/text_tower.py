@@ -16,7 +16,7 @@ from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor, nn
 
 from dspt.backbones.base import weight_bytes
-from dspt.backbones.frozen_block import FrozenBlock
+from dspt.backbones.frozen_block import FrozenBlock, causal_mask
 from dspt.errors import BackboneError
 
 _POOLED_AT_END = ("argmax", "eos")
@@ -149,6 +149,11 @@ class OpenClipTextTower:
             rows = x[:, 0 if self.pool == "first" else -1]
         return self.project(rows)
 
+    def bytes_per_token(self, length: int) -> int:
+        """Estimate what autograd keeps of one token of `encode` in sequences of `length`."""
+        heads = max(1, self.width // 64)
+        return len(self.blocks) * self.positions.itemsize * (18 * self.width + 2 * heads * length)
+
     def project(self, rows: Tensor) -> Tensor:
         """Final norm and projection of the pooled tokens: (..., width) -> (..., D)."""
         pooled: Tensor = self._text.ln_final(rows)
@@ -158,11 +163,6 @@ class OpenClipTextTower:
         elif projection is not None:
             pooled = pooled @ projection
         return pooled
-
-
-def causal_mask(length: int, like: Tensor) -> Tensor:
-    """(L, L) with -inf above the diagonal and 0 elsewhere, of the dtype and device of `like`."""
-    return torch.full((length, length), float("-inf"), dtype=like.dtype, device=like.device).triu(1)
 
 
 def attention(attn: nn.MultiheadAttention, x: Tensor, mask: Tensor | None) -> Tensor:

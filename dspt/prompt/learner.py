@@ -1,4 +1,4 @@
-"""PromptLearner with learnable context: [start] ctx_1 ... ctx_M [class words] "." [end].
+"""Prompts with a learnable context: [start] ctx_1 ... ctx_M [class words] "." [end].
 
 Only the context vectors are learned (CoOp: Zhou et al., IJCV 2022, eq. 3); everything else is the
 backbone's own tokenizer and frozen token embedding.
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from dspt.backbones.base import CLIP_EMBEDDING_STD, Backbone
 from dspt.backbones.text_tower import OpenClipTextTower
 from dspt.errors import ConfigError, PromptTooLong
-from dspt.prompt.text_encoder import SharedPrefixEncoder, shares_prefix
+from dspt.prompt.text_encoder import PlainEncoder, SharedPrefixEncoder, shares_prefix
 
 RANDOM = "random"
 ZERO_SHOT_CONTEXT = "a photo of a"
@@ -61,15 +61,19 @@ class PromptLearner:
             table = tower.embed(torch.tensor(rows, device=self.device))
         self._prefix = table[0, : len(start)]
         self._suffix = table[:, len(head) :]
-        self._shared: SharedPrefixEncoder | None = None
+        self._encoder: SharedPrefixEncoder | PlainEncoder
         if isinstance(tower, OpenClipTextTower) and shares_prefix(tower):
-            self._shared = SharedPrefixEncoder(
+            self._encoder = SharedPrefixEncoder(
                 tower,
                 self._prefix,
                 self._suffix,
                 self._end - len(head),
                 self.n_ctx,
                 class_specific=class_specific,
+            )
+        else:
+            self._encoder = PlainEncoder(
+                tower, self._prefix, self._suffix, self._end, class_specific=class_specific
             )
 
     def initial(self, seed: int) -> Tensor:
@@ -97,16 +101,7 @@ class PromptLearner:
         context: (R, M, W), or (R, C, M, W) if class-specific. Returns (R, C, D), unit length,
         float32.
         """
-        if self._shared is not None:
-            return F.normalize(self._shared.encode(context).float(), dim=-1)
-        runs, classes = context.shape[0], self.n_classes
-        if not self.class_specific:
-            context = context[:, None].expand(-1, classes, -1, -1)
-        prefix = self._prefix.expand(runs, classes, -1, -1)
-        suffix = self._suffix.expand(runs, -1, -1, -1)
-        sequence = torch.cat([prefix, context.to(prefix.dtype), suffix], dim=2).flatten(0, 1)
-        embedded = self._tower.encode(sequence, self._end.repeat(runs))
-        return F.normalize(embedded.float(), dim=-1).view(runs, classes, -1)
+        return F.normalize(self._encoder.encode(context).float(), dim=-1)
 
 
 def zero_shot_embeddings(backbone: Backbone, class_words: Sequence[str]) -> Tensor:

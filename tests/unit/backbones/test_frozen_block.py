@@ -1,4 +1,4 @@
-"""A frozen block's halves, forward and backward, against open_clip's block under autograd."""
+"""A frozen block against open_clip's, for classes packed side by side."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import torch
 from open_clip.transformer import LayerNormFp32, QuickGELU, ResidualAttentionBlock
-from torch import nn
+from torch import Tensor, nn
 from towers import disturb
 
-from dspt.backbones.frozen_block import FrozenBlock, can_freeze
+from dspt.backbones.frozen_block import FrozenBlock, Layout, can_freeze, causal_mask
 
 
 def tanh_gelu() -> nn.Module:
@@ -33,67 +33,81 @@ SETTINGS: list[dict[str, Any]] = [
 ]
 
 
+ENDS = [[2, 2], [3, 1, 0]]
+"""Two groups: two classes of three tokens, three of up to four."""
+
+
+def by_class(block: Any, x: Tensor, seen: Tensor | None) -> list[Tensor]:
+    """Run open_clip's block on one class after the other, `seen` in front of it."""
+    rows, at = [], 0
+    for group in ENDS:
+        for _ in group:
+            own = x[:, at : at + max(group) + 1]
+            at += max(group) + 1
+            whole = own if seen is None else torch.cat([seen, own], dim=1)
+            rows.append(block(whole, attn_mask=causal_mask(whole.shape[1], x))[:, -own.shape[1] :])
+    return rows
+
+
 @pytest.mark.parametrize("settings", SETTINGS, ids=range(len(SETTINGS)))
-def test_what_follows_the_attention(settings: dict[str, Any]) -> None:
+@pytest.mark.parametrize("before", [0, 4])
+def test_output_and_gradients_are_those_of_the_block(settings: dict[str, Any], before: int) -> None:
     block = block_of(**settings)
     assert can_freeze(block)
-    frozen = FrozenBlock(block, torch.float64)
-    x, attended, probe = torch.randn(3, 7, 24, dtype=torch.float64).unbind(0)
-    x.requires_grad_()
-    attended.requires_grad_()
-    y = x + block.ls_1(block.attn.out_proj(attended))
-    expected = y + block.ls_2(block.mlp(block.ln_2(y)))
-    gradients = torch.autograd.grad((expected * probe).sum(), [x, attended])
-    with torch.no_grad():
-        found, tape = frozen.finish(x, attended)
-        ours = frozen.finish_backward(probe, tape)
-    torch.testing.assert_close(found, expected)
-    torch.testing.assert_close(ours, gradients)
+    frozen, runs = FrozenBlock(block, torch.float64), 2
+    x = torch.randn(runs, 18, 24, dtype=torch.float64, requires_grad=True)
+    prefix = torch.randn(runs, before, 24, dtype=torch.float64, requires_grad=True)
+    layout = Layout.of(ENDS, x)
+
+    rows = by_class(block, x, prefix)
+    every = torch.cat(rows, dim=1)
+    last = [
+        row[:, end] for row, end in zip(rows, [e for group in ENDS for e in group], strict=True)
+    ]
+    for expected, ends in ((every, False), (torch.stack(last, dim=1), True)):
+        seen = frozen.keys_values(prefix) if before else None
+        found = frozen(x, layout, seen, ends=ends)
+        torch.testing.assert_close(found, expected)
+        probe = torch.randn_like(expected)
+        wanted = torch.autograd.grad((expected * probe).sum(), [x, prefix], retain_graph=True)
+        ours = torch.autograd.grad((found * probe).sum(), [x, prefix], allow_unused=not before)
+        torch.testing.assert_close(ours[0], wanted[0])
+        if before:
+            torch.testing.assert_close(ours[1], wanted[1])
 
 
-@pytest.mark.parametrize(("first", "last"), [(0, 3), (1, 3), (0, 1)])
-def test_queries_keys_and_values(first: int, last: int) -> None:
+def test_float32_is_as_exact_as_torch() -> None:
+    """On x86 another library computes the products."""
     block = block_of()
-    frozen = FrozenBlock(block, torch.float64)
-    x = torch.randn(7, 24, dtype=torch.float64, requires_grad=True)
-    every = nn.functional.linear(block.ln_1(x), block.attn.in_proj_weight, block.attn.in_proj_bias)
-    expected = every[:, first * 24 : last * 24]
-    probe = torch.randn_like(expected)
-    (gradient,) = torch.autograd.grad((expected * probe).sum(), x)
-    with torch.no_grad():
-        normed, tape = frozen.normed(x)
-        found = frozen.project(normed, first, last)
-        ours = frozen.normed_backward(frozen.project_backward(probe, first, last), tape)
-    torch.testing.assert_close(found, expected)
-    torch.testing.assert_close(ours, gradient)
-
-
-@pytest.mark.parametrize("tokens", [1, 5, 400])
-def test_float32_is_as_exact_as_torch(tokens: int) -> None:
-    """On x86 another library does the products."""
-    block = block_of()
-    exact = FrozenBlock(block, torch.float64)
-    frozen = FrozenBlock(block.float(), torch.float32)
-    x, attended, probe = torch.randn(3, tokens, 24, dtype=torch.float64).unbind(0)
-    expected, exact_tape = exact.finish(x, attended)
-    found, tape = frozen.finish(x.float(), attended.float())
+    x = torch.randn(1, 18, 24, dtype=torch.float64, requires_grad=True)
+    layout = Layout.of(ENDS, x)
+    expected = FrozenBlock(block, torch.float64)(x, layout)
+    found = FrozenBlock(block.float(), torch.float32)(x.float(), layout)
     torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
-    ours = frozen.finish_backward(probe.float(), tape)
-    for mine, theirs in zip(ours, exact.finish_backward(probe, exact_tape), strict=True):
-        torch.testing.assert_close(mine.double(), theirs, rtol=1e-5, atol=1e-5)
+    probe = torch.randn_like(expected)
+    (theirs,) = torch.autograd.grad((expected * probe).sum(), x)
+    (ours,) = torch.autograd.grad((found * probe).sum(), x)
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
 def test_weights_are_not_copied_in_their_own_type_and_cast_once_in_another() -> None:
     block = block_of().float()
     same, other = FrozenBlock(block, torch.float32), FrozenBlock(block, torch.bfloat16)
-    assert same._fc_w.data_ptr() == block.mlp.c_fc.weight.data_ptr()
-    assert same._in_w.data_ptr() == block.attn.in_proj_weight.data_ptr()
-    assert other._fc_w.dtype == other._fc_b.dtype == torch.bfloat16
-    x, tape = other.finish(torch.randn(5, 24), torch.randn(5, 24).bfloat16())
-    assert x.dtype == torch.float32  # the residual stream
-    assert tape.hidden.dtype == torch.bfloat16
-    in_x, in_attended = other.finish_backward(torch.randn(5, 24), tape)
-    assert (in_x.dtype, in_attended.dtype) == (torch.float32, torch.bfloat16)
+    assert same._fc[0].data_ptr() == block.mlp.c_fc.weight.data_ptr()
+    assert same._q[0].data_ptr() == block.attn.in_proj_weight.data_ptr()
+    assert other._fc[0].dtype == other._fc[1].dtype == torch.bfloat16
+    x = torch.randn(1, 18, 24, requires_grad=True)
+    kept: list[Tensor] = []
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept.append(tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
+        found = other(x, Layout.of(ENDS, x))
+    assert found.dtype == torch.float32  # the residual stream
+    wide = [t for t in kept if t.shape[-2:] == (18, other.mlp_width)]
+    assert [t.dtype for t in wide] == [torch.bfloat16]  # only the input of the activation
 
 
 @pytest.mark.parametrize(

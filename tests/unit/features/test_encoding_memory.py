@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 import torch
 from encoding import WORDS, contexts, with_gradient
 from torch import Tensor
-from towers import relative_error
+from towers import LetterTokenizer, backbone_of, open_clip_model, relative_error
 
 from dspt.backbones.base import Backbone
-from dspt.backbones.text_tower import OpenClipTextTower
+from dspt.backbones.text_tower import OpenClipTextTower, open_clip_text_tower
 from dspt.prompt.learner import PromptLearner
-from dspt.prompt.text_encoder import SharedPrefixEncoder
+from dspt.prompt.text_encoder import PlainEncoder, SharedPrefixEncoder
 
 
 def encoder(
@@ -51,33 +50,68 @@ def test_little_memory_changes_neither_output_nor_gradient(
     assert relative_error(our_gradient, their_gradient) < 1e-5
 
     (plan,), (wide,) = short._plans.values(), ample._plans.values()
-    assert all(chunk.kept for chunk in wide.chunks)
+    assert all(chunk.keep for chunk in wide.chunks)
     assert len(plan.chunks) > len(wide.chunks)
-    assert not all(chunk.kept for chunk in plan.chunks)
+    assert not all(chunk.keep for chunk in plan.chunks)
     if memory == 1:  # a class at a time, and nothing is kept
         assert len(plan.chunks) == 40
-        assert not any(chunk.kept for chunk in plan.chunks)
+        assert not any(chunk.keep for chunk in plan.chunks)
     else:
-        _, tape = short._forward(context, torch.float32, keep=True)
-        assert tape is not None
-        assert 0.2 * memory < tape_bytes(tape.chunks) < memory
+        kept = kept_bytes(tiny, lambda: short.encode(context.requires_grad_()))
+        assert 0.2 * memory < kept < 1.2 * memory
 
 
-def tape_bytes(tape: Any) -> int:
-    """Bytes of all tensors within, each storage once."""
+@pytest.mark.parametrize("class_specific", [False, True])
+def test_a_tower_without_a_causal_mask_keeps_to_its_budget(class_specific: bool) -> None:
+    tower = open_clip_text_tower(open_clip_model("ViT-B-16-SigLIP"), pad_id=1)
+    backbone = backbone_of(tower, tower.width, tokenizer=LetterTokenizer())
+    words = ["dog", "cat", "steam train", "fire truck", "owl", "bee"]
+    prompts = PromptLearner(
+        backbone, words, n_ctx=4, ctx_init="random", class_specific=class_specific
+    )
+    context = contexts(prompts, backbone, runs=1)
+
+    def encoder(memory: int) -> PlainEncoder:
+        return PlainEncoder(
+            tower,
+            prompts._prefix,
+            prompts._suffix,
+            prompts._end,
+            class_specific=class_specific,
+            memory=memory,
+        )
+
+    estimate = len(words) * tower.context_length * tower.bytes_per_token(tower.context_length)
+    ample, short = encoder(1 << 40), encoder(memory := int(0.6 * estimate))
+    whole = kept_bytes(backbone, lambda: ample.encode(context.requires_grad_()))
+    bounded = kept_bytes(backbone, lambda: short.encode(context.requires_grad_()))
+    assert whole < estimate < 2 * whole
+    assert 0 < bounded < min(memory, 0.5 * whole)
+    ours, our_gradient = with_gradient(short.encode, context)
+    theirs, their_gradient = with_gradient(ample.encode, context)
+    assert relative_error(ours, theirs) < 1e-5
+    assert relative_error(our_gradient, their_gradient) < 1e-5
+
+
+def kept_bytes(backbone: Backbone, function: Callable[[], Tensor]) -> int:
+    """Bytes that autograd keeps for the backward pass of `function`, each storage once.
+
+    Weights are not counted: they are there anyway.
+    """
+    tower = backbone.text_tower
+    assert isinstance(tower, OpenClipTextTower)
+    weights = {weight.untyped_storage().data_ptr() for weight in tower._text.parameters()}
     found: dict[int, int] = {}
 
-    def walk(value: Any) -> None:
-        if isinstance(value, Tensor):
-            found[value.untyped_storage().data_ptr()] = value.untyped_storage().nbytes()
-        elif isinstance(value, list | tuple):
-            for part in value:
-                walk(part)
-        elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-            for field in dataclasses.fields(value):
-                walk(getattr(value, field.name))
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            found[storage.data_ptr()] = storage.nbytes()
+        return tensor
 
-    walk([chunk.layers if chunk is not None else None for chunk in tape])
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        output = function()
+    assert output.requires_grad
     return sum(found.values())
 
 
@@ -86,7 +120,7 @@ def test_the_work_grows_with_the_sum_of_the_lengths(builtin: Backbone, runs: int
     """One long name must not cost as if all were long."""
     words = [*(WORDS[i % 2] for i in range(300)), WORDS[-1]]
     prompts = PromptLearner(builtin, words, n_ctx=4, ctx_init="random")
-    assert prompts._shared is not None
-    plan = prompts._shared._plan(runs, torch.float32)
-    tokens = sum(bucket.tokens for chunk in plan.chunks for bucket in chunk.layers.buckets)
+    assert isinstance(prompts._encoder, SharedPrefixEncoder)
+    plan = prompts._encoder._plan(runs, torch.float32)
+    tokens = sum(c * length for chunk in plan.chunks for c, length in chunk.layout.groups)
     assert tokens <= 1.1 * sum(len(builtin.tokenizer.encode(f"{text}.")) + 1 for text in words)

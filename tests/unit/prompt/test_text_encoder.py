@@ -24,7 +24,7 @@ from towers import (
 from dspt.backbones.base import Backbone
 from dspt.backbones.text_tower import OpenClipTextTower, open_clip_text_tower
 from dspt.prompt.learner import PromptLearner, zero_shot_embeddings
-from dspt.prompt.text_encoder import shares_prefix
+from dspt.prompt.text_encoder import PlainEncoder, SharedPrefixEncoder, shares_prefix
 
 CLIPS = ["ViT-B-32", "ViT-B-32-quickgelu", "ViT-L-14", "RN50", "MobileCLIP-B"]
 
@@ -60,7 +60,7 @@ def test_a_shared_prefix_changes_neither_output_nor_gradient(
     backbone: Backbone, n_ctx: int
 ) -> None:
     prompts = PromptLearner(backbone, WORDS, n_ctx=n_ctx, ctx_init="random")
-    assert prompts._shared is not None
+    assert isinstance(prompts._encoder, SharedPrefixEncoder)
     context = contexts(prompts, backbone, runs=2)
     ours, our_gradient = with_gradient(prompts.encode, context)
     theirs, their_gradient = with_gradient(lambda c: plain(backbone, WORDS, c), context)
@@ -78,7 +78,7 @@ def test_contexts_of_each_classs_own_change_neither_output_nor_gradient(
     backbone: Backbone, n_ctx: int
 ) -> None:
     prompts = PromptLearner(backbone, WORDS, n_ctx=n_ctx, ctx_init="random", class_specific=True)
-    assert prompts._shared is not None
+    assert isinstance(prompts._encoder, SharedPrefixEncoder)
     context = contexts(prompts, backbone, runs=2)
     assert context.shape == (2, len(WORDS), n_ctx, backbone.text_tower.width)
     ours, our_gradient = with_gradient(prompts.encode, context)
@@ -118,8 +118,8 @@ def test_gradients_by_finite_differences(class_specific: bool) -> None:
         backbone, WORDS[:3], n_ctx=2, ctx_init="random", class_specific=class_specific
     )
     context = contexts(prompts, backbone, runs=2).double().requires_grad_()
-    assert prompts._shared is not None
-    assert torch.autograd.gradcheck(prompts._shared.encode, context)
+    assert isinstance(prompts._encoder, SharedPrefixEncoder)
+    assert torch.autograd.gradcheck(prompts._encoder.encode, context)
 
 
 def test_encoding_before_tuning_does_not_spoil_it(tiny: Backbone) -> None:
@@ -136,7 +136,7 @@ def test_encoding_before_tuning_does_not_spoil_it(tiny: Backbone) -> None:
 def test_a_tower_with_an_unknown_block_takes_the_plain_path() -> None:
     backbone = tiny_backbone(act_layer=nn.ReLU)
     prompts = PromptLearner(backbone, WORDS, n_ctx=3, ctx_init="random")
-    assert prompts._shared is None
+    assert isinstance(prompts._encoder, PlainEncoder)
     context = contexts(prompts, backbone, runs=2)
     assert relative_error(prompts.encode(context), plain(backbone, WORDS, context)) < 1e-5
 
@@ -151,7 +151,7 @@ def test_a_tower_without_a_causal_mask_takes_the_plain_path(class_specific: bool
     prompts = PromptLearner(
         backbone, words, n_ctx=4, ctx_init="random", class_specific=class_specific
     )
-    assert prompts._shared is None
+    assert isinstance(prompts._encoder, PlainEncoder)
     context = contexts(prompts, backbone, runs=2)
     ours, our_gradient = with_gradient(prompts.encode, context)
     theirs, their_gradient = with_gradient(lambda c: plain(backbone, words, c), context)
@@ -189,7 +189,7 @@ def test_other_settings_of_the_blocks(text: dict[str, Any], class_specific: bool
     prompts = PromptLearner(
         backbone, WORDS, n_ctx=3, ctx_init="random", class_specific=class_specific
     )
-    assert prompts._shared is not None
+    assert isinstance(prompts._encoder, SharedPrefixEncoder)
     context = contexts(prompts, backbone, runs=2)
     ours, our_gradient = with_gradient(prompts.encode, context)
     theirs, their_gradient = with_gradient(lambda c: plain(backbone, WORDS, c), context)

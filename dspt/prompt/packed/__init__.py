@@ -1,1 +1,0 @@
-"""Packed text encoder layers with a hand-written backward pass."""
