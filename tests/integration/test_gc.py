@@ -189,18 +189,19 @@ def test_the_first_round_after_a_start_collects_nothing(context: Context) -> Non
     age(context, KEY)
     collector = Collector(keeping(context, gc_seconds=0.01))
     rounds: list[bool] = []
-    work = collector._loop._work
+    work = collector.loop._work
 
     def one() -> None:
         work()
         rounds.append(KEY in files_in(context))
 
-    collector._loop._work = one
-    collector.start()
+    collector.loop._work = one
+    collector.loop.start()
     try:
         wait_until(lambda: len(rounds) >= 2, 10, "two rounds")
     finally:
-        collector.stop()
+        collector.loop.stop()
+        collector.close()
     assert rounds[:2] == [True, False]
 
 
