@@ -53,6 +53,10 @@ check: $(DEV) ## Lint, check the format and the types
 	$(BIN)/mypy -p scripts.demo -p scripts.reference -p benchmarks -m scripts.constraints
 	@$(MAKE) bandit
 
+.PHONY: image-digests
+image-digests: ## Pin the container images to their current digests (asks the registry through docker)
+	python3 docker/digests.py docker-compose.yml docker/Dockerfile
+
 .PHONY: bandit
 bandit: $(DEV) ## Search for insecure code
 	$(BIN)/bandit -q -c pyproject.toml -r dspt app worker client $(ARGS)

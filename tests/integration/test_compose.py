@@ -24,16 +24,24 @@ from typing import Any
 
 import httpx
 import pytest
+import redis
 import yaml
 from sqlalchemy import create_engine, make_url, text
 
 from tests.acceptance.photos import good_zip, photo
-from tests.services import RedisServer, clean_environment, free_port, postgres_database, wait_until
+from tests.services import (
+    clean_environment,
+    free_port,
+    postgres_database,
+    redis_server_path,
+    wait_until,
+)
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 OWN = ("api", "worker")
-_VARIABLE = re.compile(r"\$\{(\w+)(?:(:[-?])([^}]*))?\}|\$\$")
+#: An innermost one: others may be nested in the default of one.
+_VARIABLE = re.compile(r"\$\{(\w+)(?:(:[-?])([^${}]*))?\}")
 
 
 class ComposeLoader(yaml.SafeLoader):
@@ -74,14 +82,15 @@ def interpolated(node: Any, variables: Mapping[str, str]) -> Any:
         return node
 
     def value(match: re.Match[str]) -> str:
-        if match[0] == "$$":
-            return "$"
         found = variables.get(match[1], "")
         if match[2] == ":?" and not found:
             raise Unset(f"{match[1]}: {match[3]}")
         return found or (match[3] if match[2] == ":-" else "")
 
-    return _VARIABLE.sub(value, node)
+    parts = node.split("$$")
+    while any(_VARIABLE.search(part) for part in parts):
+        parts = [_VARIABLE.sub(value, part) for part in parts]
+    return "$".join(parts)
 
 
 GPU = load("docker-compose.yml")
@@ -122,6 +131,10 @@ def test_every_service_is_watched_and_none_is_root(compose: dict[str, Any]) -> N
         assert user not in ("root", "0"), name
         assert service["cap_drop"] == ["ALL"], name
         assert "no-new-privileges:true" in service["security_opt"], name
+        assert service["pids_limit"] > 0, name
+        assert re.fullmatch(r"\d+[gm]", interpolated(service["mem_limit"], {})), name
+    for name in ("api", "worker", "redis", "postgres"):
+        assert compose["services"][name]["read_only"] is True, name
     for name in OWN:
         assert compose["services"][name]["depends_on"] == {
             "postgres": {"condition": "service_healthy"},
@@ -153,21 +166,88 @@ def test_volumes_are_declared_and_the_state_is_on_one(compose: dict[str, Any]) -
                 assert source in compose["volumes"]
     assert "postgres:/var/lib/postgresql/data" in compose["services"]["postgres"]["volumes"]
     assert "redis:/data" in compose["services"]["redis"]["volumes"]
-    command = compose["services"]["redis"]["command"]
-    assert command[command.index("--appendonly") + 1] == "yes"
+    assert "--appendonly yes" in compose["services"]["redis"]["command"][-1]
     for name in OWN:
         assert "storage:/var/lib/dspt/storage" in compose["services"][name]["volumes"]
 
 
-def test_images_are_pinned() -> None:
-    pinned = re.compile(r"[a-z0-9./-]+:v?\d+\.\d+\.?\d*[a-z0-9.-]*(@sha256:[0-9a-f]{64})?")
-    images = [service["image"] for service in GPU["services"].values()]
+def images() -> list[str]:
+    """Images that come from a registry."""
+    found = [s["image"] for s in GPU["services"].values() if "build" not in s]
     dockerfile = (ROOT / "docker" / "Dockerfile").read_text()
     stages = re.findall(r"^FROM \S+ AS (\S+)", dockerfile, re.M)
-    images += [i for i in re.findall(r"^FROM (\S+)", dockerfile, re.M) if i not in stages]
-    assert len(images) >= 5
-    for image in images:
+    return found + [i for i in re.findall(r"^FROM (\S+)", dockerfile, re.M) if i not in stages]
+
+
+def test_images_have_a_version() -> None:
+    pinned = re.compile(r"[a-z0-9./-]+:v?\d+[a-z0-9.-]*(@sha256:[0-9a-f]{64})?")
+    assert len(images()) >= 5
+    for image in images():
         assert pinned.fullmatch(image), image
+
+
+def test_image_digests_pins_every_image_and_follows_the_registry(tmp_path: Path) -> None:
+    """A `docker` that answers as the registry would stands in for it."""
+    (tmp_path / "docker").mkdir()
+    files = ("docker-compose.yml", "docker/Dockerfile")
+    for name in files:
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    (tools / "docker").write_text(
+        '#!/bin/sh\nprintf "$4 $SALT" | sha256sum | cut -c1-64 | sed s/^/sha256:/\n'
+    )
+    (tools / "docker").chmod(0o755)
+
+    def pin(salt: str) -> str:
+        subprocess.run(
+            [sys.executable, str(ROOT / "docker" / "digests.py"), *files],
+            cwd=tmp_path,
+            env={"PATH": f"{tools}:{os.environ['PATH']}", "SALT": salt},
+            check=True,
+        )
+        return "".join((tmp_path / name).read_text() for name in files)
+
+    first = pin("1")
+    for image in images():
+        name = image.split("@")[0]
+        assert re.search(rf"{re.escape(name)}@sha256:[0-9a-f]{{64}}\b(?!@)", first), image
+        assert not re.search(rf"{re.escape(name)}(?!@)", first)
+    assert "dspt-api:0.1.0@" not in first
+    assert pin("1") == first
+    assert pin("2") != first
+    assert re.sub(r"@sha256:\w+", "", first) == re.sub(
+        r"@sha256:\w+", "", "".join((ROOT / name).read_text() for name in files)
+    )
+
+
+@BOTH
+def test_every_setting_reaches_the_service(compose: dict[str, Any]) -> None:
+    """A variable in .env gets its value into the container, unless the container decides it."""
+    reference = (ROOT / "docs" / "reference" / "settings.md").read_text()
+    settings = re.findall(r"^\| `(DSPT_\w+)` \|", reference, re.M)
+    assert len(settings) > 40
+    decided = {
+        "api": {"DSPT_DATA_DIR", "DSPT_HOST", "DSPT_PORT"},
+        "worker": {"DSPT_DATA_DIR", "DSPT_WORKER_METRICS_HOST", "DSPT_WORKER_METRICS_PORT"},
+    }
+    required = {"POSTGRES_PASSWORD": "p", "REDIS_PASSWORD": "r"}
+    for name in OWN:
+        service = compose["services"][name]
+        assert service["env_file"] == [{"path": ".env", "required": False}]
+        kept = set()
+        for setting in settings:
+            given = interpolated(service["environment"], required | {setting: "a value"})
+            if given.get(setting, "a value") != "a value":
+                kept.add(setting)
+        assert kept == decided[name]
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_no_service_gets_a_password_that_it_does_not_need(name: str) -> None:
+    given = GPU["services"][name]["environment"]
+    secrets = ("POSTGRES_PASSWORD", "REDIS_PASSWORD", "DSPT_METRICS_KEY")
+    assert [given[secret] for secret in secrets] == ["", "", ""]
 
 
 @pytest.mark.parametrize("name", OWN)
@@ -191,27 +271,32 @@ def test_what_the_images_are_built_from_is_let_through() -> None:
             assert f"!{source}" in ignore
 
 
-def test_without_a_password_nothing_starts() -> None:
-    with pytest.raises(Unset, match=r"POSTGRES_PASSWORD: set it in \.env, see \.env\.example"):
-        interpolated(GPU, {})
-    for name in ("api", "worker", "postgres"):  # each by itself
-        with pytest.raises(Unset, match="POSTGRES_PASSWORD"):
-            interpolated(GPU["services"][name]["environment"], {"POSTGRES_PASSWORD": ""})
+@pytest.mark.parametrize("missing", ["POSTGRES_PASSWORD", "REDIS_PASSWORD"])
+def test_without_a_password_nothing_starts(missing: str) -> None:
+    given = {"POSTGRES_PASSWORD": "p", "REDIS_PASSWORD": "r", missing: ""}
+    server = {"POSTGRES_PASSWORD": "postgres", "REDIS_PASSWORD": "redis"}[missing]
+    for name in ("api", "worker", server):  # each by itself
+        with pytest.raises(Unset, match=f"{missing}: set it in .env, see .env.example"):
+            interpolated(GPU["services"][name]["environment"], given)
 
 
 def test_the_example_names_every_variable_and_holds_no_secret() -> None:
     lines = (ROOT / ".env.example").read_text().splitlines()
-    settings = dict(
+    example = dict(
         line.lstrip("#").split("=", 1) for line in lines if re.match(r"#?[A-Z_]+=", line)
     )
     files = "".join(
         (ROOT / f).read_text() for f in ("docker-compose.yml", "docker-compose.cpu.yml")
     )
-    secrets = {secret["environment"] for secret in GPU["secrets"].values()}
-    assert set(settings) == secrets | {m[1] for m in _VARIABLE.finditer(files) if m[1]}
-    assert settings["POSTGRES_PASSWORD"] == ""
+    used = {secret["environment"] for secret in GPU["secrets"].values()}
+    used |= {m[1] for m in re.finditer(r"(?<!\$)\$\{(\w+)", files)}
+    reference = (ROOT / "docs" / "reference" / "settings.md").read_text()
+    settings = set(re.findall(r"^\| `(DSPT_\w+)` \|", reference, re.M))
+    assert used - set(example) <= settings
+    assert set(example) <= used | settings
+    assert example["POSTGRES_PASSWORD"] == example["REDIS_PASSWORD"] == ""
     with pytest.raises(Unset):  # copied as it is, it starts nothing
-        interpolated(GPU, settings)
+        interpolated(GPU, example)
 
 
 def test_the_dependencies_of_the_image_are_the_projects() -> None:
@@ -240,13 +325,37 @@ class Native:
 
     def __init__(self, compose: dict[str, Any], folder: Path, postgres: str, redis: str) -> None:
         password = uuid.uuid4().hex
-        self.services = interpolated(compose, {"POSTGRES_PASSWORD": password})["services"]
+        passwords = {"POSTGRES_PASSWORD": password, "REDIS_PASSWORD": uuid.uuid4().hex}
+        self.services = interpolated(compose, passwords)["services"]
+        self._redis_password = passwords["REDIS_PASSWORD"]
         self._folder = folder
         self._port = str(free_port())
         self.worker_metrics_port = str(free_port())
-        self._postgres, self._redis = make_url(postgres), make_url(redis)
+        self._postgres, self._redis, self.redis_url = make_url(postgres), make_url(redis), redis
         self._password = password
         self.url = f"http://127.0.0.1:{self._port}"
+
+    @contextmanager
+    def redis(self) -> Iterator[None]:
+        """The broker by its own command, on the port of the test."""
+        service, folder = self.services["redis"], self._folder / "redis"
+        folder.mkdir()
+        tools = self._folder / "bin"
+        tools.mkdir()
+        (tools / "redis-server").symlink_to(redis_server_path())
+        shell, flag, script = service["command"]
+        place = f"exec redis-server - --port {self._redis.port} --bind 127.0.0.1 "
+        script = script.replace("exec redis-server - ", place)
+        environment = {"PATH": f"{tools}:{os.environ['PATH']}", **service["environment"]}
+        with subprocess.Popen([shell, flag, script], env=environment, cwd=folder) as process:
+            try:
+                port = self._redis.port
+                assert port is not None
+                wait_until(lambda: _accepts(port), 120, "redis")
+                yield
+            finally:
+                process.terminate()
+                assert process.wait(120) == 0
 
     def create_role(self) -> None:
         """What the postgres image does at its first start with the service's environment."""
@@ -272,10 +381,10 @@ class Native:
     def environment(self, name: str) -> dict[str, str]:
         given = dict(self.services[name]["environment"])
         given["DSPT_DATABASE_URL"] = self._database(given["DSPT_DATABASE_URL"])
-        assert given["DSPT_BROKER_URL"].count("redis:6379") == 1
-        given["DSPT_BROKER_URL"] = given["DSPT_BROKER_URL"].replace(
-            "redis:6379", f"{self._redis.host}:{self._redis.port}"
-        )
+        inside = f"redis://:{self._redis_password}@redis:6379/0"
+        assert given["DSPT_BROKER_URL"] == inside
+        outside = f"{self._redis.host}:{self._redis.port}"
+        given["DSPT_BROKER_URL"] = inside.replace("redis:6379", outside)
         if name == "api":
             assert given["DSPT_HOST"] == "0.0.0.0"
             given["DSPT_PORT"] = self._port
@@ -338,8 +447,7 @@ class Native:
         """Whether the service accepts connections, which costs less than its health check."""
         assert process.poll() is None, (self._folder / f"{name}.log").read_text()
         port = self._port if name == "api" else self.worker_metrics_port
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", int(port))) == 0
+        return _accepts(int(port))
 
     def _healthy(self, name: str, process: subprocess.Popen[bytes]) -> bool:
         """Run the service's own health check."""
@@ -352,15 +460,22 @@ class Native:
         return check.returncode == 0
 
 
+def _accepts(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 @pytest.mark.slow
-def test_the_services_as_they_stand_do_the_main_job(
-    tmp_path: Path, postgres_url: str, redis: RedisServer
-) -> None:
+def test_the_services_as_they_stand_do_the_main_job(tmp_path: Path, postgres_url: str) -> None:
     compose = CPU  # the same commands as with a GPU, see above
     with postgres_database(postgres_url) as database, ExitStack() as stack:
-        native = Native(compose, tmp_path, database, redis.url)
+        native = Native(compose, tmp_path, database, f"redis://127.0.0.1:{free_port()}/0")
+        (tmp_path / "tmp").mkdir()  # the image has it
         native.create_role()
         stack.callback(native.drop_role)
+        stack.enter_context(native.redis())
+        with redis.Redis.from_url(native.redis_url) as stranger, pytest.raises(redis.RedisError):
+            stranger.ping()  # without the password
         refused = native.run("api")
         assert refused.returncode == 1
         assert "dspt keys create" in refused.stderr
