@@ -14,7 +14,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.routing import Route
 from starlette.types import Scope
 
+from app.access import keys
 from app.access.caller import get_caller
+from app.access.last_uses import LastUses
 from app.access.middleware import AuthMiddleware
 from app.backbones.endpoints import router as backbones_router
 from app.gc.collector import Collector
@@ -75,6 +77,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             context.database, settings.database_timeout_seconds
         )
         app.state.housekeeper = housekeeper
+        app.state.last_uses = last_uses = LastUses(context.database)
+        if settings.bootstrap_key:
+            await run_in_threadpool(_ensure_bootstrap_key, context)
         collector = Collector(context)
         app.state.loops = loops = [*housekeeper.loops, collector.loop]
         registry.register(LoopsCollector(loops))
@@ -89,6 +94,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             collector.close()
             await run_in_threadpool(housekeeper.close)
             await run_in_threadpool(reader.close)
+            await run_in_threadpool(last_uses.close)
             job_figures.close()
             context.close()
             await run_in_threadpool(tracing.close)
@@ -143,6 +149,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     check_rules(app)
     routes.extend(iter_route_contexts(app.routes))
     return app
+
+
+def _ensure_bootstrap_key(context: Context) -> None:
+    with context.database.write() as session:
+        keys.ensure_bootstrap(session, context.settings.bootstrap_key)
 
 
 #: The page of /docs loads its scripts, styles and icon from these hosts.

@@ -18,6 +18,7 @@ from app.jobs import repository as jobs
 from app.jobs.lifecycle.lease import Lease, StepRefusedError
 from app.kit import storage_keys
 from app.kit.context import Context
+from app.kit.settings import Settings
 from app.models.artifacts import row_of
 from app.tables.jobs import Job
 from dspt.config import TuneConfig
@@ -86,7 +87,9 @@ def _tune(lease: Lease, job: Job, reporter: Reporter, listener: Listener) -> Non
         assert dataset_row is not None
         zip_file = datasets.zip_of(session, dataset_row)
 
-    config = TuneConfig.parse(job.config)
+    config, ignored = _with_operators_choice(TuneConfig.parse(job.config), context.settings)
+    for text in ignored:
+        reporter.warning(text)
     clock = StageClock(listener, config.epochs)
 
     with (
@@ -115,6 +118,18 @@ def _tune(lease: Lease, job: Job, reporter: Reporter, listener: Listener) -> Non
         )
     reporter.flush()
     _keep(lease, job, result)
+
+
+def _with_operators_choice(config: TuneConfig, settings: Settings) -> tuple[TuneConfig, list[str]]:
+    """Return the settings with this worker's device and precision, and warnings of other wishes."""
+    chosen = {"device": settings.worker_device, "precision": settings.worker_precision}
+    ignored = [
+        f"The setting `{name}` was ignored; the operator of the service chooses it "
+        f"(DSPT_WORKER_{name.upper()}={value})."
+        for name, value in chosen.items()
+        if getattr(config, name) not in (value, TuneConfig.model_fields[name].default)
+    ]
+    return config.model_copy(update=chosen), ignored
 
 
 def _checkpoint(lease: Lease) -> Path:

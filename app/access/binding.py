@@ -32,6 +32,8 @@ def check_binding(host: str, settings: Settings) -> None:
         ) from error
     if loopback and (settings.no_auth or local_user.available()):
         return
+    if settings.bootstrap_key:  # created before the first request is answered
+        return
     try:
         found = _has_valid_key(settings.database_url)
     except OperationalError as error:
@@ -49,8 +51,8 @@ def check_binding(host: str, settings: Settings) -> None:
         )
     raise BindingRefused(
         f"--host {host} (DSPT_HOST) can be reached from other machines, but there is no API "
-        f"key. {CREATE_A_KEY} first, with the same --data-dir or DSPT_DATABASE_URL, or bind "
-        "to 127.0.0.1."
+        f"key. {CREATE_A_KEY} first, with the same --data-dir or DSPT_DATABASE_URL, or set "
+        "DSPT_BOOTSTRAP_KEY, or bind to 127.0.0.1."
     )
 
 

@@ -13,6 +13,7 @@ from starlette.websockets import WebSocketClose
 
 from app.access import keys
 from app.access.caller import LOCAL, Caller
+from app.access.last_uses import LastUses
 from app.access.loopback import LocalRequests
 from app.access.rate_limits import RateLimits
 from app.kit.batched_reader import BatchedReader
@@ -55,6 +56,9 @@ class AuthMiddleware:
             raise
         structlog.contextvars.bind_contextvars(key_id=caller.key_id)
         self._limits.request(caller.key_id or address)
+        if caller.key_id is not None:
+            last_uses: LastUses = scope["app"].state.last_uses
+            last_uses.note(caller.key_id)
         if not caller.may(rules.scope):
             challenge = f'{_CHALLENGE}, error="insufficient_scope", scope="{rules.scope}"'
             raise Forbidden(
@@ -73,7 +77,7 @@ class AuthMiddleware:
             caller = await reader.query(keys.callers_with, token.strip())
             if caller is None:
                 raise Unauthorized(
-                    "The API key is invalid or was revoked.",
+                    "The API key is invalid, has expired or was revoked.",
                     code="key_invalid",
                     headers={"WWW-Authenticate": f'{_CHALLENGE}, error="invalid_token"'},
                 )

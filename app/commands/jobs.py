@@ -28,6 +28,8 @@ JobId = Annotated[
     str,
     typer.Argument(metavar="JOB", help="Id of a job; see `dspt jobs list`.", show_default=False),
 ]
+#: Settings that a service ignores; kept, so that older scripts work.
+_OPERATORS = {"device", "precision"}
 Watch = Annotated[bool, typer.Option("--watch", help="Follow the job until it ends.")]
 
 
@@ -44,6 +46,8 @@ def _with_settings(command: Callable[..., None]) -> Callable[..., None]:
         command(config={k: v for k, v in given.items() if v is not None}, **values)
 
     settings = [parameter.replace(default=None) for parameter in config_parameters()]
+    for parameter in settings:
+        parameter.annotation.__metadata__[0].hidden = parameter.name in _OPERATORS
     run.__signature__ = inspect.Signature(own + settings)  # type: ignore[attr-defined]
     run.__doc__ = command.__doc__
     return run
@@ -72,6 +76,8 @@ def submit(
 
     Settings that are not given have the defaults of the service.
     """
+    for setting in _OPERATORS & config.keys():
+        say(f"warning: --{setting} is ignored: the operator of the service chooses it.", "yellow")
     with service(url) as client:
         from dspt_client._bar import Bar
 

@@ -10,11 +10,12 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
 from app.doctor.findings import Finding, State
+from app.kit.secret_files import SUFFIX, SecretFileError, is_secret
 
 _PART = "settings"
 _PREFIX = "DSPT_"
 #: Read by the client and the commands that use it.
-_OF_THE_CLIENT = ("DSPT_URL", "DSPT_API_KEY")
+_OF_THE_CLIENT = ("DSPT_URL", "DSPT_API_KEY", "DSPT_API_KEY_FILE")
 _SECRET = re.compile(r"KEY|PASSWORD|SECRET|TOKEN")
 _PASSWORD_IN_URL = re.compile(r"(?<=://)([^/@\s]*):[^@\s]*@")
 
@@ -42,7 +43,7 @@ def look(environment: Mapping[str, str]) -> Iterator[Finding]:
 
 def shown(name: str, value: str) -> str:
     """Return `value` without secrets."""
-    if _SECRET.search(name):
+    if _SECRET.search(name) and not name.endswith("_FILE"):
         return "***"
     return _PASSWORD_IN_URL.sub(r"\1:***@", value)
 
@@ -51,13 +52,15 @@ def kinds_of_settings(base: type[BaseSettings] = BaseSettings) -> Iterator[type[
     """Yield every settings class of the modules imported so far."""
     for kind in base.__subclasses__():
         yield from kinds_of_settings(kind)
-        if kind.__module__.split(".")[0] in ("app", "worker"):
+        if kind.model_fields and kind.__module__.split(".")[0] in ("app", "worker"):
             yield kind
 
 
 def _names(kind: type[BaseSettings]) -> list[str]:
     prefix = kind.model_config["env_prefix"]
-    return [prefix + name.upper() for name in kind.model_fields]
+    secret = [name for name, field in kind.model_fields.items() if is_secret(field)]
+    names = [*kind.model_fields, *(name + SUFFIX for name in secret)]
+    return [prefix + name.upper() for name in names]
 
 
 def _wrong(kind: type[BaseSettings]) -> Iterator[tuple[str, str]]:
@@ -67,6 +70,9 @@ def _wrong(kind: type[BaseSettings]) -> Iterator[tuple[str, str]]:
     except ValidationError as error:
         for problem in error.errors():
             yield f"{kind.model_config['env_prefix']}{problem['loc'][0]}".upper(), problem["msg"]
+    except SecretFileError as error:
+        name, _, message = str(error).partition(": ")
+        yield name, message
     except ValueError as error:  # invalid JSON
         field = next((n for n in _names(kind) if n.split(_PREFIX)[1].lower() in str(error)), "")
         yield field, str(error)

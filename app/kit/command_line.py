@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from pydantic import ValidationError
 
+from app.kit.secret_files import SecretFileError
 from app.kit.settings import Settings
 
 if TYPE_CHECKING:
     from app.kit.db import Database
+
+_DURATION = re.compile(r"([1-9]\d{0,3})([mhdw])")
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+#: A command may delete many rows at once.
+_STATEMENT_SECONDS = 60.0
 
 DataDir = Annotated[
     Path | None,
@@ -31,6 +39,9 @@ def settings_from(data_dir: Path | None) -> Settings:
     """Return the settings, with `data_dir` if given. Invalid settings exit with status 2."""
     try:
         return Settings() if data_dir is None else Settings(data_dir=data_dir)
+    except SecretFileError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from error
     except ValidationError as error:
         for problem in error.errors():
             name = "_".join(["DSPT", *(str(part).upper() for part in problem["loc"])])
@@ -38,8 +49,14 @@ def settings_from(data_dir: Path | None) -> Settings:
         raise typer.Exit(2) from error
 
 
-#: A command may delete many rows at once.
-_STATEMENT_SECONDS = 60.0
+def duration(text: str, option: str) -> timedelta:
+    """Parse a duration such as `90d`. Raises typer.BadParameter, which names the option."""
+    found = _DURATION.fullmatch(text.strip())
+    if found is None:
+        raise typer.BadParameter(
+            "must be a number and a unit, such as 30m, 12h, 90d or 52w", param_hint=option
+        )
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})
 
 
 @contextmanager
@@ -52,9 +69,10 @@ def service_database(data_dir: Path | None) -> Iterator[tuple[Settings, Database
 
     from app.kit.db import Database, migrate
 
-    if data_dir is not None and os.environ.get("DSPT_DATABASE_URL"):
-        typer.echo("--data-dir and DSPT_DATABASE_URL are both set; set only one of them.", err=True)
-        raise typer.Exit(2)
+    for name in ("DSPT_DATABASE_URL", "DSPT_DATABASE_URL_FILE"):
+        if data_dir is not None and os.environ.get(name):
+            typer.echo(f"--data-dir and {name} are both set; set only one of them.", err=True)
+            raise typer.Exit(2)
     settings = settings_from(data_dir)
     try:
         if settings.database_url.startswith("sqlite"):

@@ -7,18 +7,24 @@ from pathlib import Path
 from typing import Literal
 
 import platformdirs
-from pydantic import Field, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, field_validator, model_validator
+from pydantic_settings import SettingsConfigDict
+
+from app.kit.secret_files import SECRET, SettingsWithSecrets
 
 MIB = 1024**2
 GIB = 1024**3
 
 
-class Settings(BaseSettings):
+class Settings(SettingsWithSecrets):
     """The defaults work on one machine without any setting; all data is below `data_dir`."""
 
     model_config = SettingsConfigDict(
-        env_prefix="DSPT_", frozen=True, extra="ignore", env_ignore_empty=True
+        env_prefix="DSPT_",
+        frozen=True,
+        extra="ignore",
+        env_ignore_empty=True,
+        hide_input_in_errors=True,
     )
 
     data_dir: Path = Field(
@@ -29,6 +35,7 @@ class Settings(BaseSettings):
         default="",
         description="SQLAlchemy URL (`sqlite:///...` or `postgresql://...`). "
         "Default: SQLite in the data directory.",
+        json_schema_extra=SECRET,
     )
     # A server accepts 100 by default, for all processes and tools.
     database_pool_size: int = Field(
@@ -45,14 +52,25 @@ class Settings(BaseSettings):
         default="",
         description="Redis URL (`redis://...`, `redis+socket:///...`). "
         "No default: `dspt serve` starts a private Redis and sets it.",
+        json_schema_extra=SECRET,
     )
     storage_url: str = Field(
         default="",
         description="fsspec URL of a folder or bucket for data sets and models. "
         "Default: `storage/` in the data directory.",
+        json_schema_extra=SECRET,
     )
     host: str = Field(default="127.0.0.1", description="Address that the API binds to.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port that the API binds to.")
+    bootstrap_key: str = Field(
+        default="",
+        pattern=r"^([!-~]{32,200})?$",
+        repr=False,
+        json_schema_extra=SECRET,
+        description="An admin key that the API creates at its start, so that a new installation "
+        "has one: 32 to 200 ASCII characters without spaces, such as from `openssl rand -hex 32`. "
+        "A changed value replaces the key before.",
+    )
     no_auth: bool = Field(
         default=False,
         description="Without API keys, accept requests from every user and program of this "
@@ -148,6 +166,18 @@ class Settings(BaseSettings):
         default=3600, gt=0, description="Seconds between rounds of garbage collection."
     )
 
+    # Not the client's choice: it knows neither the machine nor who else uses it.
+    worker_device: str = Field(
+        default="auto",
+        pattern=r"^(auto|cpu|cuda(:\d+)?)$",
+        description="Device of a worker's jobs: `auto` (a GPU if available), `cpu`, `cuda` or "
+        "`cuda:N`. The setting `device` of a job is ignored.",
+    )
+    worker_precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto",
+        description="Arithmetic of the text tower in a worker's jobs. `auto`: bfloat16 where the "
+        "processor has it. The setting `precision` of a job is ignored.",
+    )
     # One port per worker, because Prometheus scrapes each process. It serves metrics without a key.
     worker_metrics_port: int | None = Field(
         default=None,
@@ -168,6 +198,13 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "json", "text"] = Field(
         default="auto", description="`auto`: text on a terminal, JSON otherwise."
     )
+
+    @field_validator("bootstrap_key")
+    @classmethod
+    def _check_bootstrap_key(cls, key: str) -> str:
+        if key.startswith("dspt_"):  # such a key contains the id of its row
+            raise ValueError("must not be a key that `dspt keys create` has printed")
+        return key
 
     @model_validator(mode="after")
     def _fill_in(self) -> Settings:

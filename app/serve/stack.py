@@ -105,7 +105,8 @@ def _with_threads(environment: Mapping[str, str], threads: int) -> dict[str, str
 
 def _refuse_outside_services(environment: Mapping[str, str]) -> None:
     """Raise ServeError for a setting that `dspt serve` would have to ignore."""
-    for name in ("DSPT_DATABASE_URL", "DSPT_BROKER_URL", "DSPT_STORAGE_URL"):
+    names = ("DSPT_DATABASE_URL", "DSPT_BROKER_URL", "DSPT_STORAGE_URL")
+    for name in (*names, *(f"{name}_FILE" for name in names)):
         if environment.get(name):
             raise ServeError(
                 f"{name} is set, but `dspt serve` uses its own database, broker and storage "

@@ -25,5 +25,9 @@ class ApiKey(Base):
     #: SHA-256 (hex) of the secret, which is random enough not to need a slow hash.
     secret_sha256: Mapped[str] = mapped_column(String(64))
     created_at: Mapped[datetime]
+    #: None: never.
+    expires_at: Mapped[datetime | None]
+    #: To the minute.
+    last_used_at: Mapped[datetime | None]
     #: Rows of revoked keys are kept as a record.
     revoked_at: Mapped[datetime | None]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -77,7 +78,8 @@ class AsyncClient:
 class Client:
     """A client of the service: `with Client() as client`.
 
-    url, api_key: default to DSPT_URL and DSPT_API_KEY, then to http://127.0.0.1:8000 and no key.
+    url, api_key: default to DSPT_URL and DSPT_API_KEY (or the content of the file
+    DSPT_API_KEY_FILE), then to http://127.0.0.1:8000 and no key.
     timeout: seconds to wait for an answer. retries: how often a request is repeated, with growing
     pauses, if the connection broke or the service was busy and repeating is safe.
     Raises ValueError for an invalid URL or key; the calls raise the exceptions listed below.
@@ -133,7 +135,7 @@ class Client:
 def http_options(url: str | None, api_key: str | None, timeout: float) -> dict[str, Any]:
     """Return the options of both httpx clients. Raises ValueError."""
     address = url or os.environ.get("DSPT_URL") or DEFAULT_URL
-    key = (api_key or os.environ.get("DSPT_API_KEY") or "").strip()
+    key = (api_key or os.environ.get("DSPT_API_KEY") or _key_from_file()).strip()
     try:
         base = httpx.URL(address)
     except httpx.InvalidURL as error:
@@ -150,6 +152,16 @@ def http_options(url: str | None, api_key: str | None, timeout: float) -> dict[s
     if key:
         headers["Authorization"] = f"Bearer {key}"
     return {"base_url": base, "headers": headers, "timeout": httpx.Timeout(timeout, connect=10.0)}
+
+
+def _key_from_file() -> str:
+    """Return the content of the file DSPT_API_KEY_FILE, or "". Raises ValueError."""
+    path = os.environ.get("DSPT_API_KEY_FILE")
+    try:
+        return Path(path).read_text() if path else ""
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a text file"
+        raise ValueError(f"DSPT_API_KEY_FILE: cannot read {path}: {reason}") from error
 
 
 def _connection(io: Io, options: dict[str, Any], retries: int) -> Connection:

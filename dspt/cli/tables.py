@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
+
+from dspt.cli.terminal import out
 
 
 class Entry(Protocol):
@@ -55,7 +57,33 @@ _MEASURED = {
     "held_out": "held-out images, against their given labels, which may be wrong",
 }
 
+#: Characters of an id on a terminal: the kind, the time and ten random bits.
+_SHORT_ID = 16
+#: On a terminal of 80 columns the class names get the rest.
+_FILE_WIDTH = 40
 _CLASSIFIERS = {"zero_shot": "zero-shot", "prompt": "tuned prompt alone", "tuned": "tuned"}
+
+
+def plain_table(*columns: str, folding: Sequence[str] = ("name",)) -> Table:
+    """Return a table without borders, for lists. Only the columns in `folding` wrap."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in columns:
+        table.add_column(name, overflow="fold", no_wrap=name not in folding)
+    return table
+
+
+def shown_ids(ids: Iterable[str]) -> list[str]:
+    """Return the ids; on a terminal only the beginning that tells them apart, which commands take.
+
+    In a pipe they are complete.
+    """
+    full = list(ids)
+    if not out.is_terminal:
+        return full
+    for length in range(_SHORT_ID, max(map(len, full), default=0)):
+        if len({id_[:length] for id_ in full}) == len(set(full)):
+            return [id_[:length] for id_ in full]
+    return full
 
 
 def accuracies(metrics: Mapping[str, Any]) -> RenderableType:
@@ -85,7 +113,9 @@ def suspects(audit: Audit, most: int) -> RenderableType:
     if not found:
         return Text(f"No label looks wrong among {len(audit.entries)} files.")
     table = Table(title=f"{len(found)} of {len(audit.entries)} labels to check")
-    for name in ("file", "given", "suggested"):
+    longest = max(len(entry.file) for entry in found[:most])
+    table.add_column("file", overflow="fold", min_width=min(longest, _FILE_WIDTH))
+    for name in ("given", "suggested"):
         table.add_column(name, overflow="fold")
     table.add_column("p(wrong)", justify="right")
     for entry in found[:most]:

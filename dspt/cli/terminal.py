@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -22,7 +23,15 @@ from dspt.kit.cpus import set_thread_defaults
 if TYPE_CHECKING:
     from dspt.pipeline import TuneResult
 
-out = Console(highlight=False)
+#: A pipe or a file gets lines as long as they are, unless COLUMNS is set.
+_PIPE_WIDTH = 10_000
+
+
+def _width() -> int | None:
+    return None if sys.stdout.isatty() or os.environ.get("COLUMNS") else _PIPE_WIDTH
+
+
+out = Console(highlight=False, width=_width())
 err = Console(stderr=True, highlight=False)
 
 

@@ -174,6 +174,36 @@ def test_binding(tmp_path: Path) -> None:
         check_binding("0.0.0.0", Settings(database_url="postgresql://nobody@127.0.0.1:1/none"))
 
 
+def test_the_first_start_with_a_bootstrap_key(tmp_path: Path) -> None:
+    """As in a container: reachable by others, no database yet, and the key mounted as a file."""
+    key, port = "c0ffee" * 8, free_port()
+    (tmp_path / "key").write_text(f"{key}\n")
+    environment = clean_environment(
+        DSPT_DATA_DIR=str(tmp_path / "data"),
+        DSPT_HOST="0.0.0.0",
+        DSPT_PORT=str(port),
+        DSPT_BOOTSTRAP_KEY_FILE=str(tmp_path / "key"),
+    )
+    url, log = f"http://127.0.0.1:{port}", tmp_path / "api.log"
+    with (
+        log.open("wb") as file,
+        subprocess.Popen(COMMAND, env=environment, stdout=file, stderr=file) as process,
+    ):
+        try:
+            wait_until(lambda: answers(url, process, log), 120, "the API")
+            assert httpx.get(f"{url}/jobs").status_code == 401
+            command = [str(Path(sys.executable).with_name("dspt")), "jobs", "list", "--url", url]
+            environment["DSPT_API_KEY_FILE"] = str(tmp_path / "key")
+            listed = subprocess.run(
+                command, env=environment, capture_output=True, text=True, check=False
+            )
+            assert (listed.returncode, listed.stdout) == (0, "No jobs.\n"), listed.stderr
+        finally:
+            process.terminate()
+            process.wait(120)
+    assert key not in log.read_text()
+
+
 def test_a_strangers_upload_is_not_read(server: Server) -> None:
     """100 MB that come without waiting for an answer: it comes at once, and the line is cut."""
     size = 100 * 1024**2

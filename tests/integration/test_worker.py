@@ -51,7 +51,8 @@ def tuning_for_the(attempt: int, job: dict[str, Any]) -> bool:
 
 @on_postgres  # tests/acceptance does the same on SQLite
 def test_jobs_that_succeed_and_fail(stack: Stack) -> None:
-    good = stack.post(photos(), epochs=2)
+    # No worker has this device, and a client must not choose one.
+    good = stack.post(photos(), epochs=2, device="cuda:7")
     one_class = {name: data for name, data in photos().items() if name.startswith("red/")}
     bad_data = stack.post(one_class, epochs=2)
     bad_backbone = stack.post(photos(), epochs=2, backbone="no-such-thing")
@@ -66,6 +67,8 @@ def test_jobs_that_succeed_and_fail(stack: Stack) -> None:
         assert job["dataset"]["images"] == 12
         assert job["config"]["epochs"] == 2
         assert job["config"]["n_ctx"] == 4
+        assert job["config"]["device"] in ("cpu", "cuda", "cuda:0")
+        assert any("`device` was ignored" in warning for warning in job["warnings"])
         assert job["metrics"]["served"] in ("tuned", "zero_shot")
         steps = ["queued", "cancelled", "queued", "validating", "running", "succeeded"]
         assert stack.statuses(good) == steps
