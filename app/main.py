@@ -18,6 +18,7 @@ from app.access import keys
 from app.access.caller import get_caller
 from app.access.last_uses import LastUses
 from app.access.middleware import AuthMiddleware
+from app.access.rate_limits import RateLimits
 from app.backbones.endpoints import router as backbones_router
 from app.gc.collector import Collector
 from app.health.endpoints import router as health_router
@@ -77,6 +78,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             context.database, settings.database_timeout_seconds
         )
         app.state.housekeeper = housekeeper
+        app.state.rate_limits = rate_limits = RateLimits(
+            settings.requests_per_minute, settings.images_per_minute, settings.broker_url
+        )
         app.state.last_uses = last_uses = LastUses(context.database)
         if settings.bootstrap_key:
             await run_in_threadpool(_ensure_bootstrap_key, context)
@@ -95,6 +99,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             await run_in_threadpool(housekeeper.close)
             await run_in_threadpool(reader.close)
             await run_in_threadpool(last_uses.close)
+            await rate_limits.close()
             job_figures.close()
             context.close()
             await run_in_threadpool(tracing.close)
@@ -115,11 +120,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     # From the inside out: what is refused further out costs less.
     app.add_middleware(BodyLimit, default_bytes=settings.max_body_bytes)
     app.add_middleware(BeforeBody)
-    app.add_middleware(
-        AuthMiddleware,
-        requests_per_minute=settings.requests_per_minute,
-        no_auth=settings.no_auth,
-    )
+    app.add_middleware(AuthMiddleware, no_auth=settings.no_auth)
     app.add_middleware(Backpressure, most=settings.max_waiting_requests)
     app.add_middleware(SecureHeaders)
     app.add_middleware(RequestContext)

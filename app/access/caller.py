@@ -22,6 +22,11 @@ class Caller:
     key_id: str | None = None
     """The API key used; None if the service runs without keys."""
 
+    @property
+    def limited_as(self) -> str:
+        """The name under which the caller's images are counted."""
+        return self.key_id or self.owner
+
     def may(self, scope: Scope) -> bool:
         return bool(self.scopes & {scope, Scope.ADMIN})
 

@@ -27,9 +27,8 @@ _CHALLENGE = 'Bearer realm="dspt"'
 class AuthMiddleware:
     """Put the caller on `request.state`, or answer 401, 403 or 429."""
 
-    def __init__(self, app: ASGIApp, requests_per_minute: int, no_auth: bool) -> None:
+    def __init__(self, app: ASGIApp, no_auth: bool) -> None:
         self.app = app
-        self._limits = RateLimits(requests_per_minute)
         self._local = LocalRequests(no_auth)
         self._keys_needed = False
 
@@ -43,19 +42,20 @@ class AuthMiddleware:
             await pass_if(self._authorize(scope, rules_of(scope)), self.app, scope, receive, send)
 
     async def _authorize(self, scope: Connection, rules: Rules) -> None:
+        limits: RateLimits = scope["app"].state.rate_limits
         address = scope["client"][0] if scope.get("client") else "unknown"
         if rules.scope is None:
             if not rules.probe:
-                self._limits.request(address)
+                await limits.request(address)
             return
         try:
             caller = await self._identify(scope)
         except Unauthorized:
             # Counted after the query, so that valid keys from the same address keep working.
-            self._limits.failure(address)
+            await limits.failure(address)
             raise
         structlog.contextvars.bind_contextvars(key_id=caller.key_id)
-        self._limits.request(caller.key_id or address)
+        await limits.request(caller.key_id or address)
         if caller.key_id is not None:
             last_uses: LastUses = scope["app"].state.last_uses
             last_uses.note(caller.key_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Annotated, Any
 
 from dspt_client.schemas.predictions import PredictResponse
@@ -13,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import State
 
 from app.access.caller import Caller, CallerDep
+from app.access.rate_limits import RateLimits
 from app.kit.http.cancel_on_disconnect import cancel_on_disconnect
 from app.kit.http.errors import (
     Conflict,
@@ -109,17 +111,21 @@ async def _answer(
 ) -> Any:
     settings: PredictionSettings = request.app.state.predict_settings
     predictions: Predictions = request.app.state.predictions
+    limits: RateLimits = request.app.state.rate_limits
+    pace = partial(limits.pace_images, caller.limited_as)
     async with Deadline(settings):
         answering = await predictions.ready(caller, model, options)
         if archive is not None:
             most = settings.max_archive_images
             zipped = await run_in_threadpool(stream.ZippedImages, archive.file, most)
-            return stream.PredictionStream(zipped, answering)
+            return stream.PredictionStream(zipped, answering, pace)
         _check_size(images, settings, request.app.state.context.settings.max_body_bytes)
         if stream.MEDIA_TYPE in accept:
             names, contents = zip(*await _read(images), strict=True)
-            return stream.PredictionStream(stream.Images(names, contents.__getitem__), answering)
-        with answering.inference.room(len(images)):
+            read = stream.Images(names, contents.__getitem__)
+            return stream.PredictionStream(read, answering, pace)
+        await limits.images(caller.limited_as, len(images))
+        with answering.room(len(images)):
             found = await answering.answer(await _read(images))
     answered = PredictResponse(**dict(answering.answered()), predictions=found)
     return Response(answered.model_dump_json(exclude_none=True), media_type="application/json")

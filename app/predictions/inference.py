@@ -6,6 +6,7 @@ torch never runs on the event loop.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from app.kit.cache import SizedCache
-from app.kit.http.errors import ServiceUnavailable
+from app.kit.http.errors import ServiceUnavailable, TooManyRequests
 from app.predictions.backbones import Backbones
 from app.predictions.metrics import EngineMetrics
 from app.predictions.settings import PredictionSettings
@@ -63,6 +64,8 @@ class Inference:
         )
         self._loading: dict[str, asyncio.Task[Served]] = {}
         self._waiting = 0
+        #: The same by API key.
+        self._waiting_of: Counter[str | None] = Counter()
         self._metrics.watch(lambda: self._waiting, self._matrices, self.backbones)
 
     async def prepare(self, key: str, read: Callable[[], TunedModel]) -> Served:
@@ -105,19 +108,34 @@ class Inference:
         return await self._encoded(backbone, digest, images, list)
 
     @contextmanager
-    def room(self, images: int) -> Iterator[None]:
-        """Reserve queue space for `images`. Raises ServiceUnavailable if too many are waiting."""
+    def room(self, images: int, key_id: str | None) -> Iterator[None]:
+        """Reserve queue space for `images` of an API key.
+
+        Raises ServiceUnavailable if too many images are waiting, and TooManyRequests if too many
+        are this key's. A request that is larger than the queue needs an empty one.
+        """
         if self._waiting + images > self._settings.max_waiting_images and self._waiting:
             raise ServiceUnavailable(
                 f"Too many images are waiting ({self._waiting}). Retry after 1 s.",
                 code="busy",
                 headers={"Retry-After": "1"},
             )
+        of_key = self._waiting_of[key_id]
+        if key_id and of_key and of_key + images > self._settings.waiting_images_per_key:
+            raise TooManyRequests(
+                f"Too many images of this API key are waiting ({of_key}). Retry after 1 s.",
+                code="too_many_waiting",
+                headers={"Retry-After": "1"},
+            )
         self._waiting += images
+        self._waiting_of[key_id] += images
         try:
             yield
         finally:
             self._waiting -= images
+            self._waiting_of[key_id] -= images
+            if not self._waiting_of[key_id]:
+                del self._waiting_of[key_id]
 
     def close(self) -> None:
         """Finish running work and drop waiting work."""

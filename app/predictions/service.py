@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -45,6 +46,12 @@ class Answering:
     model: ResolvedModel
     served: tuple[Served, ...]
     """The model, and its zero-shot variant if requested."""
+    key_id: str | None
+    """The caller's API key."""
+
+    def room(self, images: int) -> AbstractContextManager[None]:
+        """Reserve queue space. Raises ServiceUnavailable and TooManyRequests."""
+        return self.inference.room(images, self.key_id)
 
     def answered(self, images: int | None = None) -> Answered:
         return Answered.model_validate(
@@ -99,7 +106,7 @@ class Predictions:
             except (ArtifactError, UnknownBackbone) as error:
                 raise Conflict(f"Model {model.id}: {error.message}", code=error.code) from error
             else:
-                return Answering(self._inference, options, model, served)
+                return Answering(self._inference, options, model, served, caller.key_id)
 
     async def _find(self, caller: Caller, name: str) -> ResolvedModel:
         model = await self._reader.query(resolve, (caller.owner, name))

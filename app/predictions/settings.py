@@ -83,6 +83,12 @@ class PredictionSettings(BaseSettings):
         ge=1,
         description="Images that may wait for an image tower; beyond it requests get 503.",
     )
+    max_waiting_images_per_key: int | None = Field(
+        default=None,
+        ge=1,
+        description="Images of one API key that may wait; beyond it its requests get 429. Default: "
+        "half of DSPT_PREDICT_MAX_WAITING_IMAGES.",
+    )
     # Load balancers and HTTP libraries give up after a minute.
     deadline_seconds: float = Field(
         default=60,
@@ -95,6 +101,11 @@ class PredictionSettings(BaseSettings):
     cached_bytes: int = Field(
         default=512 * MIB, ge=1, description="Maximum bytes of class matrices in memory."
     )
+
+    @property
+    def waiting_images_per_key(self) -> int:
+        """Images of one API key that may wait."""
+        return self.max_waiting_images_per_key or max(1, self.max_waiting_images // 2)
 
     @property
     def warm_ups(self) -> list[str]:

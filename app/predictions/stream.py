@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -73,16 +73,20 @@ class ZippedImages(Images):
 class PredictionStream(StreamingResponse):
     """Stream the model, then one prediction per line in order, then the totals.
 
-    Responds ServiceUnavailable if too many images are waiting already.
+    Responds ServiceUnavailable or TooManyRequests if too many images are waiting already.
     """
 
-    def __init__(self, images: Images, answering: Answering) -> None:
+    def __init__(
+        self, images: Images, answering: Answering, admit: Callable[[int], Awaitable[None]]
+    ) -> None:
+        """`admit` is awaited before each chunk, with its number of images."""
         super().__init__(self._lines(), media_type=MEDIA_TYPE)
         self._images = images
         self._answering = answering
+        self._admit = admit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self._images, self._answering.inference.room(CHUNK * _CHUNKS):
+        with self._images, self._answering.room(CHUNK * _CHUNKS):
             await super().__call__(scope, receive, send)
 
     async def _lines(self) -> AsyncIterator[bytes]:
@@ -98,6 +102,7 @@ class PredictionStream(StreamingResponse):
         try:
             for start in range(0, count, CHUNK):
                 chunk = range(start, min(start + CHUNK, count))
+                await self._admit(len(chunk))
                 working.append(asyncio.create_task(self._classify(chunk)))
                 if len(working) == _CHUNKS:
                     yield await working.popleft()

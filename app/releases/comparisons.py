@@ -54,7 +54,9 @@ async def compare(
     served = [await _ready(context, inference, model) for model in models]
     with ExitStack() as stack:
         opened = await run_in_threadpool(_opened, stack, context, photos, wanted.all)
-        truth, features = await encode(context, inference, served, opened.files, opened.wanted)
+        truth, features = await encode(
+            context, inference, served, opened.files, opened.wanted, caller.key_id
+        )
     found = await run_in_threadpool(_compared, served, truth, features)
     for side, model, name in zip("ab", models, (wanted.a, wanted.b), strict=True):
         alias = None if name == model.id else name

@@ -33,10 +33,12 @@ async def encode(
     served: Sequence[Served],
     files: LabelledFiles,
     wanted: Sequence[Candidate],
+    key_id: str | None,
 ) -> tuple[list[str], dict[str, list[Tensor]]]:
     """Return the classes of the readable files, and their (D,) features by backbone digest.
 
-    Raises ServiceUnavailable if too many images are waiting already.
+    Raises ServiceUnavailable if too many images are waiting already, and TooManyRequests if too
+    many are those of the API key.
     """
     backbones = {each.backbone_digest: each.backbone for each in served}
     store = await run_in_threadpool(_store, context)
@@ -46,7 +48,7 @@ async def encode(
         batch = wanted[start : start + _BATCH_FILES]
         read = [file for file in await run_in_threadpool(_read, files, batch) if file is not None]
         by_backbone = [
-            await _features(inference, name, digest, store, read)
+            await _features(inference, name, digest, store, read, key_id)
             for digest, name in backbones.items()
         ]
         for file, *found in zip(read, *by_backbone, strict=True):
@@ -65,13 +67,14 @@ async def _features(
     digest: str,
     store: FeatureStore,
     files: Sequence[LabelledFile],
+    key_id: str | None,
 ) -> list[Tensor | ImageError]:
     kept = await run_in_threadpool(_kept, store, digest, files)
     missing = [file for file, feature in zip(files, kept, strict=True) if feature is None]
     if not missing:
         return [feature for feature in kept if feature is not None]
     try:
-        with inference.room(len(missing)):
+        with inference.room(len(missing), key_id):
             made = await inference.features(backbone, digest, [file.data for file in missing])
     except BackboneMismatch as error:
         raise Conflict(error.message, code=error.code) from error

@@ -159,7 +159,7 @@ def test_a_stream_needs_room(
     inference: Inference = app.state.inference
     monkeypatch.setattr(inference, "_settings", PredictionSettings(max_waiting_images=64))
     sent = {"archive": ("a.zip", zip_of({"1.png": photo(1)}))}
-    with inference.room(1):
+    with inference.room(1, None):
         response = client.post("/predict", data={"model": model}, files=sent)
         assert (response.status_code, response.json()["code"]) == (503, "busy")
     assert inference._waiting == 0
@@ -222,6 +222,20 @@ def test_one_who_takes_too_long_is_told(
     finally:
         handle.remove()
     assert inference._waiting == 0
+
+
+def test_images_count_against_the_rate(tmp_path: Path, artifact: bytes) -> None:
+    limited = create_app(Settings(data_dir=tmp_path, no_auth=True, images_per_minute=5))
+    with local_client(limited) as client:
+        model = import_model(client, artifact)
+        sent = {"url": "/predict", "data": {"model": model}}
+        assert client.post(**sent, files=files([photo(1)] * 3)).status_code == 200
+        refused = client.post(**sent, files=files([photo(1)] * 3))
+        assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
+        assert "5 images per minute" in refused.json()["detail"]
+        assert 1 <= int(refused.headers["Retry-After"]) <= 60
+        assert client.post(**sent, files=files([photo(1)] * 2)).status_code == 200
+        assert client.get("/models").status_code == 200
 
 
 def test_a_client_that_goes_away(

@@ -28,7 +28,7 @@ def test_the_engine_is_measured(tmp_path: Path) -> None:
     async def ask() -> None:
         for _ in range(2):
             served = await inference.prepare("model", lambda: model)
-            with inference.room(3):
+            with inference.room(3, None):
                 assert value("images_waiting") == 3
                 found = await inference.predict([served], [*images, b"no image"], 3)
         assert isinstance(found[-1], ImageError)
