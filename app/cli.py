@@ -99,6 +99,7 @@ def api(
     import uvicorn
 
     from app.access.binding import BindingRefused, check_binding
+    from app.installation.start import prepare_or_exit
     from app.kit.logging import configure_logging
     from app.kit.tracing import TracingNotInstalled
     from app.main import create_app
@@ -113,6 +114,7 @@ def api(
         typer.echo(f"dspt api: {error}", err=True)
         raise typer.Exit(1) from error
     configure_logging(settings)
+    prepare_or_exit("dspt api", settings)
     try:
         application = create_app(settings)
     except TracingNotInstalled as error:

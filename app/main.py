@@ -22,6 +22,7 @@ from app.access.rate_limits import RateLimits
 from app.backbones.endpoints import router as backbones_router
 from app.gc.collector import Collector
 from app.health.endpoints import router as health_router
+from app.installation import service as installation
 from app.jobs.endpoints import router as jobs_router
 from app.jobs.lifecycle.housekeeping import Housekeeper
 from app.jobs.metrics import JobsCollector
@@ -66,6 +67,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await run_in_threadpool(migrate, settings.database_url)
         context = Context.open(settings)
+        await run_in_threadpool(installation.ensure, context)
         # Not the library's global one: several applications may run in one process.
         app.state.registry = registry = CollectorRegistry()
         app.state.http_metrics = HttpMetrics(registry)

@@ -11,7 +11,6 @@ from typing import Any
 
 from celery.signals import (
     setup_logging,
-    worker_init,
     worker_process_init,
     worker_ready,
     worker_shutdown,
@@ -19,7 +18,6 @@ from celery.signals import (
 )
 
 from app.kit.broker import celery_app
-from app.kit.db import migrate
 from app.kit.logging import configure_logging
 from app.kit.scratch import make_scratch
 from app.kit.settings import get_settings
@@ -41,13 +39,6 @@ def _setup_logging(**_: Any) -> None:
 
 
 setup_logging.connect(_setup_logging)
-
-
-def _migrate(**_: Any) -> None:
-    migrate(settings.database_url)
-
-
-worker_init.connect(_migrate)
 
 
 def _begin(**_: Any) -> None:

@@ -15,7 +15,9 @@ def worker() -> None:
     """
     set_thread_defaults()  # inherited by the forked process that imports torch
     # Not earlier: every command would wait for Celery.
+    from app.installation.start import prepare_or_exit
     from app.kit.broker import BrokerNotSetError
+    from app.kit.logging import configure_logging
     from app.kit.tracing import Tracing, TracingNotInstalled
 
     try:
@@ -25,6 +27,8 @@ def worker() -> None:
     except (BrokerNotSetError, TracingNotInstalled) as error:
         typer.echo(f"dspt worker: {error}", err=True)
         raise typer.Exit(2) from error
+    configure_logging(settings)
+    prepare_or_exit("dspt worker", settings)
     app.worker_main(
         ["--quiet", "worker", "--without-gossip", "--without-mingle", "--without-heartbeat"]
     )

@@ -45,19 +45,22 @@ def gc(
     # Imported here, so that other commands start without it.
     from app.gc.files import TooMuchGarbageError
     from app.gc.service import collect
+    from app.installation.service import InstallationError, ensure
     from app.kit.context import Context
     from app.kit.storage import Storage
 
     findings: list[Finding] = []
-    stopped = None
+    stopped: Exception | None = None
     with service_database(data_dir) as (settings, database):
         context = Context(settings, database, Storage(settings.storage_url))
         try:
+            if not dry_run:
+                ensure(context)
             for finding in collect(context, dry_run=dry_run, force=force, grace_seconds=grace):
                 findings.append(finding)
                 if as_json:
                     typer.echo(json.dumps(asdict(finding)))
-        except TooMuchGarbageError as error:
+        except (TooMuchGarbageError, InstallationError) as error:
             stopped = error
     if not as_json:
         _show(findings, dry_run)

@@ -46,7 +46,7 @@ def collect_files(
     # List files before rows: a file whose row is written after this is too new anyway.
     files, in_trash = _list(context)
     with context.database.read() as session:
-        needed = _referenced_keys(session)
+        needed = referenced_keys(session)
         expired = _unused_datasets(session, context, now)
     yield from _empty_trash(context, in_trash, {*files}, needed, now.date(), dry_run)
     old = now - timedelta(seconds=grace_seconds)
@@ -82,7 +82,8 @@ def _list(context: Context) -> tuple[dict[str, Stored], list[tuple[storage_keys.
     return files, in_trash
 
 
-def _referenced_keys(session: Session) -> set[str]:
+def referenced_keys(session: Session) -> set[str]:
+    """Return the keys of all files that the database refers to."""
     datasets = session.execute(
         select(Dataset.id, Dataset.parent_id).where(Dataset.expired_at.is_(None))
     )

@@ -11,6 +11,7 @@ from sqlalchemy.orm import aliased
 
 from app.gc.files import collect_files
 from app.gc.findings import GRACE_SECONDS, Finding, Kind
+from app.installation import service as installation
 from app.jobs import repository as jobs
 from app.kit import scratch
 from app.kit.context import Context
@@ -28,8 +29,10 @@ def collect(
     """Delete garbage and yield each deleted or moved item; with `dry_run` only yield.
 
     Safe alongside running jobs and requests, and in several processes at once. Raises
-    TooMuchGarbageError, unless `force`, if suspiciously many stored files would go.
+    TooMuchGarbageError, unless `force`, if suspiciously many stored files would go, and
+    InstallationError before anything else if database and storage do not belong together.
     """
+    installation.check(context)
     yield from _expired_events(context, dry_run)
     yield from _expired_features(context, dry_run)
     yield from collect_checkpoints(context, dry_run=dry_run)

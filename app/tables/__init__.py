@@ -3,6 +3,6 @@
 Every feature may import from here; these modules import nothing of the features.
 """
 
-from app.tables import access, datasets, jobs, models
+from app.tables import access, datasets, installation, jobs, models
 
-__all__ = ["access", "datasets", "jobs", "models"]
+__all__ = ["access", "datasets", "installation", "jobs", "models"]

@@ -9,6 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.kit.scratch import abandoned
+from app.kit.storage_keys import is_own
 from app.tables.datasets import Dataset
 from app.tables.jobs import Job
 from app.tables.models import Model
@@ -26,7 +27,7 @@ def orphans(stack: Stack) -> set[str]:
     at_work = {job.id for job in jobs if job.status not in TERMINAL}
     settings = stack.settings
     return {
-        *(_files(settings.data_dir / "storage") - keys),
+        *(name for name in _files(settings.data_dir / "storage") - keys if is_own(name)),
         *(
             f"checkpoint {name}"
             for name in _files(settings.checkpoint_dir)

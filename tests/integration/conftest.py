@@ -16,6 +16,7 @@ import structlog
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from app.installation.service import ensure
 from app.kit.context import Context
 from app.kit.db import migrate
 from app.kit.settings import Settings
@@ -141,6 +142,7 @@ def settings(database_url: str, tmp_path: Path) -> Settings:
 def context(settings: Settings) -> Iterator[Context]:
     """What an endpoint or a worker needs, on a fresh database."""
     opened = Context.open(settings)
+    ensure(opened)
     yield opened
     opened.close()
 

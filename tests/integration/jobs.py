@@ -137,9 +137,10 @@ def bring_to(context: Context, status: Status) -> str:
 
 
 def files_in(context: Context) -> set[str]:
-    """Keys of all that is stored."""
+    """Keys of all that is stored, without the id of the installation."""
     root = Path(context.storage.url.removeprefix("file://"))
-    return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+    files = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+    return files - {storage_keys.INSTALLATION}
 
 
 def problem(response: Any, status: int, code: str) -> dict[str, Any]:

@@ -117,7 +117,6 @@ def test_files_that_the_service_did_not_write_stay(context: Context) -> None:
         f"trash/2020-01-01/{new_id('ds')}.zip",
         f"trash/last year/datasets/{new_id('ds')}.zip",
         "trash/2020-01-01/notes.txt",
-        "installation.json",
     }
     for name in foreign:
         path = root_of(context) / name

@@ -31,7 +31,7 @@ def test_the_migrated_tables_are_those_of_the_code(empty_database_url: str) -> N
         with database.engine.connect() as connection:
             migrations = MigrationContext.configure(connection, opts={"compare_type": True})
             assert compare_metadata(migrations, Base.metadata) == []
-            for name in ("jobs", "datasets", "models", "alias_moves"):
+            for name in ("jobs", "datasets", "models", "alias_moves", "installation"):
                 checks = inspect(connection).get_check_constraints(name)
                 declared = {
                     constraint.name

@@ -1,0 +1,1 @@
+"""Check that database and storage belong together."""
