@@ -15,13 +15,13 @@ from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from app.gc.findings import Finding, Kind
+from app.installation.references import referenced_keys
 from app.kit import storage_keys
 from app.kit.context import Context
 from app.kit.db import database_now
 from app.kit.storage import Stored
 from app.tables.datasets import Dataset
 from app.tables.jobs import Job
-from app.tables.models import Model
 
 #: One round moves at most this many files, or this share of all files, whichever is smaller.
 _MAX_FILES, _MAX_SHARE = 1000, 0.1
@@ -80,17 +80,6 @@ def _list(context: Context) -> tuple[dict[str, Stored], list[tuple[storage_keys.
         elif trashed := storage_keys.trashed(file.name):
             in_trash.append((trashed, file))
     return files, in_trash
-
-
-def referenced_keys(session: Session) -> set[str]:
-    """Return the keys of all files that the database refers to."""
-    datasets = session.execute(
-        select(Dataset.id, Dataset.parent_id).where(Dataset.expired_at.is_(None))
-    )
-    keys = {storage_keys.dataset(id_, corrections=parent is not None) for id_, parent in datasets}
-    keys |= {storage_keys.model(id_) for id_ in session.scalars(select(Model.id))}
-    audits = session.scalars(select(Job.audit_key).where(Job.audit_key.is_not(None)))
-    return keys | {key for key in audits if key is not None}
 
 
 def _empty_trash(

@@ -25,8 +25,8 @@ def adopt(data_dir: DataDir = None) -> None:
     Needed after the storage was moved without its file `installation.json`, or if a new database
     is to be used with an existing storage. No file is changed or deleted.
     """
-    from app.gc.files import referenced_keys
     from app.installation import service
+    from app.installation.references import referenced_keys
     from app.kit import storage_keys
     from app.kit.context import Context
     from app.kit.storage import Storage

@@ -7,6 +7,7 @@ models look lost.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import structlog
@@ -110,10 +111,10 @@ def has_rows(session: Session) -> bool:
     return any(session.scalar(select(table.id).limit(1)) for table in (Dataset, Job, Model))
 
 
-def has_files(storage: Storage) -> bool:
-    """Return whether the storage has any file, whoever wrote it; marks and test files aside."""
+def files_in(storage: Storage) -> Iterator[str]:
+    """Yield the names of all files, except the mark and test files; also of foreign files."""
     ignored = (storage_keys.INSTALLATION, "checks/")
-    return any(not file.name.startswith(ignored) for file in storage.files())
+    return (file.name for file in storage.files() if not file.name.startswith(ignored))
 
 
 def _new_id(session: Session, storage: Storage, ours: str | None, theirs: str | None) -> str:
@@ -122,7 +123,7 @@ def _new_id(session: Session, storage: Storage, ours: str | None, theirs: str | 
         rows = has_rows(session)
         if theirs is None and rows:
             return new_id("ins")  # from before there were ids
-        if not rows and not has_files(storage):
+        if not rows and not any(files_in(storage)):
             return theirs or new_id("ins")  # the first start, perhaps after an interrupted one
     raise InstallationError(_explain(ours, theirs))
 

@@ -60,8 +60,10 @@ def duration(text: str, option: str) -> timedelta:
 
 
 @contextmanager
-def service_database(data_dir: Path | None) -> Iterator[tuple[Settings, Database]]:
-    """Yield the settings and the database, migrated to the newest schema.
+def service_database(
+    data_dir: Path | None, *, upgrade: bool = True
+) -> Iterator[tuple[Settings, Database]]:
+    """Yield the settings and the database, with `upgrade` migrated to the newest schema.
 
     User errors exit with status 1 or 2.
     """
@@ -78,7 +80,8 @@ def service_database(data_dir: Path | None) -> Iterator[tuple[Settings, Database
         if settings.database_url.startswith("sqlite"):
             # As in `dspt serve`: no access for other users.
             settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        migrate(settings.database_url)
+        if upgrade:
+            migrate(settings.database_url)
         database = Database(settings.database_url, seconds=_STATEMENT_SECONDS)
     except OSError as error:
         typer.echo(f"--data-dir: {settings.data_dir}: {error.strerror}", err=True)

@@ -170,6 +170,16 @@ def normalise_url(url: str) -> str:
 
 def migrate(url: str) -> None:
     """Migrate the database to the newest schema. Safe with concurrent processes."""
+    with migrating(url) as (_, config):
+        command.upgrade(config, "head")
+
+
+@contextmanager
+def migrating(url: str) -> Iterator[tuple[Connection, Config]]:
+    """Yield a connection in a transaction, and Alembic's configuration for it.
+
+    Other processes cannot migrate meanwhile.
+    """
     database = Database(url, pool_size=1, seconds=_MIGRATION_SECONDS)
     try:
         if database.engine.dialect.name == "sqlite":
@@ -179,7 +189,7 @@ def migrate(url: str) -> None:
                 connection.execute(select(func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
             config = alembic_config()
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            yield connection, config
     finally:
         database.close()
 

@@ -51,11 +51,15 @@ def part(file_name: str) -> str:
     return f".{file_name}.{secrets.token_hex(4)}"
 
 
+def whole(name: str) -> str:
+    """Return the name that a file gets once it is written; other names as they are."""
+    partial = _PART.fullmatch(name)
+    return name if partial is None else partial["folder"] + partial["name"]
+
+
 def is_own(name: str) -> bool:
     """Return whether the service writes files of this name, outside the trash."""
-    if partial := _PART.fullmatch(name):
-        name = partial["folder"] + partial["name"]
-    return _OWN.fullmatch(name) is not None
+    return _OWN.fullmatch(whole(name)) is not None
 
 
 @dataclass(frozen=True)

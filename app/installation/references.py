@@ -1,0 +1,22 @@
+"""Files that the database refers to."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.kit import storage_keys
+from app.tables.datasets import Dataset
+from app.tables.jobs import Job
+from app.tables.models import Model
+
+
+def referenced_keys(session: Session) -> set[str]:
+    """Return the keys of all files that the database refers to."""
+    datasets = session.execute(
+        select(Dataset.id, Dataset.parent_id).where(Dataset.expired_at.is_(None))
+    )
+    keys = {storage_keys.dataset(id_, corrections=parent is not None) for id_, parent in datasets}
+    keys |= {storage_keys.model(id_) for id_ in session.scalars(select(Model.id))}
+    audits = session.scalars(select(Job.audit_key).where(Job.audit_key.is_not(None)))
+    return keys | {key for key in audits if key is not None}
