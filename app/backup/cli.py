@@ -78,6 +78,13 @@ def restore(
             "--incomplete", help="Restore even if some files are neither stored nor in the backup."
         ),
     ] = False,
+    keep_schema: Annotated[
+        bool,
+        typer.Option(
+            "--keep-schema",
+            help="Do not migrate the database: for the older version of DSPT that made the backup.",
+        ),
+    ] = False,
     data_dir: DataDir = None,
 ) -> None:
     """Restore the database, and the stored files that are missing, from a backup.
@@ -96,7 +103,14 @@ def restore(
     try:
         with service_database(data_dir, upgrade=False) as (settings, database), _bar() as advance:
             context = Context(settings, database, Storage(settings.storage_url))
-            done = run(context, folder, replace=replace, incomplete=incomplete, on_progress=advance)
+            done = run(
+                context,
+                folder,
+                replace=replace,
+                incomplete=incomplete,
+                keep_schema=keep_schema,
+                on_progress=advance,
+            )
     except (BackupError, InstallationError, OSError, SQLAlchemyError) as error:
         raise _failure("restore", error) from error
     rows = sum(table.rows for table in done.manifest.tables.values())

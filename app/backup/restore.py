@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from alembic import command
@@ -23,7 +22,7 @@ from app.backup.manifest import (
     read_files,
     read_manifest,
 )
-from app.installation.service import files_in, mark_storage, storage_id
+from app.installation.service import files_in, mark_database, mark_storage, storage_id
 from app.kit import storage_keys
 from app.kit.context import Context
 from app.kit.db import migrate, migrating
@@ -47,13 +46,20 @@ class Restored:
 
 
 def restore(
-    context: Context, folder: Path, *, replace: bool, incomplete: bool, on_progress: OnProgress
+    context: Context,
+    folder: Path,
+    *,
+    replace: bool,
+    incomplete: bool,
+    keep_schema: bool,
+    on_progress: OnProgress,
 ) -> Restored:
     """Restore the backup in `folder`. The service must be stopped.
 
-    No stored file is deleted. With `replace` the database may have rows, which are
-    lost; with `incomplete` files may be absent. Raises BackupError, before anything is written if
-    the backup is damaged.
+    No stored file is deleted. With `replace` the database may have rows, which are lost; with
+    `incomplete` files may be absent; with `keep_schema` the database is not migrated, so that the
+    version that made the backup can use it. Raises BackupError, before anything is written if the
+    backup is damaged.
     """
     manifest = read_manifest(folder)
     if problems := list(problems_of_dump(folder, manifest)):
@@ -61,9 +67,13 @@ def restore(
     installation = _check_target(context, folder, manifest, replace)
     result = Restored(manifest)
     _restore_files(context, folder, result, incomplete, on_progress)
-    _restore_database(context, folder, manifest, installation, replace)
-    mark_storage(context.storage, installation)
-    migrate(context.database.url)
+    _restore_database(context, folder, manifest, replace)
+    if not keep_schema:
+        migrate(context.database.url)
+    if not keep_schema or manifest.installation is not None:  # the schema has the table
+        with context.database.write() as session:
+            mark_storage(context.storage, installation)
+            mark_database(session, installation)
     return result
 
 
@@ -140,9 +150,7 @@ def _copy(context: Context, folder: Path, file: StoredFile) -> None:
         context.storage.put(file.key, source)
 
 
-def _restore_database(
-    context: Context, folder: Path, manifest: Manifest, installation: str, replace: bool
-) -> None:
+def _restore_database(context: Context, folder: Path, manifest: Manifest, replace: bool) -> None:
     try:
         with migrating(context.database.url) as (connection, config):
             _clear(connection, config, replace)
@@ -155,11 +163,6 @@ def _restore_database(
                     connection.execute(table.delete())
                 for name, table in found.items():
                     tables.load(connection, table, folder / manifest.dump / f"{name}.jsonl")
-            if "installation" in found:
-                mark = found["installation"]
-                connection.execute(mark.delete())
-                values = {"number": 1, "id": installation, "created_at": datetime.now(UTC)}
-                connection.execute(mark.insert(), values)
     except CommandError as error:
         raise BackupError(
             f"The database or the backup has a newer schema than this version of DSPT knows "

@@ -21,6 +21,7 @@ from typer.testing import CliRunner, Result
 from app.access import keys
 from app.backup.create import back_up
 from app.backup.manifest import Manifest, read_manifest
+from app.backup.tables import revision_of
 from app.installation.service import ensure, storage_id
 from app.jobs import repository
 from app.kit import storage_keys
@@ -226,6 +227,9 @@ def test_a_database_is_backed_up_before_its_schema_is_migrated(
     assert manifest.missing == ["datasets/ds_1.zip"]
     with old.database.engine.connect() as connection:
         assert not connection.dialect.has_table(connection, "installation")
+    done(dspt(old, "restore", folder, "--replace", "--keep-schema"))
+    with old.database.engine.connect() as connection:
+        assert revision_of(connection) == "0005"  # for the older version
     lose_database(old)
     done(dspt(old, "restore", folder))
     ensure(old)
