@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import typer
 from alembic.util.exc import CommandError
-from sqlalchemy.exc import OperationalError
 
 from app.installation.service import InstallationError, ensure
 from app.kit.context import Context
-from app.kit.db import migrate
+from app.kit.db import UNAVAILABLE, migrate
 from app.kit.settings import Settings
 
 
@@ -17,25 +16,40 @@ def prepare_or_exit(program: str, settings: Settings) -> None:
 
     On an error print one sentence and exit with status 1.
     """
+    if reason := _migrate(settings) or _ensure(settings):
+        typer.echo(f"{program}: {' '.join(reason.split())}", err=True)
+        raise typer.Exit(1)
+
+
+def _migrate(settings: Settings) -> str | None:
+    """Migrate the database; return why that is impossible."""
     try:
         migrate(settings.database_url)
-        context = Context.open(settings)
-        try:
-            ensure(context)
-        finally:
-            context.close()
-    except (InstallationError, ValueError) as error:
-        reason = str(error)
-    except OperationalError as error:
-        reason = f"DSPT_DATABASE_URL: cannot use the database: {error.orig}"
+    except (*UNAVAILABLE, OSError) as error:
+        reason = getattr(error, "orig", None) or error
+        return f"DSPT_DATABASE_URL: cannot use the database: {reason}"
+    except ValueError as error:
+        return str(error)
     except CommandError as error:
-        reason = (
+        return (
             f"The database has a newer schema than this version of DSPT knows ({error}). Install "
             "the version that migrated it, or a later one."
         )
-    except (OSError, ImportError) as error:
-        reason = f"DSPT_STORAGE_URL: cannot use the storage: {error}"
-    else:
-        return
-    typer.echo(f"{program}: {' '.join(reason.split())}", err=True)
-    raise typer.Exit(1)
+    return None
+
+
+def _ensure(settings: Settings) -> str | None:
+    """Mark database and storage, or check their marks; return why that is impossible."""
+    try:
+        context = Context.open(settings)
+    except (ValueError, ImportError) as error:
+        return f"DSPT_STORAGE_URL: cannot use the storage: {error}"
+    try:
+        ensure(context)
+    except InstallationError as error:
+        return str(error)
+    except OSError as error:
+        return f"DSPT_STORAGE_URL: cannot use the storage: {error}"
+    finally:
+        context.close()
+    return None

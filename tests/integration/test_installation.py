@@ -13,7 +13,7 @@ from unittest.mock import Mock
 import pytest
 from dspt_client.schemas.status import Status
 from fastapi.testclient import TestClient
-from sqlalchemy import delete
+from sqlalchemy import delete, text
 from typer.testing import CliRunner
 
 from app.gc.service import collect
@@ -199,6 +199,7 @@ def test_the_commands_refuse_in_one_sentence(
     [
         ("api", {"DSPT_DATABASE_URL": "mysql://x"}, "mysql is not supported; use sqlite:///FILE"),
         ("worker", {"DSPT_DATABASE_URL": "postgresql://127.0.0.1:1/x"}, "cannot use the database:"),
+        ("worker", {"DSPT_DATABASE_URL": "sqlite:////proc/x/dspt.db"}, "cannot use the database:"),
         ("api", {"DSPT_STORAGE_URL": "s3://b/x"}, "DSPT_STORAGE_URL: cannot use the storage: "),
     ],
 )
@@ -206,6 +207,14 @@ def test_a_start_that_fails_prints_one_sentence(
     tmp_path: Path, command: str, settings: dict[str, str], reason: str
 ) -> None:
     assert reason in refused(command, DSPT_DATA_DIR=str(tmp_path), **settings)
+
+
+def test_a_schema_that_is_too_new_is_reported(context: Context) -> None:
+    with context.database.write() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    sentence = refused("api", **environment_of(context))
+    assert "newer schema than this version of DSPT knows" in sentence
+    assert "9999" in sentence
 
 
 def refused(command: str, **environment: str) -> str:
