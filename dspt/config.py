@@ -121,12 +121,13 @@ class TuneConfig(BaseModel):
         except ValidationError as error:
             problems = error.errors(include_url=False)
             raise ConfigError(
-                "; ".join(_explain(problem) for problem in problems),
+                "; ".join(explain(problem) for problem in problems),
                 param=_setting(problems[0]) or None,
             ) from error
 
 
-def _explain(problem: ErrorDetails) -> str:
+def explain(problem: ErrorDetails) -> str:
+    """Return what is wrong with a setting, its name first."""
     name = _setting(problem)
     if not name:
         return "the configuration must be an object of settings and their values"

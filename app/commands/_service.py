@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,7 +37,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document in
 ModelId = Annotated[
     str,
     typer.Argument(
-        metavar="MODEL", help="Id or alias; see `dspt models list`.", show_default=False
+        metavar="MODEL",
+        help="Id, unique beginning of an id, name or alias; see `dspt models list`.",
+        show_default=False,
     ),
 ]
 
@@ -55,27 +57,29 @@ def service(url: str | None) -> Iterator[Client]:
     try:
         client = Client(url, retries=_RETRIES)
     except ValueError as error:
-        raise _end(str(error), WRONG_USE) from error
+        raise end(str(error), WRONG_USE) from error
     try:
         with client:
             yield client
     except Unreachable as error:
-        raise _end(str(error), UNREACHABLE) from error
+        raise end(str(error), UNREACHABLE) from error
     except ClientError as error:
-        raise _end(str(error), FAILED, _more(error)) from error
+        raise end(str(error), FAILED, _more(error)) from error
     except DatasetError as error:
         named = [f"{p.where}: {p.message}" if p.where else p.message for p in error.problems]
-        raise _end(named[0], WRONG_USE, named[1:]) from error
+        raise end(named[0], WRONG_USE, [f"error: {text}" for text in named[1:]]) from error
     except DsptError as error:
         where = f"{error.param}: " if error.param else ""
-        raise _end(where + error.message, WRONG_USE) from error
+        raise end(where + error.message, WRONG_USE) from error
     except OSError as error:
-        raise _end(f"{error.filename or ''}: {error.strerror or error}", WRONG_USE) from error
+        raise end(f"{error.filename or ''}: {error.strerror or error}", WRONG_USE) from error
 
 
-def _end(message: str, code: int, more: list[str] | None = None) -> typer.Exit:
-    for text in (message, *(more or ())):
-        say(f"error: {text}", "red")
+def end(message: str, code: int, more: Sequence[str] = ()) -> typer.Exit:
+    """Print an error and its details; return what ends the program with this exit code."""
+    say(f"error: {message}", "red")
+    for text in more:
+        say(text, "red")
     return typer.Exit(code)
 
 
@@ -86,7 +90,7 @@ def _more(error: ClientError) -> list[str]:
     if not isinstance(error, Refused):
         return []
     return [
-        f"{item.param}: {item.message}" if item.param else item.message
+        f"error: {item.param}: {item.message}" if item.param else f"error: {item.message}"
         for item in error.errors
         if item.message not in error.detail
     ]

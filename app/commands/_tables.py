@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
+
+from dspt.cli.tables import plain_table, shown_ids
 
 if TYPE_CHECKING:
     from dspt_client.schemas.jobs import JobView
@@ -17,28 +19,25 @@ if TYPE_CHECKING:
 _COLOURS = {"succeeded": "green", "failed": "red", "cancelled": "yellow"}
 
 
-def jobs_table(jobs: Iterable[JobView]) -> RenderableType:
-    table = Table()
-    table.add_column("id", no_wrap=True)  # so that it can be copied
-    table.add_column("name", overflow="fold")
-    for column in ("status", "done", "created"):
-        table.add_column(column, no_wrap=True)
-    for job in jobs:
+def jobs_table(jobs: Sequence[JobView]) -> RenderableType:
+    table = plain_table("id", "name", "status", "done", "accuracy", "created")
+    for job, short in zip(jobs, shown_ids(job.id for job in jobs), strict=True):
         status = Text(job.status, style=_COLOURS.get(job.status, ""))
         done = f"{job.progress.fraction:.0%}"
-        table.add_row(job.id, Text(job.name), status, done, _minute(job.created_at))
+        created = _minute(job.created_at)
+        table.add_row(short, Text(job.name), status, done, _accuracy(job.metrics), created)
     return table
 
 
-def models_table(models: Iterable[ModelView]) -> RenderableType:
-    table = Table()
-    table.add_column("id", no_wrap=True)
-    table.add_column("name", overflow="fold")
-    for column in ("aliases", "classes", "backbone", "created"):
-        table.add_column(column, overflow="fold")
-    for model in models:
+def models_table(models: Sequence[ModelView]) -> RenderableType:
+    table = plain_table(
+        *("id", "name", "aliases", "classes", "backbone", "accuracy", "created"),
+        folding=("name", "aliases", "backbone"),
+    )
+    for model, short in zip(models, shown_ids(model.id for model in models), strict=True):
         cells = (model.name, ", ".join(model.aliases), str(len(model.classes)), model.backbone)
-        table.add_row(model.id, *(Text(cell) for cell in cells), _minute(model.created_at))
+        created = f"{model.created_at.astimezone():%Y-%m-%d}"
+        table.add_row(short, *(Text(cell) for cell in cells), _accuracy(model.metrics), created)
     return table
 
 
@@ -54,7 +53,7 @@ def job_details(job: JobView) -> RenderableType:
         "data set": f"{data.id} ({data.filename})",
     }
     if data.images is not None:
-        left_out = f", {len(data.rejected)} files skipped" if data.rejected else ""
+        left_out = f", {len(data.rejected)} files left out" if data.rejected else ""
         rows["images"] = f"{data.images} in {len(data.classes or ())} classes{left_out}"
     if data.corrections is not None:
         done = data.corrections
@@ -66,9 +65,7 @@ def job_details(job: JobView) -> RenderableType:
 
 
 def aliases_table(aliases: Iterable[AliasView]) -> RenderableType:
-    table = Table("alias")
-    for column in ("model", "since"):
-        table.add_column(column, no_wrap=True)
+    table = plain_table("alias", "model", "since", folding=("alias",))
     for alias in aliases:
         table.add_row(Text(alias.name), alias.model_id, _minute(alias.moved_at))
     return table
@@ -77,9 +74,8 @@ def aliases_table(aliases: Iterable[AliasView]) -> RenderableType:
 def alias_moves(alias: AliasHistory) -> RenderableType:
     """Return the moves of an alias, newest first."""
     more = "; older ones are not shown" if alias.has_more else ""
-    table = Table(title=f"Moves of {alias.name}{more}")
-    for column in ("", "at", "points to"):
-        table.add_column(column, no_wrap=True)
+    table = plain_table("", "at", "points to")
+    table.title, table.title_justify = f"Moves of {alias.name}{more}", "left"
     for move in alias.history:
         table.add_row(str(move.number), _minute(move.moved_at), move.model_id or "(removed)")
     return table
@@ -99,6 +95,12 @@ def model_details(model: ModelView) -> RenderableType:
             "size": f"{model.size_bytes / 1024:.0f} KiB",
         }
     )
+
+
+def _accuracy(metrics: Mapping[str, Any] | None) -> str:
+    """Return the accuracy of the served classifier; "" if there is none."""
+    served = (metrics or {}).get((metrics or {}).get("served", ""))
+    return f"{served['accuracy']:.1%}" if served else ""
 
 
 def _progress(job: JobView) -> str:

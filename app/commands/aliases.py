@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from app.commands import _find as find
 from app.commands._service import AsJson, ModelId, Url, service
 from app.commands._tables import alias_moves, aliases_table
 from dspt.cli.terminal import out, print_json
@@ -27,7 +28,7 @@ def promote(
 ) -> None:
     """Point an alias to a classifier. No request fails while it moves."""
     with service(url) as client:
-        model = client.aliases.promote(model_id, alias)
+        model = client.aliases.promote(find.model_id(client, model_id), alias)
     if as_json:
         print_json(model.model_dump(mode="json"))
     else:

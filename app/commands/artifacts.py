@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from app.commands import _find as find
 from app.commands._service import AsJson, ModelId, Url, service
 from dspt.cli.card import OutFile, show_card
 from dspt.cli.export import BackboneName, Images, told, write_onnx
@@ -19,7 +20,11 @@ def card(model_id: ModelId, to: OutFile = None, url: Url = None, as_json: AsJson
     from dspt.report.card.schema import ModelCard
 
     with service(url) as client:
-        show_card(ModelCard.model_validate(client.models.card(model_id)), to, as_json)
+        show_card(
+            ModelCard.model_validate(client.models.card(find.model_id(client, model_id))),
+            to,
+            as_json,
+        )
 
 
 def export(
@@ -45,6 +50,7 @@ def export(
 ) -> None:
     """Write a classifier to a file, for `dspt predict`, another service or ONNX Runtime."""
     with service(url) as client:
+        model_id = find.model_id(client, model_id)
         if onnx is not None:
             with tempfile.TemporaryDirectory(prefix="dspt-") as folder:
                 artifact = client.models.download(model_id, folder)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from dspt_client.schemas.status import Status
 
+from app.commands import _find as find
 from app.commands._service import INTERRUPTED, AsJson, Url, group, service
 from app.commands._tables import job_details, jobs_table
 from dspt.cli.options import ClassNames, config_parameters, read_class_names
@@ -26,7 +27,11 @@ jobs = group("Tune classifiers on a service and check the labels.")
 
 JobId = Annotated[
     str,
-    typer.Argument(metavar="JOB", help="Id of a job; see `dspt jobs list`.", show_default=False),
+    typer.Argument(
+        metavar="JOB",
+        help="Id, unique beginning of an id, or name of a job; see `dspt jobs list`.",
+        show_default=False,
+    ),
 ]
 #: Settings that a service ignores; kept, so that older scripts work.
 _OPERATORS = {"device", "precision"}
@@ -116,7 +121,7 @@ def list_jobs(
 def show(job_id: JobId, url: Url = None, as_json: AsJson = False) -> None:
     """Show a job: progress, errors and metrics."""
     with service(url) as client:
-        job = client.jobs.get(job_id)
+        job = client.jobs.get(find.job_id(client, job_id))
         if as_json:
             _print(job)
             return
@@ -128,6 +133,8 @@ def show(job_id: JobId, url: Url = None, as_json: AsJson = False) -> None:
             for problem in job.view.error.problems:
                 where = problem.where or job.view.dataset.filename
                 out.print(f"  {where}: {problem.message}", markup=False)
+        for file in job.view.dataset.rejected or ():
+            out.print(f"left out: {file.file}: {file.reason}", markup=False)
         _results(job)
 
 
@@ -135,21 +142,33 @@ def show(job_id: JobId, url: Url = None, as_json: AsJson = False) -> None:
 def watch(job_id: JobId, url: Url = None, as_json: AsJson = False) -> None:
     """Follow a job until it ends. The exit code is 0 if it succeeded."""
     with service(url) as client:
-        _tell(client.jobs.get(job_id), True, as_json)
+        _tell(client.jobs.get(find.job_id(client, job_id)), True, as_json)
 
 
 @jobs.command()
 def cancel(job_id: JobId, url: Url = None, as_json: AsJson = False) -> None:
     """Stop a job. A running job stops after its current step."""
     with service(url) as client:
-        _tell(client.jobs.cancel(job_id), False, as_json)
+        _tell(client.jobs.cancel(find.job_id(client, job_id)), False, as_json)
 
 
 @jobs.command()
 def retry(job_id: JobId, watch: Watch = False, url: Url = None, as_json: AsJson = False) -> None:
     """Run a failed or cancelled job again, with the same photos and settings."""
     with service(url) as client:
-        _tell(client.jobs.retry(job_id), watch, as_json)
+        _tell(client.jobs.retry(find.job_id(client, job_id)), watch, as_json)
+
+
+@jobs.command()
+def delete(job_id: JobId, url: Url = None, as_json: AsJson = False) -> None:
+    """Delete a finished job, and its photos unless another job uses them. Its model is kept."""
+    with service(url) as client:
+        deleted = find.job_id(client, job_id)
+        client.jobs.delete(deleted)
+    if as_json:
+        print_json({"job": deleted, "deleted": True})
+    else:
+        out.print(f"Deleted {deleted}.", markup=False)
 
 
 @jobs.command()
@@ -173,7 +192,7 @@ def audit(
     with service(url) as client:
         if csv_file is not None:
             keep_corrections(csv_file, "dspt jobs correct")
-        report = client.jobs.audit(job_id)
+        report = client.jobs.audit(find.job_id(client, job_id))
         if csv_file is not None:
             report.to_csv(csv_file)
     if as_json:
@@ -203,7 +222,7 @@ def correct(
 ) -> None:
     """Create a job on corrected labels. The old job is kept."""
     with service(url) as client:
-        _tell(client.jobs.correct(job_id, csv=csv_file), watch, as_json)
+        _tell(client.jobs.correct(find.job_id(client, job_id), csv=csv_file), watch, as_json)
 
 
 def _tell(job: Job, watch: bool, as_json: bool) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from app.commands import _find as find
 from app.commands import aliases, artifacts, releases
 from app.commands._service import AsJson, ModelId, Url, group, service
 from app.commands._tables import model_details, models_table
@@ -37,7 +38,7 @@ def list_models(
 def show(model_id: ModelId, url: Url = None, as_json: AsJson = False) -> None:
     """Show a classifier."""
     with service(url) as client:
-        model = client.models.get(model_id)
+        model = client.models.get(find.model_id(client, model_id))
     if as_json:
         print_json(model.model_dump(mode="json"))
     else:
@@ -73,11 +74,12 @@ def import_model(
 def delete(model_id: ModelId, url: Url = None, as_json: AsJson = False) -> None:
     """Delete a classifier and its file. The job that created it is kept."""
     with service(url) as client:
-        client.models.delete(model_id)
+        deleted = find.model_id(client, model_id)
+        client.models.delete(deleted)
     if as_json:
-        print_json({"model": model_id, "deleted": True})
+        print_json({"model": deleted, "deleted": True})
     else:
-        out.print(f"Deleted {model_id}.", markup=False)
+        out.print(f"Deleted {deleted}.", markup=False)
 
 
 for command in (aliases.promote, aliases.rollback, aliases.aliases, aliases.unalias):

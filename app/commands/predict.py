@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from app.commands import _find as find
 from app.commands._service import AsJson, Url, service
 from dspt.cli.answers import (
     Answer,
@@ -33,8 +34,8 @@ def predict(
     model: Annotated[
         str,
         typer.Argument(
-            help="A tuned classifier: a file (.safetensors), or the id or alias of a model of the "
-            "service.",
+            help="A tuned classifier: a file (.safetensors), or a model of the service by its id, "
+            "a unique beginning of it, its name or an alias.",
             show_default=False,
         ),
     ],
@@ -66,7 +67,9 @@ def predict(
         files = image_files(images)
         if csv_file is not None:
             check_writable(csv_file)
-        about, answers = _ask(client, model, files, top_k, reject_below)
+        about, answers = _ask(
+            client, find.model_or_alias(client, model), files, top_k, reject_below
+        )
         tell(answers, csv_file, about if as_json else None)
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from app.commands import _find as find
 from app.commands._service import AsJson, ModelId, Url, service
 from app.commands._tables import model_details
 from dspt.cli.compare import comparison_tables
@@ -34,22 +35,16 @@ def add_class(
     The old classifier is kept. Its figures do not apply to the new one; compare the two.
     """
     with service(url) as client:
-        model = client.models.add_classes(model_id, {name: words})
+        model = client.models.add_classes(find.model_id(client, model_id), {name: words})
     if as_json:
         print_json(model.model_dump(mode="json"))
     else:
         out.print(model_details(model))
 
 
-Name = Annotated[
-    str,
-    typer.Argument(metavar="MODEL", help="Id of a classifier, or an alias.", show_default=False),
-]
-
-
 def compare(
-    a: Name,
-    b: Name,
+    a: ModelId,
+    b: ModelId,
     data: Annotated[
         str | None,
         typer.Option(
@@ -73,7 +68,8 @@ def compare(
     Reports which one is right more often, and whether the difference is significant (McNemar).
     """
     with service(url) as client:
-        found = client.models.compare(a, b, dataset_id=data, all=everything)
+        sides = [find.model_or_alias(client, name) for name in (a, b)]
+        found = client.models.compare(*sides, dataset_id=data, all=everything)
     document = found.model_dump(mode="json")
     if as_json:
         print_json(document)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from dspt_client.schemas.jobs import EventView
+from dspt_client.schemas.jobs import EventView, JobView
 
 
 class Bar:
@@ -54,3 +54,10 @@ class Bar:
             self._bar.console.print(
                 f"warning: {data.get('message', '')}", style="yellow", markup=False
             )
+
+
+def show_left_out(job: JobView) -> None:
+    """Print the files that the job did not use to standard error, each with the reason."""
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    for file in job.dataset.rejected or ():
+        console.print(f"left out: {file.file}: {file.reason}", markup=False)

@@ -59,12 +59,13 @@ class AsyncJob(_Seen):
     async def wait(self, *, progress: bool = False, timeout: float | None = None) -> None:
         """Return when the job has succeeded, and `view` says so.
 
-        `progress` draws a bar on a terminal. Raises JobFailed, JobCancelled; WaitTimeout after
-        `timeout` seconds, which is noticed up to five seconds late. The job itself goes on then.
+        `progress` draws a bar on a terminal, and lists the files that were left out. Raises
+        JobFailed, JobCancelled; WaitTimeout after `timeout` seconds, which is noticed up to five
+        seconds late. The job itself goes on then.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         if progress:
-            from dspt_client._bar import Bar
+            from dspt_client._bar import Bar, show_left_out
 
             drawn: Bar | nullcontext[None] = Bar(self.status)
         else:
@@ -82,6 +83,8 @@ class AsyncJob(_Seen):
                     if self.status not in TERMINAL:
                         raise WaitTimeout(self.view, timeout or 0.0) from error
             await self.refresh()
+        if progress:
+            show_left_out(self.view)
         if self.status == Status.FAILED:
             raise JobFailed(self.view)
         if self.status == Status.CANCELLED:

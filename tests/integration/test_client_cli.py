@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from app.jobs import repository
 from app.kit import storage_keys
 from app.kit.context import Context
 from app.kit.settings import Settings
+from app.tables.jobs import Job
+from app.tables.models import Model
 from dspt.cli import build, terminal
 from tests.integration.conftest import zip_of
 from tests.integration.jobs import ERROR, bring_to, claim, make_model
@@ -40,6 +43,17 @@ AUDIT = {
         }
         for file, score in (("=cat/1.png", 0.9), ("cat/2.png", 0.1))
     ],
+}
+
+
+PART = {"accuracy": 0.875, "accuracy_interval": [0.5, 1], "calibration_error": 0.1, "images": 8}
+METRICS = {
+    "measured_on": "test",
+    "served": "tuned",
+    "why": "it is better",
+    "tuned": PART,
+    "prompt": PART,
+    "zero_shot": PART | {"accuracy": 0.5},
 }
 
 
@@ -70,14 +84,18 @@ def document(*arguments: str | Path, ends: int = 0) -> Any:
     return json.loads(dspt(*arguments, "--json", ends=ends).stdout)
 
 
-def done(context: Context) -> str:
+def done(context: Context, rejected: list[dict[str, str]] | None = None) -> str:
     """A job that has succeeded, with an audit."""
     job_id = bring_to(context, Status.QUEUED)
     lease = claim(context, job_id)
-    lease.start_running({"images": 2, "classes": ["cat", "dog"], "rejected": [], "split": {}})
+    lease.start_running(
+        {"images": 2, "classes": ["cat", "dog"], "rejected": rejected or [], "split": {}}
+    )
     key = f"audits/{job_id}.json"
     context.storage.put_bytes(key, json.dumps(AUDIT).encode())
-    lease.succeed(make_model(job_id), config={}, metrics={}, audit_key=key)
+    model = make_model(job_id)
+    model.metrics = METRICS
+    lease.succeed(model, config={}, metrics=METRICS, audit_key=key)
     return job_id
 
 
@@ -111,6 +129,86 @@ def test_a_job_is_submitted_listed_shown_and_cancelled(context: Context, tmp_pat
     again = document("jobs", "submit", job["dataset"]["id"])
     assert again["dataset"]["sha256"] == job["dataset"]["sha256"]
     assert again["config"]["epochs"] != 7
+
+
+def named_job(context: Context, name: str) -> str:
+    job_id = bring_to(context, Status.QUEUED)
+    with context.database.write() as session:
+        session.get_one(Job, job_id).name = name
+    return job_id
+
+
+def test_a_job_is_found_by_a_beginning_of_its_id_or_by_name(context: Context) -> None:
+    job_id, twin = named_job(context, "autumn catalogue"), named_job(context, "twin")
+    assert document("jobs", "show", "autumn catalogue")["id"] == job_id
+    assert document("jobs", "show", job_id[:-1])["id"] == job_id
+    also = named_job(context, "twin")
+    refused = dspt("jobs", "show", "twin", ends=2)
+    assert "'twin' matches 2 jobs" in refused.stderr
+    assert twin in refused.stderr
+    assert also in refused.stderr
+    for text in ("job_", "job_zz", "autumn", "nothing"):
+        refused = dspt("jobs", "cancel", text, ends=2)
+        assert f"There is no job {text!r}" in refused.stderr
+    assert document("jobs", "cancel", "autumn catalogue")["id"] == job_id
+    refused = dspt("jobs", "delete", also, ends=1)
+    assert "Cancel it first" in refused.stderr
+    assert f"Deleted {job_id}." in dspt("jobs", "delete", "autumn catalogue").stdout
+    assert document("jobs", "cancel", twin)["status"] == "cancelled"
+    assert document("jobs", "delete", twin) == {"job": twin, "deleted": True}
+    assert "There is no job" in dspt("jobs", "show", twin, ends=1).stderr
+
+
+def test_a_model_is_found_by_a_beginning_of_its_id_by_name_or_by_alias(context: Context) -> None:
+    model_id = add_model(context)
+    with context.database.write() as session:
+        session.get_one(Model, model_id).name = "Winter; two"
+    dspt("models", "promote", "Winter; two", "--alias", "winter")
+    for text in ("Winter; two", model_id[:-1], "winter", model_id):
+        assert document("models", "show", text)["id"] == model_id
+    assert "There is no model 'summer'" in dspt("models", "show", "summer", ends=2).stderr
+    dspt("models", "unalias", "winter")
+    assert document("models", "delete", "Winter; two") == {"model": model_id, "deleted": True}
+
+
+def test_files_left_out_are_listed_by_name(context: Context) -> None:
+    rejected = [
+        {"file": "cat/IMG_1.HEIC", "reason": "HEIC is not supported"},
+        {"file": "[b]notes[/b].txt", "reason": "not an image"},
+    ]
+    job_id = done(context, rejected)
+    wanted = [f"left out: {each['file']}: {each['reason']}" for each in rejected]
+    shown = dspt("jobs", "show", job_id).stdout.splitlines()
+    assert [line for line in shown if line.startswith("left out")] == wanted
+    assert dspt("jobs", "watch", job_id).stderr.splitlines() == wanted
+    assert dspt("jobs", "watch", job_id, "--json").stderr == ""
+
+
+def test_lists_show_the_accuracy(context: Context) -> None:
+    job_id = done(context)
+    model_id = document("jobs", "show", job_id)["model_id"]
+    for kind, one in (("jobs", job_id), ("models", model_id)):
+        listed = dspt(kind, "list", "--limit", "1000").stdout.splitlines()
+        assert [line for line in listed if one in line and " 87.5% " in line]
+
+
+def test_a_list_fits_a_narrow_terminal_and_is_whole_in_a_pipe(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "autumn catalogue of shoes and hats, corrected by hand for the second time"
+    job_id = named_job(context, name)
+    monkeypatch.setattr(terminal.out, "width", terminal._PIPE_WIDTH)
+    line = next(line for line in dspt("jobs", "list").stdout.splitlines() if job_id in line)
+    assert name in line
+    monkeypatch.setattr(terminal.out, "width", 80)
+    monkeypatch.setattr(terminal.out, "_force_terminal", True)
+    monkeypatch.setattr(terminal.out, "no_color", True)
+    listed = re.sub(r"\x1b\[[0-9;]*m", "", dspt("jobs", "list").stdout).splitlines()
+    assert max(map(len, listed)) <= 80
+    first = next(line for line in listed if line.startswith(job_id[:16]))
+    short = first.split()[0]
+    assert len(short) < len(job_id)
+    assert document("jobs", "show", short)["id"] == job_id
 
 
 def test_a_failed_job_is_exit_code_1_and_a_document(context: Context) -> None:
@@ -217,7 +315,8 @@ def test_each_kind_of_failure_has_its_exit_code(
     archive = tmp_path / "a.zip"
     archive.write_bytes(zip_of({"cat/1.png": b"not looked at"}))
     said = dspt("jobs", "submit", archive, "--epochs", "0", ends=1).stderr
-    assert "epochs" in said
+    assert said.count("epochs is 0 but should be greater than or equal to 1") == 1
+    assert len(said.splitlines()) == 1
     dspt("jobs", "submit", archive, "--epochs", "many", ends=2)
     assert "nothing.zip" in dspt("jobs", "submit", tmp_path / "nothing.zip", ends=2).stderr
     assert "is not a URL" in dspt("jobs", "list", "--url", "nowhere", ends=2).stderr

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from app.backbones.allowed import check_backbone
 from app.kit.control_characters import is_clean
 from app.kit.http.errors import ProblemItem, Unprocessable
-from dspt.config import TuneConfig
+from dspt.config import TuneConfig, explain
 from dspt.data import Limits
 from dspt.data.class_words import MAX_CHARACTERS
 from dspt.data.names import find_invisible
@@ -96,9 +96,9 @@ def _items(error: ConfigError) -> list[ProblemItem]:
         ProblemItem(
             param=".".join(str(part) for part in item["loc"]) or "config",
             code="unknown_setting" if item["type"] == "extra_forbidden" else "invalid_setting",
-            message="Unknown setting." if item["type"] == "extra_forbidden" else item["msg"],
+            message=explain(item),
         )
-        for item in cause.errors()
+        for item in cause.errors(include_url=False)
     ]
 
 
