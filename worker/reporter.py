@@ -10,21 +10,25 @@ from contextlib import contextmanager
 from typing import Any
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 from app.jobs.lifecycle.lease import Lease
+from app.kit.db import UNAVAILABLE
 from dspt.kit.progress import Listener, Progress
+from worker import patience
 from worker.jsonable import jsonable
+from worker.patience import patiently
 
 _log = structlog.get_logger(__name__)
 _REPORT_SECONDS = 0.5  # two transactions a second make a smooth bar and no load
 _STOP_POLL_SECONDS = 0.1
+_SILENT_POLL_SECONDS = 2.0  # each try may take as long as a statement may
 
 
 class Reporter(Listener):
     """Buffers events and writes them twice a second, with only the newest progress.
 
-    Also provides `should_stop`, which reads the database at most ten times a second.
+    Also provides `should_stop`, which reads the database at most ten times a second. While the
+    database is unavailable the job goes on, for up to PATIENCE_SECONDS: its lease is still there.
     """
 
     def __init__(self, lease: Lease, time_limit: float) -> None:
@@ -37,6 +41,7 @@ class Reporter(Listener):
         self._written = self._polled = float("-inf")
         self._deadline = time.monotonic() + time_limit
         self._stop = False
+        self._silent_since: float | None = None
 
     @property
     def out_of_time(self) -> bool:
@@ -68,31 +73,56 @@ class Reporter(Listener):
     def flush(self) -> None:
         """Write buffered events. Raises StepRefusedError if the lease is lost."""
         with self._lock:
-            self._write(at_once=True)
+            patiently(self._send)
 
     def should_stop(self) -> bool:
         """Return whether to stop: cancelled, shutting down, lease lost, or out of time."""
         with self._lock:
             now = time.monotonic()
-            if not self._stop and now - self._polled >= _STOP_POLL_SECONDS:
-                request = self._lease.stop_request()
-                self._stop = request.cancel or request.release or request.lost or self.out_of_time
+            if not self._stop and now - self._polled >= self._pause(_STOP_POLL_SECONDS):
                 self._polled = now
+                with self._tolerance():
+                    request = self._lease.stop_request()
+                    self._stop = request.cancel or request.release or request.lost
+                self._stop = self._stop or self.out_of_time
                 if not self._stop:
                     self._write(at_once=False)
             return self._stop
 
     def _write(self, *, at_once: bool) -> None:
-        now = time.monotonic()
-        if not at_once and now - self._written < _REPORT_SECONDS:
+        """Write what is buffered, unless that was done just now; keep it if that fails."""
+        if not at_once and time.monotonic() - self._written < self._pause(_REPORT_SECONDS):
             return
+        self._written = time.monotonic()
+        with self._tolerance():
+            self._send()
+
+    def _send(self) -> None:
         events = self._events
         if self._progress is not None:
             events = [*events, ("progress", self._progress)]
         if events:
             self._lease.report(events, progress=self._progress, warnings=self._warnings)
             self._events, self._progress = [], None
-        self._written = now
+
+    def _pause(self, seconds: float) -> float:
+        """Return the seconds between two tries; more while the database does not answer."""
+        return seconds if self._silent_since is None else _SILENT_POLL_SECONDS
+
+    @contextmanager
+    def _tolerance(self) -> Iterator[None]:
+        """Suppress errors of a database that is unavailable, until patience ends."""
+        try:
+            yield
+        except UNAVAILABLE as error:
+            now = time.monotonic()
+            if self._silent_since is None:
+                self._silent_since = now
+                _log.warning("the database does not answer; the job goes on", error=str(error))
+            elif now - self._silent_since > patience.PATIENCE_SECONDS:
+                raise
+        else:
+            self._silent_since = None
 
 
 @contextmanager
@@ -105,7 +135,7 @@ def renew_lease(lease: Lease, seconds: float) -> Iterator[None]:
             try:
                 if not lease.renew():
                     return  # lost, or ended; `should_stop` notices
-            except SQLAlchemyError as error:
+            except Exception as error:  # noqa: BLE001 - the job may go on only while this thread does
                 _log.warning("cannot renew the lease; retrying", error=str(error))
 
     # Keeps the ids of the job in its log lines.

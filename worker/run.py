@@ -20,6 +20,7 @@ from app.kit import storage_keys
 from app.kit.context import Context
 from app.kit.settings import Settings
 from app.models.artifacts import row_of
+from app.tables.datasets import Dataset
 from app.tables.jobs import Job
 from dspt.config import TuneConfig
 from dspt.data import load_dataset
@@ -29,6 +30,7 @@ from dspt.model.artifact import save_model
 from dspt.pipeline import TuneResult, tune
 from worker.failures import explain, job_error
 from worker.jsonable import jsonable
+from worker.patience import patiently
 from worker.reporter import Reporter, renew_lease
 from worker.telemetry import Telemetry
 
@@ -43,17 +45,15 @@ def run(
 ) -> None:
     """Claim the job and run it to its end; do nothing if it is no longer queued.
 
-    Raises SQLAlchemyError if the database becomes unavailable: the lease then lapses, and the job
-    is queued again.
+    Raises SQLAlchemyError if the database stays unavailable for minutes: the lease then lapses, and
+    the job is queued again.
     """
     with structlog.contextvars.bound_contextvars(job_id=job_id, request_id=None, attempt=None):
         lease = Lease.claim(context, job_id, worker_id)
         if lease is None:
             _log.info("no longer queued; nothing to do")
             return
-        with context.database.read() as session:
-            job = jobs.get(session, job_id)
-        assert job is not None  # a leased job cannot be deleted
+        job = patiently(lambda: _read_job(context, job_id))
         structlog.contextvars.bind_contextvars(request_id=job.request_id, attempt=job.attempt)
         _log.info("job started")
         with (
@@ -63,6 +63,21 @@ def run(
             attempt.outcome = _work(lease, job, attempt)
         for finding in collect_checkpoints(context):
             _log.debug("deleted", what=finding.kind, name=finding.name)
+
+
+def _read_job(context: Context, job_id: str) -> Job:
+    with context.database.read() as session:
+        job = jobs.get(session, job_id)
+    assert job is not None  # a leased job cannot be deleted
+    return job
+
+
+def _read_dataset(context: Context, dataset_id: str) -> tuple[Dataset, Dataset]:
+    """Return the job's data set, and the one that has the zip."""
+    with context.database.read() as session:
+        dataset = datasets.get(session, dataset_id)
+        assert dataset is not None
+        return dataset, datasets.zip_of(session, dataset)
 
 
 def _work(lease: Lease, job: Job, watch: Listener) -> str:
@@ -82,11 +97,7 @@ def _work(lease: Lease, job: Job, watch: Listener) -> str:
 
 def _tune(lease: Lease, job: Job, reporter: Reporter, listener: Listener) -> None:
     context = lease.context
-    with context.database.read() as session:
-        dataset_row = datasets.get(session, job.dataset_id)
-        assert dataset_row is not None
-        zip_file = datasets.zip_of(session, dataset_row)
-
+    dataset_row, zip_file = patiently(lambda: _read_dataset(context, job.dataset_id))
     config, ignored = _with_operators_choice(TuneConfig.parse(job.config), context.settings)
     for text in ignored:
         reporter.warning(text)
@@ -101,13 +112,14 @@ def _tune(lease: Lease, job: Job, reporter: Reporter, listener: Listener) -> Non
             should_stop=reporter.should_stop,
         ) as uploaded,
     ):
-        corrections = dataset_service.corrections_of(context, dataset_row)
+        corrections = patiently(lambda: dataset_service.corrections_of(context, dataset_row))
         # A later correction may have reverted an earlier one.
         dataset = corrections.apply(uploaded, may_change_nothing=True)
         for text in dataset.warnings:
             reporter.warning(text)
         reporter.flush()
-        lease.start_running(jsonable(dataset.to_dict()))
+        report = jsonable(dataset.to_dict())
+        patiently(lambda: lease.start_running(report))
         result = tune(
             dataset,
             config,
@@ -155,7 +167,7 @@ def _keep(lease: Lease, job: Job, result: TuneResult) -> None:
     try:
         storage.put_bytes(model.storage_key, data)
         storage.put_bytes(audit_key, audit)
-        lease.succeed(model, config=config, metrics=metrics, audit_key=audit_key)
+        patiently(lambda: lease.succeed(model, config=config, metrics=metrics, audit_key=audit_key))
     except (StepRefusedError, OSError):
         storage.delete(model.storage_key)
         storage.delete(audit_key)
@@ -164,27 +176,26 @@ def _keep(lease: Lease, job: Job, result: TuneResult) -> None:
 
 def _settle(lease: Lease, reporter: Reporter) -> str:
     """End a job that stopped early, by its stop request; return the outcome."""
-    request = lease.stop_request()
+    request = patiently(lease.stop_request)
     if request.lost:
         _log.warning("lease lost")
         return "lost"
     if request.cancel:
-        lease.cancelled()
+        patiently(lease.cancelled)
         _log.info("job cancelled")
         return "cancelled"
     try:
         if not reporter.out_of_time:
-            lease.release()
+            patiently(lease.release)
             _log.info("job returned to the queue: this worker is shutting down")
             return "given_back"
         limit = lease.context.settings.job_time_limit_seconds
-        lease.fail(
-            job_error(
-                "time_limit",
-                f"The job exceeded its time limit of {limit:g} seconds. Lower `epochs`, "
-                "`augment_views` or the number of images, or raise DSPT_JOB_TIME_LIMIT_SECONDS.",
-            )
+        error = job_error(
+            "time_limit",
+            f"The job exceeded its time limit of {limit:g} seconds. Lower `epochs`, "
+            "`augment_views` or the number of images, or raise DSPT_JOB_TIME_LIMIT_SECONDS.",
         )
+        patiently(lambda: lease.fail(error))
         return "failed"
     except StepRefusedError:  # just cancelled
         return _settle(lease, reporter)
@@ -193,7 +204,7 @@ def _settle(lease: Lease, reporter: Reporter) -> str:
 def _fail(lease: Lease, reporter: Reporter, error: Mapping[str, Any]) -> str:
     try:
         reporter.flush()
-        lease.fail(error)
+        patiently(lambda: lease.fail(error))
     except StepRefusedError:  # just cancelled or lost
         return _settle(lease, reporter)
     return "failed"

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from dspt_client.schemas.status import TERMINAL, Status
-from sqlalchemy import Row, bindparam, delete, insert, select, update
+from sqlalchemy import Row, bindparam, delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from app.kit.db import database_now
@@ -123,6 +123,26 @@ def heads(session: Session, job_ids: Sequence[str]) -> dict[str, tuple[str, int]
     """Return job id -> (state, number of the newest event) of the jobs that exist."""
     rows = session.execute(_HEADS, {"job_ids": job_ids})
     return {job_id: (status, event_seq) for job_id, status, event_seq in rows}
+
+
+def made_progress(session: Session, job_id: str) -> bool:
+    """Return whether the current attempt completed more epochs than each attempt before it.
+
+    A worker reports an epoch once its checkpoint is saved.
+    """
+    claimed = session.scalar(
+        select(func.max(JobEvent.seq)).where(
+            JobEvent.job_id == job_id,
+            JobEvent.type == "status",
+            JobEvent.data["status"].as_string() == Status.VALIDATING,
+        )
+    )
+    epochs = select(func.coalesce(func.max(JobEvent.data["epoch"].as_integer()), 0)).where(
+        JobEvent.job_id == job_id, JobEvent.type == "metrics"
+    )
+    before = session.scalar(epochs.where(JobEvent.seq < claimed))
+    now = session.scalar(epochs.where(JobEvent.seq > claimed))
+    return (now or 0) > (before or 0)
 
 
 def remove(session: Session, job_id: str) -> bool:

@@ -117,6 +117,32 @@ def test_a_lost_job_is_tried_again_and_fails_at_the_third_loss(context: Context)
     assert statuses(context, job_id) == ["queued", "validating"] * 3 + ["failed"]
 
 
+def test_an_attempt_that_got_further_does_not_count(context: Context) -> None:
+    """A checkpoint after another epoch is progress; the same epochs once more are none."""
+    job_id = add_job(context)
+    epochs_of_attempts = [([1, 2], 0), ([3], 0), ([], 1), ([1, 2, 3], 2), ([4], 2), ([], 3)]
+    for epochs, counted in epochs_of_attempts:
+        lease = claim(context, job_id)
+        lease.start_running({})
+        for epoch in epochs:
+            lease.report([("metrics", {"epoch": epoch})], progress=None, warnings=[])
+        assert lose(context) == 1
+        assert read_job(context, job_id).attempt == counted
+    assert read_job(context, job_id).status == "failed"
+
+
+def test_steps_may_be_repeated_when_their_answer_was_lost(context: Context) -> None:
+    job_id = add_job(context)
+    lease, model = claim(context, job_id), make_model(job_id)
+    for _ in range(2):
+        lease.start_running({"images": 2})
+    for _ in range(2):
+        lease.succeed(model, config={}, metrics={}, audit_key="audits/a.json")
+    assert statuses(context, job_id) == ["queued", "validating", "running", "succeeded"]
+    with context.database.read() as session:
+        assert len(session.scalars(select(Model)).all()) == 1
+
+
 def test_a_lost_job_that_was_being_cancelled_is_cancelled(context: Context) -> None:
     job_id = bring_to(context, Status.CANCELLING)
     assert lose(context) == 1

@@ -90,9 +90,11 @@ class Lease:
         )
 
     def start_running(self, dataset_report: Mapping[str, Any]) -> None:
-        """Move from validating to running. Raises StepRefusedError."""
+        """Move from validating to running; may be repeated. Raises StepRefusedError."""
         with self.context.database.write() as session:
-            self._move(session, Status.RUNNING, {"dataset_report": dict(dataset_report)})
+            held = select(Job.status).where(Job.id == self.job_id, Job.lease_owner == self.owner)
+            if session.scalar(held) != Status.RUNNING:
+                self._move(session, Status.RUNNING, {"dataset_report": dict(dataset_report)})
 
     def report(
         self,
@@ -119,11 +121,15 @@ class Lease:
         metrics: Mapping[str, Any],
         audit_key: str,
     ) -> None:
-        """Move from running to succeeded and add the model. Raises StepRefusedError."""
+        """Move from running to succeeded and add the model; may be repeated.
+
+        Raises StepRefusedError.
+        """
         values = {"config": dict(config), "metrics": dict(metrics), "audit_key": audit_key}
         with self.context.database.write() as session:
-            self._move(session, Status.SUCCEEDED, values)
-            session.add(model)
+            if session.scalar(select(Model.id).where(Model.id == model.id)) is None:
+                self._move(session, Status.SUCCEEDED, values)
+                session.add(model)
 
     def fail(self, error: Mapping[str, Any]) -> None:
         """Move from validating or running to failed. Raises StepRefusedError."""

@@ -32,7 +32,7 @@ class Reaper:
         """Take back the jobs whose lease is no longer renewed; return their number.
 
         Such a job is queued again, fails after too many attempts, or is cancelled if cancellation
-        was requested.
+        was requested. An attempt that got further than all before it does not count.
         """
         with self._context.database.read() as session:
             query = select(Job.id, Job.lease_owner, Job.lease_renewed_at)
@@ -55,6 +55,9 @@ class Reaper:
                 return False
             if job.status == Status.CANCELLING:
                 target, values = Status.CANCELLED, {}
+            elif repository.made_progress(session, job_id):
+                # A restart of the machine, say: the job itself does not kill its worker.
+                target, values = Status.QUEUED, {"progress": None, "attempt": Job.attempt - 1}
             elif job.attempt >= self._context.settings.max_attempts:
                 target, values = Status.FAILED, {"error": _worker_lost(job.attempt)}
             else:
@@ -68,9 +71,9 @@ class Reaper:
 def _worker_lost(attempts: int) -> dict[str, Any]:
     return {
         "code": "worker_lost",
-        "message": f"The worker stopped responding {attempts} times while it ran this job. The "
-        "most common cause is memory: lower `augment_views` or the number of images, or add "
-        "memory.",
+        "message": f"The worker stopped responding {attempts} times while it ran this job, each "
+        "time before a further epoch was complete. Its log, or that of its machine, has the "
+        "reason. If memory ran out, lower `augment_views` or the number of images.",
         "param": None,
         "problems": [],
     }
