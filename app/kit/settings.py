@@ -129,8 +129,10 @@ class Settings(SettingsWithSecrets):
     )
     # Two lost workers may be a coincidence (a deploy, a reboot); a third one points to the job.
     max_attempts: int = Field(
-        default=3, ge=1, description="Attempts after which the job of a lost worker fails. One that got further than those "
-        "before it does not count."
+        default=3,
+        ge=1,
+        description="Attempts after which the job of a lost worker fails. One that got further than "
+        "those before it does not count.",
     )
     housekeeping_seconds: float = Field(
         default=1,
