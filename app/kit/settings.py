@@ -131,8 +131,8 @@ class Settings(SettingsWithSecrets):
     max_attempts: int = Field(
         default=3,
         ge=1,
-        description="Attempts after which the job of a lost worker fails. One that got further than "
-        "those before it does not count.",
+        description="Attempts after which the job of a lost worker fails. One that got further "
+        "than those before it does not count.",
     )
     housekeeping_seconds: float = Field(
         default=1,
