@@ -22,7 +22,7 @@ from app.kit.logging import configure_logging
 from app.kit.scratch import make_scratch
 from app.kit.settings import get_settings
 from worker.heartbeat import WorkerHeartbeat
-from worker.logs import name_job
+from worker.logs import drop_task_data
 from worker.stats import NullStats, WorkerStats
 
 settings = get_settings()
@@ -35,7 +35,7 @@ app.set_default()
 
 
 def _setup_logging(**_: Any) -> None:
-    configure_logging(settings, name_job)
+    configure_logging(settings, drop_task_data)
 
 
 setup_logging.connect(_setup_logging)

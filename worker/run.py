@@ -37,22 +37,18 @@ from worker.telemetry import Telemetry
 _log = structlog.get_logger(__name__)
 
 
-def run(
-    context: Context,
-    job_id: str,
-    worker_id: str,
-    telemetry: Telemetry | None = None,
-) -> None:
-    """Claim the job and run it to its end; do nothing if it is no longer queued.
+def run_next(context: Context, worker_id: str, telemetry: Telemetry | None = None) -> None:
+    """Claim the queued job whose turn it is and run it to its end; do nothing if none is queued.
 
     Raises SQLAlchemyError if the database stays unavailable for minutes: the lease then lapses, and
     the job is queued again.
     """
+    lease = Lease.claim_next(context, worker_id)
+    if lease is None:
+        _log.info("no job is queued")
+        return
+    job_id = lease.job_id
     with structlog.contextvars.bound_contextvars(job_id=job_id, request_id=None, attempt=None):
-        lease = Lease.claim(context, job_id, worker_id)
-        if lease is None:
-            _log.info("no longer queued; nothing to do")
-            return
         job = patiently(lambda: _read_job(context, job_id))
         structlog.contextvars.bind_contextvars(request_id=job.request_id, attempt=job.attempt)
         _log.info("job started")

@@ -30,8 +30,8 @@ def _telemetry() -> Telemetry:
     autoretry_for=(SQLAlchemyError,),
     retry_kwargs={"max_retries": 20, "countdown": 5},
 )
-def run_job(job_id: str) -> None:
-    """Run one job. A duplicate or late message does nothing."""
-    from worker.run import run
+def run_job(_job_id: str) -> None:
+    """Run the next job, which need not be the one that the message was sent for."""
+    from worker.run import run_next
 
-    run(_context(), job_id, heartbeat.worker_id, _telemetry())
+    run_next(_context(), heartbeat.worker_id, _telemetry())

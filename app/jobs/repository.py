@@ -59,6 +59,32 @@ def add(session: Session, job: Job) -> None:
     session.flush()
 
 
+def next_queued(session: Session) -> str | None:
+    """Return the id of the job whose turn it is; None if no job is queued.
+
+    Owners take turns: first the one with the fewest running jobs, then the one whose last start was
+    longest ago. A job that was taken back has not used its owner's turn. Within an owner: by age.
+    """
+    started = Job.status != Status.QUEUED
+    owners = (
+        select(
+            Job.owner,
+            func.count().filter(Job.status.in_(sorted(LEASED))).label("running"),
+            func.max(Job.started_at).filter(started).label("last_start"),
+        )
+        .where(Job.owner.in_(select(Job.owner).where(Job.status == Status.QUEUED)))
+        .group_by(Job.owner)
+        .subquery()
+    )
+    return session.scalar(
+        select(Job.id)
+        .join(owners, owners.c.owner == Job.owner)
+        .where(Job.status == Status.QUEUED)
+        .order_by(owners.c.running, owners.c.last_start.asc().nulls_first(), Job.id)
+        .limit(1)
+    )
+
+
 def move(
     session: Session,
     job_id: str,

@@ -22,11 +22,11 @@ from app.tables.models import Model
 ERROR: dict[str, Any] = {"code": "x", "message": "y", "param": None, "problems": []}
 
 
-def add_job(context: Context) -> str:
+def add_job(context: Context, owner: str = "local") -> str:
     with context.database.write() as session:
         dataset = Dataset(
             id=new_id("ds"),
-            owner="local",
+            owner=owner,
             sha256="0" * 64,
             identity=new_id("x"),
             size_bytes=1,
@@ -37,7 +37,7 @@ def add_job(context: Context) -> str:
         session.flush()
         job = Job(
             id=new_id("job"),
-            owner="local",
+            owner=owner,
             name="a",
             created_at=datetime.now(UTC),
             attempt=0,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -49,6 +50,44 @@ def test_only_one_of_many_workers_gets_a_job(context: Context) -> None:
     job = read_job(context, job_id)
     assert (job.lease_owner, job.attempt) == (winners[0].owner, 1)
     assert statuses(context, job_id) == ["queued", "validating"]
+
+
+def claimed(context: Context) -> str | None:
+    lease = Lease.claim_next(context, "worker")
+    return lease.job_id if lease else None
+
+
+def test_owners_take_turns_and_within_an_owner_the_oldest_job_is_next(context: Context) -> None:
+    anns = sorted(add_job(context, owner="ann") for _ in range(3))
+    bobs = sorted(add_job(context, owner="bob") for _ in range(2))
+    zoes = add_job(context, owner="zoe")
+    order = [anns[0], bobs[0], zoes, anns[1], bobs[1], anns[2]]
+    for job_id in order:  # one worker: each job ends before the next one is claimed
+        assert claimed(context) == job_id
+        Lease(context, job_id, read_job(context, job_id).lease_owner or "", "worker").fail(ERROR)
+    assert claimed(context) is None
+
+
+def test_an_owner_with_running_jobs_waits_for_others(context: Context) -> None:
+    anns = sorted(add_job(context, owner="ann") for _ in range(3))
+    bobs = add_job(context, owner="bob")
+    assert [claimed(context) for _ in range(4)] == [anns[0], bobs, anns[1], anns[2]]
+
+
+def test_a_job_taken_back_keeps_its_place(context: Context) -> None:
+    first, second = add_job(context, owner="ann"), add_job(context, owner="bob")
+    assert claimed(context) == first
+    assert lose(context) == 1
+    assert claimed(context) == first
+    assert claimed(context) == second
+
+
+def test_many_workers_claim_each_job_once(context: Context) -> None:
+    jobs = sorted(add_job(context) for _ in range(12))
+    with ThreadPoolExecutor(6) as threads:
+        found = list(threads.map(lambda _: claimed(context), range(15)))
+    assert sorted(job for job in found if job) == jobs
+    assert found.count(None) == 3
 
 
 def test_a_lease_is_renewed_until_it_is_lost(context: Context) -> None:

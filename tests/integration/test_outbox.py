@@ -106,7 +106,7 @@ def test_a_job_whose_message_is_lost_is_sent_again(context: Context) -> None:
     sent: list[str] = []
     waiting, seconds = 1, 0.0
     outbox = Outbox(context, sent.append, lambda: waiting)
-    outbox._monitor = HeartbeatMonitor(float("inf"), lambda: seconds)
+    outbox._missing = HeartbeatMonitor(float("inf"), lambda: seconds)
     outbox.relay()
     seconds += 2 * LOST_SECONDS
     assert outbox.relay() == 0  # it waits in the broker's queue
@@ -116,6 +116,23 @@ def test_a_job_whose_message_is_lost_is_sent_again(context: Context) -> None:
     assert outbox.relay() == 1
     assert outbox.relay() == 0
     assert sent == [job_id, job_id]
+
+
+def test_a_lost_message_is_noticed_while_others_wait(context: Context) -> None:
+    jobs = [add_job(context) for _ in range(3)]
+    sent: list[str] = []
+    waiting, seconds = 3, 0.0
+    outbox = Outbox(context, sent.append, lambda: waiting)
+    outbox._missing = HeartbeatMonitor(float("inf"), lambda: seconds)
+    assert outbox.relay() == 3
+    waiting = 2  # one message is lost; the queue is never empty
+    assert outbox.relay() == 0
+    seconds += LOST_SECONDS
+    assert outbox.relay() == 1
+    waiting = 3
+    seconds += 2 * LOST_SECONDS
+    assert outbox.relay() == 0
+    assert sent == [*jobs, jobs[0]]
 
 
 def test_a_broker_restarted_without_its_data_is_told_again(

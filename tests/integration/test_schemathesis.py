@@ -26,7 +26,7 @@ from app.kit.settings import Settings
 from tests.integration.conftest import zip_of
 from tests.integration.stack import photos
 from tests.services import clean_environment, free_port, redis_server, wait_until
-from worker.run import run
+from worker.run import run_next
 
 #: DSPT_SCHEMATHESIS_EXAMPLES asks for more requests to each operation.
 EXAMPLES = int(os.environ.get("DSPT_SCHEMATHESIS_EXAMPLES", "15"))
@@ -182,7 +182,7 @@ def _things(address: str, token: str, context: Context) -> Known:
             response = client.post("/jobs", files=files, data={"config": '{"epochs": 1}'})
             assert response.status_code == 202, response.text
             jobs.append(response.json()["id"])
-        run(context, jobs[0], "worker")
+        run_next(context, "worker")
         assert client.get(f"/jobs/{jobs[0]}").json()["status"] == "succeeded"
         assert client.post(f"/jobs/{jobs[1]}/cancel").status_code == 202
         [model] = client.get("/models").json()["data"]

@@ -19,7 +19,7 @@ from app.kit.tracing import Tracing, TracingNotInstalled
 from app.main import create_app
 from tests.integration.conftest import local_client, post_job, zip_of
 from tests.integration.stack import photos
-from worker.run import run
+from worker.run import run_next
 from worker.telemetry import Telemetry
 
 on_sqlite = pytest.mark.parametrize("migrated", ["sqlite"], indirect=True)
@@ -70,7 +70,7 @@ def test_a_job_is_worked_on_in_the_trace_of_its_request(settings: Settings) -> N
             client.get("/health/live")
             context: Context = client.app.state.context  # type: ignore[attr-defined]
             tracing = Tracing(settings, "dspt-worker")
-            run(context, job["id"], "worker", Telemetry(tracing=tracing))
+            run_next(context, "worker", Telemetry(tracing=tracing))
             tracing.close()
             assert client.get(f"/jobs/{job['id']}").json()["status"] == "succeeded"
     by_name = {span.name: (service, span) for service, span in got}

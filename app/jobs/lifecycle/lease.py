@@ -49,6 +49,18 @@ class Lease:
     worker_id: str
 
     @classmethod
+    def claim_next(cls, context: Context, worker_id: str) -> Lease | None:
+        """Claim the queued job whose turn it is; return None if no job is queued."""
+        while True:
+            with context.database.read() as session:
+                job_id = repository.next_queued(session)
+            if job_id is None:
+                return None
+            lease = cls.claim(context, job_id, worker_id)
+            if lease is not None:  # else another worker was faster, or the job was cancelled
+                return lease
+
+    @classmethod
     def claim(cls, context: Context, job_id: str, worker_id: str) -> Lease | None:
         """Claim a queued job; return None if it is no longer queued, which is no error."""
         owner = new_id("lease")

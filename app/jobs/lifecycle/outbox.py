@@ -1,13 +1,13 @@
-"""Send queued jobs to the broker: each at least once, and again if the broker lost it.
+"""Ring the workers: one message in the broker for each queued job.
 
-Any number of processes may run it. Duplicate messages are harmless, because a claim is
-compare-and-set.
+A message is a doorbell: the worker that takes it claims the next job in the database's order
+(`repository.next_queued`), whichever job the message was sent for. So it does not matter which
+message is lost or delivered twice, only that there are enough. Any number of processes may run it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
 
 from sqlalchemy import select, update
 
@@ -16,8 +16,8 @@ from app.kit.context import Context
 from app.kit.db import database_now
 from app.tables.jobs import OutboxEntry
 
-#: From the broker's queue to a worker's claim a message takes milliseconds. If a job is still
-#: queued after this time and the broker's queue is empty, its message was lost.
+#: From the broker's queue to a worker's claim a message takes milliseconds. If for this time there
+#: are fewer messages than queued jobs, some were lost.
 LOST_SECONDS = 5.0
 
 
@@ -30,24 +30,21 @@ class Outbox:
         self._context = context
         self._send = send
         self._waiting = waiting
-        self._monitor = HeartbeatMonitor[datetime](2 * context.settings.housekeeping_seconds)
+        self._missing = HeartbeatMonitor[bool](2 * context.settings.housekeeping_seconds)
 
     def relay(self) -> int:
-        """Send each job that the broker does not have; return the number sent.
+        """Send the messages that the broker does not have; return their number.
 
-        A job is sent first and recorded after, so a crash in between sends it twice, never zero
-        times. A broker restarted without its data has an empty queue while recorded jobs are still
-        queued: they are sent again. Raises what `send` and `waiting` raise; jobs sent before that
-        stay recorded.
+        A message is sent first and recorded after, so a crash in between sends it twice, never zero
+        times. Raises what `send` and `waiting` raise; what was sent before that stays recorded.
         """
         with self._context.database.read() as session:
             entries = session.execute(
                 select(OutboxEntry.job_id, OutboxEntry.sent_at).order_by(OutboxEntry.job_id)
             ).all()
         due = [job_id for job_id, sent_at in entries if sent_at is None]
-        sent = [(job_id, sent_at) for job_id, sent_at in entries if sent_at is not None]
-        unclaimed = self._monitor.update(sent if sent and self._waiting() == 0 else [])
-        due += [job_id for job_id, seconds in unclaimed.items() if seconds >= LOST_SECONDS]
+        sent = [job_id for job_id, sent_at in entries if sent_at is not None]
+        due += sent[: self._lost(len(sent))]
         for job_id in due:
             self._send(job_id)
             with self._context.database.write() as session:
@@ -57,3 +54,12 @@ class Outbox:
                     .values(sent_at=database_now(session))
                 )
         return len(due)
+
+    def _lost(self, sent: int) -> int:
+        """Return how many of the messages for `sent` queued jobs were lost."""
+        missing = sent - self._waiting() if sent else 0
+        seconds = self._missing.update([("messages", True)] if missing > 0 else [])
+        if seconds.get("messages", 0.0) < LOST_SECONDS:
+            return 0
+        self._missing.update([])  # the new ones have as much time
+        return missing
