@@ -36,6 +36,7 @@ def stack(
         heartbeat_seconds=1.2,
         housekeeping_seconds=0.05,
         max_attempts=2,
+        no_auth=True,
     )
     opened = Stack(settings, tmp_path / "worker.log", warm_start)
     with opened.client:

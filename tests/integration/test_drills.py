@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from app.kit import storage_keys
+from app.kit.ids import new_id
 from benchmarks.fault_drills.client import ENDED
 from benchmarks.fault_drills.drills import ALL
 from benchmarks.fault_drills.processes import Part
@@ -92,8 +94,9 @@ def test_nothing_is_lost_on_sqlite(name: str, request: pytest.FixtureRequest) ->
 
 def test_what_nobody_refers_to_is_seen_and_collected(on_postgres: Ground) -> None:
     stack = on_postgres.stack
-    stack.context.storage.put_bytes("models/mdl_of_nobody.safetensors", b"")
-    assert "models/mdl_of_nobody.safetensors" in orphans(stack)
+    key = storage_keys.model(new_id("mdl"))
+    stack.context.storage.put_bytes(key, b"")
+    assert key in orphans(stack)
     stack.collect_garbage()
     assert not orphans(stack)
 
