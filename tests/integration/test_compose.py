@@ -159,7 +159,12 @@ def test_every_setting_reaches_the_service(compose: dict[str, Any]) -> None:
     assert len(settings) > 40
     decided = {
         "api": {"DSPT_DATA_DIR", "DSPT_HOST", "DSPT_PORT"},
-        "worker": {"DSPT_DATA_DIR", "DSPT_WORKER_METRICS_HOST", "DSPT_WORKER_METRICS_PORT"},
+        "worker": {
+            "DSPT_BOOTSTRAP_KEY",
+            "DSPT_DATA_DIR",
+            "DSPT_WORKER_METRICS_HOST",
+            "DSPT_WORKER_METRICS_PORT",
+        },
     }
     required = {"POSTGRES_PASSWORD": "p", "REDIS_PASSWORD": "r"}
     for name in OWN:
