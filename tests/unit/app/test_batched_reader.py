@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as TimedOut
 from sqlalchemy.orm import Session
 
 from app.kit.batched_reader import BatchedReader
@@ -88,3 +89,28 @@ def test_an_error_reaches_the_whole_batch_but_not_the_next_one(reader: BatchedRe
 
     asyncio.run(scene())
     assert reader.waiting == 0
+
+
+def test_a_query_has_a_deadline_whatever_the_batch_before_does(database: Database) -> None:
+    reader, release, entered = BatchedReader(database, 0.1), threading.Event(), threading.Event()
+
+    def hang(_session: Session, asked: Sequence[int]) -> list[int]:
+        entered.set()
+        release.wait(60)
+        return list(asked)
+
+    async def main() -> int:
+        first = asyncio.create_task(reader.query(hang, 1))
+        await asyncio.to_thread(entered.wait, 60)
+        for query in (reader.query(hang, 2), first):
+            with pytest.raises(TimedOut):
+                await query
+        assert reader.waiting == 0
+        release.set()
+        return await reader.query(hang, 3)
+
+    try:
+        assert asyncio.run(main()) == 3
+    finally:
+        release.set()
+        reader.close()

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from fastapi import FastAPI, Request, UploadFile
 from fastapi.testclient import TestClient
+from sqlalchemy import exc
 from sqlalchemy.exc import OperationalError
 
 from app.kit.http.error_handlers import install_error_handlers
@@ -22,6 +23,7 @@ ERRORS = {
     "dataset": DatasetError([Problem("cat", "too_few", "one image"), Problem("", "x", "y")]),
     "weights": WeightsUnavailable("offline"),
     "database": OperationalError("SELECT secret", {}, Exception("gone")),
+    "pool": exc.TimeoutError("all connections are in use"),
     "disk": OSError(errno.ENOSPC, "No space left on device", "/secret"),
     "file": OSError(errno.EIO, "Input/output error", "/secret"),
     "bug": RuntimeError("secret"),
@@ -55,6 +57,7 @@ def client() -> TestClient:
         ("dataset", 422, "too_few", ["cat", None]),
         ("weights", 503, "weights_unavailable", [None]),
         ("database", 503, "database_unavailable", []),
+        ("pool", 503, "database_unavailable", []),
         ("disk", 507, "storage_full", []),
         ("file", 500, "internal_error", []),
         ("bug", 500, "internal_error", []),
