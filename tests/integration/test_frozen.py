@@ -17,6 +17,9 @@ import httpx
 import pytest
 from sqlalchemy import make_url
 
+from app.jobs.lifecycle.lease import Lease
+from app.kit.context import Context
+from app.kit.settings import Settings
 from tests.integration.conftest import zip_of
 from tests.proxy import Proxy, proxy_to_file, proxy_to_port
 from tests.services import RedisServer, clean_environment, postgres_database, wait_until
@@ -49,6 +52,8 @@ class Api:
     database: Proxy
     broker: Proxy
     log: Path
+    settings: Settings
+    """Of the same service, past the proxies."""
 
     def call_all(self) -> dict[str, tuple[httpx.Response, float]]:
         """Send all calls at once; each with its response and the seconds that it took."""
@@ -93,6 +98,7 @@ def started(url: str, database: Proxy, broker: Proxy, folder: Path) -> Iterator[
         DSPT_DATABASE_URL=proxied.render_as_string(hide_password=False),
         DSPT_BROKER_URL=f"redis://127.0.0.1:{broker.port}/0",
         DSPT_HOUSEKEEPING_SECONDS="0.2",
+        DSPT_HEARTBEAT_SECONDS="1",
         DSPT_LOG_FORMAT="json",
     )
     command = [sys.executable, "-c", _START]
@@ -105,7 +111,8 @@ def started(url: str, database: Proxy, broker: Proxy, folder: Path) -> Iterator[
             port = int(process.stdout.readline() or pytest.fail(log.read_text()))
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
                 wait_until(lambda: answers(client), 120, "the API")
-                yield Api(process, client, database, broker, log)
+                settings = Settings(data_dir=folder / "data", database_url=url)
+                yield Api(process, client, database, broker, log, settings)
         finally:
             database.thaw()
             broker.thaw()
@@ -166,7 +173,17 @@ def test_a_frozen_broker(api: Api) -> None:
     for name, (response, seconds) in api.call_all().items():
         assert seconds < ANSWER_SECONDS, name
         assert response.status_code in (200, 202, 404) or name == "ready", name
-    job = CALLS["submit"](api.client)
-    assert job.status_code == 202
     assert api.get("/health/live").status_code == 200
+    job_id = CALLS["submit"](api.client).json()["id"]  # the outbox now waits for the broker
+    context = Context.open(api.settings)
+    try:
+        assert Lease.claim(context, job_id, "a worker that dies")
+        assert api.get(f"/jobs/{job_id}").json()["status"] == "validating"
+        wait_until(
+            lambda: api.get(f"/jobs/{job_id}").json()["status"] == "queued",
+            60,
+            "the job of the dead worker to be queued",
+        )
+    finally:
+        context.close()
     assert api.stop() < GRACE_SECONDS
