@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -29,6 +30,11 @@ def client(tmp_path: Path) -> Iterator[TestClient]:
     """One kind of database is enough; no broker."""
     with local_client(create_app(Settings(data_dir=tmp_path, housekeeping_seconds=0.05))) as opened:
         yield opened
+
+
+def written(folder: Path) -> dict[Path, int]:
+    """The folders and files below `folder`, with the time of their last change."""
+    return {path: path.stat().st_mtime_ns for path in [folder, *folder.rglob("*")]}
 
 
 def report_of(client: TestClient) -> dict[str, Any]:
@@ -88,13 +94,17 @@ def test_ready_without_a_worker_and_then_without_the_broker(
         wait_until(lambda: not report_of(client)["degraded"], 30, "the broker back")
 
 
-def test_not_ready_when_a_storage_on_this_machine_is_gone(tmp_path: Path) -> None:
+def test_not_ready_when_a_storage_on_this_machine_is_gone(
+    client: TestClient, tmp_path: Path
+) -> None:
     place = tmp_path / "storage"
+    shutil.rmtree(place)
     place.write_text("a file where the folder should be")
-    with local_client(create_app(Settings(data_dir=tmp_path))) as client:
-        response = client.get("/health/ready")
-        assert (response.status_code, response.json()["status"]) == (503, "not_ready")
-        assert response.json()["checks"]["storage"]["status"] == "failing"
+    wait_until(lambda: client.get("/health/ready").status_code == 503, 30, "the storage away")
+    report = report_of(client)
+    assert report["status"] == "not_ready"
+    assert report["checks"]["storage"]["status"] == "failing"
+    assert report["checks"]["database"]["status"] == "ok"
 
 
 def test_a_crowd_at_the_probe_costs_nothing_and_fails_none(
@@ -111,6 +121,7 @@ def test_a_crowd_at_the_probe_costs_nothing_and_fails_none(
             check()
 
         context.database.check = counted  # type: ignore[method-assign]
+        before_them = written(tmp_path / "storage")
         start = threading.Barrier(STRANGERS)
 
         def stranger(_: int) -> list[int]:
@@ -126,7 +137,7 @@ def test_a_crowd_at_the_probe_costs_nothing_and_fails_none(
         seconds = service.time.monotonic() - before
         assert answers == {200: STRANGERS * EACH}
         assert 1 <= checks <= 2 + seconds / service.FRESH_SECONDS
-        assert not (tmp_path / "storage").exists()
+        assert written(tmp_path / "storage") == before_them
 
 
 def test_a_hanging_check_takes_one_thread_and_spoils_no_other(
