@@ -23,7 +23,10 @@ _MARK = "\x1e"
 #: What is another one each time: ids, times, hosts, numbers with their units, paths of classes.
 _VARIES = re.compile(r"\b(?:job|mdl|ds|als|key)_[0-9a-z]{26}\b|\d[\d:.,%TZ-]*(?: ?[KMG]i?B)?")
 #: Rows and frames of tables, and lines about a photo: whose they are depends on the photos.
-_ROW = re.compile(r"[│┏┡└├]|\d+ +\S+/|\S+\.(?:jpe?g|png)\b")
+_ROW = re.compile(
+    r"[│┏┡└├]|\d+ +\S+/|\S+\.(?:jpe?g|png)\b"
+    r"|(?:job|mdl|key)_\S+  |\d+  \d{4}-|\S+  mdl_"  # of tables without frames
+)
 _ROWS = "(rows)"
 
 
