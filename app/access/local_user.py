@@ -46,19 +46,25 @@ def available() -> bool:
 
 def identify(client: Address, server: Address) -> Peer:
     """Return who holds the client's end of a connection between two local addresses."""
-    sockets = list(_sockets())
     ends = (_normal(client), _normal(server))
-    found = next((one for one in sockets if one.connects(*ends)), None)
+    found = next((one for one in _sockets() if one.connects(*ends)), None)
     # Once its process has closed it, a socket has neither an inode nor its user: both are 0.
     if found is None or not found.inode or found.uid != os.geteuid() or not available():
         return Peer.OTHER_USER
     held = _sockets_beside(found.inode)
     if held is None:
         return Peer.OTHER_USER
-    # Compared by port, because the process that accepted a connection may not listen itself.
+    return Peer.SERVER if len(held) > 1 and _serves_others(held) else Peer.SAME_USER
+
+
+def _serves_others(held: set[int]) -> bool:
+    """Return whether one of these sockets listens for other machines, or was accepted there.
+
+    Compared by port, because the process that accepted a connection may not listen itself.
+    """
+    sockets = list(_sockets())
     ports = {one.port for one in sockets if one.state == _LISTEN and not one.on_loopback}
-    serves = any(one.inode in held and one.port in ports for one in sockets)
-    return Peer.SERVER if serves else Peer.SAME_USER
+    return any(one.inode in held and one.port in ports for one in sockets)
 
 
 @dataclass(frozen=True)
@@ -97,8 +103,8 @@ def _sockets_beside(inode: int) -> set[int] | None:
 
     Starts with the newest process: a command such as curl has just started.
     """
-    pids = (int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit())
-    for pid in sorted(pids, reverse=True):
+    names = os.listdir("/proc")  # noqa: PTH208  several times as fast as pathlib
+    for pid in sorted((int(name) for name in names if name.isdigit()), reverse=True):
         held = set(_socket_inodes(pid))
         if inode in held:
             return held
@@ -109,7 +115,7 @@ def _socket_inodes(pid: int) -> Iterator[int]:
     """Yield the sockets of a process; none if it has ended or must not be inspected."""
     folder = f"/proc/{pid}/fd"
     with suppress(OSError):
-        for name in os.listdir(folder):  # noqa: PTH208  several times as fast as pathlib
+        for name in os.listdir(folder):  # noqa: PTH208
             with suppress(OSError):  # closed in the meantime
                 target = os.readlink(f"{folder}/{name}")  # noqa: PTH115
                 if target.startswith("socket:["):
