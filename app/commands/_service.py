@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dspt.cli.terminal import say
+from dspt.cli.terminal import print_stderr
 from dspt.errors import DatasetError, DsptError
 
 if TYPE_CHECKING:
@@ -77,9 +77,9 @@ def service(url: str | None) -> Iterator[Client]:
 
 def end(message: str, code: int, more: Sequence[str] = ()) -> typer.Exit:
     """Print an error and its details; return what ends the program with this exit code."""
-    say(f"error: {message}", "red")
+    print_stderr(f"error: {message}", "red")
     for text in more:
-        say(text, "red")
+        print_stderr(text, "red")
     return typer.Exit(code)
 
 

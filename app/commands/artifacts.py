@@ -11,7 +11,7 @@ import typer
 from app.commands import _find as find
 from app.commands._service import AsJson, ModelId, Url, service
 from dspt.cli.card import OutFile, show_card
-from dspt.cli.export import BackboneName, Images, told, write_onnx
+from dspt.cli.export import BackboneName, Images, print_export, write_onnx
 from dspt.cli.terminal import out, print_json
 
 
@@ -55,7 +55,7 @@ def export(
             with tempfile.TemporaryDirectory(prefix="dspt-") as folder:
                 artifact = client.models.download(model_id, folder)
                 comparison = write_onnx(artifact, onnx, backbone, check or ())
-            told(comparison, onnx, as_json)
+            print_export(comparison, onnx, as_json)
             return
         path = client.models.download(model_id, to or Path.cwd())
     if as_json:

@@ -17,7 +17,7 @@ from app.commands._service import INTERRUPTED, AsJson, Url, group, service
 from app.commands._tables import job_details, jobs_table
 from dspt.cli.options import ClassNames, config_parameters, read_class_names
 from dspt.cli.tables import accuracies, suspects
-from dspt.cli.terminal import keep_corrections, out, print_json, say
+from dspt.cli.terminal import keep_corrections, out, print_json, print_stderr
 from dspt.config import TuneConfig
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def submit(
                 data, config=config, class_names=words, name=name, on_progress=bar.advance
             )
         for warning in links:
-            say(f"warning: {warning.message}", "yellow")
+            print_stderr(f"warning: {warning.message}", "yellow")
         _tell(job, watch, as_json)
 
 
@@ -235,7 +235,9 @@ def _tell(job: Job, watch: bool, as_json: bool) -> None:
         try:
             job.wait(progress=not as_json)
         except KeyboardInterrupt as error:
-            say(f"{job.id} continues. dspt jobs watch follows it; dspt jobs cancel stops it.")
+            print_stderr(
+                f"{job.id} continues. dspt jobs watch follows it; dspt jobs cancel stops it."
+            )
             raise typer.Exit(INTERRUPTED) from error
         except (JobFailed, JobCancelled):
             if as_json:

@@ -19,8 +19,8 @@ from dspt.cli.answers import (
     RejectBelow,
     TopK,
     image_files,
-    tell,
-    unreadable,
+    print_answers,
+    read_error,
 )
 from dspt.cli.predict import BackboneOption, DeviceOption
 from dspt.cli.predict import predict as predict_here
@@ -70,7 +70,7 @@ def predict(
         about, answers = _ask(
             client, find.model_or_alias(client, model), files, top_k, reject_below
         )
-        tell(answers, csv_file, about if as_json else None)
+        print_answers(answers, csv_file, about if as_json else None)
 
 
 def _is_file(model: str) -> bool:
@@ -110,7 +110,7 @@ def _readable(answers: Sequence[Answer]) -> Iterator[io.BytesIO]:
         try:
             image = io.BytesIO(Path(answer["file"]).read_bytes())
         except OSError as error:
-            answer |= unreadable(error)
+            answer |= read_error(error)
             continue
         image.name = Path(answer["file"]).name
         yield image

@@ -1,7 +1,7 @@
-"""The `dspt` command: tune, predict and audit without a server, and what other packages add.
+"""The `dspt` command: local commands such as tune and predict, plus those of other packages.
 
-Commands come from the entry points of group `dspt.commands`, so this package needs to know nothing
-of the web application and the worker. torch is imported by the commands that use it, when they run.
+Other packages add commands through the entry point group `dspt.commands`, so this package does not
+import the web application or the worker. Commands import torch only when they run.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _GROUP = "dspt.commands"
 
 
 def build() -> typer.Typer:
-    """The application with all commands that are installed."""
+    """Return the application with all installed commands."""
     app = typer.Typer(
         no_args_is_help=True,
         rich_markup_mode=None,
@@ -31,7 +31,7 @@ def build() -> typer.Typer:
     commands: dict[str, Any] = {
         command.__name__: command for command in (tune, audit, predict, compare, card, export)
     }
-    # One of the same name takes the place of ours: a `predict` that can ask a service, too.
+    # An entry point replaces our command of the same name: `predict` that can also use a service.
     for entry in sorted(entry_points(group=_GROUP), key=lambda e: e.name):
         commands[entry.name] = entry.load()
     for name, command in commands.items():
@@ -43,5 +43,5 @@ def build() -> typer.Typer:
 
 
 def main() -> None:
-    """Entry point of the console script."""
+    """Run the console script."""
     build()()

@@ -1,7 +1,7 @@
-"""Predictions on a terminal, as JSON and as a table for a spreadsheet.
+"""Output of predictions: text, JSON and CSV.
 
-An answer is `{file, label, score, top: [{label, score}]}`, in place of the label `rejected: true`
-where no class fits, or `{file, error: {code, message}}`.
+An answer is `{file, label, score, top: [{label, score}]}`. An image that fits no class has
+`rejected: true` instead of `label`; an unreadable one is `{file, error: {code, message}}`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dspt.cli.terminal import out, print_json, say, writing
+from dspt.cli.terminal import out, print_json, print_stderr, writing
 from dspt.errors import ConfigError
 from dspt.kit.files import atomic_write
 
@@ -23,16 +23,16 @@ Answer = dict[str, Any]
 Images = Annotated[
     list[Path],
     typer.Argument(
-        metavar="image", help="Image files, and folders with image files.", show_default=False
+        metavar="image", help="Image files or folders of image files.", show_default=False
     ),
 ]
-TopK = Annotated[int, typer.Option(min=1, help="Classes to show for each image.")]
+TopK = Annotated[int, typer.Option(min=1, help="Number of classes to show per image.")]
 RejectBelow = Annotated[
     float | None,
     typer.Option(
         min=0,
         max=1,
-        help="No label where the likeliest class is less probable: none of these.",
+        help="Return no label if the most probable class is below this probability.",
         show_default=False,
     ),
 ]
@@ -40,21 +40,21 @@ CsvFile = Annotated[
     Path | None,
     typer.Option(
         "--csv",
-        help="Write a line for each image here: file, label, score and error.",
+        help="Write one line per image to this file: file, label, score and error.",
         dir_okay=False,
         show_default=False,
     ),
 ]
 
-#: Files in a folder are known by their names; any file that is named itself is looked into.
+#: Filters files in folders only. A file given by path is always read.
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 _COLUMNS = ("file", "label", "score", "error")
 
 
 def image_files(paths: Iterable[Path]) -> list[Path]:
-    """The files in `paths` as they are, and all images in and below the folders among them.
+    """Return the files in `paths`, with each folder replaced by the images in and below it.
 
-    Raises ConfigError for a folder without any.
+    Raises ConfigError for a folder without images.
     """
     from dspt.data.names import is_noise, natural_key
 
@@ -70,20 +70,20 @@ def image_files(paths: Iterable[Path]) -> list[Path]:
             if name.lower().endswith(_SUFFIXES) and not is_noise(name) and within[name].is_file()
         ]
         if not found:
-            raise ConfigError(f"{path}: no image in this folder ({', '.join(_SUFFIXES)})")
+            raise ConfigError(f"{path}: no images in this folder ({', '.join(_SUFFIXES)})")
         files += found
     return files
 
 
-def unreadable(error: OSError) -> Answer:
-    """What an answer says in place of a label where the file cannot be read."""
+def read_error(error: OSError) -> Answer:
+    """Return the `error` part of an answer for a file that cannot be read."""
     return {"error": {"code": "unreadable_file", "message": f"cannot be read: {error.strerror}"}}
 
 
-def tell(answers: Sequence[Answer], csv_file: Path | None, about: Answer | None) -> None:
-    """Print the answers, or with `about` one JSON document that begins with it.
+def print_answers(answers: Sequence[Answer], csv_file: Path | None, about: Answer | None) -> None:
+    """Print the answers as text, or with `about` as one JSON document that starts with its fields.
 
-    Ends the program with status 1 if an image has no answer.
+    Exits with status 1 if an answer has an error.
     """
     if csv_file is not None:
         with writing(csv_file):
@@ -91,10 +91,10 @@ def tell(answers: Sequence[Answer], csv_file: Path | None, about: Answer | None)
     if about is not None:
         print_json({**about, "predictions": answers})
     elif csv_file is not None:
-        out.print(f"{len(answers)} images in {csv_file}.", markup=False, soft_wrap=True)
+        out.print(f"Saved {csv_file} ({len(answers)} images).", markup=False, soft_wrap=True)
     for answer in answers:
         if "error" in answer and about is None:
-            say(f"{answer['file']}: {answer['error']['message']}", "red")
+            print_stderr(f"{answer['file']}: {answer['error']['message']}", "red")
         elif about is None and csv_file is None:
             top = ", ".join(f"{one['label']} {one['score']:.1%}" for one in answer["top"])
             none = "none of these? " if answer.get("rejected") else ""

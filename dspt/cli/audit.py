@@ -1,4 +1,4 @@
-"""`dspt audit`: which labels of a folder or zip to check."""
+"""`dspt audit`: find wrong labels in a folder or zip."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def audit(
         Path | None,
         typer.Option(
             "--csv",
-            help="Write the ranking of all files here, with an empty column correct_label; fill "
-            "in the right class, or drop, and hand it to --corrections.",
+            help="Write the ranking of all files to this file, with an empty column correct_label. "
+            "Fill in the correct class, or drop, and pass the file to --corrections.",
             dir_okay=False,
             show_default=False,
         ),

@@ -1,4 +1,4 @@
-"""`dspt card`: what a classifier is made of, how good it is, and what that does not say."""
+"""`dspt card`: the model card of a tuned classifier."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ OutFile = Annotated[
     Path | None,
     typer.Option(
         "--out",
-        help="Markdown file to write, with the curves as a picture (SVG) beside it. Left out: "
-        "the Markdown goes to standard output.",
+        help="Markdown file to write. Training curves are saved next to it as SVG. Default: print "
+        "to standard output.",
         dir_okay=False,
         show_default=False,
     ),
@@ -30,15 +30,15 @@ def card(
     model: Annotated[
         Path,
         typer.Argument(
-            exists=True, dir_okay=False, help="A tuned classifier (.safetensors) of dspt tune."
+            exists=True, dir_okay=False, help="Tuned classifier (.safetensors) from dspt tune."
         ),
     ],
     to: OutFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the model card of a tuned classifier, as far as its file tells.
+    """Show the model card of a tuned classifier, with what its file contains.
 
-    `dspt models card` knows more: the data, the files left out, the course of the tuning.
+    The card of `dspt models card` also has the data, the skipped files and the training curves.
     """
     with errors_shown():
         from dspt.model.artifact import load_model
@@ -48,7 +48,7 @@ def card(
 
 
 def show_card(found: ModelCard, to: Path | None, as_json: bool) -> None:
-    """Print a card, or write it to `to`. Raises ConfigError where that cannot be written."""
+    """Print a card, or write it to `to`. Raises ConfigError if `to` cannot be written."""
     from dspt.report.card import to_markdown, write_card
 
     files = []

@@ -1,4 +1,4 @@
-"""`dspt compare`: two tuned classifiers on the same labelled images."""
+"""`dspt compare`: compare two tuned classifiers on the same labelled images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rich.text import Text
 
 from dspt.cli.options import AsJson, Data
 from dspt.cli.predict import BackboneOption, DeviceOption
-from dspt.cli.terminal import errors_shown, feature_dir, out, print_json, say
+from dspt.cli.terminal import errors_shown, feature_dir, out, print_json, print_stderr
 from dspt.errors import DatasetError, Problem
 from dspt.kit.cpus import set_thread_defaults
 
@@ -26,9 +26,9 @@ _CLASSES_SHOWN = 30
 
 
 def compare(
-    a: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A tuned classifier.")],
+    a: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Tuned classifier.")],
     b: Annotated[
-        Path, typer.Argument(exists=True, dir_okay=False, help="Another tuned classifier.")
+        Path, typer.Argument(exists=True, dir_okay=False, help="Tuned classifier to compare with.")
     ],
     data: Data,
     everything: Annotated[
@@ -62,17 +62,17 @@ def compare(
             from dspt.model.predict import FeatureClassifier
             from dspt.report.comparison import compare as compared
 
-            store, said = FeatureStore(feature_dir(), on_failure=say), []
+            store, predicted = FeatureStore(feature_dir(), on_failure=print_stderr), []
             towers: dict[str, Backbone] = {}
             for model in models:
                 name = backbone or model.manifest.config.backbone
                 tower = towers.get(name) or load_backbone(name, device=where)
                 towers[name] = tower
-                matrix = FeatureClassifier(model, tower)
+                classifier = FeatureClassifier(model, tower)
                 features = encode_images(tower, dataset, store=store)[:, 0].to(where)
-                said.append([top[0][0] for top in matrix.top(features, 1)])
+                predicted.append([top[0][0] for top in classifier.top(features, 1)])
         truth = [dataset.classes[item.label] for item in dataset.items]
-        found = compared(truth, *said, *(model.manifest.classes for model in models))
+        found = compared(truth, *predicted, *(model.manifest.classes for model in models))
     document = {"models": {"a": str(a), "b": str(b)}, **found.to_dict()}
     if as_json:
         print_json(document)

@@ -1,4 +1,4 @@
-"""`dspt export`: a tuned classifier as one file for programs that know nothing of this package."""
+"""`dspt export`: write a tuned classifier as one ONNX file."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ Images = Annotated[
         "--check",
         exists=True,
         dir_okay=False,
-        help="A photo to hold the file against torch on, beside made-up ones. Can be given more "
-        "than once.",
+        help="Photo on which to compare the file with torch, in addition to generated images. "
+        "Repeatable.",
         show_default=False,
     ),
 ]
@@ -31,7 +31,7 @@ BackboneName = Annotated[
     str | None,
     typer.Option(
         "--backbone",
-        help="Where to load the backbone from, if not from where it was tuned.",
+        help="Backbone to load. Default: the backbone that the classifier was tuned on.",
         show_default=False,
     ),
 ]
@@ -41,22 +41,22 @@ def export(
     model: Annotated[
         Path,
         typer.Argument(
-            exists=True, dir_okay=False, help="A tuned classifier (.safetensors) of dspt tune."
+            exists=True, dir_okay=False, help="Tuned classifier (.safetensors) from dspt tune."
         ),
     ],
-    out_file: Annotated[
-        Path, typer.Option("--out", help="The file to write.", dir_okay=False)
-    ] = Path("predictor.onnx"),
+    out_file: Annotated[Path, typer.Option("--out", help="File to write.", dir_okay=False)] = Path(
+        "predictor.onnx"
+    ),
     check: Images = None,
     backbone: BackboneName = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write a tuned classifier as one ONNX file that takes photos and gives probabilities.
+    """Write a tuned classifier as one ONNX file from photos to probabilities.
 
-    The file is run in ONNX Runtime and held against torch before it is kept.
+    Before it is saved, the file is run in ONNX Runtime and compared with torch.
     """
     with errors_shown():
-        told(write_onnx(model, out_file, backbone, check or ()), out_file, as_json)
+        print_export(write_onnx(model, out_file, backbone, check or ()), out_file, as_json)
 
 
 def write_onnx(
@@ -75,7 +75,7 @@ def write_onnx(
             images.append(decode_image(path.read_bytes()))
         except (OSError, ImageError) as error:
             raise ImageError(f"{path}: {error}", param=str(path)) from error
-    # Not earlier: they take seconds to import.
+    # Imported here because they take seconds to import.
     from dspt.backbones import load_backbone
     from dspt.model.onnx import export_onnx
 
@@ -83,8 +83,8 @@ def write_onnx(
     return export_onnx(tuned, loaded, target, images)
 
 
-def told(comparison: Comparison, target: Path, as_json: bool) -> None:
-    """Say what was written, and how equal it is."""
+def print_export(comparison: Comparison, target: Path, as_json: bool) -> None:
+    """Print the path and size of the file, and how its answers compare with torch."""
     size = target.stat().st_size
     if as_json:
         print_json({"file": str(target), "bytes": size, "compared": asdict(comparison)})

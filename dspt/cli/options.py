@@ -1,4 +1,4 @@
-"""Options that `dspt tune` and `dspt audit` share: one per setting of TuneConfig."""
+"""Options shared by the commands, with one option per setting of TuneConfig."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ Data = Annotated[
     typer.Argument(
         exists=True,
         show_default=False,
-        help="Folder or zip: <class>/<image>, or train/<class>/... with test/ or val/ beside it, "
-        "or images/ with labels.csv.",
+        help="Folder or zip: <class>/<image>, or train/<class>/<image> with an optional test/ or "
+        "val/, or images/ with labels.csv.",
     ),
 ]
 ClassNames = Annotated[
@@ -28,7 +28,7 @@ ClassNames = Annotated[
     typer.Option(
         exists=True,
         dir_okay=False,
-        help="JSON file that maps class folders to the words for the prompt.",
+        help="JSON file that maps each class folder to its words in the prompt.",
         show_default=False,
     ),
 ]
@@ -38,18 +38,18 @@ Corrected = Annotated[
         "--corrections",
         exists=True,
         dir_okay=False,
-        help="CSV of dspt audit with the right class, or drop, filled in as correct_label. Can be "
-        "given more than once, the oldest first.",
+        help="CSV from dspt audit with correct_label filled in: the correct class, or drop. "
+        "Repeatable, oldest first.",
         show_default=False,
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, no tables.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 
 
 def with_config_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give `command` an option for every setting in place of its parameter `config`.
+    """Replace the parameter `config` of `command` by one option per setting.
 
-    Options that are not given are left to TuneConfig, whose messages name the setting at fault.
+    TuneConfig validates the values and gives missing ones their default.
     """
     signature = inspect.signature(command, eval_str=True)
     own = [p for p in signature.parameters.values() if p.name != "config"]
@@ -66,7 +66,7 @@ def with_config_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def config_parameters() -> list[inspect.Parameter]:
-    """An option for every setting of TuneConfig, in its order."""
+    """Return one keyword-only parameter per setting of TuneConfig, in its order."""
     parameters = []
     for name, field in TuneConfig.model_fields.items():
         kind = field.annotation if field.annotation in (bool, int, float) else str
@@ -92,7 +92,7 @@ def config_parameters() -> list[inspect.Parameter]:
 
 
 def read_class_names(path: Path | None) -> dict[str, str] | None:
-    """The mapping in a JSON file. Raises ConfigError if it is not one."""
+    """Read a mapping from a JSON file. Raises ConfigError if the file is not a JSON object."""
     if path is None:
         return None
     try:
@@ -100,5 +100,7 @@ def read_class_names(path: Path | None) -> dict[str, str] | None:
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid JSON: {error}", param="class_names") from error
     if not isinstance(found, dict):
-        raise ConfigError(f"{path}: not a JSON object of folder: words", param="class_names")
+        raise ConfigError(
+            f"{path}: must be a JSON object that maps class folders to words", param="class_names"
+        )
     return found

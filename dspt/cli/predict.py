@@ -15,8 +15,8 @@ from dspt.cli.answers import (
     RejectBelow,
     TopK,
     image_files,
-    tell,
-    unreadable,
+    print_answers,
+    read_error,
 )
 from dspt.cli.options import AsJson
 from dspt.cli.terminal import check_writable, err, errors_shown
@@ -31,7 +31,7 @@ BATCH = 32
 BackboneOption = Annotated[
     str | None,
     typer.Option(
-        help="Where to load the backbone from, if not from where it was tuned.",
+        help="Backbone to load. Default: the backbone that the classifier was tuned on.",
         show_default=False,
     ),
 ]
@@ -42,7 +42,7 @@ def predict(
     model: Annotated[
         Path,
         typer.Argument(
-            exists=True, dir_okay=False, help="A tuned classifier (.safetensors) of dspt tune."
+            exists=True, dir_okay=False, help="Tuned classifier (.safetensors) from dspt tune."
         ),
     ],
     images: Images,
@@ -55,8 +55,7 @@ def predict(
 ) -> None:
     """Classify images with a tuned classifier.
 
-    An image that cannot be read is named, the others are still classified; the exit status is
-    then 1.
+    An unreadable image is listed and does not affect the others; the exit status is then 1.
     """
     with errors_shown():
         files = image_files(images)
@@ -68,7 +67,7 @@ def predict(
 
         tuned = load_model(model)
         where = resolve_device(device)
-        # Not earlier: they take seconds to import.
+        # Imported here because they take seconds to import.
         from dspt.backbones import load_backbone
         from dspt.model.predict import ImageClassifier
 
@@ -82,7 +81,7 @@ def predict(
                 del answer["label"]
                 answer["rejected"] = True
         about = {"model": str(model), "served": tuned.manifest.served}
-        tell(answers, csv_file, about if as_json else None)
+        print_answers(answers, csv_file, about if as_json else None)
 
 
 def _classify(classifier: ImageClassifier, paths: list[Path], top_k: int) -> list[Answer]:
@@ -95,7 +94,7 @@ def _classify(classifier: ImageClassifier, paths: list[Path], top_k: int) -> lis
         try:
             images.append(decode_image(path.read_bytes()))
         except OSError as error:
-            answer |= unreadable(error)
+            answer |= read_error(error)
         except ImageError as error:
             answer["error"] = {"code": error.code, "message": error.message}
         answers.append(answer)

@@ -1,4 +1,4 @@
-"""Tables of a tuning's result, be it of this process or of a service."""
+"""Tables of a tuning's result, from this process or from a service."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Audit(Protocol):
 _MEASURED = {
     "test": "images in test/",
     "val": "images in val/",
-    "held_out": "held-out images, against their given labels, which may be wrong",
+    "held_out": "held-out images, compared with their recorded labels, which may be wrong",
 }
 
 #: Characters of an id on a terminal: the kind, the time and ten random bits.
@@ -87,7 +87,7 @@ def shown_ids(ids: Iterable[str]) -> list[str]:
 
 
 def accuracies(metrics: Mapping[str, Any]) -> RenderableType:
-    """Zero-shot, the tuned prompt alone, and the tuned classifier side by side."""
+    """Return a table of zero-shot, the tuned prompt alone, and the tuned classifier."""
     images = metrics["tuned"]["images"]
     table = Table(title=f"Accuracy on {images} {_MEASURED[metrics['measured_on']]}")
     for name in ("", "accuracy", "95 % interval", "calibration error", "served"):
@@ -106,12 +106,12 @@ def accuracies(metrics: Mapping[str, Any]) -> RenderableType:
 
 
 def suspects(audit: Audit, most: int) -> RenderableType:
-    """The labels to check, the most suspicious first."""
+    """Return a table of the labels to check, the most suspicious first."""
     if not audit.can_tell:
         return Text(f"Cannot tell which labels are wrong: {audit.why}")
     found = [entry for entry in audit.entries if entry.suspect]
     if not found:
-        return Text(f"No label looks wrong among {len(audit.entries)} files.")
+        return Text(f"No suspicious labels in {len(audit.entries)} files.")
     table = Table(title=f"{len(found)} of {len(audit.entries)} labels to check")
     longest = max(len(entry.file) for entry in found[:most])
     table.add_column("file", overflow="fold", min_width=min(longest, _FILE_WIDTH))

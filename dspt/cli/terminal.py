@@ -1,4 +1,4 @@
-"""What the local commands have in common on a terminal: errors, progress, one run of the tuner."""
+"""Shared by the local commands: error output, progress bar, one run of the tuner."""
 
 from __future__ import annotations
 
@@ -37,29 +37,29 @@ err = Console(stderr=True, highlight=False)
 
 @contextmanager
 def errors_shown(data: Path | None = None) -> Iterator[None]:
-    """Tell a DsptError on standard error and leave with status 2.
+    """Print a DsptError to standard error and exit with status 2.
 
-    `data` is named where a problem is the data set's as a whole.
+    data: path shown for a problem that concerns the whole data set.
     """
     try:
         yield
     except DatasetError as error:
         for problem in error.problems:
-            say(f"error: {problem.where or data}: {problem.message}", "red")
+            print_stderr(f"error: {problem.where or data}: {problem.message}", "red")
         raise typer.Exit(2) from error
     except DsptError as error:
-        say(f"error: {error.message}", "red")
+        print_stderr(f"error: {error.message}", "red")
         raise typer.Exit(2) from error
 
 
-def say(text: str, style: str = "none") -> None:
-    """A line on standard error. Not wrapped, so that a path in it can be copied and searched."""
+def print_stderr(text: str, style: str = "none") -> None:
+    """Print a line to standard error, not wrapped, so that a path in it can be copied."""
     err.print(text, style=style, markup=False, soft_wrap=True)
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn a failure to write `path` into a ConfigError that names it."""
+    """Convert an OSError while writing `path` to a ConfigError."""
     try:
         yield
     except OSError as error:
@@ -67,29 +67,29 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def check_writable(path: Path) -> None:
-    """Raise ConfigError now rather than after the tuning if `path` cannot be written."""
+    """Create the folder of `path`. Raises ConfigError if `path` cannot be written."""
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path.parent):
             pass
 
 
-def keep_corrections(path: Path, hand_in: str) -> None:
-    """Raise ConfigError if writing an audit's table to `path` would lose what somebody filled in.
+def keep_corrections(path: Path, pass_to: str) -> None:
+    """Raise ConfigError if `path` is an audit's table with corrections, so it is not overwritten.
 
-    `hand_in` is what takes a table that is filled in.
+    pass_to: option or command that accepts such a table.
     """
     from dspt.labels.audit_csv import has_corrections
 
     if path.is_file() and has_corrections(path.read_bytes()):
         raise ConfigError(
-            f"{path}: holds corrections that somebody filled in; name another file for --csv, "
-            f"and hand this one to {hand_in}"
+            f"{path}: contains corrections and is not overwritten. Choose another file for --csv, "
+            f"or pass this one to {pass_to}"
         )
 
 
 def print_json(document: dict[str, Any] | list[Any]) -> None:
-    """One JSON document on standard output, as it is."""
+    """Print one JSON document to standard output."""
     sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
 
 
@@ -99,7 +99,7 @@ def run_tuning(
     config: TuneConfig,
     corrections: Sequence[Path] = (),
 ) -> TuneResult:
-    """Open the data set, correct it and tune on it, with a progress bar on standard error."""
+    """Load the data set, apply the corrections and tune, with a progress bar on standard error."""
     set_thread_defaults()
     from dspt.data import load_dataset
     from dspt.kit.progress import Listener
@@ -129,7 +129,7 @@ def run_tuning(
                 )
 
             def warning(self, text: str) -> None:
-                say(f"warning: {text}", "yellow")
+                print_stderr(f"warning: {text}", "yellow")
 
         def validated(done: int, total: int) -> None:
             bar.update(task, description=f"validating {done}/{total}")
@@ -139,10 +139,10 @@ def run_tuning(
                 table = path.read_bytes()
                 dataset = corrections_from_csv(table, path.name, dataset.classes).apply(dataset)
             for text in dataset.warnings:
-                say(f"warning: {text}", "yellow")
+                print_stderr(f"warning: {text}", "yellow")
             for rejected in dataset.rejected:
-                say(f"left out: {rejected.file}: {rejected.reason}")
-            # Not earlier: torch takes seconds to import, and most mistakes are in the data.
+                print_stderr(f"skipped: {rejected.file}: {rejected.reason}")
+            # Imported here because torch takes seconds to import and most errors are in the data.
             from dspt.pipeline import tune
 
             result = tune(dataset, config, listener=Bar(), feature_dir=feature_dir())
@@ -151,5 +151,5 @@ def run_tuning(
 
 
 def feature_dir() -> Path:
-    """Where features of images are kept between runs."""
+    """Return the folder of the image feature cache."""
     return Path(platformdirs.user_cache_dir("dspt")) / "features"

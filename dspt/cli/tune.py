@@ -1,4 +1,4 @@
-"""`dspt tune`: a folder or zip of labelled photos in, a tuned classifier out."""
+"""`dspt tune`: tune a classifier on a folder or zip of labelled photos."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def tune(
     data: Data,
     out_file: Annotated[
         Path,
-        typer.Option("--out", help="File for the tuned classifier.", dir_okay=False),
+        typer.Option("--out", help="File to write the tuned classifier to.", dir_okay=False),
     ] = Path("model.safetensors"),
     corrections: Corrected = None,
     class_names: ClassNames = None,
@@ -42,7 +42,7 @@ def tune(
     *,
     config: TuneConfig,
 ) -> None:
-    """Tune a classifier on labelled photos, some of them mislabelled."""
+    """Tune a classifier on labelled photos; some labels may be wrong."""
     with errors_shown(data):
         check_writable(out_file)
         result = run_tuning(data, read_class_names(class_names), config, corrections or ())

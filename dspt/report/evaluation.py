@@ -1,4 +1,4 @@
-"""How good a classifier is on labelled images: accuracy with its uncertainty, calibration."""
+"""Evaluate a classifier on labelled images: accuracy with its interval, calibration."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 CALIBRATION_BINS = 15
-"""Guo et al.'s number."""
+"""As in Guo et al., ICML 2017."""
 
 Z_95 = 1.959963984540054
 """97.5 % quantile of the standard normal distribution: two-sided 95 %."""
@@ -20,14 +20,14 @@ Z_95 = 1.959963984540054
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Figures of one classifier on one labelled set. All shares are in 0..1."""
+    """Metrics of one classifier on one labelled set. Shares are in 0..1."""
 
     images: int
     accuracy: float
     accuracy_interval: tuple[float, float]
-    """95 % interval (Wilson) for the accuracy, were the set drawn anew: wide for few images."""
+    """95 % (Wilson); wide for few images."""
     per_class: dict[str, float | None]
-    """Accuracy on the images of each class, in the order of the classes; None without images."""
+    """Accuracy by class, in the order of the classes; None for a class without images."""
     confusion: tuple[tuple[int, ...], ...]
     """(C, C) counts; row = label, column = prediction."""
     calibration_error: float
@@ -48,11 +48,11 @@ class Evaluation:
 def evaluate(
     probabilities: ArrayLike | Tensor, labels: ArrayLike | Tensor, classes: Sequence[str]
 ) -> Evaluation:
-    """Compare the likeliest class of every image (the first, of equals) with its label.
+    """Compare the most probable class of every image (the first one of a tie) with its label.
 
     probabilities: (N, C), rows summing to 1; labels: (N,) in 0..C-1; classes: C distinct names.
-    Raises ValueError for no image, shapes that do not fit, labels out of range, or rows that are
-    no probabilities (logits, NaN).
+    Raises ValueError for zero images, shapes that do not match, labels out of range, duplicate
+    class names, or rows that are not probabilities (logits, NaN).
     """
     p, y = _checked(probabilities, labels, classes)
     predicted = p.argmax(1)
@@ -77,10 +77,10 @@ def evaluate(
 def expected_calibration_error(
     confidence: NDArray[np.float64], right: NDArray[np.bool_], bins: int = CALIBRATION_BINS
 ) -> float:
-    """Guo et al., ICML 2017, eq. 5: sum over bins of (n_b / N) |accuracy_b - confidence_b|.
+    """Return the sum over bins of (n_b / N) |accuracy_b - confidence_b|.
 
-    confidence: (N,) probability of the predicted class; right: (N,) whether it was the label. The
-    bins ((b - 1) / bins, b / bins] are equally wide; empty ones count nothing.
+    confidence: (N,) probability of the predicted class; right: (N,) whether it equals the label.
+    The bins ((b - 1) / bins, b / bins] have equal width. Guo et al., ICML 2017, eq. 5.
     """
     edges = np.arange(1, bins) / bins
     bin_of = np.digitize(confidence, edges, right=True)
@@ -90,17 +90,18 @@ def expected_calibration_error(
 
 
 def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
-    """95 % score interval of a share (Wilson, JASA 1927); it holds for few trials and at 0 and 1.
+    """Return the 95 % score interval of a share (Wilson, JASA 1927).
 
+    It is accurate for few trials and for shares of 0 and 1, too.
     Raises ValueError unless 0 <= successes <= trials and trials > 0.
     """
     if not (trials > 0 and 0 <= successes <= trials):
-        raise ValueError(f"{successes} successes in {trials} trials")
+        raise ValueError(f"{successes} successes in {trials} trials are impossible")
     share, z2 = successes / trials, Z_95**2
     centre = (share + z2 / (2 * trials)) / (1 + z2 / trials)
     half = Z_95 / (1 + z2 / trials)
     half *= math.sqrt(share * (1 - share) / trials + z2 / (4 * trials**2))
-    # The ends are exactly 0 and 1 there; rounding must not step over them.
+    # At 0 and 1 the ends are exact; rounding must not exceed them.
     low = 0.0 if successes == 0 else centre - half
     high = 1.0 if successes == trials else centre + half
     return low, high
@@ -114,20 +115,20 @@ def _checked(
     if p.ndim != 2 or y.shape != p.shape[:1] or p.shape[1] != len(classes):
         raise ValueError(
             f"probabilities of shape {p.shape}, labels of shape {y.shape} and {len(classes)} "
-            "classes do not fit; they must be (N, C), (N,) and C"
+            "classes do not match; expected (N, C), (N,) and C"
         )
     if not len(y):
-        raise ValueError("there is no image to evaluate on")
+        raise ValueError("no images to evaluate on")
     if len(set(classes)) != len(classes):
-        raise ValueError("two classes have the same name")
+        raise ValueError("class names must be distinct")
     if not np.issubdtype(y.dtype, np.integer):
         raise ValueError(f"labels must be integers, not {y.dtype}")
     if y.min() < 0 or y.max() >= len(classes):
-        raise ValueError(f"labels run from {y.min()} to {y.max()}, outside 0..{len(classes) - 1}")
-    # The tolerance lets a softmax in half precision over many classes pass; logits do not.
+        raise ValueError(f"labels must be in 0..{len(classes) - 1}, found {y.min()} to {y.max()}")
+    # The tolerance accepts a softmax in half precision over many classes, and rejects logits.
     wrong = ~((p >= 0).all(1) & (np.abs(p.sum(1) - 1) < 0.02))
     if wrong.any():
-        raise ValueError(f"row {int(wrong.argmax())} holds no probabilities (they must sum to 1)")
+        raise ValueError(f"row {int(wrong.argmax())} must be probabilities that sum to 1")
     return p, y.astype(np.int64)
 
 

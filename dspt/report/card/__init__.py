@@ -1,7 +1,7 @@
-"""Model cards: what a tuned classifier is made of, how good it is, and what that does not say.
+"""Model cards: data, accuracy, settings and limits of a tuned classifier.
 
-After "Model Cards for Model Reporting" (Mitchell et al., FAT* 2019, arXiv 1810.03993). A card is
-one structure, `ModelCard`; `to_markdown` and `curves_svg` draw it.
+After "Model Cards for Model Reporting" (Mitchell et al., FAT* 2019, arXiv 1810.03993). `card_of`
+builds a `ModelCard`; `to_markdown` and `curves_svg` render it.
 """
 
 from dspt.report.card.build import card_of

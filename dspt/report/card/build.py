@@ -1,6 +1,6 @@
-"""A card from what a classifier's file and its job say.
+"""Build a card from a classifier's file and its job.
 
-The figures in a file may be a stranger's: what is not as it should be is left out.
+The metrics in a file are untrusted: invalid ones are omitted.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ def card_of(
     model_id: str | None = None,
     artifact_sha256: str | None = None,
 ) -> ModelCard:
-    """The card of a classifier.
+    """Return the card of a classifier.
 
-    metrics: all that its job measured; left out: what the manifest kept of it.
+    metrics: all metrics of its job. Default: those in the manifest.
     """
     found = manifest.metrics if metrics is None else metrics
     card = ModelCard(
@@ -78,7 +78,7 @@ def card_of(
 
 
 def _read(kind: type[T] | Any, value: object, one_of: Sequence[T] = ()) -> T | Any:
-    """`value` as a `kind`; None where it is none."""
+    """Return `value` validated as a `kind`, or None if it is invalid."""
     try:
         found = TypeAdapter(kind).validate_python(value)
     except ValidationError:
@@ -129,7 +129,7 @@ def _classes(manifest: Manifest, metrics: Mapping[str, Any]) -> list[CardClass]:
 
 
 def _confusion(part: Mapping[str, Any], n_classes: int) -> list[list[int]] | None:
-    """Counts by label and prediction, if they are there."""
+    """Return the (C, C) counts by label and prediction, or None if missing or invalid."""
     counts: list[list[int]] | None = _read(list[list[_COUNT]], part.get("confusion"))
     if counts is None or {len(counts), *map(len, counts)} != {n_classes}:
         return None

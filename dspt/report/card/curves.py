@@ -1,4 +1,7 @@
-"""The course of a tuning: as a line of blocks, and as a picture without any text of strangers."""
+"""Training curves: as a line of block characters and as SVG.
+
+The SVG contains numbers and fixed text only, no untrusted names.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,10 @@ from dspt.report.card.schema import CardEpoch
 
 CURVES = {
     "loss": ("loss", "#b3401f"),
-    "train_accuracy": ("accuracy on the given labels", "#1f5fb3"),
+    "train_accuracy": ("accuracy on the recorded labels", "#1f5fb3"),
     "suppressed": ("share of labels suppressed", "#5b7a1f"),
 }
-"""Field of CardEpoch -> what it is called, and its colour."""
+"""Field of CardEpoch -> (label, colour)."""
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _POINTS = 40
 _PANEL, _HEIGHT, _GAP, _LEFT, _TOP = 210, 110, 56, 44, 40
@@ -20,11 +23,12 @@ _FONT = 'font-family="sans-serif" font-size="11"'
 
 
 def values_of(epochs: Sequence[CardEpoch], name: str) -> list[float]:
+    """Return the field `name` of each epoch."""
     return [float(getattr(epoch, name)) for epoch in epochs]
 
 
 def sparkline(values: Sequence[float]) -> str:
-    """Up to 40 blocks, from the least value (lowest) to the greatest; means where it is long."""
+    """Return up to 40 blocks, scaled from the lowest to the highest value; averages long inputs."""
     parts = min(len(values), _POINTS)
     bounds = [round(part * len(values) / parts) for part in range(parts + 1)]
     means = [sum(values[a:b]) / (b - a) for a, b in pairwise(bounds)]
@@ -34,9 +38,12 @@ def sparkline(values: Sequence[float]) -> str:
 
 
 def curves_svg(epochs: Sequence[CardEpoch]) -> str:
-    """Loss, accuracy and suppressed share over the epochs, side by side. Needs an epoch."""
+    """Draw loss, accuracy and suppressed share by epoch, side by side.
+
+    Raises ValueError for zero epochs.
+    """
     if not epochs:
-        raise ValueError("there is no epoch to draw")
+        raise ValueError("no epochs to draw")
     width = _LEFT + len(CURVES) * (_PANEL + _GAP)
     height = _TOP + _HEIGHT + 34
     panels = "".join(
@@ -45,14 +52,16 @@ def curves_svg(epochs: Sequence[CardEpoch]) -> str:
     )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
-        f'height="{height}" role="img"><title>Course of the tuning</title>'
+        f'height="{height}" role="img"><title>Training curves</title>'
         f'<rect width="{width}" height="{height}" fill="#ffffff"/>{panels}</svg>\n'
     )
 
 
 def _panel(epochs: Sequence[CardEpoch], name: str, label: str, colour: str, left: int) -> str:
     values = values_of(epochs, name)
-    top = 1.0 if max(values) <= 1.0 else max(values)  # all but an unbounded loss are shares
+    top = (
+        1.0 if max(values) <= 1.0 else max(values)
+    )  # an unbounded loss can exceed 1; the others are shares
     low = min(0.0, *values)
     last = max(1, len(values) - 1)
     points = [

@@ -1,4 +1,4 @@
-"""A card on the disk."""
+"""Write a card to files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from dspt.report.card.schema import ModelCard
 
 
 def write_card(card: ModelCard, path: Path) -> list[Path]:
-    """Write the card as Markdown, and the curves beside it if there are any. Raises OSError."""
+    """Write the card as Markdown and its curves, if any, next to it as SVG.
+
+    Returns the paths written. Raises OSError.
+    """
     written = [path]
     picture = None
     if card.epochs:

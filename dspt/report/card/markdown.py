@@ -1,4 +1,4 @@
-"""A card as Markdown. Names on it come from strangers: they are text, whatever they look like."""
+"""Render a card as Markdown. Its names are untrusted, so all of them are escaped."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dspt.report.card.curves import CURVES, sparkline, values_of
 from dspt.report.card.schema import CardClass, CardResult, ModelCard
 
 MOST_CLASSES = 100
-"""Rows of the table of classes; of more, the weakest are shown."""
+"""Rows in the table of classes; of more classes the weakest are shown."""
 _MOST_FILES = 20
 _SPECIAL = re.compile(
     r"[\\`*_\[\]#|~$^@]"  # marks, cells, and what some renderers add
@@ -22,14 +22,14 @@ _NUMBERED = re.compile(r"^(\d+)([.)])(?=\s|$)")
 _HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _NAMES = {"zero_shot": "zero-shot", "prompt": "tuned prompt alone", "tuned": "tuned"}
 _MEASURED = {
-    "test": "images in test/, labels taken as right",
-    "val": "images in val/, labels taken as right",
-    "held_out": "held-out images, against their given labels",
+    "test": "images in test/, whose labels are assumed to be correct",
+    "val": "images in val/, whose labels are assumed to be correct",
+    "held_out": "held-out images, compared with their recorded labels",
 }
 
 
 def escaped(text: object) -> str:
-    """`text` on one line, shown as it is: no markup, link, table cell or HTML comes of it."""
+    """Return `text` on one line, escaped so that Markdown renders it literally."""
     line = " ".join(str(text).split())
     line = "".join(_HTML.get(character, character) for character in line)
     line = _SPECIAL.sub(lambda found: "\\" + found[0], line)
@@ -37,7 +37,7 @@ def escaped(text: object) -> str:
 
 
 def to_markdown(card: ModelCard, *, picture: str | None = None) -> str:
-    """The card as CommonMark with tables. `picture`: where `curves_svg` lies, to be shown."""
+    """Return the card as CommonMark with tables. picture: path of its `curves_svg`, to be shown."""
     parts = [
         _head(card),
         _data(card),
@@ -56,7 +56,7 @@ def _section(title: str, *blocks: str) -> str:
 
 
 def _table(columns: Iterable[str], rows: Iterable[Iterable[object]], right: int = 0) -> str:
-    """Cells are escaped. The last `right` columns are figures."""
+    """Return a table with escaped cells. The last `right` columns are aligned to the right."""
     columns = list(columns)
     rules = ["---"] * (len(columns) - right) + ["---:"] * right
     lines = [columns, rules, *([escaped(cell) for cell in row] for row in rows)]
@@ -68,20 +68,20 @@ def _pairs(rows: dict[str, object]) -> str:
 
 
 def _head(card: ModelCard) -> str:
-    made = card.job and card.job.finished_at
+    created = card.job and card.job.finished_at
     facts = _pairs(
         {
             "model": card.model_id,
-            "made by": card.job.job_id if card.job else None,
-            "made at": f"{made:%Y-%m-%d}" if made else None,
+            "created by": card.job.job_id if card.job else None,
+            "created at": f"{created:%Y-%m-%d}" if created else None,
             "classes": len(card.classes),
-            "of them added by name": ", ".join(card.added_classes) or None,
+            "classes added by name": ", ".join(card.added_classes) or None,
             "backbone": card.backbone.name,
-            "licence of its weights": card.backbone.licence or "not known here",
-            "what answers": _NAMES[card.served],
+            "licence of the weights": card.backbone.licence or "not known",
+            "served": _NAMES[card.served],
         }
     )
-    note = "" if card.job else "Made from the classifier's file alone; no job is known to it."
+    note = "" if card.job else "Made from the classifier's file only."
     return "\n\n".join(
         part for part in (f"# {escaped(card.name)}", note, facts, escaped(card.why)) if part
     )
@@ -96,12 +96,12 @@ def _data(card: ModelCard) -> str:
         {
             "file": data.filename,
             "images": None if data.images is None else f"{data.images:,} ({split})",
-            "labels put right by hand": data.relabelled or None,
-            "images dropped by hand": data.dropped or None,
+            "labels corrected": data.relabelled or None,
+            "images dropped": data.dropped or None,
         }
     )
     rejected = data.rejected[:_MOST_FILES]
-    files = _table(["left out", "because"], ((each.file, each.reason) for each in rejected))
+    files = _table(["skipped", "reason"], ((each.file, each.reason) for each in rejected))
     more = len(data.rejected) - len(rejected)
     return _section(
         "Data",
@@ -115,7 +115,7 @@ def _data(card: ModelCard) -> str:
 def _noise(card: ModelCard) -> str:
     noise = card.noise
     if noise is None:
-        return _section("Wrong labels", "How many of the training labels are wrong is not known.")
+        return _section("Wrong labels", "The share of wrong training labels is not known.")
     return _section(
         "Wrong labels",
         f"About {noise.estimate:.0%} of the training labels are wrong "
@@ -129,10 +129,10 @@ def _accuracy(card: ModelCard) -> str:
     images = card.results[0].images
     rows = [_result(card, each) for each in card.results]
     columns = ["classifier", "served", "accuracy", "95 % interval", "calibration error"]
-    blend = ", ".join(
+    weights = ", ".join(
         f"{escaped(name.replace('_', ' '))} {weight:.2f}" for name, weight in card.blend.items()
     )
-    with_temperature = ", ".join(
+    temperatures = ", ".join(
         f"{_NAMES[name]} {temperature:.2f}"
         for name, temperature in card.temperatures.items()
         if name in _NAMES and temperature != 1.0
@@ -141,10 +141,10 @@ def _accuracy(card: ModelCard) -> str:
         "Accuracy",
         f"On {images:,} {_MEASURED[card.measured_on]}.",
         _table(columns, rows, right=3),
-        "The calibration error is how far, in the mean, the probability of the likeliest class is "
-        "from how often that class is right.",
-        f"Temperature, fitted on held-out labels: {with_temperature}." if with_temperature else "",
-        f"Weights of the parts of the tuned classifier: {blend}." if blend else "",
+        "The calibration error is the mean difference between the probability of the predicted "
+        "class and how often the prediction is correct.",
+        f"Temperature, fitted on held-out images: {temperatures}." if temperatures else "",
+        f"Weights of the parts of the tuned classifier: {weights}." if weights else "",
     )
 
 
@@ -170,7 +170,7 @@ def _per_class(card: ModelCard) -> str:
     shown = weakest[:MOST_CLASSES]
     more = len(weakest) - len(shown)
     counted = any(row.images is not None for row in shown)
-    columns = ["class", "in the prompt", *_COUNTED * counted, "zero-shot", "served"]
+    columns = ["class", "words in the prompt", *_COUNTED * counted, "zero-shot", "served"]
     rows = (
         [
             row.name,
@@ -182,13 +182,13 @@ def _per_class(card: ModelCard) -> str:
         for row in shown
     )
     return _section(
-        "Classes, the weakest first",
+        "Classes, weakest first",
         _table(columns, rows, right=2 + counted),
         f"and {more:,} more classes." if more else "",
     )
 
 
-_COUNTED = ("mostly mistaken for", "images")
+_COUNTED = ("most often predicted as", "images")
 
 
 def _counts(row: CardClass) -> tuple[str, str]:
@@ -209,7 +209,7 @@ def _course(card: ModelCard, picture: str | None) -> str:
         rows.append((label, sparkline(values), f"{values[0]:.3f}", f"{values[-1]:.3f}"))
     total = sum(card.seconds.values())
     return _section(
-        "Course of the tuning",
+        "Training curves",
         f"![Loss, accuracy and suppressed share by epoch]({quote(picture)})" if picture else "",
         _table(
             ["", f"epochs {card.epochs[0].epoch} to {card.epochs[-1].epoch}", "first", "last"],

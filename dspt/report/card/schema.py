@@ -1,4 +1,4 @@
-"""What is on a model card. Imports nothing large: the API's documentation needs it."""
+"""Schema of a model card. Imports nothing large, because the API imports it at start."""
 
 from __future__ import annotations
 
@@ -13,35 +13,40 @@ ClassifierKind = Literal["zero_shot", "prompt", "tuned"]
 
 
 class CardBackbone(BaseModel):
-    """The frozen model underneath."""
+    """The frozen CLIP model."""
 
     name: str
-    digest: str = Field(description="SHA-256 over its weights and whatever else decides features.")
+    digest: str = Field(
+        description="SHA-256 of its weights and of everything else that affects features."
+    )
     activation: str
-    licence: str | None = Field(description="Of its weights; null where it is not known here.")
+    licence: str | None = Field(description="Licence of the weights; null if not known.")
     note: str | None
 
 
 class CardFile(BaseModel):
+    """A skipped file."""
+
     file: str
     reason: str
 
 
 class CardData(BaseModel):
-    """The photos that it was tuned and measured on."""
+    """Photos used for tuning and measuring."""
 
     filename: str | None = None
     images: int | None = None
     split: dict[str, int] = Field(default={}, description="Images in train, val and test.")
     rejected: list[CardFile] = Field(
-        default=[], description="Files left out; of very many the first, then how many more."
+        default=[],
+        description="Skipped files. A long list is cut and ends with the number of further files.",
     )
-    relabelled: int = Field(default=0, description="Labels that a person has put right.")
-    dropped: int = Field(default=0, description="Files that a person has left out.")
+    relabelled: int = Field(default=0, description="Number of labels corrected by a person.")
+    dropped: int = Field(default=0, description="Number of files dropped by a person.")
 
 
 class CardNoise(BaseModel):
-    """Estimated share of wrong labels, and a 90 % interval around it."""
+    """Estimated share of wrong labels with a 90 % interval."""
 
     estimate: Share
     low: Share
@@ -49,28 +54,30 @@ class CardNoise(BaseModel):
 
 
 class CardResult(BaseModel):
-    """One classifier on the images that accuracy was measured on."""
+    """Metrics of one classifier on the images that accuracy was measured on."""
 
     classifier: ClassifierKind
     images: int = Field(ge=0)
     accuracy: Share
-    accuracy_interval: tuple[Share, Share] = Field(description="95 %.")
+    accuracy_interval: tuple[Share, Share] = Field(description="95 % interval.")
     calibration_error: Share
 
 
 class CardClass(BaseModel):
-    """One class, with its accuracy by each classifier; null without images of it."""
+    """One class and its accuracy with each classifier; null for a class without images."""
 
     name: str
-    words: str = Field(description="What the prompt calls it.")
-    images: int | None = Field(default=None, description="That it was measured on.")
+    words: str = Field(description="Words of the class in the prompt.")
+    images: int | None = Field(
+        default=None, description="Number of images of the class that it was measured on."
+    )
     zero_shot: Share | None = None
     prompt: Share | None = None
     tuned: Share | None = None
     mistaken_for: str | None = Field(
-        default=None, description="What the served classifier most often takes its images for."
+        default=None, description="Wrong class that the served classifier predicts most often."
     )
-    mistaken: int = Field(default=0, description="How many of them.")
+    mistaken: int = Field(default=0, description="Number of images predicted as that class.")
 
 
 class CardEpoch(BaseModel):
@@ -79,11 +86,11 @@ class CardEpoch(BaseModel):
     epoch: int = Field(ge=0)
     loss: Figure
     train_accuracy: Share
-    suppressed: Share = Field(description="Of the images, those whose label was all but ignored.")
+    suppressed: Share = Field(description="Share of the images whose label was nearly ignored.")
 
 
 class JobRecord(BaseModel):
-    """What the job that made a classifier knows of it, and its file does not."""
+    """Facts about the job that created a classifier, which its file does not contain."""
 
     job_id: str
     finished_at: datetime | None = None
@@ -92,13 +99,13 @@ class JobRecord(BaseModel):
 
 
 class ModelCard(BaseModel):
-    """All there is to know about a tuned classifier, and what is not known."""
+    """Data, metrics, settings and limits of a tuned classifier."""
 
     object: Literal["model_card"] = "model_card"
     name: str
     model_id: str | None = None
     source: Literal["job", "manifest"] = Field(
-        description="manifest: made from the classifier's file alone, which does not say it all."
+        description="manifest: made from the classifier's file only, which has less than the job."
     )
     job: JobRecord | None = None
     served: Literal["tuned", "zero_shot"]
@@ -108,19 +115,22 @@ class ModelCard(BaseModel):
     results: list[CardResult]
     classes: list[CardClass]
     added_classes: list[str] = Field(
-        default=[], description="Of the classes, those added by name, without a photo of them."
+        default=[], description="Classes that were added by name, without photos."
     )
     noise: CardNoise | None
-    blend: dict[str, Figure] = Field(description="Weight of each part of a blend.")
+    blend: dict[str, Figure] = Field(description="Weight of each part of the ensemble.")
     temperatures: dict[str, Figure] = Field(
-        default={}, description="What logits are divided by, so that probabilities are calibrated."
+        default={}, description="Divisor of the logits that calibrates the probabilities."
     )
     epochs: Annotated[list[CardEpoch], Field(max_length=10_000)]
-    seconds: dict[str, Figure] = Field(description="That each stage of the job took.")
+    seconds: dict[str, Figure] = Field(description="Seconds that each stage of the job took.")
     config: dict[str, Any]
-    dataset_sha256: str = Field(description="Of the labelled images.")
+    dataset_sha256: str = Field(description="SHA-256 of the labelled images.")
     artifact_sha256: str | None = None
-    limits: list[str] = Field(default=[], description="What the figures do not say.")
+    limits: list[str] = Field(
+        default=[], description="Limits of the figures, one sentence or paragraph each."
+    )
 
     def result(self, classifier: ClassifierKind) -> CardResult | None:
+        """Return the metrics of `classifier`, or None."""
         return next((each for each in self.results if each.classifier == classifier), None)
