@@ -1,6 +1,6 @@
-"""How many CPUs this process may use, and what that means for threads of numeric libraries.
+"""CPUs available to this process, and thread limits of numeric libraries.
 
-Imports nothing that is large: it has to run before torch is imported.
+Imports nothing large, because it must run before torch is imported.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
 
 
 def available_cpus(root: Path = Path("/")) -> int:
-    """CPUs of this process: its affinity, further bounded by the CPU quota of its control group.
+    """Return the number of CPUs: the affinity, limited by the CPU quota of the control group.
 
-    A container with `--cpus 2` on a machine of 64 sees 64 CPUs, and 64 threads on 2 CPUs are
-    several times slower than 2. `root` is where /proc and /sys are found.
+    A container with `--cpus 2` on a machine with 64 CPUs sees all 64, and 64 threads on 2 CPUs are
+    several times slower than 2. root: parent folder of /proc and /sys.
     """
     if hasattr(os, "sched_getaffinity"):
         count = len(os.sched_getaffinity(0))
@@ -29,7 +29,7 @@ def available_cpus(root: Path = Path("/")) -> int:
 
 
 def cgroup_quota(root: Path = Path("/")) -> float | None:
-    """The smallest CPU quota, in CPUs, of this process's control group and those above it."""
+    """Return the smallest quota, in CPUs, of this process's control group and its parents."""
     quotas = [
         quota
         for directory in _cgroup_directories(root)
@@ -41,10 +41,10 @@ def cgroup_quota(root: Path = Path("/")) -> float | None:
 def set_thread_defaults(
     environment: MutableMapping[str, str] = os.environ, threads: int | None = None
 ) -> None:
-    """Bound the numeric libraries to `threads`, unless the user has set a variable himself.
+    """Limit the numeric libraries to `threads`. Variables that are already set are kept.
 
-    Left out: all CPUs that there are. Threads that wait sleep instead of spinning: where other
-    processes want the CPUs too, spinning made a tuning step 7 times slower on 2 CPUs.
+    threads: Default: all available CPUs. Waiting threads sleep instead of spinning, because
+    spinning made a tuning step 7 times slower on 2 CPUs shared with other processes.
     """
     for name in THREAD_VARIABLES:
         environment.setdefault(name, str(threads or available_cpus()))
@@ -52,7 +52,7 @@ def set_thread_defaults(
 
 
 def _cgroup_directories(root: Path) -> list[Path]:
-    """The directories of this process's control groups (v2 and v1's cpu), innermost first."""
+    """Return the directories of this process's control groups (v2, cpu of v1), innermost first."""
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()
     except OSError:  # not Linux, or /proc is not mounted
@@ -67,7 +67,7 @@ def _cgroup_directories(root: Path) -> list[Path]:
         else:
             continue
         inner = mount / path.lstrip("/")
-        # Inside a container the path may be the host's: then only the mount itself exists.
+        # In a container the path may be that of the host; then only the mount itself exists.
         directories += [inner, *inner.parents[: len(inner.parts) - len(mount.parts)]]
     return directories
 

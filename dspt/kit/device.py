@@ -1,4 +1,4 @@
-"""Where to compute, and in which arithmetic."""
+"""Device and precision of the computations."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from dspt.errors import ConfigError
 
 
 def resolve_device(name: str) -> torch.device:
-    """`auto` is the first GPU if there is one.
+    """Return the device called `name`; `auto` is the first GPU, or the CPU without one.
 
-    Raises ConfigError for a GPU that is not there and for any other kind of device.
+    Raises ConfigError for a missing GPU and for other kinds of devices.
     """
     if name == "auto":
         return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
@@ -31,10 +31,9 @@ def resolve_device(name: str) -> torch.device:
 
 
 def tuning_dtype(precision: str, device: torch.device) -> torch.dtype | None:
-    """Autocast type of the text tower while tuning, None for float32.
+    """Return the autocast dtype of the text tower while tuning, or None for float32.
 
-    `auto` takes bfloat16 where it is the faster one: on GPUs that have it, and on processors with
-    its instructions.
+    `auto` uses bfloat16 where it is faster: on GPUs and CPUs with native instructions for it.
     """
     if precision == "float32":
         return None

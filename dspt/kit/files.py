@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Atomic file writes."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 
 
 def atomic_write(path: Path, data: bytes) -> None:
-    """Write `data` to `path`, making its folder; a crash leaves the old file or the new one."""
+    """Write `data` to `path` atomically, creating its folder; a crash leaves the old file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with temporary.open("xb") as file:  # not mkstemp, whose files nobody else may read
+        with temporary.open("xb") as file:  # unlike mkstemp, respects the umask
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

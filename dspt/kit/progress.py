@@ -1,4 +1,4 @@
-"""How a job tells what it is doing and how long it will take."""
+"""Progress of a job: stages, fraction done, remaining time."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ _SPANS: dict[Stage, tuple[float, float]] = {
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a job is."""
+    """State of a running job."""
 
     stage: Stage
     epoch: int | None
-    """Epochs done, while tuning."""
+    """Epochs done; None outside of tuning."""
     epochs: int | None
     fraction: float
-    """Of the whole job, 0..1."""
+    """Fraction of the whole job that is done, 0..1."""
     eta_seconds: float | None
-    """Seconds to the end at the pace so far; None until there is a pace."""
+    """Estimated seconds to the end; None at the start."""
 
 
 class Listener:
-    """What a job tells while it runs; override what you need."""
+    """Receives events of a running job. Override the methods you need."""
 
     def progress(self, progress: Progress) -> None:
         """Called often: several times a second on small data."""
@@ -43,15 +43,15 @@ class Listener:
         """Called once an epoch with epoch, loss (0..1), train_accuracy, suppressed and lr."""
 
     def warning(self, text: str) -> None:
-        """Something that the user should know, though the job goes on."""
+        """Called with a message for the user; the job continues."""
 
     def encoded(self, new: int, known: int) -> None:
-        """Called for each batch of images: views that went through the tower, and views whose
-        features were kept from an earlier job."""
+        """Called for each batch of images with the number of views that were encoded, and of views
+        whose features were cached."""
 
 
 class CompositeListener(Listener):
-    """Tells two listeners, the first one first."""
+    """Forwards each event to two listeners, in order."""
 
     def __init__(self, first: Listener, second: Listener) -> None:
         self._listeners = first, second
@@ -74,7 +74,7 @@ class CompositeListener(Listener):
 
 
 class StageClock:
-    """Turns steps within stages into Progress for a listener, and times the stages."""
+    """Converts steps of stages to Progress for a listener, and times the stages."""
 
     def __init__(self, listener: Listener, epochs: int) -> None:
         self._listener, self._epochs = listener, epochs
@@ -82,10 +82,10 @@ class StageClock:
         self._stage: Stage | None = None
         self._first_fraction = 0.0
         self.seconds: dict[str, float] = {}
-        """Of each stage so far."""
+        """Seconds that each stage has taken so far."""
 
     def at(self, stage: Stage, done: float = 0, total: float = 1, epoch: int | None = None) -> None:
-        """`done` of `total` steps of `stage` are over."""
+        """Report that `done` of `total` steps of `stage` are done."""
         now = time.monotonic()
         low, high = _SPANS[stage]
         fraction = low + (high - low) * done / total

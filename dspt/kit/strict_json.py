@@ -1,4 +1,4 @@
-"""JSON from strangers, in which everything is said once."""
+"""JSON parser for untrusted input; rejects duplicate keys."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from dspt.kit.text import printable
 
 
 def loads(text: str) -> Any:
-    """What `text` says.
+    """Parse `text`.
 
-    Raises ValueError for what is no JSON, is nested too deeply, or says something twice: of two
-    values for one key, one reader takes the first and another the last.
+    Raises ValueError for invalid JSON, deep nesting, and duplicate keys, because parsers differ in
+    which of the values they use.
     """
     try:
         return json.loads(text, object_pairs_hook=_once)
     except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+        raise ValueError("nested too deeply") from None
 
 
 def _once(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
-            raise ValueError(f"{printable(key)!r} stands in it twice")
+            raise ValueError(f"duplicate key {printable(key)!r}")
         found[key] = value
     return found

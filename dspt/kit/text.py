@@ -1,11 +1,11 @@
-"""Untrusted text, made safe to print."""
+"""Make untrusted text safe to print."""
 
 from __future__ import annotations
 
 
 def printable(path: str) -> str:
-    """Return `path` fit for a message or JSON: invisible characters escaped, long names cut."""
-    if len(path) > 1000:  # escaping goes by character
+    """Return `path` with invisible characters escaped and the middle of a long name cut."""
+    if len(path) > 1000:  # limits the cost of escaping
         path = f"{path[:500]}...{path[-400:]}"
     text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in path)
     return text if len(text) <= 200 else f"{text[:100]}...{text[-90:]}"

@@ -1,1 +1,1 @@
-"""The artefact of a tuned classifier, and what is done with it."""
+"""Tuned classifiers: artefact file, prediction, added classes, ONNX export."""

@@ -1,28 +1,28 @@
-"""Classes added to a tuned model by their names alone: no photo of them, no tuning.
+"""Add classes to a tuned model by name, without photos and without tuning.
 
-A prompt with a shared context needs the name only, and so does zero-shot. A blend also has class
-means of images (`classifier.ensemble`), which a name does not give; without
-them a new class loses to
-almost any other, because their logits are larger than those of the text. Its row gets instead
+A prompt with a shared context needs only the name, and so does zero-shot. An ensemble also has
+class means of images (`classifier.ensemble`), which a name does not provide. Without them a new
+class loses to almost any other, because the logits of the means are larger than those of the text.
+The row of a new class is the sum of
 
-- the two texts with the blend's weights,
-- as means the combination of the tuned classes' means that predicts them best from zero-shot
-  embeddings (ridge regression): a new class looks a little like those whose names are close,
-- a bias of one standard deviation of the means' logits, which is where the best of the classes that
-  an image does not show stands. To raise classes never seen above those seen by a constant is
-  Chao et al.'s calibrated stacking, ECCV 2016.
+- its two text embeddings with the ensemble's weights,
+- as means, the combination of the tuned classes' means that best predicts its zero-shot embedding
+  from theirs (ridge regression): classes with similar names contribute most,
+- a bias of one standard deviation of the means' logits, about the level of the best wrong class of
+  an image. Raising unseen classes by a constant is the calibrated stacking of Chao et al.,
+  ECCV 2016.
 
-How well (`python -m benchmarks.add_class`: three data sets, 0 to 50 % wrong labels, one class left
-out at a time): 72 % of the old classes' images are right, 78 % before, and 72 % of the new one's.
-Tuned anew with photos of it these are 76 and 78 %; zero-shot has 40 and 46 %, the tuned prompt
-alone 65 and 41 %, and with its texts but no bias the new class has 6 %.
+Accuracy (`python -m benchmarks.add_class`: three data sets, 0 to 50 % wrong labels, one class held
+out at a time): 72 % on images of the old classes (78 % before) and 72 % on images of the new one.
+Tuning with photos of the new class gives 76 and 78 %, zero-shot 40 and 46 %, the tuned prompt alone
+65 and 41 %. The texts without the bias give the new class 6 %.
 
-Where the old classes lose 4 points, the bias alone finds 50 % of the new class, with the texts
-54 %, with the means too 60 %. A bias of 1.25 deviations finds more, at 4 points more of the old
-classes. To fit it to each model, on its own classes left out in turn, was no better than the
-constant. What tells several new classes from one another is their names alone: of two added at once
-65 % are right (old classes 80 % before, 69 % after), of three 53 %; a lower bias for more of them
-did not help.
+At a loss of 4 points on the old classes, the bias alone gives the new class 50 %, with the texts
+54 %, and with the means 60 %. A bias of 1.25 deviations gives more, for another 4 points of the old
+classes. Fitting the bias to each model, on its own classes held out in turn, was not better than
+the constant. Several new classes are distinguished by their names alone: of two added at once 65 %
+are right (old classes 80 % before, 69 % after), of three 53 %. A lower bias for more of them did
+not help.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from dspt.model.predict import FeatureClassifier
 from dspt.prompt.learner import PromptLearner, zero_shot_embeddings
 
 BIAS = 1.0
-"""Of a new class, in standard deviations of the class means' logits."""
+"""Bias of a new class, in standard deviations of the class means' logits."""
 RIDGE = 0.3
 """Penalty of the regression, as a multiple of the mean squared length of the centred embeddings."""
 _PARTS = ("zero_shot", "prompt", "class_means")
@@ -57,26 +57,24 @@ _NAMED = 10
 
 
 def add_classes(model: TunedModel, new: Mapping[str, str | None], backbone: Backbone) -> TunedModel:
-    """`model` with further classes; the rows of those that it has stay as they are.
+    """Return `model` with further classes; the rows of the existing classes do not change.
 
-    new: name of each class -> its words in the prompt (None: the name, blanks for `_` and `-`).
-    Classes added one after the other come out as those added at once. What was measured moves to
-    `metrics["before"]`: it holds without the new classes only.
+    new: name of each class -> its words in the prompt (None: the name, with spaces for `_` and
+    `-`). Adding classes one by one gives the same as adding them at once. The metrics move to
+    `metrics["before"]`, because they apply to the previous classes only.
 
-    Raises DatasetError with all that is wrong about the names, PromptTooLong, ConfigError where
-    each class has a context of its own, ArtifactError where the weights of a blend are not told,
-    and BackboneMismatch.
+    Raises DatasetError with all invalid names, PromptTooLong, ConfigError for a class-specific
+    context, ArtifactError if the weights of the ensemble are missing, and BackboneMismatch.
     """
     manifest = model.manifest
     if manifest.config.class_specific_context:
         raise ConfigError(
-            "this model has a context of its own for each class, tuned on photos of that class; "
-            "there is none for a class without photos. Tune with class_specific_context off, or "
-            "with photos of the new classes",
+            "this model has a separate context for each class, which a class without photos cannot "
+            "have. Tune with class_specific_context off, or with photos of the new classes",
             param="class_specific_context",
         )
     names, words = _checked(manifest.classes, manifest.class_words, new)
-    FeatureClassifier(model, backbone)  # refuses another backbone
+    FeatureClassifier(model, backbone)  # raises for another backbone
     tuned = manifest.classes[: _tuned(manifest)]
     added = [*manifest.classes[len(tuned) :], *names]
     extended = manifest.model_copy(
@@ -93,8 +91,8 @@ def add_classes(model: TunedModel, new: Mapping[str, str | None], backbone: Back
     )
     blend = None
     if model.blend is not None and manifest.served == "tuned":
-        blend = _extended_blend(model, extended.class_words, len(tuned), backbone)
-    else:  # the words are all that it needs, but they have to fit
+        blend = _extended_ensemble(model, extended.class_words, len(tuned), backbone)
+    else:  # raises PromptTooLong
         FeatureClassifier(TunedModel(model.context, extended), backbone)
     return TunedModel(model.context, extended, blend)
 
@@ -102,20 +100,20 @@ def add_classes(model: TunedModel, new: Mapping[str, str | None], backbone: Back
 def _checked(
     classes: Sequence[str], words: Sequence[str], new: Mapping[str, str | None]
 ) -> tuple[list[str], list[str]]:
-    """Names and words of the new classes; DatasetError with everything that is wrong."""
+    """Return names and words of the new classes. Raises DatasetError with all problems."""
     findings = Findings()
     by_name = {unicodedata.normalize("NFC", name.strip()): text for name, text in new.items()}
     if not by_name:
-        findings.problem("", "no_classes", "name at least one class to add")
+        findings.problem("", "no_classes", "add at least one class")
     if len(by_name) < len(new):
-        findings.problem("", "same_class_words", "a class is named twice")
+        findings.problem("", "same_class_words", "class names must be distinct")
     if len(classes) + len(by_name) > (most := Limits().max_classes):
-        findings.problem("", "too_many_classes", f"{most:,} classes are allowed in one model")
+        findings.problem("", "too_many_classes", f"a model can have at most {most:,} classes")
     findings.refuse_if_any()
     there = {confusable_key(words_of(name)): name for name in classes}
     for name in by_name:
         if known := there.get(confusable_key(words_of(name))):
-            message = f"the model has this class already, as {printable(known)!r}"
+            message = f"the model already has this class as {printable(known)!r}"
             findings.problem(printable(name), "class_exists", message)
     findings.refuse_if_any()
     given = dict(zip(classes, words, strict=True))
@@ -125,10 +123,10 @@ def _checked(
     return list(by_name), list(found[len(classes) :])
 
 
-def _extended_blend(
+def _extended_ensemble(
     model: TunedModel, words: Sequence[str], tuned: int, backbone: Backbone
 ) -> LinearClassifier:
-    """The blend with rows for all `words`; those before `tuned` have class means."""
+    """Return the ensemble with rows for all `words`; the first `tuned` have class means."""
     assert model.blend is not None
     zero_shot_weight, prompt_weight, means_weight = _weights(model.manifest.metrics)
     config = model.manifest.config
@@ -148,9 +146,9 @@ def _extended_blend(
 
 
 def _closeness(known: Tensor, new: Tensor) -> Tensor:
-    """How much of each known class is in each new one: (C, D), (K, D) -> (K, C).
+    """Return the weight of each known class in each new one: (C, D), (K, D) -> (K, C).
 
-    Ridge regression on the centred embeddings, in its dual form. Rows sum to 0.
+    Ridge regression on the centred embeddings, in dual form. Rows sum to 0.
     """
     centre = known.mean(0)
     known, new = known - centre, new - centre
@@ -161,22 +159,22 @@ def _closeness(known: Tensor, new: Tensor) -> Tensor:
 
 
 def _weights(metrics: Mapping[str, Any]) -> tuple[float, float, float]:
-    """Of the blend's parts. The file may be a stranger's."""
+    """Return the weights of the ensemble's parts from untrusted metrics. Raises ArtifactError."""
     blend = metrics.get("blend")
     found = [blend.get(part) if isinstance(blend, Mapping) else None for part in _PARTS]
     zero_shot, prompt, means = (each if isinstance(each, float) else math.nan for each in found)
     if not (zero_shot >= 0 and prompt >= 0 and 0 <= means < math.inf):
         raise ArtifactError(
-            "this model does not tell the weights of its blend (metrics.blend), so what a name is "
-            "worth in it is not known; tune it again"
+            "this model does not contain the weights of its ensemble (metrics.blend), which a new "
+            "class needs; tune the model again"
         )
     return zero_shot, prompt, means
 
 
 def _tuned(manifest: Manifest) -> int:
-    """How many of the classes, the first, were tuned on photos; the others were added before.
+    """Return how many classes were tuned on photos; they come before those added by name.
 
-    Two at least, whatever a stranger's file says.
+    The metrics are untrusted: a list of added classes that does not match is ignored.
     """
     added = manifest.metrics.get("added_classes")
     count = len(manifest.classes) - (len(added) if isinstance(added, list) else 0)

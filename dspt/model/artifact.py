@@ -1,8 +1,8 @@
-"""The tuned classifier as one safetensors file: tensors, and all else as its metadata.
+"""The file of a tuned classifier: safetensors, with everything but the tensors as metadata.
 
-The context vectors are always there; class embeddings are not stored, because the backbone gives
-them back from these. A blend has its C x D matrix and bias too: they hold class means of images.
-A file is read as if a stranger had sent it.
+The context vectors are always stored. Class embeddings are not, because the backbone computes them
+from the context. An ensemble also stores its C x D matrix and bias, which contain class means of
+images. Files are untrusted input.
 """
 
 from __future__ import annotations
@@ -31,8 +31,7 @@ from dspt.kit.text import printable
 _MIB = 1 << 20
 _MAX_BYTES = 256 * _MIB
 _MAX_HEADER_BYTES = 16 * _MIB
-"""The manifest of a thousand classes has 0.1 MiB. As objects in memory it can be twenty times as
-much."""
+"""The manifest of 1,000 classes takes 0.1 MiB, and up to twenty times as much once parsed."""
 _TENSOR_ENTRIES_BYTES = 1024
 _MAX_DEPTH = 20
 _BLEND = {"matrix", "bias"}
@@ -41,16 +40,16 @@ _Name = Annotated[str, Field(min_length=1, max_length=500)]
 
 
 class Manifest(BaseModel):
-    """All about a tuned classifier except its tensors."""
+    """Everything about a tuned classifier except its tensors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     format: Literal["dspt.classifier/1", "dspt.classifier/2", "dspt.classifier/3"] = (
         "dspt.classifier/3"
     )
-    """The first had no blend, the second no temperatures; both are still read."""
+    """Version 1 had no ensemble, version 2 no temperatures; both are still read."""
     classes: list[_Name] = Field(min_length=2, max_length=100_000)
-    """Class folders of the data set: the labels that predictions carry."""
+    """Class folders of the data set, which are the labels of predictions."""
     class_words: list[_Name] = Field(min_length=2, max_length=100_000)
     """Words of each class in the prompt."""
     config: TuneConfig
@@ -58,9 +57,9 @@ class Manifest(BaseModel):
     activation: str = Field(max_length=50)
     dataset_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     served: Literal["tuned", "zero_shot"]
-    """Which of the two classifies: tuning that did not help is not served."""
+    """The classifier in use: zero-shot if tuning did not help."""
     temperatures: dict[Literal["tuned", "zero_shot"], _Temperature] = {}
-    """What divides the logits of class embeddings; left out: 1. A blend needs none."""
+    """Divisor of the logits of class embeddings. Default: 1. Not used by an ensemble."""
     why: str = Field(max_length=2000)
     metrics: dict[str, Any]
 
@@ -69,7 +68,7 @@ class Manifest(BaseModel):
         if len(self.classes) != len(self.class_words):
             raise ValueError("classes and class_words differ in length")
         if len(set(self.classes)) != len(self.classes):
-            raise ValueError("a class is named twice")
+            raise ValueError("class names must be distinct")
         for text in [*self.classes, *self.class_words]:
             if hidden := find_invisible(text):
                 raise ValueError(f"a class name has {hidden}")
@@ -78,13 +77,13 @@ class Manifest(BaseModel):
 
 @dataclass(frozen=True)
 class TunedModel:
-    """A tuned classifier, apart from the backbone it belongs to."""
+    """A tuned classifier without its backbone."""
 
     context: Tensor
     """(M, W), or (C, M, W) if class-specific; float32."""
     manifest: Manifest
     blend: LinearClassifier | None = None
-    """What is served where it is not the tuned prompt alone; (C, D) and (C,), float32."""
+    """The ensemble, served instead of the tuned prompt; (C, D) and (C,), float32."""
 
     def save(self, path: Path | str) -> None:
         """Write the artefact; see `save_model`."""
@@ -99,9 +98,9 @@ class TunedModel:
 
 
 def save_model(model: TunedModel, path: Path) -> None:
-    """Write the artefact; the file appears whole or not at all.
+    """Write the artefact atomically.
 
-    Raises ArtifactError for what `load_model` would refuse, such as one that is too large.
+    Raises ArtifactError for a model that `load_model` would reject, such as one that is too large.
     """
     tensors = {"context": model.context}
     if model.blend is not None:
@@ -111,10 +110,10 @@ def save_model(model: TunedModel, path: Path) -> None:
     size = header + sum(4 * tensor.numel() for tensor in tensors.values())
     if size > _MAX_BYTES or header > _MAX_HEADER_BYTES:
         raise ArtifactError(
-            f"{path.name}: the classifier of {len(model.manifest.classes):,} classes would take "
-            f"{size / _MIB:,.1f} MiB, {header / _MIB:,.1f} of them names and figures; at most "
-            f"{_MAX_BYTES // _MIB} and {_MAX_HEADER_BYTES // _MIB} can be read again. Turn "
-            "class_specific_context off, or tune fewer classes or classes with shorter names"
+            f"{path.name}: the classifier of {len(model.manifest.classes):,} classes is too large: "
+            f"{size / _MIB:,.1f} MiB (limit {_MAX_BYTES // _MIB}), {header / _MIB:,.1f} MiB of them "
+            f"metadata (limit {_MAX_HEADER_BYTES // _MIB}). Turn class_specific_context off, or tune "
+            "fewer classes or classes with shorter names"
         )
     tensors = {name: each.detach().float().cpu().contiguous() for name, each in tensors.items()}
     _model(path.name, tensors, model.manifest)
@@ -122,24 +121,26 @@ def save_model(model: TunedModel, path: Path) -> None:
 
 
 def load_model(path: Path) -> TunedModel:
-    """Read an artefact. Raises ArtifactError if it is damaged, not ours or contradicts itself."""
+    """Read an artefact. Raises ArtifactError if it is damaged, foreign or inconsistent."""
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise ArtifactError(f"{path.name}: larger than {_MAX_BYTES // _MIB} MiB")
         with path.open("rb") as start:
             header_bytes = int.from_bytes(start.read(8), "little")
-        if header_bytes > _MAX_HEADER_BYTES:  # the library makes objects of all that is in it
+        if header_bytes > _MAX_HEADER_BYTES:  # safetensors parses all of it
             raise ArtifactError(
-                f"{path.name}: damaged or not a safetensors file: it says that its header is "
-                f"larger than {_MAX_HEADER_BYTES // _MIB} MiB"
+                f"{path.name}: damaged or not a safetensors file: header is larger than "
+                f"{_MAX_HEADER_BYTES // _MIB} MiB"
             )
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             names = set(file.keys())
             if "manifest" not in metadata or names - _BLEND != {"context"}:
-                raise ArtifactError(f"{path.name}: not a tuned classifier of this program")
+                raise ArtifactError(f"{path.name}: not a classifier tuned by dspt")
             if len(names & _BLEND) == 1:
-                raise ArtifactError(f"{path.name}: has half of a blend, {min(names & _BLEND)}")
+                raise ArtifactError(
+                    f"{path.name}: has {min(names & _BLEND)} but not {min(_BLEND - names)}"
+                )
             tensors = {name: file.get_tensor(name) for name in names}
         values = strict_json.loads(metadata["manifest"])
         _check_plain(values, _MAX_DEPTH)
@@ -160,13 +161,13 @@ def load_model(path: Path) -> TunedModel:
 
 
 def _check_plain(value: object, depth: int) -> None:
-    """Text that people can read, finite numbers, no endless nesting; ValueError for others."""
+    """Raise ValueError for invisible characters, non-finite numbers or deep nesting."""
     if depth == 0:
-        raise ValueError("it is nested too deeply")
+        raise ValueError("nested too deeply")
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError("a number is not finite")
     if isinstance(value, str) and (hidden := find_invisible(value)):
-        raise ValueError(f"a text has {hidden}")
+        raise ValueError(f"a string has {hidden}")
     if isinstance(value, dict):
         value = [*value, *value.values()]
     if isinstance(value, list):
@@ -175,16 +176,16 @@ def _check_plain(value: object, depth: int) -> None:
 
 
 def _model(name: str, tensors: Mapping[str, Tensor], manifest: Manifest) -> TunedModel:
-    """The parts put together. Raises ArtifactError if they contradict each other."""
+    """Build the model from its parts. Raises ArtifactError if they are inconsistent."""
     _check_context(name, tensors["context"], manifest)
     if "matrix" not in tensors:
         return TunedModel(tensors["context"], manifest)
     blend = LinearClassifier(tensors["matrix"], tensors["bias"])
-    _check_blend(name, blend, len(manifest.classes))
+    _check_ensemble(name, blend, len(manifest.classes))
     return TunedModel(tensors["context"], manifest, blend)
 
 
-def _check_blend(name: str, blend: LinearClassifier, n_classes: int) -> None:
+def _check_ensemble(name: str, blend: LinearClassifier, n_classes: int) -> None:
     matrix, bias = blend.matrix, blend.bias
     if (
         matrix.ndim != 2
@@ -194,11 +195,11 @@ def _check_blend(name: str, blend: LinearClassifier, n_classes: int) -> None:
     ):
         raise ArtifactError(
             f"{name}: matrix of shape {tuple(matrix.shape)} and bias of shape {tuple(bias.shape)} "
-            f"for {n_classes} classes"
+            f"do not match {n_classes} classes"
         )
     for tensor in (matrix, bias):
         if tensor.dtype != torch.float32 or not _is_finite(tensor):
-            raise ArtifactError(f"{name}: the blend is not finite float32")
+            raise ArtifactError(f"{name}: matrix and bias must be finite float32")
 
 
 def _check_context(name: str, context: Tensor, manifest: Manifest) -> None:
@@ -209,15 +210,19 @@ def _check_context(name: str, context: Tensor, manifest: Manifest) -> None:
             f"float32 {'(C, M, W)' if specific else '(M, W)'}"
         )
     if specific and context.shape[0] != len(manifest.classes):
-        raise ArtifactError(f"{name}: context for {context.shape[0]} classes, not for all")
+        raise ArtifactError(
+            f"{name}: context for {context.shape[0]} classes, expected {len(manifest.classes)}"
+        )
     if manifest.config.n_ctx != context.shape[-2]:
-        raise ArtifactError(f"{name}: {context.shape[-2]} context vectors, not n_ctx")
+        raise ArtifactError(
+            f"{name}: {context.shape[-2]} context vectors, expected n_ctx = {manifest.config.n_ctx}"
+        )
     if not context.numel():
-        raise ArtifactError(f"{name}: context has shape {tuple(context.shape)}: it is empty")
+        raise ArtifactError(f"{name}: context of shape {tuple(context.shape)} is empty")
     if not _is_finite(context):
         raise ArtifactError(f"{name}: context has values that are not finite")
 
 
 def _is_finite(tensor: Tensor) -> bool:
-    """Without a copy as large as the tensor; NaN is the least and the greatest of all."""
+    """Check both extremes, which allocates no copy; aminmax propagates NaN."""
     return all(math.isfinite(extreme) for extreme in torch.aminmax(tensor))

@@ -1,4 +1,4 @@
-"""A tuned classifier at work: a C x D matrix beside the shared image tower."""
+"""Predict with a tuned classifier: a C x D matrix on top of the shared image tower."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from dspt.prompt.learner import PromptLearner, zero_shot_embeddings
 
 
 class FeatureClassifier:
-    """What `model` serves, made for `backbone`: all in which models on one backbone differ.
+    """The classifier weights of `model` for `backbone`; the only per-model state.
 
-    Raises BackboneMismatch if it was tuned on other weights.
+    Raises BackboneMismatch if it was tuned on other weights, ArtifactError if the widths differ.
     """
 
     def __init__(self, model: TunedModel, backbone: Backbone) -> None:
@@ -36,18 +36,18 @@ class FeatureClassifier:
             )
         if model.context.shape[-1] != backbone.text_tower.width:
             raise ArtifactError(
-                f"context vectors are {model.context.shape[-1]} wide, the text tower of "
-                f"{backbone.name} is {backbone.text_tower.width}"
+                f"context vectors have width {model.context.shape[-1]}, but the text tower of "
+                f"{backbone.name} has width {backbone.text_tower.width}"
             )
         self.classes = tuple(manifest.classes)
         self.linear = linear_classifier(model, backbone)
 
     def scores(self, features: Tensor) -> Tensor:
-        """Probabilities of image features. (N, D) unit length -> (N, C), float32."""
+        """Return class probabilities of image features. (N, D) unit length -> (N, C), float32."""
         return self.linear.probabilities(features.float())
 
     def top(self, features: Tensor, top_k: int = 5) -> list[list[tuple[str, float]]]:
-        """The `top_k` likeliest (class, probability) of each image, best first; features (N, D)."""
+        """Return the `top_k` most probable (class, probability) per image; features: (N, D)."""
         best = self.scores(features).topk(min(top_k, len(self.classes)), dim=-1)
         return [
             [(self.classes[i], score) for i, score in zip(indices, scores, strict=True)]
@@ -56,7 +56,7 @@ class FeatureClassifier:
 
 
 class ImageClassifier(FeatureClassifier):
-    """`model` on `backbone`, from images on. Raises as FeatureClassifier does."""
+    """Classifies images with `model` on `backbone`. Raises the errors of FeatureClassifier."""
 
     def __init__(self, model: TunedModel, backbone: Backbone) -> None:
         super().__init__(model, backbone)
@@ -80,7 +80,7 @@ class ImageClassifier(FeatureClassifier):
     def predict(
         self, images: Sequence[Image.Image], top_k: int = 5
     ) -> list[list[tuple[str, float]]]:
-        """The `top_k` likeliest (class, probability) of each RGB image, best first."""
+        """Return the `top_k` most probable (class, probability) per RGB image, best first."""
         if not images:
             return []
         crops = torch.stack([self._backbone.preprocess.crop(image) for image in images])
@@ -88,15 +88,15 @@ class ImageClassifier(FeatureClassifier):
 
 
 def untuned(model: TunedModel) -> TunedModel:
-    """The same classes, served by zero-shot."""
+    """Return a copy of `model` that serves zero-shot."""
     manifest = model.manifest.model_copy(update={"served": "zero_shot"})
     return dataclasses.replace(model, manifest=manifest)
 
 
 def linear_classifier(model: TunedModel, backbone: Backbone) -> LinearClassifier:
-    """What `model` serves: its blend, its tuned prompt, or zero-shot.
+    """Return the served classifier of `model`: its ensemble, its tuned prompt, or zero-shot.
 
-    Raises ArtifactError where its blend does not fit the backbone.
+    Raises ArtifactError if the width of the ensemble differs from that of the backbone.
     """
     manifest, config = model.manifest, model.manifest.config
     scale = backbone.logit_scale / manifest.temperatures.get(manifest.served, 1.0)
@@ -107,7 +107,8 @@ def linear_classifier(model: TunedModel, backbone: Backbone) -> LinearClassifier
         width = model.blend.matrix.shape[1]
         if width != backbone.embed_dim:
             raise ArtifactError(
-                f"the matrix is {width} wide, features of {backbone.name} are {backbone.embed_dim}"
+                f"the matrix has width {width}, but features of {backbone.name} have width "
+                f"{backbone.embed_dim}"
             )
         return LinearClassifier(
             model.blend.matrix.to(backbone.device), model.blend.bias.to(backbone.device)

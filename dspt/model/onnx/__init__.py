@@ -1,11 +1,11 @@
-"""A tuned classifier as one ONNX file that needs neither this package nor torch.
+"""Export a tuned classifier as one ONNX file, which runs without dspt and torch.
 
     from dspt.model.onnx import export_onnx
 
     print(export_onnx(load_model(path), load_backbone(name), Path("predictor.onnx")))
 
-Resizing, cropping, the image tower and the classes are all in the graph: it takes photos as they
-are and gives probabilities. `EXAMPLE` shows how to use the file; it also stands in it.
+The graph contains resizing, cropping, the image tower and the classes: its input is photos of any
+size, its output probabilities. `EXAMPLE` shows how to use the file and is stored in it.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ _NEEDED = ("onnx", "onnxruntime", "onnxscript")
 def export_onnx(
     model: TunedModel, backbone: Backbone, path: Path, images: Sequence[Image.Image] = ()
 ) -> Comparison:
-    """Write `model` on `backbone`, which is on the CPU, to `path`, and say how equal it is.
+    """Write `model` on `backbone`, which must be on the CPU, to `path`; return how it compares.
 
-    The file is run in ONNX Runtime, on made-up images of several shapes and on `images` (RGB), and
-    held against torch; it is there only if the answers are the same. Nothing else may use torch in
-    this process meanwhile. Raises ExportError where the packages are missing, the tower or its
-    preprocessing cannot be a graph, the answers differ, or the file would be too large; OSError.
+    Before it is saved, the file is run in ONNX Runtime on generated images of several shapes and on
+    `images` (RGB), and compared with torch. Nothing else may use torch in this process meanwhile.
+    Raises ExportError if packages are missing, the tower or its preprocessing cannot be exported,
+    the answers differ, or the file would be too large; OSError.
     """
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
-        raise ExportError(f"this needs more packages: pip install {' '.join(missing)}")
+        raise ExportError(f"ONNX export needs more packages: pip install {' '.join(missing)}")
     from dspt.model.onnx.export import export
 
     return export(model, backbone, path, images)

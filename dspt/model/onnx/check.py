@@ -1,4 +1,4 @@
-"""An exported file in ONNX Runtime, held against torch."""
+"""Compare an exported file in ONNX Runtime with torch."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from dspt.errors import ExportError
 from dspt.model.predict import ImageClassifier
 
 MAX_DIFFERENCE = 1e-2
-"""Most that a probability may differ by: what one or two of 255 in a few pixels may do."""
+"""Largest accepted difference of a probability: the effect of 1 or 2 of 255 in a few pixels."""
 _SHAPES = ((1.0, 1.0), (1.7, 1.3), (0.6, 1.9), (2.55, 2.01), (0.4, 0.5))
-"""Height and width of made-up images, as multiples of what the tower sees."""
+"""Height and width of the generated images, as multiples of the tower's input size."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Answers of the file and of torch to the same images."""
+    """Answers of the file and of torch to the same images. `made_up`: generated images."""
 
     made_up: int
     given: int
     max_difference: float
-    """Of any probability."""
+    """Largest difference of any probability."""
     top1_equal: int
-    """Images whose likeliest class is the same."""
+    """Images with the same most probable class."""
     undecided: int
-    """Of the others, those whose best two classes are as near to each other as the tolerance."""
+    """Other images whose two best classes differ by no more than MAX_DIFFERENCE."""
 
     @property
     def images(self) -> int:
@@ -41,7 +41,7 @@ class Comparison:
 
     def __str__(self) -> str:
         return (
-            f"ONNX Runtime and torch on {self.made_up} made-up and {self.given} given images: the "
+            f"ONNX Runtime and torch on {self.made_up} generated and {self.given} given images: "
             f"same class for {self.top1_equal} of {self.images}; probabilities differ by at most "
             f"{self.max_difference:.1e}"
         )
@@ -50,7 +50,7 @@ class Comparison:
 def compare(
     file: Path, classifier: ImageClassifier, backbone: Backbone, images: Sequence[Image.Image]
 ) -> Comparison:
-    """Run `file` on made-up images and on `images`. Raises ExportError where it is not equal."""
+    """Run `file` on generated images and on `images`. Raises ExportError if the answers differ."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
@@ -66,9 +66,9 @@ def compare(
         elif expected[best] - expected[second] <= MAX_DIFFERENCE:
             undecided += 1
     result = Comparison(len(made_up), len(images), max(differences), equal, undecided)
-    # Not a number is no equality either.
+    # Written so that NaN fails the check.
     if not (result.max_difference <= MAX_DIFFERENCE and equal + undecided == result.images):
-        raise ExportError(f"the exported graph computes something else: {result}")
+        raise ExportError(f"the exported graph gives different answers: {result}")
     return result
 
 
@@ -81,7 +81,7 @@ def _by_torch(
 
 
 def _made_up(side: int) -> list[Image.Image]:
-    """Coloured blotches under noise, in several shapes; the same each time."""
+    """Return the same coloured, noisy images of several shapes at each call."""
     rng = np.random.default_rng(0)
     found = []
     for tall, wide in _SHAPES:

@@ -1,4 +1,4 @@
-"""How to use an exported file, in the words of a program."""
+"""Example program for an exported file."""
 
 EXAMPLE = """\
 # pip install onnxruntime pillow
@@ -13,4 +13,4 @@ for file in sys.argv[2:]:
     [[p]] = session.run(["probabilities"], {"images": np.asarray(photo)[None]})
     print(file, classes[p.argmax()], f"{p.max():.3f}")
 """
-"""Photos of one size can go in together, as (N, H, W, 3); others one by one."""
+"""Photos of the same size can be batched as (N, H, W, 3)."""

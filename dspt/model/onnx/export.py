@@ -1,4 +1,4 @@
-"""From a tuned model and its backbone to one ONNX file."""
+"""Build one ONNX file from a tuned model and its backbone."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from dspt.model.onnx.preprocessing import preprocessing
 from dspt.model.predict import ImageClassifier
 
 OPSET = 18
-"""The first whose Resize has an antialias."""
+"""First version in which Resize has antialias."""
 _MAX_BYTES = 2**31 - 2**24
-"""One file holds 2 GiB at most; some of it is the graph."""
+"""A file holds at most 2 GiB, including the graph."""
 
 
 def export(
     model: TunedModel, backbone: Backbone, path: Path, images: Sequence[Image.Image]
 ) -> Comparison:
-    """See dspt.model.onnx.export_onnx."""
+    """Implement `dspt.model.onnx.export_onnx`."""
     classifier = ImageClassifier(model, backbone)
     graph = _graph(classifier.linear, backbone)
     _describe(graph, model.manifest)
@@ -66,13 +66,13 @@ class _Predictor(nn.Module):
 
 def _graph(linear: LinearClassifier, backbone: Backbone) -> onnx.ModelProto:
     if not isinstance(backbone.preprocess, Preprocess):
-        raise ExportError(f"nothing is known of the preprocessing of {backbone.name}")
+        raise ExportError(f"the preprocessing of {backbone.name} is unknown and cannot be exported")
     predictor = _Predictor(backbone.image_tower, linear).eval()
     size = sum(tensor.nbytes for tensor in (*predictor.parameters(), *predictor.buffers()))
     if size > _MAX_BYTES:
         raise ExportError(
-            f"the image tower of {backbone.name} takes {size / 2**30:.1f} GiB, and a single ONNX "
-            "file holds 2; choose a smaller backbone"
+            f"the image tower of {backbone.name} takes {size / 2**30:.1f} GiB, but an ONNX file "
+            "holds at most 2 GiB; choose a smaller backbone"
         )
     try:
         program = exported(predictor, backbone.image_size)
@@ -80,14 +80,14 @@ def _graph(linear: LinearClassifier, backbone: Backbone) -> onnx.ModelProto:
     except (RuntimeError, torch.onnx.OnnxExporterError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise ExportError(f"torch cannot export the tower of {backbone.name}: {reason}") from error
-    assert written is not None  # only where it goes straight to a file
+    assert written is not None  # None only if written to a file directly
     tower: onnx.ModelProto = written.model_proto
     first = preprocessing(backbone.preprocess.cfg, tower.ir_version, OPSET)
     return _joined(first, tower, len(linear.matrix))
 
 
 def _joined(first: onnx.ModelProto, tower: onnx.ModelProto, n_classes: int) -> onnx.ModelProto:
-    """`images` -> `pixels`, then the tower's input -> `probabilities`, without a trace of where."""
+    """Join preprocessing (`images` -> `pixels`) and tower (`pixels` -> `probabilities`)."""
     model = compose.merge_models(
         first,
         compose.add_prefix(tower, "tower/"),
@@ -104,7 +104,7 @@ def _joined(first: onnx.ModelProto, tower: onnx.ModelProto, n_classes: int) -> o
     output = helper.make_tensor_value_info("probabilities", onnx.TensorProto.FLOAT, shape)
     del graph.output[:], graph.value_info[:], graph.metadata_props[:]
     graph.output.append(output)
-    # Tracebacks of the export, with the folders of this machine.
+    # Remove tracebacks of the export, which contain local paths.
     for part in (*graph.node, *graph.initializer, *graph.input):
         del part.metadata_props[:]
         part.doc_string = ""
@@ -112,7 +112,7 @@ def _joined(first: onnx.ModelProto, tower: onnx.ModelProto, n_classes: int) -> o
 
 
 def _describe(graph: onnx.ModelProto, manifest: Manifest) -> None:
-    """Write into the file what it is, and how to use it."""
+    """Add the classes, the origin of the model and the example to the file's metadata."""
     graph.doc_string = EXAMPLE
     helper.set_model_props(
         graph,

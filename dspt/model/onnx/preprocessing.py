@@ -1,8 +1,8 @@
-"""Preprocessing as part of a graph: what Pillow and torchvision do, in operators of ONNX.
+"""Preprocessing of Pillow and torchvision in ONNX operators.
 
-ONNX Runtime resizes bytes as Pillow does: with antialias, first along the rows and then along the
-columns, rounded to bytes after each. On photos 99.97 % of the values are the same, the others
-differ by one or two of 255.
+ONNX Runtime resizes bytes as Pillow does: with antialiasing, first along rows, then along columns,
+rounded to bytes after each. On photos 99.97 % of the values are equal; the others differ by 1 or 2
+of 255.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _FILTERS = {
     "bicubic": 'mode = "cubic", cubic_coeff_a = -0.5',
     "bilinear": 'mode = "linear"',
 }
-"""Pillow's."""
+"""Pillow's interpolation -> attributes of Resize."""
 _GRAPH = """
 <ir_version: {ir}, opset_import: ["": {opset}]>
 preprocess (uint8[N, H, W, 3] images) => (float[N, 3, {height}, {width}] pixels) {{
@@ -49,7 +49,7 @@ preprocess (uint8[N, H, W, 3] images) => (float[N, 3, {height}, {width}] pixels)
 }}
 """
 _TARGET = {
-    # The short side gets the wanted length; the long one is rounded down.
+    # The short side gets the target length; the long one is rounded down.
     "shortest": """
   photo = Shape <start = 2> (planes)
   short = ReduceMin <keepdims = 1> (photo)
@@ -61,13 +61,13 @@ _TO_EVEN = """
   odd = Mod (spare, two)
   half_odd = Mod (half, two)
   up = Mul (odd, half_odd)"""
-"""Python's round(), with which the crop is centred: of two halves, the even one."""
+"""torchvision centres the crop with Python's round(), which rounds halves to even."""
 
 
 def preprocessing(cfg: PreprocessCfg, ir: int, opset: int) -> onnx.ModelProto:
     """`images` (N, H, W, 3) uint8 RGB -> `pixels` (N, 3, height, width) float32, normalised.
 
-    Raises ExportError for what is not known here.
+    Raises ExportError for an unsupported resize mode.
     """
     height, width = cfg.input_size[1:]
     square = height == width
@@ -76,8 +76,8 @@ def preprocessing(cfg: PreprocessCfg, ir: int, opset: int) -> onnx.ModelProto:
     if target is None or not (square or cfg.resize_mode == "squash"):
         raise ExportError(
             f"the backbone's preprocessing (resize_mode {cfg.resize_mode!r}, {height} x {width}) "
-            "cannot be put into a graph; one that resizes to a square by its shortest side, or "
-            "squashes, can"
+            "cannot be exported. Supported: resizing to a square by the shortest side, and "
+            "squashing"
         )
     text = _GRAPH.format(
         ir=ir,

@@ -16,8 +16,8 @@ def limits_of(card: ModelCard) -> list[str]:
         *_classes(card),
         *_noise(card),
         *_served(card),
-        f"It knows only its {len(card.classes)} classes. A photo that shows none of them still gets "
-        "one of them as its most probable class.",
+        f"It knows only its {len(card.classes)} classes. A photo that shows none of them still "
+        "gets one of them as its most probable class.",
         *_backbone(card),
     ]
 
@@ -44,8 +44,8 @@ def _accuracy(card: ModelCard) -> list[str]:
     images = card.results[0].images
     if card.measured_on == "held_out":
         first = (
-            f"Accuracy was measured on {images} images held out of the training photos, using their "
-            "recorded labels. If such a label is wrong, a correct prediction counts as an error"
+            f"Accuracy was measured on {images} images held out of the training photos, using "
+            "their recorded labels. If such a label is wrong, a correct prediction counts as an error"
         )
         if card.noise is not None and card.noise.estimate >= 0.01:
             right = 1 - card.noise.estimate
@@ -105,8 +105,8 @@ def _backbone(card: ModelCard) -> list[str]:
     )
     if known.name == "builtin":
         return [
-            "The built-in backbone covers ImageNet's 1,000 classes and similar ones. On other photos "
-            "it is far weaker than a real CLIP. Use it for trials only.",
+            "The built-in backbone covers ImageNet's 1,000 classes and similar ones. On other "
+            "photos it is far weaker than a real CLIP. Use it for trials only.",
             licence,
         ]
     return [

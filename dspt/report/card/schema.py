@@ -130,7 +130,3 @@ class ModelCard(BaseModel):
     limits: list[str] = Field(
         default=[], description="Limits of the figures, one sentence or paragraph each."
     )
-
-    def result(self, classifier: ClassifierKind) -> CardResult | None:
-        """Return the metrics of `classifier`, or None."""
-        return next((each for each in self.results if each.classifier == classifier), None)
