@@ -108,7 +108,7 @@ def test_a_folder_is_classified_by_an_alias(
     said = here(
         "predict", "production", test / "lime", "gone.png", "--csv", table, "--top-k", "1", ends=1
     )
-    assert said.stdout == f"5 images in {table}.\n"
+    assert said.stdout == f"Saved {table} (5 images).\n"
     assert "no.png: not an image" in said.stderr
     assert "gone.png: cannot be read: No such file or directory" in said.stderr
     with table.open(newline="") as file:

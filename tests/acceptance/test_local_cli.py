@@ -119,7 +119,7 @@ def test_tune_tells_what_it_measured_and_saved(
 
 
 def test_progress_and_remarks_go_to_stderr(tuned: subprocess.CompletedProcess[str]) -> None:
-    assert "left out: train/moon/notes.jpg: not an image" in tuned.stderr
+    assert "skipped: train/moon/notes.jpg: not an image" in tuned.stderr
     assert "done" in tuned.stderr
     assert "100%" in tuned.stderr
     assert "\x1b" not in tuned.stdout + tuned.stderr, "no escapes where there is no terminal"
@@ -197,7 +197,7 @@ def test_predict_takes_folders_and_writes_a_table(cli: Cli, photos: Path, model:
     (cli.home / "empty").mkdir()
     ran = cli.here("predict", model, "empty")
     assert ran.returncode == 2
-    assert "error: empty: no image in this folder" in ran.stderr
+    assert "error: empty: no images in this folder" in ran.stderr
 
 
 def test_predict_refuses_a_classifier_of_another_backbone(
@@ -294,7 +294,7 @@ def test_labels_put_right_in_the_audits_table_count(cli: Cli, photos: Path) -> N
     kept = table.read_bytes()
     ran = cli.here("audit", folder, "--csv", table)
     assert (ran.returncode, table.read_bytes()) == (2, kept)
-    assert "holds corrections that somebody filled in" in ran.stderr
+    assert "contains corrections and is not overwritten" in ran.stderr
     ran = cli.here("tune", folder, "--corrections", table, "--corrections", table)
     assert (ran.returncode, ran.stdout) == (2, "")
     assert "error: train/coins/5.png: there is no training image of this name" in ran.stderr
@@ -319,7 +319,7 @@ def test_audit_says_that_it_cannot_tell_and_held_out_labels_are_called_given(
     )
     assert ran.returncode == 0, ran.stderr
     text = " ".join(ran.stdout.split())
-    assert "held-out images, against their given labels, which may be wrong" in text
+    assert "held-out images, compared with their recorded labels, which may be wrong" in text
     assert "Cannot tell which labels are wrong" in text
     with safe_open(cli.home / "model.safetensors", framework="pt") as file:
         manifest = json.loads(file.metadata()["manifest"])
@@ -337,7 +337,7 @@ def test_audit_says_that_it_cannot_tell_and_held_out_labels_are_called_given(
         (["tune", "photos", "--class-names", "no.json"], "error: no.json: not valid JSON"),
         (
             ["audit", "photos", "--class-names", "list.json"],
-            "error: list.json: not a JSON object of folder: words",
+            "error: list.json: must be a JSON object that maps class folders to words",
         ),
         (
             ["tune", "photos", "--class-names", "unknown.json"],

@@ -214,7 +214,7 @@ def test_the_model_card_tells_of_the_data_and_the_course(
     served = next(each for each in card["results"] if each["classifier"] == card["served"])
     assert served["accuracy"] == tuned["metrics"][card["served"]]["accuracy"]
     text = service.get(link, params={"format": "markdown"}).text
-    for title in ("Data", "Wrong labels", "Accuracy", "Course of the tuning", "Limits"):
+    for title in ("Data", "Wrong labels", "Accuracy", "Training curves", "Limits"):
         assert f"\n## {title}\n" in text
 
 

@@ -240,7 +240,7 @@ def test_the_audit_as_a_table_a_file_and_a_document(context: Context, tmp_path: 
 
     table.write_text(lines[0] + "\ncat/2.png,cat,dog,drop" + "," * lines[0].count(",") + "\n")
     refused = dspt("jobs", "audit", job_id, "--csv", table, ends=2)
-    assert "holds corrections that somebody filled in" in refused.stderr
+    assert "contains corrections and is not overwritten" in refused.stderr
     dspt("jobs", "audit", job_id, "--csv", tmp_path / "no" / "such" / "folder.csv")
 
 

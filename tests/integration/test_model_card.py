@@ -97,7 +97,7 @@ def test_the_card_of_a_model_that_a_job_has_made(http: httpx.Client, tuned: str)
     assert (card["job"]["data"]["images"], card["job"]["data"]["filename"]) == (40, "a.zip")
     assert [epoch["epoch"] for epoch in card["epochs"]] == [1, 2, 3]
     assert card["results"][0]["accuracy"] == 0.6
-    assert "Their labels were taken as right" in " ".join(card["limits"])
+    assert "Their labels were assumed to be correct" in " ".join(card["limits"])
     assert card["artifact_sha256"] == http.get(f"/models/{tuned}").json()["sha256"]
 
 
@@ -122,7 +122,7 @@ def test_an_imported_model_has_a_card_of_its_file(http: httpx.Client, artifact: 
     url = model["links"]["self"] + "/card"
     card = http.get(url).json()
     assert (card["source"], card["job"], card["name"]) == ("manifest", None, "mine")
-    assert "from the classifier's file alone" in card["limits"][0]
+    assert "from the classifier's file only" in card["limits"][0]
     problem(http.get(url, params={"format": "svg"}), 404, "no_curves")
 
 

@@ -139,7 +139,7 @@ def test_where_zero_shot_is_served_the_new_class_has_zero_shot(tiny: Backbone) -
         ({"CLASS_1": "whale"}, "class_exists", "'class 1'"),
         ({"hound": "Dog"}, "same_class_words", "'class 1' and 'hound'"),
         ({"whale": "orca", "seal": "ORCA"}, "same_class_words", "'whale' and 'seal'"),
-        ({"whale": None, " whale": None}, "same_class_words", "named twice"),
+        ({"whale": None, " whale": None}, "same_class_words", "must be distinct"),
         ({"wha\u200ble": None}, "invalid_class", "invisible characters"),
         ({"whale": "wha\nle"}, "invalid_class_words", "control characters"),
         ({"whale": ""}, "invalid_class_words", "are empty"),
@@ -174,7 +174,7 @@ def test_words_that_do_not_fit_the_context_window(tiny: Backbone, served: str) -
     ],
 )
 def test_a_blend_that_does_not_tell_its_weights(tiny: Backbone, metrics: dict[str, Any]) -> None:
-    with pytest.raises(ArtifactError, match=r"weights of its blend .* tune it again"):
+    with pytest.raises(ArtifactError, match=r"weights of its ensemble .* tune the model again"):
         add_classes(blended(tiny, metrics=metrics), {"whale": None}, tiny)
 
 
@@ -192,7 +192,7 @@ def test_what_a_name_cannot_be_added_to(tiny: Backbone) -> None:
     specific = dataclasses.replace(model_for(tiny, config=config), context=context)
     elsewhere = blended(tiny, backbone_digest="00" * 32)
     cases: list[tuple[TunedModel, type[DsptError], str]] = [
-        (specific, ConfigError, "context of its own for each class"),
+        (specific, ConfigError, "separate context for each class"),
         (elsewhere, BackboneMismatch, "load the backbone it was tuned on"),
     ]
     for model, error, told in cases:

@@ -164,7 +164,7 @@ def test_a_folder_in_its_place(path: Path) -> None:
 
 
 def test_a_model_that_could_not_be_read_again_cannot_be_made() -> None:
-    with pytest.raises(ValidationError, match="a class is named twice"):
+    with pytest.raises(ValidationError, match="class names must be distinct"):
         tuned_model(classes=["same"] * 10)
 
 

@@ -139,7 +139,7 @@ def manifest_text(**changes: Any) -> str:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        (manifest_text()[:-1] + ', "served": "zero_shot"}', "'served' stands in it twice"),
+        (manifest_text()[:-1] + ', "served": "zero_shot"}', "duplicate key 'served'"),
         (manifest_text(metrics={"a": [[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]}), "too deeply"),
         (manifest_text(metrics={"a": {"b": float("nan")}}), "not finite"),
         (manifest_text(metrics={"a": 1}).replace('"a": 1', '"a": 1e999'), "not finite"),
@@ -220,7 +220,7 @@ def test_memory_is_bounded_whatever_the_file_says(tmp_path: Path) -> None:
     write(largest, {"context": torch.zeros(10, 16, 400_000)}, raw_manifest(config=config))
 
     by_header, by_objects, by_tensors = growth(endless, objects, largest)
-    assert "its header is larger than 16 MiB" in by_header[1]
+    assert "header is larger than 16 MiB" in by_header[1]
     assert by_header[0] < 8 * MIB
     assert "bad manifest: metrics" in by_objects[1]
     assert by_objects[0] < 512 * MIB
@@ -237,10 +237,10 @@ def test_what_could_not_be_read_again_is_not_written(path: Path) -> None:
     huge = torch.zeros(1).expand(10, 16, 500_000)
     cases = {
         "Turn class_specific_context off": tuned_model(huge, config=config),
-        "15 context vectors, not n_ctx": tuned_model(torch.zeros(15, 8)),
+        "15 context vectors, expected n_ctx": tuned_model(torch.zeros(15, 8)),
         "expected float32": tuned_model(torch.zeros(10, 16, 8)),
         "not finite": tuned_model(torch.full((16, 8), float("nan"))),
-        "for 10 classes": dataclasses.replace(
+        "match 10 classes": dataclasses.replace(
             tuned_model(torch.zeros(16, 8)),
             blend=dataclasses.replace(blend(), bias=torch.zeros(9)),
         ),

@@ -67,15 +67,15 @@ def test_a_huge_file_is_not_opened(path: Path) -> None:
 
 def test_another_programs_safetensors(path: Path) -> None:
     save_file({"context": torch.zeros(16, 512)}, path)
-    refused(path, "not a tuned classifier of this program")
+    refused(path, "not a classifier tuned by dspt")
     save_file({"weight": torch.zeros(16, 512)}, path, metadata={"format": "pt"})
-    refused(path, "not a tuned classifier of this program")
+    refused(path, "not a classifier tuned by dspt")
 
 
 @pytest.mark.parametrize("names", [["context", "extra"], ["weights"], []])
 def test_other_tensors(path: Path, names: list[str]) -> None:
     write(path, {name: torch.zeros(16, 512) for name in names}, raw_manifest())
-    refused(path, "not a tuned classifier of this program")
+    refused(path, "not a classifier tuned by dspt")
 
 
 @pytest.mark.parametrize(
@@ -96,8 +96,8 @@ def test_another_shape(path: Path, shape: tuple[int, ...]) -> None:
     ("shape", "match"),
     [
         ((16, 512), r"expected float32 \(C, M, W\)"),
-        ((9, 16, 512), "context for 9 classes, not for all"),
-        ((10, 15, 512), "15 context vectors, not n_ctx"),
+        ((9, 16, 512), "context for 9 classes, expected 10"),
+        ((10, 15, 512), "15 context vectors, expected n_ctx = 16"),
     ],
 )
 def test_another_shape_of_a_class_specific_context(
@@ -111,13 +111,13 @@ def test_another_shape_of_a_class_specific_context(
 @pytest.mark.parametrize("length", [0, 1, 15, 17])
 def test_another_number_of_context_vectors(path: Path, length: int) -> None:
     write(path, {"context": torch.zeros(length, 512)}, raw_manifest())
-    refused(path, f"{length} context vectors, not n_ctx")
+    refused(path, f"{length} context vectors, expected n_ctx = 16")
 
 
 def test_a_config_that_does_not_say_how_many(path: Path) -> None:
     config = raw_manifest()["config"] | {"n_ctx": None}
     write(path, {"context": torch.zeros(16, 512)}, raw_manifest(config=config))
-    refused(path, "16 context vectors, not n_ctx")
+    refused(path, "16 context vectors, expected n_ctx = None")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
@@ -133,9 +133,10 @@ def test_values_that_are_not_finite(path: Path, value: float) -> None:
 
 @pytest.mark.parametrize("name", ["matrix", "bias"])
 def test_half_a_blend(path: Path, name: str) -> None:
+    other = {"matrix": "bias", "bias": "matrix"}[name]
     tensor = getattr(blend(), name)
     write(path, {"context": torch.zeros(16, 512), name: tensor}, raw_manifest())
-    refused(path, f"has half of a blend, {name}")
+    refused(path, f"has {name} but not {other}")
 
 
 @pytest.mark.parametrize("missing", ["context", "matrix", "bias"])
@@ -143,12 +144,12 @@ def test_a_blend_beside_something_else(path: Path, missing: str) -> None:
     tensors = {"context": torch.zeros(16, 512), "matrix": blend().matrix, "bias": blend().bias}
     del tensors[missing]
     write(path, tensors | {"other": torch.zeros(1)}, raw_manifest())
-    refused(path, "not a tuned classifier of this program")
+    refused(path, "not a classifier tuned by dspt")
 
 
 def test_a_blend_without_a_context(path: Path) -> None:
     write(path, {"matrix": blend().matrix, "bias": blend().bias}, raw_manifest())
-    refused(path, "not a tuned classifier of this program")
+    refused(path, "not a classifier tuned by dspt")
 
 
 @pytest.mark.parametrize(
@@ -169,7 +170,7 @@ def test_a_blend_of_another_shape(
 ) -> None:
     tensors = {"matrix": torch.zeros(matrix), "bias": torch.zeros(bias)}
     write(path, {"context": torch.zeros(16, 512), **tensors}, raw_manifest())
-    shapes = f"matrix of shape {matrix} and bias of shape {bias} for 10 classes"
+    shapes = f"matrix of shape {matrix} and bias of shape {bias} do not match 10 classes"
     refused(path, re.escape(shapes))
 
 
@@ -179,7 +180,7 @@ def test_a_blend_that_is_not_finite(path: Path, name: str, value: float) -> None
     tensors = {"matrix": blend().matrix, "bias": blend().bias}
     tensors[name].view(-1)[7] = value
     write(path, {"context": torch.zeros(16, 512), **tensors}, raw_manifest())
-    refused(path, "the blend is not finite float32")
+    refused(path, "matrix and bias must be finite float32")
 
 
 @pytest.mark.parametrize("name", ["matrix", "bias"])
@@ -188,7 +189,7 @@ def test_a_blend_of_another_precision(path: Path, name: str, dtype: torch.dtype)
     tensors = {"matrix": blend().matrix, "bias": blend().bias}
     tensors[name] = tensors[name].to(dtype)
     write(path, {"context": torch.zeros(16, 512), **tensors}, raw_manifest())
-    refused(path, "the blend is not finite float32")
+    refused(path, "matrix and bias must be finite float32")
 
 
 # ------------------------------------------------------------------------------- manifests refused
@@ -217,7 +218,7 @@ def test_a_blend_of_another_precision(path: Path, name: str, dtype: torch.dtype)
         (raw_manifest(classes=CLASSES[:1], class_words=WORDS[:1]), "classes"),
         (raw_manifest(classes=[]), "classes"),
         (raw_manifest(classes=CLASSES[:9]), "classes and class_words differ in length"),
-        (raw_manifest(classes=[*CLASSES[:9], CLASSES[0]]), "a class is named twice"),
+        (raw_manifest(classes=[*CLASSES[:9], CLASSES[0]]), "class names must be distinct"),
         (raw_manifest(classes=[*CLASSES[:9], ""]), r"classes\.9"),
         (raw_manifest(classes=[*CLASSES[:9], 9]), r"classes\.9"),
         (raw_manifest(classes=[*CLASSES[:9], "x" * 501]), r"classes\.9"),

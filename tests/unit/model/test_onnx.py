@@ -124,7 +124,7 @@ def test_what_was_compared_is_told(exported: tuple[Path, Comparison]) -> None:
     assert (told.made_up, told.given, told.images) == (5, 1, 6)
     assert told.top1_equal + told.undecided == 6
     assert told.max_difference < 1e-2
-    assert "5 made-up and 1 given images: the same class for" in str(told)
+    assert "5 generated and 1 given images: same class for" in str(told)
 
 
 def test_the_file_says_what_it_is_and_stands_alone(
@@ -188,7 +188,7 @@ def test_a_file_that_differs_is_not_left(
 ) -> None:
     file = tmp_path / "predictor.onnx"
     file.write_bytes(b"the one before")
-    with pytest.raises(ExportError, match="computes something else: ONNX Runtime and torch on 5"):
+    with pytest.raises(ExportError, match="gives different answers: ONNX Runtime and torch on 5"):
         export_onnx(model, broken(backbone), file)
     assert file.read_bytes() == b"the one before"
     assert list(tmp_path.iterdir()) == [file]
@@ -203,7 +203,7 @@ def test_what_cannot_be_a_graph_is_refused(
 
     longest = make_preprocess(PIXELS | {"resize_mode": "longest"})
     refused("resize_mode 'longest', 32 x 32", preprocess=longest)
-    refused("nothing is known of the preprocessing of local-dir", preprocess=lambda image: image)
+    refused("the preprocessing of local-dir.* is unknown", preprocess=lambda image: image)
 
     class Huge(nn.Module):
         def __init__(self) -> None:

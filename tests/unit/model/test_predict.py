@@ -76,7 +76,9 @@ def test_a_blend_is_served_as_it_is(tiny: Backbone) -> None:
 @pytest.mark.parametrize("dim", [15, 17, 32, 0])
 def test_a_blend_of_another_width_is_refused(tiny: Backbone, dim: int) -> None:
     model = dataclasses.replace(model_for(tiny), blend=blend(dim))
-    with pytest.raises(ArtifactError, match=rf"matrix is {dim} wide, features of toy are 16"):
+    with pytest.raises(
+        ArtifactError, match=rf"matrix has width {dim}, but features of toy have width 16"
+    ):
         ImageClassifier(model, tiny)
 
 
@@ -183,7 +185,7 @@ def test_other_weights_are_refused_for_zero_shot_as_well(tiny: Backbone) -> None
 
 
 def test_a_context_of_another_width_is_refused(tiny: Backbone) -> None:
-    with pytest.raises(ArtifactError, match=r"512 wide.*toy is 32"):
+    with pytest.raises(ArtifactError, match=r"width 512.*toy has width 32"):
         ImageClassifier(tuned_model(backbone_digest=tiny.digest), tiny)
 
 

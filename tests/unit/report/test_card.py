@@ -1,4 +1,4 @@
-"""Model cards: what is on them, that it is true, and that names of strangers stay names."""
+"""Model cards: what is on them, that it is true, and that untrusted names are rendered literally."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def part(accuracy: float, **changes: Any) -> dict[str, Any]:
 
 
 def metrics(**changes: Any) -> dict[str, Any]:
-    """Class 0 is taken for class 3 three times."""
+    """Class 0 is predicted as class 3 three times."""
     confusion = [[2 if i == j else 0 for j in range(10)] for i in range(10)]
     confusion[0][3], confusion[9][9] = 3, 0
     return {
@@ -69,7 +69,7 @@ def epoch(number: int) -> dict[str, Any]:
     return {"epoch": number, "loss": loss, "train_accuracy": 1 - loss, "suppressed": 0.2, "lr": 0.1}
 
 
-def made(job: JobRecord | None = None, name: str = "a name", **changes: Any) -> ModelCard:
+def make_card(job: JobRecord | None = None, name: str = "a name", **changes: Any) -> ModelCard:
     manifest = Manifest(**manifest_values())
     return card_of(manifest, name=name, metrics=metrics(**changes), job=job)
 
@@ -80,11 +80,11 @@ def html(markdown: str) -> str:
     )
 
 
-def test_a_card_says_what_its_job_found() -> None:
+def test_card_has_the_facts_of_its_job() -> None:
     rejected = [CardFile(file="cat/1.jpg", reason="is empty")]
     data = CardData(filename="a.zip", images=120, split={"train": 100, "test": 20, "val": 0})
     data.rejected = rejected * 25
-    card = made(JobRecord(job_id="job_1", data=data, warnings=["two classes look alike"]))
+    card = make_card(JobRecord(job_id="job_1", data=data, warnings=["two classes look alike"]))
     assert (card.source, card.served, card.measured_on) == ("job", "tuned", "held_out")
     assert [each.accuracy for each in card.results] == [0.4, 0.5, 0.6]
     worst = card.classes[0]
@@ -94,64 +94,64 @@ def test_a_card_says_what_its_job_found() -> None:
 
     text = to_markdown(card)
     for said in (
-        "| made by | job\\_1 |",
+        "| created by | job\\_1 |",
         "| images | 120 (100 train, 20 test) |",
         "| cat/1.jpg | is empty |",
         "and 5 more.",
         "- two classes look alike",
         "About 25% of the training labels are wrong (90 % interval: 20% to 30%).",
-        "On 20 held-out images, against their given labels.",
+        "On 20 held-out images, compared with their recorded labels.",
         "| tuned | yes | 60.0% | 50.0% to 70.0% | 0.050 |",
         "zero shot 0.50, class means 1.25",
         "| class 0 | cat | class 3 (3) | 5 | 40% | 60% |",
         "| loss | ",
         "The job took 5 seconds.",
-        "a perfect one gets about 75%",
+        "a perfect classifier scores about 75%",
         "Single classes were measured on 2 to 5 images",
-        "The weights of the backbone are under this licence: Apache-2.0.",
+        "Licence of the backbone's weights: Apache-2.0.",
     ):
         assert said in text, said
     assert text.count("cat/1.jpg") == 20
 
 
-def test_a_card_of_the_file_alone_says_so() -> None:
+def test_card_without_a_job() -> None:
     card = card_of(Manifest(**manifest_values()), name="mine.safetensors")
     assert (card.source, card.job, card.epochs, card.noise) == ("manifest", None, [], None)
     text = to_markdown(card)
-    assert "Made from the classifier's file alone" in text
-    assert "nobody has checked the figures" in text
-    assert "How accurate it is was not measured, or is not said." in text
+    assert "Made from the classifier's file only" in text
+    assert "its figures are not verified" in text
+    assert "Its accuracy was not measured or is not recorded." in text
     assert "## Data" not in text
-    assert "## Course" not in text
-    with pytest.raises(ValueError, match="no epoch"):
+    assert "## Training curves" not in text
+    with pytest.raises(ValueError, match="no epochs"):
         curves_svg(card.epochs)
 
 
-def test_zero_shot_that_is_served_is_marked() -> None:
+def test_served_zero_shot_is_marked() -> None:
     manifest = Manifest(**manifest_values(served="zero_shot"))
     card = card_of(manifest, name="a", metrics=metrics())
     assert "| zero-shot | yes | 40.0% |" in to_markdown(card)
     assert any("Tuning did not beat zero-shot" in text for text in card.limits)
-    # The confusion of the classifier that is not served is nobody's concern.
+    # Only the confusion of the served classifier is shown.
     assert {each.mistaken_for for each in card.classes} == {None}
 
 
-def test_a_temperature_is_told() -> None:
+def test_card_shows_the_temperature() -> None:
     temperatures = {"tuned": 1.0, "zero_shot": 1.5}
     card = card_of(
         Manifest(**manifest_values(temperatures=temperatures)), name="a", metrics=metrics()
     )
     assert card.temperatures == temperatures
-    assert "Temperature, fitted on held-out labels: zero-shot 1.50." in to_markdown(card)
+    assert "Temperature, fitted on held-out images: zero-shot 1.50." in to_markdown(card)
 
 
-def test_classes_without_a_photo_are_told() -> None:
+def test_card_lists_classes_added_by_name() -> None:
     card = card_of(
         Manifest(**manifest_values()),
         name="a",
         metrics={"added_classes": CLASSES[8:], "before": metrics()},
     )
-    assert "| of them added by name | class 8, class 9 |" in to_markdown(card)
+    assert "| classes added by name | class 8, class 9 |" in to_markdown(card)
     assert "2 of its classes were added by name" in card.limits[1]
 
 
@@ -177,15 +177,15 @@ def test_classes_without_a_photo_are_told() -> None:
     ],
     ids=lambda wrong: str(wrong)[:40],
 )
-def test_figures_that_are_none_are_left_out(wrong: dict[str, Any]) -> None:
-    """They may be a stranger's: the file was imported."""
-    card = made(**wrong)
+def test_invalid_metrics_are_omitted(wrong: dict[str, Any]) -> None:
+    """The metrics of an imported file are untrusted."""
+    card = make_card(**wrong)
     assert card.limits
     assert to_markdown(card).startswith("# a name")
     assert ModelCard.model_validate_json(card.model_dump_json()) == card
 
 
-def test_names_of_strangers_stay_names() -> None:
+def test_untrusted_names_are_rendered_literally() -> None:
     for text in HOSTILE:
         for place in (escaped(text), f"- {escaped(text)}"):
             shown = html(place)
@@ -196,7 +196,7 @@ def test_names_of_strangers_stay_names() -> None:
     assert escaped("two\nlines\t here ") == "two lines here"
 
 
-def test_a_hostile_card_has_the_tables_and_headings_of_a_good_one() -> None:
+def test_hostile_names_do_not_change_the_structure() -> None:
     def card(names: list[str]) -> ModelCard:
         manifest = Manifest(
             **manifest_values(classes=names, class_words=names, why=names[1], activation=names[0])
@@ -220,20 +220,20 @@ def test_a_hostile_card_has_the_tables_and_headings_of_a_good_one() -> None:
     assert skeleton(HOSTILE[4:]) == good
 
 
-def test_of_very_many_classes_the_weakest_are_shown() -> None:
+def test_only_the_weakest_of_many_classes_are_shown() -> None:
     names = [f"class {number}" for number in range(150)]
     manifest = Manifest(**manifest_values(classes=names, class_words=names))
     accuracy = {name: number / 150 for number, name in enumerate(names)}
     card = card_of(manifest, name="a", metrics=metrics(tuned=part(0.5, per_class=accuracy)))
     text = to_markdown(card)
-    assert "| class 0 | class 0 | 40% | 0% |" in text  # nobody counted the images
+    assert "| class 0 | class 0 | 40% | 0% |" in text  # no confusion matrix: images not counted
     assert "| class 99 |" in text
     assert "| class 100 |" not in text
     assert "and 50 more classes." in text
 
 
-def test_the_curves_are_a_picture_of_its_own(tmp_path: Path) -> None:
-    written = write_card(made(), tmp_path / "new" / "card.md")
+def test_curves_are_written_as_svg(tmp_path: Path) -> None:
+    written = write_card(make_card(), tmp_path / "new" / "card.md")
     assert [path.name for path in written] == ["card.md", "card.svg"]
     assert "](card.svg)" in written[0].read_text("utf-8")
     root = ElementTree.fromstring(written[1].read_text("utf-8"))
@@ -245,10 +245,10 @@ def test_the_curves_are_a_picture_of_its_own(tmp_path: Path) -> None:
         width, height = float(root.attrib["width"]), float(root.attrib["height"])
         assert all(0 <= x <= width and 0 <= y <= height for x, y in points)
     texts = [each.text for each in root.iter() if each.tag.endswith("text")]
-    assert {"loss", "accuracy on the given labels", "0.99", "100"} <= set(texts)
+    assert {"loss", "accuracy on the recorded labels", "0.99", "100"} <= set(texts)
 
 
-def test_one_epoch_and_unbounded_losses_are_drawn_too() -> None:
+def test_curves_of_one_epoch_and_of_unbounded_losses() -> None:
     one = CardEpoch(epoch=1, loss=7.5, train_accuracy=0.5, suppressed=0)
     assert ">7.5<" in curves_svg([one])
     assert ">-1<" in curves_svg([one, one.model_copy(update={"loss": -1.0})])
