@@ -111,9 +111,9 @@ def save_model(model: TunedModel, path: Path) -> None:
     if size > _MAX_BYTES or header > _MAX_HEADER_BYTES:
         raise ArtifactError(
             f"{path.name}: the classifier of {len(model.manifest.classes):,} classes is too large: "
-            f"{size / _MIB:,.1f} MiB (limit {_MAX_BYTES // _MIB}), {header / _MIB:,.1f} MiB of them "
-            f"metadata (limit {_MAX_HEADER_BYTES // _MIB}). Turn class_specific_context off, or tune "
-            "fewer classes or classes with shorter names"
+            f"{size / _MIB:,.1f} MiB (limit {_MAX_BYTES // _MIB}), of which metadata "
+            f"{header / _MIB:,.1f} MiB (limit {_MAX_HEADER_BYTES // _MIB}). Turn "
+            "class_specific_context off, or tune fewer classes or classes with shorter names"
         )
     tensors = {name: each.detach().float().cpu().contiguous() for name, each in tensors.items()}
     _model(path.name, tensors, model.manifest)

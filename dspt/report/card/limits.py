@@ -45,7 +45,8 @@ def _accuracy(card: ModelCard) -> list[str]:
     if card.measured_on == "held_out":
         first = (
             f"Accuracy was measured on {images} images held out of the training photos, using "
-            "their recorded labels. If such a label is wrong, a correct prediction counts as an error"
+            "their recorded labels. If such a label is wrong, a correct prediction counts as an "
+            "error"
         )
         if card.noise is not None and card.noise.estimate >= 0.01:
             right = 1 - card.noise.estimate

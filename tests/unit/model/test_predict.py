@@ -76,9 +76,7 @@ def test_a_blend_is_served_as_it_is(tiny: Backbone) -> None:
 @pytest.mark.parametrize("dim", [15, 17, 32, 0])
 def test_a_blend_of_another_width_is_refused(tiny: Backbone, dim: int) -> None:
     model = dataclasses.replace(model_for(tiny), blend=blend(dim))
-    with pytest.raises(
-        ArtifactError, match=rf"matrix has width {dim}, but features of toy have width 16"
-    ):
+    with pytest.raises(ArtifactError, match=rf"matrix has width {dim}, but .* have width 16"):
         ImageClassifier(model, tiny)
 
 

@@ -1,4 +1,4 @@
-"""Model cards: what is on them, that it is true, and that untrusted names are rendered literally."""
+"""Model cards: their content, and that untrusted names are rendered literally."""
 
 from __future__ import annotations
 

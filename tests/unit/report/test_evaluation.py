@@ -172,7 +172,7 @@ def test_wilson_interval_refuses_impossible_counts(successes: int, trials: int) 
         ({"labels": [0.0, 0.0, 1.0, 1.0, 1.0]}, "integers, not float64"),
         (
             {"probabilities": [[0.2, 0.5, 0.3]] * 4 + [[2.0, 1.0, 3.0]]},
-            "row 4 must be probabilities",
+            "row 4 must be prob",
         ),
         ({"probabilities": [[0.2, 0.5, 0.3], [1.5, -0.5, 0]] + [[1, 0, 0]] * 3}, "row 1"),
         ({"probabilities": [[math.nan, 0.5, 0.5]] * 5}, "row 0"),
