@@ -198,7 +198,7 @@ def audit(
     if as_json:
         print_json(report.model_dump(mode="json"))
         return
-    out.print(suspects(report, most))
+    out.print(suspects(report.model_dump(), most))
     if csv_file is not None:
         out.print(f"All {len(report)} files ranked in {csv_file}.", markup=False, soft_wrap=True)
 

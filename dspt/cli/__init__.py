@@ -6,8 +6,8 @@ import the web application or the worker. Commands import torch only when they r
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
-from typing import Any
+from importlib.metadata import entry_points, version
+from typing import Annotated, Any
 
 import typer
 
@@ -16,6 +16,7 @@ from dspt.cli.card import card
 from dspt.cli.compare import compare
 from dspt.cli.export import export
 from dspt.cli.predict import predict
+from dspt.cli.terminal import print_stderr
 from dspt.cli.tune import tune
 
 _GROUP = "dspt.commands"
@@ -28,12 +29,21 @@ def build() -> typer.Typer:
         rich_markup_mode=None,
         help="Tune CLIP's prompt on a few photos per class, find the wrong labels, classify.",
     )
+    app.callback()(_options)
     commands: dict[str, Any] = {
         command.__name__: command for command in (tune, audit, predict, compare, card, export)
     }
     # An entry point replaces our command of the same name: `predict` that can also use a service.
     for entry in sorted(entry_points(group=_GROUP), key=lambda e: e.name):
-        commands[entry.name] = entry.load()
+        try:
+            commands[entry.name] = entry.load()
+        except Exception as error:  # noqa: BLE001 - code of another package
+            package = entry.dist.name if entry.dist else entry.module
+            print_stderr(
+                f"warning: the command `dspt {entry.name}` of the package {package} cannot be "
+                f"loaded ({type(error).__name__}: {error}). Reinstall or remove the package.",
+                "yellow",
+            )
     for name, command in commands.items():
         if isinstance(command, typer.Typer):  # a group of commands
             app.add_typer(command, name=name)
@@ -45,3 +55,20 @@ def build() -> typer.Typer:
 def main() -> None:
     """Run the console script."""
     build()()
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"dspt {version('dspt')}")
+        raise typer.Exit
+
+
+def _options(
+    _: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Accept the options that come before the name of a command."""

@@ -63,7 +63,7 @@ def audit(
     if as_json:
         print_json(report.to_dict())
         return
-    out.print(suspects(report, most))
+    out.print(suspects(report.to_dict(), most))
     if report.can_tell:
         out.print(report.why[:1].upper() + report.why[1:], markup=False)
     if csv_file is not None:

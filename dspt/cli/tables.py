@@ -3,53 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from dspt.cli.terminal import out
-
-
-class Entry(Protocol):
-    """A file in an audit; AuditEntry, for one."""
-
-    @property
-    def file(self) -> str: ...
-    @property
-    def given(self) -> str: ...
-    @property
-    def suggested(self) -> str: ...
-    @property
-    def score(self) -> float: ...
-    @property
-    def suspect(self) -> bool: ...
-
-
-class Rate(Protocol):
-    """An estimate and the interval around it; NoiseRate, for one."""
-
-    @property
-    def estimate(self) -> float: ...
-    @property
-    def low(self) -> float: ...
-    @property
-    def high(self) -> float: ...
-
-
-class Audit(Protocol):
-    """All files, the most suspicious first; AuditReport, for one."""
-
-    @property
-    def can_tell(self) -> bool: ...
-    @property
-    def why(self) -> str: ...
-    @property
-    def entries(self) -> Sequence[Entry]: ...
-    @property
-    def noise_rate(self) -> Rate | None: ...
-
 
 _MEASURED = {
     "test": "images in test/",
@@ -105,27 +65,30 @@ def accuracies(metrics: Mapping[str, Any]) -> RenderableType:
     return table
 
 
-def suspects(audit: Audit, most: int) -> RenderableType:
-    """Return a table of the labels to check, the most suspicious first."""
-    if not audit.can_tell:
-        return Text(f"Cannot tell which labels are wrong: {audit.why}")
-    found = [entry for entry in audit.entries if entry.suspect]
+def suspects(audit: Mapping[str, Any], most: int) -> RenderableType:
+    """Return a table of the labels to check, the most suspicious first.
+
+    audit: `AuditReport.to_dict()`, or the same from a service.
+    """
+    if not audit["can_tell"]:
+        return Text(f"Cannot tell which labels are wrong: {audit['why']}")
+    found = [entry for entry in audit["entries"] if entry["suspect"]]
     if not found:
-        return Text(f"No suspicious labels in {len(audit.entries)} files.")
-    table = Table(title=f"{len(found)} of {len(audit.entries)} labels to check")
-    longest = max(len(entry.file) for entry in found[:most])
+        return Text(f"No suspicious labels in {len(audit['entries'])} files.")
+    table = Table(title=f"{len(found)} of {len(audit['entries'])} labels to check")
+    longest = max(len(entry["file"]) for entry in found[:most])
     table.add_column("file", overflow="fold", min_width=min(longest, _FILE_WIDTH))
     for name in ("given", "suggested"):
         table.add_column(name, overflow="fold")
     table.add_column("p(wrong)", justify="right")
     for entry in found[:most]:
-        cells = (entry.file, entry.given, entry.suggested, f"{entry.score:.3f}")
+        cells = (entry["file"], entry["given"], entry["suggested"], f"{entry['score']:.3f}")
         table.add_row(*(Text(cell) for cell in cells))
     notes = [f"and {len(found) - most} more"] if len(found) > most else []
-    if rate := audit.noise_rate:
+    if rate := audit["noise_rate"]:
         notes.append(
-            f"estimated share of wrong labels: {rate.estimate:.0%} "
-            f"(90 % interval: {rate.low:.0%} to {rate.high:.0%})"
+            f"estimated share of wrong labels: {rate['estimate']:.0%} "
+            f"(90 % interval: {rate['low']:.0%} to {rate['high']:.0%})"
         )
     table.caption = "; ".join(notes)
     return table
