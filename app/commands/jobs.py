@@ -82,7 +82,9 @@ def submit(
     Settings that are not given have the defaults of the service.
     """
     for setting in _OPERATORS & config.keys():
-        say(f"warning: --{setting} is ignored: the operator of the service chooses it.", "yellow")
+        print_stderr(
+            f"warning: --{setting} is ignored: the operator of the service chooses it.", "yellow"
+        )
     with service(url) as client:
         from dspt_client._bar import Bar
 
