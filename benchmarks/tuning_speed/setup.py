@@ -18,7 +18,7 @@ from timm.data.imagenet_info import ImageNetInfo
 from dspt.backbones.base import Backbone
 from dspt.backbones.text_tower import open_clip_text_tower
 from dspt.backbones.tokenizer import OpenClipTokenizer
-from dspt.backbones.transforms import make_augment, make_preprocess
+from dspt.backbones.transforms import Preprocess, make_augment
 from dspt.prompt.trainer import Run, Schedule, epoch_order
 
 SHOTS = 16
@@ -123,7 +123,7 @@ def build_backbone(name: str, seed: int, device: str) -> tuple[Any, Backbone]:
         image_tower=model.visual,
         text_tower=tower,
         tokenizer=OpenClipTokenizer(SimpleTokenizer()),
-        preprocess=make_preprocess(cfg),
+        preprocess=Preprocess(cfg),
         augment=make_augment(cfg),
         logit_scale=math.exp(model.logit_scale.item()),
         embed_dim=int(open_clip.get_model_config(name)["embed_dim"]),

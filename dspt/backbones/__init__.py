@@ -1,10 +1,10 @@
-"""Frozen vision-language models by name, and the list of those worth offering."""
+"""Frozen vision-language models: load one by name, list the recommended ones."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dspt.backbones.base import Backbone, TextTower, Tokenizer
+from dspt.backbones.base import Backbone, Tokenizer
 from dspt.backbones.catalog import BackboneInfo, list_backbones
 
 if TYPE_CHECKING:
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 __all__ = [
     "Backbone",
     "BackboneInfo",
-    "TextTower",
     "Tokenizer",
     "list_backbones",
     "load_backbone",
@@ -21,26 +20,26 @@ __all__ = [
 
 
 def load_backbone(name: str, *, device: torch.device | str = "cpu") -> Backbone:
-    """The frozen backbone called `name`, in float32 on `device`.
+    """Return the frozen backbone `name` in float32 on `device`.
 
     `name` is one of
 
-    - `builtin`: small, works offline, for trying out
-    - `ViT-B-16/openai`: an open_clip architecture and pretrained tag, from the Hugging Face hub's
-      local cache or downloaded into it; the activation follows the tag
+    - `builtin`: small, works offline, for trials
+    - `ViT-B-16/openai`: an open_clip architecture and pretrained tag, from the local cache of the
+      Hugging Face hub or downloaded into it; the tag decides the activation
     - `ViT-B-16/openai@/path/to/file`: the same weights read from a file
-    - `ViT-B-16@/path/to/file`: weights of one's own (.safetensors; .bin, .pt and .pth are read
-      without running code in them)
-    - `local-dir:/path/to/folder`: open_clip_config.json with its weights beside it
+    - `ViT-B-16@/path/to/file`: your own weights (.safetensors; .bin, .pt and .pth are read without
+      running code in them)
+    - `local-dir:/path/to/folder`: open_clip_config.json and its weights in one folder
 
-    Raises UnknownBackbone (no such name), WeightsUnavailable (its weights cannot be had here) or
-    BackboneError (a model whose prompt cannot be tuned).
+    Raises UnknownBackbone (unknown name), WeightsUnavailable (weights missing or damaged) or
+    BackboneError (the prompt of this model cannot be tuned).
     """
     if name == "builtin":
         from dspt.backbones.builtin import load_builtin
 
         return load_builtin(device)
-    # open_clip takes seconds to import: not before somebody wants one of its models.
+    # Imported here because open_clip takes seconds to import.
     from dspt.backbones.openclip import load_openclip
 
     return load_openclip(name, device)

@@ -1,80 +1,38 @@
-"""A frozen vision-language model as the tuner sees it: an image tower, a text tower, a scale."""
+"""A frozen vision-language model: image tower, text tower, tokenizer, preprocessing."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+if TYPE_CHECKING:  # open_clip takes seconds to import
+    from dspt.backbones.text_tower import OpenClipTextTower
+    from dspt.backbones.transforms import Preprocess
+
 CLIP_EMBEDDING_STD = 0.015
-"""Size of CLIP's token embeddings, which CoOp's rates and deviations are stated for."""
+"""Standard deviation of CLIP's token embeddings. CoOp's learning rate and init are for this."""
 
 
 class Tokenizer(Protocol):
-    """Text to token ids, without padding, in the shape [start] words [end]."""
+    """Converts text to token ids without padding: [start] words [end]."""
 
     start: tuple[int, ...]
-    """Ids put before the words (CLIP: one; SigLIP: none)."""
+    """Ids before the words (CLIP: one; SigLIP: none)."""
     end: tuple[int, ...]
-    """Ids put behind the words."""
+    """Ids after the words."""
 
     def encode(self, text: str) -> list[int]:
-        """Ids of the words alone, without start and end."""
-
-
-class TextTower(Protocol):
-    """A frozen text tower that can be entered behind its token embedding."""
-
-    width: int
-    """Size of a token embedding."""
-    context_length: int
-    """Longest sequence, start and end tokens included."""
-    causal: bool
-    """Whether a token sees only those before it; then tokens behind the end token do not matter."""
-    embedding_std: float
-    """Standard deviation of the token embeddings: the scale that context vectors live on."""
-
-    @property
-    def nbytes(self) -> int:
-        """Memory of the weights."""
-
-    def embed(self, ids: Tensor) -> Tensor:
-        """Token embeddings, without positions. (..., L) int64 -> (..., L, width)."""
-
-    def pad(self, ids: list[int]) -> list[int]:
-        """Pad one prompt to what the tower needs: the context length, or nothing if causal."""
-
-    def encode(self, embeddings: Tensor, end: Tensor) -> Tensor:
-        """Run the tower on token embeddings; differentiable in them.
-
-        embeddings: (B, L, width), positions not added; end: (B,) index of each end token.
-        Returns (B, D), not normalised.
-        """
-
-    def bytes_per_token(self, length: int) -> int:
-        """Estimate what autograd keeps of one token of `encode` in sequences of `length`."""
-
-
-class Preprocess(Protocol):
-    """A model's own resize, crop and normalisation: at once, or in two steps."""
-
-    def __call__(self, image: Image.Image) -> Tensor:
-        """RGB image -> (3, H, W) float32."""
-
-    def crop(self, image: Image.Image) -> Tensor:
-        """RGB image -> (H, W, 3) uint8: resized and cropped."""
-
-    def normalised(self, crops: Tensor) -> Tensor:
-        """(B, H, W, 3) uint8 -> (B, 3, H, W) float32."""
+        """Return the ids of the words, without start and end."""
 
 
 def weight_bytes(*modules: nn.Module) -> int:
-    """Memory of the parameters and buffers of `modules`."""
+    """Return the size of the parameters and buffers of `modules` in bytes."""
     return sum(
         tensor.nbytes for each in modules for tensor in (*each.parameters(), *each.buffers())
     )
@@ -82,51 +40,52 @@ def weight_bytes(*modules: nn.Module) -> int:
 
 @dataclass(frozen=True)
 class Backbone:
-    """Towers, tokenizer and preprocessing of one set of weights. Nothing in it is trained."""
+    """Towers, tokenizer and preprocessing of one set of weights. All weights are frozen."""
 
     name: str
-    """What the user called it: `builtin`, `ViT-B-16/openai`, `local-dir:...`."""
+    """Name it was loaded by: `builtin`, `ViT-B-16/openai`, `local-dir:...`."""
     digest: str
-    """SHA-256 (hex) over the weights and whatever else decides the embeddings."""
+    """SHA-256 (hex) over the weights and everything else that affects the embeddings."""
     image_tower: nn.Module
     """(B, 3, H, W) -> (B, D), not normalised."""
-    text_tower: TextTower
+    text_tower: OpenClipTextTower
     tokenizer: Tokenizer
     preprocess: Preprocess
     augment: Callable[[Image.Image, torch.Generator], Tensor]
-    """The same with a random resized crop and a random flip drawn from the generator."""
+    """As `preprocess`, with a random resized crop and a random flip drawn from the generator."""
     logit_scale: float
-    """exp(logit_scale): the factor on cosine similarities (100 in released CLIPs)."""
+    """Factor on cosine similarities, exp of the trained parameter (100 in published CLIPs)."""
     embed_dim: int
     image_size: int
     activation: str
-    """`gelu` or `quickgelu`; a mismatch costs accuracy without an error, so artefacts record it."""
+    """`gelu` or `quickgelu`. A mismatch lowers accuracy without an error, so models record it."""
     engine: str = "torch"
-    """What runs the image tower: `torch` or `openvino`. Its features are the same."""
+    """Library that runs the image tower: `torch` or `openvino`. The features are the same."""
     compiled_bytes: int | None = None
-    """Memory of an image tower's weights that are not torch's."""
+    """Size of the weights of an image tower that torch does not run."""
 
     @property
     def device(self) -> torch.device:
-        """Where the towers are."""
+        """Device of the towers."""
         return next(self.image_tower.parameters()).device
 
     @property
     def nbytes(self) -> int:
-        """Memory of the weights of both towers."""
+        """Size of the weights of both towers in bytes."""
         image = self.compiled_bytes
         if image is None:
             image = weight_bytes(self.image_tower)
         return image + self.text_tower.nbytes
 
     def encode_crops(self, crops: Tensor) -> Tensor:
-        """(B, H, W, 3) uint8, as `preprocess.crop` gives them -> (B, D), as `encode_image`.
+        """Encode crops from `preprocess.crop`: (B, H, W, 3) uint8 -> (B, D), as `encode_image`.
 
-        They are a quarter of the bytes, and normalised together in a third of the time.
+        Crops take a quarter of the bytes of pixels, and normalising a batch takes a third of the
+        time.
         """
         return self.encode_image(self.preprocess.normalised(crops.to(self.device)))
 
     def encode_image(self, pixels: Tensor) -> Tensor:
-        """(B, 3, H, W) on `device` -> (B, D), unit length, float32."""
+        """Encode pixels on `device`: (B, 3, H, W) -> (B, D), unit length, float32."""
         with torch.inference_mode():
             return F.normalize(self.image_tower(pixels).float(), dim=-1)

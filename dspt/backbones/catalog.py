@@ -1,6 +1,6 @@
-"""The backbones that are worth offering by name, and whether their weights are on this machine.
+"""The recommended backbones, and whether their weights are on this machine.
 
-Any other model of open_clip's registry whose text tower is open_clip's own loads too.
+Other models of open_clip's registry with open_clip's text tower can be loaded too.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class BackboneInfo:
     name: str
     embed_dim: int
     image_size: int
-    """Side of the square that the image tower sees, in pixels."""
+    """Height and width of the input of the image tower, in pixels."""
     weights: Literal["present", "download"]
     licence: str
     note: str
@@ -30,7 +30,7 @@ class BackboneInfo:
 
 @dataclass(frozen=True)
 class Entry:
-    """A published backbone: `repo` holds its weights, and its tokenizer if `own_tokenizer`."""
+    """A published backbone: `repo` has its weights, and its tokenizer if `own_tokenizer`."""
 
     name: str
     embed_dim: int
@@ -41,14 +41,14 @@ class Entry:
     own_tokenizer: bool = False
 
     def present(self) -> bool:
-        """Whether the local cache holds all its files; no network."""
+        """Return whether the local cache has all its files. No network."""
         wanted = [(SAFETENSORS, PICKLE)] + [TOKENIZER] * self.own_tokenizer
         return all(hub.cached(self.repo, names) for names in wanted)
 
 
 _BUILTIN_NOTE = (
-    "For trying out and for tests: small, works offline, far weaker than CLIP. "
-    "For work use ViT-B-16/openai."
+    "For trials and tests: small, works offline, far weaker than CLIP. "
+    "For real work use ViT-B-16/openai."
 )
 _OPENAI = "OpenAI's CLIP (quickgelu)"
 
@@ -59,7 +59,7 @@ CATALOG = (
         224,
         "timm/vit_base_patch16_clip_224.openai",
         "MIT",
-        f"{_OPENAI}. The one to use for work: good accuracy, runs on a CPU.",
+        f"{_OPENAI}. Recommended: good accuracy, runs on a CPU.",
     ),
     Entry(
         "ViT-B-32/openai",
@@ -75,7 +75,7 @@ CATALOG = (
         224,
         "timm/vit_large_patch14_clip_224.openai",
         "MIT",
-        f"{_OPENAI}. More accurate; wants a GPU.",
+        f"{_OPENAI}. More accurate; needs a GPU.",
     ),
     Entry(
         "RN50/openai",
@@ -83,7 +83,7 @@ CATALOG = (
         224,
         "timm/resnet50_clip.openai",
         "MIT",
-        f"{_OPENAI}. A ResNet-50: what papers on noisy labels report.",
+        f"{_OPENAI}. A ResNet-50, used in papers on noisy labels.",
     ),
     Entry(
         "RN101/openai",
@@ -114,7 +114,7 @@ CATALOG = (
 
 
 def list_backbones() -> list[BackboneInfo]:
-    """`builtin` and the published backbones worth offering; looks at the local cache only."""
+    """Return `builtin` and the recommended published backbones. No network."""
     builtin = BackboneInfo("builtin", 512, 224, "present", "Apache-2.0", _BUILTIN_NOTE)
     return [
         builtin,

@@ -1,4 +1,4 @@
-"""An image tower compiled for the processor by OpenVINO: the same features in less time."""
+"""Compile an image tower for the CPU with OpenVINO: the same features in less time."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from dspt.backbones.base import Backbone
 
 MAX_DIFFERENCE = {"f32": 1e-3, "bf16": 3e-2}
-"""Most that a value of a unit-length feature may differ by, at each precision: of `f32` a thousand
-times what rounding does, and far from what would change a prediction."""
+"""Largest allowed difference of a value of a unit-length feature, by precision. For `f32` it is a
+thousand times the rounding error, and far too small to change a prediction."""
 
 
 def available() -> bool:
-    """Whether OpenVINO is installed (`pip install openvino`)."""
+    """Return whether OpenVINO is installed (`pip install openvino`)."""
     return find_spec("openvino") is not None
 
 
@@ -34,12 +34,13 @@ def compile_image_tower(
     precision: Literal["f32", "bf16"] = "f32",
     streams: int | None = None,
 ) -> Backbone:
-    """The backbone, which is on the CPU, with its image tower compiled.
+    """Return the backbone, which must be on the CPU, with its image tower compiled.
 
-    So many `streams` threads may use it at the same time, each with one core; left out: one thread,
-    with all of torch's. `folder` keeps what was converted, which takes some seconds in a process
-    of its own. Raises ValueError with the reason where OpenVINO cannot run the tower, or computes
-    something else.
+    folder: cache of converted towers. Converting takes some seconds in a separate process.
+    streams: number of threads that may use the tower at the same time, with one core each.
+    Default: one thread that uses all of torch's threads.
+
+    Raises ValueError if OpenVINO cannot run the tower or gives different features.
     """
     kept = folder / f"{backbone.digest}-{version('openvino')}"
     if not kept.exists():
@@ -56,7 +57,7 @@ def compile_image_tower(
     expected, found = (each.encode_image(pixels) for each in (backbone, compiled))
     difference = float((expected - found).abs().max())
     if not difference <= MAX_DIFFERENCE[precision]:
-        raise ValueError(f"its features differ from torch's by {difference:.1e}")
+        raise ValueError(f"its features differ from those of torch by {difference:.1e}")
     return compiled
 
 
@@ -66,14 +67,14 @@ class _CompiledTower(nn.Module):
     def __init__(self, compiled: Any) -> None:
         super().__init__()
         self._compiled = compiled
-        self._mine = threading.local()
-        # Tells where the tower is, as those of all the others do.
-        self.place = nn.Parameter(torch.empty(0), requires_grad=False)
+        self._local = threading.local()
+        # Backbone.device reads the device of the first parameter.
+        self.device_marker = nn.Parameter(torch.empty(0), requires_grad=False)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        request = getattr(self._mine, "request", None)
-        if request is None:  # each thread has its own buffers
-            request = self._mine.request = self._compiled.create_infer_request()
+        request = getattr(self._local, "request", None)
+        if request is None:  # one per thread: it holds the buffers
+            request = self._local.request = self._compiled.create_infer_request()
         (features,) = request.infer(pixels.contiguous().numpy(), share_inputs=True).values()
         return torch.from_numpy(features)
 
@@ -86,7 +87,7 @@ def _convert(backbone: Backbone, kept: Path) -> None:
     with tempfile.TemporaryDirectory(dir=kept.parent, prefix=".converting-") as scratch:
         whole = Path(scratch) / "whole"
         whole.mkdir()
-        # The name is one that a backbone was loaded by.
+        # The backbone was loaded by this name, so it is valid.
         done = subprocess.run(  # nosec B603
             [
                 *(sys.executable, "-P", "-m", "dspt.backbones.convert"),
@@ -102,7 +103,7 @@ def _convert(backbone: Backbone, kept: Path) -> None:
         try:
             whole.rename(kept)
         except OSError:
-            if not kept.exists():  # else another process was quicker
+            if not kept.exists():  # otherwise another process was faster
                 raise
 
 
@@ -113,7 +114,7 @@ def _read(file: Path, precision: str, streams: int | None) -> Any:
     options = {
         "INFERENCE_NUM_THREADS": streams or torch.get_num_threads(),
         "NUM_STREAMS": streams or 1,
-        # Left alone it rounds to half of the digits where that is faster.
+        # By default OpenVINO uses bfloat16 where that is faster.
         "INFERENCE_PRECISION_HINT": precision,
     }
     return core.compile_model(core.read_model(file), "CPU", options)

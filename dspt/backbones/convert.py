@@ -1,7 +1,7 @@
-"""`python -m dspt.backbones.convert NAME FILE`: write an image tower as OpenVINO reads it.
+"""`python -m dspt.backbones.convert NAME FILE`: convert an image tower to OpenVINO's format.
 
-A program of its own: torch's export changes how torch works in the whole process meanwhile, so
-nothing else may run beside it, and it loads much that nobody needs afterwards.
+A separate program, because torch's export changes global state of torch while it runs, and loads
+many modules that are not needed afterwards.
 """
 
 from __future__ import annotations
@@ -17,27 +17,29 @@ from dspt.backbones.exported import exported
 
 
 class CannotConvert(Exception):
-    """The tower does what torch cannot export, or what OpenVINO does not know."""
+    """torch cannot export the tower, or OpenVINO does not support one of its operators."""
 
 
 def convert(tower: nn.Module, image_size: int) -> Any:
-    """The openvino.Model of a tower (B, 3, H, W) -> (B, D). Raises CannotConvert."""
+    """Return the openvino.Model of a tower (B, 3, H, W) -> (B, D). Raises CannotConvert."""
     from openvino import frontend
     from openvino.frontend.pytorch.fx_decoder import TorchFXPythonDecoder
     from openvino.frontend.pytorch.torchdynamo.export_decompositions import ops_to_not_decompose
     from torch.export.decomp_utils import CustomDecompTable
 
-    whole: Any = CustomDecompTable()  # type: ignore[no-untyped-call]
-    for operator in ops_to_not_decompose():  # OpenVINO knows them
-        if operator in whole:
-            whole.pop(operator)
+    table: Any = CustomDecompTable()  # type: ignore[no-untyped-call]
+    for operator in ops_to_not_decompose():  # OpenVINO has these operators
+        if operator in table:
+            table.pop(operator)
     try:
         program = exported(tower, image_size)
         with torch.no_grad():
-            graph = program.run_decompositions(whole).module()
-        # The steps of openvino.convert_model, which reports what it did to its maker.
+            graph = program.run_decompositions(table).module()
+        # The steps of openvino.convert_model, which would also send usage statistics.
         reader = frontend.FrontEndManager().load_by_framework("pytorch")
-        decoder = TorchFXPythonDecoder(graph, dynamic_shapes=True)  # has to live until the end
+        decoder = TorchFXPythonDecoder(
+            graph, dynamic_shapes=True
+        )  # must not be freed before the end
         model = reader.convert(reader.load(decoder))
     except (RuntimeError, frontend.GeneralFailure, frontend.OpConversionFailure) as error:
         raise CannotConvert(str(error)) from error
@@ -46,6 +48,7 @@ def convert(tower: nn.Module, image_size: int) -> Any:
 
 
 def main(name: str, file: str) -> None:
+    """Convert the image tower of the backbone `name` and write it to `file`."""
     import openvino
 
     from dspt.backbones import load_backbone
@@ -55,7 +58,7 @@ def main(name: str, file: str) -> None:
         model = convert(backbone.image_tower, backbone.image_size)
     except CannotConvert as error:
         sys.exit(str(error))
-    # The weights as they are: rounded to half of their size they would be other features.
+    # Full precision: weights in float16 would change the features.
     openvino.save_model(model, Path(file), compress_to_fp16=False)
 
 

@@ -1,4 +1,4 @@
-"""What identifies a backbone: one SHA-256 over all that decides its embeddings."""
+"""Digest of a backbone: a SHA-256 over everything that affects its embeddings."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from torch import nn
 from dspt.backbones.base import Tokenizer
 
 _PROBE = 'The 12 quick_brown foxes\' jump, naïve & over-eager: "Zoë" (№ 7)!'
-"""Words whose ids tell one vocabulary, and one way of cleaning text, from another."""
-_DECIDES_NOTHING = frozenset(
+"""Text whose ids differ between vocabularies and between ways of cleaning text."""
+_IRRELEVANT = frozenset(
     {
         "hf_tokenizer_name",
         "timm_model_pretrained",
@@ -26,22 +26,21 @@ _DECIDES_NOTHING = frozenset(
         "output_dict",
     }
 )
-"""Keys of a model config that say where things come from or where training starts."""
+"""Keys of a model config about the origin of weights or the start of training."""
 
 
 def backbone_digest(
     model: nn.Module, model_cfg: dict[str, Any], preprocess: dict[str, Any], tokenizer: Tokenizer
 ) -> str:
-    """SHA-256 (hex) over the weights (name, dtype, shape, bytes, in order of their names), the
-    architecture, the preprocessing and the vocabulary.
+    """Return the SHA-256 (hex) over weights, architecture, preprocessing and vocabulary.
 
-    The same weights give the same digest whether they came by tag, by file or from a folder: what
-    is digested is the model in memory, and config values that equal open_clip's defaults are left
-    out.
+    The weights are hashed by name, dtype, shape and bytes, in order of their names. The same
+    weights have the same digest whether loaded by tag, from a file or from a folder: the digest is
+    computed from the model in memory, and config values equal to open_clip's defaults are ignored.
     """
     sha = hashlib.sha256()
     about = {
-        "model": _essence(model_cfg),
+        "model": _relevant(model_cfg),
         "preprocess": {k: preprocess[k] for k in sorted(preprocess) if k != "mode"},
         "tokenizer": [list(tokenizer.start), tokenizer.encode(_PROBE), list(tokenizer.end)],
     }
@@ -53,7 +52,7 @@ def backbone_digest(
     return sha.hexdigest()
 
 
-def _essence(model_cfg: dict[str, Any]) -> dict[str, Any]:
+def _relevant(model_cfg: dict[str, Any]) -> dict[str, Any]:
     defaults = {"vision_cfg": asdict(CLIPVisionCfg()), "text_cfg": asdict(CLIPTextCfg())}
     found: dict[str, Any] = {}
     for key, value in model_cfg.items():
@@ -62,8 +61,8 @@ def _essence(model_cfg: dict[str, Any]) -> dict[str, Any]:
             found[key] = {
                 k: v
                 for k, v in value.items()
-                if k not in _DECIDES_NOTHING and (k not in default or v != default[k])
+                if k not in _IRRELEVANT and (k not in default or v != default[k])
             }
-        elif key not in _DECIDES_NOTHING and value:
+        elif key not in _IRRELEVANT and value:
             found[key] = value
     return found

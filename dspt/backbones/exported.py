@@ -1,4 +1,4 @@
-"""An image tower as a graph that other programs can be made from."""
+"""Export an image tower as a graph, for ONNX and OpenVINO."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ _MAX_BATCH = 4096
 
 
 def exported(tower: nn.Module, image_size: int) -> ExportedProgram:
-    """The graph of a module (B, 3, H, W) -> (B, ...), for any B.
+    """Return the graph of a module (B, 3, H, W) -> (B, ...), for any B.
 
-    torch works in another way in the whole process meanwhile: nothing else may run beside it.
-    Raises RuntimeError where the module does what torch cannot export.
+    Changes global state of torch while it runs, so no other thread may use torch.
+    Raises RuntimeError if torch cannot export the module.
     """
     pixels = torch.zeros(2, 3, image_size, image_size)
     batch = torch.export.Dim("batch", min=1, max=_MAX_BATCH)
-    # torch's own fast path for attention is one operator, which nobody else knows.
+    # torch's fast path for attention is a single operator that other libraries do not support.
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:

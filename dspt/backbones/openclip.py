@@ -1,9 +1,9 @@
-"""Backbones of open_clip: weights published under a tag, a file of weights, or a local folder."""
+"""Load backbones with open_clip: published weights, a file of weights, or a local folder."""
 
 from __future__ import annotations
 
 import math
-import pickle  # for the name of its error; nothing is unpickled  # nosec B403
+import pickle  # only for its error class; nothing is unpickled  # nosec B403
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -24,11 +24,11 @@ from dspt.backbones.digest import backbone_digest
 from dspt.backbones.sources import Source, how_to_get, resolve
 from dspt.backbones.text_tower import open_clip_text_tower
 from dspt.backbones.tokenizer import HubTokenizer, OpenClipTokenizer
-from dspt.backbones.transforms import make_augment, make_preprocess
+from dspt.backbones.transforms import Preprocess, make_augment
 from dspt.errors import BackboneError, WeightsUnavailable
 
 _OPENAI_MARKS = frozenset({"input_resolution", "context_length", "vocab_size"})
-"""Entries that only OpenAI's own state dicts have; those are trained with QuickGELU always."""
+"""Entries that only OpenAI's state dicts have; these weights are always trained with QuickGELU."""
 _TOKENIZER_SETTINGS = ("tokenizer_config.json", "special_tokens_map.json")
 _UNREADABLE = (
     OSError,
@@ -41,11 +41,11 @@ _UNREADABLE = (
     pickle.UnpicklingError,
     SafetensorError,
 )
-"""What torch, safetensors and open_clip raise for a damaged file or one of another model."""
+"""Raised by torch, safetensors and open_clip for a damaged file or the file of another model."""
 
 
 def load_openclip(name: str, device: torch.device | str) -> Backbone:
-    """The backbone that `name` means (see `dspt.backbones.sources`), frozen, float32, on `device`.
+    """Return the backbone `name` (see `dspt.backbones.sources`), frozen, in float32 on `device`.
 
     Raises UnknownBackbone, WeightsUnavailable, BackboneError.
     """
@@ -54,7 +54,7 @@ def load_openclip(name: str, device: torch.device | str) -> Backbone:
     names = _names_in(file)
     openai = names >= _OPENAI_MARKS
     if openai:
-        # Whoever names the plain architecture means these weights all the same.
+        # Correct also when the plain architecture (GELU) was requested.
         source = replace(source, model_cfg=source.model_cfg | {"quick_gelu": True})
     tokenizer = _load_tokenizer(source)
     model = _build(source)
@@ -72,7 +72,7 @@ def load_openclip(name: str, device: torch.device | str) -> Backbone:
         image_tower=visual,
         text_tower=text_tower,
         tokenizer=tokenizer,
-        preprocess=make_preprocess(preprocess),
+        preprocess=Preprocess(preprocess),
         augment=make_augment(preprocess),
         logit_scale=math.exp(logit_scale.item()),
         embed_dim=int(source.model_cfg["embed_dim"]),
@@ -82,7 +82,7 @@ def load_openclip(name: str, device: torch.device | str) -> Backbone:
 
 
 def _build(source: Source) -> nn.Module:
-    """The architecture with random weights: open_clip's class for this config."""
+    """Return the architecture with random weights."""
     cfg = deepcopy(source.model_cfg)
     if cfg["vision_cfg"].get("timm_model_name"):
         cfg["vision_cfg"]["timm_model_pretrained"] = False
@@ -98,21 +98,21 @@ def _build(source: Source) -> nn.Module:
 
 
 def _names_in(file: Path) -> set[str]:
-    """Names of the tensors in a file of weights. Raises WeightsUnavailable if it is damaged."""
+    """Return the names of the tensors in a file. Raises WeightsUnavailable if it is damaged."""
     try:
         if file.suffix == ".safetensors":
             with safe_open(file, framework="pt") as opened:
                 return set(opened.keys())
         return set(load_state_dict(str(file), weights_only=True))
-    except (*_UNREADABLE, StopIteration) as error:  # StopIteration: nothing in it
+    except (*_UNREADABLE, StopIteration) as error:  # StopIteration: an empty archive
         raise _damaged(file, error) from error
 
 
 def _load_weights(model: nn.Module, file: Path, name: str, *, openai: bool, has_bias: bool) -> None:
-    """Copy a file's weights into `model`, every one of them. Raises WeightsUnavailable."""
+    """Copy all weights of a file into `model`. Raises WeightsUnavailable."""
     try:
         if has_bias and getattr(model, "logit_bias", None) is None:
-            raise ValueError("it has a logit_bias, as SigLIP has, and this architecture has none")
+            raise ValueError("it has a logit_bias (SigLIP), but this architecture does not")
         if openai:
             state = load_state_dict(str(file), weights_only=True)
             model.load_state_dict({k: v for k, v in state.items() if k not in _OPENAI_MARKS})
@@ -121,7 +121,7 @@ def _load_weights(model: nn.Module, file: Path, name: str, *, openai: bool, has_
     except _UNREADABLE as error:
         lines = str(error).strip().splitlines()
         raise WeightsUnavailable(
-            f"{file} does not hold the weights of {name}: {' '.join(lines[:3])[:500]}",
+            f"{file} does not contain the weights of {name}: {' '.join(lines[:3])[:500]}",
             param="backbone",
         ) from error
 
@@ -129,13 +129,13 @@ def _load_weights(model: nn.Module, file: Path, name: str, *, openai: bool, has_
 def _damaged(file: Path, error: BaseException) -> WeightsUnavailable:
     if "TorchScript" in str(error):
         return WeightsUnavailable(
-            f"{file} is a TorchScript archive, which can run any code and is not opened: fetch the "
-            "same weights as safetensors (for OpenAI's: the timm/*_clip*.openai repositories of "
+            f"{file} is a TorchScript archive, which can run any code and is not opened. Download "
+            "the same weights as safetensors (OpenAI's: the timm/*_clip*.openai repositories of "
             "the Hugging Face hub)",
             param="backbone",
         )
     return WeightsUnavailable(
-        f"{file} is damaged, or is no file of weights: {str(error)[:300] or type(error).__name__}",
+        f"{file} is damaged or not a file of weights: {str(error)[:300] or type(error).__name__}",
         param="backbone",
     )
 
@@ -146,7 +146,7 @@ def _load_tokenizer(source: Source) -> OpenClipTokenizer | HubTokenizer:
     repo = text_cfg.get("hf_tokenizer_name")
     if text_cfg.get("tokenizer_mode") or set(options) - {"clean", "strip_sep_token"}:
         raise BackboneError(
-            f"{source.name} asks for a tokenizer with settings that are not supported: "
+            f"{source.name} needs a tokenizer with settings that are not supported: "
             f"{text_cfg.get('tokenizer_mode') or ''} {options}",
             param="backbone",
         )
@@ -169,6 +169,6 @@ def _tokenizer_from_hub(name: str, repo: str) -> Path:
         try:
             hub.fetch(repo, [filename])
         except hub.NotFetchedError:
-            # A repository may lack one of the two; the tokenizer says what it misses.
+            # A repository may lack one of the two; the tokenizer reports missing settings.
             continue
     return folder

@@ -1,13 +1,13 @@
-"""From the name a user gives to where a backbone's configuration and weights come from.
+"""Find the configuration and weights of a backbone from its name.
 
-    ViT-B-16/openai                      an open_clip architecture and its pretrained tag
-    ViT-B-16/openai@/path/to/weights     the same, its weights read from a file
-    ViT-B-16@/path/to/weights            an architecture with weights of one's own
-    local-dir:/path/to/folder            open_clip_config.json and weights beside it
+    ViT-B-16/openai                      an open_clip architecture and a pretrained tag
+    ViT-B-16/openai@/path/to/weights     the same, with the weights read from a file
+    ViT-B-16@/path/to/weights            an architecture with your own weights
+    local-dir:/path/to/folder            open_clip_config.json and weights in one folder
 
-Weights of one's own are taken to be trained with the architecture's own activation (choose the
-`-quickgelu` form where that was used) and the preprocessing of the architecture's published
-weights, unless an `open_clip_config.json` beside the file says better.
+Your own weights are assumed to be trained with the activation of the architecture (choose the
+`-quickgelu` architecture for QuickGELU) and the preprocessing of its published weights, unless an
+`open_clip_config.json` next to the file gives other values.
 """
 
 from __future__ import annotations
@@ -38,39 +38,40 @@ _PREFERRED = (
     "pytorch_model.pth",
     "model.pth",
 )
-"""open_clip's own order of preference in a folder."""
+"""File names in a folder, in open_clip's order of preference."""
 LOCAL_DIR = "local-dir:"
 
 
 @dataclass(frozen=True)
 class Source:
-    """A backbone before its weights are read."""
+    """Configuration of a backbone and the location of its weights."""
 
     name: str
     model_cfg: dict[str, Any]
-    """open_clip's model config; `quick_gelu` is the activation the weights were trained with."""
+    """open_clip's model config; `quick_gelu`: the activation that the weights were trained with."""
     preprocess: dict[str, Any]
-    """open_clip's preprocess config, without the size, which is the image tower's."""
+    """open_clip's preprocess config, without the size, which the image tower has."""
     weights: Path | None
-    """The file, or None where the hub has it."""
+    """Local file; None if the weights come from the hub."""
     repo: str | None = None
     filenames: tuple[str, ...] = ()
-    """Names under which the hub may have the weights, the preferred first."""
+    """Possible names of the weights on the hub, the preferred one first."""
     tokenizer_folder: Path | None = None
-    """Where `tokenizer.json` is looked for before the hub."""
+    """Folder that is searched for `tokenizer.json` before the hub."""
 
     @property
     def quick_gelu(self) -> bool:
+        """Whether the weights were trained with QuickGELU."""
         return bool(self.model_cfg.get("quick_gelu", False))
 
     def weights_file(self) -> Path:
-        """The weights on this machine, downloaded if need be. Raises WeightsUnavailable."""
+        """Return the file of weights; download it if necessary. Raises WeightsUnavailable."""
         if self.weights is not None:
             return self.weights
         if self.repo is None:
             raise WeightsUnavailable(
-                f"the hub does not publish the weights of {self.name}: download them by hand and "
-                f"name the file, {self.name}@/path/to/file",
+                f"the weights of {self.name} are not on the hub: download them manually and use "
+                f"{self.name}@/path/to/file",
                 param="backbone",
             )
         try:
@@ -82,19 +83,20 @@ class Source:
 
 
 def how_to_get(name: str, repo: str, filename: str, reason: str) -> str:
-    """What to tell a user who has neither a file of `repo` nor the hub to get it from."""
+    """Return the error message for a file of `repo` that cannot be downloaded."""
     return (
-        f"{filename} of {name} is not on this machine, and {reason}. Where there is a connection, "
-        f"run `hf download {repo}` and copy the cache folder here ({constants.HF_HUB_CACHE}, "
-        f"or set HF_HUB_CACHE or HF_HOME); or copy the repository's files into a folder and use "
-        f"`{LOCAL_DIR}/path/to/folder`. The backbone `builtin` needs no download."
+        f"{filename} of {name} is not on this machine, and {reason}. On a machine with a "
+        f"connection, run `hf download {repo}` and copy the cache folder to this machine "
+        f"({constants.HF_HUB_CACHE}, or set HF_HUB_CACHE or HF_HOME). Or copy the files of the "
+        f"repository into a folder and use `{LOCAL_DIR}/path/to/folder`. The backbone `builtin` "
+        "needs no download."
     )
 
 
 def resolve(name: str) -> Source:
-    """Find what `name` means, without reading weights or using the network.
+    """Return the source of `name`, without reading weights or using the network.
 
-    Raises UnknownBackbone, WeightsUnavailable (no such file or folder), BackboneError.
+    Raises UnknownBackbone, WeightsUnavailable (file or folder not found), BackboneError.
     """
     if name.startswith(LOCAL_DIR):
         source = _from_folder(name, Path(name.removeprefix(LOCAL_DIR)).expanduser())
@@ -108,16 +110,16 @@ def resolve(name: str) -> Source:
 
 
 def _split(name: str) -> tuple[str, str]:
-    """Architecture and tag of a name such as `ViT-B-16/openai` or `ViT-B/16/openai`."""
+    """Return architecture and tag of a name such as `ViT-B-16/openai` or `ViT-B/16/openai`."""
     architecture, _, tag = name.rpartition("/")
     whole = name.replace("/", "-")
     if not architecture or whole in open_clip.list_models():
         _known_architecture(whole)
         tags = open_clip.list_pretrained_tags_by_model(whole)
         raise UnknownBackbone(
-            f"{name} has several sets of weights, or none: say which, "
+            f"{name} does not name a set of weights: use "
             + (
-                f"{whole}/TAG with TAG one of {', '.join(tags)}"
+                f"{whole}/TAG, with TAG one of {', '.join(tags)}"
                 if tags
                 else f"{whole}@/path/to/weights (open_clip publishes none for it)"
             ),
@@ -134,8 +136,8 @@ def _known_architecture(name: str) -> str:
     close = [lower[m] for m in difflib.get_close_matches(name.lower(), lower, n=3)]
     hint = f" (did you mean {' or '.join(close)}?)" if close else ""
     raise UnknownBackbone(
-        f"there is no backbone {name}{hint}; a backbone is `builtin`, ARCHITECTURE/TAG such as "
-        "ViT-B-16/openai, ARCHITECTURE@/path/to/weights, or local-dir:/path/to/folder",
+        f"unknown backbone {name}{hint}; use `builtin`, ARCHITECTURE/TAG such as ViT-B-16/openai, "
+        "ARCHITECTURE@/path/to/weights, or local-dir:/path/to/folder",
         param="backbone",
     )
 
@@ -144,8 +146,8 @@ def _from_tag(name: str, architecture: str, tag: str) -> Source:
     cfg = open_clip.get_pretrained_cfg(architecture, tag)
     if not cfg:
         raise UnknownBackbone(_no_such_tag(architecture, tag), param="backbone")
-    # Weights trained with QuickGELU give worse embeddings, and no error, under GELU, and the other
-    # way round: what the tag says wins over the architecture's default.
+    # Weights trained with QuickGELU give worse embeddings with GELU, and vice versa, without any
+    # error. So the activation of the tag overrides the default of the architecture.
     model_cfg = open_clip.get_model_config(architecture) | {
         "quick_gelu": bool(cfg.get("quick_gelu", False))
     }
@@ -175,19 +177,19 @@ def _no_such_tag(architecture: str, tag: str) -> str:
         )
     if not tags:
         return (
-            f"open_clip publishes no weights for {architecture}: give a file, "
+            f"open_clip publishes no weights for {architecture}: use a file, "
             f"{architecture}@/path/to/weights"
         )
     close = difflib.get_close_matches(tag.lower(), tags, n=1)
     hint = f"did you mean {architecture}/{close[0]}? " if close else ""
-    return f"{architecture} has no weights {tag}: {hint}There are {', '.join(tags)}"
+    return f"{architecture} has no weights {tag}: {hint}Available: {', '.join(tags)}"
 
 
 def _from_file(name: str, model: str, file: Path) -> Source:
     if not file.is_file():
         raise WeightsUnavailable(f"{file} is not a file", param="backbone")
     _check_suffix(file)
-    beside = _read_config(file.parent / CONFIG) if (file.parent / CONFIG).is_file() else None
+    config = _read_config(file.parent / CONFIG) if (file.parent / CONFIG).is_file() else None
     architecture = model.replace("/", "-")
     if architecture not in open_clip.list_models() and "/" in model:
         source = _from_tag(model, *_split(model))
@@ -196,14 +198,14 @@ def _from_file(name: str, model: str, file: Path) -> Source:
         architecture = _known_architecture(architecture)
         cfg = open_clip.get_model_config(architecture)
         preprocess = _usual_preprocess(architecture)
-        if beside is not None:
-            preprocess = merge_preprocess_dict(preprocess, beside.get("preprocess_cfg") or {})
+        if config is not None:
+            preprocess = merge_preprocess_dict(preprocess, config.get("preprocess_cfg") or {})
         source = Source(name=name, model_cfg=cfg, preprocess=preprocess, weights=file)
-    if beside is not None and bool(beside["model_cfg"].get("quick_gelu")) != source.quick_gelu:
+    if config is not None and bool(config["model_cfg"].get("quick_gelu")) != source.quick_gelu:
         trained, chosen = ("QuickGELU", "GELU") if not source.quick_gelu else ("GELU", "QuickGELU")
         raise BackboneError(
-            f"{file.parent / CONFIG} says that these weights were trained with {trained}, but "
-            f"{model} computes with {chosen}: choose the architecture "
+            f"according to {file.parent / CONFIG} these weights were trained with {trained}, but "
+            f"{model} uses {chosen}: choose the architecture "
             f"{'with' if trained == 'QuickGELU' else 'without'} -quickgelu, or use "
             f"{LOCAL_DIR}{file.parent}",
             param="backbone",
@@ -212,7 +214,7 @@ def _from_file(name: str, model: str, file: Path) -> Source:
 
 
 def _usual_preprocess(architecture: str) -> dict[str, Any]:
-    """The preprocessing of all published weights of an architecture, else open_clip's default."""
+    """Return the preprocessing that all published weights share, else open_clip's default."""
     default = asdict(PreprocessCfg())
     found = [
         merge_preprocess_dict(default, open_clip.get_pretrained_cfg(architecture, tag))
@@ -226,8 +228,8 @@ def _from_folder(name: str, folder: Path) -> Source:
         raise WeightsUnavailable(f"{folder} is not a folder", param="backbone")
     if not (folder / CONFIG).is_file():
         raise WeightsUnavailable(
-            f"{folder} has no {CONFIG}: copy it from the model's repository, or name the weights "
-            f"as ARCHITECTURE@{folder}/FILE",
+            f"{folder} has no {CONFIG}: copy it from the model's repository, or use "
+            f"ARCHITECTURE@{folder}/FILE",
             param="backbone",
         )
     config = _read_config(folder / CONFIG)
@@ -237,8 +239,8 @@ def _from_folder(name: str, folder: Path) -> Source:
     if chosen is None:
         if len(files) != 1:
             raise WeightsUnavailable(
-                f"{folder} has {len(files)} files of weights and none by a name that open_clip "
-                f"knows: name the one to use {SAFETENSORS}",
+                f"{folder} has {len(files)} files of weights and none with a name that open_clip "
+                f"uses: rename the right one to {SAFETENSORS}",
                 param="backbone",
             )
         chosen = files[0]
@@ -270,22 +272,22 @@ def _read_config(path: Path) -> dict[str, Any]:
 def _check_suffix(file: Path) -> None:
     if file.suffix not in WEIGHT_SUFFIXES:
         raise BackboneError(
-            f"{file} is not a kind of weights that can be read: {', '.join(WEIGHT_SUFFIXES)}",
+            f"{file} must be a file of weights ({', '.join(WEIGHT_SUFFIXES)})",
             param="backbone",
         )
 
 
 def _refuse_unsupported(source: Source) -> None:
-    """Say before any download that a model's prompt cannot be tuned."""
+    """Raise BackboneError, before any download, if the prompt of a model cannot be tuned."""
     if source.model_cfg["text_cfg"].get("hf_model_name"):
         raise BackboneError(
-            f"{source.name} has a Hugging Face text encoder, whose prompt cannot be tuned here; "
-            "use a model with open_clip's own text tower, such as ViT-B-16/openai",
+            f"{source.name} has a Hugging Face text encoder, which is not supported; use a model "
+            "with open_clip's text tower, such as ViT-B-16/openai",
             param="backbone",
         )
     if "multimodal_cfg" in source.model_cfg:
         raise BackboneError(
-            f"{source.name} is a CoCa model, whose prompt cannot be tuned here; use a CLIP, "
-            "MobileCLIP or SigLIP model such as ViT-B-16/openai",
+            f"{source.name} is a CoCa model, which is not supported; use a CLIP, MobileCLIP or "
+            "SigLIP model such as ViT-B-16/openai",
             param="backbone",
         )

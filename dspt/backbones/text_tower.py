@@ -1,8 +1,8 @@
-"""open_clip's text towers, entered behind the token embedding so that context can be learned.
+"""Run open_clip's text towers on token embeddings, so that context vectors can be learned.
 
-`open_clip_text_tower` takes any model whose text part is an open_clip transformer: `CLIP` (the
-text parts are attributes of the model), `CustomTextCLIP` (they are in `.text`: SigLIP, MobileCLIP)
-or a bare `TextTransformer`. The result is that of the model's own `encode_text`.
+`open_clip_text_tower` accepts any model whose text part is an open_clip transformer: `CLIP` (text
+parts are attributes of the model), `CustomTextCLIP` (they are in `.text`: SigLIP, MobileCLIP) or a
+bare `TextTransformer`. The result is the same as that of the model's `encode_text`.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ _POOLED_AT_END = ("argmax", "eos")
 
 
 def open_clip_text_tower(model: nn.Module, *, pad_id: int = 0) -> OpenClipTextTower:
-    """Freeze `model` (evaluation mode, no gradients of its weights) and adapt its text tower.
+    """Freeze `model` (evaluation mode, no gradients of its weights) and return its text tower.
 
-    pad_id: what the model's tokenizer pads with; matters to towers without a causal mask only.
-    Raises BackboneError for towers that cannot be entered with embeddings as `encode_text` does:
-    Hugging Face encoders, CoCa, and anything that is not an open_clip transformer.
+    pad_id: padding token of the model's tokenizer; only used by towers without a causal mask.
+    Raises BackboneError for towers that are not supported: Hugging Face encoders, CoCa, and
+    everything that is not an open_clip transformer.
     """
     text: Any = getattr(model, "text", model)
     if isinstance(text, HFTextEncoder):
         raise BackboneError(
-            "this model's text tower is a Hugging Face encoder, whose prompt cannot be tuned here; "
-            "use a model with open_clip's own text tower, such as ViT-B-16-quickgelu/openai"
+            "the text tower is a Hugging Face encoder, which is not supported; use a model with "
+            "open_clip's text tower, such as ViT-B-16-quickgelu/openai"
         )
     if isinstance(model, CoCa) or getattr(text, "cls_emb", None) is not None:
         raise BackboneError(
-            "CoCa models pool their text in a class token behind the padding, which prompt tuning "
-            "does not support; use a CLIP, MobileCLIP or SigLIP model"
+            "CoCa models pool their text in a class token after the padding, which is not "
+            "supported; use a CLIP, MobileCLIP or SigLIP model"
         )
     parts = ("token_embedding", "positional_embedding", "transformer", "ln_final")
     missing = [name for name in parts if not hasattr(text, name)]
@@ -53,10 +53,10 @@ def open_clip_text_tower(model: nn.Module, *, pad_id: int = 0) -> OpenClipTextTo
 
 
 class OpenClipTextTower:
-    """The frozen text part of an open_clip model (see `dspt.backbones.base.TextTower`).
+    """The frozen text part of an open_clip model, run on token embeddings.
 
-    What a faster path over the same weights needs is public: `blocks`, `positions`, `standard`,
-    `causal`, `heads`, `project`. A block is x + ls_1(attn(ln_1(x))), then x + ls_2(mlp(ln_2(x))).
+    `dspt.prompt.text_encoder` runs the same weights faster with `blocks`, `positions`, `standard`,
+    `causal` and `project`. A block is x + ls_1(attn(ln_1(x))), then x + ls_2(mlp(ln_2(x))).
     """
 
     def __init__(self, text: Any, *, pad_id: int) -> None:
@@ -67,14 +67,18 @@ class OpenClipTextTower:
             raise BackboneError(f"text towers with pooling {self.pool!r} are not supported")
         self.masked = _is_causal(text.attn_mask)
         self.causal = self.masked and self.pool != "last"
+        """Whether tokens after the end token do not matter."""
         self.width = int(text.token_embedding.embedding_dim)
+        """Size of a token embedding."""
         self.context_length = int(text.positional_embedding.shape[0])
+        """Longest sequence, with start and end tokens."""
         self.embedding_std = float(text.token_embedding.weight.detach().float().std())
+        """Standard deviation of the token embeddings: the scale of context vectors."""
         self._frozen: dict[tuple[torch.dtype, torch.device], list[FrozenBlock]] = {}
 
     @property
     def nbytes(self) -> int:
-        """Memory of the weights, without what `frozen_blocks` made of them."""
+        """Size of the weights in bytes, without the copies in `frozen_blocks`."""
         text = self._text
         modules: list[nn.Module] = [text.token_embedding, text.transformer, text.ln_final]
         nbytes = int(text.positional_embedding.nbytes)
@@ -91,14 +95,15 @@ class OpenClipTextTower:
 
     @property
     def standard(self) -> bool:
-        """Whether every block is open_clip's default one, with `nn.MultiheadAttention` inside.
+        """Whether every block is open_clip's default block with `nn.MultiheadAttention`.
 
-        Then ln_1, attn (in_proj_weight, in_proj_bias, out_proj), ls_1, ln_2, mlp, ls_2 say all.
+        Such a block is fully described by ln_1, attn (in_proj_weight, in_proj_bias, out_proj),
+        ls_1, ln_2, mlp and ls_2.
         """
         return all(_is_standard(block) for block in self._text.transformer.resblocks)
 
     def frozen_blocks(self, dtype: torch.dtype) -> list[FrozenBlock]:
-        """The blocks for products in `dtype`, weights cast once; `can_freeze` must hold of all."""
+        """Return the blocks with weights cast to `dtype`, cached. All must pass `can_freeze`."""
         key = (dtype, self.positions.device)
         if key not in self._frozen:
             with torch.inference_mode(False), torch.no_grad():
@@ -113,17 +118,17 @@ class OpenClipTextTower:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Arithmetic of the blocks; embeddings are cast to it."""
+        """Dtype of the blocks; embeddings are cast to it."""
         found: torch.dtype = self._text.transformer.get_cast_dtype()
         return found
 
     def embed(self, ids: Tensor) -> Tensor:
-        """Token embeddings, without positions. (..., L) int64 -> (..., L, width)."""
+        """Return token embeddings without positions: (..., L) int64 -> (..., L, width)."""
         found: Tensor = self._text.token_embedding(ids)
         return found
 
     def pad(self, ids: list[int]) -> list[int]:
-        """Pad one prompt to the context length, or not at all if the tower is causal."""
+        """Pad one prompt to the context length; causal towers need no padding."""
         return ids if self.causal else ids + [self._pad_id] * (self.context_length - len(ids))
 
     def encode(self, embeddings: Tensor, end: Tensor) -> Tensor:
@@ -134,7 +139,7 @@ class OpenClipTextTower:
         """
         batch, length, _ = embeddings.shape
         if length > self.context_length or (length < self.context_length and not self.causal):
-            raise ValueError(f"{length} tokens given to a tower of {self.context_length}")
+            raise ValueError(f"{length} tokens, but the tower takes {self.context_length}")
         x = embeddings.to(self.dtype) + self.positions[:length].to(self.dtype)
         mask = causal_mask(length, x) if self.masked else None
         for block in self._text.transformer.resblocks:
@@ -150,12 +155,12 @@ class OpenClipTextTower:
         return self.project(rows)
 
     def bytes_per_token(self, length: int) -> int:
-        """Estimate what autograd keeps of one token of `encode` in sequences of `length`."""
+        """Estimate the bytes that autograd saves per token of `encode` in sequences of `length`."""
         heads = max(1, self.width // 64)
         return len(self.blocks) * self.positions.itemsize * (18 * self.width + 2 * heads * length)
 
     def project(self, rows: Tensor) -> Tensor:
-        """Final norm and projection of the pooled tokens: (..., width) -> (..., D)."""
+        """Apply the final norm and projection to pooled tokens: (..., width) -> (..., D)."""
         pooled: Tensor = self._text.ln_final(rows)
         projection = self._text.text_projection
         if isinstance(projection, nn.Linear):
@@ -166,11 +171,10 @@ class OpenClipTextTower:
 
 
 def attention(attn: nn.MultiheadAttention, x: Tensor, mask: Tensor | None) -> Tensor:
-    """Self-attention of a standard block, (B, L, W) -> (B, L, W).
+    """Return the self-attention of a standard block: (B, L, W) -> (B, L, W).
 
-    On a CPU written out, because torch's fused kernel is slower there for short sequences: one
-    forward and backward pass of 12 layers, width 512, 100 x 24 tokens takes 4.2 s on one core
-    against 4.8 s.
+    On a CPU the fused kernel of torch is slower for short sequences: a forward and backward pass of
+    12 layers, width 512, 100 x 24 tokens takes 4.8 s on one core, and 4.2 s as written here.
     """
     batch, length, width = x.shape
     heads = attn.num_heads
@@ -200,5 +204,5 @@ def _is_causal(mask: Tensor | None) -> bool:
     if mask is None:
         return False
     if not torch.equal(mask, causal_mask(mask.shape[0], mask)):
-        raise BackboneError("text towers with an attention mask of their own are not supported")
+        raise BackboneError("text towers with a custom attention mask are not supported")
     return True

@@ -1,4 +1,4 @@
-"""Words to token ids: CLIP's byte-pair vocabulary, and vocabularies in the `tokenizers` format."""
+"""Tokenizers: CLIP's byte-pair vocabulary, and vocabularies in the `tokenizers` format."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dspt.errors import BackboneError
 class OpenClipTokenizer:
     """CLIP's lower-casing byte-pair tokenizer: [start] words [end], padded with 0.
 
-    Cleaning (mojibake, HTML entities, white space, case) is open_clip's own.
+    open_clip cleans the text (mojibake, HTML entities, white space, case).
     """
 
     pad_id = 0
@@ -25,23 +25,26 @@ class OpenClipTokenizer:
         self.end: tuple[int, ...] = (int(self._tokenizer.eot_token_id),)
 
     def encode(self, text: str) -> list[int]:
-        """Ids of the words alone, without start and end."""
+        """Return the ids of the words, without start and end."""
         return [int(i) for i in self._tokenizer.encode(text)]
 
 
 class HubTokenizer:
-    """A vocabulary as published on the Hugging Face hub (SigLIP, CLIPA): `tokenizer.json`.
+    """A vocabulary from the Hugging Face hub (SigLIP, CLIPA): `tokenizer.json`.
 
-    Gives the ids that open_clip's `HFTokenizer` gives, read by the `tokenizers` library alone.
-    `folder` holds `tokenizer.json` and `tokenizer_config.json`; `clean` is open_clip's name of the
-    text cleaning (`canonicalize`, `lower`, `whitespace`); `strip_sep_token` puts 0 in place of the
-    separator, as CLIPA was trained. Raises BackboneError when a file is missing or damaged.
+    Returns the same ids as open_clip's `HFTokenizer`, but needs only the `tokenizers` library.
+
+    folder: contains `tokenizer.json` and `tokenizer_config.json`.
+    clean: open_clip's name of the text cleaning (`canonicalize`, `lower`, `whitespace`).
+    strip_sep_token: replace the separator by 0, as in the training of CLIPA.
+
+    Raises BackboneError if a file is missing or damaged.
     """
 
     def __init__(
         self, folder: Path, *, clean: str = "whitespace", strip_sep_token: bool = False
     ) -> None:
-        from tokenizers import Tokenizer  # here, because CLIP's own vocabulary does not need it
+        from tokenizers import Tokenizer  # imported here because CLIP does not need it
 
         settings = _read_settings(folder)
         try:
@@ -58,7 +61,7 @@ class HubTokenizer:
         self._clean = get_clean_fn(clean)
         self.pad_id: int = self._id_of(settings, "pad_token", folder)
         start, end = self._template()
-        # Gemma's vocabulary (SigLIP 2) says in its settings what its template leaves out.
+        # Gemma's vocabulary (SigLIP 2) has start and end in its settings, not in its template.
         if "add_bos_token" in settings:
             start = (self._id_of(settings, "bos_token", folder),) * bool(settings["add_bos_token"])
         if "add_eos_token" in settings:
@@ -70,7 +73,7 @@ class HubTokenizer:
         self.end: tuple[int, ...] = end
 
     def encode(self, text: str) -> list[int]:
-        """Ids of the words alone, without start and end."""
+        """Return the ids of the words, without start and end."""
         return list(self._tokenizer.encode(self._clean(text), add_special_tokens=False).ids)
 
     def _id_of(self, settings: dict[str, Any], key: str, folder: Path) -> int:
@@ -79,12 +82,12 @@ class HubTokenizer:
         found = self._tokenizer.token_to_id(text) if isinstance(text, str) else None
         if found is None:
             raise BackboneError(
-                f"{folder / 'tokenizer_config.json'} does not name a {key} of the vocabulary"
+                f"{folder / 'tokenizer_config.json'} has no {key} that is in the vocabulary"
             )
         return int(found)
 
     def _template(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """The ids that the vocabulary's own template puts before and behind the words."""
+        """Return the ids that the template of the vocabulary puts before and after the words."""
         bare = self._tokenizer.encode("a", add_special_tokens=False).ids
         full = self._tokenizer.encode("a", add_special_tokens=True).ids
         n = len(bare)

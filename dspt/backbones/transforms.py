@@ -1,4 +1,4 @@
-"""From a decoded photo to a model's pixels: open_clip's own preprocessing, and random views."""
+"""Preprocess images: open_clip's preprocessing for inference, and random views for training."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from torchvision.transforms import Compose, InterpolationMode, Normalize, ToTens
 from torchvision.transforms import functional as tf
 
 CROP_SCALE = (0.08, 1.0)
-"""Share of the image's area that a random view shows (CoOp's recipe)."""
+"""Share of the image's area in a random view (as in CoOp)."""
 CROP_RATIO = (3 / 4, 4 / 3)
-"""Width to height of a random view before it is resized."""
+"""Width over height of a random view before it is resized."""
 _CROP_TRIES = 10
 
 
 class Preprocess:
-    """RGB image -> (3, H, W) as open_clip prepares it for inference with this preprocess config.
+    """Prepare RGB images for inference as open_clip does with a preprocess config: -> (3, H, W).
 
-    Also in two steps, of which the second is quick for many images at once.
+    `crop` and `normalised` do the same in two steps; the second is fast for batches.
     """
 
     def __init__(self, cfg: dict[str, Any]) -> None:
         self.cfg = PreprocessCfg(**cfg)
-        """Says the same, to whoever has to do it elsewhere."""
+        """The config, for exports."""
         *steps, to_tensor, normalize = image_transform_v2(self.cfg, is_train=False).transforms
         assert isinstance(to_tensor, ToTensor)
         assert isinstance(normalize, Normalize)
@@ -40,25 +40,20 @@ class Preprocess:
         return self.normalised(self.crop(image)[None])[0]
 
     def crop(self, image: Image.Image) -> Tensor:
-        """RGB image -> (H, W, 3) uint8: resized and cropped."""
+        """Resize and crop an RGB image: -> (H, W, 3) uint8."""
         return torch.from_numpy(np.array(self._crop(image)))
 
     def normalised(self, crops: Tensor) -> Tensor:
-        """(B, H, W, 3) uint8 -> (B, 3, H, W) float32, what image towers take."""
+        """Convert crops to input of image towers: (B, H, W, 3) uint8 -> (B, 3, H, W) float32."""
         pixels = crops.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
         mean, std = (pixels.new_tensor(each).view(3, 1, 1) for each in (self._mean, self._std))
         return pixels.div_(255).sub_(mean).div_(std)
 
 
-def make_preprocess(cfg: dict[str, Any]) -> Preprocess:
-    """What a preprocess config of open_clip says is to be done with an image."""
-    return Preprocess(cfg)
-
-
 def make_augment(cfg: dict[str, Any]) -> Callable[[Image.Image, torch.Generator], Tensor]:
-    """RGB image, generator -> (3, H, W): a random resized crop, flipped half of the time.
+    """Return a function (RGB image, generator) -> (3, H, W): a random resized crop and flip.
 
-    The generator alone decides the view, so equal generators give equal views in any thread.
+    The view depends only on the generator, so equal generators give equal views in any thread.
     """
     size = cfg["size"]
     height, width = (size, size) if isinstance(size, int) else size
@@ -80,9 +75,9 @@ def make_augment(cfg: dict[str, Any]) -> Callable[[Image.Image, torch.Generator]
 
 
 def _random_box(height: int, width: int, generator: torch.Generator) -> tuple[int, int, int, int]:
-    """(top, left, height, width) as torchvision's RandomResizedCrop draws it.
+    """Draw (top, left, height, width) as torchvision's RandomResizedCrop does.
 
-    Written out because torchvision draws from the global generator, which threads share.
+    torchvision itself draws from the global generator, which all threads share.
     """
 
     def uniform(low: float, high: float) -> float:
@@ -97,7 +92,7 @@ def _random_box(height: int, width: int, generator: torch.Generator) -> tuple[in
             top = int(torch.randint(0, height - h + 1, (), generator=generator))
             left = int(torch.randint(0, width - w + 1, (), generator=generator))
             return top, left, h, w
-    # An image too long for any such box: its middle, as near to the allowed shapes as can be.
+    # The image is too narrow for such a box: crop its centre to the nearest allowed ratio.
     w = min(width, max(1, round(height * CROP_RATIO[1])))
     h = min(height, max(1, round(width / CROP_RATIO[0])))
     return (height - h) // 2, (width - w) // 2, h, w

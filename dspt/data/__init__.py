@@ -1,24 +1,24 @@
-"""Reads data sets of labelled images, folders or zips, as hostile input.
+"""Read data sets of labelled images from untrusted folders and zips.
 
-Forms, each also inside one common top folder:
-    <class>/.../<image>                          folders within a class folder belong to it
-    train/<class>/... with test/ and/or val/     `valid`, `validation` and other cases too
-    images/ and labels.csv                       columns file, label and, if wanted, split
+Layouts, each also inside one common top folder:
+    <class>/.../<image>                          subfolders of a class folder belong to the class
+    train/<class>/... with test/ and/or val/     also `valid`, `validation`; case is ignored
+    images/ and labels.csv                       columns file, label and (optional) split
 
-Codes of the problems that refuse a data set:
+Codes of the problems for which a data set is rejected:
     not_found, unreadable                        the path itself
-    not_a_zip, truncated_zip, damaged_zip        not (all of) a zip
+    not_a_zip, truncated_zip, damaged_zip        not a zip, or an incomplete one
     unsafe_path, symlink, special_file, encrypted, unsupported_compression, duplicate_name,
     overlapping_entries, suspicious_ratio, too_many_files, too_large
-                                                 a zip or folder that is not safe to read
+                                                 zip or folder is not safe to read
     no_classes, no_train, one_class, empty_class, class_not_in_train, too_many_classes
-                                                 too little, too much, or in the wrong place
+                                                 classes are missing, too many or misplaced
     invalid_class, numeric_class, same_class_words, invalid_class_words, unknown_class_name,
-    invalid_class_names                          names of classes and their words
+    invalid_class_names                          names of classes and their words in the prompt
     invalid_table, missing_file_name, unknown_file, duplicate_row, missing_label, unknown_split,
     file_without_label                           labels.csv
-What concerns one file only (no image, damaged, too large, too costly) leaves out that file, with
-the reason.
+A problem of a single file (not an image, damaged, too large, too costly to decode) only rejects
+that file, with the reason.
 """
 
 from dspt.data.dataset import (

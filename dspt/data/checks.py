@@ -1,4 +1,4 @@
-"""What must or should hold for the classes of a data set once its files have been read."""
+"""Check the classes of a data set after its files have been read."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ Read = Sequence[tuple[Candidate, Seen]]
 
 
 def train_classes(layout: Layout) -> tuple[str, ...]:
-    """Names of the classes that train/ (or the only part) has a folder for, naturally sorted."""
+    """Return the names of the training classes, in natural order."""
     names = {name for split, name in layout.class_folders if split == "train"}
     return tuple(sorted(names, key=natural_key))
 
 
 def check_classes(layout: Layout, max_classes: int, findings: Findings) -> None:
-    """At least two classes to train on, not too many, and none that only val/ or test/ has."""
+    """Report fewer than two classes, too many, and classes that only val/ or test/ has."""
     classes = train_classes(layout)
     if not classes:
-        # the layout may have said already what is wrong
+        # The layout may have been reported already.
         if layout.class_folders:
-            message = "nothing to train on: no class folder in train/, no row that says train"
+            message = "nothing to train on: no class folder in train/, or no row with split train"
             findings.problem("", "no_train", message)
         elif not findings.problems:
             findings.problem("", "no_classes", _no_classes(layout))
@@ -39,11 +39,10 @@ def check_classes(layout: Layout, max_classes: int, findings: Findings) -> None:
         findings.problem(
             printable(classes[0]),
             "one_class",
-            "this is the only class; put the photos of each class into a folder of its own, "
-            "two classes at least",
+            "this is the only class; at least two are needed, each with its own folder",
         )
     if len(classes) > max_classes:
-        message = f"there are {len(classes):,} classes; {max_classes:,} are allowed"
+        message = f"{len(classes):,} classes (limit {max_classes:,})"
         findings.problem("", "too_many_classes", message)
         findings.refuse_if_any()
     known = set(classes)
@@ -52,29 +51,28 @@ def check_classes(layout: Layout, max_classes: int, findings: Findings) -> None:
         if name in known:
             continue
         meant = by_words.get(words_of(name).casefold())
-        mend = f"is it {printable(meant)!r}?" if meant else "add training images or take it out"
+        hint = f"is it {printable(meant)!r}?" if meant else "add training images or remove it"
         findings.problem(
             printable(folder),
             "class_not_in_train",
-            f"{split} has a class that train has not; {mend}",
+            f"{split} has a class that train does not have; {hint}",
         )
 
 
 def _no_classes(layout: Layout) -> str:
     archives = [p for p, _ in layout.outside if p.lower().endswith((".zip", ".7z", ".rar", ".gz"))]
     if archives:
-        return f"there are archives inside ({printable(archives[0])}); unpack them before zipping"
+        return f"contains archives ({printable(archives[0])}); unpack them before zipping"
     if not layout.outside:
-        return "there are no files in it"
+        return "contains no files"
     return (
-        "there are no class folders; lay the photos out as class/photo.jpg, train/class/photo.jpg "
-        "with test/class/photo.jpg, or images/photo.jpg with a labels.csv"
+        "no class folders; arrange the photos as class/photo.jpg, train/class/photo.jpg with "
+        "test/class/photo.jpg, or images/photo.jpg with a labels.csv"
     )
 
 
 def check_images(layout: Layout, read: Read, findings: Findings) -> None:
-    """Every class has an image that can be read; tells where there is only one, or none to
-    measure on."""
+    """Report classes without a readable image, with a single one, or with none to measure on."""
     good: dict[tuple[Split, str], int] = defaultdict(int)
     bad: dict[tuple[Split, str], list[str]] = defaultdict(list)
     for candidate, seen in read:
@@ -87,7 +85,7 @@ def check_images(layout: Layout, read: Read, findings: Findings) -> None:
     for (split, name), folder in layout.class_folders.items():
         n_good, reasons = good[split, name], bad[split, name]
         if n_good == 0:
-            why = "; ".join(reasons[:_REASONS_SHOWN]) or "it holds no files"
+            why = "; ".join(reasons[:_REASONS_SHOWN]) or "it has no files"
             more = len(reasons) - _REASONS_SHOWN
             why += f"; and {more:,} more" if more > 0 else ""
             if split == "train":
@@ -99,7 +97,8 @@ def check_images(layout: Layout, read: Read, findings: Findings) -> None:
         elif n_good == 1 and split == "train":
             findings.warning(
                 "one_image",
-                f"{printable(folder)} has a single image; add more, its prompt hangs on it",
+                f"{printable(folder)} has a single image; add more images, the result depends on "
+                "this single one",
             )
     for split in ("val", "test"):
         if not any(n for (s, _), n in good.items() if s == split):
@@ -113,7 +112,7 @@ def check_images(layout: Layout, read: Read, findings: Findings) -> None:
 
 
 def check_copies(read: Read, findings: Findings) -> None:
-    """Tells of identical files that carry different labels, or that lie in train and elsewhere."""
+    """Warn of identical files with different labels, or in train and in another split."""
     by_content: dict[str, list[Candidate]] = defaultdict(list)
     for candidate, seen in read:
         if seen.reason is None:
@@ -123,20 +122,20 @@ def check_copies(read: Read, findings: Findings) -> None:
         if len({c.class_name for c in copies}) > 1:
             findings.warning(
                 "copies_in_classes",
-                f"the same image lies in several classes, so a label is wrong: {listed}",
+                f"the same image is in several classes, so a label is wrong: {listed}",
             )
         splits = {c.split for c in copies}
         if "train" in splits and len(splits) > 1:
             others = " and ".join(sorted(splits - {"train"}))
             findings.warning(
                 "copies_in_splits",
-                f"the same image lies in train and in {others}, so the accuracy measured on it "
-                f"says little: {listed}",
+                f"the same image is in train and in {others}, so the measured accuracy is not "
+                f"reliable: {listed}",
             )
 
 
 def check_case(paths: Sequence[str], findings: Findings) -> None:
-    """Tells of names that differ only in case: one of them is lost where case is not told."""
+    """Warn of names that differ only in case; a case-insensitive file system keeps one of them."""
     by_fold: dict[str, list[str]] = defaultdict(list)
     for path in paths:
         by_fold[path.casefold()].append(path)

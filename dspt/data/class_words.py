@@ -1,4 +1,4 @@
-"""The words that stand for a class in the prompt, from its folder or from the user."""
+"""Words of each class in the prompt, from its folder or from the user."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ _NAMES_SHOWN = 5
 
 
 def words_of(folder: str) -> str:
-    """`Red_Fox-2` -> `Red Fox 2`: underscores and hyphens become blanks, blanks single."""
+    """Return the words of a folder name: `Red_Fox-2` -> `Red Fox 2`."""
     return " ".join(folder.replace("_", " ").replace("-", " ").split())
 
 
 def class_words(
     folders: Sequence[str], given: Mapping[str, str] | None, findings: Findings
 ) -> tuple[str, ...]:
-    """Words of each class folder, in the same order; `given` (folder -> words) overrides.
+    """Return the words of each class folder, in the same order; `given` (folder -> words) wins.
 
-    Reports words that are missing, only digits, too long or not text, names and words with
-    control or invisible characters, folders in `given` that do not exist, and folders whose words
-    look the same, whatever the case.
+    Reports words that are missing, only digits, too long or not text; names and words with control
+    or invisible characters; folders in `given` that do not exist; and folders whose words look the
+    same, ignoring case.
     """
     if given is not None and not isinstance(given, Mapping):
         findings.problem("class_names", "invalid_class_names", "must map each folder to its words")
         given = None
-    odd = _refuse_odd_names(folders, findings)
+    invalid = _check_names(folders, findings)
     by_folder: dict[str, object] = {}
     known = set(folders)
     for folder, words in (given or {}).items():
@@ -42,29 +42,29 @@ def class_words(
             findings.problem(
                 printable(name),
                 "unknown_class_name",
-                "class_names gives words for this class, but there is no such class folder",
+                "class_names has words for this class, but the class folder does not exist",
             )
     result = []
     for folder in folders:
         if folder in by_folder:
             result.append(_given_words(folder, by_folder[folder], findings))
         else:
-            result.append("" if folder in odd else _folder_words(folder, findings))
-    _refuse_same_words(folders, result, findings)
+            result.append("" if folder in invalid else _folder_words(folder, findings))
+    _check_distinct_words(folders, result, findings)
     return tuple(result)
 
 
-def _refuse_odd_names(folders: Sequence[str], findings: Findings) -> set[str]:
-    # a label in a table can be what no folder could be called
-    odd = {}
+def _check_names(folders: Sequence[str], findings: Findings) -> set[str]:
+    # A label in a table can be a string that is not possible as a folder name.
+    invalid = {}
     for folder in folders:
         if hidden := find_invisible(folder):
-            odd[folder] = f"the name of the class holds {hidden}"
+            invalid[folder] = f"the name of the class contains {hidden}"
         elif len(folder) > MAX_CHARACTERS:
-            odd[folder] = f"the name of the class is longer than {MAX_CHARACTERS} characters"
-    for folder, why in odd.items():
+            invalid[folder] = f"the name of the class is longer than {MAX_CHARACTERS} characters"
+    for folder, why in invalid.items():
         findings.problem(printable(folder), "invalid_class", why)
-    return set(odd)
+    return set(invalid)
 
 
 def _given_words(folder: str, words: object, findings: Findings) -> str:
@@ -83,8 +83,8 @@ def _folder_words(folder: str, findings: Findings) -> str:
         findings.problem(
             printable(folder),
             "numeric_class",
-            "the class is only a number, which says nothing to the model; rename the folder or "
-            f'say what it shows in class_names, for example {{"{folder}": "red fox"}}',
+            "the class is only a number, which has no meaning for the model; rename the folder or "
+            f'give its words in class_names, for example {{"{folder}": "red fox"}}',
         )
         return words
     return _checked(folder, words, "the folder", findings)
@@ -92,7 +92,7 @@ def _folder_words(folder: str, findings: Findings) -> str:
 
 def _checked(folder: str, words: str, origin: str, findings: Findings) -> str:
     if hidden := find_invisible(words):
-        why = f"hold {hidden}"
+        why = f"contain {hidden}"
     elif not any(c.isalnum() or unicodedata.category(c) == "So" for c in words):
         why = "are empty"
     elif len(words) > MAX_CHARACTERS:
@@ -102,12 +102,12 @@ def _checked(folder: str, words: str, origin: str, findings: Findings) -> str:
     findings.problem(
         printable(folder),
         "invalid_class_words",
-        f"the words that {origin} gives for this class {why}",
+        f"the words from {origin} for this class {why}",
     )
     return ""
 
 
-def _refuse_same_words(folders: Sequence[str], words: Sequence[str], findings: Findings) -> None:
+def _check_distinct_words(folders: Sequence[str], words: Sequence[str], findings: Findings) -> None:
     same: dict[str, list[str]] = defaultdict(list)
     for folder, text in zip(folders, words, strict=True):
         if text:
@@ -120,5 +120,5 @@ def _refuse_same_words(folders: Sequence[str], words: Sequence[str], findings: F
                 printable(names[0]),
                 "same_class_words",
                 f"the classes {listed} have the same words ({printable(text)!r}); merge them, or "
-                "tell them apart in class_names",
+                "give different words in class_names",
             )

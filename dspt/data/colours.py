@@ -1,4 +1,4 @@
-"""Any colour mode that Pillow decodes, as 8-bit RGB."""
+"""Convert any colour mode that Pillow decodes to 8-bit RGB."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _WITH_ALPHA = frozenset(["LA", "La", "PA", "RGBA", "RGBa"])
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """A new RGB image: transparency on white, deep samples scaled to 0..255.
+    """Return a new RGB image with transparency on white and deep samples scaled to 0..255.
 
-    16-bit samples are divided by 257. 32-bit integers count as 8-bit or 16-bit if they all fit,
-    floats as 0..1 or 0..255; anything else is stretched from its least to its greatest value.
-    Raises ImageError for a mode without a known conversion.
+    16-bit samples are divided by 257. 32-bit integers are treated as 8-bit or 16-bit if all fit,
+    floats as 0..1 or 0..255; other values are stretched from their minimum to their maximum.
+    Raises ImageError for an unknown mode.
     """
     mode = image.mode
     if mode.startswith("I;16"):
@@ -30,11 +30,11 @@ def to_rgb(image: Image.Image) -> Image.Image:
         return _on_white(image)
     if mode in _PLAIN:
         return image.convert("RGB")
-    raise ImageError(f"the colour mode {mode} is not read; save it as RGB")
+    raise ImageError(f"the colour mode {mode} is not supported; save it as RGB")
 
 
 def _on_white(image: Image.Image) -> Image.Image:
-    if image.mode == "La":  # Pillow undoes premultiplied alpha only step by step
+    if image.mode == "La":  # Pillow converts premultiplied alpha only in two steps
         image = image.convert("LA")
     rgba = image if image.mode == "RGBA" else image.convert("RGBA")
     rgb = Image.new("RGB", rgba.size, (255, 255, 255))
@@ -73,10 +73,12 @@ def _from_floats(samples: NDArray[np.float32]) -> NDArray[np.uint8]:
 def _stretched(
     samples: NDArray[np.int32] | NDArray[np.float32], low: float, high: float
 ) -> NDArray[np.uint8]:
-    """`low`..`high` to 0..255; what is not finite becomes black."""
+    """Map `low`..`high` to 0..255; values that are not finite become 0."""
     scaled = np.empty(samples.shape, np.uint8)
-    for target, row in zip(scaled, samples, strict=True):  # by row: the whole as float64 is large
-        with np.errstate(invalid="ignore"):  # a signalling NaN, in a damaged file
+    for target, row in zip(
+        scaled, samples, strict=True
+    ):  # by row: the whole image as float64 would be large
+        with np.errstate(invalid="ignore"):  # a signalling NaN in a damaged file
             values = row.astype(np.float64)
         values = np.where(np.isfinite(values), values, low)
         target[:] = np.rint((values - low) * 255.0 / ((high - low) or 1.0))

@@ -1,4 +1,4 @@
-"""Tables that people make and edit in spreadsheets: read line by line, what is wrong by line."""
+"""Read CSV tables made in spreadsheets; problems are reported with their line."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from dspt.data.findings import Findings
 from dspt.kit.text import printable
 
 MAX_ROW_CHARACTERS = 64 * 1024
-"""A row has a file name and a few words. Each cell is an object: endless rows cost gigabytes."""
+"""A row has a file name and a few words. Each cell is an object, so long rows cost gigabytes."""
 MAX_LINES = 1_000_000
-"""Five times as many as a data set may have files."""
+"""Five times the maximum number of files of a data set."""
 
 
 class _Lines:
-    """The lines of a table for csv.reader, decoded one by one."""
+    """Iterate over the lines of a table for csv.reader; bounds their length and number."""
 
     def __init__(self, table: bytes) -> None:
         self._text = io.TextIOWrapper(io.BytesIO(table), "utf-8-sig", newline="")
         self.number = 0
-        """Of the line read last, from 1."""
+        """Number of the last line read, from 1."""
         self._left = 0
         self.new_row()
 
     def new_row(self) -> None:
-        """The characters read from here on belong to another row."""
+        """Start the character count of another row."""
         self._left = MAX_ROW_CHARACTERS
 
     def __iter__(self) -> _Lines:
@@ -41,7 +41,7 @@ class _Lines:
         if self._left < 0:
             raise csv.Error(f"a row has more than {MAX_ROW_CHARACTERS:,} characters")
         if self.number > MAX_LINES:
-            raise csv.Error(f"there are more than {MAX_LINES:,} lines")
+            raise csv.Error(f"more than {MAX_LINES:,} lines")
         return line
 
 
@@ -53,28 +53,28 @@ def table_rows(
     required: Sequence[str],
     optional: Sequence[str] = (),
 ) -> Iterator[tuple[int, dict[str, str]]]:
-    """(line, column -> cell) of each row that is not empty, cells as they are.
+    """Yield (line, column -> cell) for each row that is not empty.
 
-    `table` is UTF-8 with a header, parted by commas, semicolons or tabs; columns are known by name
-    whatever the case, and others than those named may be there. `name` is what it goes by in
-    `findings`, which are told what cannot be read.
+    table: UTF-8 with a header; cells are separated by commas, semicolons or tabs.
+    name: name of the table in `findings`, to which problems are added.
+    required, optional: columns. Case is ignored; further columns are allowed.
     """
     try:
         table.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = table.count(b"\n", 0, error.start) + 1
         findings.problem(
-            f"{name} line {line}", "invalid_table", "is not UTF-8; save the table as UTF-8"
+            f"{name} line {line}", "invalid_table", "not UTF-8; save the table as UTF-8"
         )
         return
-    # spreadsheets write semicolons where the comma is the decimal mark
+    # Spreadsheets write semicolons in countries where the comma is the decimal mark.
     header_line = io.BytesIO(table).readline(MAX_ROW_CHARACTERS)
     delimiter = max(b",;\t", key=header_line.count)
     lines = _Lines(table)
     reader = csv.reader(lines, delimiter=chr(delimiter), strict=True)
     try:
         header = [column.strip().lower() for column in next(reader, [])]
-        if not _header_is_right(header, name, required, optional, findings):
+        if not _check_header(header, name, required, optional, findings):
             return
         for cells in reader:
             lines.new_row()
@@ -92,7 +92,7 @@ def table_rows(
         findings.problem(f"{name} line {lines.number}", "invalid_table", f"cannot be read: {error}")
 
 
-def _header_is_right(
+def _check_header(
     header: list[str],
     name: str,
     required: Sequence[str],
@@ -106,8 +106,8 @@ def _header_is_right(
         findings.problem(
             where,
             "invalid_table",
-            f"the header must name the columns {' and '.join(required)}; "
-            f"it has {printable(', '.join(header))!r}",
+            f"the header must have the columns {' and '.join(required)}; "
+            f"found {printable(', '.join(header))!r}",
         )
     for column in doubled:
         findings.problem(where, "invalid_table", f"the header has two columns {column!r}")

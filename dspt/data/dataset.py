@@ -1,4 +1,4 @@
-"""A checked data set of labelled images, and how to open one."""
+"""Data sets of labelled images: open, check, read."""
 
 from __future__ import annotations
 
@@ -20,8 +20,15 @@ from dspt.data.folder import open_folder
 from dspt.data.hostile.archive import open_zip
 from dspt.data.hostile.limits import Limits
 from dspt.data.images import NESTED_ARCHIVE, decode_image
-from dspt.data.labels_csv import layout_by_table
-from dspt.data.layout import Candidate, Layout, Split, common_top, labels_file, layout_by_folder
+from dspt.data.layout import (
+    Candidate,
+    Layout,
+    Split,
+    common_top,
+    labels_file,
+    layout_by_folder,
+    layout_by_table,
+)
 from dspt.data.names import natural_key
 from dspt.data.reading import Seen, read_all
 from dspt.data.source import Source
@@ -34,7 +41,7 @@ SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class Item:
-    """One image: its path without a common top folder, its class, its part."""
+    """One image: its path without a common top folder, its class and its split."""
 
     path: str
     label: int
@@ -44,7 +51,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Rejected:
-    """A file that is left out, and why."""
+    """A file that is not used, and the reason."""
 
     file: str
     reason: str
@@ -52,14 +59,14 @@ class Rejected:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Labelled images that were all read and decoded once. Close it when done."""
+    """Labelled images, all of which were decoded once. Close it after use."""
 
     classes: tuple[str, ...]
-    """Folder names (or labels of the table), naturally sorted."""
+    """Folder names (or labels of the table), in natural order."""
     class_words: tuple[str, ...]
-    """Words for the prompt, one per class."""
+    """Words of each class in the prompt."""
     items: tuple[Item, ...]
-    """Naturally sorted by path."""
+    """In natural order of their paths."""
     hashes: tuple[str, ...]
     """SHA-256 (hex) of each item's file."""
     rejected: tuple[Rejected, ...]
@@ -77,16 +84,17 @@ class Dataset:
         )
 
     def of_split(self, split: Split) -> tuple[Item, ...]:
+        """Return the items of one split, in order."""
         return tuple(item for item in self.items if item.split == split)
 
     def labels(self, split: Split) -> NDArray[np.int64]:
-        """(N,) class index of each item of `split`, in order."""
+        """Return the class index of each item of `split`, in order: (N,)."""
         return np.array([item.label for item in self.of_split(split)], dtype=np.int64)
 
     def to_dict(self) -> dict[str, Any]:
-        """What the job object tells of a data set; fit for JSON.
+        """Return the description of the data set in a job, as JSON values.
 
-        Of very many rejected files the first are named and the rest is counted.
+        Lists at most 1,000 rejected files, and then the number of further files.
         """
         split = Counter(item.split for item in self.items)
         rejected = [{"file": r.file, "reason": r.reason} for r in self.rejected[:_REJECTED_SHOWN]]
@@ -101,6 +109,7 @@ class Dataset:
         }
 
     def close(self) -> None:
+        """Close the folder or zip. The images cannot be read afterwards."""
         self.source.close()
 
     def __enter__(self) -> Dataset:
@@ -120,10 +129,13 @@ def load_dataset(
 ) -> Dataset:
     """Open a folder or a zip of labelled images and check all of it.
 
-    `class_names` maps class folders to the words for the prompt, where the folder's own name will
-    not do. Every file is read and decoded once, several at a time, so that all that is wrong is
-    known; `progress(done, total)` and `should_stop()` are called after each. Nothing is unpacked
-    to disk. Raises DatasetError with all problems, Cancelled when `should_stop` says so.
+    Decodes every file once, in several threads, so that all problems are reported together.
+    Nothing is unpacked to disk.
+
+    class_names: maps class folders to their words in the prompt. Default: the folder's name.
+    progress(done, total) and should_stop() are called after each file.
+
+    Raises DatasetError with all problems, and Cancelled if should_stop() returns True.
     """
     findings = Findings()
     source, not_read = open_source(Path(path), limits or Limits(), findings)
@@ -135,7 +147,7 @@ def load_dataset(
 
 
 def read_image(dataset: Dataset | Source[Any], item: Item) -> Image.Image:
-    """Decode one item again, as RGB. Safe from several threads. Raises ImageError."""
+    """Decode one item as RGB. Thread-safe. Raises ImageError."""
     source = dataset.source if isinstance(dataset, Dataset) else dataset
     try:
         return decode_image(source.read(item.path), max_pixels=source.limits.max_pixels)
@@ -144,22 +156,25 @@ def read_image(dataset: Dataset | Source[Any], item: Item) -> Image.Image:
 
 
 def dataset_digest(entries: Iterable[tuple[str, str, str, str]]) -> str:
-    """SHA-256 (hex) over (path, class, split, SHA-256 of content), whatever their order.
+    """Return the SHA-256 (hex) over (path, class, split, SHA-256 of content), in any order.
 
-    None of the fields can hold the control characters that part them.
+    The fields are separated by control characters, which none of them can contain.
     """
     lines = ("\0".join(entry) + "\n" for entry in sorted(entries))
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def open_source(path: Path, limits: Limits, findings: Findings) -> tuple[Source[Any], list[str]]:
-    """A folder or zip, and what in it is not read. Raises DatasetError if it cannot be."""
+    """Open a folder or zip; return it and the paths of the links and devices that are not read.
+
+    Raises DatasetError.
+    """
     try:
         if path.is_dir():
             return open_folder(path, limits, findings)
         return open_zip(path, limits, findings), []
     except FileNotFoundError:
-        raise DatasetError([Problem(str(path), "not_found", "there is no such file")]) from None
+        raise DatasetError([Problem(str(path), "not_found", "not found")]) from None
     except OSError as error:
         message = f"cannot be read: {error.strerror}"
         raise DatasetError([Problem(str(path), "unreadable", message)]) from error
@@ -209,7 +224,7 @@ def _read_dataset(
 
 
 def lay_out(source: Source[Any], findings: Findings) -> Layout:
-    """Class and part of each file, by its place or by the table. Raises DatasetError."""
+    """Return class and split of each file, from its folder or the table. Raises DatasetError."""
     top = common_top(source.files, source.folders)
     if top is not None:
         source.strip_top(top)
@@ -226,7 +241,9 @@ def lay_out(source: Source[Any], findings: Findings) -> Layout:
 def _rejected(
     layout: Layout, read: list[tuple[Candidate, Seen]], not_read: list[str]
 ) -> tuple[Rejected, ...]:
-    from_links = [Rejected(p, "a link out of the folder, or not a regular file") for p in not_read]
+    from_links = [
+        Rejected(p, "a link to outside the folder, or not a regular file") for p in not_read
+    ]
     outside = [Rejected(path, reason) for path, reason in layout.outside]
     unreadable = [Rejected(c.path, s.reason) for c, s in read if s.reason is not None]
     return tuple(sorted([*from_links, *outside, *unreadable], key=lambda r: natural_key(r.file)))

@@ -1,4 +1,4 @@
-"""Collects everything wrong with a data set, so that the user is told all of it at once."""
+"""Collect all problems of a data set, so that they are reported together."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections import Counter
 from dspt.errors import DatasetError, Problem
 
 SHOWN_PER_KIND = 100
-"""Problems or warnings of one kind that are named; the rest is counted."""
+"""Problems or warnings of one kind that are listed; further ones are only counted."""
 
 
 class Findings:
-    """Problems (they refuse the data set) and warnings (they do not), in order of discovery."""
+    """Problems, which reject the data set, and warnings, which do not; in order of discovery."""
 
     def __init__(self) -> None:
         self._problems: list[Problem] = []
@@ -20,11 +20,13 @@ class Findings:
         self._warning_counts: Counter[str] = Counter()
 
     def problem(self, where: str, code: str, message: str) -> None:
+        """Add a problem. where: file, folder or table line; "" for the whole data set."""
         self._problem_counts[code] += 1
         if self._problem_counts[code] <= SHOWN_PER_KIND:
             self._problems.append(Problem(where, code, message))
 
     def warning(self, kind: str, message: str) -> None:
+        """Add a warning. kind: warnings of the same kind are counted together."""
         self._warning_counts[kind] += 1
         if self._warning_counts[kind] <= SHOWN_PER_KIND:
             self._warnings.append(message)
@@ -48,6 +50,6 @@ class Findings:
         return (*self._warnings, *more)
 
     def refuse_if_any(self) -> None:
-        """Raise DatasetError with every problem found so far."""
+        """Raise DatasetError with all problems found so far, if there are any."""
         if self._problems:
             raise DatasetError(self.problems)

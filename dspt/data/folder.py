@@ -1,4 +1,4 @@
-"""A folder as the source of a data set."""
+"""Read a data set from a folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dspt.kit.text import printable
 
 
 class FolderSource(Source[Path]):
-    """Files under a folder. A link is read only if it leads to a file inside the same folder."""
+    """Files in a folder. A link is read only if it points to a file inside the same folder."""
 
     def _read(self, path: str, handle: Path) -> bytes:
         try:
@@ -32,10 +32,10 @@ class FolderSource(Source[Path]):
 
 
 def open_folder(root: Path, limits: Limits, findings: Findings) -> tuple[FolderSource, list[str]]:
-    """List `root`, without reading any file.
+    """List `root` without reading any file.
 
-    Returns the source and the paths of links and devices in it that are not read.
-    Raises DatasetError when the listing itself is refused.
+    Returns the source and the paths of links and devices that are not read.
+    Raises DatasetError for unsafe names and for too many or too large files.
     """
     inside = root.resolve()
     members: dict[str, Path] = {}
@@ -62,13 +62,13 @@ def open_folder(root: Path, limits: Limits, findings: Findings) -> tuple[FolderS
                 total += entry.stat().st_size
     if len(members) > limits.max_files:
         findings.problem(
-            "", "too_many_files", f"the folder holds more than {limits.max_files:,} files"
+            "", "too_many_files", f"the folder has more than {limits.max_files:,} files"
         )
     if total > limits.max_total_bytes:
         findings.problem(
             "",
             "too_large",
-            f"the files come to {total:,} bytes; {limits.max_total_bytes:,} are allowed",
+            f"the files have {total:,} bytes in total (limit {limits.max_total_bytes:,})",
         )
     findings.refuse_if_any()
     return FolderSource(members, folders, limits, total), not_read

@@ -1,4 +1,4 @@
-"""One image file, in memory, to one RGB image; every failure as a plain reason."""
+"""Decode untrusted image files to RGB; every failure is an ImageError with the reason."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from PIL import Image, UnidentifiedImageError
 
 from dspt.data.colours import to_rgb
 from dspt.data.hostile.limits import MAX_PIXELS
+from dspt.data.hostile.quiet import quiet_libraries
 from dspt.data.hostile.structure import refuse_costly
-from dspt.data.quiet import quiet_libraries
 from dspt.errors import ImageError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 MAX_ASPECT = 100
-"""Longest side over shortest: scaling a strip's short side up would need endless memory."""
+"""Longest side over shortest. Scaling up the short side of a narrow strip needs much memory."""
 _MAX_EXIF_BYTES = 1 << 20
-"""Pillow makes an object of every number in it. In a JPEG it is 64 KiB at most."""
+"""Pillow creates an object for every number in EXIF. In a JPEG, EXIF has at most 64 KiB."""
 
 NESTED_ARCHIVE = "an archive inside the data set; unpack it before zipping"
 
 _JPEGS = ("JPEG", "MPO")
 
-_DECODER_ERRORS = (  # what Pillow's decoders are known to raise on damaged files
+_DECODER_ERRORS = (  # raised by Pillow's decoders for damaged files
     OSError,
     SyntaxError,
     ValueError,
@@ -70,7 +70,7 @@ _OTHERS = {
 
 
 def recognise(data: bytes) -> str | None:
-    """What a file is, from its first bytes ("a PDF document"), or None."""
+    """Return the kind of a file from its first bytes, such as "a PDF document", or None."""
     if data[8:12] == b"WEBP" and data.startswith(b"RIFF"):
         return "a WebP image"
     if data[4:8] == b"ftyp":
@@ -94,13 +94,13 @@ def recognise(data: bytes) -> str | None:
 def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Decode a JPEG, PNG, WebP, BMP, GIF (first frame) or TIFF (first page) to 8-bit RGB.
 
-    The format is told by the content. EXIF orientation is applied, transparency laid on white,
-    16-bit and float samples scaled to 8 bits. Raises ImageError with the reason.
+    The format is detected from the content. EXIF orientation is applied, transparency becomes
+    white, and 16-bit and float samples are scaled to 8 bits. Raises ImageError with the reason.
     """
     with _opened(data, max_pixels) as image:
         image.load()
-        # after loading: a PNG's EXIF may come last, and Pillow turns a TIFF itself while loading
-        turn = _turn(image)
+        # After load(): the EXIF of a PNG may come last, and Pillow rotates a TIFF while loading it.
+        turn = _exif_transpose(image)
         rgb = to_rgb(image)
         return rgb if turn is None else rgb.transpose(turn)
 
@@ -108,11 +108,10 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
 def check_image(
     data: bytes, *, max_pixels: int = MAX_PIXELS, spend: Callable[[int], None] | None = None
 ) -> None:
-    """Raise ImageError just where `decode_image` would, in less time.
+    """Raise ImageError in the same cases as `decode_image`, in less time.
 
-    A JPEG is read to its last bit, but its blocks are only turned into one pixel each.
-    `spend` is told how many pixels there are, before they are decoded; what it raises comes
-    through.
+    A JPEG is read completely, but each of its blocks is decoded to a single pixel.
+    spend: called with the number of pixels before they are decoded; its errors are passed on.
     """
     with _opened(data, max_pixels) as image:
         if spend is not None:
@@ -126,7 +125,7 @@ def check_image(
 
 @contextmanager
 def _opened(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
-    """The image with its header read; what fails in the body becomes an ImageError too."""
+    """Yield the image with its header read; errors in the body become ImageError too."""
     if not data:
         raise ImageError("the file is empty (0 bytes)")
     refuse_costly(data)
@@ -134,16 +133,16 @@ def _opened(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
         try:
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 _check_size(image.size, max_pixels)
-                with _room.taken(image.width * image.height):
+                with _decoding.acquired(image.width * image.height):
                     yield image
         except UnidentifiedImageError:
             raise ImageError(_why_no_image(data)) from None
         except Image.DecompressionBombError:
-            raise ImageError(f"too many pixels: more than the {max_pixels:,} allowed") from None
+            raise ImageError(f"too many pixels (limit {max_pixels:,})") from None
         except _DECODER_ERRORS as error:
             cut = "truncated" in str(error).lower() or isinstance(error, EOFError)
             raise ImageError(
-                "the image is cut short: part of it is missing"
+                "the image is truncated: part of it is missing"
                 if cut
                 else "the image is damaged and cannot be decoded"
             ) from error
@@ -154,24 +153,24 @@ def _check_size(size: tuple[int, int], max_pixels: int) -> None:
     if width < 1 or height < 1:
         raise ImageError("the image has no pixels")
     if width * height > max_pixels:
-        raise ImageError(f"{width:,} x {height:,} pixels, more than the {max_pixels:,} allowed")
+        raise ImageError(f"{width:,} x {height:,} pixels (limit {max_pixels:,} pixels)")
     if max(size) > MAX_ASPECT * min(size):
-        raise ImageError(
-            f"{width:,} x {height:,} pixels: too narrow a strip (1 : {MAX_ASPECT} at most)"
-        )
+        raise ImageError(f"{width:,} x {height:,} pixels is too narrow (limit 1 : {MAX_ASPECT})")
 
 
-class _Room:
-    """Pixels that may be decoded at the same moment: several threads together need no more memory
-    than one image of that size, which is 16 bytes a pixel at most."""
+class _PixelSemaphore:
+    """Limits the pixels that all threads decode at the same time.
+
+    Together they need no more memory than one image of the largest size: 16 bytes per pixel.
+    """
 
     def __init__(self, pixels: int) -> None:
         self._pixels = self._free = pixels
         self._changed = threading.Condition()
 
     @contextmanager
-    def taken(self, pixels: int) -> Iterator[None]:
-        wanted = min(pixels, self._pixels)  # a larger image has the room to itself
+    def acquired(self, pixels: int) -> Iterator[None]:
+        wanted = min(pixels, self._pixels)  # a larger image is decoded alone
         with self._changed:
             self._changed.wait_for(lambda: self._free >= wanted)
             self._free -= wanted
@@ -183,7 +182,7 @@ class _Room:
                 self._changed.notify_all()
 
 
-_room = _Room(MAX_PIXELS)
+_decoding = _PixelSemaphore(MAX_PIXELS)
 
 
 def _why_no_image(data: bytes) -> str:
@@ -193,11 +192,11 @@ def _why_no_image(data: bytes) -> str:
     if what.endswith("archive"):
         return NESTED_ARCHIVE
     if what in ("a JPEG image", "a PNG image", "a GIF image", "a BMP image", "a TIFF image"):
-        return f"begins like {what} but is damaged"
+        return f"starts like {what} but is damaged"
     return f"{what}, not a JPEG, PNG, WebP, BMP, GIF or TIFF image"
 
 
-_TURNS = {
+_EXIF_ORIENTATIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -208,11 +207,11 @@ _TURNS = {
 }
 
 
-def _turn(image: Image.Image) -> Image.Transpose | None:
-    """The turn that EXIF asks for. Damaged EXIF asks for none: the pixels may still be good."""
+def _exif_transpose(image: Image.Image) -> Image.Transpose | None:
+    """Return the EXIF orientation as a transpose; None also for damaged EXIF, which is ignored."""
     if len(image.info.get("exif", b"")) > _MAX_EXIF_BYTES:
         return None
     try:
-        return _TURNS.get(image.getexif().get(0x0112, 1))
+        return _EXIF_ORIENTATIONS.get(image.getexif().get(0x0112, 1))
     except _DECODER_ERRORS:
         return None

@@ -1,6 +1,7 @@
-"""The files of a data set with their classes, of which none is decoded: for one that was checked.
+"""Read the files of a data set with their classes, without decoding them.
 
-`load_dataset` decodes every image to know all that is wrong; that is the worker's to do, once.
+`load_dataset` decodes every image to find all problems, which the worker does once. This module is
+for a data set that was checked before.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from dspt.errors import ImageError
 
 @dataclass(frozen=True)
 class LabelledFile:
-    """A file that was read."""
+    """The content, class and digest of a file."""
 
     class_name: str
     sha256: str
@@ -31,13 +32,13 @@ class LabelledFile:
 
 @dataclass(frozen=True)
 class LabelledFiles:
-    """Files that should be images, in no particular order."""
+    """The files of an open data set that should be images, in no particular order."""
 
     files: tuple[Candidate, ...]
     _source: Source[Any]
 
     def read(self, file: Candidate) -> LabelledFile | None:
-        """None if it cannot be read. Safe from several threads."""
+        """Return the file, or None if it cannot be read. Thread-safe."""
         try:
             data = self._source.read(file.path)
         except ImageError:
@@ -45,7 +46,7 @@ class LabelledFiles:
         return LabelledFile(file.class_name, hashlib.sha256(data).hexdigest(), data)
 
     def held_out(self) -> tuple[Candidate, ...]:
-        """Those of test/, or else of val/; none where there is neither."""
+        """Return the files of test/, or those of val/ if test/ is empty; may be empty."""
         for part in ("test", "val"):
             if found := tuple(file for file in self.files if file.split == part):
                 return found
@@ -54,7 +55,7 @@ class LabelledFiles:
 
 @contextmanager
 def labelled_files(path: Path, limits: Limits | None = None) -> Iterator[LabelledFiles]:
-    """The files of a folder or zip. Raises DatasetError where it cannot be read at all."""
+    """Open a folder or zip. Raises DatasetError if it cannot be read or is not safe to read."""
     findings = Findings()
     source, _ = open_source(path, limits or Limits(), findings)
     try:

@@ -1,4 +1,4 @@
-"""File names inside a data set: which are safe, which are noise, how they sort and are shown."""
+"""File names in a data set: safety, files of operating systems, sort order."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import unicodedata
 
 MAX_PATH_CHARACTERS = 1000
 MAX_DEPTH = 32
-"""Folders in one another, the file counted too."""
+"""Levels of a path, the file included."""
 
 _RESERVED = frozenset(
     ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"]
@@ -15,51 +15,50 @@ _RESERVED = frozenset(
 )
 _NOISE_FILES = frozenset(["thumbs.db", "ehthumbs.db", "desktop.ini"])
 _NOISE_FOLDERS = frozenset(["__macosx", "@eadir"])
-_TURNS_TEXT = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _JOINERS = frozenset("\u200c\u200d")
-"""Invisible, but words of many languages and emoji are not written without them."""
+"""Invisible, but words of many languages and emoji need them."""
 _FILLERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
-"""Letters and symbols that show nothing."""
+"""Letters and symbols without a visible glyph."""
 _LINES = frozenset(["Cc", "Cs", "Zl", "Zp"])
 _KEY_END, _KEY_NUMBER = "\0", "\1"
 _LARGEST_CHARACTER = 0x10FFFF
 
 
 def unsafe_reason(path: str) -> str | None:
-    """Why `path` must not name a file of a data set, or None if it may."""
+    """Return why `path` is not allowed as the path of a file in a data set; None if it is."""
     if not path:
         return "the name is empty"
     if len(path) > MAX_PATH_CHARACTERS:
         return f"the name is longer than {MAX_PATH_CHARACTERS:,} characters"
-    if not path.isprintable():  # quick, and nearly always enough
+    if not path.isprintable():  # fast, and nearly always True
         categories = {unicodedata.category(c) for c in path}
         if "Cs" in categories:
             return "the name is not valid Unicode"
         if categories & _LINES:
-            return "the name holds control characters"
-        if not _TURNS_TEXT.isdisjoint(path):
-            return "the name holds characters that turn the direction of writing"
+            return "the name contains control characters"
+        if not _BIDI_CONTROLS.isdisjoint(path):
+            return "the name contains characters that change the direction of text"
     if "\\" in path:
-        return "the name holds a backslash; write the zip with `/` between folders"
+        return "the name contains a backslash; use `/` between folders"
     if path.startswith("/"):
         return "the name is an absolute path"
     if re.match(r"[A-Za-z]:", path):
-        return "the name begins with a drive letter"
+        return "the name starts with a drive letter"
     if path.count("/") >= MAX_DEPTH:
-        return f"more than {MAX_DEPTH} folders in one another"
+        return f"more than {MAX_DEPTH} nested folders"
     for part in path.split("/"):
         if part == "..":
-            return "the name leads out of the folder with `..`"
+            return "the name leaves the folder with `..`"
         if part in ("", "."):
-            return "the name has an empty part or a `.` in it"
+            return "the name has an empty part or the part `.`"
         if part.split(".")[0].rstrip().upper() in _RESERVED:
-            return f"{part!r} is the name of a device on Windows; rename it"
+            return f"{part!r} is a reserved name on Windows; rename it"
     return None
 
 
 def find_invisible(text: str) -> str | None:
-    """What `text` must not hold if people are to read it as a name: "control characters" or
-    "invisible characters"; None if there are none in it."""
+    """Return "control characters" or "invisible characters" if `text` contains any, else None."""
     if text.isprintable() and _FILLERS.isdisjoint(text):
         return None
     for character in text:
@@ -72,13 +71,13 @@ def find_invisible(text: str) -> str | None:
 
 
 def confusable_key(text: str) -> str:
-    """The same for texts that look the same but for case, width of letters and joiners."""
+    """Return a key that is equal for texts that differ only in case, letter width and joiners."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     return "".join(c for c in folded if c not in _JOINERS)
 
 
 def is_noise(path: str) -> bool:
-    """Whether an operating system left this file behind: it is passed over without a word."""
+    """Return whether an operating system created this file; such files are ignored silently."""
     *folders, name = path.split("/")
     return (
         any(f.startswith(".") or f.lower() in _NOISE_FOLDERS for f in folders)
@@ -89,15 +88,15 @@ def is_noise(path: str) -> bool:
 
 
 def natural_key(path: str) -> tuple[str, str]:
-    """Sort key that puts `2.jpg` before `10.jpg`, folder by folder, whatever the case.
+    """Return a sort key that puts `2.jpg` before `10.jpg`, folder by folder, ignoring case.
 
-    It is about as long as the path: a hostile zip has very many, very long ones.
+    It is about as long as the path, because a hostile zip has very many, very long paths.
     """
     folded = path.casefold().replace("/", _KEY_END)
     return re.sub(r"[0-9]+", _number_key, folded), path
 
 
 def _number_key(found: re.Match[str]) -> str:
-    # a number compares by its length, then its digits, and comes before any letter
+    # A number compares by its length, then its digits, and comes before any letter.
     digits = found[0].lstrip("0")
     return f"{_KEY_NUMBER}{chr(min(len(digits), _LARGEST_CHARACTER))}{digits}"

@@ -1,4 +1,4 @@
-"""Reads every file of a data set once, several at a time: hashes it and proves that it decodes."""
+"""Read every file of a data set once, in several threads: hash it and check that it decodes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PIXELS_MATTER = 1_000_000_000
 
 @dataclass(frozen=True)
 class Seen:
-    """What reading one file told: its SHA-256, and why it is no usable image, if it is not."""
+    """SHA-256 and size of a file, and why it is not a usable image (None if it is)."""
 
     sha256: str
     size: int
@@ -29,21 +29,21 @@ class Seen:
 
 
 class _PixelBudget:
-    """Counts the pixels that are decoded, from several threads."""
+    """Limits the total number of decoded pixels. Thread-safe."""
 
     def __init__(self, stored_bytes: int, limits: Limits) -> None:
         self._left = max(_PIXELS_MATTER, limits.max_pixels_per_byte * stored_bytes)
         self._lock = threading.Lock()
 
     def spend(self, pixels: int) -> None:
-        """Raises DatasetError if there are too many."""
+        """Count pixels. Raises DatasetError if there are too many."""
         with self._lock:
             self._left -= pixels
             if self._left >= 0:
                 return
         message = (
-            "the images have far more pixels than so few bytes can hold, like a zip bomb; leave "
-            "out the images of a single colour"
+            "the images have far more pixels than their size on disk suggests, like a zip bomb; "
+            "remove images of a single colour"
         )
         raise DatasetError([Problem("", "suspicious_ratio", message)])
 
@@ -54,11 +54,11 @@ def read_all(
     progress: Callable[[int, int], None] | None,
     should_stop: Callable[[], bool] | None,
 ) -> list[Seen]:
-    """One `Seen` per path, in the same order.
+    """Return one `Seen` per path, in the same order.
 
     `progress(done, total)` and `should_stop()` are called in this thread after every file.
-    Raises Cancelled, and DatasetError once the files together pass `limits.max_total_bytes`, or
-    their pixels `limits.max_pixels_per_byte`.
+    Raises Cancelled if should_stop() returns True, and DatasetError if the files exceed
+    `limits.max_total_bytes` or their pixels `limits.max_pixels_per_byte`.
     """
     budget = _PixelBudget(source.stored_bytes, source.limits)
 
@@ -76,7 +76,7 @@ def read_all(
 
     seen: list[Seen] = []
     total_bytes = 0
-    # the pool is left through `cancel`, so that stopping does not read the rest first
+    # No `with`: on cancellation the remaining files must not be read first.
     pool = ThreadPoolExecutor(_threads(), thread_name_prefix="dspt-read")
     try:
         for result in pool.map(inspect, paths):
@@ -84,12 +84,12 @@ def read_all(
             total_bytes += result.size
             if total_bytes > source.limits.max_total_bytes:
                 allowed = source.limits.max_total_bytes
-                message = f"the files come to more than the {allowed:,} bytes allowed"
+                message = f"the files have more than {allowed:,} bytes in total"
                 raise DatasetError([Problem("", "too_large", message)])
             if progress is not None:
                 progress(len(seen), len(paths))
             if should_stop is not None and should_stop():
-                raise Cancelled("stopped while reading the data set")
+                raise Cancelled("cancelled while reading the data set")
     finally:
         pool.shutdown(cancel_futures=True)
     return seen

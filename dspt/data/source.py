@@ -1,4 +1,4 @@
-"""Where the files of a data set come from: the common part of folders and zips."""
+"""Base class of the sources of a data set: folders and zips."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ Handle = TypeVar("Handle")
 
 
 class Source(ABC, Generic[Handle]):
-    """Named files that are read into memory one at a time; nothing is ever written.
+    """Named files, read into memory one at a time. Nothing is written.
 
-    Reading is safe from several threads, not from forked processes.
+    Reading is thread-safe, but not safe in forked processes.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class Source(ABC, Generic[Handle]):
         self._folders = tuple(sorted(folders, key=natural_key))
         self.limits = limits
         self.stored_bytes = stored_bytes
-        """Bytes that all of it takes on disk."""
+        """Total size on disk, in bytes."""
         self._order()
 
     def _order(self) -> None:
@@ -38,27 +38,27 @@ class Source(ABC, Generic[Handle]):
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Paths of all files, `/` between folders, naturally sorted."""
+        """Paths of all files, with `/` between folders, in natural order."""
         return self._files
 
     @property
     def folders(self) -> tuple[str, ...]:
-        """Paths of the folders that the source lists, naturally sorted."""
+        """Paths of the folders that the source lists, in natural order."""
         return self._folders
 
     def strip_top(self, top: str) -> None:
-        """Name the files under the folder `top` without it; the others keep their names."""
+        """Remove the folder `top` from the paths below it; other paths do not change."""
         prefix = top + "/"
         self._members = {p.removeprefix(prefix): handle for p, handle in self._members.items()}
         self._folders = tuple(f.removeprefix(prefix) for f in self._folders if f != top)
         self._order()
 
     def read(self, path: str) -> bytes:
-        """The whole of one file. Raises ImageError where it is missing, too large or damaged."""
+        """Return the content of a file. Raises ImageError if missing, too large or damaged."""
         try:
             handle = self._members[path]
         except KeyError:
-            raise ImageError("there is no such file", param=path) from None
+            raise ImageError("file not found", param=path) from None
         return self._read(path, handle)
 
     @abstractmethod
@@ -66,8 +66,8 @@ class Source(ABC, Generic[Handle]):
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of open files; reading on is an error."""
+        """Close open files. Files cannot be read afterwards."""
 
     def _too_large(self, path: str) -> ImageError:
         allowed = self.limits.max_file_bytes
-        return ImageError(f"larger than the {allowed:,} bytes allowed for one file", param=path)
+        return ImageError(f"file too large (limit {allowed:,} bytes)", param=path)

@@ -1,1 +1,1 @@
-"""Images encoded once by the frozen tower, and kept."""
+"""Encode images once with the frozen tower, and cache the features."""

@@ -1,4 +1,4 @@
-"""Images to features, once: decoded in threads beside the tower, kept on disk by content."""
+"""Encode images to features; images are decoded in threads, features cached by content."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from dspt.data import Dataset, read_image
 from dspt.errors import Cancelled
 from dspt.features.store import FeatureStore
 
-BATCH = 32  # pixels at once, all views counted; one image at least
-DECODERS = 4  # threads: decoding releases the interpreter's lock
+BATCH = 32  # views per batch; at least one image
+DECODERS = 4  # threads; decoding releases the GIL
 
 
 @dataclass(frozen=True)
 class _Prepared:
-    """One image: the views that the store has, and pixels for those it has not."""
+    """One image: features of the views in the store, and pixels of the other views."""
 
     row: int
     features: dict[int, Tensor]
@@ -39,13 +39,16 @@ def encode_images(
     encoded: Callable[[int, int], None] = lambda new, known: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Tensor:
-    """Features of all items in order: (N, 1 + augment_views, D), unit length, float32, on the CPU.
+    """Return the features of all items in order: (N, 1 + augment_views, D), float32, on the CPU.
 
-    View 0 is the centre crop. The others are random resized crops and flips, drawn for training
-    items alone (elsewhere they repeat view 0) from the image's own digest, so that an image has the
-    same views in every job and is found again in `store`. `encoded` is told of each batch how many
-    views went through the tower, and how many were found. Raises Cancelled once `should_stop()` is
-    true.
+    Features have unit length. View 0 is the centre crop. The others are random resized crops and
+    flips of training items; for other items they repeat view 0. The views are seeded with the
+    digest of the image, so an image has the same views in every job and is found in `store`.
+
+    encoded(new, known): called for each batch with the number of views that were encoded and that
+    were found in `store`.
+
+    Raises Cancelled if should_stop() returns True.
     """
     views = 1 + augment_views
     features = torch.empty(len(dataset.items), views, backbone.embed_dim)
@@ -75,7 +78,7 @@ def encode_images(
         encoded(sum(len(image.pixels) for image in batch), known)
         for image in batch:
             for view in range(views):
-                # Test images have no augmented views; their centre crop stands in.
+                # Test images have no augmented views; use their centre crop.
                 features[image.row, view] = image.features.get(view, image.features[0])
         done += len(batch)
         progress(done, len(dataset.items))
@@ -85,7 +88,7 @@ def encode_images(
 def _encode(
     backbone: Backbone, dataset: Dataset, batch: list[_Prepared], store: FeatureStore | None
 ) -> None:
-    """Run the tower on the pixels in `batch` and add what it says to `features` and `store`."""
+    """Encode the pixels in `batch`; add the features to each image and to `store`."""
     todo = [(image, view, pixels) for image in batch for view, pixels in image.pixels.items()]
     if not todo:
         return
@@ -106,7 +109,7 @@ def _generator(sha256: str, view: int) -> torch.Generator:
 def _prefetched(
     prepare: Callable[[int], _Prepared], rows: Iterable[int], size: int
 ) -> Iterator[list[_Prepared]]:
-    """Batches of `size` prepared images; the next one is being decoded while one is encoded."""
+    """Yield batches of `size` prepared images; the next batch is decoded meanwhile."""
     waiting = iter(rows)
     with ThreadPoolExecutor(DECODERS, thread_name_prefix="decode") as pool:
 

@@ -1,8 +1,8 @@
-"""Features on disk, found by backbone digest, image digest and view; shared between jobs.
+"""Cache of features on disk, by backbone digest, image digest and view; shared between jobs.
 
-One SQLite file: several processes may read and write it at once, a crash leaves no torn entry, and
-what was used least recently goes first when the file grows over its limit. It only saves work, so
-one that fails (disk full, file damaged, folder not writable) is given up and never fails a job.
+One SQLite file: several processes may use it at once, a crash leaves no incomplete entry, and the
+least recently used entries are deleted when the file exceeds its limit. If it fails (disk full,
+file damaged, folder not writable), the job continues without it.
 """
 
 from __future__ import annotations
@@ -31,10 +31,9 @@ CREATE INDEX IF NOT EXISTS features_used_at ON features (used_at);
 
 
 class FeatureStore:
-    """Features below `directory`, at most `limit` bytes. Safe across threads and processes.
+    """Cache of features in `directory`, at most `limit` bytes. Safe across threads and processes.
 
-    `on_failure` is told, once, why the store cannot be used; from then on it is empty and keeps
-    nothing.
+    on_failure: called once with the reason if the store cannot be used. It is then always empty.
     """
 
     def __init__(
@@ -50,17 +49,17 @@ class FeatureStore:
         self._failed = threading.Event()
         self._lock = threading.Lock()
         self._local = threading.local()
-        with self._giving_up_on_failure():
+        with self._disable_on_failure():
             directory.mkdir(parents=True, exist_ok=True)
             self._connection().executescript(_SCHEMA)
 
     def get(self, backbone: str, image: str, views: Iterable[int]) -> dict[int, Tensor]:
-        """The features there are of one image, by view: (D,) float32 each."""
+        """Return the cached features of one image by view: (D,) float32 each."""
         wanted = set(views)
         found: dict[int, Tensor] = {}
         if self._failed.is_set():
             return found
-        with self._giving_up_on_failure():
+        with self._disable_on_failure():
             connection = self._connection()
             rows = connection.execute(
                 "SELECT view, data FROM features WHERE backbone = ? AND image = ?",
@@ -68,7 +67,7 @@ class FeatureStore:
             )
             for view, data in rows:
                 if view in wanted:
-                    # bytearray: torch wants memory that may be written to.
+                    # bytearray: torch needs writable memory.
                     found[view] = torch.frombuffer(bytearray(data), dtype=torch.float32)
             if found:
                 connection.execute(
@@ -78,11 +77,11 @@ class FeatureStore:
         return found
 
     def put(self, backbone: str, features: Sequence[tuple[str, int, Tensor]]) -> None:
-        """Keep (image digest, view, (D,)) entries as float32; evicts the least recently used."""
+        """Add (image digest, view, (D,)) entries as float32; evict the least recently used."""
         if self._failed.is_set():
             return
         now = time.time()
-        with self._giving_up_on_failure():
+        with self._disable_on_failure():
             connection = self._connection()
             with connection:
                 connection.execute("BEGIN IMMEDIATE")
@@ -93,9 +92,9 @@ class FeatureStore:
             self._evict(connection)
 
     def expire(self, seconds: float, *, dry_run: bool = False) -> int:
-        """Forget features that were not used for so long; returns how many there are (or were)."""
+        """Delete features not used for `seconds`; return their number. dry_run: only count them."""
         count = 0
-        with self._giving_up_on_failure():
+        with self._disable_on_failure():
             connection, before = self._connection(), time.time() - seconds
             if dry_run:
                 query = "SELECT count(*) FROM features WHERE used_at < ?"
@@ -107,7 +106,7 @@ class FeatureStore:
         return count
 
     @contextmanager
-    def _giving_up_on_failure(self) -> Iterator[None]:
+    def _disable_on_failure(self) -> Iterator[None]:
         try:
             yield
         except (OSError, sqlite3.Error) as error:
@@ -116,9 +115,8 @@ class FeatureStore:
                 self._failed.set()
             if first:
                 self._on_failure(
-                    f"features of images are not kept for later runs: {self._path}: {error}; make "
-                    "sure that the folder can be written to and has room, or delete the file if "
-                    "it is damaged"
+                    f"image features are not cached: {self._path}: {error}. Check that the folder "
+                    "is writable and has space, or delete the file if it is damaged"
                 )
 
     def _evict(self, connection: sqlite3.Connection) -> None:
@@ -141,7 +139,7 @@ class FeatureStore:
 
 
 def _bytes_used(connection: sqlite3.Connection) -> int:
-    """Pages in use; free ones are filled again before the file grows."""
+    """Return the size of the used pages; free pages are reused before the file grows."""
     (size,) = connection.execute(
         "SELECT (page_count - freelist_count) * page_size "
         "FROM pragma_page_count, pragma_freelist_count, pragma_page_size"

@@ -22,7 +22,6 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from dspt.backbones.base import TextTower
 from dspt.backbones.frozen_block import FrozenBlock, Layout, can_freeze
 from dspt.backbones.text_tower import OpenClipTextTower
 
@@ -192,7 +191,7 @@ class PlainEncoder:
 
     def __init__(
         self,
-        tower: TextTower,
+        tower: OpenClipTextTower,
         start: Tensor,
         suffix: Tensor,
         end: Tensor,

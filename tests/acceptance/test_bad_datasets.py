@@ -73,7 +73,7 @@ def test_only_one_class(service: httpx.Client) -> None:
     error = error_of(service, zipped(photos("apple")))
     assert error["code"] == "one_class"
     assert error["param"] == "apple"
-    assert "two classes at least" in error["message"]
+    assert "at least two are needed" in error["message"]
 
 
 def test_a_class_with_one_image_is_tuned_with_a_warning(service: httpx.Client) -> None:

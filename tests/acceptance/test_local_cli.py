@@ -253,7 +253,7 @@ def test_audit_shows_suspects_and_writes_all_files_to_a_csv(cli: Cli, photos: Pa
     uncached.environment["XDG_CACHE_HOME"] = str(cli.home / "file")
     ran = uncached.here("audit", "wrong", "--json", "--epochs", "30", "--batch-size", "8")
     assert ran.returncode == 0
-    assert "warning: features of images are not kept for later runs" in ran.stderr
+    assert "warning: image features are not cached" in ran.stderr
     document = json.loads(ran.stdout)
     assert document["can_tell"] is True
     assert [entry["file"] for entry in document["entries"]] == ranks
@@ -341,7 +341,7 @@ def test_audit_says_that_it_cannot_tell_and_held_out_labels_are_called_given(
         ),
         (
             ["tune", "photos", "--class-names", "unknown.json"],
-            "error: mooon: class_names gives words for this class, but there is no such class",
+            "error: mooon: class_names has words for this class, but the class folder does not",
         ),
         (
             ["tune", "photos", "--loss", "hinge", "--lr", "-1"],
@@ -351,12 +351,12 @@ def test_audit_says_that_it_cannot_tell_and_held_out_labels_are_called_given(
         (["tune", "photos", "--epochs", "0"], "error: epochs is 0 but should be greater"),
         (["tune", "photos", "--epoch", "3"], "--epochs"),
         (["tune", "no.json"], "error: no.json: the file is not a zip"),
-        (["tune", "photos/train/moon"], "error: photos/train/moon: there are no class folders"),
+        (["tune", "photos/train/moon"], "error: photos/train/moon: no class folders"),
         (["tune", "photos", "--out", "no.json/model"], "error: no.json/model: cannot be written"),
         (["audit", "photos", "--csv", "no.json/a.csv"], "error: no.json/a.csv: cannot be written"),
         (
             ["tune", "photos", "--backbone", "ViT-B-17/openai"],
-            "there is no backbone ViT-B-17 (did you mean ViT-B-16",
+            "unknown backbone ViT-B-17 (did you mean ViT-B-16",
         ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

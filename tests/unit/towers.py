@@ -14,7 +14,7 @@ from open_clip.transformer import TextTransformer
 from PIL import Image
 from torch import Tensor, nn
 
-from dspt.backbones.base import Backbone, TextTower, Tokenizer
+from dspt.backbones.base import Backbone, Tokenizer
 from dspt.backbones.text_tower import OpenClipTextTower, open_clip_text_tower
 from dspt.backbones.tokenizer import OpenClipTokenizer
 
@@ -45,7 +45,11 @@ class ToyPreprocess:
 
 
 def backbone_of(
-    tower: TextTower, dim: int, *, tokenizer: Tokenizer | None = None, digest: str = "ab" * 32
+    tower: OpenClipTextTower,
+    dim: int,
+    *,
+    tokenizer: Tokenizer | None = None,
+    digest: str = "ab" * 32,
 ) -> Backbone:
     """A backbone with this text tower whose image tower averages the colours."""
     torch.manual_seed(11)

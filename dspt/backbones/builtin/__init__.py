@@ -1,7 +1,7 @@
 """The built-in backbone: a small vision-language model that works offline.
 
-For trying out and for tests; MODEL_CARD.md beside this file says what it is made of and what it
-can do. Use ViT-B-16 for work.
+For trials and tests. MODEL_CARD.md in this folder describes its parts and accuracy. Use ViT-B-16
+for real work.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ __all__ = ["load_builtin"]
 
 
 def load_builtin(device: torch.device | str = "cpu", *, folder: Path | None = None) -> Backbone:
-    """The built-in backbone on `device`, frozen, in float32.
+    """Return the built-in backbone on `device`, frozen, in float32.
 
-    folder: where image_head.safetensors and text_tower_fp16.safetensors lie, when not those that
-    this package ships. EfficientNet-Lite0's weights come from their own package.
-    Raises WeightsUnavailable when a file is missing, damaged or of another shape.
+    folder: contains image_head.safetensors and text_tower_fp16.safetensors. Default: the files in
+    this package. The weights of EfficientNet-Lite0 come from a separate package.
+    Raises WeightsUnavailable if a file is missing, damaged or has other shapes.
     """
-    # open_clip and timm take seconds to import: not before somebody wants the model.
+    # Imported here because open_clip and timm take seconds to import.
     from dspt.backbones.builtin.loader import load
 
     return load(device, folder)

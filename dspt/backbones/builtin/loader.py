@@ -11,7 +11,7 @@ from dspt.backbones.builtin import files
 from dspt.backbones.builtin.model import EMBED_DIM, IMAGE_SIZE, LOGIT_SCALE, BuiltinModel
 from dspt.backbones.text_tower import open_clip_text_tower
 from dspt.backbones.tokenizer import OpenClipTokenizer
-from dspt.backbones.transforms import make_augment, make_preprocess
+from dspt.backbones.transforms import Preprocess, make_augment
 
 PIXELS = {
     "size": IMAGE_SIZE,
@@ -20,13 +20,13 @@ PIXELS = {
     "interpolation": "bicubic",
     "resize_mode": "shortest",
 }
-"""What EfficientNet-Lite0 was trained to see; of the image the whole short side, not 87.5 %."""
+"""Preprocessing of EfficientNet-Lite0, but with the full short side instead of 87.5 % of it."""
 _REBUILD_ONLY = ("text_mean",)
-"""In the head's file for whoever distils a text tower; the text tower has it learned."""
+"""Tensors in the head's file that are only used when a text tower is distilled."""
 
 
 def load(device: torch.device | str, folder: Path | None) -> Backbone:
-    """See dspt.backbones.builtin.load_builtin."""
+    """Return the backbone; see dspt.backbones.builtin.load_builtin."""
     model, digest = load_model(folder or files.FOLDER)
     model = model.to(device)
     return Backbone(
@@ -35,7 +35,7 @@ def load(device: torch.device | str, folder: Path | None) -> Backbone:
         image_tower=model.visual,
         text_tower=open_clip_text_tower(model),
         tokenizer=OpenClipTokenizer(),
-        preprocess=make_preprocess(PIXELS),
+        preprocess=Preprocess(PIXELS),
         augment=make_augment(PIXELS),
         logit_scale=LOGIT_SCALE,
         embed_dim=EMBED_DIM,
@@ -45,7 +45,7 @@ def load(device: torch.device | str, folder: Path | None) -> Backbone:
 
 
 def load_model(folder: Path) -> tuple[BuiltinModel, str]:
-    """The frozen model on the CPU and the SHA-256 of the files it came from.
+    """Return the frozen model on the CPU and the SHA-256 of its files.
 
     Raises WeightsUnavailable.
     """
@@ -63,6 +63,6 @@ def load_model(folder: Path) -> tuple[BuiltinModel, str]:
     files.load_exactly(
         model.text, files.parse_safetensors(text, files.TEXT_TOWER), files.TEXT_TOWER
     )
-    # Twice as fast on the CPU, whatever the layout of the pixels that come in.
+    # Twice as fast on the CPU, for any memory layout of the input.
     model.visual.to(memory_format=torch.channels_last)
     return model.eval().requires_grad_(False), files.digest([head, text, trunk])

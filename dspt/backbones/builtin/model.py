@@ -1,4 +1,4 @@
-"""The built-in vision-language model, in the shape of open_clip's CustomTextCLIP.
+"""The built-in vision-language model, with the interface of open_clip's CustomTextCLIP.
 
 A dual encoder with a locked image tower (LiT, Zhai et al. 2022, arXiv 2111.07991) whose image
 embedding is half a mixture of class-name embeddings (ConSE, Norouzi et al. 2014, arXiv 1312.5650).
@@ -28,7 +28,7 @@ LOGIT_SCALE = 30.0
 
 
 class ImageHead(nn.Module):
-    """From EfficientNet-Lite0's pooled features and ImageNet logits to the joint embedding.
+    """Maps EfficientNet-Lite0's pooled features and ImageNet logits to the joint embedding.
 
     [ n(softmax(logits / 1.5) @ class_text_embeddings), n((f - mean_feature) @ feature_directions) ]
     / sqrt 2, where n divides by the L2 norm: the expected sentence embedding over the ImageNet
@@ -46,7 +46,7 @@ class ImageHead(nn.Module):
         self.register_buffer("mean_feature", torch.zeros(n_features))
 
     def forward(self, features: Tensor, logits: Tensor) -> Tensor:
-        """(B, 1280) and (B, 1000) -> (B, 512), unit length."""
+        """Return the embedding: (B, 1280) and (B, 1000) -> (B, 512), unit length."""
         semantic = (logits / TEMPERATURE).softmax(-1) @ self.class_text_embeddings
         visual = (features - self.mean_feature) @ self.feature_directions
         halves = F.normalize(semantic, dim=-1), F.normalize(visual, dim=-1)
@@ -70,7 +70,7 @@ class ImageTower(nn.Module):
 
 
 def text_tower() -> TextTransformer:
-    """open_clip's causal text transformer in the built-in model's size, weights random."""
+    """Return open_clip's causal text transformer in the size of this model, with random weights."""
     return TextTransformer(
         context_length=77,
         vocab_size=49408,
@@ -82,7 +82,7 @@ def text_tower() -> TextTransformer:
 
 
 class BuiltinModel(nn.Module):
-    """`visual`, `text` and `logit_scale`, as open_clip's models have them."""
+    """A model with `visual`, `text` and `logit_scale`, like open_clip's models."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -91,11 +91,11 @@ class BuiltinModel(nn.Module):
         self.logit_scale = nn.Parameter(torch.tensor(math.log(LOGIT_SCALE)))
 
     def encode_image(self, image: Tensor, normalize: bool = False) -> Tensor:
-        """(B, 3, 224, 224) -> (B, 512)."""
+        """Encode images: (B, 3, 224, 224) -> (B, 512)."""
         features: Tensor = self.visual(image)
         return F.normalize(features, dim=-1) if normalize else features
 
     def encode_text(self, text: Tensor, normalize: bool = False) -> Tensor:
-        """Token ids (B, 77) -> (B, 512)."""
+        """Encode token ids: (B, 77) -> (B, 512)."""
         features: Tensor = self.text(text)
         return F.normalize(features, dim=-1) if normalize else features

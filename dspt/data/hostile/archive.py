@@ -1,4 +1,4 @@
-"""A zip as the source of a data set. It is read in memory as a hostile file, never unpacked."""
+"""Read a data set from an untrusted zip, in memory; nothing is unpacked to disk."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from pathlib import Path
 
 from dspt.data.findings import Findings
 from dspt.data.hostile.limits import MIB, Limits
+from dspt.data.hostile.quiet import quiet_libraries
 from dspt.data.images import recognise
 from dspt.data.names import is_noise, unsafe_reason
-from dspt.data.quiet import quiet_libraries
 from dspt.data.source import Source
 from dspt.errors import DatasetError, ImageError, Problem
 from dspt.kit.text import printable
@@ -25,17 +25,17 @@ _CHUNK = MIB
 _RATIO_MATTERS = MIB
 _DIRECTORY_SIGNATURE = b"PK\x01\x02"
 _BYTES_PER_ENTRY = 512
-"""Room for one entry of a zip's directory, name and extra fields included, on average."""
+"""Average size allowed for an entry of the zip's directory, with name and extra fields."""
 
 _UNIX_SYSTEMS = (3, 19)
-"""Makers whose file modes stand in the external attributes: Unix, macOS."""
+"""Systems that store file modes in the external attributes: Unix, macOS."""
 _OTHER_METHODS = {9: "deflate64", 12: "bzip2", 14: "LZMA", 93: "zstd", 95: "xz"}
 
 _ZIP_ERRORS = (
     zipfile.BadZipFile,
     zlib.error,
     struct.error,
-    NotImplementedError,  # zipfile: a feature of the format that it does not read
+    NotImplementedError,  # zipfile: an unsupported feature of the format
     RuntimeError,  # zipfile: encrypted
     ValueError,  # a name that is not UTF-8, a negative offset
     EOFError,
@@ -49,8 +49,10 @@ class _TooManyEntriesError(Exception):
 
 
 class _ZipFileHandle(io.BufferedReader):
-    """The zip's file. While it is opened, a directory too large for memory is refused:
-    zipfile reads the directory whole and makes an object of every entry."""
+    """File object of a zip that rejects a directory too large for memory while it is opened.
+
+    zipfile reads the whole directory at once and creates an object for every entry.
+    """
 
     def __init__(self, path: Path, max_entries: int) -> None:
         super().__init__(io.FileIO(path))
@@ -58,6 +60,7 @@ class _ZipFileHandle(io.BufferedReader):
         self._max_entries: int | None = max_entries
 
     def opened(self) -> None:
+        """End the check of the directory."""
         self._max_entries = None
 
     def read(self, size: int | None = -1, /) -> bytes:
@@ -74,7 +77,7 @@ class _ZipFileHandle(io.BufferedReader):
 
 
 class ZipSource(Source[zipfile.ZipInfo]):
-    """Members of an open zip; only `open_zip` makes one, after its checks."""
+    """Members of an open zip. Create it with `open_zip`, which checks the zip first."""
 
     def __init__(
         self,
@@ -90,12 +93,12 @@ class ZipSource(Source[zipfile.ZipInfo]):
         self._close = weakref.finalize(self, handle.close)
 
     def _read(self, path: str, handle: zipfile.ZipInfo) -> bytes:
-        # packed too: a long stream may unpack to nothing
+        # The packed size too: a long stream may unpack to nothing.
         if max(handle.file_size, handle.compress_size) > self.limits.max_file_bytes:
             raise self._too_large(path)
         if _ratio(handle) > self.limits.max_ratio:
             ratio = _ratio(handle)
-            raise ImageError(f"unpacks to {ratio:,.0f} times its size, like a bomb", param=path)
+            raise ImageError(f"unpacks to {ratio:,.0f} times its size, like a zip bomb", param=path)
         data = bytearray()
         try:
             with self._archive.open(handle) as file:
@@ -114,9 +117,9 @@ class ZipSource(Source[zipfile.ZipInfo]):
 
 
 def open_zip(path: Path, limits: Limits, findings: Findings) -> ZipSource:
-    """Read and check a zip's directory, without unpacking any file.
+    """Read and check the directory of a zip, without unpacking any file.
 
-    Raises DatasetError with everything that makes the zip unsafe or unreadable.
+    Raises DatasetError with all reasons why the zip is unsafe or unreadable.
     """
     _refuse_other_formats(path, findings)
     with ExitStack() as unless_returned:
@@ -143,21 +146,22 @@ def _refuse_other_formats(path: Path, findings: Findings) -> None:
     if not start:
         findings.problem("", "not_a_zip", "the file is empty (0 bytes)")
     elif not start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-        what = recognise(start) or "something else"
-        findings.problem("", "not_a_zip", f"the file is not a zip but {what}; send a .zip file")
+        what = recognise(start)
+        kind = f"not a zip but {what}" if what else "not a zip"
+        findings.problem("", "not_a_zip", f"the file is {kind}; send a .zip file")
     findings.refuse_if_any()
 
 
 def _why_unreadable(error: Exception) -> Problem:
     if str(error) == "File is not a zip file":  # zipfile found no end record
         return Problem(
-            "", "truncated_zip", "the zip is cut short: its end is missing; send it again"
+            "", "truncated_zip", "the zip is truncated: its end is missing; upload it again"
         )
-    return Problem("", "damaged_zip", f"the zip is damaged ({error}); make it again")
+    return Problem("", "damaged_zip", f"the zip is damaged ({error}); create it again")
 
 
 def _too_many(limits: Limits) -> str:
-    return f"the zip holds more than {limits.max_files:,} files"
+    return f"the zip has more than {limits.max_files:,} files"
 
 
 def _check_directory(
@@ -176,21 +180,21 @@ def _check_directory(
         elif is_folder:
             folders.append(path)
         elif path in members:
-            findings.problem(path, "duplicate_name", "the zip holds two files of this name")
+            findings.problem(path, "duplicate_name", "the zip has two files with this name")
         else:
             _check_member(path, info, findings)
             members[path] = info
-    _check_folders_are_no_files(members, folders, findings)
+    _check_files_are_not_folders(members, folders, findings)
     _check_layout_of_bytes(archive, findings)
     _check_totals(members, size, limits, findings)
     return members, folders
 
 
 def _name(info: zipfile.ZipInfo) -> str:
-    # `filename` is cut at a NUL and, on Windows, has its backslashes turned: judge the original
+    # `filename` is cut at a NUL and, on Windows, its backslashes are replaced: check the original.
     name = info.orig_filename
     if not info.flag_bits & 0x800:
-        # macOS writes UTF-8 without the flag that says so, and zipfile then reads code page 437
+        # macOS writes UTF-8 without setting the flag, and zipfile then decodes code page 437.
         with suppress(UnicodeError):
             name = name.encode("cp437").decode("utf-8")
     return unicodedata.normalize("NFC", name)
@@ -199,25 +203,25 @@ def _name(info: zipfile.ZipInfo) -> str:
 def _check_member(path: str, info: zipfile.ZipInfo, findings: Findings) -> None:
     kind = stat.S_IFMT(info.external_attr >> 16) if info.create_system in _UNIX_SYSTEMS else 0
     if kind == stat.S_IFLNK:
-        findings.problem(path, "symlink", "a symbolic link; put the file itself into the zip")
+        findings.problem(path, "symlink", "a symbolic link; add the file itself to the zip")
     elif kind not in (0, stat.S_IFREG):
         findings.problem(path, "special_file", "not a regular file")
     if info.flag_bits & 0x1:
-        findings.problem(path, "encrypted", "encrypted; make the zip without a password")
+        findings.problem(path, "encrypted", "encrypted; create the zip without a password")
     elif info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        # zipfile could read bzip2 and LZMA, but cannot bound what one chunk of them unpacks to
+        # zipfile reads bzip2 and LZMA, but cannot limit the size that one chunk unpacks to.
         method = _OTHER_METHODS.get(info.compress_type, f"method {info.compress_type}")
         findings.problem(
             path,
             "unsupported_compression",
-            f"compressed with {method}; use the usual 'deflate' or 'store'",
+            f"compressed with {method}, which is not supported; use deflate or store",
         )
 
 
-def _check_folders_are_no_files(
+def _check_files_are_not_folders(
     members: dict[str, zipfile.ZipInfo], folders: list[str], findings: Findings
 ) -> None:
-    # no set of all folders: of many long paths, each with folders of its own, it would be huge
+    # Not a set of all folders: for many long paths with different folders it would be huge.
     both = set()
     for path in (*members, *(f"{folder}/" for folder in folders)):
         end = path.find("/")
@@ -230,8 +234,11 @@ def _check_folders_are_no_files(
 
 
 def _check_layout_of_bytes(archive: zipfile.ZipFile, findings: Findings) -> None:
-    """No two members may share bytes (how a small zip unpacks to a huge one), and nothing may
-    come before the first (what another reader might take for the contents)."""
+    """Report members that share bytes, and data before the first member.
+
+    With shared bytes a small zip unpacks to a huge one. Another reader might use the data before
+    the first member as the content.
+    """
     end = 0
     for n, info in enumerate(sorted(archive.infolist(), key=lambda i: i.header_offset)):
         start = info.header_offset
@@ -239,12 +246,12 @@ def _check_layout_of_bytes(archive: zipfile.ZipFile, findings: Findings) -> None
             findings.problem("", "damaged_zip", "the zip has other data before its first file")
         if start < end:
             findings.problem(
-                printable(_name(info)), "overlapping_entries", "shares its bytes with another file"
+                printable(_name(info)), "overlapping_entries", "shares bytes with another file"
             )
-        # the fixed part of a local header is 30 bytes; the name is at least as long as here
+        # The fixed part of a local header has 30 bytes; its name is at least as long as this one.
         end = max(end, start + 30 + len(info.orig_filename) + info.compress_size)
     if end > archive.start_dir:
-        findings.problem("", "damaged_zip", "a file in the zip runs into the zip's directory")
+        findings.problem("", "damaged_zip", "a file in the zip overlaps the zip's directory")
 
 
 def _check_totals(
@@ -257,7 +264,7 @@ def _check_totals(
         findings.problem(
             "",
             "too_large",
-            f"the zip unpacks to {total:,} bytes; {limits.max_total_bytes:,} are allowed",
+            f"the zip unpacks to {total:,} bytes (limit {limits.max_total_bytes:,})",
         )
     if total > _RATIO_MATTERS and total > limits.max_ratio * size:
         findings.problem(

@@ -1,4 +1,4 @@
-"""How much a data set may ask of the machine."""
+"""Limits on the size of a data set."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ MAX_PIXELS = 64_000_000
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds on one data set; what passes them is refused or rejected, never read."""
+    """Limits on one data set. Whatever exceeds them is rejected without being read."""
 
     max_files: int = 200_000
-    """Files in the folder or zip; more refuse the data set."""
+    """Files in the folder or zip; with more, the data set is rejected."""
     max_file_bytes: int = 64 * MIB
-    """One unpacked file; a larger one is rejected."""
+    """Size of one unpacked file; a larger file is rejected."""
     max_total_bytes: int = 8 * 1024 * MIB
-    """All unpacked files together; more refuse the data set."""
+    """Total size of all unpacked files; with more, the data set is rejected."""
     max_classes: int = 25_000
-    """More refuse the data set: they stand in the job and in the classifier, each with its name."""
+    """With more, the data set is rejected: each name is stored in the job and the classifier."""
     max_ratio: float = 200.0
-    """Unpacked over packed size, for anything that unpacks to more than 1 MiB. Photographs stay
-    near 1; deflate cannot pass 1032."""
+    """Unpacked over packed size, for anything that unpacks to more than 1 MiB. Photographs are near
+    1; the maximum of deflate is 1032."""
     max_pixels: int = MAX_PIXELS
-    """Width times height of one image; a larger one is rejected from its header. Pillow's own
-    limit of 178 million stays above it."""
+    """Width times height of one image; a larger image is rejected from its header. Lower than
+    Pillow's own limit of 178 million."""
     max_pixels_per_byte: float = 500.0
-    """Pixels of all images over the bytes of the zip or folder, for more than 1,000 million pixels:
-    hours of decoding must not hide in a few kilobytes. Photographs stay under 20, scanned drawings
-    in black and white under 300."""
+    """Pixels of all images over the bytes of the zip or folder, above 1,000 million pixels: avoids
+    hours of decoding from a few kilobytes. Photographs have fewer than 20, black-and-white scans
+    fewer than 300."""

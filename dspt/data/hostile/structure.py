@@ -1,8 +1,8 @@
-"""How an image file is put together, looked at before Pillow takes it.
+"""Check the structure of an image file before Pillow reads it.
 
-Pillow reads headers in Python, block by block, and keeps much of what it reads: a file of millions
-of empty blocks is a picture of a few pixels that costs a minute and gigabytes. Photographs have
-tens of blocks, so the limits are far from them. What is merely damaged is left to Pillow to say.
+Pillow reads headers in Python, block by block, and keeps much of what it reads: a small picture
+with millions of empty blocks costs a minute and gigabytes. Photographs have tens of blocks, far
+below the limits. Damaged files are not detected here but by Pillow.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from dspt.data.hostile.tiff import TIFF_STARTS, refuse_costly_tiff
 from dspt.errors import ImageError
 
 MAX_JPEG_SCANS = 200
-"""A photograph has one, a progressive one about ten; each costs a pass over all pixels."""
+"""A photograph has one scan, or about ten if progressive; each is a pass over all pixels."""
 MAX_JPEG_SEGMENTS = 1000
-"""Before the first scan. A large depth map in the metadata takes two hundred."""
+"""Segments before the first scan. A large depth map in the metadata takes two hundred."""
 MAX_JPEG_EXIF_SEGMENTS = 16
-"""One, by the standard; Pillow joins them, copying all that it has each time."""
+"""The standard allows one. Pillow joins them and copies all data each time."""
 MAX_JPEG_PADDING = 64 * 1024
 MAX_PNG_CHUNKS = 20_000
-"""64 MiB in chunks of 4 KiB are 16,000."""
+"""A file of 64 MiB has 16,000 chunks of 4 KiB."""
 MAX_GIF_BLOCKS = 20_000
-"""Before the first frame."""
+"""Blocks before the first frame."""
 MAX_BMP_RUN_BYTES = 4 * 1024 * 1024
 MAX_BMP_RUN_PIXELS = 4_000_000
-"""Runs are unpacked in Python, one by one."""
+"""Pillow decodes runs in Python, one by one."""
 
 _SCAN_HEADER = re.compile(rb"\xff\xda\x00(?:\x08\x01|\x0a\x02|\x0c\x03|\x0e\x04)")
 _NO_FILL_BYTE = re.compile(rb"[^\xff]")
@@ -37,7 +37,7 @@ _BMP_RUNS = (1, 2)
 
 
 def refuse_costly(data: bytes) -> None:
-    """Raise ImageError for a file that would cost far more than its pixels do."""
+    """Raise ImageError for a file that is far more expensive to read than its pixels."""
     if data.startswith(b"\xff\xd8\xff"):
         _refuse_costly_jpeg(data)
     elif data.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -52,7 +52,7 @@ def refuse_costly(data: bytes) -> None:
 
 def _refuse_costly_jpeg(data: bytes) -> None:
     if sum(1 for _ in _SCAN_HEADER.finditer(data)) > MAX_JPEG_SCANS:
-        raise ImageError("a JPEG of too many scans, like a bomb")
+        raise ImageError("a JPEG with too many scans, like a decompression bomb")
     at, segments, exif, padding = 2, 0, 0, 0
     while at < len(data):
         mark = data.find(b"\xff", at)
@@ -61,7 +61,7 @@ def _refuse_costly_jpeg(data: bytes) -> None:
         padding += segment - at - 1
         segments += 1
         if segments > MAX_JPEG_SEGMENTS or padding > MAX_JPEG_PADDING:
-            raise _costly("a JPEG of too many segments")
+            raise _costly("a JPEG with too many segments")
         if code_at is None or data[segment] == _JPEG_SCAN:
             return
         at = segment + 1
@@ -69,7 +69,7 @@ def _refuse_costly_jpeg(data: bytes) -> None:
             continue
         exif += data.startswith(b"Exif\0\0", at + 2)
         if exif > MAX_JPEG_EXIF_SEGMENTS:
-            raise _costly("a JPEG of too many EXIF segments")
+            raise _costly("a JPEG with too many EXIF segments")
         at += max(2, int.from_bytes(data[at : at + 2], "big"))
 
 
@@ -79,7 +79,7 @@ def _refuse_costly_png(data: bytes) -> None:
         at += 12 + int.from_bytes(data[at : at + 4], "big")
         chunks += 1
         if chunks > MAX_PNG_CHUNKS:
-            raise _costly("a PNG of too many chunks")
+            raise _costly("a PNG with too many chunks")
 
 
 def _refuse_costly_gif(data: bytes) -> None:
@@ -93,14 +93,14 @@ def _refuse_costly_gif(data: bytes) -> None:
         else:
             at += 1
         if blocks > MAX_GIF_BLOCKS:
-            raise _costly("a GIF of too many blocks")
+            raise _costly("a GIF with too many blocks")
 
 
 def _after_gif_extension(data: bytes, at: int) -> tuple[int, int]:
-    """Where it ends, and how many blocks are in it, counted to just above the limit.
+    """Return where the extension ends and its number of blocks, counted to just above the limit.
 
-    An empty block ends an extension. Pillow reads on behind one that comes first, except in a
-    comment, or behind the name of the loop count.
+    An empty block ends an extension. Pillow reads on if the empty block is the first one, except
+    in a comment, or if it follows the name of the loop count.
     """
     label, at, blocks = data[at + 1 : at + 2], at + 2, 0
     must_read = 0 if label == _GIF_COMMENT else 1
@@ -122,10 +122,10 @@ def _refuse_costly_bmp(data: bytes) -> None:
     height = int.from_bytes(data[22:26], "little", signed=True)
     if len(data) > MAX_BMP_RUN_BYTES or abs(width * height) > MAX_BMP_RUN_PIXELS:
         raise ImageError(
-            f"a BMP packed by runs (RLE) of more than {MAX_BMP_RUN_PIXELS:,} pixels or "
-            f"{MAX_BMP_RUN_BYTES:,} bytes; save it unpacked, or as PNG"
+            f"a run-length encoded BMP with more than {MAX_BMP_RUN_PIXELS:,} pixels or "
+            f"{MAX_BMP_RUN_BYTES:,} bytes; save it uncompressed, or as PNG"
         )
 
 
 def _costly(what: str) -> ImageError:
-    return ImageError(f"{what}, like a bomb")
+    return ImageError(f"{what}, like a decompression bomb")

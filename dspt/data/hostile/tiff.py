@@ -1,7 +1,7 @@
-"""The directory of a TIFF, looked at before Pillow and libtiff read it.
+"""Check the directory of a TIFF before Pillow and libtiff read it.
 
-Each of its tags says how many values it has and where they are, in a few bytes: that is room for
-promises of gigabytes, which both libraries believe.
+Each tag declares the number and position of its values in a few bytes. Both libraries trust it, so
+a tiny file can make them allocate gigabytes.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Literal
 from dspt.errors import ImageError
 
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II\0*", b"MM*\0", b"II+\0", b"MM\0+")
-"""All that Pillow takes for a TIFF, also in the wrong byte order, or with 64-bit offsets."""
+"""All signatures that Pillow accepts, also with the wrong byte order or 64-bit offsets."""
 MAX_TAGS = 1000
-"""In one directory; a photograph has fewer than a hundred."""
+"""Tags in one directory; a photograph has fewer than a hundred."""
 MAX_VALUES = 100_000
-"""Numbers in one tag: Pillow makes an object of each. A strip for each row of pixels is 64,000."""
+"""Numbers in one tag; Pillow creates an object for each. One strip per pixel row gives 64,000."""
 MAX_TILE_PIXELS = 4_000_000
-"""Of a tile that is larger than its image; libtiff unpacks the whole of it."""
+"""Pixels of a tile that is larger than its image; libtiff unpacks all of it."""
 
 COMPRESSIONS = {
     1: "none",
@@ -32,11 +32,11 @@ COMPRESSIONS = {
     32773: "PackBits",
     32946: "deflate",
 }
-"""What cameras, scanners and editors write; no rare decoder is reached from outside."""
+"""Written by cameras, scanners and editors. Rare decoders are not exposed to untrusted files."""
 
 _WIDTH, _HEIGHT, _COMPRESSION, _TILE_WIDTH, _TILE_HEIGHT = 256, 257, 259, 322, 323
 _POINTERS = frozenset([34665, 34853, 40965])
-"""To the directories of EXIF, GPS and interoperability, which Pillow reads too."""
+"""Tags that point to the directories of EXIF, GPS and interoperability; Pillow reads these too."""
 _ONE_NUMBER = frozenset([_WIDTH, _HEIGHT, _COMPRESSION, _TILE_WIDTH, _TILE_HEIGHT, *_POINTERS])
 _SHORT, _LONG, _DIRECTORY = 3, 4, 13
 _TEXT_OR_BYTES = (1, 2, 6, 7)
@@ -50,41 +50,45 @@ class _Tag:
     kind: int
     count: int
     value: int
-    """Of a tag with one short or long number."""
+    """The number, if the tag has a single short or long number."""
 
 
 def refuse_costly_tiff(data: bytes) -> None:
-    """Raise ImageError for tags that promise more than the file has, or than a picture needs."""
+    """Raise ImageError if the tags declare more data than the file has, or than an image needs."""
     order: Literal["little", "big"] = "little" if data.startswith(b"II") else "big"
     if not data.startswith(TIFF_STARTS[:2]):
-        raise ImageError("a TIFF of an unusual kind, such as BigTIFF; save it as an ordinary TIFF")
+        raise ImageError(
+            "an unsupported kind of TIFF, such as BigTIFF; save it as an ordinary TIFF"
+        )
     first = _checked(data, int.from_bytes(data[4:8], order), order)
     for pointer in _POINTERS & first.keys():
         _checked(data, first[pointer], order)
     if first.get(_COMPRESSION, 1) not in COMPRESSIONS:
-        raise ImageError("a TIFF packed in an unusual way; save it with LZW, or unpacked")
+        raise ImageError("a TIFF with an unsupported compression; save it with LZW or uncompressed")
     pixels = first.get(_WIDTH, 0) * first.get(_HEIGHT, 0)
     tile = first.get(_TILE_WIDTH, 0) * first.get(_TILE_HEIGHT, 0)
     if tile > max(pixels, MAX_TILE_PIXELS):
-        raise ImageError("a TIFF of tiles that are far larger than the image, like a bomb")
+        raise ImageError("a TIFF with tiles far larger than the image, like a decompression bomb")
 
 
 def _checked(data: bytes, at: int, order: Literal["little", "big"]) -> dict[int, int]:
-    """The values of the tags that matter here, of the directory at `at`."""
+    """Return the checked tags with one number of the directory at offset `at`."""
     if int.from_bytes(data[at : at + 2], order) > MAX_TAGS:
-        raise ImageError("a TIFF of too many tags, like a bomb")
+        raise ImageError("a TIFF with too many tags, like a decompression bomb")
     found: dict[int, int] = {}
-    promised = 0
+    declared = 0
     for tag in _tags(data, at, order):
-        promised += tag.count * _SIZES.get(tag.kind, _LARGEST)
+        declared += tag.count * _SIZES.get(tag.kind, _LARGEST)
         if tag.kind not in _TEXT_OR_BYTES and tag.count > MAX_VALUES:
-            raise ImageError("a TIFF with too many values in a tag, like a bomb")
+            raise ImageError("a TIFF with too many values in a tag, like a decompression bomb")
         if tag.number in _ONE_NUMBER:
             if tag.kind not in (_SHORT, _LONG, _DIRECTORY) or tag.count != 1 or tag.number in found:
                 raise ImageError("the image is damaged and cannot be decoded")
             found[tag.number] = tag.value
-    if promised > len(data):
-        raise ImageError("a TIFF whose tags promise more than the file has, like a bomb")
+    if declared > len(data):
+        raise ImageError(
+            "a TIFF whose tags declare more data than the file has, like a decompression bomb"
+        )
     return found
 
 

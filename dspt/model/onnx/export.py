@@ -17,7 +17,6 @@ from torch.nn import functional as F
 
 from dspt.backbones.base import Backbone
 from dspt.backbones.exported import exported
-from dspt.backbones.transforms import Preprocess
 from dspt.classifier.linear import LinearClassifier
 from dspt.errors import ExportError
 from dspt.model.artifact import Manifest, TunedModel
@@ -65,8 +64,6 @@ class _Predictor(nn.Module):
 
 
 def _graph(linear: LinearClassifier, backbone: Backbone) -> onnx.ModelProto:
-    if not isinstance(backbone.preprocess, Preprocess):
-        raise ExportError(f"the preprocessing of {backbone.name} is unknown and cannot be exported")
     predictor = _Predictor(backbone.image_tower, linear).eval()
     size = sum(tensor.nbytes for tensor in (*predictor.parameters(), *predictor.buffers()))
     if size > _MAX_BYTES:

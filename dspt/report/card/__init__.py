@@ -6,8 +6,7 @@ builds a `ModelCard`; `to_markdown` and `curves_svg` render it.
 
 from dspt.report.card.build import card_of
 from dspt.report.card.curves import curves_svg
-from dspt.report.card.files import write_card
-from dspt.report.card.markdown import to_markdown
+from dspt.report.card.markdown import to_markdown, write_card
 from dspt.report.card.schema import JobRecord, ModelCard
 
 __all__ = ["JobRecord", "ModelCard", "card_of", "curves_svg", "to_markdown", "write_card"]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from urllib.parse import quote
 
-from dspt.report.card.curves import CURVES, sparkline, values_of
+from dspt.kit.files import atomic_write
+from dspt.report.card.curves import CURVES, curves_svg, sparkline, values_of
 from dspt.report.card.schema import CardClass, CardResult, ModelCard
 
 MOST_CLASSES = 100
@@ -19,7 +22,6 @@ _SPECIAL = re.compile(
     re.IGNORECASE,
 )
 _NUMBERED = re.compile(r"^(\d+)([.)])(?=\s|$)")
-_HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _NAMES = {"zero_shot": "zero-shot", "prompt": "tuned prompt alone", "tuned": "tuned"}
 _MEASURED = {
     "test": "images in test/, whose labels are assumed to be correct",
@@ -30,8 +32,7 @@ _MEASURED = {
 
 def escaped(text: object) -> str:
     """Return `text` on one line, escaped so that Markdown renders it literally."""
-    line = " ".join(str(text).split())
-    line = "".join(_HTML.get(character, character) for character in line)
+    line = html.escape(" ".join(str(text).split()), quote=False)
     line = _SPECIAL.sub(lambda found: "\\" + found[0], line)
     return _NUMBERED.sub(r"\1\\\2", line)
 
@@ -49,6 +50,22 @@ def to_markdown(card: ModelCard, *, picture: str | None = None) -> str:
         _section("Limits", "\n".join(f"- {escaped(text)}" for text in card.limits)),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def write_card(card: ModelCard, path: Path) -> list[Path]:
+    """Write the card as Markdown and its curves, if any, next to it as SVG.
+
+    Returns the paths written. Raises OSError.
+    """
+    written = [path]
+    picture = None
+    if card.epochs:
+        drawing = path.with_suffix(".svg")
+        atomic_write(drawing, curves_svg(card.epochs).encode())
+        written.append(drawing)
+        picture = drawing.name
+    atomic_write(path, to_markdown(card, picture=picture).encode())
+    return written
 
 
 def _section(title: str, *blocks: str) -> str:

@@ -242,7 +242,7 @@ def test_loading_by_order_compares_number_and_shapes() -> None:
     files.load_by_order(module, {f"x{i}": v for i, v in enumerate(theirs)}, "f.pth")
     for found, expected in zip(module.state_dict().values(), theirs, strict=True):
         assert torch.equal(found, expected)
-    with pytest.raises(WeightsUnavailable, match=r"f\.pth: holds 3 tensors, not 4"):
+    with pytest.raises(WeightsUnavailable, match=r"f\.pth: has 3 tensors, expected 4"):
         files.load_by_order(module, {f"x{i}": v for i, v in enumerate(theirs[:3])}, "f.pth")
     swapped = {f"x{i}": theirs[i] for i in (1, 0, 2, 3)}
     with pytest.raises(WeightsUnavailable, match=r"x1 is \(3,\), but 0.weight needs \(3, 2\)"):

@@ -68,7 +68,7 @@ def test_a_torchscript_archive_is_not_opened(tmp_path: Path) -> None:
 def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
     other = copy.deepcopy(CLIP_CFG) | {"embed_dim": 16}
     folder = write_folder(tmp_path, CLIP_CFG, build(other))
-    with pytest.raises(WeightsUnavailable, match="does not hold the weights of local-dir"):
+    with pytest.raises(WeightsUnavailable, match="does not contain the weights of local-dir"):
         load_backbone(f"local-dir:{folder}")
 
 
@@ -103,5 +103,5 @@ def test_a_config_that_open_clip_cannot_build_is_refused(tmp_path: Path) -> None
 
 def test_other_kinds_of_file_are_refused(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"x")
-    with pytest.raises(BackboneError, match="not a kind of weights"):
+    with pytest.raises(BackboneError, match="must be a file of weights"):
         load_backbone(f"Test-ViT@{tmp_path / 'model.onnx'}")

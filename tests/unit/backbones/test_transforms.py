@@ -11,7 +11,7 @@ import torch
 from open_clip.transform import image_transform
 from PIL import Image
 
-from dspt.backbones.transforms import make_augment, make_preprocess
+from dspt.backbones.transforms import Preprocess, make_augment
 
 CFG: dict[str, Any] = {
     "size": 32,
@@ -34,7 +34,7 @@ def seeded(seed: int) -> torch.Generator:
 @pytest.mark.parametrize("mode", ["shortest", "squash", "longest"])
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
 def test_preprocess_is_open_clips(mode: str, interpolation: str) -> None:
-    ours = make_preprocess(CFG | {"resize_mode": mode, "interpolation": interpolation})
+    ours = Preprocess(CFG | {"resize_mode": mode, "interpolation": interpolation})
     theirs = image_transform(
         32,
         is_train=False,

@@ -139,5 +139,5 @@ def test_float_tiff(values: list[float], expected: list[int]) -> None:
 def test_a_mode_without_conversion_says_so() -> None:
     data = encoded(Image.new("LAB", (4, 4)), "TIFF")
     for read in (decode_image, check_image):
-        with pytest.raises(ImageError, match="LAB is not read; save it as RGB"):
+        with pytest.raises(ImageError, match="LAB is not supported; save it as RGB"):
             read(data)

@@ -143,7 +143,7 @@ def test_a_truncated_jpeg_is_said_to_be_cut_short() -> None:
     data = encoded(noise(6, (64, 64)), "JPEG")
     with pytest.raises(ImageError) as caught:
         check_image(data[: len(data) // 2])
-    assert caught.value.message == "the image is cut short: part of it is missing"
+    assert caught.value.message == "the image is truncated: part of it is missing"
     assert caught.value.code == "unreadable_image"
 
 
@@ -182,13 +182,13 @@ def test_the_pixel_limit_is_checked_on_the_header_alone(make: object, side: int)
 def test_the_pixel_limit_is_exact() -> None:
     data = encoded(Image.new("RGB", (100, 50)))
     assert decode_image(data, max_pixels=5000).size == (100, 50)
-    with pytest.raises(ImageError, match="100 x 50 pixels, more than the 4,999 allowed"):
+    with pytest.raises(ImageError, match=r"100 x 50 pixels \(limit 4,999 pixels\)"):
         decode_image(data, max_pixels=4999)
 
 
 def test_endless_strips_are_refused() -> None:
     assert decode_image(encoded(Image.new("L", (100, 1)))).size == (100, 1)
-    with pytest.raises(ImageError, match="1 x 101 pixels: too narrow a strip"):
+    with pytest.raises(ImageError, match="1 x 101 pixels is too narrow"):
         decode_image(encoded(Image.new("L", (1, 101))))
 
 

@@ -183,7 +183,9 @@ def test_one_class(tmp_path: Path) -> None:
 
 def test_a_class_with_one_image_is_warned_of(tmp_path: Path) -> None:
     data = opened(tmp_path, two_classes() | {"emu/1.jpg": jpeg(9)})
-    assert data.warnings == ("emu has a single image; add more, its prompt hangs on it",)
+    assert data.warnings == (
+        "emu has a single image; add more images, the result depends on this single one",
+    )
 
 
 def test_a_class_without_a_readable_image(tmp_path: Path) -> None:
@@ -212,7 +214,7 @@ def test_an_empty_class_folder(tmp_path: Path) -> None:
             load_dataset(source)
         (problem,) = caught.value.problems
         assert (problem.where, problem.code) == ("emu", "empty_class")
-        assert "it holds no files" in problem.message
+        assert "it has no files" in problem.message
 
 
 def test_a_class_that_only_test_has(tmp_path: Path) -> None:

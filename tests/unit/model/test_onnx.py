@@ -26,7 +26,7 @@ from typer.testing import CliRunner
 import dspt.model.onnx
 from dspt.backbones import load_backbone
 from dspt.backbones.base import Backbone
-from dspt.backbones.transforms import make_preprocess
+from dspt.backbones.transforms import Preprocess
 from dspt.cli import build
 from dspt.config import TuneConfig
 from dspt.errors import ArtifactError, ExportError
@@ -170,14 +170,14 @@ def test_preprocessing_is_pillows(mode: str, interpolation: str) -> None:
     for height, width in [(40, 41), (41, 43), (45, 41), (400, 611), (9, 13), (32, 32), (32, 39)]:
         image = photo(height, width)
         [[found]] = session.run(None, {"images": np.asarray(image)[None]})
-        steps = np.abs(found - make_preprocess(cfg)(image).numpy()) / step
+        steps = np.abs(found - Preprocess(cfg)(image).numpy()) / step
         assert steps.max() < 2.01, (height, width)
         assert (steps < 0.01).mean() > 0.98, (height, width)
 
 
 def broken(backbone: Backbone) -> Backbone:
     """Its preprocessing says something else than it does."""
-    preprocess = make_preprocess(PIXELS)
+    preprocess = Preprocess(PIXELS)
     preprocess.cfg = PreprocessCfg(**(PIXELS | {"mean": (0.6, 0.3, 0.1)}))
     tower = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 16)).requires_grad_(False)
     return dataclasses.replace(backbone, image_tower=tower, preprocess=preprocess)
@@ -201,9 +201,8 @@ def test_what_cannot_be_a_graph_is_refused(
         with pytest.raises(ExportError, match=reason):
             export_onnx(model, dataclasses.replace(backbone, **changes), tmp_path / "a.onnx")
 
-    longest = make_preprocess(PIXELS | {"resize_mode": "longest"})
+    longest = Preprocess(PIXELS | {"resize_mode": "longest"})
     refused("resize_mode 'longest', 32 x 32", preprocess=longest)
-    refused("the preprocessing of local-dir.* is unknown", preprocess=lambda image: image)
 
     class Huge(nn.Module):
         def __init__(self) -> None:

@@ -66,7 +66,9 @@ COSTLY = {
 @pytest.mark.parametrize("kind", COSTLY)
 def test_costly_files_are_refused(kind: str) -> None:
     for read in (check_image, decode_image):
-        with pytest.raises(ImageError, match=r"a (JPEG|PNG|GIF) of too many .*, like a bomb"):
+        with pytest.raises(
+            ImageError, match=r"a (JPEG|PNG|GIF) with too many .*, like a decompression bomb"
+        ):
             read(COSTLY[kind])
 
 
@@ -120,7 +122,7 @@ def test_a_small_bmp_packed_by_runs() -> None:
     ],
 )
 def test_a_large_bmp_packed_by_runs_is_refused(data: bytes) -> None:
-    with pytest.raises(ImageError, match=r"packed by runs .* save it unpacked, or as PNG"):
+    with pytest.raises(ImageError, match=r"run-length encoded .* save it uncompressed, or as PNG"):
         check_image(data)
 
 
@@ -181,7 +183,7 @@ def test_a_tile_larger_than_its_image() -> None:
     usual = tiff((322, 4, 1, 256), (323, 4, 1, 256), (324, 4, 1, 8), (325, 4, 1, 9), (259, 3, 1, 8))
     with pytest.raises(ImageError, match="damaged"):  # its data are: none
         check_image(usual)
-    with pytest.raises(ImageError, match="tiles that are far larger than the image"):
+    with pytest.raises(ImageError, match="tiles far larger than the image"):
         check_image(tiff((322, 4, 1, 30_000), (323, 4, 1, 30_000), (324, 4, 1, 8), (325, 4, 1, 9)))
 
 

@@ -1,4 +1,4 @@
-"""Keeps the warnings of Pillow and zipfile on hostile files away from the caller."""
+"""Suppress the warnings of Pillow and zipfile about hostile files."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _restore = ExitStack()
 
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Ignore warnings that Pillow and zipfile issue, in every thread, until the last user leaves.
+    """Ignore warnings of Pillow and zipfile in all threads until the last user leaves the context.
 
-    What they warn of (odd EXIF, large images, odd palettes) is either harmless here or checked by
-    our own rules, and under `-W error` it would turn a good image into a bad one. Filters are
-    global to the process and `warnings.catch_warnings` alone is not safe from threads, so the
-    users are counted: the first one sets the filter, the last one restores.
+    They concern odd EXIF, large images and odd palettes: harmless here, or checked by our own
+    rules. Under `-W error` they would make a good image fail. Warning filters are global to the
+    process and `warnings.catch_warnings` is not thread-safe, so users are counted: the first sets
+    the filter, the last restores it.
     """
     global _users
     with _lock:
