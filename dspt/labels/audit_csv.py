@@ -77,7 +77,7 @@ def corrections_from_csv(table: bytes, name: str, classes: Collection[str]) -> C
         findings.problem(
             name,
             "nothing_changed",
-            f"the column {CORRECT} is empty; write the right class, or {DROP}, beside the files "
+            f"the column {CORRECT} is empty; write the right class, or {DROP}, next to the files "
             "whose label is wrong",
         )
     findings.refuse_if_any()

@@ -63,7 +63,7 @@ def model_for(backbone: Backbone, **changes: Any) -> TunedModel:
 
 
 def write(path: Path, tensors: dict[str, Tensor], manifest: Any) -> None:
-    """An artefact with whatever is given, checked by nobody."""
+    """Write an artefact with the given tensors and manifest, without any check."""
     text = manifest if isinstance(manifest, str) else json.dumps(manifest)
     save_file(tensors, path, metadata={"manifest": text})
 

@@ -1,1 +1,1 @@
-"""What makes archives and images from strangers safe to read."""
+"""Read untrusted archives and images safely."""

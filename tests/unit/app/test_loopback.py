@@ -1,4 +1,4 @@
-"""What comes from this machine, and not from a page that somebody has open on it."""
+"""Requests from this machine, as opposed to requests from a web page open on it."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ def test_digest_covers_the_bytes_of_all_three_files(backbone: Backbone) -> None:
         files.efficientnet_file(),
     ]
     assert backbone.digest == hashlib.sha256(b"".join(p.read_bytes() for p in paths)).hexdigest()
-    # Tuned models name it: whoever ships other weights makes all of them unusable, knowingly.
+    # Tuned models store this digest: new weights make all of them unusable.
     assert backbone.digest == DIGEST
 
 

@@ -106,7 +106,7 @@ def test_tags_load_from_the_hubs_cache_without_a_network(tmp_path: Path) -> None
     missing = found["ViT-L-14/openai"]
     assert missing["error"] == "WeightsUnavailable"
     assert missing["param"] == "backbone"
-    for mend in (
+    for advice in (
         "HF_HUB_OFFLINE is set",
         "hf download timm/vit_large_patch14_clip_224.openai",
         str(tmp_path / "hub"),
@@ -114,7 +114,7 @@ def test_tags_load_from_the_hubs_cache_without_a_network(tmp_path: Path) -> None
         "local-dir:",
         "builtin",
     ):
-        assert mend in missing["message"]
+        assert advice in missing["message"]
 
 
 def test_an_unreachable_hub_is_said_within_seconds(

@@ -54,7 +54,7 @@ class Script(httpx.MockTransport):
         step = next(self._steps)
         if isinstance(step, httpx.Response):
             return step
-        raise step("nobody there") if isinstance(step, type) else step
+        raise step("connection refused") if isinstance(step, type) else step
 
 
 def client_of(*steps: httpx.Response | Exception | type[Exception]) -> tuple[Client, Script]:

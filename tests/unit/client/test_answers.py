@@ -36,13 +36,13 @@ SCORES = {"score": 0.9, "p_tuned": 0.1, "p_zero_shot": 0.1, "suppression": 0.0}
 )
 def test_a_problem_document_becomes_an_exception(status: int, error: type[Refused]) -> None:
     items = [{"param": "epochs", "code": "unknown_setting", "message": "no"}]
-    body = {"status": status, "code": "x", "detail": "mend it so", "errors": items}
+    body = {"status": status, "code": "x", "detail": "fix it like this", "errors": items}
     client, _ = client_of(httpx.Response(status, json=body))
     with pytest.raises(Refused) as caught:
         client.jobs.get(JOB_ID)
     assert type(caught.value) is error
     assert (caught.value.status, caught.value.code) == (status, "x")
-    assert caught.value.detail == "mend it so"
+    assert caught.value.detail == "fix it like this"
     assert [(e.param, e.code, e.message) for e in caught.value.errors] == [
         ("epochs", "unknown_setting", "no")
     ]

@@ -1,6 +1,6 @@
 """Services of other versions: answers as 0.1.0 gave them, and answers that say more than we know.
 
-`recorded/0.1.json` is never written anew: a service that is one minor version older answers so.
+`recorded/0.1.json` is never regenerated: it has the answers of a service one minor version older.
 """
 
 from __future__ import annotations

@@ -129,7 +129,7 @@ def test_a_table_that_cannot_be_used(table: bytes, code: str, says: str) -> None
     assert says in message
 
 
-def test_whether_somebody_filled_it_in() -> None:
+def test_has_corrections() -> None:
     table = audit_csv([entry("a")])
     assert not has_corrections(table)
     assert has_corrections(edited(table, {"a": "dog"}))

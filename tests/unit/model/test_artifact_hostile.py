@@ -1,4 +1,4 @@
-"""Artefacts that a stranger made up: whatever is in them, they are refused by name or harmless."""
+"""Hostile artefacts: each is rejected with a reason, or harmless."""
 
 from __future__ import annotations
 

@@ -233,7 +233,7 @@ def test_a_blend_of_another_precision(path: Path, name: str, dtype: torch.dtype)
 def test_a_bad_manifest(path: Path, manifest: Any, match: str) -> None:
     write(path, {"context": torch.zeros(16, 512)}, manifest)
     refused(path, match)
-    # a stranger's text is not echoed into logs
+    # untrusted text is not copied into logs
     with pytest.raises(ArtifactError) as caught:
         load_model(path)
     assert len(caught.value.message) < 300

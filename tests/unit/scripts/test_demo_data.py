@@ -102,7 +102,7 @@ def test_wrong_labels_are_planted_in_the_training_part_alone(demo: DemoData) -> 
 
 
 def test_the_planted_list_is_the_truth(demo: DemoData) -> None:
-    """With the planted files put right, every class has just its own crops again."""
+    """With the planted labels corrected, every class has only its own crops again."""
     truth = Counter(
         demo.planted.get(name, name.split("/")[1])
         for name in names(demo)
