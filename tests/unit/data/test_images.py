@@ -112,9 +112,9 @@ def test_the_extension_is_not_asked_and_the_content_is() -> None:
         ),
         (b"<svg xmlns='x'/>", "an SVG drawing, not a JPEG, PNG, WebP, BMP, GIF or TIFF image"),
         (b"<!DOCTYPE html><p>", "a web page, not a JPEG, PNG, WebP, BMP, GIF or TIFF image"),
-        (b"\xff\xd8\xff\xe0", "begins like a JPEG image but is damaged"),
-        (b"\x89PNG\r\n\x1a\n", "begins like a PNG image but is damaged"),
-        (b"GIF89a", "begins like a GIF image but is damaged"),
+        (b"\xff\xd8\xff\xe0", "starts like a JPEG image but is damaged"),
+        (b"\x89PNG\r\n\x1a\n", "starts like a PNG image but is damaged"),
+        (b"GIF89a", "starts like a GIF image but is damaged"),
     ],
 )
 def test_what_is_no_image_gets_a_plain_reason(data: bytes, reason: str) -> None:
@@ -135,7 +135,7 @@ def test_formats_off_the_list_are_refused(kind: str) -> None:
 def test_truncated_images(kind: str, part: float) -> None:
     data = encoded(noise(6, (64, 64)), kind)
     for read in (decode_image, check_image):
-        with pytest.raises(ImageError, match=r"cut short|damaged"):
+        with pytest.raises(ImageError, match=r"truncated|damaged"):
             read(data[: int(len(data) * part)])
 
 
@@ -175,7 +175,7 @@ def test_the_pixel_limit_is_checked_on_the_header_alone(make: object, side: int)
         tracemalloc.stop()
         if make is not webp_header:  # nothing but a header: libwebp finds it damaged
             assert "pixels" in caught.value.message
-            assert "64,000,000 allowed" in caught.value.message
+            assert "limit 64,000,000" in caught.value.message
         assert peak < 2_000_000
 
 

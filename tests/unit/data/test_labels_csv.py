@@ -97,39 +97,37 @@ def test_every_wrong_row_is_named(tmp_path: Path) -> None:
     )
     assert refused(tmp_path, table, IMAGES | {"images/extra.png": jpeg(9)})[:7] == [
         ("labels.csv line 3", "duplicate_row", "'a.jpg' already has a row, line 2"),
-        ("labels.csv line 4", "unknown_file", "there is no file 'none.jpg'"),
+        ("labels.csv line 4", "unknown_file", "file not found: 'none.jpg'"),
         ("labels.csv line 5", "missing_file_name", "the column `file` is empty"),
         ("labels.csv line 6", "missing_label", "'b.jpg' has no label"),
         ("labels.csv line 7", "unknown_split", "'later' is not train, val or test"),
         ("labels.csv line 8", "invalid_table", "has 1 columns; the header has 3"),
-        ("images/d.jpg", "file_without_label", "no row of labels.csv names it"),
+        ("images/d.jpg", "file_without_label", "no row in labels.csv"),
     ]
 
 
 def test_files_without_a_row(tmp_path: Path) -> None:
     images = IMAGES | {"images/e.JPEG": jpeg(8)}
     assert refused(tmp_path, "file,label\n" + ROWS, images) == [
-        ("images/e.JPEG", "file_without_label", "no row of labels.csv names it")
+        ("images/e.JPEG", "file_without_label", "no row in labels.csv")
     ]
     data = opened(tmp_path / "readme", "file,label\n" + ROWS, IMAGES | {"readme.md": b"#"})
-    assert [(r.file, r.reason) for r in data.rejected] == [
-        ("readme.md", "no row of labels.csv names it")
-    ]
+    assert [(r.file, r.reason) for r in data.rejected] == [("readme.md", "no row in labels.csv")]
 
 
 @pytest.mark.parametrize(
     ("table", "says"),
     [
-        ("", "the header must name the columns file and label; it has ''"),
-        (ROWS, "it has 'a.jpg, cat'"),
-        ("file\na.jpg", "it has 'file'"),
+        ("", "the header must have the columns file and label; found ''"),
+        (ROWS, "found 'a.jpg, cat'"),
+        ("file\na.jpg", "found 'file'"),
         ("file,label,label\n", "two columns 'label'"),
         ("file,label\na.jpg,\xe4\n".encode("latin-1"), "save the table as UTF-8"),
         ('file,label\n"a.jpg,cat\n', "cannot be read"),
         ("file,label\na.jpg," + "x" * 200_000, "cannot be read"),
         ("file,label," + "x," * 40_000 + "\n" + ROWS, "a row has more than 65,536 characters"),
         ("file,label\n" + '"a\n",' * 20_000, "a row has more than 65,536 characters"),
-        ("file,label\n" + "\n" * 1_000_000, "there are more than 1,000,000 lines"),
+        ("file,label\n" + "\n" * 1_000_000, "more than 1,000,000 lines"),
     ],
 )
 def test_a_table_that_cannot_be_used(tmp_path: Path, table: str | bytes, says: str) -> None:

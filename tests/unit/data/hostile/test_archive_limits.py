@@ -48,7 +48,7 @@ def test_too_many_classes(tmp_path: Path) -> None:
     problem = only(path, Limits(max_classes=2))
     assert (problem.code, problem.message) == (
         "too_many_classes",
-        "there are 3 classes; 2 are allowed",
+        "3 classes (limit 2)",
     )
 
 

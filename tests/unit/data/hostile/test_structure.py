@@ -20,7 +20,7 @@ from dspt.data.hostile.structure import (
     MAX_PNG_CHUNKS,
 )
 from dspt.data.hostile.tiff import MAX_TAGS, MAX_VALUES
-from dspt.data.images import _Room, check_image, decode_image
+from dspt.data.images import _PixelSemaphore, check_image, decode_image
 from dspt.errors import ImageError
 
 JPEG = encoded(noise(1), "JPEG")
@@ -216,14 +216,14 @@ def test_what_pillow_writes_is_read() -> None:
 # ----------------------------------------------------------------------------------------- memory
 
 
-def test_images_wait_until_there_is_room_for_them() -> None:
-    room, order, inside = _Room(10), [], threading.Event()
+def test_decoding_waits_for_other_images() -> None:
+    semaphore, order, inside = _PixelSemaphore(10), [], threading.Event()
 
     def large() -> None:
-        with room.taken(1000):  # more than there is: it has the room to itself
+        with semaphore.acquired(1000):  # more than the limit: it is decoded alone
             order.append("large")
 
-    with room.taken(6), room.taken(4):
+    with semaphore.acquired(6), semaphore.acquired(4):
         thread = threading.Thread(target=large)
         thread.start()
         thread.join(0.05)
@@ -231,7 +231,7 @@ def test_images_wait_until_there_is_room_for_them() -> None:
         inside.set()
     thread.join()
     assert order == ["small", "large"]
-    with room.taken(10):
+    with semaphore.acquired(10):
         pass
 
 
