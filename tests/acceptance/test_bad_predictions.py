@@ -30,7 +30,7 @@ def test_a_bad_image_spoils_its_own_entry_only(service: httpx.Client, tuned: Jso
     for name, reason in (
         ("notes.txt", "not an image"),
         ("empty.png", "empty (0 bytes)"),
-        ("cut.jpg", "cut short"),
+        ("cut.jpg", "truncated"),
     ):
         assert answers[name]["error"]["code"] == "unreadable_image"
         assert reason in answers[name]["error"]["message"]

@@ -187,7 +187,7 @@ def test_a_class_is_added_from_python_and_the_shell(
     assert new["classes"][10:] == ["whale"]
     assert "pets + whale" in dspt("models", "add-class", model_id, "whale").stdout
     refused = dspt("models", "add-class", new["id"], "Whale", ends=1)
-    assert "the model has this class already, as 'whale'" in refused.stderr
+    assert "the model already has this class as 'whale'" in refused.stderr
 
 
 def tuned_on(live: Context, model_id: str, dataset_id: str | None, content: bytes = b"") -> str:
