@@ -17,8 +17,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.doctor.findings import Finding, State
 from app.doctor.variables import shown
+from app.installation.service import InstallationError, check
 from app.jobs.lifecycle.workers import any_alive
 from app.kit.broker import celery_app
+from app.kit.context import Context
 from app.kit.db import Database, alembic_config
 from app.kit.settings import GIB, Settings
 from app.kit.storage import Storage
@@ -32,9 +34,13 @@ _LITTLE_SPACE = 2 * GIB
 
 def look(settings: Settings) -> Iterator[Finding]:
     """Check each part that is set up here. Creates nothing."""
-    yield from _database(settings)
+    database = list(_database(settings))
+    yield from database
     yield _broker(settings)
-    yield _storage(settings)
+    storage = _storage(settings)
+    yield storage
+    if {database[0].state, storage.state} <= {State.OK, State.WARN}:
+        yield from _installation(settings)
 
 
 def _database(settings: Settings) -> Iterator[Finding]:
@@ -121,3 +127,17 @@ def _storage(settings: Settings) -> Finding:
         mend = "free some space; dspt gc deletes data that is no longer needed"
         return Finding(_PART, "storage", State.WARN, found, mend)
     return Finding(_PART, "storage", State.OK, found)
+
+
+def _installation(settings: Settings) -> Iterator[Finding]:
+    """Check that database and storage belong together; nothing if the database has no schema."""
+    try:
+        context = Context.open(settings)
+        try:
+            check(context)
+        finally:
+            context.close()
+    except InstallationError as error:
+        yield Finding(_PART, "installation", State.FAIL, str(error))
+    except (SQLAlchemyError, ValueError, OSError):  # reported as another part
+        return

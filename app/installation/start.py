@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import typer
-from alembic.util.exc import CommandError
 
 from app.installation.service import InstallationError, ensure
 from app.kit.context import Context
@@ -28,13 +27,8 @@ def _migrate(settings: Settings) -> str | None:
     except (*UNAVAILABLE, OSError) as error:
         reason = getattr(error, "orig", None) or error
         return f"DSPT_DATABASE_URL: cannot use the database: {reason}"
-    except ValueError as error:
+    except ValueError as error:  # a URL that is not supported, or a newer schema
         return str(error)
-    except CommandError as error:
-        return (
-            f"The database has a newer schema than this version of DSPT knows ({error}). Install "
-            "the version that migrated it, or a later one."
-        )
     return None
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from alembic import command
 from alembic.config import Config
+from alembic.util.exc import CommandError
 from sqlalchemy import (
     JSON,
     Connection,
@@ -168,10 +169,26 @@ def normalise_url(url: str) -> str:
     return parsed.render_as_string(hide_password=False)
 
 
+class NewerSchemaError(ValueError):
+    """A newer version has migrated the database."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The schema of the database is newer than this version of DSPT. Install the version "
+            "that migrated it, or a later one."
+        )
+
+
 def migrate(url: str) -> None:
-    """Migrate the database to the newest schema. Safe with concurrent processes."""
+    """Migrate the database to the newest schema. Safe with concurrent processes.
+
+    Raises NewerSchemaError.
+    """
     with migrating(url) as (_, config):
-        command.upgrade(config, "head")
+        try:
+            command.upgrade(config, "head")
+        except CommandError as error:  # it does not know the revision
+            raise NewerSchemaError from error
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 from dspt_client.schemas.status import TERMINAL
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from app.kit.broker import QUEUE, RUN_JOB, celery_app
 from app.kit.context import Context
@@ -135,10 +135,29 @@ class Stack:
             celery.send_task(RUN_JOB, args=[job_id], queue=QUEUE)
 
     def collect_garbage(self) -> None:
-        """Run `dspt gc` for files of any age."""
-        command = Part(["gc", "--grace", "0"], self._environment, self.folder / "gc.log")
+        """Run `dspt gc` for files of any age, however many."""
+        self.run("gc", "--grace", "0", "--force")
+
+    def run(self, *arguments: str) -> None:
+        """Run a `dspt` command. Raises AssertionError if it fails."""
+        log = self.folder / f"{arguments[0]}.log"
+        command = Part(arguments, self._environment, log)
         command.start()
-        assert command.wait() == 0, f"`dspt gc` failed ({command.log})"
+        assert command.wait() == 0, f"`dspt {' '.join(arguments)}` failed ({log})"
+
+    def lose_database(self) -> None:
+        """Delete all that the database holds, as if its disk was lost. No part may run."""
+        database = self.context.database
+        if self.database is None:
+            database.close()
+            file = Path(str(database.engine.url.database))
+            for path in file.parent.glob(f"{file.name}*"):
+                path.unlink()
+            return
+        with database.engine.begin() as connection:
+            connection.execute(text("DROP SCHEMA public CASCADE"))
+            connection.execute(text("CREATE SCHEMA public"))
+        database.close()
 
 
 @contextmanager

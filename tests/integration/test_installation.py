@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -184,6 +185,16 @@ def test_adopting_a_storage(context: Context, other: Context) -> None:
         ensure(other)  # whose storage it was
 
 
+def test_the_doctor_reports_a_mix_up(context: Context, other: Context) -> None:
+    wrong = environment_of(mixed(context, other))
+    result = CliRunner().invoke(build(), ["doctor", "--json"], env=wrong)
+    assert result.exit_code == 1
+    findings = json.loads(result.stdout)["findings"]
+    (found,) = [finding for finding in findings if finding["check"] == "installation"]
+    assert found["state"] == "fail"
+    assert "The database belongs to installation ins_" in found["found"]
+
+
 @pytest.mark.parametrize("command", ["api", "worker", "gc"])
 def test_the_commands_refuse_in_one_sentence(
     context: Context, other: Context, command: str
@@ -213,8 +224,10 @@ def test_a_schema_that_is_too_new_is_reported(context: Context) -> None:
     with context.database.write() as session:
         session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     sentence = refused("api", **environment_of(context))
-    assert "newer schema than this version of DSPT knows" in sentence
-    assert "9999" in sentence
+    assert sentence.startswith("The schema of the database is newer than this version of DSPT.")
+    result = CliRunner().invoke(build(), ["keys", "list"], env=environment_of(context))
+    assert result.exit_code == 1
+    assert "The schema of the database is newer" in result.output
 
 
 def refused(command: str, **environment: str) -> str:

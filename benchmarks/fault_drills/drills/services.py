@@ -1,4 +1,4 @@
-"""Redis and PostgreSQL are stopped and started again."""
+"""Redis and PostgreSQL are stopped and started again; the database is lost and restored."""
 
 from __future__ import annotations
 
@@ -56,6 +56,20 @@ def stop_everything(trial: Trial) -> None:
     stack.start()
 
 
+def restore_backup(trial: Trial) -> None:
+    job = trial.post(attempts=trial.any_attempts)
+    trial.post(epochs=5, attempts=trial.any_attempts)
+    trial.wait_for_moment(job)
+    stack, backup = trial.stack, str(trial.stack.folder / "backup")
+    stack.run("backup", backup)
+    time.sleep(trial.rng.uniform(0, trial.length))  # what happens now is lost
+    for part in stack.parts:
+        part.kill()
+    stack.lose_database()
+    stack.run("restore", backup)
+    stack.start()
+
+
 def _needs_postgres(database: str) -> str | None:
     return None if database == "postgresql" else "SQLite has no server to restart"
 
@@ -85,5 +99,11 @@ DRILLS = (
         "SIGTERM to all parts, and all started again: no attempt counts",
         stop_everything,
         Shape(workers=_ONE_WORKER),
+    ),
+    Drill(
+        "backup",
+        "back up, kill everything, lose the database, restore",
+        restore_backup,
+        Shape(heartbeat=QUICK_HEARTBEAT),
     ),
 )
