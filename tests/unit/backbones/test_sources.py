@@ -13,17 +13,17 @@ from dspt.errors import BackboneError, UnknownBackbone
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("ViT-B-16", "ViT-B-16/TAG with TAG one of openai, "),
-        ("ViT-B/16", "ViT-B-16/TAG with TAG one of openai, "),
+        ("ViT-B-16", "ViT-B-16/TAG, with TAG one of openai, "),
+        ("ViT-B/16", "ViT-B-16/TAG, with TAG one of openai, "),
         ("ViT-S-16", "ViT-S-16@/path/to/weights"),
         ("vit-b16/openai", "did you mean .*ViT-B-16"),
         ("ViT-B-16/opnai", "did you mean ViT-B-16/openai"),
-        ("ViT-B-16/zzz", "There are openai, "),
+        ("ViT-B-16/zzz", "Available: openai, "),
         ("ViT-S-16/openai", "publishes no weights for ViT-S-16"),
         ("ViT-B-32-quickgelu/laion2b_s34b_b79k", "trained with GELU.*use ViT-B-32/laion2b"),
         ("bultin", "did you mean builtin"),
-        ("", "there is no backbone"),
-        ("/", "there is no backbone"),
+        ("", "unknown backbone"),
+        ("/", "unknown backbone"),
     ],
 )
 def test_unknown_names_say_what_to_write(name: str, message: str) -> None:
