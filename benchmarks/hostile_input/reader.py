@@ -69,7 +69,7 @@ def reading_in(folder: Path, errors: IO[bytes] | int = subprocess.DEVNULL) -> It
         place.mkdir(parents=True)
     root = Path(__file__).parents[2]
     process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.hostile_input.reader"],
+        [sys.executable, "-P", "-m", "benchmarks.hostile_input.reader"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=errors,
