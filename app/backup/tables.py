@@ -15,7 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import JSON, Connection, DateTime, MetaData, Select, inspect, select, text
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import JSON, Connection, DateTime, MetaData, Select, select, text
 from sqlalchemy import Table as SqlTable
 
 from app.backup.manifest import Table
@@ -100,10 +101,7 @@ def without_triggers(connection: Connection, tables: list[SqlTable]) -> Iterator
 
 def revision_of(connection: Connection) -> str | None:
     """Return the Alembic revision of the schema; None for an empty database."""
-    if not inspect(connection).has_table(_ALEMBIC):
-        return None
-    found: str | None = connection.scalar(text(f"SELECT version_num FROM {_ALEMBIC}"))
-    return found
+    return MigrationContext.configure(connection).get_current_revision()
 
 
 def _ordered(table: SqlTable) -> Select[Any]:

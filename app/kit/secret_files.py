@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource
 
 #: Marks a setting: Field(json_schema_extra=SECRET).
-SECRET: JsonDict = {"secret": True}
+SECRET: JsonDict = {"secret": True}  # a mark, no password  # nosec B105
 SUFFIX = "_file"
 
 

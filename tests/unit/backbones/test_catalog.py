@@ -27,7 +27,7 @@ def test_the_list_says_what_to_use(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.setattr(hub.constants, "HF_HUB_CACHE", str(tmp_path))
     builtin, *others = list_backbones()
     assert (builtin.name, builtin.weights) == ("builtin", "present")
-    assert "trying out" in builtin.note
+    assert "trials and tests" in builtin.note
     assert "ViT-B-16/openai" in builtin.note
     assert {b.weights for b in others} == {"download"}
     families = ["ViT-B-16/", "ViT-B-32/", "ViT-L-14/", "RN50/", "RN101/", "MobileCLIP", "SigLIP"]

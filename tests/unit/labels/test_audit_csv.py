@@ -112,14 +112,14 @@ def test_every_wrong_row_is_named() -> None:
 @pytest.mark.parametrize(
     ("table", "code", "says"),
     [
-        (b"", "invalid_table", "the header must name the columns file and correct_label"),
-        (b"file,given\na,cat\n", "invalid_table", "it has 'file, given'"),
+        (b"", "invalid_table", "the header must have the columns file and correct_label"),
+        (b"file,given\na,cat\n", "invalid_table", "found 'file, given'"),
         (b"file,correct_label,file\n", "invalid_table", "two columns 'file'"),
         (b"file,correct_label\n\xff,cat\n", "invalid_table", "save the table as UTF-8"),
         (b'file,correct_label\n"a,cat\n', "invalid_table", "cannot be read"),
         (b"file,correct_label\n" + b"x" * 200_000 + b",cat\n", "invalid_table", "cannot be read"),
         (b"file,correct_label\na,\n", "nothing_changed", "the column correct_label is empty"),
-        (b"PK\x03\x04\x00\x00", "invalid_table", "the header must name"),
+        (b"PK\x03\x04\x00\x00", "invalid_table", "the header must have"),
     ],
 )
 def test_a_table_that_cannot_be_used(table: bytes, code: str, says: str) -> None:

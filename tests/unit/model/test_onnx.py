@@ -209,7 +209,7 @@ def test_what_cannot_be_a_graph_is_refused(
             super().__init__()
             self.weight = nn.Parameter(torch.empty(2**30, device="meta"))
 
-    refused("takes 4.0 GiB, and a single ONNX file holds 2", image_tower=Huge())
+    refused("takes 4.0 GiB, but an ONNX file holds at most 2 GiB", image_tower=Huge())
 
     class Stubborn(nn.Linear):
         def forward(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -223,7 +223,7 @@ def test_what_cannot_be_a_graph_is_refused(
     with pytest.raises(ArtifactError):
         export_onnx(dataclasses.replace(model, blend=blend(7)), backbone, tmp_path / "a.onnx")
     monkeypatch.setattr(dspt.model.onnx, "_NEEDED", ("onnx", "no_such_package"))
-    refused("this needs more packages: pip install no_such_package")
+    refused("ONNX export needs more packages: pip install no_such_package")
     assert not list(tmp_path.iterdir())
 
 

@@ -78,7 +78,7 @@ def split(folder: Path, **change: Any) -> Path:
         ({"train": None}, "has no list 'train'"),
         ({"test": []}, "3 classes without a test image, such as 'red_fox'"),
         ({"test": [["a.jpg", "0", "x"]]}, r"test\[0\] must be \[path, label, class name\]"),
-        ({"test": [["../a.jpg", 0, "red_fox"]]}, r"leads out of the folder"),
+        ({"test": [["../a.jpg", 0, "red_fox"]]}, r"leaves the folder"),
         ({"test": [["a.jpg", 0, "dog"]]}, "class 0 has the names 'red_fox' and 'dog'"),
         ({"test": [["a.jpg", 0, "red_fox"]] * 2}, "'a.jpg' is listed twice"),
         ({"test": [["a.jpg", 4, "dog"]]}, "labels must run from 0 without gaps"),
