@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 from collections.abc import Iterator, Mapping
@@ -58,7 +57,7 @@ class Service:
 
     def processes(self) -> Processes:
         """Return the current processes."""
-        supervisor = json.loads((self.data_dir / "serve.lock").read_text())["pid"]
+        supervisor = int((self.data_dir / "serve.lock").read_text().split()[0])
         parts = {_command(pid): pid for pid in children_of(supervisor)}
         api = next(pid for command, pid in parts.items() if "app.cli" in command)
         worker = next(pid for command, pid in parts.items() if "worker.cli" in command)

@@ -114,7 +114,7 @@ def test_a_folder_is_classified_by_an_alias(
     with table.open(newline="") as file:
         assert [bool(row["error"]) for row in csv.DictReader(file)] == [False] * 3 + [True] * 2
     assert "gone.png" in here("predict", "production", "gone.png", ends=1).stderr
-    refused = here("predict", "nobody", test / "lime", ends=1)
+    refused = here("predict", "nobody", test / "lime", ends=2)
     assert "There is no model 'nobody'" in refused.stderr
     here("predict", "production", "gone.png", "--device", "cpu", ends=2)
     here("models", "unalias", "production")

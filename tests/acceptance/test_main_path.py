@@ -257,7 +257,7 @@ def test_backbones_say_which_one_to_use_for_work(service: httpx.Client) -> None:
 
 
 def test_probes_and_documentation(service: httpx.Client) -> None:
-    assert service.get("/health/live").json() == {"status": "live"}
+    assert service.get("/health/live").json() == {"status": "live", "stuck_loops": []}
     ready = service.get("/health/ready")
     assert ready.status_code == 200
     assert ready.json()["status"] == "ready"
