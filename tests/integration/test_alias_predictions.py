@@ -34,7 +34,9 @@ THREADS = 4
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
-    settings = Settings(data_dir=tmp_path_factory.mktemp("aliases"), requests_per_minute=1_000_000)
+    settings = Settings(
+        data_dir=tmp_path_factory.mktemp("aliases"), requests_per_minute=1_000_000, no_auth=True
+    )
     with local_client(create_app(settings)) as opened:
         yield opened
 

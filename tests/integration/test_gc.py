@@ -286,7 +286,7 @@ def test_events_of_ended_jobs_expire_apart_from_their_steps(context: Context) ->
 def test_features_expire_unused(context: Context) -> None:
     store = FeatureStore(context.settings.feature_dir)
     store.put("b", [("old", 0, torch.ones(4)), ("new", 0, torch.ones(4))])
-    with store._giving_up_on_failure():
+    with store._disable_on_failure():
         store._connection().execute(
             "UPDATE features SET used_at = ? WHERE image = 'old'", (time.time() - 8 * 86400,)
         )
