@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -24,6 +24,7 @@ from app.backup.manifest import (
     MANIFEST,
     BackupError,
     Manifest,
+    OnProgress,
     StoredFile,
     Table,
     copy_of,
@@ -36,9 +37,6 @@ from app.kit import storage_keys
 from app.kit.context import Context
 from app.kit.storage import Storage
 from dspt.kit.files import atomic_write
-
-#: Called with bytes done and bytes in all.
-OnProgress = Callable[[int, int], None]
 
 
 @dataclass

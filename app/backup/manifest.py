@@ -9,7 +9,7 @@ files/KEY                    copies of these files, unless left out
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -20,6 +20,8 @@ from dspt.kit.files import atomic_write
 
 MANIFEST = "backup.json"
 FILES = "files.jsonl"
+#: Called with bytes done and bytes in all.
+OnProgress = Callable[[int, int], None]
 
 
 class BackupError(Exception):

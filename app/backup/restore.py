@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from app.backup import tables
 from app.backup.manifest import (
     BackupError,
     Manifest,
+    OnProgress,
     StoredFile,
     copy_of,
     digest_of,
@@ -27,9 +27,6 @@ from app.kit import storage_keys
 from app.kit.context import Context
 from app.kit.db import migrate, migrating
 from app.kit.ids import new_id
-
-#: Called with bytes done and bytes in all.
-OnProgress = Callable[[int, int], None]
 
 
 @dataclass

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dspt.cli.terminal import print_stderr
+from dspt.cli.terminal import out, print_json, print_stderr
 from dspt.errors import DatasetError, DsptError
 
 if TYPE_CHECKING:
@@ -47,6 +47,14 @@ ModelId = Annotated[
 def group(about: str) -> typer.Typer:
     """A group of commands on a service."""
     return typer.Typer(no_args_is_help=True, rich_markup_mode=None, help=f"{about} {EPILOG}")
+
+
+def print_deleted(kind: str, deleted: str, as_json: bool) -> None:
+    """Print the id of the job or model that was deleted."""
+    if as_json:
+        print_json({kind: deleted, "deleted": True})
+    else:
+        out.print(f"Deleted {deleted}.", markup=False)
 
 
 @contextmanager

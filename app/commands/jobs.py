@@ -13,7 +13,7 @@ import typer
 from dspt_client.schemas.status import Status
 
 from app.commands import _find as find
-from app.commands._service import INTERRUPTED, AsJson, Url, group, service
+from app.commands._service import INTERRUPTED, AsJson, Url, group, print_deleted, service
 from app.commands._tables import job_details, jobs_table
 from dspt.cli.options import ClassNames, config_parameters, read_class_names
 from dspt.cli.tables import accuracies, suspects
@@ -167,10 +167,7 @@ def delete(job_id: JobId, url: Url = None, as_json: AsJson = False) -> None:
     with service(url) as client:
         deleted = find.job_id(client, job_id)
         client.jobs.delete(deleted)
-    if as_json:
-        print_json({"job": deleted, "deleted": True})
-    else:
-        out.print(f"Deleted {deleted}.", markup=False)
+    print_deleted("job", deleted, as_json)
 
 
 @jobs.command()

@@ -10,7 +10,7 @@ import typer
 
 from app.commands import _find as find
 from app.commands import aliases, artifacts, releases
-from app.commands._service import AsJson, ModelId, Url, group, service
+from app.commands._service import AsJson, ModelId, Url, group, print_deleted, service
 from app.commands._tables import model_details, models_table
 from dspt.cli.terminal import out, print_json
 
@@ -76,10 +76,7 @@ def delete(model_id: ModelId, url: Url = None, as_json: AsJson = False) -> None:
     with service(url) as client:
         deleted = find.model_id(client, model_id)
         client.models.delete(deleted)
-    if as_json:
-        print_json({"model": deleted, "deleted": True})
-    else:
-        out.print(f"Deleted {deleted}.", markup=False)
+    print_deleted("model", deleted, as_json)
 
 
 for command in (aliases.promote, aliases.rollback, aliases.aliases, aliases.unalias):

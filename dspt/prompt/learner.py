@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dspt.backbones.base import CLIP_EMBEDDING_STD, Backbone
-from dspt.backbones.text_tower import OpenClipTextTower
 from dspt.errors import ConfigError, PromptTooLong
 from dspt.prompt.text_encoder import PlainEncoder, SharedPrefixEncoder, shares_prefix
 
@@ -62,7 +61,7 @@ class PromptLearner:
         self._prefix = table[0, : len(start)]
         self._suffix = table[:, len(head) :]
         self._encoder: SharedPrefixEncoder | PlainEncoder
-        if isinstance(tower, OpenClipTextTower) and shares_prefix(tower):
+        if shares_prefix(tower):
             self._encoder = SharedPrefixEncoder(
                 tower,
                 self._prefix,
