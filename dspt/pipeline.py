@@ -124,6 +124,8 @@ def tune(
     measured = _Measured(dataset, splits, features[:, 0], labels)
     names = [dataset.items[row].path for row in splits.train]
     audit = fitted.audit(names, dataset.classes, labels[train], features[train, 0])
+    if splits.measured_on == "held_out":
+        audit = audit.with_held_out({dataset.items[row].path for row in splits.measured})
     metrics: dict[str, Any] = {
         "zero_shot": measured.evaluate(fitted.zero_shot),
         "prompt": measured.evaluate(fitted.prompt),

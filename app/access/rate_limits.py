@@ -17,6 +17,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from app.kit.http.errors import TooManyRequests
+from app.kit.redis_url import redis_url
 
 #: Far above what a mistyped key or a script with an old key causes before it is noticed.
 _FAILURES = RateLimitItemPerMinute(60, namespace="failures")
@@ -101,7 +102,7 @@ async def _hit(
 
 def _pool(broker_url: str) -> ConnectionPool:
     return BlockingConnectionPool.from_url(
-        broker_url.replace("redis+socket:", "unix:"),  # Celery's scheme, redis-py's scheme
+        redis_url(broker_url),
         max_connections=_CONNECTIONS,
         timeout=_PATIENCE_SECONDS,
         socket_timeout=_PATIENCE_SECONDS,

@@ -22,7 +22,7 @@ ADVICE = (
 @rules(Scope.READ)
 def list_backbones() -> BackboneList:
     """Backbones to tune, and whether their weights are on this machine."""
-    from dspt import backbones  # not at start: it imports torch
+    from dspt import backbones  # imports huggingface_hub, which the start does not need
 
     return BackboneList(
         data=[BackboneView(**asdict(info)) for info in backbones.list_backbones()], advice=ADVICE

@@ -215,13 +215,20 @@ def correct(
             show_default=False,
         ),
     ],
+    name: Annotated[
+        str | None, typer.Option(help="Default: the name of the old job with (corrected).")
+    ] = None,
     watch: Watch = False,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Create a job on corrected labels. The old job is kept."""
+    """Create a job on corrected labels. The old job is kept.
+
+    Photos that the old job held out are held out again: dspt models compare compares the two.
+    """
     with service(url) as client:
-        _tell(client.jobs.correct(find.job_id(client, job_id), csv=csv_file), watch, as_json)
+        job = client.jobs.correct(find.job_id(client, job_id), csv=csv_file, name=name)
+        _tell(job, watch, as_json)
 
 
 def _tell(job: Job, watch: bool, as_json: bool) -> None:

@@ -12,6 +12,13 @@ from app.commands._tables import model_details
 from dspt.cli.compare import comparison_tables
 from dspt.cli.terminal import out, print_json
 
+_PARTS = {
+    "test": "all of test/",
+    "val": "all of val/",
+    "held_out": "those that the jobs of both held out; their recorded labels may be wrong",
+    "all": "all",
+}
+
 
 def add_class(
     model_id: ModelId,
@@ -49,16 +56,14 @@ def compare(
         str | None,
         typer.Option(
             metavar="DATASET",
-            help="Id of a data set; see `dspt jobs show`. "
-            "Default: the one that both were tuned on.",
+            help="Id of a data set; see `dspt jobs show`. Default: the one that both were tuned "
+            "on. Without test photos: the photos that the jobs of both held out.",
             show_default=False,
         ),
     ] = None,
     everything: Annotated[
         bool,
-        typer.Option(
-            "--all", help="Use all photos instead of test/, if neither model was tuned on any."
-        ),
+        typer.Option("--all", help="Use all photos, if neither model was tuned on any of them."),
     ] = False,
     url: Url = None,
     as_json: AsJson = False,
@@ -76,5 +81,6 @@ def compare(
         return
     names = {side: f"{document[side]['name']} ({document[side]['model']})" for side in ("a", "b")}
     out.print(comparison_tables({**document, "models": names}))
+    out.print(f"Images: {_PARTS[found.part]}, data set {found.dataset_id}.")
     if found.unreadable:
         out.print(f"{found.unreadable} files cannot be read.")

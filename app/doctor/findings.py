@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 
 class State(StrEnum):
@@ -26,5 +27,15 @@ class Finding:
     check: str
     state: State
     found: str
-    mend: str = ""
-    """How to fix it, if there is something to fix."""
+    fix: str = ""
+    """How to fix it, or what happens next; empty if there is nothing to do."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values. The key of `fix` is `mend`, which scripts read."""
+        return {
+            "part": self.part,
+            "check": self.check,
+            "state": self.state,
+            "found": self.found,
+            "mend": self.fix,
+        }

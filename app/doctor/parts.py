@@ -11,23 +11,23 @@ import redis
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from dspt_client.schemas.status import Status
-from kombu.exceptions import OperationalError as BrokerError
-from sqlalchemy import func, select
+from sqlalchemy import func, inspect, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.doctor.findings import Finding, State
 from app.doctor.variables import shown
 from app.installation.service import InstallationError, check
 from app.jobs.lifecycle.workers import any_alive
-from app.kit.broker import celery_app
 from app.kit.context import Context
 from app.kit.db import Database, alembic_config
+from app.kit.redis_url import redis_url
 from app.kit.settings import GIB, Settings
 from app.kit.storage import Storage
 from app.tables.jobs import Job
 
 _PART = "parts"
 _NOT_YET = "does not exist yet; it is created at the first start"
+_BROKER_SECONDS = 3.0
 #: The photos and features of one day's jobs take more.
 _LITTLE_SPACE = 2 * GIB
 
@@ -56,12 +56,14 @@ def _database(settings: Settings) -> Iterator[Finding]:
         yield Finding(_PART, "database", State.FAIL, str(error), "correct DSPT_DATABASE_URL")
         return
     try:
-        yield _schema(database, where)
-        yield _workers(database, settings)
+        schema = _schema(database, where)
+        yield schema
+        if schema.state == State.OK:  # else there may be no tables to read
+            yield _workers(database, settings)
     except SQLAlchemyError as error:
         reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-        mend = "start the database, or correct DSPT_DATABASE_URL"
-        yield Finding(_PART, "database", State.FAIL, f"{where}: {shown('', reason)}", mend)
+        fix = "start the database, or correct DSPT_DATABASE_URL"
+        yield Finding(_PART, "database", State.FAIL, f"{where}: {shown('', reason)}", fix)
     finally:
         database.close()
 
@@ -71,11 +73,18 @@ def _schema(database: Database, where: str) -> Finding:
     newest = scripts.get_current_head()
     with database.engine.connect() as connection:
         there = MigrationContext.configure(connection).get_current_revision()
+        tables = inspect(connection).get_table_names()
     if there == newest:
         return Finding(_PART, "database", State.OK, f"{where}, schema {there}")
-    if there is None or there in {script.revision for script in scripts.walk_revisions()}:
-        found, mend = f"{where}, schema {there} of {newest}", "the API migrates it when it starts"
-        return Finding(_PART, "database", State.WARN, found, mend)
+    if there is None:
+        number = f"{len(tables)} table{'' if len(tables) == 1 else 's'}"
+        holds = f"{number} of another program" if tables else "no tables yet"
+        fix = "the first start of the API creates the tables of DSPT"
+        state = State.WARN if tables else State.OFF
+        return Finding(_PART, "database", state, f"{where}: up, {holds}", fix)
+    if there in {script.revision for script in scripts.walk_revisions()}:
+        found, fix = f"{where}, schema {there} of {newest}", "the API migrates it when it starts"
+        return Finding(_PART, "database", State.WARN, found, fix)
     found = f"{where}, schema {there}, which is newer than this version"
     return Finding(_PART, "database", State.FAIL, found, "install the version that created it")
 
@@ -87,8 +96,8 @@ def _workers(database: Database, settings: Settings) -> Finding:
     if alive:
         return Finding(_PART, "workers", State.OK, f"running; {waiting} jobs waiting")
     state = State.WARN if waiting else State.OFF
-    mend = "start one with dspt worker, or everything with dspt serve"
-    return Finding(_PART, "workers", state, f"none running; {waiting} jobs waiting", mend)
+    fix = "start one with dspt worker, or everything with dspt serve"
+    return Finding(_PART, "workers", state, f"none running; {waiting} jobs waiting", fix)
 
 
 def _broker(settings: Settings) -> Finding:
@@ -96,16 +105,16 @@ def _broker(settings: Settings) -> Finding:
         found = "DSPT_BROKER_URL is not set; dspt serve starts a private Redis"
         return Finding(_PART, "broker", State.OFF, found)
     where = shown("", settings.broker_url)
-    app = celery_app(settings)
     try:
-        with app.connection_for_write() as connection:
-            connection.ensure_connection(max_retries=1, interval_start=0, timeout=3)
-            connection.default_channel.client.ping()
-    except (BrokerError, redis.RedisError, OSError, KeyError, ValueError) as error:
-        mend = "start Redis, or correct DSPT_BROKER_URL"
-        return Finding(_PART, "broker", State.FAIL, f"{where}: {shown('', str(error))}", mend)
-    finally:
-        app.close()
+        url = redis_url(settings.broker_url)
+        seconds = _BROKER_SECONDS
+        with redis.Redis.from_url(
+            url, socket_connect_timeout=seconds, socket_timeout=seconds
+        ) as client:
+            client.ping()
+    except (redis.RedisError, OSError, ValueError) as error:
+        fix = "start Redis, or correct DSPT_BROKER_URL"
+        return Finding(_PART, "broker", State.FAIL, f"{where}: {shown('', str(error))}", fix)
     return Finding(_PART, "broker", State.OK, where)
 
 
@@ -117,15 +126,15 @@ def _storage(settings: Settings) -> Finding:
     try:
         Storage(settings.storage_url).check()
     except (OSError, ValueError, ImportError) as error:
-        mend = "check its permissions, its free space and DSPT_STORAGE_URL"
-        return Finding(_PART, "storage", State.FAIL, f"{where}: {error}", mend)
+        fix = "check its permissions, its free space and DSPT_STORAGE_URL"
+        return Finding(_PART, "storage", State.FAIL, f"{where}: {error}", fix)
     if folder is None:
         return Finding(_PART, "storage", State.OK, where)
     free = shutil.disk_usage(folder).free
     found = f"{where}, {free / GIB:.1f} GiB free"
     if free < _LITTLE_SPACE:
-        mend = "free some space; dspt gc deletes data that is no longer needed"
-        return Finding(_PART, "storage", State.WARN, found, mend)
+        fix = "free some space; dspt gc deletes data that is no longer needed"
+        return Finding(_PART, "storage", State.WARN, found, fix)
     return Finding(_PART, "storage", State.OK, found)
 
 

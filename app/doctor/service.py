@@ -36,8 +36,8 @@ def look(url: str | None, *, named: bool) -> Iterator[Finding]:
             yield _key(http, has_key="Authorization" in options["headers"])
         except httpx.RequestError as error:
             state = State.FAIL if named else State.OFF
-            mend = "start it with dspt serve, or set DSPT_URL to its address"
-            yield Finding(_PART, "address", state, f"{address} does not answer: {error}", mend)
+            fix = "start it with dspt serve, or set DSPT_URL to its address"
+            yield Finding(_PART, "address", state, f"{address} does not answer: {error}", fix)
 
 
 def _version(http: httpx.Client, address: str) -> Finding:
@@ -47,8 +47,8 @@ def _version(http: httpx.Client, address: str) -> Finding:
     if theirs.split(".")[:2] == ours.split(".")[:2]:
         return Finding(_PART, "address", State.OK, f"{address}, version {theirs}")
     found = f"{address}, version {theirs}; this is version {ours}"
-    mend = "the client supports services one minor version older; else install the same version"
-    return Finding(_PART, "address", State.WARN, found, mend)
+    fix = "the client supports services one minor version older; else install the same version"
+    return Finding(_PART, "address", State.WARN, found, fix)
 
 
 def _ready(http: httpx.Client) -> Iterator[Finding]:
@@ -69,8 +69,8 @@ def _key(http: httpx.Client, *, has_key: bool) -> Finding:
     if answer.is_success:
         return Finding(_PART, "key", State.OK, "accepted" if has_key else "not needed")
     detail = answer.json().get("detail", "") if "json" in _kind(answer) else answer.reason_phrase
-    mend = "set DSPT_API_KEY to a key made by dspt keys create"
-    return Finding(_PART, "key", State.FAIL, f"{answer.status_code}: {detail}", mend)
+    fix = "set DSPT_API_KEY to a key made by dspt keys create"
+    return Finding(_PART, "key", State.FAIL, f"{answer.status_code}: {detail}", fix)
 
 
 def _is_json(answer: httpx.Response) -> bool:

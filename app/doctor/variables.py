@@ -11,7 +11,11 @@ from pydantic_settings import BaseSettings
 
 from app.doctor.findings import Finding, State
 from app.kit.secret_files import SUFFIX, SecretFileError, is_secret
+from app.kit.settings import Settings
+from app.predictions.settings import PredictionSettings
 
+#: All settings classes of the service. Importing them is cheap, unlike importing the service.
+KINDS: tuple[type[BaseSettings], ...] = (Settings, PredictionSettings)
 _PART = "settings"
 _PREFIX = "DSPT_"
 #: Read by the client and the commands that use it.
@@ -22,19 +26,18 @@ _PASSWORD_IN_URL = re.compile(r"(?<=://)([^/@\s]*):[^@\s]*@")
 
 def look(environment: Mapping[str, str]) -> Iterator[Finding]:
     """Check all variables that begin with DSPT_."""
-    kinds = list(kinds_of_settings())
-    known = {*_OF_THE_CLIENT, *(name for kind in kinds for name in _names(kind))}
+    known = {*_OF_THE_CLIENT, *(name for kind in KINDS for name in _names(kind))}
     given = {n.upper(): value for n, value in environment.items() if n.upper().startswith(_PREFIX)}
-    wrong = {name: message for kind in kinds for name, message in _wrong(kind)}
+    wrong = {name: message for kind in KINDS for name, message in _wrong(kind)}
     for name, value in sorted(given.items()):
         if name in wrong:
             found = f"{shown(name, value)}: {wrong[name]}"
-            mend = "see docs/reference/settings.md for the allowed values"
-            yield Finding(_PART, name, State.FAIL, found, mend)
+            fix = "see docs/reference/settings.md for the allowed values"
+            yield Finding(_PART, name, State.FAIL, found, fix)
         elif name not in known:
             close = get_close_matches(name[len(_PREFIX) :], [n[len(_PREFIX) :] for n in known], 1)
-            mend = f"did you mean {_PREFIX}{close[0]}?" if close else "it is not used"
-            yield Finding(_PART, name, State.WARN, "unknown setting", mend)
+            fix = f"did you mean {_PREFIX}{close[0]}?" if close else "it is not used"
+            yield Finding(_PART, name, State.WARN, "unknown setting", fix)
         elif value:
             yield Finding(_PART, name, State.OK, shown(name, value))
     if not given:
@@ -46,14 +49,6 @@ def shown(name: str, value: str) -> str:
     if _SECRET.search(name) and not name.endswith("_FILE"):
         return "***"
     return _PASSWORD_IN_URL.sub(r"\1:***@", value)
-
-
-def kinds_of_settings(base: type[BaseSettings] = BaseSettings) -> Iterator[type[BaseSettings]]:
-    """Yield every settings class of the modules imported so far."""
-    for kind in base.__subclasses__():
-        yield from kinds_of_settings(kind)
-        if kind.model_fields and kind.__module__.split(".")[0] in ("app", "worker"):
-            yield kind
 
 
 def _names(kind: type[BaseSettings]) -> list[str]:

@@ -284,8 +284,16 @@ def correct_job(
     caller: CallerDep,
     body: Annotated[bytes, Depends(_body)],
     content_type: Annotated[str, Header(include_in_schema=False)] = "",
+    name: Annotated[
+        str | Omittable,
+        Query(
+            max_length=200,
+            description="Name of the new job, for a CSV; JSON has a field for it. Default: the "
+            "name of this job with `(corrected)`.",
+        ),
+    ] = None,
     idempotency_key: IdempotencyKey = None,
 ) -> JobView:
     """Correct labels or drop images, and tune again in a new job; this job stays unchanged."""
-    created = corrections.create(context, caller, job_id, content_type, body, idempotency_key)
+    created = corrections.create(context, caller, job_id, content_type, body, name, idempotency_key)
     return _accepted(request, response, created)

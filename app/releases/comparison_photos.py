@@ -12,6 +12,7 @@ from app.jobs import repository as jobs
 from app.kit.http.errors import Conflict, NotFound
 from app.models import repository
 from app.tables.datasets import Dataset
+from app.tables.jobs import Job
 from app.tables.models import Model
 
 _MOST_PARENTS = 100
@@ -25,7 +26,10 @@ class Photos:
     storage_key: str
     """Key of the uploaded zip."""
     used_for_tuning: bool
-    """True if a model is known to be tuned on it: then only its test part is a fair test."""
+    """Whether a model is known to be tuned on it: then only its test part is a fair test, or the
+    images that the jobs of both models held out."""
+    audit_keys: tuple[str, ...]
+    """Storage keys of both jobs' audits, if both models were tuned on it; else empty."""
 
 
 def photos_for(
@@ -36,13 +40,14 @@ def photos_for(
     Raises NotFound if the data set does not exist, Conflict if it has expired, or if no
     `dataset_id` is given and the models were not tuned on the same photos.
     """
-    tuned_on = [_tuned_on(session, model) for model in models]
+    tuned_by = [_job_of(session, model) for model in models]
+    tuned_on = [None if job is None else datasets.get(session, job.dataset_id) for job in tuned_by]
     zips = [None if found is None else datasets.zip_of(session, found).id for found in tuned_on]
     if dataset_id is not None:
         dataset = datasets.get(session, dataset_id)
         if dataset is None or not caller.sees(dataset.owner):
             raise NotFound(f"There is no data set {dataset_id!r}.", code="dataset_not_found")
-    elif tuned_on[0] is None or None in zips:
+    elif tuned_on[0] is None or tuned_on[1] is None:
         lost = " and ".join(m.id for m, zip_id in zip(models, zips, strict=True) if zip_id is None)
         raise Conflict(
             f"The photos that {lost} was tuned on are unknown: the model was imported, or its job "
@@ -55,27 +60,33 @@ def photos_for(
             f"photos of one may be training photos of the other. {_FIX}",
             code="no_common_photos",
         )
-    else:
-        dataset = tuned_on[0]
+    else:  # the labels of the newer one are the more corrected ones
+        dataset = max(tuned_on[0], tuned_on[1], key=lambda each: each.created_at)
     zip_file = datasets.zip_of(session, dataset)
     if zip_file.expired_at is not None:
         raise Conflict(
             "The photos of this data set were deleted by retention. " + _FIX,
             code="dataset_expired",
         )
-    return Photos(dataset, zip_file.storage_key, used_for_tuning=zip_file.id in zips)
+    audits = [job.audit_key for job in tuned_by if job is not None and job.audit_key is not None]
+    both = zips == [zip_file.id, zip_file.id] and len(audits) == len(models)
+    return Photos(
+        dataset,
+        zip_file.storage_key,
+        used_for_tuning=zip_file.id in zips,
+        audit_keys=tuple(audits) if both else (),
+    )
 
 
 _FIX = "Set `dataset_id` to a data set with test photos for both."
 
 
-def _tuned_on(session: Session, model: Model) -> Dataset | None:
-    """Return the data set of the model's job, or of the model that classes were added to."""
+def _job_of(session: Session, model: Model) -> Job | None:
+    """Return the job of the model, or of the model that classes were added to."""
     owner = model.owner
     for _ in range(_MOST_PARENTS):
         if model.job_id is not None:
-            job = jobs.get(session, model.job_id)
-            return None if job is None else datasets.get(session, job.dataset_id)
+            return jobs.get(session, model.job_id)
         parent = model.metrics.get("parent")
         parent_id = parent.get("id") if isinstance(parent, dict) else None
         found = repository.get(session, parent_id) if isinstance(parent_id, str) else None

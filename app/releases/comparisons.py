@@ -14,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 
 from app.access.caller import Caller
 from app.datasets import service as datasets
+from app.jobs.review import audit
 from app.kit.context import Context
 from app.kit.http.errors import Conflict, NotFound
 from app.models import artifacts
@@ -92,25 +93,46 @@ def _opened(stack: ExitStack, context: Context, photos: Photos, everything: bool
     except FileNotFoundError as error:  # deleted in the meantime, or lost
         raise NotFound("The data set was deleted.", code="dataset_not_found") from error
     files = stack.enter_context(labelled_files(path))
-    if not everything:
-        held_out = files.held_out()
-        if not held_out:
+    test = files.held_out()
+    if everything:
+        if photos.used_for_tuning:
             raise Conflict(
-                f"Data set {photos.dataset.id} has no test/ part. Set `dataset_id` to another one, "
-                "or set `all` if neither model was tuned on any of its photos.",
-                code="no_test_part",
+                f"A model was tuned on data set {photos.dataset.id}, so its accuracy on those "
+                "photos would be too high. Omit `all`, or set `dataset_id` to another data set.",
+                code="learned_from",
             )
-        return _Opened(files, held_out[0].split, held_out)
-    if photos.used_for_tuning:
-        raise Conflict(
-            f"A model was tuned on data set {photos.dataset.id}, so its accuracy on those photos "
-            "would be too high. Omit `all`, or set `dataset_id` to another data set.",
-            code="learned_from",
-        )
-    kept = [file for file in files.files if file.path not in corrections.drop]
+        part, wanted = "all", files.files
+    elif test:
+        part, wanted = test[0].split, test
+    else:
+        part, wanted = "held_out", _held_out_by_both(context, photos, files)
     right = corrections.relabel
-    wanted = [dataclasses.replace(f, class_name=right.get(f.path, f.class_name)) for f in kept]
-    return _Opened(files, "all", wanted)
+    kept = [file for file in wanted if file.path not in corrections.drop]
+    labelled = [dataclasses.replace(f, class_name=right.get(f.path, f.class_name)) for f in kept]
+    return _Opened(files, part, labelled)
+
+
+def _held_out_by_both(
+    context: Context, photos: Photos, files: LabelledFiles
+) -> tuple[Candidate, ...]:
+    """Return the files that the jobs of both models held out. Raises Conflict if there are none."""
+    held_out = [audit.held_out(context, key) for key in photos.audit_keys]
+    shared = frozenset.intersection(*held_out) if held_out else frozenset()
+    if not shared and photos.used_for_tuning:
+        raise Conflict(
+            f"Data set {photos.dataset.id} has no test/ part, and no photo is known to have been "
+            "held out by the jobs of both models: their settings differ (`seed`, `shots`, "
+            "`validation_fraction`), or an earlier version ran them. Set `dataset_id` to a data "
+            "set with test photos for both.",
+            code="no_test_part",
+        )
+    if not shared:
+        raise Conflict(
+            f"Data set {photos.dataset.id} has no test/ part. Set `dataset_id` to another one, "
+            "or set `all` if neither model was tuned on any of its photos.",
+            code="no_test_part",
+        )
+    return tuple(file for file in files.files if file.path in shared)
 
 
 def _compared(

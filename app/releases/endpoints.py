@@ -80,7 +80,8 @@ async def compare_models(
 ) -> ComparisonView:
     """Compare two models on the same test images, class by class.
 
-    Default: the test part of the data set that both were tuned on.
+    Default: the test part of the data set that both were tuned on; without one, the images that the
+    jobs of both held out, with the labels of the newer job.
     """
     async with Deadline(request.app.state.predict_settings):
         return await comparisons.compare(context, inference, caller, wanted)

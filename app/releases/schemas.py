@@ -36,5 +36,6 @@ class ComparisonRequest(BaseModel):
     )
     all: bool = Field(
         default=False,
-        description="Use all photos, not only the test part. Neither model may be tuned on them.",
+        description="Use all photos, not only the test part or the held-out ones. Neither model "
+        "may be tuned on them.",
     )

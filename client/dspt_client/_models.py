@@ -109,8 +109,9 @@ class ModelCalls:
     ) -> ComparisonView:
         """Compare two classifiers (ids or aliases) on the same photos, class by class.
 
-        dataset_id: the data set to use. Default: the one that both were tuned on. all: use all of
-        its photos instead of the test part, if neither model was tuned on any of them.
+        dataset_id: the data set to use. Default: the one that both were tuned on, and without a
+        test part the photos that the jobs of both held out, such as a job and its correction. all:
+        use all of its photos, if neither model was tuned on any of them.
         """
         options = {"json": {"a": a, "b": b, "dataset_id": dataset_id, "all": all}}
         return await self._connection.call(

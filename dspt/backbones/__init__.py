@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from dspt.backbones.base import Backbone, Tokenizer
 from dspt.backbones.catalog import BackboneInfo, list_backbones
 
 if TYPE_CHECKING:
     import torch
+
+    from dspt.backbones.base import Backbone, Tokenizer
 
 __all__ = [
     "Backbone",
@@ -43,3 +44,11 @@ def load_backbone(name: str, *, device: torch.device | str = "cpu") -> Backbone:
     from dspt.backbones.openclip import load_openclip
 
     return load_openclip(name, device)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in ("Backbone", "Tokenizer"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from dspt.backbones import base  # imports torch; the list of backbones does not need it
+
+    return getattr(base, name)

@@ -74,6 +74,8 @@ class Dataset:
     sha256: str
     """`dataset_digest` of the items."""
     source: Source[Any]
+    uploaded: tuple[Item, ...] = ()
+    """The items before corrections, also the dropped ones; empty if there are no corrections."""
 
     def __repr__(self) -> str:
         count = Counter(item.split for item in self.items)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 import numpy as np
@@ -41,8 +41,14 @@ class Splits:
     def of(cls, dataset: Dataset, config: TuneConfig) -> Self:
         """Measure on `test/` if there is one, else `val/`, else a share of the sampled images.
 
+        The images of a corrected data set are drawn by the labels as uploaded. So an image that was
+        held out before a correction is held out after it, and the results can be compared.
+
         Raises ConfigError or DatasetError if every class has too few images to hold one out.
         """
+        if dataset.uploaded:
+            before = cls.of(replace(dataset, items=dataset.uploaded, uploaded=()), config)
+            return before._corrected(dataset) or cls.of(replace(dataset, uploaded=()), config)
         labels = np.array([item.label for item in dataset.items])
         parts = np.array([item.split for item in dataset.items])
         train = np.flatnonzero(parts == "train")
@@ -57,6 +63,27 @@ class Splits:
         if not len(held_out):
             raise _nothing_to_measure_on(config)
         return cls(train, sampled, sampled[fit], sampled[held_out], "held_out")
+
+    def _corrected(self, dataset: Dataset) -> Self | None:
+        """Return the same split of the images that the corrections kept.
+
+        A class whose images are all held out, or not sampled, gets one of them to tune on. None if
+        no held-out image remains.
+        """
+        row_of = {item.path: row for row, item in enumerate(dataset.items)}
+        now = np.array([row_of.get(item.path, -1) for item in dataset.uploaded])
+        train, sampled, fit, measured = (
+            now[rows][now[rows] >= 0]
+            for rows in (self.train, self.sampled, self.fit, self.measured)
+        )
+        labels = np.array([item.label for item in dataset.items])
+        missing = np.setdiff1d(labels[train], labels[fit])
+        moved = np.array([train[labels[train] == label][0] for label in missing], np.int64)
+        sampled, fit = np.union1d(sampled, moved), np.union1d(fit, moved)
+        measured = np.setdiff1d(measured, moved)
+        if not len(measured):
+            return None
+        return type(self)(train, sampled, fit, measured, self.measured_on)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ sets.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
@@ -45,6 +45,8 @@ class AuditEntry:
     """|DSPT gradient| / |cross-entropy gradient|: near 0, DSPT ignores the label as noise."""
     suspect: bool
     """Whether to check the label: it is more likely wrong than right."""
+    held_out: bool = False
+    """Whether accuracy was measured on this file; the classifier was not tuned on it."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,11 @@ class AuditReport:
         entries = (replace(entry, file=files[int(entry.file)]) for entry in self.entries)
         return replace(self, entries=tuple(entries))
 
+    def with_held_out(self, files: Collection[str]) -> Self:
+        """Mark the entries of these files as held out."""
+        entries = (replace(entry, held_out=entry.file in files) for entry in self.entries)
+        return replace(self, entries=tuple(entries))
+
     def to_dict(self) -> dict[str, Any]:
         return {
             "can_tell": self.can_tell,
@@ -82,7 +89,7 @@ class AuditReport:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Restore from `to_dict`. Older audits have no noise rate."""
+        """Restore from `to_dict`. Older audits have no noise rate and no held-out files."""
         entries = tuple(AuditEntry(**entry) for entry in data["entries"])
         rate = data.get("noise_rate")
         return cls(data["can_tell"], data["why"], entries, NoiseRate(**rate) if rate else None)

@@ -101,7 +101,10 @@ class Corrections:
             to = changed.relabel.get(item.path)
             items.append(item if to is None else Item(item.path, index[to], item.split))
         corrected = dataclasses.replace(
-            dataset, items=tuple(items), hashes=tuple(dataset.hashes[row] for row in rows)
+            dataset,
+            items=tuple(items),
+            hashes=tuple(dataset.hashes[row] for row in rows),
+            uploaded=dataset.uploaded or dataset.items,
         )
         before = set(_copy_warnings(dataset))
         return dataclasses.replace(

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from pydantic.fields import FieldInfo
 
-from app.doctor.variables import kinds_of_settings
+from app.doctor.variables import KINDS
 from app.kit.secret_files import is_secret
 from scripts.reference.markdown import code, paragraphs, table
 
 
 def page() -> str:
-    import app.main  # noqa: F401  all settings are defined once it is imported
-    import worker.cli  # noqa: F401
-
     parts = [
         "# Settings",
         "Environment variables; an empty one counts as not set. `dspt doctor` shows which are set, "
@@ -22,7 +19,7 @@ def page() -> str:
         "Settings marked *secret* can come from a file instead: `DSPT_DATABASE_URL_FILE=/run/"
         "secrets/database_url`. White space around its content is ignored.",
     ]
-    for kind in sorted(kinds_of_settings(), key=lambda k: k.model_config["env_prefix"]):
+    for kind in sorted(KINDS, key=lambda k: k.model_config["env_prefix"]):
         prefix = kind.model_config["env_prefix"]
         parts += [f"## {prefix}...", paragraphs(kind.__doc__)]
         rows = [

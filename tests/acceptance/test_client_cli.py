@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import httpx
@@ -49,6 +51,7 @@ def dspt(service: httpx.Client, *arguments: str | Path, ends: int = 0) -> str:
 
 
 def test_submit_check_and_correct(service: httpx.Client, folder: Path, tmp_path: Path) -> None:
+    shutil.rmtree(folder / "test")
     said = dspt(service, "jobs", "submit", folder, "--epochs", "2", "--watch")
     job_id = said.split()[0]
     assert f"{job_id} has succeeded." in said
@@ -67,10 +70,30 @@ def test_submit_check_and_correct(service: httpx.Client, folder: Path, tmp_path:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    done = dspt(service, "jobs", "correct", job_id, "--csv", table, "--watch", "--json")
+    named = ("--name", "fruit, second pass")
+    done = dspt(service, "jobs", "correct", job_id, "--csv", table, *named, "--watch", "--json")
     corrected: Json = json.loads(done)
     assert corrected["status"] == "succeeded"
+    assert corrected["name"] == "fruit, second pass"
     assert corrected["dataset"]["corrections"]["relabelled"] == 1
+
+    # The photos that the first job held out are a fair test of both, with the corrected labels.
+    models = [json.loads(dspt(service, "jobs", "show", job_id, "--json")), corrected]
+    held_out = [
+        {e["file"]: e["given"] for e in audit["entries"] if e["held_out"]}
+        for audit in (
+            json.loads(dspt(service, "jobs", "audit", job["id"], "--json")) for job in models
+        )
+    ]
+    assert held_out[0].keys() == held_out[1].keys()
+    assert len(held_out[0]) == models[0]["metrics"]["tuned"]["images"]
+    compare = ("models", "compare", models[0]["model_id"], "fruit, second pass")
+    found = json.loads(dspt(service, *compare, "--json"))
+    assert (found["part"], found["images"]) == ("held_out", len(held_out[1]))
+    assert found["dataset_id"] == corrected["dataset"]["id"]
+    images = {row["name"]: row["images"] for row in found["per_class"]}
+    assert images == dict(Counter(held_out[1].values()))
+    assert "the jobs of both held out" in dspt(service, *compare)
 
     assert corrected["model_id"] in dspt(service, "models", "list")
     saved = tmp_path / "model.safetensors"

@@ -173,6 +173,7 @@ def test_the_audit_as_csv_says_the_same(service: httpx.Client, tuned: Json) -> N
         "p_zero_shot",
         "suppression",
         "suspect",
+        "held_out",
     ]
     assert list(rows[0]) == columns
     assert [row["file"] for row in rows] == [entry["file"] for entry in entries]

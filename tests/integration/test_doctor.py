@@ -1,9 +1,11 @@
-"""`dspt doctor` on machines that are well and on some that are not."""
+"""`dspt doctor` where everything works, where nothing is set up, and where something is wrong."""
 
 from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -40,24 +42,71 @@ def doctor(*arguments: str | Path, ends: int = 0) -> dict[str, dict[str, Any]]:
     return {one["check"]: one for one in document["findings"]}
 
 
-def test_a_machine_on_which_nothing_is_set_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in [name for name in os.environ if name.startswith("DSPT_")]:
-        monkeypatch.delenv(name)
-    found = doctor("--data-dir", tmp_path / "data")
+def test_nothing_is_set_up(tmp_path: Path) -> None:
+    """It answers without torch and the other packages that take seconds to import."""
+    heavy = "{'torch', 'open_clip', 'openvino', 'celery', 'numpy', 'PIL', 'uvicorn', 'app.main'}"
+    code = f"""if True:
+        import sys
+        from dspt.cli import main
+        try:
+            main()
+        finally:
+            print(sorted({heavy} & set(sys.modules)), file=sys.stderr)"""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("DSPT_")}
+    ran = subprocess.run(
+        [sys.executable, "-c", code, "doctor", "--json", "--data-dir", tmp_path / "data"],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=True,
+    )
+    assert ran.stderr == "[]\n"
+    found = {one["check"]: one for one in json.loads(ran.stdout)["findings"]}
     states = {check: one["state"] for check, one in found.items()}
-    for check in ("dspt", "packages", "CPUs", "torch", "backbones", "DSPT_..."):
+    for check in ("dspt", "packages", "CPUs", "backbones", "DSPT_..."):
         assert states[check] == "ok", found[check]
-    for check in ("database", "broker", "storage", "address"):
+    for check in ("torch", "database", "broker", "storage", "address"):
         assert states[check] == "off", found[check]
     assert "builtin" in found["backbones"]["found"]
-    assert not (tmp_path / "data").exists()  # to look is not to make
+    assert "dspt doctor --full" in found["torch"]["found"]
+    assert not (tmp_path / "data").exists()  # it changes nothing
 
 
-def test_parts_that_are_well(
-    tmp_path: Path, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_full_loads_the_backbones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DSPT_LOCAL_BACKBONES", '["local-dir:/nowhere"]')
+    found = doctor("--data-dir", tmp_path, "--full")
+    assert found["torch"]["state"] == "ok"
+    assert found["load builtin"] | {"found": ""} == {
+        "part": "installation",
+        "check": "load builtin",
+        "state": "ok",
+        "found": "",
+        "mend": "",
+    }
+    missing = found["load local-dir:/nowhere"]
+    assert (missing["state"], missing["found"]) == ("warn", "/nowhere is not a folder")
+
+
+@pytest.mark.parametrize("empty_database_url", ["postgresql"], indirect=True)
+def test_a_new_postgresql(empty_database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That it has no tables yet is not an error: the API creates them."""
+    monkeypatch.setenv("DSPT_DATABASE_URL", empty_database_url)
+    found = doctor()
+    assert found["database"]["state"] == "off"
+    assert found["database"]["found"].endswith(": up, no tables yet")
+    assert found["database"]["mend"] == "the first start of the API creates the tables of DSPT"
+    assert not {"workers", "installation"} & found.keys()
+
+    database = Database(empty_database_url)
+    with database.write() as session:
+        session.execute(text("CREATE TABLE theirs (n int)"))
+    database.close()
+    found = doctor()
+    assert found["database"]["state"] == "warn"
+    assert found["database"]["found"].endswith(": up, 1 table of another program")
+
+
+def test_working_parts(tmp_path: Path, redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
     migrate(f"sqlite:///{tmp_path / 'dspt.db'}")
     (tmp_path / "storage").mkdir()
     monkeypatch.setenv("DSPT_BROKER_URL", redis.url)
@@ -68,7 +117,7 @@ def test_parts_that_are_well(
     assert found["workers"]["state"] == "off"
 
 
-def test_each_part_that_is_not_is_named_with_its_mend(
+def test_broken_parts_are_listed_with_a_fix(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "storage").write_text("no folder")
@@ -78,8 +127,8 @@ def test_each_part_that_is_not_is_named_with_its_mend(
     ran = CliRunner().invoke(build(), ["doctor", "--data-dir", str(tmp_path)])
     assert ran.exit_code == 1
     assert "secret" not in ran.output
-    for mend in ("start the database", "start Redis", "check its permissions", "mount it on this"):
-        assert mend in " ".join(ran.output.split())
+    for fix in ("start the database", "start Redis", "check its permissions", "mount it on this"):
+        assert fix in " ".join(ran.output.split())
     assert "3 errors, 1 warning" in ran.output
 
 
@@ -116,7 +165,7 @@ def test_a_service_and_its_key(
     assert doctor("--data-dir", tmp_path)["key"]["found"] == "accepted"
 
 
-def test_an_address_that_is_none_or_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DSPT_URL", "http://127.0.0.1:1")
     assert "dspt serve" in doctor("--data-dir", tmp_path, ends=1)["address"]["mend"]
     monkeypatch.setenv("DSPT_URL", "nowhere")

@@ -187,14 +187,16 @@ def test_the_audit(client: TestClient, live: Context) -> None:
     problem(client.get(f"/jobs/{job['id']}/audit"), 409, "job_not_finished")
     succeed(live, job["id"], AUDIT)
     audit = client.get(f"/jobs/{job['id']}/audit")
-    # an audit of an earlier version has no noise rate
+    # an audit of an earlier version has no noise rate and no held-out files
+    entries = [entry | {"held_out": False} for entry in AUDIT["entries"]]
     expected = AUDIT | {"object": "audit", "job_id": job["id"], "noise_rate": None}
+    expected |= {"entries": entries}
     assert audit.json() == expected
     table = client.get(f"/jobs/{job['id']}/audit?format=csv")
     assert table.headers["content-type"].startswith("text/csv")
     assert table.text.splitlines() == [
-        "file,given,suggested,correct_label,score,p_tuned,p_zero_shot,suppression,suspect",
-        "'=cmd|' /C calc'!A0/1.png,cat,'@dog,,0.75,0.25,0.5,0.125,true",
+        "file,given,suggested,correct_label,score,p_tuned,p_zero_shot,suppression,suspect,held_out",
+        "'=cmd|' /C calc'!A0/1.png,cat,'@dog,,0.75,0.25,0.5,0.125,true,false",
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import hashlib
+import json
 import zlib
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ import pytest
 import torch
 from dspt_client import AsyncClient, Client
 from dspt_client.schemas.status import Status
+from sqlalchemy import delete
 
 from app.datasets import service as datasets
 from app.kit.context import Context
@@ -203,6 +205,18 @@ def tuned_on(live: Context, model_id: str, dataset_id: str | None, content: byte
     return dataset.id
 
 
+def hold_out(live: Context, model_id: str, dataset_id: str, files: Sequence[str]) -> None:
+    """Let the model come from a finished job on this data set that held these files out."""
+    job_id = bring_to(live, Status.SUCCEEDED)
+    with live.database.write() as session:
+        session.execute(delete(Model).where(Model.job_id == job_id))
+        job, model = session.get_one(Job, job_id), session.get_one(Model, model_id)
+        job.dataset_id, model.job_id, key = dataset_id, job_id, job.audit_key
+    assert key is not None
+    entries = [{"file": file, "held_out": True} for file in files]
+    live.storage.put_bytes(key, json.dumps({"entries": entries}).encode())
+
+
 def labelled(*parts: str, classes: Sequence[str] = ("class 0", "class 1")) -> bytes:
     """A zip with two images of each class in each part."""
     return zip_of(
@@ -318,6 +332,28 @@ def test_photos_that_would_not_tell_are_refused(
     with live.database.write() as session:
         session.get_one(Dataset, other).expired_at = datetime.now(UTC)
     problem(compared(client, c, d), 409, "dataset_expired")
+
+
+def test_without_a_test_part_the_photos_that_both_held_out_are_compared(
+    client: httpx.Client, live: Context, backbone: Backbone, tmp_path: Path
+) -> None:
+    """They have the labels of the newer data set, here a correction of the other."""
+    a, b, zip_id = two(client, live, backbone, tmp_path, labelled(""))
+    corrections = Corrections.of({"class 0/0.png": "class 1"}, ["class 1/0.png"])
+    with live.database.read() as session:
+        corrected = datasets.corrected(session.get_one(Dataset, zip_id), corrections)
+    newer = datasets.store(live, corrected, "local")
+    hold_out(live, a, zip_id, ["class 0/0.png", "class 1/0.png"])
+    hold_out(live, b, newer, ["class 0/0.png", "class 0/1.png"])
+    for pair in ((a, b), (b, a)):
+        found = compared(client, *pair).json()
+        assert (found["part"], found["dataset_id"]) == ("held_out", newer)
+        assert [(row["name"], row["images"]) for row in found["per_class"]] == [("class 1", 1)]
+
+    hold_out(live, b, newer, ["class 0/1.png"])  # as a job with another seed
+    found = problem(compared(client, a, b), 409, "no_test_part")
+    assert "held out by the jobs of both models: their settings differ" in found["detail"]
+    problem(compared(client, a, b, all=True), 409, "learned_from")
 
 
 def test_labels_that_were_corrected_count_as_corrected(

@@ -13,6 +13,15 @@ from app.kit.context import Context
 from app.kit.http.errors import Conflict, NotFound
 
 
+def held_out(context: Context, audit_key: str) -> frozenset[str]:
+    """Return the files that a job held out; empty if its audit is lost or from an old version."""
+    try:
+        entries = json.loads(context.storage.read_bytes(audit_key))["entries"]
+    except FileNotFoundError:
+        return frozenset()
+    return frozenset(entry["file"] for entry in entries if entry.get("held_out"))
+
+
 def read(context: Context, caller: Caller, job_id: str) -> AuditView:
     """Return the audit stored by the worker. Raises NotFound, or Conflict if there is none."""
     with context.database.read() as session:

@@ -41,10 +41,12 @@ def create(
     job_id: str,
     content_type: str,
     body: bytes,
+    name: str | None,
     idempotency_key: str | None,
 ) -> Created:
     """Create a job on the data set of `job_id` with these corrections added to earlier ones.
 
+    name: of the new job, if the body has none.
     The new job belongs to the owner of `job_id`, also if an admin sends the corrections. All
     problems are reported together, by file, before the job is created. Raises NotFound, Conflict
     (no audit), BadRequest, Unprocessable, DatasetError.
@@ -59,7 +61,7 @@ def create(
     classes = job.dataset_report["classes"]
     request, corrections = _parsed(content_type, body, classes)
     wanted = JobRequest(
-        name=checked_name(request.name) or _name_after(job.name),
+        name=checked_name(request.name or name) or _name_after(job.name),
         config=_config_after(context, job, request),
         class_names=job.class_names,
     )

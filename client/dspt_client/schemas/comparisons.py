@@ -35,9 +35,11 @@ class ComparisonView(BaseModel):
 
     object: Literal["comparison"] = "comparison"
     dataset_id: str
-    part: Literal["test", "val", "all"] = Field(description="Part of the data set.")
+    part: Literal["test", "val", "held_out", "all"] = Field(
+        description="Part of the data set; `held_out`: the images that the jobs of both held out."
+    )
     images: int
-    left_out: int = Field(description="Skipped images: one of the two does not have their class.")
+    left_out: int = Field(description="Images left out: one of the two does not have their class.")
     unreadable: int = Field(description="Unreadable files.")
     a: SideView
     b: SideView

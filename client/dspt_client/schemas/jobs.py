@@ -131,6 +131,11 @@ class AuditEntryView(BaseModel):
     p_zero_shot: float = Field(description="The same by zero-shot CLIP.")
     suppression: float = Field(description="Near 0: tuning ignores the label as noise.")
     suspect: bool = Field(description="Whether a person should check the label.")
+    held_out: bool = Field(
+        default=False,
+        description="Whether accuracy was measured on this file; the classifier was not tuned on "
+        "it. Never with a test/ or val/ part.",
+    )
 
 
 class NoiseRateView(BaseModel):

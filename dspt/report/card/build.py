@@ -87,7 +87,7 @@ def _read(kind: type[T] | Any, value: object, one_of: Sequence[T] = ()) -> T | A
 
 
 def _backbone(manifest: Manifest) -> CardBackbone:
-    from dspt.backbones import list_backbones  # imports torch
+    from dspt.backbones import list_backbones  # imports huggingface_hub
 
     name = manifest.config.backbone
     known = {info.name: info for info in list_backbones()}.get(name)

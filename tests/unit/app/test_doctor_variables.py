@@ -1,16 +1,18 @@
-"""Settings that are set, wrong, misspelt or secret, as `dspt doctor` tells of them."""
+"""Settings that are set, wrong, misspelt or secret, as `dspt doctor` reports them."""
 
 from __future__ import annotations
 
 import pytest
+from pydantic_settings import BaseSettings
 
-import app.main  # noqa: F401  all settings are defined once it is imported
+import app.main  # noqa: F401  all settings of the service are defined once these are imported
+import worker.cli  # noqa: F401
 from app.doctor.findings import State
-from app.doctor.variables import look, shown
+from app.doctor.variables import KINDS, look, shown
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "state", "found", "mend"),
+    ("name", "value", "state", "found", "fix"),
     [
         ("DSPT_HOST", "0.0.0.0", State.OK, "0.0.0.0", ""),
         ("DSPT_API_KEY", "dspt_1", State.OK, "***", ""),
@@ -31,13 +33,26 @@ from app.doctor.variables import look, shown
     ],
 )
 def test_a_variable(
-    monkeypatch: pytest.MonkeyPatch, name: str, value: str, state: State, found: str, mend: str
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, state: State, found: str, fix: str
 ) -> None:
     monkeypatch.setenv(name, value)
     (finding,) = look({name: value, "HOME": "/"})
     assert (finding.check, finding.state) == (name, state)
     assert found in finding.found
-    assert mend in finding.mend
+    assert fix in finding.fix
+
+
+def test_all_settings_classes_are_known() -> None:
+    def below(base: type[BaseSettings]) -> set[type[BaseSettings]]:
+        found = set(base.__subclasses__())
+        return found.union(*map(below, found))
+
+    of_the_service = {
+        kind
+        for kind in below(BaseSettings)
+        if kind.model_fields and kind.__module__.split(".")[0] in ("app", "worker")
+    }
+    assert of_the_service == set(KINDS)
 
 
 def test_nothing_is_set() -> None:

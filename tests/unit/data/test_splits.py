@@ -13,6 +13,7 @@ from dspt.data import Dataset
 from dspt.data.dataset import Item
 from dspt.data.splits import Splits
 from dspt.errors import ConfigError, DatasetError
+from dspt.labels.corrections import Corrections
 
 
 def dataset(**counts: list[int]) -> Dataset:
@@ -98,6 +99,47 @@ def test_shots_are_held_out_from_as_well() -> None:
     assert counts_of(data, splits.fit) == [4, 4, 4]
     assert counts_of(data, splits.measured) == [1, 1, 1]
     assert set(splits.fit) | set(splits.measured) == set(splits.sampled)
+
+
+@pytest.mark.parametrize("config", [TuneConfig(), TuneConfig(shots=5), TuneConfig(seed=3)])
+def test_corrections_keep_the_sides(config: TuneConfig) -> None:
+    """Held-out images stay held out and tuned ones tuned, also when relabelled."""
+    data = dataset(train=[20, 10, 6])
+    before = Splits.of(data, config)
+
+    def paths(of: Dataset, rows: np.ndarray[Any, Any]) -> set[str]:
+        return {of.items[row].path for row in rows}
+
+    sides = [sorted(paths(data, rows)) for rows in (before.measured, before.fit)]
+    drop = {side[0] for side in sides}
+    relabel = {side[1]: "class 2" for side in sides}
+    after_data = Corrections.of(relabel, drop).apply(data)
+    after = Splits.of(after_data, config)
+    assert paths(after_data, after.measured) == set(sides[0]) - drop
+    assert paths(after_data, after.fit) == set(sides[1]) - drop
+    assert paths(after_data, after.train) == {item.path for item in after_data.items}
+    # Corrections of the corrected data set still go by the labels as uploaded.
+    again_data = Corrections.of(drop={sides[1][2]}).apply(after_data)
+    again = Splits.of(again_data, config)
+    assert paths(again_data, again.measured) == set(sides[0]) - drop
+
+
+def test_corrections_leave_each_class_an_image_to_tune_on() -> None:
+    data = dataset(train=[5, 2])
+    before = Splits.of(data, TuneConfig())
+    tuned = next(data.items[row].path for row in before.fit if data.items[row].label == 1)
+    after_data = Corrections.of({tuned: "class 0"}).apply(data)
+    after = Splits.of(after_data, TuneConfig())
+    assert counts_of(after_data, after.fit) == [5, 1]
+    assert counts_of(after_data, after.measured) == [1, 0]
+    assert not set(after.fit) & set(after.measured)
+
+
+def test_others_are_held_out_if_all_held_out_images_are_dropped() -> None:
+    data = dataset(train=[5, 5])
+    drop = [data.items[row].path for row in Splits.of(data, TuneConfig()).measured]
+    after_data = Corrections.of(drop=drop).apply(data)
+    assert counts_of(after_data, Splits.of(after_data, TuneConfig()).measured) == [1, 1]
 
 
 def test_the_seed_decides() -> None:

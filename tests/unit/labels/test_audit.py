@@ -290,5 +290,18 @@ def test_json_and_back(planted: tuple[Tensor, Tensor, list[int]]) -> None:
         "p_zero_shot",
         "suppression",
         "suspect",
+        "held_out",
     }
     assert AuditReport.from_dict(data) == report
+
+
+def test_held_out_files(planted: tuple[Tensor, Tensor, list[int]]) -> None:
+    given, tuned, _ = planted
+    report = audit(given, tuned)
+    files = {entry.file for entry in report.entries[3:5]}
+    marked = report.with_held_out(files)
+    assert {entry.file for entry in marked.entries if entry.held_out} == files
+    old = marked.to_dict()
+    for entry in old["entries"]:
+        del entry["held_out"]  # as an earlier version wrote it
+    assert AuditReport.from_dict(old) == report
