@@ -41,7 +41,7 @@ def job_error(
 
 
 def _unexpected(error: Exception, job_id: str) -> tuple[str, str]:
-    again = f"retry the job (POST /jobs/{job_id}/retry)."
+    again = "retry the job."
     if _is_out_of_memory(error):
         detail = str(error).splitlines()[0] if str(error) else "no details"
         return (

@@ -6,14 +6,18 @@ from collections.abc import Sequence
 
 from app.kit.http.errors import ProblemItem, Unprocessable
 from dspt.config import TuneConfig
+from dspt.errors import UnknownBackbone
 
 
 def check_backbone(config: TuneConfig, local_backbones: Sequence[str]) -> None:
-    """Raise Unprocessable unless the backbone is a catalog name or allowed by the operator.
+    """Raise Unprocessable unless the backbone has a known name or is allowed by the operator.
 
     A path or an address would let a caller choose what this machine reads.
     """
-    if not config.backbone_is_a_place or config.backbone in local_backbones:
+    if config.backbone in local_backbones:
+        return
+    if not config.backbone_is_a_place:
+        _check_name(config.backbone)
         return
     message = (
         f"{config.backbone!r} is a path or address of weights, which the operator must allow: add "
@@ -21,3 +25,24 @@ def check_backbone(config: TuneConfig, local_backbones: Sequence[str]) -> None:
     )
     item = ProblemItem(param="backbone", code="backbone_not_allowed", message=message)
     raise Unprocessable(f"backbone: {message}", code="backbone_not_allowed", errors=[item])
+
+
+def _check_name(name: str) -> None:
+    """Raise Unprocessable unless the name is that of an architecture and a tag.
+
+    The worker checks the tag: that needs open_clip, and so torch.
+    """
+    if name == "builtin":
+        return
+    from dspt.backbones.architectures import split_name  # its package imports huggingface_hub
+
+    try:
+        architecture, tag = split_name(name)
+        if not tag:
+            raise UnknownBackbone(
+                f"{name} does not name a set of weights; use {architecture}/TAG, such as "
+                "ViT-B-16/openai"
+            )
+    except UnknownBackbone as error:
+        item = ProblemItem(param="backbone", code=error.code, message=error.message)
+        raise Unprocessable(error.message, code=error.code, errors=[item]) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dspt.cli.terminal import out, print_json, print_stderr
+from dspt.config import TuneConfig
 from dspt.errors import DatasetError, DsptError
 
 if TYPE_CHECKING:
@@ -60,7 +62,7 @@ def print_deleted(kind: str, deleted: str, as_json: bool) -> None:
 @contextmanager
 def service(url: str | None) -> Iterator[Client]:
     """Yield a client of the service. Errors are printed to standard error and end the program."""
-    from dspt_client import Client, ClientError, Unreachable
+    from dspt_client import Client, ClientError, NotSent, Unreachable
 
     try:
         client = Client(url, retries=_RETRIES)
@@ -71,8 +73,11 @@ def service(url: str | None) -> Iterator[Client]:
             yield client
     except Unreachable as error:
         raise end(str(error), UNREACHABLE) from error
+    except NotSent as error:
+        raise end(str(error), WRONG_USE) from error
     except ClientError as error:
-        raise end(str(error), FAILED, _more(error)) from error
+        more = [in_command_words(text) for text in _more(error)]
+        raise end(in_command_words(str(error)), FAILED, more) from error
     except DatasetError as error:
         named = [f"{p.where}: {p.message}" if p.where else p.message for p in error.problems]
         raise end(named[0], WRONG_USE, [f"error: {text}" for text in named[1:]]) from error
@@ -89,6 +94,26 @@ def end(message: str, code: int, more: Sequence[str] = ()) -> typer.Exit:
     for text in more:
         print_stderr(text, "red")
     return typer.Exit(code)
+
+
+def in_command_words(text: str) -> str:
+    """Return a message of the service with options in place of the fields of the HTTP API."""
+    for words, option in _OPTIONS:
+        text = words.sub(option, text)
+    return text
+
+
+#: Words of the HTTP API -> those of the commands.
+_OPTIONS = [
+    *(
+        (re.compile(rf"`{name}`|(?<![^;] )\b{name}(?=: | is )"), f"--{name.replace('_', '-')}")
+        for name in (*TuneConfig.model_fields, "class_names")
+    ),
+    (re.compile("`dataset_id`"), "--data"),
+    (re.compile("`all`"), "--all"),
+    (re.compile("send the header `Authorization: Bearer KEY`"), "set DSPT_API_KEY"),
+    (re.compile("send it as `Authorization: Bearer KEY`"), "set DSPT_API_KEY to it"),
+]
 
 
 def _more(error: ClientError) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import islice
 from typing import Annotated
 
@@ -27,6 +28,14 @@ def promote(
     as_json: AsJson = False,
 ) -> None:
     """Point an alias to a classifier. No request fails while it moves."""
+    from app.models.schemas import ALIAS_PATTERN
+
+    if not re.fullmatch(ALIAS_PATTERN, alias):
+        raise typer.BadParameter(
+            f"{alias!r} is no possible name. Use lower-case letters, digits and the characters "
+            ". _ -, beginning with a letter or digit, at most 63.",
+            param_hint="'--alias'",
+        )
     with service(url) as client:
         model = client.aliases.promote(find.model_id(client, model_id), alias)
     if as_json:

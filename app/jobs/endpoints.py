@@ -146,6 +146,30 @@ def create_job(
     return _accepted(request, response, created)
 
 
+@router.post(
+    "/check",
+    status_code=204,
+    responses=problems(Unprocessable),
+    dependencies=[Depends(_known_fields)],
+)
+@rules(Scope.SUBMIT)
+def check_job(
+    context: ContextDep,
+    config: Annotated[
+        str | Omittable, Form(description="As in `POST /jobs`, like the other fields.")
+    ] = None,
+    class_names: Annotated[str | Omittable, Form()] = None,
+    name: Annotated[str | Omittable, Form(max_length=200)] = None,
+) -> None:
+    """Check the settings of a job before its photos are uploaded; no job is created."""
+    JobRequest.parse(
+        name=name,
+        config=config,
+        class_names=class_names,
+        local_backbones=context.settings.local_backbones,
+    )
+
+
 def _accepted(request: Request, response: Response, created: service.Created) -> JobView:
     request.app.state.housekeeper.wake()
     response.headers["Location"] = created.job.links["self"]

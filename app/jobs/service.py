@@ -153,8 +153,7 @@ def delete(context: Context, caller: Caller, job_id: str) -> None:
         session.expunge(job)
         if not repository.remove(session, job_id):
             raise Conflict(
-                f"The job is {job.status}. Cancel it first (POST /jobs/{job_id}/cancel), "
-                "or wait until it has ended.",
+                f"The job is {job.status}. Cancel it first, or wait until it has ended.",
                 code="job_not_finished",
             )
         dataset_keys = dataset_service.remove_if_unused(session, dataset)

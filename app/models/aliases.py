@@ -24,6 +24,7 @@ from app.tables.models import AliasMove, Model, ModelAlias
 #: Advisory lock number; arbitrary, but unique within the database.
 _LOCK = 0x64737076
 _FORM = re.compile(ALIAS_PATTERN)
+_MOVE = "Point it to another model."
 
 
 def is_alias(text: str) -> bool:
@@ -44,7 +45,7 @@ def find(session: Session, caller: Caller, name: str, owner: str | None) -> Mode
         alias = _get(session, owner, name)
     if alias is None:
         raise NotFound(
-            f"There is no alias {name!r}. GET /aliases lists your aliases.", code="alias_not_found"
+            f"There is no alias {name!r}. The list of aliases shows yours.", code="alias_not_found"
         )
     return alias
 
@@ -89,7 +90,7 @@ def roll_back(session: Session, caller: Caller, alias: ModelAlias) -> None:
     assert head is not None  # an alias has at least one move
     if head.rollback_to is None:
         raise Conflict(
-            f"The alias {alias.name!r} has no previous model. {_MOVE.format(alias.name)}",
+            f"The alias {alias.name!r} has no previous model. {_MOVE}",
             code="no_model_before",
         )
     target = session.get_one(AliasMove, (alias.owner, alias.name, head.rollback_to))
@@ -97,7 +98,7 @@ def roll_back(session: Session, caller: Caller, alias: ModelAlias) -> None:
     if repository.get(session, target.model_id) is None:
         raise Conflict(
             f"The previous model of the alias {alias.name!r}, {target.model_id}, was deleted. "
-            f"{_MOVE.format(alias.name)}",
+            f"{_MOVE}",
             code="model_deleted",
         )
     _step(session, caller, alias.owner, alias.name, head, target.model_id, target.rollback_to)
@@ -115,16 +116,12 @@ def check_unused(session: Session, model: Model) -> None:
     if names:
         message = f"{model.id} is in use by the alias {', '.join(map(repr, names))}."
         raise Conflict(
-            f"{message} Move each alias to another model (PATCH /models/ID with "
-            '{"alias": NAME}) or remove it (DELETE /aliases/NAME), then delete the model.',
+            f"{message} Point each alias to another model or remove it, then delete the model.",
             code="model_in_use",
             errors=[
                 ProblemItem(param=name, code="model_in_use", message=message) for name in names
             ],
         )
-
-
-_MOVE = 'Point it to another model: PATCH /models/ID with {{"alias": "{}"}}.'
 
 
 def _get(session: Session, owner: str, name: str) -> ModelAlias | None:

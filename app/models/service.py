@@ -31,6 +31,6 @@ def find_by_name(session: Session, caller: Caller, name: str) -> Model:
 def name_not_found(name: str) -> NotFound:
     """Return the error for an id or alias that the caller has no model for."""
     return NotFound(
-        f"There is no model {name!r}. GET /models lists your models and their aliases.",
+        f"There is no model {name!r}. The list of models shows yours and their aliases.",
         code="model_not_found",
     )

@@ -15,7 +15,7 @@ from dspt_client._exceptions import Item, Refused, UnexpectedAnswer, refused
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
 #: Of a service that knows nothing of a path, or not with this method.
-_NO_SUCH_CALL = frozenset({"not_found", "method_not_allowed"})
+NO_SUCH_CALL = frozenset({"not_found", "method_not_allowed"})
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,6 @@ def error_of(response: httpx.Response) -> Refused:
         for item in problem.get("errors") or ()
     ]
     code, detail = str(problem["code"]), str(problem.get("detail"))
-    if code in _NO_SUCH_CALL:
+    if code in NO_SUCH_CALL:
         detail += " The client knows this call: is the service an older one?"
     return refused(status)(status, code, detail, errors)

@@ -2,6 +2,7 @@
 
 ClientError
 ├── Unreachable              no answer: nothing listens there, or the connection broke
+├── NotSent                  nothing was sent: the photos cannot be those of two classes
 ├── UnexpectedAnswer         an answer, but not one of this service
 ├── Refused                  the service said no: `status`, `code`, `detail`, `errors`
 │   ├── BadRequest           400
@@ -33,6 +34,10 @@ class ClientError(Exception):
 
 
 class Unreachable(ClientError):
+    pass
+
+
+class NotSent(ClientError, ValueError):
     pass
 
 

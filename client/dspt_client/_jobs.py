@@ -13,10 +13,11 @@ from uuid import uuid4
 from dspt_client import _job
 from dspt_client._audit import Audit
 from dspt_client._blocking import blocking, blocking_iterator
-from dspt_client._calls import Call, Page, as_a, delete, get, path
+from dspt_client._calls import NO_SUCH_CALL, Call, Page, as_a, delete, get, nothing, path
 from dspt_client._connection import Connection
+from dspt_client._exceptions import Refused
 from dspt_client._job import AsyncJob, Job
-from dspt_client._packing import OnProgress, Watched, silent, zip_file
+from dspt_client._packing import OnProgress, Watched, check_data, silent, zip_file
 from dspt_client.schemas.jobs import JobView
 
 J = TypeVar("J")
@@ -42,9 +43,10 @@ class JobCalls(Generic[J]):
     ) -> J:
         """Tune a classifier on a zip, a folder, or an existing data set (`ds_...`).
 
-        A folder is zipped first; hidden files are not sent. `on_progress` is called with the
-        progress of `packing` (in files) and `sending` (in bytes). If the upload has to be repeated,
-        it still creates one job. Raises OSError.
+        A folder is zipped first; hidden files are not sent. Settings and folders are checked before
+        any photo is sent. `on_progress` is called with the progress of `packing` (in files) and
+        `sending` (in bytes). If the upload has to be repeated, it still creates one job. Raises
+        NotSent and OSError.
         """
         fields = {
             "config": json.dumps(dict(config)) if config else None,
@@ -56,6 +58,9 @@ class JobCalls(Generic[J]):
             if isinstance(data, str) and _DATASET_ID.fullmatch(data):
                 call = _post_once("/jobs", data=form | {"dataset_id": data})
             else:
+                await self._connection.io.work(lambda: check_data(Path(data)))
+                if form:
+                    await self._check(form)
                 opened = zip_file(Path(data), on_progress)
                 filename, file = await self._connection.io.work(
                     lambda: open_files.enter_context(opened)
@@ -126,6 +131,16 @@ class JobCalls(Generic[J]):
             headers = {"Content-Type": "text/csv"}
             call = _post_once(where, content=table, headers=headers, params=named)
         return self._made(await self._connection.call(call))
+
+    async def _check(self, form: Mapping[str, str]) -> None:
+        """Let the service check the settings before the photos are sent."""
+        try:
+            await self._connection.call(
+                Call("POST", "/jobs/check", nothing, repeatable=True, options={"data": form})
+            )
+        except Refused as error:  # an older service has no such call
+            if error.code not in NO_SUCH_CALL:
+                raise
 
     async def _step(self, job_id: str, step: str) -> J:
         call = Call("POST", path("jobs", job_id, step), as_a(JobView), repeatable=False)

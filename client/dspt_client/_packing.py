@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import IO, Any
 from warnings import warn
 
+from dspt_client._checks import check_names, check_zip
+
 #: Called with the step (`packing`, in files; `sending`, in bytes), how much is done, and the total.
 OnProgress = Callable[[str, int, int], None]
 
@@ -46,6 +48,14 @@ def zip_file(data: Path, on_progress: OnProgress = silent) -> Iterator[tuple[str
                 on_progress("packing", number, len(files))
         file.seek(0)
         yield f"{data.resolve().name}.zip", file
+
+
+def check_data(data: Path) -> None:
+    """Raise NotSent if a zip or folder cannot be photos of two classes, and OSError."""
+    if data.is_dir():
+        check_names(str(data), _list(data)[1])
+    else:
+        check_zip(data)
 
 
 def _list(root: Path) -> tuple[list[str], dict[str, Path], list[str]]:

@@ -23,6 +23,7 @@ from huggingface_hub import constants
 from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 
 from dspt.backbones import hub
+from dspt.backbones.architectures import architectures, known_architecture, split_name
 from dspt.backbones.catalog import PICKLE, SAFETENSORS
 from dspt.errors import BackboneError, UnknownBackbone, WeightsUnavailable
 
@@ -110,36 +111,20 @@ def resolve(name: str) -> Source:
 
 
 def _split(name: str) -> tuple[str, str]:
-    """Return architecture and tag of a name such as `ViT-B-16/openai` or `ViT-B/16/openai`."""
-    architecture, _, tag = name.rpartition("/")
-    whole = name.replace("/", "-")
-    if not architecture or whole in open_clip.list_models():
-        _known_architecture(whole)
-        tags = open_clip.list_pretrained_tags_by_model(whole)
+    """Return architecture and tag of a name. Raises UnknownBackbone."""
+    architecture, tag = split_name(name)
+    if not tag:
+        tags = open_clip.list_pretrained_tags_by_model(architecture)
         raise UnknownBackbone(
             f"{name} does not name a set of weights: use "
             + (
-                f"{whole}/TAG, with TAG one of {', '.join(tags)}"
+                f"{architecture}/TAG, with TAG one of {', '.join(tags)}"
                 if tags
-                else f"{whole}@/path/to/weights (open_clip publishes none for it)"
+                else f"{architecture}@/path/to/weights (open_clip publishes none for it)"
             ),
             param="backbone",
         )
-    return _known_architecture(architecture.replace("/", "-")), tag
-
-
-def _known_architecture(name: str) -> str:
-    known = open_clip.list_models()
-    if name in known:
-        return name
-    lower = {model.lower(): model for model in ["builtin", *known]}
-    close = [lower[m] for m in difflib.get_close_matches(name.lower(), lower, n=3)]
-    hint = f" (did you mean {' or '.join(close)}?)" if close else ""
-    raise UnknownBackbone(
-        f"unknown backbone {name}{hint}; use `builtin`, ARCHITECTURE/TAG such as ViT-B-16/openai, "
-        "ARCHITECTURE@/path/to/weights, or local-dir:/path/to/folder",
-        param="backbone",
-    )
+    return architecture, tag
 
 
 def _from_tag(name: str, architecture: str, tag: str) -> Source:
@@ -191,11 +176,11 @@ def _from_file(name: str, model: str, file: Path) -> Source:
     _check_suffix(file)
     config = _read_config(file.parent / CONFIG) if (file.parent / CONFIG).is_file() else None
     architecture = model.replace("/", "-")
-    if architecture not in open_clip.list_models() and "/" in model:
+    if architecture not in architectures() and "/" in model:
         source = _from_tag(model, *_split(model))
         source = replace(source, name=name, weights=file)
     else:
-        architecture = _known_architecture(architecture)
+        architecture = known_architecture(architecture)
         cfg = open_clip.get_model_config(architecture)
         preprocess = _usual_preprocess(architecture)
         if config is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import httpx
@@ -74,10 +75,19 @@ def test_a_misspelt_field_is_not_passed_over(service: httpx.Client) -> None:
 
 
 def test_an_unknown_backbone(service: httpx.Client) -> None:
-    error = error_of(service, good_zip(), {"backbone": "ViT-B-61/openai"})
-    assert error["code"] == "unknown_backbone"
-    assert error["param"] == "backbone"
-    assert "did you mean ViT-B-16" in error["message"]
+    for name, why in (
+        ("ViT-B-61/openai", "did you mean ViT-B-16"),
+        ("nosuch", "unknown backbone nosuch"),
+        ("ViT-B-16", "does not name a set of weights; use ViT-B-16/TAG"),
+    ):
+        response = post_job(service, good_zip(), {"backbone": name})
+        problem = problem_of(response, 422, "unknown_backbone")
+        assert [item["param"] for item in problem["errors"]] == ["backbone"]
+        assert why in problem["detail"]
+        # The same before the photos are sent.
+        checked = service.post("/jobs/check", data={"config": json.dumps({"backbone": name})})
+        assert checked.json() == problem
+    assert service.post("/jobs/check", data={"config": '{"epochs": 3}'}).status_code == 204
 
 
 def test_unknown_weights_of_a_known_backbone(service: httpx.Client) -> None:

@@ -313,10 +313,17 @@ def test_each_kind_of_failure_has_its_exit_code(
     assert refused.stdout == ""
     assert "There is no job" in refused.stderr
     archive = tmp_path / "a.zip"
-    archive.write_bytes(zip_of({"cat/1.png": b"not looked at"}))
-    said = dspt("jobs", "submit", archive, "--epochs", "0", ends=1).stderr
-    assert said.count("epochs is 0 but should be greater than or equal to 1") == 1
+    archive.write_bytes(zip_of({"cat/1.png": b"not looked at", "dog/1.png": b"neither"}))
+    said = dspt("jobs", "submit", archive, "--epochs", "0", "--lr", "11", ends=1).stderr
+    assert said.startswith("error: --epochs is 0 but should be greater than or equal to 1; --lr is")
     assert len(said.splitlines()) == 1
+    said = dspt("jobs", "submit", archive, "--backbone", "nosuch", ends=1).stderr
+    assert said.startswith("error: unknown backbone nosuch")
+    archive.write_bytes(zip_of({"cat/1.png": b"not looked at"}))
+    said = dspt("jobs", "submit", archive, ends=2).stderr
+    assert said.startswith(f"error: {archive}: has files of a single class")
+    bad = dspt("models", "promote", MODEL, "--alias", "No Alias", ends=2).stderr
+    assert "is no possible name" in bad
     dspt("jobs", "submit", archive, "--epochs", "many", ends=2)
     assert "nothing.zip" in dspt("jobs", "submit", tmp_path / "nothing.zip", ends=2).stderr
     assert "is not a URL" in dspt("jobs", "list", "--url", "nowhere", ends=2).stderr

@@ -6,6 +6,7 @@ import open_clip
 import pytest
 
 from dspt.backbones import load_backbone
+from dspt.backbones.architectures import architectures
 from dspt.backbones.sources import resolve
 from dspt.errors import BackboneError, UnknownBackbone
 
@@ -29,6 +30,10 @@ from dspt.errors import BackboneError, UnknownBackbone
 def test_unknown_names_say_what_to_write(name: str, message: str) -> None:
     with pytest.raises(UnknownBackbone, match=message):
         load_backbone(name)
+
+
+def test_architectures_are_listed_without_open_clip() -> None:
+    assert architectures() == set(open_clip.list_models())
 
 
 @pytest.mark.parametrize("name", ["ViT-B-16/openai", "ViT-B/16/openai"])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import zipfile
 from pathlib import Path
 
 import httpx
 import pytest
-from dspt_client import NotFound, PayloadTooLarge, Unprocessable
+from dspt_client import NotFound, NotSent, PayloadTooLarge, Unprocessable
 from dspt_client._packing import zip_file
 
 from tests.unit.client.server import JOB_ID, Json, client_of, job, problem
@@ -65,7 +66,7 @@ def test_a_missing_file_is_an_error_before_anything_is_sent(tmp_path: Path) -> N
 
 
 def test_a_job_with_all_that_can_be_said_of_it(folder: Path) -> None:
-    client, script = client_of(httpx.Response(202, json=job("queued")))
+    client, script = client_of(httpx.Response(204), httpx.Response(202, json=job("queued")))
     told: list[tuple[str, int, int]] = []
     client.jobs.create(
         folder,
@@ -74,12 +75,89 @@ def test_a_job_with_all_that_can_be_said_of_it(folder: Path) -> None:
         name="pets",
         on_progress=lambda *step: told.append(step),
     )
-    body = script.requests[0].content
+    body = script.requests[1].content
     for part in (b'{"epochs": 2}', b'{"cat": "tabby"}', b"pets", b'filename="photos.zip"'):
         assert part in body
     stage, sent, total = told[-1]
     assert (stage, sent) == ("sending", total)
     assert total > 2000
+
+
+def test_settings_are_checked_before_photos_are_sent(folder: Path) -> None:
+    client, script = client_of(problem(422, "unknown_backbone"))
+    with pytest.raises(Unprocessable):
+        client.jobs.create(folder, config={"backbone": "nosuch"})
+    (request,) = script.requests
+    assert request.url.path == "/jobs/check"
+    assert request.content == b"config=%7B%22backbone%22%3A+%22nosuch%22%7D"
+
+    # A service of an earlier version has no such call; it checks the settings with the photos.
+    old = problem(405, "method_not_allowed")
+    client, script = client_of(old, httpx.Response(202, json=job("queued")))
+    client.jobs.create(folder, name="pets")
+    assert [request.url.path for request in script.requests] == ["/jobs/check", "/jobs"]
+
+
+@pytest.mark.parametrize(
+    ("files", "why"),
+    [
+        ([], "contains no files"),
+        ([".DS_Store", "__MACOSX/cat/1.png"], "contains no files"),
+        (["1.png", "2.png"], "directly in it, in no class folder"),
+        (["cat/1.png", "cat/2.png", "notes.txt"], "files of a single class"),
+        (["photos/cat/1.png"], "files of a single class"),
+        (["train/cat/1.png", "test/cat/2.png"], "files of a single class"),
+        (["photos/train/cat/1.png", "photos/Validation/cat/2.png"], "files of a single class"),
+        (["train/1.png", "test/2.png"], "files of a single class"),
+    ],
+)
+def test_photos_that_cannot_be_used_are_not_sent(
+    tmp_path: Path, files: list[str], why: str
+) -> None:
+    folder, archive = tmp_path / "photos", tmp_path / "photos.zip"
+    folder.mkdir()
+    with zipfile.ZipFile(archive, "w") as opened:
+        for name in files:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(b"x")
+            opened.writestr(name, b"x")
+    client, script = client_of()
+    for data in (folder, archive):
+        with pytest.raises(NotSent, match=re.escape(f"{data}: ") + f".*{why}"):
+            client.jobs.create(data, name="pets")
+    assert not script.requests
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        ["cat/1.png", "dog/1.png"],
+        ["photos/cat/1.png", "photos/dog/a/1.png"],
+        ["train/cat/1.png", "train/dog/1.png", "test/cat/1.png"],
+        ["photos/train/cat/1.png", "photos/train/dog/1.png", "photos/test/cat/1.png"],
+        ["train/1.png", "bus/1.png"],  # a class of trains
+        ["animals/a/1.png", "animals/b/1.png"],
+        ["labels.csv", "images/1.png"],
+        ["photos/Labels.csv", "photos/1.png"],
+        ["cat\\1.png", "dog\\1.png"],
+    ],
+)
+def test_photos_that_may_be_used_are_sent(tmp_path: Path, files: list[str]) -> None:
+    archive = tmp_path / "photos.zip"
+    with zipfile.ZipFile(archive, "w") as opened:
+        for name in files:
+            opened.writestr(name, b"x")
+    client, script = client_of(httpx.Response(202, json=job("queued")))
+    client.jobs.create(archive)
+    assert len(script.requests) == 1
+
+
+def test_a_file_that_is_no_zip_is_not_sent(tmp_path: Path) -> None:
+    client, script = client_of()
+    (tmp_path / "photos.tar").write_bytes(b"not a zip")
+    with pytest.raises(NotSent, match=r"photos\.tar: not a zip file\. Pass a zip or a folder"):
+        client.jobs.create(tmp_path / "photos.tar")
+    assert not script.requests
 
 
 def test_a_data_set_that_is_there_is_not_sent_again() -> None:
@@ -90,11 +168,15 @@ def test_a_data_set_that_is_there_is_not_sent_again() -> None:
 
 
 def test_corrections_as_values_or_as_a_table(tmp_path: Path) -> None:
-    client, script = client_of(*[httpx.Response(202, json=job("queued"))] * 2)
+    client, script = client_of(*[httpx.Response(202, json=job("queued"))] * 4)
     client.jobs.correct(JOB_ID, relabel={"a.png": "dog"}, drop=["b.png"])
     (tmp_path / "t.csv").write_bytes(b"file,correct_label\n")
     client.jobs.correct(JOB_ID, csv=tmp_path / "t.csv")
-    first, second = script.requests
+    client.jobs.correct(JOB_ID, drop=["b.png"], name="two")
+    client.jobs.correct(JOB_ID, csv=tmp_path / "t.csv", name="two & three")
+    first, second, *named = script.requests
+    assert json.loads(named[0].content)["name"] == "two"
+    assert named[1].url.params["name"] == "two & three"
     assert first.content == b'{"relabel":{"a.png":"dog"},"drop":["b.png"]}'
     assert (second.content, second.headers["Content-Type"]) == (
         b"file,correct_label\n",
