@@ -3,7 +3,9 @@
 import fcntl
 import os
 import tempfile
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -52,3 +54,13 @@ def converted_towers(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if not (base / "towers").exists():
             compile_image_tower(load_backbone("builtin"), base / "towers")
     return base / "towers"
+
+
+@pytest.fixture
+def stopped_rate_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stop the clock of the rate limits of this process in the middle of a minute.
+
+    Their windows are the minutes of the clock: on a slow machine one may end during a test.
+    """
+    middle = time.time() // 60 * 60 + 30
+    monkeypatch.setattr("limits.aio.storage.memory.time", SimpleNamespace(time=lambda: middle))

@@ -224,6 +224,7 @@ def test_one_who_takes_too_long_is_told(
     assert inference._waiting == 0
 
 
+@pytest.mark.usefixtures("stopped_rate_window")
 def test_images_count_against_the_rate(tmp_path: Path, artifact: bytes) -> None:
     limited = create_app(Settings(data_dir=tmp_path, no_auth=True, images_per_minute=5))
     with local_client(limited) as client:

@@ -15,6 +15,7 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+@pytest.mark.usefixtures("stopped_rate_window")
 async def test_each_caller_has_its_own_limit() -> None:
     rates = RateLimits(3, 100)
     for who in ("ann", "bob"):
@@ -27,6 +28,7 @@ async def test_each_caller_has_its_own_limit() -> None:
         assert caught.value.code == "rate_limited"
 
 
+@pytest.mark.usefixtures("stopped_rate_window")
 async def test_failures_are_counted_separately() -> None:
     rates = RateLimits(1, 100)
     for _ in range(60):
@@ -60,6 +62,7 @@ async def test_the_time_to_wait_is_long_enough(monkeypatch: pytest.MonkeyPatch) 
     assert waited <= 120
 
 
+@pytest.mark.usefixtures("stopped_rate_window")
 async def test_images_are_counted_apart_from_requests() -> None:
     rates = RateLimits(2, 100)
     await rates.images("ann", 64)
