@@ -3,10 +3,10 @@
 DsptError
 ├── ConfigError              a setting is unknown, out of range or contradicts another
 ├── DatasetError             the labelled photos cannot be used; `problems` names each file or class
-├── PromptTooLong            context and class words do not fit the context window
+├── PromptTooLong            context and class words exceed the context window
 ├── BackboneError
-│   ├── UnknownBackbone      there is no backbone of this name
-│   └── WeightsUnavailable   the name is right but its weights cannot be loaded here
+│   ├── UnknownBackbone      the name of the backbone is unknown
+│   └── WeightsUnavailable   its weights cannot be loaded on this machine
 ├── ArtifactError            a model file is damaged or was not written by dspt
 │   └── BackboneMismatch     the model was tuned on other weights than these
 ├── ExportError              a classifier cannot be written in another format

@@ -110,10 +110,10 @@ class Native:
             try:
                 wait_until(lambda: _accepts(self._redis_port), 120, "redis")
                 with (
-                    redis.Redis(port=self._redis_port) as stranger,
+                    redis.Redis(port=self._redis_port) as intruder,
                     pytest.raises(redis.AuthenticationError),
                 ):
-                    stranger.ping()
+                    intruder.ping()
                 yield
             finally:
                 process.terminate()

@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-#: Large, and made no different by the environment of whoever imports them.
+#: Large, and independent of the environment of the process that imports them.
 IMPORTED = (
     "dspt.pipeline",
     "dspt.model.predict",

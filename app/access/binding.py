@@ -1,4 +1,4 @@
-"""Bind to an address only if no stranger can use the service there without an API key."""
+"""Bind to an address only if other machines cannot use the service there without an API key."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class BindingRefused(Exception):
 
 
 def check_binding(host: str, settings: Settings) -> None:
-    """Raise BindingRefused if strangers could use a service on `host` that has no valid key.
+    """Raise BindingRefused if others could use a service on `host` that has no valid key.
 
     The database is only read.
     """

@@ -1,7 +1,7 @@
-"""Who holds the other end of a local connection.
+"""Find the process at the other end of a local connection.
 
 Without API keys, "from this machine" is not enough: a reverse proxy with default settings connects
-from 127.0.0.1 and sends no header that tells so, and its clients are strangers. Linux knows which
+from 127.0.0.1 without a header that says so, and its clients may be anyone. Linux knows which
 user opened each socket and which process holds it, so two things are checked:
 
 - The user that runs the service opened the connection. Proxies normally run as another user.

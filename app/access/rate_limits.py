@@ -23,7 +23,7 @@ from app.kit.redis_url import redis_url
 _FAILURES = RateLimitItemPerMinute(60, namespace="failures")
 #: Redis answers within a millisecond; a request must not wait for one that does not.
 _PATIENCE_SECONDS = 0.25
-#: Time until a Redis that did not answer is asked again.
+#: Time until a Redis that did not answer is tried again.
 _PAUSE_SECONDS = 10.0
 #: Requests that find all of them in use wait for one.
 _CONNECTIONS = 16

@@ -90,18 +90,18 @@ def _ask(
     if first is None:
         return {"model": model}, answers
     with Bar("classifying") as bar:
-        said = client.predict(
+        response = client.predict(
             model,
             chain([first], readable),
             top_k=top_k,
             reject_below=reject_below,
             on_progress=lambda stage, done, _: bar.advance(stage, done, len(files)),
         )
-    found = iter(said.predictions)
+    found = iter(response.predictions)
     for answer in answers:
         if "error" not in answer:
             answer |= next(found).model_dump(mode="json", exclude_none=True, exclude={"file"})
-    return said.model_dump(mode="json", exclude_none=True, exclude={"predictions"}), answers
+    return response.model_dump(mode="json", exclude_none=True, exclude={"predictions"}), answers
 
 
 def _readable(answers: Sequence[Answer]) -> Iterator[io.BytesIO]:

@@ -55,9 +55,9 @@ def _ready(http: httpx.Client) -> Iterator[Finding]:
     answer = http.get("/health/ready")
     checks: dict[str, Any] = answer.json().get("checks", {}) if _is_json(answer) else {}
     for name, check in checks.items():
-        said, detail = check.get("status"), check.get("detail", "")
-        state = _STATES.get(said, State.WARN)
-        found = f"{check['count']} running" if "count" in check else str(said)
+        status, detail = check.get("status"), check.get("detail", "")
+        state = _STATES.get(status, State.WARN)
+        found = f"{check['count']} running" if "count" in check else str(status)
         yield Finding(_PART, f"its {name}", state, found, detail)
     if not checks:
         found = f"/health/ready answers {answer.status_code} without a report"

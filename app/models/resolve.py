@@ -38,7 +38,7 @@ class ResolvedModel:
 def resolve(session: Session, asked: Sequence[tuple[str, str]]) -> list[ResolvedModel | None]:
     """Return the model of each (owner, id or alias of that owner); None where there is none.
 
-    A model is found by id whoever owns it, so the caller must check access.
+    A model is found by id for every owner, so the caller must check access.
     """
     ids = sorted({name for _, name in asked if is_id(name)})
     aliases = sorted({(owner, name) for owner, name in asked if is_alias(name)})

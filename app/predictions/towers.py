@@ -58,7 +58,7 @@ class Towers:
         """Return for each encoded image the result of `answer` for its features, or its ImageError.
 
         `answer` is called on a tower thread with the (N, D) features of readable images. If the
-        caller is cancelled, images that are not in progress are skipped.
+        caller is cancelled, images that are not in progress are left out.
         """
         futures: list[Future[Tensor | ImageError]] = [
             self._decoders.submit(self._decode_timed, backbone, image) for image in images

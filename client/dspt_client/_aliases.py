@@ -9,19 +9,19 @@ from dspt_client._calls import Call, Page, as_a, delete, get, path
 from dspt_client._connection import Connection
 from dspt_client.schemas.models import AliasHistory, AliasView, ModelView
 
-#: The alias that is meant where none is named.
+#: The default alias.
 PRODUCTION = "production"
 _AT_ONCE = 50
 
 
 class AliasCalls:
-    """`client.aliases`. `owner`: whose alias it is, for admins; left out, the caller's own."""
+    """`client.aliases`. owner: of the alias, for admin keys. Default: the caller."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def list(self) -> AsyncIterator[AliasView]:
-        """Aliases and where they point to, newest first. Pages are fetched as they are needed."""
+        """Iterate over aliases, newest first. Pages are fetched on demand."""
         params: dict[str, str | int] = {"limit": _AT_ONCE}
         while True:
             call = get("/aliases", as_a(Page[AliasView]), params=params)
@@ -35,16 +35,16 @@ class AliasCalls:
     async def get(
         self, alias: str = PRODUCTION, *, limit: int = 20, owner: str | None = None
     ) -> AliasHistory:
-        """Where an alias points to, and its last `limit` moves (100 at the most), newest first."""
+        """Return an alias and its last `limit` moves (at most 100), newest first."""
         params = {"limit": limit, **_owner(owner)}
         return await self._connection.call(
             get(path("aliases", alias), as_a(AliasHistory), params=params)
         )
 
     async def promote(self, model_id: str, alias: str = PRODUCTION) -> ModelView:
-        """Point an alias to this model, whether it is there already or not.
+        """Point an alias to this model. Creates the alias if it does not exist.
 
-        No request fails meanwhile: those after this call are answered by this model.
+        No request fails meanwhile. Requests after this call are answered by this model.
         """
         options = {"json": {"alias": alias}}
         where = path("models", model_id)
@@ -53,7 +53,7 @@ class AliasCalls:
         )
 
     async def rollback(self, alias: str = PRODUCTION, *, owner: str | None = None) -> AliasView:
-        """Point an alias to the model before; once more, to the one before that."""
+        """Point an alias to its previous model. Call it again to go back further."""
         where = path("aliases", alias, "rollback")
         options = {"params": _owner(owner)}
         # Sent twice, it would go back twice.
@@ -62,7 +62,7 @@ class AliasCalls:
         )
 
     async def delete(self, alias: str, *, owner: str | None = None) -> None:
-        """Remove an alias; the model stays."""
+        """Remove an alias. The model is kept."""
         await self._connection.call(delete(path("aliases", alias), params=_owner(owner)))
 
 

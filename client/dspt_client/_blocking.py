@@ -1,7 +1,7 @@
-"""The blocking face of a coroutine.
+"""Turn coroutines into blocking functions.
 
-Each call is a coroutine over an `Io` (see `_io`). With BlockingIo nothing in it ever waits for an
-event loop, so it runs to its end in one step.
+Each call is a coroutine over an `Io` (see `_io`). With BlockingIo it never waits for an event loop,
+so it runs to its end in one step.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
-    """The result of a coroutine that waits for nothing."""
+    """Return the result of a coroutine that never waits."""
     try:
         coroutine.send(None)
     except StopIteration as end:
@@ -29,7 +29,7 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
 def blocking(
     method: Callable[Concatenate[C, P], Coroutine[Any, Any, T]],
 ) -> Callable[Concatenate[Any, P], T]:
-    """`method` of the object's `_core`, run to its end."""
+    """Return a function that runs `method` of the object's `_core` to its end."""
 
     @functools.wraps(method)
     def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -41,7 +41,7 @@ def blocking(
 def blocking_iterator(
     method: Callable[Concatenate[C, P], AsyncIterator[T]],
 ) -> Callable[Concatenate[Any, P], Iterator[T]]:
-    """`method` of the object's `_core`, an item at a time."""
+    """Return a generator function of the items of `method` of the object's `_core`."""
 
     @functools.wraps(method)
     def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:

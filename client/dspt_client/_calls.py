@@ -1,4 +1,4 @@
-"""Requests as values, and answers read from responses. Nothing here sends anything."""
+"""Describe requests and parse responses. This module sends nothing."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from dspt_client._exceptions import Item, Refused, UnexpectedAnswer, refused
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
-#: Of a service that knows nothing of a path, or not with this method.
+#: Codes of a service that does not have this path or method.
 NO_SUCH_CALL = frozenset({"not_found", "method_not_allowed"})
 
 
 @dataclass(frozen=True)
 class Call(Generic[T]):
-    """One request and how to read its answer."""
+    """One request and the function that parses its response."""
 
     method: str
     path: str
     read: Callable[[bytes], T]
-    #: Whether it may be sent twice: it changes nothing, or the second time does no more.
+    #: Whether it may be sent twice: it changes nothing, or a second one has no further effect.
     repeatable: bool
-    #: What httpx.Client.build_request takes: params, json, files ...
+    #: Arguments of httpx.Client.build_request: params, json, files, ...
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Page(BaseModel, Generic[T]):
-    """One page of a list; of the service's own schema what is needed to read on."""
+    """One page of a list, with the cursor of the next one."""
 
     data: list[T]
     next: str | None = None
 
 
 def path(*parts: str) -> str:
-    """`/jobs/ID`: the parts as they are, whatever characters they hold."""
+    """Return `/jobs/ID`, with the parts quoted."""
     return "".join("/" + quote(part, safe="") for part in parts)
 
 
@@ -52,11 +52,11 @@ def delete(where: str, **options: Any) -> Call[None]:
 
 
 def nothing(_: bytes) -> None:
-    """Of an answer without content."""
+    """Parse a response without content."""
 
 
 def as_a(schema: type[M]) -> Callable[[bytes], M]:
-    """Reads a body as `schema`. What the schema does not know is passed over."""
+    """Return a function that parses a body as `schema` and ignores unknown fields."""
 
     def read(body: bytes) -> M:
         try:
@@ -72,7 +72,7 @@ def as_a(schema: type[M]) -> Callable[[bytes], M]:
 
 
 def error_of(response: httpx.Response) -> Refused:
-    """What an answer that is an error says. Proxies answer too, and not with a problem document."""
+    """Return the exception for an error response, also one of a proxy (no problem document)."""
     status = response.status_code
     try:
         problem = response.json()

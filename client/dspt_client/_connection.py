@@ -1,4 +1,4 @@
-"""Sends calls, and sends them again where that is safe and may help."""
+"""Send calls; repeat them where that is safe and may help."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dspt_client._retries import Retries, is_broken
 
 T = TypeVar("T")
 _CUT_OFF = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
-#: With these the service answers before it has read what was sent.
+#: Statuses that the service may respond with before it has read the body.
 _UNREAD = frozenset({401, 403, 429, 503, 507})
 
 
@@ -28,17 +28,17 @@ class Connection:
         self._address = address
 
     def without_retries(self) -> Connection:
-        """The same, for a caller that has a patience of its own."""
+        """Return the same connection without retries, for a caller that repeats calls itself."""
         return Connection(self.io, self._address, Retries(most=0))
 
     async def call(self, call: Call[T]) -> T:
-        """The answer to a call."""
+        """Return the parsed response."""
         response = await self._accepted(call, whole=True)
         return call.read(response.content)
 
     @asynccontextmanager
     async def opened(self, call: Call[Any]) -> AsyncIterator[httpx.Response]:
-        """The answer to a call, its body yet to be read."""
+        """Yield the response with its body unread."""
         response = await self._accepted(call, whole=False)
         try:
             yield response
@@ -46,7 +46,7 @@ class Connection:
             await self.io.close(response)
 
     async def _accepted(self, call: Call[Any], *, whole: bool) -> httpx.Response:
-        """An answer that is no error; `whole`: read, and closed."""
+        """Return a successful response; with `whole` it is read and closed."""
         tries = 0
         while True:
             tries += 1
@@ -66,7 +66,7 @@ class Connection:
                 return response
             elif not response.is_error:
                 where = response.headers.get("Location", "elsewhere")
-                raise UnexpectedAnswer(f"{self._address} sends on to {where}: use that address")
+                raise UnexpectedAnswer(f"{self._address} redirects to {where}: use that address")
             else:
                 pause = self.retries.after(response, tries)
                 if not call.repeatable or pause is None:
@@ -74,7 +74,7 @@ class Connection:
             await self.io.sleep(pause)
 
     async def _answer(self, call: Call[Any], *, whole: bool) -> httpx.Response:
-        """The answer to one try; read if it is an error, or if it is wanted `whole`."""
+        """Send the request once. The response is read if it is an error, or with `whole`."""
         request = self.io.request(call.method, call.path, **call.options)
         response = await self.io.send(request)
         if whole or not response.is_success:
@@ -82,10 +82,10 @@ class Connection:
         return response
 
     async def _lost_answer(self, call: Call[Any]) -> httpx.Response | None:
-        """Why an upload was cut off: the service refuses some before it has read them.
+        """Return the response to an upload that was cut off, or None.
 
-        It says why, but the answer may be lost with the connection. So it is asked again, without
-        the files; None where they were not the reason.
+        The service refuses some uploads before it has read them. The response may be lost with the
+        connection, so the request is repeated without the files. None: they were not the reason.
         """
         try:
             response = await self.io.send(self.io.request(call.method, call.path))
@@ -97,11 +97,11 @@ class Connection:
     def unreachable(self, error: httpx.RequestError) -> Unreachable:
         reason = str(error) or type(error).__name__
         return Unreachable(
-            f"{self._address} cannot be reached: {reason}. Is the service up there? "
-            "DSPT_URL names another address."
+            f"{self._address} cannot be reached: {reason}. Is the service running there? "
+            "DSPT_URL sets another address."
         )
 
 
 def _done_before(call: Call[Any], response: httpx.Response, tries: int) -> bool:
-    """Whether what is to be deleted was deleted by an earlier try whose answer was lost."""
+    """Return whether an earlier try, whose response was lost, has already deleted the object."""
     return call.method == "DELETE" and tries > 1 and response.status_code == 404

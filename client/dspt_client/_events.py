@@ -1,4 +1,4 @@
-"""A job's events as they happen, over as many connections as it takes."""
+"""Follow the events of a job, reconnecting when necessary."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ from dspt_client._retries import Retries, is_passing
 from dspt_client.schemas.jobs import EventView, JobView
 from dspt_client.schemas.status import TERMINAL
 
-#: The service says something at least every 15 seconds; after so many without, the line is dead.
+#: The service sends something at least every 15 seconds; after this time the connection is dead.
 _DEAD_SECONDS = 60.0
-#: Where somebody waits for a limited time: a look at the clock at least as often as this.
+#: With a deadline, the clock is checked at least this often.
 _LOOK_SECONDS = 5.0
-#: Failures in a row before the service is given up: about a minute, as a restart may take.
+#: Failures in a row before giving up: about a minute, the time of a restart.
 _PATIENCE = Retries(most=10)
 _TYPES = frozenset(get_args(EventView.model_fields["type"].annotation))
 
 
 class OutOfTime(Exception):
-    """The deadline is over, and the job has not ended."""
+    """The deadline has passed and the job has not ended."""
 
 
 async def follow(
     connection: Connection, job_id: str, after: int, deadline: float | None = None
 ) -> AsyncGenerator[EventView, None]:
-    """Events behind number `after`, up to the last one of an ended job.
+    """Iterate over the events after number `after`, up to the last one of an ended job.
 
-    After a broken connection it goes on behind the last event seen: none is lost, none comes twice.
-    `deadline`: time.monotonic() up to which to follow; OutOfTime follows within five seconds.
+    After a broken connection it continues after the last event: none is lost or repeated.
+    deadline: value of time.monotonic(). Raises OutOfTime at most five seconds after it.
     """
     once = connection.without_retries()
     failures = 0
@@ -58,10 +58,10 @@ async def follow(
                         after = event.id
                         yield event
                     _silence(deadline)
-            # The end: of the job, or of the process that served the stream.
+            # Either the job has ended, or the process that served the stream.
             if (await once.call(get(path("jobs", job_id), as_a(JobView)))).status in TERMINAL:
                 return
-            failure = UnexpectedAnswer(f"the events of {job_id} break off again and again")
+            failure = UnexpectedAnswer(f"the event stream of {job_id} keeps breaking off")
         except httpx.RequestError as error:
             failure, cause = connection.unreachable(error), error
         except Unreachable as error:
@@ -71,7 +71,7 @@ async def follow(
                 raise
             failure = error
         if deadline is not None and isinstance(cause, httpx.ReadTimeout):
-            continue  # silence; time to look at the clock
+            continue  # check the clock
         failures += 1
         pause = _PATIENCE.pause(failures)
         if pause is None:
@@ -80,7 +80,7 @@ async def follow(
 
 
 def _left(deadline: float) -> float:
-    """Seconds to go. Raises OutOfTime."""
+    """Return the seconds left. Raises OutOfTime."""
     left = deadline - time.monotonic()
     if left <= 0:
         raise OutOfTime
@@ -88,7 +88,7 @@ def _left(deadline: float) -> float:
 
 
 def _silence(deadline: float | None) -> float:
-    """Seconds without a word after which the line counts as dead. Raises OutOfTime."""
+    """Return the seconds without data after which a connection is dead. Raises OutOfTime."""
     return _DEAD_SECONDS if deadline is None else min(_left(deadline), _LOOK_SECONDS)
 
 
@@ -101,9 +101,9 @@ def _stream(job_id: str, after: int, silence: float) -> Call[None]:
 
 
 def _event(line: str) -> EventView | None:
-    """The event in a line of the stream; None for other lines and kinds that are not known here.
+    """Return the event in a line of the stream; None for other lines and unknown types.
 
-    Each event's data is one line of JSON with all that the fields beside it say.
+    The data of each event is one line of JSON that repeats its other fields.
     """
     if not line.startswith("data:"):
         return None

@@ -1,24 +1,24 @@
-"""What goes wrong between a program and the service.
+"""The exceptions of the client.
 
 ClientError
-├── Unreachable              no answer: nothing listens there, or the connection broke
+├── Unreachable              no response: nothing listens there, or the connection broke
 ├── NotSent                  nothing was sent: the photos cannot be those of two classes
-├── UnexpectedAnswer         an answer, but not one of this service
-├── Refused                  the service said no: `status`, `code`, `detail`, `errors`
+├── UnexpectedAnswer         a response that this service would not give
+├── Refused                  an error response: `status`, `code`, `detail`, `errors`
 │   ├── BadRequest           400
-│   ├── Unauthorized         401  no key, or none that is valid
-│   ├── Forbidden            403  the key's scopes do not reach that far
+│   ├── Unauthorized         401  the key is missing or invalid
+│   ├── Forbidden            403  the key's scopes do not allow it
 │   ├── NotFound             404
-│   ├── Conflict             409  the state forbids it
+│   ├── Conflict             409  not possible in the current state
 │   ├── PayloadTooLarge      413
-│   ├── Unprocessable        422  understood, but a value is wrong
-│   ├── TooManyRequests      429  more than the caller's share
+│   ├── Unprocessable        422  a value is invalid
+│   ├── TooManyRequests      429  a limit of the caller is exceeded
 │   └── ServerError          5xx
-├── JobFailed                a job that was waited for: `code`, `message`, `problems`
-├── JobCancelled             a job that was waited for
-└── WaitTimeout              it has not ended in the time given; it goes on
+├── JobFailed                the job has failed: `code`, `message`, `problems`
+├── JobCancelled             the job was cancelled
+└── WaitTimeout              the job has not ended in time; it continues
 
-`code` is stable and for programs; `detail` is for people and says how to fix it.
+`code` is stable and machine-readable; `detail` is for people and says how to fix the error.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from dspt_client.schemas.jobs import JobError, JobView
 
 
 class ClientError(Exception):
-    """Base of the tree."""
+    """Base class."""
 
 
 class Unreachable(ClientError):
@@ -47,7 +47,7 @@ class UnexpectedAnswer(ClientError):
 
 @dataclass(frozen=True)
 class Item:
-    """One of several things that are wrong: the field, setting or file at fault, if it is one."""
+    """One of several errors, with the field, setting or file at fault, if there is one."""
 
     param: str | None
     code: str
@@ -102,7 +102,7 @@ class ServerError(Refused):
 
 
 class JobFailed(ClientError):
-    """`problems` are those of the data set, all at once; `job` is the job as it was last seen."""
+    """`problems`: all problems of the data set; `job`: the last known state of the job."""
 
     def __init__(self, job: JobView) -> None:
         error = job.error or JobError(code="unknown", message="the job failed")
@@ -124,7 +124,7 @@ class JobCancelled(ClientError):
 
 class WaitTimeout(ClientError, TimeoutError):
     def __init__(self, job: JobView, seconds: float) -> None:
-        super().__init__(f"{job.id} is still {job.status} after {seconds:g} s; it goes on")
+        super().__init__(f"{job.id} is still {job.status} after {seconds:g} s; it continues")
         self.job = job
 
 
@@ -141,5 +141,5 @@ _BY_STATUS: dict[int, type[Refused]] = {
 
 
 def refused(status: int) -> type[Refused]:
-    """The class for an answer of this status."""
+    """Return the exception class for this status."""
     return _BY_STATUS.get(status, ServerError if status >= 500 else Refused)

@@ -1,4 +1,4 @@
-"""How requests are sent: on an event loop, or blocking. All that tells the two clients apart."""
+"""Send requests, on an event loop or blocking: the only difference between the two clients."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class Io(Protocol):
-    """The little that calls need from outside. Answers are streams: `read` or iterate, then close.
+    """The I/O of calls. Responses are streams: `read` or iterate, then `close`.
 
     Raises httpx.RequestError.
     """
@@ -33,7 +33,7 @@ class Io(Protocol):
     async def sleep(self, seconds: float) -> None: ...
 
     async def work(self, function: Callable[[], T]) -> T:
-        """The result of a function that takes long or reads files."""
+        """Return the result of a function that takes long or reads files."""
 
     async def shut(self) -> None: ...
 

@@ -1,4 +1,4 @@
-"""One job: as it was last seen, and what can be asked about it."""
+"""One job: its last known state, and the calls about it."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def audit(job_id: str) -> Call[Audit]:
 
 
 class _Seen:
-    """What both faces show; all of it is in `view`."""
+    """Properties of both kinds of jobs, read from `view`."""
 
     view: JobView
-    """The job as it was last seen; see `refresh`."""
+    """The last known state; `refresh` updates it."""
 
     @property
     def id(self) -> str:
@@ -40,7 +40,7 @@ class _Seen:
 
     @property
     def model_id(self) -> str | None:
-        """The model that the job made."""
+        """Id of the model that the job created; None until it has succeeded."""
         return self.view.model_id
 
     def __repr__(self) -> str:
@@ -53,15 +53,15 @@ class AsyncJob(_Seen):
         self.view = view
 
     async def refresh(self) -> None:
-        """See how the job is now."""
+        """Update `view`."""
         self.view = await self._connection.call(look(self.id))
 
     async def wait(self, *, progress: bool = False, timeout: float | None = None) -> None:
-        """Return when the job has succeeded, and `view` says so.
+        """Wait until the job has succeeded; `view` is then up to date.
 
-        `progress` draws a bar on a terminal, and lists the files that were left out. Raises
-        JobFailed, JobCancelled; WaitTimeout after `timeout` seconds, which is noticed up to five
-        seconds late. The job itself goes on then.
+        progress: draw a bar on a terminal, and list the files that were left out. Raises JobFailed,
+        JobCancelled, or WaitTimeout after `timeout` seconds (up to five seconds late). The job
+        continues after a WaitTimeout.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         if progress:
@@ -91,13 +91,13 @@ class AsyncJob(_Seen):
             raise JobCancelled(self.view)
 
     async def events(self, after: int = 0) -> AsyncIterator[EventView]:
-        """What happens to the job behind event number `after`, up to its end."""
+        """Iterate over the events after number `after`, until the job ends."""
         async with aclosing(_events.follow(self._connection, self.id, after)) as events:
             async for event in events:
                 yield event
 
     async def audit(self) -> Audit:
-        """The labels to check, once the job has succeeded."""
+        """Return the labels to check, once the job has succeeded."""
         return await self._connection.call(audit(self.id))
 
 
@@ -107,7 +107,7 @@ class Job(_Seen):
 
     @property
     def view(self) -> JobView:  # type: ignore[override]
-        """The job as it was last seen; see `refresh`."""
+        """The last known state; `refresh` updates it."""
         return self._core.view
 
     refresh = blocking(AsyncJob.refresh)

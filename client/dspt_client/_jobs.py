@@ -1,4 +1,4 @@
-"""The calls about jobs. `J` is the job that a face of the client hands out."""
+"""The calls about jobs. `J`: AsyncJob or Job."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images to classify, in as many requests as the service wants them."""
+"""Classify images, in as many requests as the limits of the service require."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from dspt_client.schemas.predictions import Prediction, PredictResponse
 
 Image = str | Path | bytes | IO[bytes]
 _Named = tuple[str, bytes]
-#: What a service takes at once if its operator has not said otherwise, and half of it in bytes.
+#: Default limit of images per request, and half of the default limit in bytes.
 _MOST_IMAGES, _MOST_BYTES = 64, 32 * 1024**2
 
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked about each image; see Client.predict."""
+    """Options of a prediction; see Client.predict."""
 
     model: str
     top_k: int = 5
@@ -36,9 +36,9 @@ async def predict(
     images: Image | Iterable[Image],
     on_progress: OnProgress,
 ) -> PredictResponse:
-    """All answers in the order of the images, whatever number of requests they took.
+    """Return all predictions, in the order of the images.
 
-    A service that takes less at once is sent less. Raises OSError for a file that is not there.
+    Requests get smaller if the service refuses one as too large. Raises OSError for a missing file.
     """
     named, total = _named(images), _count(images)
     waiting: list[_Named] = []
@@ -57,7 +57,7 @@ async def predict(
             continue
         predictions += [_rejected(one, question.reject_below) for one in answer.predictions]
         on_progress("classifying", len(predictions), total)
-        # By its id from now on, should the name be given to another model meanwhile.
+        # By id from now on: the alias may move to another model meanwhile.
         first, question = first or answer, replace(question, model=answer.model)
         waiting = waiting[len(sent) :]
 
@@ -66,7 +66,7 @@ def _ask(question: Question, images: list[_Named]) -> Call[PredictResponse]:
     fields = {
         "model": question.model,
         "top_k": str(question.top_k),
-        # What is not asked for is left out: an older service might not know it.
+        # Defaults are not sent: an older service may not know the field.
         "zero_shot": "true" if question.zero_shot else None,
         "reject_below": None if question.reject_below is None else str(question.reject_below),
     }
@@ -78,14 +78,14 @@ def _ask(question: Question, images: list[_Named]) -> Call[PredictResponse]:
 
 
 def _rejected(answer: Prediction, below: float | None) -> Prediction:
-    """The answer without a label where that is too uncertain: older services do not look."""
+    """Return the prediction without a label if it is too uncertain, as older services do not."""
     if below is None or answer.score is None or answer.score >= below:
         return answer
     return answer.model_copy(update={"label": None, "rejected": True})
 
 
 def _batch(images: Iterator[_Named], most: int) -> list[_Named]:
-    """The next images: up to `most`, and no further one where they come to many bytes."""
+    """Return the next images: at most `most`, and fewer if they are large."""
     batch: list[_Named] = []
     size = 0
     while len(batch) < most and size < _MOST_BYTES:
@@ -102,14 +102,14 @@ def _is_one(images: Image | Iterable[Image]) -> bool:
 
 
 def _count(images: Image | Iterable[Image]) -> int:
-    """How many there are; 0 where only the end will tell."""
+    """Return the number of images; 0 if it is unknown."""
     if _is_one(images):
         return 1
     return len(images) if isinstance(images, Sized) else 0
 
 
 def _named(images: Image | Iterable[Image]) -> Iterator[_Named]:
-    """Name and content of each image; one alone needs no list around it."""
+    """Yield name and content of each image, or of a single one."""
     each = cast("Iterable[Image]", [images] if _is_one(images) else images)
     for number, image in enumerate(each):
         if isinstance(image, bytes):

@@ -1,4 +1,4 @@
-"""When a request is sent again, and after how long."""
+"""When to repeat a request, and after how long."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from secrets import SystemRandom
 
 import httpx
 
-#: The service, or a proxy before it, is busy or being started again.
+#: The service, or a proxy in front of it, is busy or restarting.
 _PASSING = frozenset({429, 502, 503, 504})
-#: A wait that the service asks for is kept up to this; whoever has to wait longer is told so.
+#: The longest `Retry-After` that is waited for; a longer one is an error.
 LONGEST_SECONDS = 60.0
 _random = SystemRandom()
 
 
 @dataclass(frozen=True)
 class Retries:
-    """How often a request that may be sent twice is tried again, and how long between."""
+    """How often a repeatable request is repeated, and with which pauses."""
 
     most: int = 4
-    #: Doubled each time, and up to half of it left out by chance, so that many who failed at the
-    #: same moment do not come back at the same moment.
+    #: Doubled each time and reduced at random by up to half, so that clients that failed at the
+    #: same moment do not all return at the same moment.
     first_seconds: float = 0.5
     cap_seconds: float = 8.0
 
     def pause(self, tries: int) -> float | None:
-        """Seconds to wait after `tries` failures in a row; None: give up."""
+        """Return the seconds to wait after `tries` failures in a row; None: give up."""
         if tries > self.most:
             return None
         longest = min(self.cap_seconds, self.first_seconds * 2 ** (tries - 1))
         return _random.uniform(longest / 2, longest)
 
     def after(self, response: httpx.Response, tries: int) -> float | None:
-        """The same after an answer that is an error; `Retry-After` is the least."""
+        """Return the same for an error response; at least its `Retry-After`."""
         pause = self.pause(tries)
         if not is_passing(response.status_code) or pause is None:
             return None
@@ -43,20 +43,20 @@ class Retries:
 
 
 def is_passing(status: int) -> bool:
-    """Whether an answer of this status may be another one in a moment."""
+    """Return whether a response of this status is temporary."""
     return status in _PASSING
 
 
 def is_broken(error: httpx.RequestError) -> bool:
-    """Whether no connection came about or it broke, so that another try may go better.
+    """Return whether the connection failed or broke, so that another try may succeed.
 
-    A service that takes longer than the time allowed is not asked to do the same again.
+    A request that timed out is not repeated.
     """
     return isinstance(error, (httpx.NetworkError, httpx.RemoteProtocolError, httpx.ConnectTimeout))
 
 
 def _retry_after(text: str) -> float:
-    """Seconds; the header holds them, or a date."""
+    """Return the seconds of a `Retry-After` header, which has seconds or a date."""
     if text.isdecimal():
         return float(text)
     try:

@@ -38,7 +38,7 @@ def card(
 ) -> None:
     """Show the model card of a tuned classifier, with what its file contains.
 
-    The card of `dspt models card` also has the data, the skipped files and the training curves.
+    The card of `dspt models card` also has the data, the files left out and the training curves.
     """
     with errors_shown():
         from dspt.model.artifact import load_model

@@ -141,7 +141,7 @@ def run_tuning(
             for text in dataset.warnings:
                 print_stderr(f"warning: {text}", "yellow")
             for rejected in dataset.rejected:
-                print_stderr(f"skipped: {rejected.file}: {rejected.reason}")
+                print_stderr(f"left out: {rejected.file}: {rejected.reason}")
             # Imported here because torch takes seconds to import and most errors are in the data.
             from dspt.pipeline import tune
 

@@ -19,7 +19,7 @@ from dspt.prompt.text_encoder import PlainEncoder, SharedPrefixEncoder, shares_p
 RANDOM = "random"
 ZERO_SHOT_CONTEXT = "a photo of a"
 _RANDOM_LENGTH = 16  # CoOp's M
-_RANDOM_STD = 0.02 / CLIP_EMBEDDING_STD  # CoOp draws with 0.02 beside CLIP's token embeddings
+_RANDOM_STD = 0.02 / CLIP_EMBEDDING_STD  # CoOp: 0.02 for CLIP's token embeddings
 
 
 class PromptLearner:

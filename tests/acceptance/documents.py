@@ -3,7 +3,7 @@
 Blocks marked `sh` and `python` are run; a comment before a block, `<!-- not run: why -->`, leaves
 it out. A block marked `text` or `json` right behind one that is run shows what it prints. Of
 text the words have to be the same: numbers, ids, times, the rows of tables and the breaks of lines
-may be others, and `...` stands for any words. JSON has to have the same keys.
+may be others, and `...` matches any words. JSON has to have the same keys.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Example:
 
 
 def examples(document: str) -> list[Example]:
-    """The blocks to run, in their order. Raises ValueError for one whose kind nobody knows."""
+    """The blocks to run, in their order. Raises ValueError for an unknown kind."""
     found: list[Example] = []
     end: int | None = None  # of a block that is run, as long as nothing else came
     for match in _FENCE.finditer(document):

@@ -112,7 +112,7 @@ def test_weights_in_a_folder_that_is_not_there(service: httpx.Client) -> None:
 
 
 def test_words_that_do_not_fit_the_context_window(service: httpx.Client) -> None:
-    files = photos("apple", "lime", "a very long name of a fruit that nobody has ever heard of")
+    files = photos("apple", "lime", "a very long name of a fruit that does not exist anywhere")
     error = error_of(service, zipped(files), {"n_ctx": 64, "ctx_init": "random"})
     assert error["code"] == "prompt_too_long"
     assert "77" in error["message"]

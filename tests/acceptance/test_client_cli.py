@@ -137,8 +137,8 @@ def test_a_folder_is_classified_by_an_alias(
     with table.open(newline="") as file:
         assert [bool(row["error"]) for row in csv.DictReader(file)] == [False] * 3 + [True] * 2
     assert "gone.png" in here("predict", "production", "gone.png", ends=1).stderr
-    refused = here("predict", "nobody", test / "lime", ends=2)
-    assert "There is no model 'nobody'" in refused.stderr
+    refused = here("predict", "no-such-model", test / "lime", ends=2)
+    assert "There is no model 'no-such-model'" in refused.stderr
     here("predict", "production", "gone.png", "--device", "cpu", ends=2)
     here("models", "unalias", "production")
 

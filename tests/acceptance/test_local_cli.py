@@ -119,7 +119,7 @@ def test_tune_tells_what_it_measured_and_saved(
 
 
 def test_progress_and_remarks_go_to_stderr(tuned: subprocess.CompletedProcess[str]) -> None:
-    assert "skipped: train/moon/notes.jpg: not an image" in tuned.stderr
+    assert "left out: train/moon/notes.jpg: not an image" in tuned.stderr
     assert "done" in tuned.stderr
     assert "100%" in tuned.stderr
     assert "\x1b" not in tuned.stdout + tuned.stderr, "no escapes where there is no terminal"
@@ -290,7 +290,7 @@ def test_labels_put_right_in_the_audits_table_count(cli: Cli, photos: Path) -> N
     ran = cli.here("tune", folder, "--corrections", table, "--json", *SHORT)
     assert json.loads(ran.stdout)["audit"]["entries"] == entries
 
-    # What somebody filled in is not lost to a second audit, nor are mistakes in it passed over.
+    # A second audit does not overwrite corrections, and mistakes in them are reported.
     kept = table.read_bytes()
     ran = cli.here("audit", folder, "--csv", table)
     assert (ran.returncode, table.read_bytes()) == (2, kept)
@@ -448,7 +448,7 @@ def test_ctrl_c_stops_a_tuning_and_saves_nothing(cli: Cli, photos: Path) -> None
 
 
 def rest_of(terminal: int) -> str:
-    """All that is still written to a terminal until nobody holds it open."""
+    """Everything written to a terminal until its last writer closes it."""
     parts: list[bytes] = []
     while True:
         try:

@@ -71,7 +71,7 @@ class Service:
         return bearer(token)
 
     def post(self, headers: Headers, content: bytes = b"a", **fields: str) -> Any:
-        """Submit a job on a zip that nobody looks into."""
+        """Submit a job on a zip that is not read."""
         archive = zip_of({"cat/1.png": content})
         files = {"dataset": ("pets.zip", archive)}
         return self.client.post("/jobs", files=files, data=fields, headers=headers)

@@ -225,7 +225,7 @@ def zip_of(files: dict[str, bytes]) -> bytes:
 
 
 def post_job(client: TestClient, **fields: Any) -> dict[str, Any]:
-    """Submit a job on a zip that nobody will look into; returns the job."""
+    """Submit a job on a zip that is not read; returns the job."""
     archive = zip_of({"cat/1.png": b"not looked at"})
     response = client.post("/jobs", files={"dataset": ("pets.zip", archive)}, data=fields)
     assert response.status_code == 202, response.text

@@ -100,7 +100,7 @@ class JobCalls:
         return _done(lambda: service.delete(self.context, LOCAL, self.job_id))
 
     def holder(self, lease_owner: str | None) -> int | None:
-        """Number of the claim that drew this lease; ValueError for one that nobody here drew."""
+        """Number of the claim that drew this lease; ValueError if it was not drawn here."""
         if lease_owner is None:
             return None
         return [lease.owner for lease in self.leases].index(lease_owner)

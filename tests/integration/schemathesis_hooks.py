@@ -61,7 +61,7 @@ def _sensible(case: Case) -> Case:
         or not isinstance(body, dict)
     ):
         return case
-    # In place: a body that is set anew is judged anew, and bytes do not count as the string that
+    # In place: a body that is set again is judged again, and bytes do not count as the string that
     # the document says a file is.
     if case.operation.label == "POST /jobs":
         name = body.get("name") or "pets"

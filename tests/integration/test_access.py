@@ -144,7 +144,7 @@ def asked(service: Service, headers: Headers, method: str, path: str, made: Made
 
 
 @pytest.mark.parametrize(("method", "path"), OF_ONE)
-def test_what_is_somebody_elses_is_not_there(
+def test_objects_of_other_owners_are_not_found(
     service: Service, ann: Headers, bob: Headers, anns: Made, method: str, path: str
 ) -> None:
     nobodys = Made(new_id("job"), new_id("ds"), new_id("mdl"), "nobodys")
@@ -160,7 +160,7 @@ def test_what_is_somebody_elses_is_not_there(
     assert found.json()["aliases"] == [anns.alias]
 
 
-def test_events_of_somebody_else_are_not_streamed(
+def test_events_of_other_owners_are_not_streamed(
     service: Service, bob: Headers, anns: Made
 ) -> None:
     headers = bob | {"Accept": "text/event-stream"}
@@ -202,7 +202,7 @@ def imported_models(service: Service, bob: Headers, anns: Made) -> None:
 #: Routes that name no single thing in their path, and how they could give one away.
 OTHERS = {
     ("GET", "/aliases"): lambda *a: not_listed(*a, "/aliases?limit=100"),
-    ("GET", "/backbones"): None,  # nobody's
+    ("GET", "/backbones"): None,  # has no owner
     ("GET", "/metrics"): None,  # everybody's, counted together, and only for a scope of its own
     ("GET", "/jobs"): lambda *a: not_listed(*a, "/jobs?limit=100"),
     ("GET", "/models"): lambda *a: not_listed(*a, "/models?limit=100"),
@@ -228,7 +228,7 @@ def test_every_route_is_looked_at_here() -> None:
 
 
 @pytest.mark.parametrize(("method", "path"), [route for route in OTHERS if OTHERS[route]])
-def test_no_other_way_leads_to_what_is_somebody_elses(
+def test_no_other_call_reaches_objects_of_other_owners(
     service: Service, bob: Headers, anns: Made, method: str, path: str
 ) -> None:
     OTHERS[method, path](service, bob, anns)
@@ -247,7 +247,7 @@ def test_an_admin_sees_everybodys(service: Service, admin: Headers, anns: Made) 
     assert service.client.get(f"/jobs/{anns.job_id}/audit", headers=admin).status_code == 200
 
 
-def test_what_an_admin_makes_of_somebodys_job_stays_theirs(
+def test_what_an_admin_makes_of_a_job_belongs_to_its_owner(
     service: Service, ann: Headers, bob: Headers, admin: Headers, anns: Made
 ) -> None:
     job = service.post(ann, b"tried again").json()["id"]
@@ -263,7 +263,7 @@ def test_what_an_admin_makes_of_somebodys_job_stays_theirs(
     # The key of idempotency was the admin's own: Ann's is another.
     mine = service.post(ann | {"Idempotency-Key": "1"}, b"hers").json()
     assert mine["id"] != response.json()["id"]
-    # And somebody of the admin's name who is none does not get at it.
+    # Neither can a key without the scope admin whose owner has the admin's name.
     lesser = service.key("root") | {"Idempotency-Key": "1"}
     again = service.client.post("/jobs", data={"dataset_id": anns.dataset_id}, headers=lesser)
     assert again.status_code == 404
@@ -365,7 +365,7 @@ def test_no_secret_is_kept_or_logged(
                 assert secret not in str(getattr(key, column.name))
 
 
-def test_the_documentation_says_what_a_stranger_gets(service: Service) -> None:
+def test_the_documentation_describes_missing_and_insufficient_keys(service: Service) -> None:
     document = service.client.get("/openapi.json").json()
     [scheme] = document["components"]["securitySchemes"].items()
     assert scheme[1]["type"] == "http"
@@ -380,7 +380,7 @@ def test_the_documentation_says_what_a_stranger_gets(service: Service) -> None:
             assert "Retry-After" in operation["responses"]["429"]["headers"]
 
 
-def test_a_zip_of_a_stranger_is_not_stored(service: Service) -> None:
+def test_a_zip_without_a_valid_key_is_not_stored(service: Service) -> None:
     before = files_in(service.context)
     files = {"dataset": ("a.zip", zip_of({"cat/1.png": b"x"}))}
     problem(service.client.post("/jobs", files=files), 401, "key_missing")

@@ -52,7 +52,7 @@ def test_another_machine_is_refused_whatever_the_server_is_bound_to(settings: Se
         assert service.client.get("/jobs", headers=headers).status_code == 200
 
 
-def test_a_page_that_somebody_has_open_is_refused(client: TestClient) -> None:
+def test_a_page_of_another_site_is_refused(client: TestClient) -> None:
     archive = {"dataset": ("a.zip", b"x")}
     evil = {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}
     problem(client.post("/jobs", files=archive, headers=evil), 403, "cross_site")

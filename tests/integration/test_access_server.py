@@ -1,4 +1,4 @@
-"""`dspt keys` and `dspt api` as an operator uses them, with strangers at the door."""
+"""`dspt keys` and `dspt api` as an operator uses them, and callers without a valid key."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_mistakes_about_the_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (tmp_path / "file").write_text("")
     result = run("list", data_dir=tmp_path / "file" / "data")
     assert (result.exit_code, "--data-dir" in result.output) == (1, True)
-    monkeypatch.setenv("DSPT_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
+    monkeypatch.setenv("DSPT_DATABASE_URL", "postgresql://user@127.0.0.1:1/none")
     result = run("list", data_dir=tmp_path)
     assert (result.exit_code, "are both set" in result.output) == (2, True)
     result = CliRunner().invoke(build(), ["keys", "list"])
@@ -171,7 +171,7 @@ def test_binding(tmp_path: Path) -> None:
     with pytest.raises(BindingRefused, match="not an address"):
         check_binding("no.such.host.invalid", settings)
     with pytest.raises(BindingRefused, match="DSPT_DATABASE_URL"):
-        check_binding("0.0.0.0", Settings(database_url="postgresql://nobody@127.0.0.1:1/none"))
+        check_binding("0.0.0.0", Settings(database_url="postgresql://user@127.0.0.1:1/none"))
 
 
 def test_the_first_start_with_a_bootstrap_key(tmp_path: Path) -> None:
@@ -204,7 +204,7 @@ def test_the_first_start_with_a_bootstrap_key(tmp_path: Path) -> None:
     assert key not in log.read_text()
 
 
-def test_a_strangers_upload_is_not_read(server: Server) -> None:
+def test_an_upload_without_a_valid_key_is_not_read(server: Server) -> None:
     """100 MB that come without waiting for an answer: it comes at once, and the line is cut."""
     size = 100 * 1024**2
     head = (

@@ -166,7 +166,7 @@ def test_no_request_fails_or_is_answered_by_the_old_model_over_a_switch(
     with hammer.at_work():
         for number in range(1, MOVES + 1):
             hammer.move()
-            # Whoever asks after the answer to a move is answered by the new model.
+            # A request after the response to a move gets the new model.
             assert answered(predict(client, alias), models, alias) == number % 2
     assert min(hammer.answers) >= THREADS
     history = client.get(f"/aliases/{alias}?limit=100").json()["history"]

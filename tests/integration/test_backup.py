@@ -190,7 +190,7 @@ def test_a_lost_database_comes_back(filled: Context, tmp_path: Path) -> None:
     assert files_in(filled) == before | {later}
 
 
-def test_a_restore_replaces_rows_only_if_told_to(
+def test_a_restore_replaces_rows_only_on_request(
     filled: Context, target: Context, tmp_path: Path
 ) -> None:
     folder = tmp_path / "backup"

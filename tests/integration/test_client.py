@@ -48,7 +48,7 @@ def context(api: tuple[str, Context]) -> Context:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Photos of which nobody will know that they are none."""
+    """Files that stand in for photos; no worker reads them."""
     for name in ("cat/1.png", "dog/1.png"):
         (tmp_path / "pets" / name).parent.mkdir(parents=True)
         (tmp_path / "pets" / name).write_bytes(tmp_path.name.encode())
@@ -173,7 +173,7 @@ def test_a_key_opens_the_door(tmp_path: Path, folder: Path) -> None:
         with Client(address) as client, pytest.raises(Unauthorized) as caught:
             client.jobs.create(folder)
         assert caught.value.code == "key_missing"
-        # The API hangs up in the middle of an upload that nobody may make.
+        # The API closes the connection in the middle of a refused upload.
         large = tmp_path / "large.zip"
         large.write_bytes(bytes(30_000_000))
 

@@ -50,7 +50,7 @@ def test_the_gpu_is_the_workers_and_the_override_takes_it_back() -> None:
 
 
 @BOTH
-def test_every_service_is_watched_and_none_is_root(compose: dict[str, Any]) -> None:
+def test_every_service_has_a_health_check_and_none_runs_as_root(compose: dict[str, Any]) -> None:
     always = {name for name, s in compose["services"].items() if "profiles" not in s}
     assert always == {"api", "worker", "redis", "postgres"}
     assert set(compose["services"]) - always == {"prometheus", "grafana"}

@@ -61,7 +61,7 @@ def on_sqlite(tmp_path_factory: pytest.TempPathFactory, warm_start: Warm) -> Ite
 
 @pytest.fixture
 def with_a_clock(tmp_path: Path) -> Iterator[Ground]:
-    """One to move. No worker dies, so none that is only slow need be taken for dead soon."""
+    """One to move. No worker dies, so a slow one should not soon count as dead."""
     shape = replace(DRILLS["clock"].shape, workers=1, heartbeat=10.0)
     with ground(shape, "sqlite", tmp_path) as found:
         yield found
@@ -92,7 +92,7 @@ def test_nothing_is_lost_on_sqlite(name: str, request: pytest.FixtureRequest) ->
     assert repeat.verdict.right, repeat
 
 
-def test_what_nobody_refers_to_is_seen_and_collected(on_postgres: Ground) -> None:
+def test_files_without_references_are_found_and_collected(on_postgres: Ground) -> None:
     stack = on_postgres.stack
     key = storage_keys.model(new_id("mdl"))
     stack.context.storage.put_bytes(key, b"")

@@ -196,7 +196,7 @@ def test_who_leaves_is_forgotten(context: Context) -> None:
         listener.cancel()
         await until(lambda: feed._reader is None)
         assert not feed._channels
-        claim(context, job_id).fail(ERROR)  # and somebody new gets all of it
+        claim(context, job_id).fail(ERROR)  # and a new listener gets all of it
         assert await numbers(feed.follow(job_id, 0)) == [1, 2, 3]
 
     on_a_feed(context, scene)

@@ -1,4 +1,4 @@
-"""What is deleted because nobody needs it, and what never is."""
+"""What garbage collection deletes, and what it never deletes."""
 
 from __future__ import annotations
 

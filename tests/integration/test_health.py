@@ -23,7 +23,7 @@ from tests.integration.conftest import context_of, local_client
 from tests.integration.own_api import running
 from tests.services import RedisServer, wait_until
 
-STRANGERS, EACH = 100, 10
+CALLERS, EACH = 100, 10
 
 
 @pytest.fixture
@@ -108,9 +108,7 @@ def test_not_ready_when_a_storage_on_this_machine_is_gone(
     assert report["checks"]["database"]["status"] == "ok"
 
 
-def test_a_crowd_at_the_probe_costs_nothing_and_fails_none(
-    tmp_path: Path, redis: RedisServer
-) -> None:
+def test_many_probes_at_once_share_one_check(tmp_path: Path, redis: RedisServer) -> None:
     settings = Settings(data_dir=tmp_path, broker_url=redis.url)
     with running(settings) as (url, context):
         checks = 0
@@ -123,20 +121,20 @@ def test_a_crowd_at_the_probe_costs_nothing_and_fails_none(
 
         context.database.check = counted  # type: ignore[method-assign]
         before_them = written(tmp_path / "storage")
-        start = threading.Barrier(STRANGERS)
+        start = threading.Barrier(CALLERS)
 
-        def stranger(_: int) -> list[int]:
+        def caller(_: int) -> list[int]:
             with httpx.Client(base_url=url, timeout=60) as line:
                 start.wait()
                 return [line.get("/health/ready").status_code for _ in range(EACH)]
 
         before = time.monotonic()
-        with ThreadPoolExecutor(STRANGERS) as threads:
+        with ThreadPoolExecutor(CALLERS) as threads:
             answers = Counter(
-                code for codes in threads.map(stranger, range(STRANGERS)) for code in codes
+                code for codes in threads.map(caller, range(CALLERS)) for code in codes
             )
         seconds = time.monotonic() - before
-        assert answers == {200: STRANGERS * EACH}
+        assert answers == {200: CALLERS * EACH}
         assert 1 <= checks <= 2 + seconds / service.FRESH_SECONDS
         assert written(tmp_path / "storage") == before_them
 

@@ -84,7 +84,7 @@ def test_a_new_job_on_the_corrected_set(client: TestClient, live: Context) -> No
     assert (new["config"]["epochs"], new["config"]["loss"]) == (7, "ce")
     assert new["config"]["lr"] is new["config"]["n_ctx"] is None
     assert new["config"]["device"] == "auto"
-    # A label that was only confirmed is none that was put right.
+    # A label that was only confirmed does not count as relabelled.
     assert new["dataset"]["corrections"] == {
         "relabelled": 1,
         "dropped": 1,
@@ -211,7 +211,7 @@ def test_the_edited_csv_can_be_sent_as_it_is(client: TestClient, live: Context) 
     assert body["errors"][0]["param"] == "cat/0.png"
 
 
-def test_all_that_is_wrong_is_told_at_once_and_no_job_is_made(
+def test_all_errors_are_reported_at_once_and_no_job_is_created(
     client: TestClient, live: Context
 ) -> None:
     old = finished(client, live)

@@ -135,7 +135,7 @@ def test_cancel_a_running_job(client: TestClient, live: Context) -> None:
     assert client.get(job["links"]["self"]).json()["status"] == "cancelled"
 
 
-def test_delete_removes_what_nobody_else_needs(client: TestClient, live: Context) -> None:
+def test_delete_removes_files_without_other_references(client: TestClient, live: Context) -> None:
     first, second = post_job(client), post_job(client, name="same zip")
     problem(client.delete(first["links"]["self"]), 409, "job_not_finished")
     model_id = succeed(live, first["id"], AUDIT)
@@ -225,7 +225,7 @@ def test_events_as_a_stream_that_ends_with_the_job(client: TestClient, live: Con
         for line in stream.iter_lines():
             if line.startswith("id: "):
                 seen.append(line)
-            if line == "id: 2":  # while somebody listens, the job goes on
+            if line == "id: 2":  # the job continues while a client listens
                 lease.report([("metrics", {"loss": 0.5})], progress=None, warnings=[])
                 lease.fail(ERROR)
     assert seen == ["id: 1", "id: 2", "id: 3", "id: 4"]

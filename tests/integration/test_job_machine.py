@@ -1,4 +1,4 @@
-"""Jobs under whatever may happen to them, in orders that nobody thought of.
+"""Jobs under all events that can happen to them, in random orders.
 
 Hypothesis draws the steps; the service takes them on a real database and a model in plain Python
 predicts how each goes. After each step all tables have to look as the model says, and at the end

@@ -22,7 +22,7 @@ def post(client: TestClient, data: bytes, filename: str = "mine.safetensors", **
 
 
 def artefact(folder: Path, **changes: Any) -> bytes:
-    """As a stranger writes it: nobody has checked it."""
+    """As an untrusted program writes it, unchecked."""
     path = folder / "a.safetensors"
     write(path, CONTEXT, raw_manifest(**changes))
     return path.read_bytes()
@@ -84,7 +84,7 @@ def test_a_backbone_by_its_place_is_the_operators_to_allow(
 ) -> None:
     """Or a file would make the API read, or fetch, whatever its author names."""
     config = raw_manifest()["config"]
-    for backbone in ("local-dir:/etc", "ViT-B-32@/etc/passwd", "hf-hub:somebody/something"):
+    for backbone in ("local-dir:/etc", "ViT-B-32@/etc/passwd", "hf-hub:owner/model"):
         data = artefact(tmp_path, config=config | {"backbone": backbone})
         problem(post(client, data), 422, "backbone_not_allowed")
     assert files_in(live) == set()

@@ -135,7 +135,7 @@ def test_a_lost_message_is_noticed_while_others_wait(context: Context) -> None:
     assert sent == [*jobs, jobs[0]]
 
 
-def test_a_broker_restarted_without_its_data_is_told_again(
+def test_jobs_are_sent_again_to_a_broker_restarted_without_its_data(
     settings: Settings, own_redis: RedisServer
 ) -> None:
     settings = settings.model_copy(update={"broker_url": own_redis.url})

@@ -198,7 +198,7 @@ def test_what_is_too_improbable_gets_no_label(client: TestClient, model: str) ->
     assert response.status_code == 422
 
 
-def test_one_who_takes_too_long_is_told(
+def test_a_stream_that_takes_too_long_ends_with_an_error(
     client: TestClient, app: FastAPI, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ask(client, model, [photo(1)])
@@ -218,7 +218,7 @@ def test_one_who_takes_too_long_is_told(
         assert response.headers["retry-after"]
         release.result()
         threads.submit(lambda: None).result()  # what waited has had its turn
-        assert runs == []  # nobody waits for it any more
+        assert runs == []  # the client has gone away
     finally:
         handle.remove()
     assert inference._waiting == 0

@@ -155,7 +155,7 @@ def test_the_answers_are_the_classifiers(
         assert "error" not in prediction
 
 
-def test_top_k_is_five_unless_said(client: TestClient, add_model: AddModel) -> None:
+def test_the_default_top_k_is_five(client: TestClient, add_model: AddModel) -> None:
     model = add_model([f"class {i}" for i in range(7)])
     [prediction] = predict(client, model, photo(1)).json()["predictions"]
     assert len(prediction["top"]) == 5
@@ -311,7 +311,7 @@ def test_a_request_larger_than_a_batch_is_cut(
     assert [p["file"] for p in answer["predictions"]] == [f"{i}.png" for i in range(40)]
 
 
-def test_one_who_comes_when_too_many_wait_is_told_to_come_back(
+def test_a_request_while_too_many_wait_gets_a_retry_after(
     app: FastAPI, client: TestClient, add_model: AddModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = add_model()

@@ -103,7 +103,7 @@ def test_an_upload_that_would_be_refused_is_refused_unread(settings: Settings) -
     )
     with served(settings) as service:
         ann = service.key("ann")
-        # It is no form: whoever had read it would have said so.
+        # It is no form: an API that had read it would have responded 422.
         form = ann | {"Content-Type": "multipart/form-data; boundary=x", "Idempotency-Key": "1"}
         refused = service.client.post("/jobs", content=b"x" * 700_000, headers=form)
         problem(refused, 429, "quota_bytes")

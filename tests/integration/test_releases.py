@@ -131,7 +131,7 @@ def test_a_class_is_added_by_its_name(
     assert {"polar_bear", "c17"} < {entry["label"] for entry in answer["top"]}
 
 
-def test_what_is_wrong_about_new_classes_is_said(
+def test_errors_of_new_classes_are_reported(
     client: httpx.Client, live: Context, backbone: Backbone, tmp_path: Path
 ) -> None:
     model_id = hand_in(client, tuned(backbone), tmp_path)["id"]
@@ -251,7 +251,7 @@ def compared(client: httpx.Client, a: str, b: str, **more: Any) -> Any:
 def test_two_models_are_compared_on_the_test_photos_of_both(
     client: httpx.Client, live: Context, backbone: Backbone, tmp_path: Path
 ) -> None:
-    content = labelled("train/", "test/", classes=["class 0", "class 1", "nobody's"])
+    content = labelled("train/", "test/", classes=["class 0", "class 1", "unknown"])
     a, b, dataset = two(client, live, backbone, tmp_path, content)
     response = compared(client, a, b)
     assert response.status_code == 200, response.text
@@ -321,7 +321,7 @@ def test_photos_that_would_not_tell_are_refused(
     found = compared(client, c, d, dataset_id=dataset, all=True).json()
     assert (found["part"], found["images"]) == ("all", 4)
 
-    problem(compared(client, "nobody", b), 404, "model_not_found")
+    problem(compared(client, "no-such-model", b), 404, "model_not_found")
     problem(compared(client, a, b, dataset_id="ds_" + "0" * 26), 404, "dataset_not_found")
     problem(compared(client, a, b, dataset="x"), 422, "invalid_request")
     alone = hand_in(client, tuned(backbone, classes=["x", "y"], class_words=["x", "y"]), tmp_path)
@@ -372,12 +372,12 @@ def test_labels_that_were_corrected_count_as_corrected(
 def test_a_file_cannot_lead_to_the_photos_of_others(
     client: httpx.Client, live: Context, backbone: Backbone, tmp_path: Path
 ) -> None:
-    """An imported model may name any parent, also one that belongs to somebody else."""
+    """An imported model may name any parent, also one of another owner."""
     a, b, _ = two(client, live, backbone, tmp_path, labelled("train/", "test/"))
     liar = hand_in(client, tuned(backbone, metrics=METRICS | {"parent": {"id": a}}), tmp_path)["id"]
     assert compared(client, liar, b).status_code == 200
     with live.database.write() as session:
-        session.get_one(Model, a).owner = "somebody else"
+        session.get_one(Model, a).owner = "bob"
     problem(compared(client, liar, b), 409, "no_common_photos")
 
 

@@ -1,8 +1,8 @@
-"""The running API against its own OpenAPI document: Schemathesis asks what nobody thought of.
+"""The running API against its own OpenAPI document: Schemathesis sends unexpected requests.
 
 Each operation gets requests that fit the document and requests that do not, and sequences of
 requests in which one uses what another made. Nothing may be answered that the document does not
-say, nothing by a 5xx, nothing without a key, and nobody may get at what is another owner's.
+say, nothing by a 5xx, nothing without a key, and no key gets at what belongs to another owner.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from app.kit.context import Context
 from app.kit.ids import owner_digest
 from app.quotas import service as quotas
 
-#: Most bytes of a body beside the zip: config, class words, the multipart form itself.
+#: Most bytes of a body apart from the zip: config, class words, the multipart form itself.
 _FIELDS_BYTES = 64 * 1024
 
 

@@ -27,7 +27,7 @@ def _source(card: ModelCard) -> list[str]:
         return []
     return [
         "This card was made from the classifier's file only. The file does not contain the list of "
-        "training photos, the skipped files or the training curves, and its figures are not "
+        "training photos, the files left out or the training curves, and its figures are not "
         "verified."
     ]
 

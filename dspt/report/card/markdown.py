@@ -118,7 +118,7 @@ def _data(card: ModelCard) -> str:
         }
     )
     rejected = data.rejected[:_MOST_FILES]
-    files = _table(["skipped", "reason"], ((each.file, each.reason) for each in rejected))
+    files = _table(["left out", "reason"], ((each.file, each.reason) for each in rejected))
     more = len(data.rejected) - len(rejected)
     return _section(
         "Data",

@@ -25,7 +25,7 @@ class CardBackbone(BaseModel):
 
 
 class CardFile(BaseModel):
-    """A skipped file."""
+    """A file that was left out."""
 
     file: str
     reason: str
@@ -39,7 +39,7 @@ class CardData(BaseModel):
     split: dict[str, int] = Field(default={}, description="Images in train, val and test.")
     rejected: list[CardFile] = Field(
         default=[],
-        description="Skipped files. A long list is cut and ends with the number of further files.",
+        description="Files left out. A long list is cut and ends with the number of further files.",
     )
     relabelled: int = Field(default=0, description="Number of labels corrected by a person.")
     dropped: int = Field(default=0, description="Number of files dropped by a person.")

@@ -117,7 +117,7 @@ def test_tags_load_from_the_hubs_cache_without_a_network(tmp_path: Path) -> None
         assert advice in missing["message"]
 
 
-def test_an_unreachable_hub_is_said_within_seconds(
+def test_an_unreachable_hub_is_reported_within_seconds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub.constants, "HF_HUB_CACHE", str(tmp_path / "empty"))

@@ -119,7 +119,7 @@ def test_embeddings_and_gradients_are_the_librarys(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["ViT-B-16", "ViT-L-14", "ViT-B-16-SigLIP", "MobileCLIP-B"])
-def test_what_a_faster_path_is_told(name: str) -> None:
+def test_attributes_of_the_tower(name: str) -> None:
     cfg = open_clip.get_model_config(name)["text_cfg"]
     model: Any = build(name)
     tower = open_clip_text_tower(model)

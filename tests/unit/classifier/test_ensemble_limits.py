@@ -115,7 +115,7 @@ def test_classes_with_one_image_keep_its_label() -> None:
     assert torch.isfinite(found.classifier.matrix).all()
 
 
-def test_a_class_without_any_image_is_told_by_its_words() -> None:
+def test_a_class_without_images_is_classified_by_its_words() -> None:
     of = task(1, zero_shot_error=0.5, prompt_error=0.4)
     fit = of.labels != 2
     found = blended(of, fit)
@@ -166,7 +166,7 @@ def test_repeats_to_the_bit() -> None:
     assert same(blended(of), blended(of))
 
 
-def test_all_images_are_learned_from_unless_told() -> None:
+def test_all_images_are_used_for_tuning_by_default() -> None:
     of = task(5, rate=0.5)
     assert same(blended(of), blended(of, torch.ones_like(of.labels, dtype=torch.bool)))
 

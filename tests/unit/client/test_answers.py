@@ -61,7 +61,7 @@ def test_an_answer_of_something_else_is_named_as_such() -> None:
     with pytest.raises(UnexpectedAnswer, match="is this a DSPT service"):
         client.jobs.get(JOB_ID)
     client, _ = client_of(httpx.Response(307, headers={"Location": "https://there/jobs"}))
-    with pytest.raises(UnexpectedAnswer, match="sends on to https://there/jobs"):
+    with pytest.raises(UnexpectedAnswer, match="redirects to https://there/jobs"):
         client.jobs.get(JOB_ID)
 
 

@@ -209,7 +209,7 @@ def test_many_images_are_sent_in_several_requests(most: int, sizes: list[int]) -
     assert [found.label for found in answer.predictions] == [c.decode() for c in contents]
     assert answer.model == "mdl_1"
     assert [request.content.count(b"filename=") for request in script.requests] == sizes
-    # Once it is known which model the name stands for, it is that model to the end.
+    # Once the model behind the name is known, all further requests name that model.
     assert [b"newest" in request.content for request in script.requests[-2:]] == [False, False]
 
 

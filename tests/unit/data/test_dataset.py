@@ -92,7 +92,7 @@ def test_an_item_that_is_not_there(tmp_path: Path) -> None:
         read_image(data, Item("cat/9.jpg", 0, "train"))
 
 
-def test_progress_is_told_after_every_file(tmp_path: Path) -> None:
+def test_progress_is_reported_after_every_file(tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
     threads = set()
 

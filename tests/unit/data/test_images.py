@@ -139,7 +139,7 @@ def test_truncated_images(kind: str, part: float) -> None:
             read(data[: int(len(data) * part)])
 
 
-def test_a_truncated_jpeg_is_said_to_be_cut_short() -> None:
+def test_a_truncated_jpeg_is_reported_as_such() -> None:
     data = encoded(noise(6, (64, 64)), "JPEG")
     with pytest.raises(ImageError) as caught:
         check_image(data[: len(data) // 2])

@@ -55,7 +55,7 @@ def test_a_job_goes_from_0_to_1_without_going_back(clock: Time) -> None:
     assert order == ["validating", "encoding", "zero_shot", "tuning", "evaluating", "saving"]
 
 
-def test_epochs_are_told_while_tuning_alone(clock: Time) -> None:
+def test_epochs_are_reported_while_tuning_only(clock: Time) -> None:
     recorder = Recorder()
     stages = StageClock(recorder, epochs=10)
     stages.at("encoding", 1, 2)

@@ -172,7 +172,7 @@ def test_certainty_gives_finite_figures() -> None:
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_random_labels_cannot_be_told(seed: int) -> None:
+def test_random_labels_are_not_ranked(seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     given = torch.randint(10, (160,), generator=generator)
     tuned = (4 * torch.randn(160, 10, generator=generator)).softmax(1)
@@ -198,7 +198,7 @@ def test_models_that_contradict_every_label_cannot_tell() -> None:
 
 
 @pytest.mark.parametrize("rate", [0.25, 0.5])
-def test_half_wrong_labels_can_be_told_by_good_models(rate: float) -> None:
+def test_half_wrong_labels_are_found_by_good_models(rate: float) -> None:
     generator = torch.Generator().manual_seed(1)
     truth = torch.arange(160) % 10
     flip = torch.rand(160, generator=generator) < rate
@@ -224,7 +224,7 @@ def test_a_list_of_more_than_half_says_so() -> None:
 # ------------------------------------------------------------------------------------ noise rate
 
 
-def test_the_noise_rate_is_told_in_words() -> None:
+def test_the_noise_rate_is_reported_in_words() -> None:
     given = torch.arange(30) % 3
     rate = NoiseRate(0.18, 0.12, 0.251)
     report = audit(given, sure_of(given), noise_rate=rate)
@@ -233,7 +233,7 @@ def test_the_noise_rate_is_told_in_words() -> None:
     assert f"{expected} 25%)." in report.why
 
 
-def test_no_noise_rate_where_nothing_can_be_told() -> None:
+def test_no_noise_rate_without_a_ranking() -> None:
     given = torch.arange(60) % 3
     report = audit(given, sure_of((given + 1) % 3), noise_rate=NoiseRate(0.9, 0.8, 1.0))
     assert report.noise_rate is None
@@ -252,7 +252,7 @@ def test_audits_without_a_noise_rate_can_still_be_read() -> None:
 # ----------------------------------------------------------------------------------------- edges
 
 
-def test_labels_of_one_class_cannot_be_told() -> None:
+def test_labels_of_one_class_are_not_ranked() -> None:
     given = torch.zeros(10, dtype=torch.long)
     report = audit(given, sure_of(given))
     assert not report.can_tell

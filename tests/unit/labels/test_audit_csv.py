@@ -48,7 +48,7 @@ def test_the_table() -> None:
     assert audit_csv([]) == b"file,given,suggested,correct_label\r\n"
 
 
-def test_excel_is_told_that_it_is_utf_8() -> None:
+def test_excel_recognises_utf_8() -> None:
     assert audit_csv([entry("café/1.png")]).startswith(b"\xef\xbb\xbffile,")
 
 
@@ -75,7 +75,7 @@ def test_an_edited_table(delimiter: str) -> None:
         'with "quotes", commas;\tand café',
     ],
 )
-def test_every_name_is_read_back_and_none_is_a_formula(name: str) -> None:
+def test_every_name_is_read_back_and_is_not_a_formula(name: str) -> None:
     table = audit_csv([entry(name, given=name, suggested=name)])
     (row,) = csv.DictReader(io.StringIO(table.decode("utf-8-sig"), newline=""))
     for cell in (row["file"], row["given"], row["suggested"]):

@@ -74,7 +74,7 @@ def test_a_blend_that_is_a_part_of_something_can_be_saved(path: Path) -> None:
     assert torch.equal(back.bias, torch.zeros(10))
 
 
-def test_without_a_blend_there_is_none(path: Path) -> None:
+def test_a_model_without_an_ensemble_has_none(path: Path) -> None:
     save_model(tuned_model(), path)
     assert load_model(path).blend is None
 

@@ -119,7 +119,7 @@ def test_images_of_one_size_may_come_together(exported: tuple[Path, Comparison])
     np.testing.assert_allclose(together.sum(1), 1, atol=1e-5)
 
 
-def test_what_was_compared_is_told(exported: tuple[Path, Comparison]) -> None:
+def test_the_comparison_is_reported(exported: tuple[Path, Comparison]) -> None:
     _, told = exported
     assert (told.made_up, told.given, told.images) == (5, 1, 6)
     assert told.top1_equal + told.undecided == 6

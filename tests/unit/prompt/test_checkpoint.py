@@ -45,15 +45,15 @@ def test_what_was_saved_is_read_back(saved: Path) -> None:
     assert [path.name for path in saved.parent.iterdir()] == [saved.name]
 
 
-def test_one_of_another_job_is_none(saved: Path) -> None:
+def test_a_checkpoint_of_another_job_is_ignored(saved: Path) -> None:
     assert not is_whole(saved, "another")
 
 
-def test_one_that_is_not_there_is_none(tmp_path: Path) -> None:
+def test_a_missing_checkpoint_is_ignored(tmp_path: Path) -> None:
     assert not is_whole(tmp_path / "nothing")
 
 
-def test_a_torn_file_is_none(saved: Path) -> None:
+def test_a_torn_checkpoint_is_ignored(saved: Path) -> None:
     data = saved.read_bytes()
     for length in range(0, len(data), 7):
         saved.write_bytes(data[:length])

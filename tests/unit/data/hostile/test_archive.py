@@ -196,7 +196,7 @@ def test_unsupported_compression(tmp_path: Path, method: int, says: str) -> None
     assert says in problem.message
 
 
-def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
+def test_all_errors_are_reported_at_once(tmp_path: Path) -> None:
     files = {"../a.jpg": b"", "cat\\b.jpg": b"", "cat/nul.png": b""}
     path = write_zip(tmp_path / "data.zip", two_classes() | files)
     with zipfile.ZipFile(path, "a") as archive:
