@@ -1,0 +1,88 @@
+"""`dspt audit`, and its table with corrections."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+from tests.acceptance.local.conftest import CLASSES, SHORT, TRAIN, Cli
+
+
+def test_audit_shows_suspects_and_writes_all_files_to_a_csv(cli: Cli, photos: Path) -> None:
+    wrong = cli.home / "wrong"
+    shutil.copytree(photos / "train", wrong)
+    (wrong / "brick" / "0.png").rename(wrong / "moon" / "brick in truth.png")
+    ran = cli("audit", "wrong", "--csv", "ranked.csv", "--epochs", "30", "--batch-size", "8")
+    assert ran.returncode == 0, ran.stderr
+    assert "of 18 labels to check" in ran.stdout
+    assert "agree with" in ran.stdout
+    assert "All 18 files ranked in ranked.csv." in ran.stdout
+    with (cli.home / "ranked.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 18
+    scores = [float(row["score"]) for row in rows]
+    assert scores == sorted(scores, reverse=True)
+    ranks = [row["file"] for row in rows]
+    assert ranks.index("moon/brick in truth.png") < 3
+    assert {row["suspect"] for row in rows} <= {"true", "false"}
+    assert {row["correct_label"] for row in rows} == {""}
+    shown = [row["file"] for row in rows if row["suspect"] == "true"]
+    assert all(file in ran.stdout for file in shown)
+
+    # The same without a place to keep features, which only causes a warning.
+    (cli.home / "file").touch()
+    uncached = Cli(cli.home)
+    uncached.environment["XDG_CACHE_HOME"] = str(cli.home / "file")
+    ran = uncached.here("audit", "wrong", "--json", "--epochs", "30", "--batch-size", "8")
+    assert ran.returncode == 0
+    assert "warning: image features are not cached" in ran.stderr
+    document = json.loads(ran.stdout)
+    assert document["can_tell"] is True
+    assert [entry["file"] for entry in document["entries"]] == ranks
+    assert document["suspects"] == len(shown)
+
+
+def test_corrections_in_the_table_of_the_audit_are_applied(cli: Cli, photos: Path) -> None:
+    folder = cli.home / "to correct"
+    shutil.copytree(photos, folder)
+    (folder / "train" / "moon" / "notes.jpg").unlink()
+    wrong = "train/moon/=brick.png"  # a spreadsheet would read it as a formula
+    (folder / "train" / "brick" / "0.png").rename(folder / wrong)
+    assert cli.here("audit", folder, "--csv", "check.csv", *SHORT).returncode == 0
+    table = cli.home / "check.csv"
+    with table.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        if row["file"] == wrong:
+            row["correct_label"] = "brick"
+        elif row["file"] == "train/coins/5.png":
+            row["correct_label"] = "drop"
+    with table.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]), delimiter=";")
+        writer.writeheader()
+        writer.writerows(rows)
+
+    ran = cli.here("audit", folder, "--corrections", table, "--json", *SHORT)
+    assert ran.returncode == 0, ran.stderr
+    entries = json.loads(ran.stdout)["entries"]
+    given = {entry["file"]: entry["given"] for entry in entries}
+    assert len(given) == TRAIN * len(CLASSES) - 1
+    assert given[wrong] == "brick"
+    assert "train/coins/5.png" not in given
+    ran = cli.here("tune", folder, "--corrections", table, "--json", *SHORT)
+    assert json.loads(ran.stdout)["audit"]["entries"] == entries
+
+    # A second audit does not overwrite corrections, and mistakes in them are reported.
+    kept = table.read_bytes()
+    ran = cli.here("audit", folder, "--csv", table)
+    assert (ran.returncode, table.read_bytes()) == (2, kept)
+    assert "contains corrections and is not overwritten" in ran.stderr
+    ran = cli.here("tune", folder, "--corrections", table, "--corrections", table)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert "error: train/coins/5.png: there is no training image of this name" in ran.stderr
+    (cli.home / "empty.csv").write_text("file,correct_label\n")
+    ran = cli.here("tune", folder, "--corrections", "empty.csv")
+    assert ran.returncode == 2
+    assert "error: empty.csv: the column correct_label is empty" in ran.stderr
