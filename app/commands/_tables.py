@@ -11,11 +11,14 @@ from rich.table import Table
 from rich.text import Text
 
 from dspt.cli.tables import plain_table, shown_ids
+from dspt.cli.terminal import out
 
 if TYPE_CHECKING:
     from dspt_client.schemas.jobs import JobView
     from dspt_client.schemas.models import AliasHistory, AliasView, ModelView
 
+#: Columns of a terminal that all columns of the list of models fit in.
+_WIDE = 110
 _COLOURS = {"succeeded": "green", "failed": "red", "cancelled": "yellow"}
 
 
@@ -30,12 +33,16 @@ def jobs_table(jobs: Sequence[JobView]) -> RenderableType:
 
 
 def models_table(models: Sequence[ModelView]) -> RenderableType:
+    """Return a list; on a narrow terminal without backbone and number of classes."""
+    narrow = out.width < _WIDE
+    more = () if narrow else ("classes", "backbone")
     table = plain_table(
-        *("id", "name", "aliases", "classes", "backbone", "accuracy", "created"),
-        folding=("name", "aliases", "backbone"),
+        *("id", "name", "aliases", *more, "accuracy", "created"), folding=("name", "aliases")
     )
     for model, short in zip(models, shown_ids(model.id for model in models), strict=True):
-        cells = (model.name, ", ".join(model.aliases), str(len(model.classes)), model.backbone)
+        cells = [model.name, ", ".join(model.aliases)]
+        if not narrow:
+            cells += [str(len(model.classes)), model.backbone]
         created = f"{model.created_at.astimezone():%Y-%m-%d}"
         table.add_row(short, *(Text(cell) for cell in cells), _accuracy(model.metrics), created)
     return table
@@ -53,7 +60,7 @@ def job_details(job: JobView) -> RenderableType:
         "data set": f"{data.id} ({data.filename})",
     }
     if data.images is not None:
-        left_out = f", {len(data.rejected)} files left out" if data.rejected else ""
+        left_out = f", {len(data.rejected)} left out" if data.rejected else ""
         rows["images"] = f"{data.images} in {len(data.classes or ())} classes{left_out}"
     if data.corrections is not None:
         done = data.corrections

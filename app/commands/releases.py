@@ -80,7 +80,7 @@ def compare(
         print_json(document)
         return
     names = {side: f"{document[side]['name']} ({document[side]['model']})" for side in ("a", "b")}
+    out.print(f"Images of data set {found.dataset_id}: {_PARTS[found.part]}")
     out.print(comparison_tables({**document, "models": names}))
-    out.print(f"Images: {_PARTS[found.part]}, data set {found.dataset_id}.")
     if found.unreadable:
         out.print(f"{found.unreadable} files cannot be read.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Group, RenderableType
@@ -99,15 +99,14 @@ def held_out(dataset: Dataset) -> Dataset:
 
 def comparison_tables(found: Mapping[str, Any]) -> RenderableType:
     """Return the tables of a `Comparison.to_dict()` that also has both names as `models`."""
+    names = [Text(f"{side.upper()}: {found['models'][side]}") for side in ("a", "b")]
     table = Table(title=f"Accuracy on {found['images']} images")
-    for column in ("", "classifier", "accuracy", "95 % interval", "right alone"):
-        justify: Literal["left", "right"] = "left" if column in ("", "classifier") else "right"
-        table.add_column(column, overflow="fold", justify=justify)
+    for column in ("", "accuracy", "95 % interval", "right alone"):
+        table.add_column(column, justify="right" if column else "left")
     for side in ("a", "b"):
         low, high = found[side]["accuracy_interval"]
         table.add_row(
             side.upper(),
-            Text(found["models"][side]),
             f"{found[side]['accuracy']:.1%}",
             f"{low:.1%} to {high:.1%}",
             str(found[f"only_{side}_right"]),
@@ -124,7 +123,7 @@ def comparison_tables(found: Mapping[str, Any]) -> RenderableType:
         classes.add_row(Text(row["name"]), str(row["images"]), *shares, points)
     if len(rows) > _CLASSES_SHOWN:
         classes.caption = f"and {len(rows) - _CLASSES_SHOWN} more"
-    return Group(table, classes, *(Text(note) for note in _notes(found)))
+    return Group(*names, table, classes, *(Text(note) for note in _notes(found)))
 
 
 def _notes(found: Mapping[str, Any]) -> list[str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -19,8 +20,8 @@ _MEASURED = {
 
 #: Characters of an id on a terminal: the kind, the time and ten random bits.
 _SHORT_ID = 16
-#: On a terminal of 80 columns the class names get the rest.
-_FILE_WIDTH = 40
+#: More columns than any table has.
+_ANY = 100_000
 _CLASSIFIERS = {"zero_shot": "zero-shot", "prompt": "tuned prompt alone", "tuned": "tuned"}
 
 
@@ -66,29 +67,35 @@ def accuracies(metrics: Mapping[str, Any]) -> RenderableType:
 
 
 def suspects(audit: Mapping[str, Any], most: int) -> RenderableType:
-    """Return a table of the labels to check, the most suspicious first.
+    """Return the labels to check, the most suspicious first, as a table.
 
-    audit: `AuditReport.to_dict()`, or the same from a service.
+    Where the table would be wider than the terminal, a list: a file name on a line of its own can
+    be copied. audit: `AuditReport.to_dict()`, or the same from a service.
     """
     if not audit["can_tell"]:
         return Text(f"Cannot tell which labels are wrong: {audit['why']}")
     found = [entry for entry in audit["entries"] if entry["suspect"]]
     if not found:
         return Text(f"No suspicious labels in {len(audit['entries'])} files.")
-    table = Table(title=f"{len(found)} of {len(audit['entries'])} labels to check")
-    longest = max(len(entry["file"]) for entry in found[:most])
-    table.add_column("file", overflow="fold", min_width=min(longest, _FILE_WIDTH))
-    for name in ("given", "suggested"):
-        table.add_column(name, overflow="fold")
-    table.add_column("p(wrong)", justify="right")
-    for entry in found[:most]:
-        cells = (entry["file"], entry["given"], entry["suggested"], f"{entry['score']:.3f}")
-        table.add_row(*(Text(cell) for cell in cells))
+    title = f"{len(found)} of {len(audit['entries'])} labels to check"
     notes = [f"and {len(found) - most} more"] if len(found) > most else []
     if rate := audit["noise_rate"]:
         notes.append(
             f"estimated share of wrong labels: {rate['estimate']:.0%} "
             f"(90 % interval: {rate['low']:.0%} to {rate['high']:.0%})"
         )
-    table.caption = "; ".join(notes)
-    return table
+    caption = "; ".join(notes)
+    table = Table(title=title, caption=caption)
+    for name in ("file", "given", "suggested"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("p(wrong)", justify="right")
+    lines = [Text(title)]
+    for entry in found[:most]:
+        score = f"{entry['score']:.3f}"
+        cells = (entry["file"], entry["given"], entry["suggested"], score)
+        table.add_row(*(Text(cell) for cell in cells))
+        lines.append(Text(f"{score}  {entry['given']}, suggested: {entry['suggested']}"))
+        lines.append(Text(f"       {entry['file']}", overflow="fold"))
+    if Measurement.get(out, out.options.update(max_width=_ANY), table).maximum <= out.width:
+        return table
+    return Group(*lines, Text(caption))
