@@ -122,6 +122,8 @@ def list_jobs(
 @jobs.command()
 def show(job_id: JobId, url: Url = None, as_json: AsJson = False) -> None:
     """Show a job: progress, errors and metrics."""
+    from dspt_client._bar import left_out
+
     with service(url) as client:
         job = client.jobs.get(find.job_id(client, job_id))
         if as_json:
@@ -135,8 +137,8 @@ def show(job_id: JobId, url: Url = None, as_json: AsJson = False) -> None:
             for problem in job.view.error.problems:
                 where = problem.where or job.view.dataset.filename
                 out.print(f"  {where}: {problem.message}", markup=False)
-        for file in job.view.dataset.rejected or ():
-            out.print(f"left out: {file.file}: {file.reason}", markup=False)
+        for line in left_out(job.view):
+            out.print(line, markup=False, soft_wrap=True)
         _results(job)
 
 

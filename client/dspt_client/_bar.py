@@ -56,8 +56,15 @@ class Bar:
             )
 
 
+def left_out(job: JobView) -> list[str]:
+    """Return a line for each file that the job did not use, with the reason."""
+    files = job.dataset.rejected or []
+    # The last item of a long list has no name: it counts the others.
+    return ["left out: " + ": ".join(filter(None, (each.file, each.reason))) for each in files]
+
+
 def show_left_out(job: JobView) -> None:
     """Print the files that the job did not use to standard error, each with the reason."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    for file in job.dataset.rejected or ():
-        console.print(f"left out: {file.file}: {file.reason}", markup=False)
+    for line in left_out(job):
+        console.print(line, markup=False)

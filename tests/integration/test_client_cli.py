@@ -175,9 +175,11 @@ def test_files_left_out_are_listed_by_name(context: Context) -> None:
     rejected = [
         {"file": "cat/IMG_1.HEIC", "reason": "HEIC is not supported"},
         {"file": "[b]notes[/b].txt", "reason": "not an image"},
+        {"file": "", "reason": "and 3 more files"},
     ]
     job_id = done(context, rejected)
-    wanted = [f"left out: {each['file']}: {each['reason']}" for each in rejected]
+    wanted = [f"left out: {each['file']}: {each['reason']}" for each in rejected[:2]]
+    wanted.append("left out: and 3 more files")
     shown = dspt("jobs", "show", job_id).stdout.splitlines()
     assert [line for line in shown if line.startswith("left out")] == wanted
     assert dspt("jobs", "watch", job_id).stderr.splitlines() == wanted
