@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -60,8 +61,16 @@ def print_deleted(kind: str, deleted: str, as_json: bool) -> None:
 
 
 @contextmanager
-def service(url: str | None) -> Iterator[Client]:
-    """Yield a client of the service. Errors are printed to standard error and end the program."""
+def service(url: str | None, table: Path | None = None) -> Iterator[Client]:
+    """Yield a client of the service. Errors are printed to standard error and end the program.
+
+    table: the file that the service calls corrections.csv.
+    """
+
+    def words(text: str) -> str:
+        text = in_command_words(text)
+        return text if table is None else text.replace("corrections.csv", str(table))
+
     from dspt_client import Client, ClientError, NotSent, Unreachable
 
     try:
@@ -76,8 +85,7 @@ def service(url: str | None) -> Iterator[Client]:
     except NotSent as error:
         raise end(str(error), WRONG_USE) from error
     except ClientError as error:
-        more = [in_command_words(text) for text in _more(error)]
-        raise end(in_command_words(str(error)), FAILED, more) from error
+        raise end(words(str(error)), FAILED, map(words, _more(error))) from error
     except DatasetError as error:
         named = [f"{p.where}: {p.message}" if p.where else p.message for p in error.problems]
         raise end(named[0], WRONG_USE, [f"error: {text}" for text in named[1:]]) from error
@@ -88,7 +96,7 @@ def service(url: str | None) -> Iterator[Client]:
         raise end(f"{error.filename or ''}: {error.strerror or error}", WRONG_USE) from error
 
 
-def end(message: str, code: int, more: Sequence[str] = ()) -> typer.Exit:
+def end(message: str, code: int, more: Iterable[str] = ()) -> typer.Exit:
     """Print an error and its details; return what ends the program with this exit code."""
     print_stderr(f"error: {message}", "red")
     for text in more:

@@ -228,7 +228,7 @@ def correct(
 
     Photos that the old job held out are held out again: dspt models compare compares the two.
     """
-    with service(url) as client:
+    with service(url, csv_file) as client:
         job = client.jobs.correct(find.job_id(client, job_id), csv=csv_file, name=name)
         _tell(job, watch, as_json)
 

@@ -55,7 +55,8 @@ def predict(
     """
     if _is_file(model):
         if not Path(model).is_file():
-            raise typer.BadParameter(f"File {model!r} does not exist.", param_hint="'MODEL'")
+            why = "is a folder, not a classifier" if Path(model).is_dir() else "does not exist"
+            raise typer.BadParameter(f"{model!r} {why}.", param_hint="'MODEL'")
         predict_here(Path(model), images, top_k, reject_below, csv_file, backbone, device, as_json)
         return
     if backbone is not None or device != "auto":

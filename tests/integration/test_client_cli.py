@@ -246,7 +246,7 @@ def test_the_audit_as_a_table_a_file_and_a_document(context: Context, tmp_path: 
     dspt("jobs", "audit", job_id, "--csv", tmp_path / "no" / "such" / "folder.csv")
 
 
-def test_corrections_that_are_wrong_are_named_line_by_line(
+def test_wrong_corrections_are_reported_and_others_create_a_job(
     context: Context, tmp_path: Path
 ) -> None:
     table = tmp_path / "t.csv"
@@ -255,6 +255,15 @@ def test_corrections_that_are_wrong_are_named_line_by_line(
     said = dspt("jobs", "correct", job_id, "--csv", table, ends=1).stderr
     assert "nowhere.png" in said
     assert "horse" in said
+    table.write_text("file,correct_label\ncat/2.png,DROP\n")
+    said = dspt("jobs", "correct", job_id, "--csv", table, ends=1).stderr
+    assert "write drop in lower case" in said
+    table.write_bytes("file,correct_label\ncat/2.png,größe\n".encode("cp1252"))
+    said = dspt("jobs", "correct", job_id, "--csv", table, ends=1).stderr
+    assert f"{table} line 2" in said
+    table.write_text("file,correct_label\ncat/2.png,drop\n=cat/1.png,dog\n")
+    new = document("jobs", "correct", job_id, "--csv", table, "--name", "second & last")
+    assert new["name"] == "second & last"
 
 
 def add_model(context: Context) -> str:
