@@ -175,7 +175,7 @@ def test_a_key_opens_the_door(tmp_path: Path, folder: Path) -> None:
         assert caught.value.code == "key_missing"
         # The API closes the connection in the middle of a refused upload.
         large = tmp_path / "large.zip"
-        large.write_bytes(bytes(30_000_000))
+        large.write_bytes(zip_of({"cat/1.png": bytes(30_000_000), "dog/1.png": b"x"}))
 
         async def turned_away() -> None:
             async with AsyncClient(address) as awaited:
@@ -188,7 +188,9 @@ def test_a_key_opens_the_door(tmp_path: Path, folder: Path) -> None:
 
 
 def test_a_zip_is_sent_as_it_is(client: Client, tmp_path: Path) -> None:
-    (tmp_path / "a.zip").write_bytes(zip_of({"cat/1.png": b"not looked at"}))
+    (tmp_path / "a.zip").write_bytes(
+        zip_of({"cat/1.png": b"not looked at", "dog/1.png": b"neither"})
+    )
     assert client.jobs.create(str(tmp_path / "a.zip")).view.dataset.filename == "a.zip"
 
 

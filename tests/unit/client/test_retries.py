@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -95,16 +96,24 @@ def test_what_would_not_help_is_not_tried(
     assert pauses == []
 
 
-def test_an_upload_that_is_tried_again_is_the_same_one(tmp_path: Path) -> None:
-    zip_file = tmp_path / "photos.zip"
-    zip_file.write_bytes(b"photos")
+@pytest.fixture
+def zip_file(tmp_path: Path) -> Path:
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        for name in ("cat/1.png", "dog/1.png"):
+            archive.writestr(name, b"photos")
+    return tmp_path / "photos.zip"
+
+
+def test_an_upload_that_is_tried_again_is_the_same_one(zip_file: Path) -> None:
     client, script = client_of(
+        httpx.Response(204),  # the settings
         httpx.ReadError,
         problem(422, "missing"),  # it was not for being refused that it broke
         problem(503, "busy"),
         httpx.Response(202, json=job("queued")),
     )
     assert client.jobs.create(zip_file, config={"epochs": 2}).status == "queued"
+    assert script.requests.pop(0).url.path == "/jobs/check"
     asked_why = script.requests.pop(1)
     assert (asked_why.content, asked_why.headers.get("Idempotency-Key")) == (b"", None)
     assert len({request.headers["Idempotency-Key"] for request in script.requests}) == 1
@@ -120,10 +129,8 @@ def test_an_upload_that_is_tried_again_is_the_same_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("error", [httpx.WriteError, httpx.ReadError])
 def test_an_upload_cut_off_by_a_refusal_is_told_as_that(
-    error: type[httpx.RequestError], tmp_path: Path, pauses: list[float]
+    error: type[httpx.RequestError], zip_file: Path, pauses: list[float]
 ) -> None:
-    zip_file = tmp_path / "photos.zip"
-    zip_file.write_bytes(b"photos")
     client, _ = client_of(error, problem(401, "key_missing"))
     with pytest.raises(Unauthorized):
         client.jobs.create(zip_file)
