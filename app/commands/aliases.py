@@ -32,7 +32,7 @@ def promote(
 
     if not re.fullmatch(ALIAS_PATTERN, alias):
         raise typer.BadParameter(
-            f"{alias!r} is no possible name. Use lower-case letters, digits and the characters "
+            f"{alias!r} is not a valid alias. Use lower-case letters, digits and the characters "
             ". _ -, beginning with a letter or digit, at most 63.",
             param_hint="'--alias'",
         )

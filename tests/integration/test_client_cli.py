@@ -334,7 +334,7 @@ def test_each_kind_of_failure_has_its_exit_code(
     said = dspt("jobs", "submit", archive, ends=2).stderr
     assert said.startswith(f"error: {archive}: has files of a single class")
     bad = dspt("models", "promote", MODEL, "--alias", "No Alias", ends=2).stderr
-    assert "is no possible name" in bad
+    assert "is not a valid alias" in bad
     dspt("jobs", "submit", archive, "--epochs", "many", ends=2)
     assert "nothing.zip" in dspt("jobs", "submit", tmp_path / "nothing.zip", ends=2).stderr
     assert "is not a URL" in dspt("jobs", "list", "--url", "nowhere", ends=2).stderr
