@@ -110,7 +110,7 @@ def test_class_folders_that_are_numbers(service: httpx.Client) -> None:
     assert "class_names" in error["message"]
 
 
-def test_class_names_mend_folders_that_are_numbers(service: httpx.Client) -> None:
+def test_class_names_give_words_to_folders_that_are_numbers(service: httpx.Client) -> None:
     files = {"1/": b"", "2/": b""}
     for number, name in (("1", "apple"), ("2", "lime")):
         files |= {f"{number}/{i}.png": photo(name, i) for i in range(4)}
@@ -135,7 +135,7 @@ def test_class_names_for_a_folder_that_is_not_there(service: httpx.Client) -> No
     assert job["error"]["param"] == "appel"
 
 
-def test_all_problems_are_told_at_once(service: httpx.Client) -> None:
+def test_all_problems_are_reported_at_once(service: httpx.Client) -> None:
     files = photos("apple", "lime", "Lime") | {"7/1.png": photo("lime", 9), "banana/": b""}
     error = error_of(service, zipped(files))
     found = {(problem["where"], problem["code"]) for problem in error["problems"]}
@@ -225,6 +225,6 @@ def test_bad_images_do_not_change_what_the_good_ones_give(
         assert alone["metrics"][name] == job_with_bad_images["metrics"][name]
 
 
-def test_the_service_goes_on_after_all_that(service: httpx.Client, tuned: Json) -> None:
+def test_the_service_works_after_bad_uploads(service: httpx.Client, tuned: Json) -> None:
     assert service.get("/health/ready").json()["status"] == "ready"
     assert get_job(service, tuned["id"])["status"] == "succeeded"

@@ -13,7 +13,7 @@ def predict(service: httpx.Client, model_id: str, *images: tuple[str, bytes]) ->
     return service.post("/predict", data={"model": model_id}, files=files)
 
 
-def test_a_bad_image_spoils_its_own_entry_only(service: httpx.Client, tuned: Json) -> None:
+def test_a_bad_image_only_affects_its_own_result(service: httpx.Client, tuned: Json) -> None:
     apple, lime = photo("apple", 900), photo("lime", 901, "JPEG")
     response = predict(
         service,

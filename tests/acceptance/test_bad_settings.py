@@ -67,7 +67,7 @@ def test_a_field_that_is_no_json_object(service: httpx.Client, field: str, text:
     assert problem["errors"][0]["param"] == field
 
 
-def test_a_misspelt_field_is_not_passed_over(service: httpx.Client) -> None:
+def test_a_misspelt_field_is_reported(service: httpx.Client) -> None:
     files = {"dataset": ("photos.zip", good_zip())}
     response = service.post("/jobs", files=files, data={"classnames": "{}"})
     problem = problem_of(response, 422, "unknown_field")

@@ -1,4 +1,4 @@
-"""A person goes through the audit, puts labels right and has a new classifier tuned on them."""
+"""From the audit of a job, through corrected labels, to a new classifier."""
 
 from __future__ import annotations
 

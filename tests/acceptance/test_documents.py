@@ -69,7 +69,7 @@ def test_links_lead_somewhere(path: Path) -> None:
             assert (path.parent / link).exists(), link
 
 
-def test_what_is_shown_is_held_against_what_is_printed() -> None:
+def test_the_shown_output_is_compared_with_the_printed_output() -> None:
     document = (
         "```sh\ndspt a\n```\n\n```text\njob_00000000000000000000000001 took 3.5 s\n...\ndone\n```\n"
         "<!-- not run: it asks -->\n```sh\nrm -i x\n```\n```text\nreally?\n```\n"

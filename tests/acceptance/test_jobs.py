@@ -150,7 +150,7 @@ def test_jobs_are_listed_newest_first_page_by_page(service: httpx.Client) -> Non
     ],
 )
 @pytest.mark.parametrize("id_", ["job_00000000000000000000000000", "nonsense", "%2E%2E", "%00"])
-def test_an_unknown_id_is_told_so(
+def test_an_unknown_id_is_not_found(
     service: httpx.Client, method: str, path: str, code: str, id_: str
 ) -> None:
     problem = problem_of(service.request(method, path.replace("{id}", id_)), 404, code)

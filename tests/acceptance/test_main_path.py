@@ -37,7 +37,7 @@ def test_a_new_job_is_accepted_and_can_be_followed(service: httpx.Client) -> Non
     assert until(service, job["id"], "succeeded", seconds=0)["progress"]["fraction"] == 1.0
 
 
-def test_a_succeeded_job_tells_all_about_itself(tuned: Json) -> None:
+def test_the_view_of_a_succeeded_job(tuned: Json) -> None:
     assert tuned["attempt"] == 1
     assert tuned["error"] is None
     assert tuned["warnings"] == []
@@ -98,7 +98,7 @@ def test_events_as_pages_of_a_list(service: httpx.Client, tuned: Json) -> None:
     assert pages == events
 
 
-def test_events_tell_the_states_the_stages_and_the_epochs(
+def test_events_report_states_stages_and_epochs(
     service: httpx.Client, tuned: Json
 ) -> None:
     events = service.get(f"/jobs/{tuned['id']}/events", params={"limit": 1000}).json()["data"]
@@ -130,7 +130,7 @@ def test_events_as_a_stream_are_the_same(service: httpx.Client, tuned: Json) -> 
     ]
 
 
-def test_a_stream_goes_on_behind_the_last_event_seen(service: httpx.Client, tuned: Json) -> None:
+def test_a_stream_continues_after_the_last_event(service: httpx.Client, tuned: Json) -> None:
     whole = list(stream(service, tuned["id"]))
     assert list(stream(service, tuned["id"], last_event_id=2)) == whole[2:]
     assert list(stream(service, tuned["id"], last_event_id=len(whole))) == []
@@ -204,7 +204,7 @@ def test_the_artefact_is_one_small_safetensors_file(service: httpx.Client, tuned
     assert (4, 256) in {shape[-2:] for shape in shapes.values()}, shapes
 
 
-def test_the_model_card_tells_of_the_data_and_the_course(
+def test_the_model_card_describes_the_data_and_the_training(
     service: httpx.Client, tuned: Json
 ) -> None:
     link = service.get(tuned["links"]["model"]).json()["links"]["card"]

@@ -73,7 +73,7 @@ def test_every_service_has_a_health_check_and_none_runs_as_root(compose: dict[st
 
 
 @BOTH
-def test_what_is_published_is_so_only_here(compose: dict[str, Any]) -> None:
+def test_only_the_api_and_the_dashboards_are_published(compose: dict[str, Any]) -> None:
     published = {name: s["ports"] for name, s in compose["services"].items() if "ports" in s}
     assert interpolated(published, {}) == {
         "api": ["127.0.0.1:8000:8000"],

@@ -164,7 +164,7 @@ def test_the_default_top_k_is_five(client: TestClient, add_model: AddModel) -> N
     assert sum(entry["score"] for entry in prediction["top"]) == pytest.approx(1, abs=1e-5)
 
 
-def test_a_bad_image_spoils_its_own_entry_only(client: TestClient, add_model: AddModel) -> None:
+def test_a_bad_image_only_affects_its_own_result(client: TestClient, add_model: AddModel) -> None:
     model = add_model()
     good = photo(5)
     [alone] = predict(client, model, good).json()["predictions"]
