@@ -98,9 +98,7 @@ def test_events_as_pages_of_a_list(service: httpx.Client, tuned: Json) -> None:
     assert pages == events
 
 
-def test_events_report_states_stages_and_epochs(
-    service: httpx.Client, tuned: Json
-) -> None:
+def test_events_report_states_stages_and_epochs(service: httpx.Client, tuned: Json) -> None:
     events = service.get(f"/jobs/{tuned['id']}/events", params={"limit": 1000}).json()["data"]
     by_type = {
         kind: [e["data"] for e in events if e["type"] == kind]
