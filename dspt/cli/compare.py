@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +12,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from dspt.cli.options import AsJson, Data
+from dspt.cli.options import AsJson, Corrected, Data
 from dspt.cli.predict import BackboneOption, DeviceOption
 from dspt.cli.terminal import errors_shown, feature_dir, out, print_json, print_stderr
 from dspt.errors import DatasetError, Problem
@@ -21,6 +21,7 @@ from dspt.kit.cpus import set_thread_defaults
 if TYPE_CHECKING:
     from dspt.backbones.base import Backbone
     from dspt.data import Dataset
+    from dspt.model.artifact import TunedModel
 
 _CLASSES_SHOWN = 30
 
@@ -35,14 +36,18 @@ def compare(
         bool,
         typer.Option(
             "--all",
-            help="Use all images, not only test/. Valid only if neither was tuned on any of them.",
+            help="Use all images. Valid only if neither was tuned on any of them.",
         ),
     ] = False,
+    corrections: Corrected = None,
     backbone: BackboneOption = None,
     device: DeviceOption = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Compare two tuned classifiers on the test images of a data set.
+
+    Without test/ and val/, on the images that were held out when either was tuned on this data
+    set. If one was tuned on corrected labels, pass its tables with --corrections.
 
     Shows the accuracy of both, overall and by class, and tests the difference (McNemar).
     """
@@ -50,12 +55,17 @@ def compare(
         set_thread_defaults()
         from dspt.data import load_dataset
         from dspt.kit.device import resolve_device
+        from dspt.labels.audit_csv import corrections_from_csv
         from dspt.model.artifact import load_model
 
         models = [load_model(path) for path in (a, b)]
         where = resolve_device(device)
         with load_dataset(data) as opened:
-            dataset = opened if everything else held_out(opened)
+            versions = [opened]
+            for path in corrections or ():
+                table = corrections_from_csv(path.read_bytes(), path.name, opened.classes)
+                versions.append(table.apply(versions[-1]))
+            dataset = versions[-1] if everything else held_out(versions, models)
             from dspt.backbones import load_backbone
             from dspt.features.encode import encode_images
             from dspt.features.store import FeatureStore
@@ -80,21 +90,46 @@ def compare(
         out.print(comparison_tables(document))
 
 
-def held_out(dataset: Dataset) -> Dataset:
-    """Return the images of test/, or of val/ without a test/. Raises DatasetError without both."""
+def held_out(versions: Sequence[Dataset], models: Sequence[TunedModel]) -> Dataset:
+    """Return the images of test/, or of val/, or those that were held out when tuning each model.
+
+    versions: the data set as uploaded, and after each table of corrections; the labels are those
+    of the last. Raises DatasetError if there are no such images.
+    """
+    dataset = versions[-1]
     for part in ("test", "val"):
         rows = [row for row, item in enumerate(dataset.items) if item.split == part]
         if rows:
-            return dataclasses.replace(
-                dataset,
-                items=tuple(dataset.items[row] for row in rows),
-                hashes=tuple(dataset.hashes[row] for row in rows),
-            )
-    message = (
-        "has no test/ to compare on. If neither classifier was tuned on any of these images, use "
-        "--all to compare on all of them"
+            return _with_rows(dataset, rows)
+    shared = set.intersection(*(_held_out_of(model, versions) for model in models))
+    rows = [row for row, item in enumerate(dataset.items) if item.path in shared]
+    if not rows:
+        message = (
+            "has no test/ to compare on, and no image is known to have been held out for both "
+            "classifiers: pass the corrections that they were tuned with (--corrections), or, if "
+            "neither was tuned on any of these images, use --all"
+        )
+        raise DatasetError([Problem("", "no_test_part", message)])
+    return _with_rows(dataset, rows)
+
+
+def _held_out_of(model: TunedModel, versions: Sequence[Dataset]) -> set[str]:
+    """Return the paths that were held out, empty if the model was tuned on another data set."""
+    from dspt.data.splits import Splits
+
+    for version in versions:
+        if version.sha256 == model.manifest.dataset_sha256:
+            splits = Splits.of(version, model.manifest.config)
+            return {version.items[row].path for row in splits.measured}
+    return set()
+
+
+def _with_rows(dataset: Dataset, rows: Sequence[int]) -> Dataset:
+    return dataclasses.replace(
+        dataset,
+        items=tuple(dataset.items[row] for row in rows),
+        hashes=tuple(dataset.hashes[row] for row in rows),
     )
-    raise DatasetError([Problem("", "no_test_part", message)])
 
 
 def comparison_tables(found: Mapping[str, Any]) -> RenderableType:

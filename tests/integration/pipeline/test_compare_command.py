@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ from typer.testing import CliRunner
 
 from dspt.backbones.base import Backbone
 from dspt.cli import build, terminal
+from dspt.data import load_dataset
+from dspt.labels.corrections import Corrections
 from dspt.model.add_class import add_classes
 from dspt.model.artifact import save_model
 from dspt.model.predict import untuned
 from dspt.pipeline import TuneResult
-from tests.integration.pipeline.runs import CLASSES, TEST, Recorder
+from tests.integration.pipeline.runs import CLASSES, TEST, Recorder, run
 
 
 @pytest.fixture
@@ -60,6 +63,33 @@ def test_two_models_are_compared_on_the_test_part(
     told = dspt("compare", "tuned", "more", folder).stdout
     assert f"Accuracy on {len(CLASSES) * TEST} images" in told
     assert "Only B has the class whale and may predict it." in told
+
+
+def test_a_model_is_compared_with_its_corrected_version_on_held_out_images(
+    models: Path, folder: Path, backbone: Backbone, features: Path
+) -> None:
+    photos = folder / "train"
+    with load_dataset(photos) as opened:
+        first = run(opened, backbone, features, epochs=1)
+        held_out = [entry for entry in first.audit.entries if entry.held_out]
+        dropped = next(entry.file for entry in first.audit.entries if not entry.held_out)
+        relabel = {held_out[0].file: held_out[0].suggested}
+        corrected = Corrections.of(relabel, [dropped]).apply(opened)
+        second = run(corrected, backbone, features, epochs=1)
+    assert {e.file for e in second.audit.entries if e.held_out} == {e.file for e in held_out}
+    save_model(first.model, models / "first")
+    save_model(second.model, models / "second")
+    rows = [*relabel.items(), (dropped, "drop")]
+    (models / "table.csv").write_text(
+        "file,correct_label\n" + "".join(f"{file},{label}\n" for file, label in rows)
+    )
+    compare = ("compare", "first", "second", photos)
+    found = json.loads(dspt(*compare, "--corrections", "table.csv", "--json").stdout)
+    assert found["images"] == len(held_out)
+    labels = [relabel.get(entry.file, entry.given) for entry in held_out]
+    assert {row["name"]: row["images"] for row in found["per_class"]} == dict(Counter(labels))
+    refused = dspt(*compare, ends=2).stderr
+    assert "pass the corrections that they were tuned with (--corrections)" in refused
 
 
 def test_without_a_test_part_all_images_have_to_be_asked_for(models: Path, folder: Path) -> None:
