@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
-from dspt.data.class_words import words_of
 from dspt.data.findings import Findings
-from dspt.data.layout import Candidate, Layout, Split
+from dspt.data.layout import Candidate, Layout
 from dspt.data.names import natural_key
 from dspt.data.reading import Seen
+from dspt.data.split_names import Split
 from dspt.kit.text import printable
 
 _REASONS_SHOWN = 3
@@ -25,7 +25,7 @@ def train_classes(layout: Layout) -> tuple[str, ...]:
 
 
 def check_classes(layout: Layout, max_classes: int, findings: Findings) -> None:
-    """Report fewer than two classes, too many, and classes that only val/ or test/ has."""
+    """Report fewer than two classes, and too many."""
     classes = train_classes(layout)
     if not classes:
         # The layout may have been reported already.
@@ -35,7 +35,7 @@ def check_classes(layout: Layout, max_classes: int, findings: Findings) -> None:
         elif not findings.problems:
             findings.problem("", "no_classes", _no_classes(layout))
         return
-    if len(classes) == 1:
+    if len(classes) == 1 and not findings.problems:  # else the rows of a table were invalid
         findings.problem(
             printable(classes[0]),
             "one_class",
@@ -45,18 +45,6 @@ def check_classes(layout: Layout, max_classes: int, findings: Findings) -> None:
         message = f"{len(classes):,} classes (limit {max_classes:,})"
         findings.problem("", "too_many_classes", message)
         findings.refuse_if_any()
-    known = set(classes)
-    by_words = {words_of(c).casefold(): c for c in classes}
-    for (split, name), folder in sorted(layout.class_folders.items()):
-        if name in known:
-            continue
-        meant = by_words.get(words_of(name).casefold())
-        hint = f"is it {printable(meant)!r}?" if meant else "add training images or remove it"
-        findings.problem(
-            printable(folder),
-            "class_not_in_train",
-            f"{split} has a class that train does not have; {hint}",
-        )
 
 
 def _no_classes(layout: Layout) -> str:
@@ -71,44 +59,66 @@ def _no_classes(layout: Layout) -> str:
     )
 
 
-def check_images(layout: Layout, read: Read, findings: Findings) -> None:
-    """Report classes without a readable image, with a single one, or with none to measure on."""
-    good: dict[tuple[Split, str], int] = defaultdict(int)
-    bad: dict[tuple[Split, str], list[str]] = defaultdict(list)
-    for candidate, seen in read:
-        key = candidate.split, candidate.class_name
-        if seen.reason is None:
-            good[key] += 1
+def usable_classes(layout: Layout, read: Read, findings: Findings) -> tuple[str, ...]:
+    """Return the training classes with a readable image; the others are left out with a warning.
+
+    Reports them as problems if fewer than two classes are left.
+    """
+    good = {c.class_name for c, s in read if c.split == "train" and s.reason is None}
+    classes, reasons = train_classes(layout), _reasons(read)
+    usable = tuple(name for name in classes if name in good)
+    for name in classes:
+        if name in good:
+            continue
+        folder = printable(layout.class_folders["train", name])
+        why = f"the class has no readable image: {_joined(reasons['train', name])}"
+        if len(usable) < 2:
+            findings.problem(folder, "empty_class", why)
         else:
-            name = printable(candidate.path.rpartition("/")[2])
-            bad[key].append(f"{name}: {seen.reason}")
-    for (split, name), folder in layout.class_folders.items():
-        n_good, reasons = good[split, name], bad[split, name]
-        if n_good == 0:
-            why = "; ".join(reasons[:_REASONS_SHOWN]) or "it has no files"
-            more = len(reasons) - _REASONS_SHOWN
-            why += f"; and {more:,} more" if more > 0 else ""
-            if split == "train":
-                findings.problem(
-                    printable(folder), "empty_class", f"the class has no readable image: {why}"
-                )
-            else:
-                findings.warning("empty", f"{printable(folder)} has no readable image: {why}")
-        elif n_good == 1 and split == "train":
+            findings.warning("empty", f"{folder} is left out; {why}")
+    return usable
+
+
+def check_images(layout: Layout, classes: Sequence[str], read: Read, findings: Findings) -> None:
+    """Warn of classes with a single training image, and of classes that cannot be measured."""
+    good = Counter((c.split, c.class_name) for c, s in read if s.reason is None)
+    reasons = _reasons(read)
+    for name in classes:
+        folder = printable(layout.class_folders["train", name])
+        if good["train", name] == 1:
             findings.warning(
                 "one_image",
-                f"{printable(folder)} has a single image; add more images, the result depends on "
-                "this single one",
+                f"{folder} has a single image; add more images, the result depends on this "
+                "single one",
             )
     for split in ("val", "test"):
         if not any(n for (s, _), n in good.items() if s == split):
             continue
-        for name in train_classes(layout):
-            if (split, name) not in layout.class_folders:
-                findings.warning(
-                    "unmeasured",
-                    f"{printable(name)} has no images in {split}, so it is not measured",
-                )
+        for name in classes:
+            if good[split, name]:
+                continue
+            held_out = layout.class_folders.get((split, name))
+            if held_out is None:
+                message = f"{printable(name)} has no images in {split}, so it is not measured"
+                findings.warning("unmeasured", message)
+            else:
+                why = _joined(reasons[split, name])
+                findings.warning("empty", f"{printable(held_out)} has no readable image: {why}")
+
+
+def _reasons(read: Read) -> dict[tuple[Split, str], list[str]]:
+    reasons: dict[tuple[Split, str], list[str]] = defaultdict(list)
+    for candidate, seen in read:
+        if seen.reason is not None:
+            name = printable(candidate.path.rpartition("/")[2])
+            reasons[candidate.split, candidate.class_name].append(f"{name}: {seen.reason}")
+    return reasons
+
+
+def _joined(reasons: Sequence[str]) -> str:
+    more = len(reasons) - _REASONS_SHOWN
+    listed = "; ".join(reasons[:_REASONS_SHOWN])
+    return f"{listed}; and {more:,} more" if more > 0 else listed
 
 
 def check_copies(read: Read, findings: Findings) -> None:

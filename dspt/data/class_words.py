@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from dspt.data.findings import Findings
 from dspt.data.names import confusable_key, find_invisible
@@ -20,13 +20,17 @@ def words_of(folder: str) -> str:
 
 
 def class_words(
-    folders: Sequence[str], given: Mapping[str, str] | None, findings: Findings
+    folders: Sequence[str],
+    given: Mapping[str, str] | None,
+    findings: Findings,
+    *,
+    ignored: Collection[str] = (),
 ) -> tuple[str, ...]:
     """Return the words of each class folder, in the same order; `given` (folder -> words) wins.
 
     Reports words that are missing, only digits, too long or not text; names and words with control
     or invisible characters; folders in `given` that do not exist; and folders whose words look the
-    same, ignoring case.
+    same, ignoring case. Words for the folders in `ignored` are not a problem.
     """
     if given is not None and not isinstance(given, Mapping):
         findings.problem("class_names", "invalid_class_names", "must map each folder to its words")
@@ -38,7 +42,7 @@ def class_words(
         name = unicodedata.normalize("NFC", folder) if isinstance(folder, str) else str(folder)
         if name in known:
             by_folder[name] = words
-        else:
+        elif name not in ignored:
             findings.problem(
                 printable(name),
                 "unknown_class_name",

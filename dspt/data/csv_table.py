@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
 
 from dspt.data.findings import Findings
@@ -13,6 +14,9 @@ MAX_ROW_CHARACTERS = 64 * 1024
 """A row has a file name and a few words. Each cell is an object, so long rows cost gigabytes."""
 MAX_LINES = 1_000_000
 """Five times the maximum number of files of a data set."""
+
+_SEP_LINE = re.compile(rb"(?:\xef\xbb\xbf)?\"?sep=([,;|:\t])\"?\r?\n?$", re.I)
+"""First line by which Excel states the separator."""
 
 
 class _Lines:
@@ -45,6 +49,53 @@ class _Lines:
         return line
 
 
+def csv_rows(table: bytes, name: str, findings: Findings) -> Iterator[tuple[int, list[str]]]:
+    """Yield (line, cells) of the header, then of each row that is not empty.
+
+    table: UTF-8; cells are separated by commas, semicolons, tabs, or as a first line `sep=;` says.
+    name: name of the table in `findings`, to which rows with fewer or more cells than the header
+    are added. Further empty cells are ignored.
+    """
+    try:
+        table.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = table.count(b"\n", 0, error.start) + 1
+        message = "not UTF-8; save the table as UTF-8"
+        findings.problem(f"{name} line {line}", "invalid_table", message)
+        return
+    # Spreadsheets write semicolons in countries where the comma is the decimal mark.
+    file = io.BytesIO(table)
+    first = file.readline(MAX_ROW_CHARACTERS)
+    stated = _SEP_LINE.match(first)
+    if stated:
+        first = file.readline(MAX_ROW_CHARACTERS)
+    delimiter = stated[1] if stated else max(b",", b";", b"\t", key=first.count)
+    lines = _Lines(table)
+    if stated:
+        next(lines)
+    skipped = int(stated is not None)
+    separator = delimiter.decode("latin-1")
+    reader = csv.reader(lines, delimiter=separator, strict=True)
+    width = 0
+    try:
+        for cells in reader:
+            lines.new_row()
+            line = reader.line_num + skipped
+            if not any(cell.strip() for cell in cells):
+                continue
+            if not width:
+                width = len(cells)
+            elif len(cells) < width or any(cell.strip() for cell in cells[width:]):
+                hint = f"; put quotes around cells that contain {separator!r}"
+                hint = "" if len(cells) < width else hint
+                message = f"has {len(cells)} columns; the header has {width}{hint}"
+                findings.problem(f"{name} line {line}", "invalid_table", message)
+                continue
+            yield line, cells[:width]
+    except csv.Error as error:
+        findings.problem(f"{name} line {lines.number}", "invalid_table", f"cannot be read: {error}")
+
+
 def table_rows(
     table: bytes,
     name: str,
@@ -55,53 +106,30 @@ def table_rows(
 ) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield (line, column -> cell) for each row that is not empty.
 
-    table: UTF-8 with a header; cells are separated by commas, semicolons or tabs.
-    name: name of the table in `findings`, to which problems are added.
+    table, name, findings: as for `csv_rows`.
     required, optional: columns. Case is ignored; further columns are allowed.
     """
-    try:
-        table.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = table.count(b"\n", 0, error.start) + 1
-        findings.problem(
-            f"{name} line {line}", "invalid_table", "not UTF-8; save the table as UTF-8"
-        )
-        return
-    # Spreadsheets write semicolons in countries where the comma is the decimal mark.
-    header_line = io.BytesIO(table).readline(MAX_ROW_CHARACTERS)
-    delimiter = max(b",;\t", key=header_line.count)
-    lines = _Lines(table)
-    reader = csv.reader(lines, delimiter=chr(delimiter), strict=True)
-    try:
-        header = [column.strip().lower() for column in next(reader, [])]
-        if not _check_header(header, name, required, optional, findings):
-            return
-        for cells in reader:
-            lines.new_row()
-            if not any(cell.strip() for cell in cells):
-                continue
-            if len(cells) < len(header):
-                findings.problem(
-                    f"{name} line {reader.line_num}",
-                    "invalid_table",
-                    f"has {len(cells)} columns; the header has {len(header)}",
-                )
-                continue
-            yield reader.line_num, dict(zip(header, cells, strict=False))
-    except csv.Error as error:
-        findings.problem(f"{name} line {lines.number}", "invalid_table", f"cannot be read: {error}")
+    rows = csv_rows(table, name, findings)
+    line, names = next(rows, (1, []))
+    header = [column.strip().lower() for column in names]
+    where = f"{name} line {line}"
+    if check_header(header, where, required, optional, findings):
+        for line, cells in rows:
+            yield line, dict(zip(header, cells, strict=True))
 
 
-def _check_header(
-    header: list[str],
-    name: str,
+def check_header(
+    header: Sequence[str],
+    where: str,
     required: Sequence[str],
     optional: Sequence[str],
     findings: Findings,
 ) -> bool:
+    """Return whether the columns are there once each; reports them otherwise."""
+    if findings.problems and not header:
+        return False  # reported already
     missing = [column for column in required if column not in header]
     doubled = [column for column in (*required, *optional) if header.count(column) > 1]
-    where = f"{name} line 1"
     if missing:
         findings.problem(
             where,

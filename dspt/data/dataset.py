@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,25 +13,26 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from dspt.data.checks import check_case, check_classes, check_copies, check_images, train_classes
+from dspt.data.checks import (
+    check_case,
+    check_classes,
+    check_copies,
+    check_images,
+    train_classes,
+    usable_classes,
+)
 from dspt.data.class_words import class_words
 from dspt.data.findings import Findings
 from dspt.data.folder import open_folder
 from dspt.data.hostile.archive import open_zip
 from dspt.data.hostile.limits import Limits
 from dspt.data.images import NESTED_ARCHIVE, decode_image
-from dspt.data.layout import (
-    Candidate,
-    Layout,
-    Split,
-    common_top,
-    labels_file,
-    layout_by_folder,
-    layout_by_table,
-)
+from dspt.data.lay_out import lay_out
+from dspt.data.layout import Candidate, Layout
 from dspt.data.names import natural_key
 from dspt.data.reading import Seen, read_all
 from dspt.data.source import Source
+from dspt.data.split_names import Split
 from dspt.errors import DatasetError, ImageError, Problem
 from dspt.kit.text import printable
 
@@ -192,8 +193,6 @@ def _read_dataset(
 ) -> Dataset:
     layout = lay_out(source, findings)
     check_classes(layout, source.limits.max_classes, findings)
-    classes = train_classes(layout)
-    words = class_words(classes, class_names, findings)
     check_case(source.files, findings)
 
     candidates = sorted(layout.candidates, key=lambda c: natural_key(c.path))
@@ -204,15 +203,18 @@ def _read_dataset(
             strict=True,
         )
     )
-    check_images(layout, read, findings)
+    classes = usable_classes(layout, read, findings)
+    check_images(layout, classes, read, findings)
+    ignored = {*layout.ignored, *train_classes(layout)} - {*classes}
+    words = class_words(classes, class_names, findings, ignored=ignored)
     check_copies(read, findings)
-    rejected = _rejected(layout, read, not_read)
+    rejected = _rejected(layout, classes, read, not_read)
     for archive in (r for r in rejected if r.reason == NESTED_ARCHIVE):
         findings.warning("archive", f"{printable(archive.file)}: {NESTED_ARCHIVE}")
     findings.refuse_if_any()
 
     index = {name: i for i, name in enumerate(classes)}
-    good = [(c, s) for c, s in read if s.reason is None]
+    good = [(c, s) for c, s in read if s.reason is None and c.class_name in index]
     return Dataset(
         classes=classes,
         class_words=words,
@@ -225,27 +227,21 @@ def _read_dataset(
     )
 
 
-def lay_out(source: Source[Any], findings: Findings) -> Layout:
-    """Return class and split of each file, from its folder or the table. Raises DatasetError."""
-    top = common_top(source.files, source.folders)
-    if top is not None:
-        source.strip_top(top)
-    table = labels_file(source.files)
-    if table is None:
-        return layout_by_folder(source.files, source.folders, findings)
-    try:
-        data = source.read(table)
-    except ImageError as error:
-        raise DatasetError([Problem(table, "invalid_table", error.message)]) from error
-    return layout_by_table(data, table, source.files, findings)
-
-
 def _rejected(
-    layout: Layout, read: list[tuple[Candidate, Seen]], not_read: list[str]
+    layout: Layout,
+    classes: Collection[str],
+    read: list[tuple[Candidate, Seen]],
+    not_read: list[str],
 ) -> tuple[Rejected, ...]:
     from_links = [
         Rejected(p, "a link to outside the folder, or not a regular file") for p in not_read
     ]
     outside = [Rejected(path, reason) for path, reason in layout.outside]
     unreadable = [Rejected(c.path, s.reason) for c, s in read if s.reason is not None]
-    return tuple(sorted([*from_links, *outside, *unreadable], key=lambda r: natural_key(r.file)))
+    without_class = [
+        Rejected(c.path, f"the class {printable(c.class_name)!r} is left out")
+        for c, s in read
+        if s.reason is None and c.class_name not in classes
+    ]
+    rejected = [*from_links, *outside, *unreadable, *without_class]
+    return tuple(sorted(rejected, key=lambda r: natural_key(r.file)))

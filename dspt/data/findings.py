@@ -2,50 +2,58 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 
 from dspt.errors import DatasetError, Problem
+from dspt.kit.text import printable
 
-SHOWN_PER_KIND = 100
+EXAMPLES = 3
 """Problems or warnings of one kind that are listed; further ones are only counted."""
+_PLACES_SHOWN = 20
+_PLACES_CHARACTERS = 500
 
 
 class Findings:
     """Problems, which reject the data set, and warnings, which do not; in order of discovery."""
 
-    def __init__(self) -> None:
+    def __init__(self, examples: int = EXAMPLES) -> None:
+        """examples: the number of problems or warnings of one kind to list."""
+        self._examples = examples
         self._problems: list[Problem] = []
         self._warnings: list[str] = []
-        self._problem_counts: Counter[str] = Counter()
-        self._warning_counts: Counter[str] = Counter()
+        self._more_places: dict[str, list[str]] = defaultdict(list)
+        self._problem_counts: dict[str, int] = defaultdict(int)
+        self._warning_counts: dict[str, int] = defaultdict(int)
 
     def problem(self, where: str, code: str, message: str) -> None:
         """Add a problem. where: file, folder or table line; "" for the whole data set."""
         self._problem_counts[code] += 1
-        if self._problem_counts[code] <= SHOWN_PER_KIND:
+        if self._problem_counts[code] <= self._examples:
             self._problems.append(Problem(where, code, message))
+        elif where and len(self._more_places[code]) < _PLACES_SHOWN:
+            self._more_places[code].append(printable(where))
 
     def warning(self, kind: str, message: str) -> None:
         """Add a warning. kind: warnings of the same kind are counted together."""
         self._warning_counts[kind] += 1
-        if self._warning_counts[kind] <= SHOWN_PER_KIND:
+        if self._warning_counts[kind] <= self._examples:
             self._warnings.append(message)
 
     @property
     def problems(self) -> tuple[Problem, ...]:
         more = (
-            Problem("", code, f"and {count - SHOWN_PER_KIND:,} more problems of this kind")
+            Problem("", code, self._more(code, count - self._examples))
             for code, count in self._problem_counts.items()
-            if count > SHOWN_PER_KIND
+            if count > self._examples
         )
         return (*self._problems, *more)
 
     @property
     def warnings(self) -> tuple[str, ...]:
         more = (
-            f"and {count - SHOWN_PER_KIND:,} more warnings of the kind {kind!r}"
+            f"and {count - self._examples:,} more warnings of the kind {kind!r}"
             for kind, count in self._warning_counts.items()
-            if count > SHOWN_PER_KIND
+            if count > self._examples
         )
         return (*self._warnings, *more)
 
@@ -53,3 +61,10 @@ class Findings:
         """Raise DatasetError with all problems found so far, if there are any."""
         if self._problems:
             raise DatasetError(self.problems)
+
+    def _more(self, code: str, count: int) -> str:
+        shown = ", ".join(self._more_places[code])
+        listed = f": {shown}" if shown and len(shown) <= _PLACES_CHARACTERS else ""
+        rest = ", ..." if listed and count > _PLACES_SHOWN else ""
+        kind = "problem" if count == 1 else "problems"
+        return f"and {count:,} more {kind} of this kind{listed}{rest}"

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dspt.data.dataset import lay_out, open_source
+from dspt.data.dataset import open_source
 from dspt.data.findings import Findings
 from dspt.data.hostile.limits import Limits
+from dspt.data.lay_out import lay_out
 from dspt.data.layout import Candidate
 from dspt.data.source import Source
 from dspt.errors import ImageError

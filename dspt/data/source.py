@@ -47,10 +47,16 @@ class Source(ABC, Generic[Handle]):
         return self._folders
 
     def strip_top(self, top: str) -> None:
-        """Remove the folder `top` from the paths below it; other paths do not change."""
+        """Remove the folders `top` from the paths below; other paths do not change."""
         prefix = top + "/"
-        self._members = {p.removeprefix(prefix): handle for p, handle in self._members.items()}
-        self._folders = tuple(f.removeprefix(prefix) for f in self._folders if f != top)
+        members: dict[str, Handle] = {}
+        for path, handle in self._members.items():
+            short = path.removeprefix(prefix)
+            members[path if short in self._members else short] = handle
+        self._members = members
+        self._folders = tuple(
+            f.removeprefix(prefix) for f in self._folders if not prefix.startswith(f"{f}/")
+        )
         self._order()
 
     def read(self, path: str) -> bytes:

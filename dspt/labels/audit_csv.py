@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dspt.data.csv_table import table_rows
 from dspt.data.findings import Findings
 from dspt.kit.text import printable
-from dspt.labels.corrections import Corrections
+from dspt.labels.corrections import SHOWN_PER_KIND, Corrections
 
 CORRECT = "correct_label"
 """Column for the correct class, or DROP; empty for a correct label."""
@@ -46,7 +46,7 @@ def corrections_from_csv(table: bytes, name: str, classes: Collection[str]) -> C
     `name` is the name of the table in messages. Other columns and empty cells are ignored. Raises
     DatasetError, by line, for rows that are invalid or repeat a file.
     """
-    findings = Findings()
+    findings = Findings(SHOWN_PER_KIND)
     relabel: dict[str, str] = {}
     drop: list[str] = []
     lines: dict[str, int] = {}

@@ -12,12 +12,14 @@ from typing import Any, Self
 
 from dspt.data import Dataset, Item, dataset_digest
 from dspt.data.checks import check_copies
-from dspt.data.findings import SHOWN_PER_KIND, Findings
+from dspt.data.findings import Findings
 from dspt.data.layout import Candidate
 from dspt.data.reading import Seen
 from dspt.kit.text import printable
 
 _CLASSES_SHOWN = 20
+SHOWN_PER_KIND = 100
+"""Corrections with problems that are listed, so that a table can be corrected in one pass."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class Corrections:
         test/, files both relabelled and dropped, a class that would have no training image left,
         or nothing changed.
         """
-        findings = Findings()
+        findings = Findings(SHOWN_PER_KIND)
         changed = self._known(classes, given, held_out, findings)
         if not (findings.problems or changed or may_change_nothing):
             findings.problem(

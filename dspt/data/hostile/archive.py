@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import io
+import lzma
 import stat
 import struct
-import unicodedata
 import weakref
 import zipfile
 import zlib
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 
 from dspt.data.findings import Findings
 from dspt.data.hostile.limits import MIB, Limits
 from dspt.data.hostile.quiet import quiet_libraries
+from dspt.data.hostile.unpack import METHODS, unpack
+from dspt.data.hostile.zip_names import member_names
 from dspt.data.images import recognise
 from dspt.data.names import is_noise, unsafe_reason
 from dspt.data.source import Source
 from dspt.errors import DatasetError, ImageError, Problem
 from dspt.kit.text import printable
 
-_CHUNK = MIB
 _RATIO_MATTERS = MIB
 _DIRECTORY_SIGNATURE = b"PK\x01\x02"
 _BYTES_PER_ENTRY = 512
@@ -29,11 +30,12 @@ _BYTES_PER_ENTRY = 512
 
 _UNIX_SYSTEMS = (3, 19)
 """Systems that store file modes in the external attributes: Unix, macOS."""
-_OTHER_METHODS = {9: "deflate64", 12: "bzip2", 14: "LZMA", 93: "zstd", 95: "xz"}
+_OTHER_METHODS = {9: "deflate64", 93: "zstd", 95: "xz"}
 
 _ZIP_ERRORS = (
     zipfile.BadZipFile,
     zlib.error,
+    lzma.LZMAError,
     struct.error,
     NotImplementedError,  # zipfile: an unsupported feature of the format
     RuntimeError,  # zipfile: encrypted
@@ -99,18 +101,10 @@ class ZipSource(Source[zipfile.ZipInfo]):
         if _ratio(handle) > self.limits.max_ratio:
             ratio = _ratio(handle)
             raise ImageError(f"unpacks to {ratio:,.0f} times its size, like a zip bomb", param=path)
-        data = bytearray()
         try:
-            with self._archive.open(handle) as file:
-                while chunk := file.read(_CHUNK):
-                    data += chunk
-                    if len(data) > self.limits.max_file_bytes:
-                        raise self._too_large(path)
+            return unpack(self._archive, handle)
         except _ZIP_ERRORS as error:
             raise ImageError("damaged inside the zip", param=path) from error
-        if len(data) != handle.file_size:
-            raise ImageError("damaged inside the zip", param=path)
-        return bytes(data)
 
     def close(self) -> None:
         self._close()
@@ -169,8 +163,10 @@ def _check_directory(
 ) -> tuple[dict[str, zipfile.ZipInfo], list[str]]:
     members: dict[str, zipfile.ZipInfo] = {}
     folders: list[str] = []
-    for info in archive.infolist():
-        path = _name(info)
+    infos = archive.infolist()
+    for info, path in zip(infos, member_names(infos, findings), strict=True):
+        if not path:  # `./`, the root
+            continue
         is_folder = path.endswith("/")
         path = path[:-1] if is_folder else path
         if reason := unsafe_reason(path):
@@ -190,16 +186,6 @@ def _check_directory(
     return members, folders
 
 
-def _name(info: zipfile.ZipInfo) -> str:
-    # `filename` is cut at a NUL and, on Windows, its backslashes are replaced: check the original.
-    name = info.orig_filename
-    if not info.flag_bits & 0x800:
-        # macOS writes UTF-8 without setting the flag, and zipfile then decodes code page 437.
-        with suppress(UnicodeError):
-            name = name.encode("cp437").decode("utf-8")
-    return unicodedata.normalize("NFC", name)
-
-
 def _check_member(path: str, info: zipfile.ZipInfo, findings: Findings) -> None:
     kind = stat.S_IFMT(info.external_attr >> 16) if info.create_system in _UNIX_SYSTEMS else 0
     if kind == stat.S_IFLNK:
@@ -208,8 +194,7 @@ def _check_member(path: str, info: zipfile.ZipInfo, findings: Findings) -> None:
         findings.problem(path, "special_file", "not a regular file")
     if info.flag_bits & 0x1:
         findings.problem(path, "encrypted", "encrypted; create the zip without a password")
-    elif info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        # zipfile reads bzip2 and LZMA, but cannot limit the size that one chunk unpacks to.
+    elif info.compress_type not in METHODS:
         method = _OTHER_METHODS.get(info.compress_type, f"method {info.compress_type}")
         findings.problem(
             path,
@@ -246,7 +231,9 @@ def _check_layout_of_bytes(archive: zipfile.ZipFile, findings: Findings) -> None
             findings.problem("", "damaged_zip", "the zip has other data before its first file")
         if start < end:
             findings.problem(
-                printable(_name(info)), "overlapping_entries", "shares bytes with another file"
+                printable(info.orig_filename),
+                "overlapping_entries",
+                "shares bytes with another file",
             )
         # The fixed part of a local header has 30 bytes; its name is at least as long as this one.
         end = max(end, start + 30 + len(info.orig_filename) + info.compress_size)

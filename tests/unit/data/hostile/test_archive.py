@@ -11,11 +11,12 @@ import pytest
 from dataset_files import jpeg, only, patched, refused, two_classes, write_zip
 
 from dspt.data import load_dataset
+from dspt.data.hostile.unpack import METHODS
 
 
-def test_stored_deflated_and_zip64_members_are_read(tmp_path: Path) -> None:
+def test_all_methods_and_zip64_members_are_read(tmp_path: Path) -> None:
     digests = set()
-    for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+    for method in METHODS:
         with load_dataset(write_zip(tmp_path / f"{method}.zip", two_classes(), method)) as data:
             digests.add(data.sha256)
     with zipfile.ZipFile(tmp_path / "64.zip", "w") as archive:
@@ -100,8 +101,6 @@ def test_missing_file(tmp_path: Path) -> None:
         ("//server/share.jpg", "absolute"),
         ("cat\\1.jpg", "backslash"),
         ("C:/evil.jpg", "drive letter"),
-        ("cat//1.jpg", "empty part"),
-        ("cat/./1.jpg", "empty part or the part `.`"),
         ("cat/aux.jpg", "reserved name"),
         ("CON/1.jpg", "reserved name"),
         ("cat/com1", "reserved name"),
@@ -182,15 +181,13 @@ def test_encrypted(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("method", "says"),
-    [(zipfile.ZIP_BZIP2, "bzip2"), (zipfile.ZIP_LZMA, "LZMA"), (99, "method 99")],
+    [(9, "deflate64"), (93, "zstd"), (99, "method 99")],
 )
 def test_unsupported_compression(tmp_path: Path, method: int, says: str) -> None:
-    path = write_zip(tmp_path / "data.zip", two_classes(), 0 if method == 99 else method)
-    if method == 99:
-        data = bytearray(path.read_bytes())
-        entry = data.index(b"PK\x01\x02")
-        data[entry + 10] = 99
-        path.write_bytes(data)
+    path = write_zip(tmp_path / "data.zip", two_classes(), 0)
+    data = bytearray(path.read_bytes())
+    data[data.index(b"PK\x01\x02") + 10] = method
+    path.write_bytes(data)
     problem = refused(path)[0]
     assert (problem.code, problem.where) == ("unsupported_compression", "cat/0.jpg")
     assert says in problem.message
@@ -213,8 +210,10 @@ def test_all_errors_are_reported_at_once(tmp_path: Path) -> None:
 def test_many_problems_of_one_kind_are_counted(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "data.zip", {f"../{i}.jpg": b"" for i in range(250)})
     problems = refused(path)
-    assert len(problems) == 101
-    assert problems[-1].message == "and 150 more problems of this kind"
+    assert len(problems) == 4
+    assert problems[-1].message.startswith(
+        "and 247 more problems of this kind: ../3.jpg, ../4.jpg, "
+    )
 
 
 def test_duplicate_names(tmp_path: Path) -> None:

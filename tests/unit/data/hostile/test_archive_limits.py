@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from dataset_files import Files, encoded, only, patched, refused, two_classes, write_zip
+from dataset_files import Files, encoded, jpeg, only, patched, refused, two_classes, write_zip
 from PIL import Image
 
 from dspt.data import Limits, load_dataset, reading
@@ -44,7 +44,7 @@ def test_a_directory_that_claims_to_be_longer_than_the_file(tmp_path: Path) -> N
 
 
 def test_too_many_classes(tmp_path: Path) -> None:
-    path = write_zip(tmp_path / "data.zip", two_classes() | {"bus/": b""})
+    path = write_zip(tmp_path / "data.zip", two_classes() | {"bus/1.jpg": jpeg(9)})
     problem = only(path, Limits(max_classes=2))
     assert (problem.code, problem.message) == (
         "too_many_classes",

@@ -1,0 +1,77 @@
+"""Unpack one member of an untrusted zip to exactly the size that its directory states.
+
+zipfile cannot limit the size that a chunk of bzip2 or LZMA unpacks to, so these are unpacked here.
+"""
+
+from __future__ import annotations
+
+import bz2
+import copy
+import lzma
+import zipfile
+import zlib
+from typing import IO, Protocol
+
+_CHUNK = 64 * 1024
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+
+
+class _Decompressor(Protocol):
+    @property
+    def needs_input(self) -> bool: ...
+    @property
+    def eof(self) -> bool: ...
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes: ...
+
+
+def unpack(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+    """Return the content of a member; the caller limits `info.file_size`. Thread-safe.
+
+    Raises BadZipFile or an error of the decompressor if it is damaged or has another size.
+    """
+    if info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        with archive.open(info) as file:
+            data = file.read(info.file_size + 1)
+    else:
+        with archive.open(_as_stored(info)) as file:
+            data = _decompressed(file, _decompressor(file, info), info.file_size + 1)
+        if zlib.crc32(data) != info.CRC:
+            raise zipfile.BadZipFile("bad checksum")
+    if len(data) != info.file_size:
+        raise zipfile.BadZipFile("not the size in the directory")
+    return data
+
+
+def _as_stored(info: zipfile.ZipInfo) -> zipfile.ZipInfo:
+    """A member whose content is the packed data, without a checksum."""
+    stored = copy.copy(info)
+    stored.compress_type = zipfile.ZIP_STORED
+    stored.file_size = info.compress_size
+    stored.CRC = None  # type: ignore[assignment]  # zipfile then checks none
+    return stored
+
+
+def _decompressor(file: IO[bytes], info: zipfile.ZipInfo) -> _Decompressor:
+    if info.compress_type == zipfile.ZIP_BZIP2:
+        return bz2.BZ2Decompressor()
+    # APPNOTE 5.8.8: version (2 bytes), size of the properties (2), properties, raw LZMA data.
+    header = file.read(4)
+    properties = file.read(int.from_bytes(header[2:], "little"))
+    if len(properties) != 5:
+        raise zipfile.BadZipFile("unknown LZMA properties")
+    rest, lc = divmod(properties[0], 9)
+    pb, lp = divmod(rest, 5)
+    # A dictionary as large as the output is always enough; the stated one can be 4 GiB.
+    size = min(int.from_bytes(properties[1:], "little"), info.file_size)
+    options = {"id": lzma.FILTER_LZMA1, "dict_size": max(4096, size), "lc": lc, "lp": lp, "pb": pb}
+    return lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[options])
+
+
+def _decompressed(file: IO[bytes], decompressor: _Decompressor, limit: int) -> bytes:
+    data = bytearray()
+    while len(data) < limit and not decompressor.eof:
+        packed = file.read(_CHUNK) if decompressor.needs_input else b""
+        if decompressor.needs_input and not packed:
+            break
+        data += decompressor.decompress(packed, limit - len(data))
+    return bytes(data)
