@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
@@ -24,6 +24,7 @@ from dspt.backbones import Backbone, load_backbone
 from dspt.classifier.fit import Fitted, fit
 from dspt.config import DEFAULT_LR, ClassifierName, LossName, TuneConfig
 from dspt.data import Dataset, decode_image
+from dspt.data.images import upright_rgb
 from dspt.errors import ArtifactError, ConfigError, ImageError
 from dspt.features.encode import encode_images
 from dspt.kit.device import resolve_device
@@ -303,7 +304,7 @@ def _encode(photos: Iterable[Photo], backbone: Backbone) -> Tensor:
 def _opened(photo: Photo) -> Image.Image:
     """RGB, upright. Raises ImageError, which names the file."""
     if isinstance(photo, Image.Image):
-        return ImageOps.exif_transpose(photo).convert("RGB")
+        return upright_rgb(photo)
     try:
         return decode_image(Path(photo).read_bytes())
     except OSError as error:

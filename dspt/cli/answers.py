@@ -46,15 +46,15 @@ CsvFile = Annotated[
     ),
 ]
 
-#: Filters files in folders only. A file given by path is always read.
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+_SKIPPED_SHOWN = 3
 _COLUMNS = ("file", "label", "score", "error")
 
 
 def image_files(paths: Iterable[Path]) -> list[Path]:
     """Return the files in `paths`, with each folder replaced by the images in and below it.
 
-    Raises ConfigError for a folder without images.
+    In folders, files whose suffix is not that of an image are recognised by their content; other
+    files are skipped and counted on standard error. Raises ConfigError for a folder without images.
     """
     from dspt.data.names import is_noise, natural_key
 
@@ -64,15 +64,32 @@ def image_files(paths: Iterable[Path]) -> list[Path]:
             files.append(path)
             continue
         within = {file.relative_to(path).as_posix(): file for file in path.rglob("*")}
-        found = [
-            within[name]
-            for name in sorted(within, key=natural_key)
-            if name.lower().endswith(_SUFFIXES) and not is_noise(name) and within[name].is_file()
-        ]
+        names = [n for n in sorted(within, key=natural_key) if not is_noise(n)]
+        inside = [within[name] for name in names if within[name].is_file()]
+        found = [file for file in inside if _is_image(file)]
         if not found:
-            raise ConfigError(f"{path}: no images in this folder ({', '.join(_SUFFIXES)})")
+            raise ConfigError(f"{path}: no images in this folder")
+        if skipped := [file for file in inside if file not in set(found)]:
+            shown = ", ".join(file.name for file in skipped[:_SKIPPED_SHOWN])
+            more = (
+                f" and {len(skipped) - _SKIPPED_SHOWN:,} more" if skipped[_SKIPPED_SHOWN:] else ""
+            )
+            print_stderr(f"{path}: skipped {shown}{more} (not images)", "yellow")
         files += found
     return files
+
+
+def _is_image(file: Path) -> bool:
+    from dspt.data.formats import is_image
+    from dspt.data.tree import IMAGE_SUFFIXES
+
+    if file.name.lower().endswith(IMAGE_SUFFIXES):
+        return True
+    try:
+        with file.open("rb") as opened:
+            return is_image(opened.read(512))
+    except OSError:
+        return False
 
 
 def read_error(error: OSError) -> Answer:

@@ -14,6 +14,7 @@ from dspt.kit.text import printable
 
 _REASONS_SHOWN = 3
 _FILES_SHOWN = 5
+_EXAMPLES = 3
 
 Read = Sequence[tuple[Candidate, Seen]]
 
@@ -121,6 +122,22 @@ def _joined(reasons: Sequence[str]) -> str:
     return f"{listed}; and {more:,} more" if more > 0 else listed
 
 
+def check_appearance(read: Read, findings: Findings) -> None:
+    """Warn of photos that will hardly help, and of deep samples that were scaled."""
+    by_remark: dict[str, list[str]] = defaultdict(list)
+    for candidate, seen in read:
+        for remark in seen.remarks:
+            by_remark[remark].append(candidate.path)
+    for remark, paths in by_remark.items():
+        images = "1 image" if len(paths) == 1 else f"{len(paths):,} images"
+        if remark.endswith("bits"):
+            bits = remark.removesuffix(" bits")
+            message = f"only {bits} of the 16 bits per sample are used, and scaled as such"
+        else:
+            message = f"{remark}; look at them, such photos may be mistakes"
+        findings.warning("appearance", f"{images}: {message}: {_listed(paths, _EXAMPLES)}")
+
+
 def check_copies(read: Read, findings: Findings) -> None:
     """Warn of identical files with different labels, or in train and in another split."""
     by_content: dict[str, list[Candidate]] = defaultdict(list)
@@ -154,7 +171,7 @@ def check_case(paths: Sequence[str], findings: Findings) -> None:
             findings.warning("case", f"names that differ only in case: {_listed(same)}")
 
 
-def _listed(paths: Sequence[str]) -> str:
-    more = len(paths) - _FILES_SHOWN
-    listed = ", ".join(printable(path) for path in paths[:_FILES_SHOWN])
+def _listed(paths: Sequence[str], shown: int = _FILES_SHOWN) -> str:
+    more = len(paths) - shown
+    listed = ", ".join(printable(path) for path in paths[:shown])
     return f"{listed} and {more:,} more" if more > 0 else listed

@@ -15,8 +15,9 @@ _WITH_ALPHA = frozenset(["LA", "La", "PA", "RGBA", "RGBa"])
 def to_rgb(image: Image.Image) -> Image.Image:
     """Return a new RGB image with transparency on white and deep samples scaled to 0..255.
 
-    16-bit samples are divided by 257. 32-bit integers are treated as 8-bit or 16-bit if all fit,
-    floats as 0..1 or 0..255; other values are stretched from their minimum to their maximum.
+    16-bit samples are scaled from the bits that they use (8, 10, 12, 14 or 16), because cameras
+    store fewer in 16-bit files. 32-bit integers are treated in the same way if they fit, floats
+    as 0..1 or 0..255; other values are stretched from their minimum to their maximum.
     Raises ImageError for an unknown mode.
     """
     mode = image.mode
@@ -33,6 +34,18 @@ def to_rgb(image: Image.Image) -> Image.Image:
     raise ImageError(f"the colour mode {mode} is not supported; save it as RGB")
 
 
+def bits_used(image: Image.Image) -> int | None:
+    """Return the bits that 16-bit samples use if these are fewer: 8, 10, 12 or 14; else None."""
+    if not image.mode.startswith("I;16"):
+        return None
+    bits = _bits(int(np.asarray(image).max()))
+    return bits if bits < 16 else None
+
+
+def _bits(largest: int) -> int:
+    return max(8, (largest.bit_length() + 1) // 2 * 2)
+
+
 def _on_white(image: Image.Image) -> Image.Image:
     if image.mode == "La":  # Pillow converts premultiplied alpha only in two steps
         image = image.convert("LA")
@@ -47,13 +60,12 @@ def _grey(samples: NDArray[np.uint8]) -> Image.Image:
 
 
 def _from_16_bits(samples: NDArray[np.uint16]) -> NDArray[np.uint8]:
-    return ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    full = 2 ** _bits(int(samples.max())) - 1
+    return ((samples.astype(np.uint32) * 255 + full // 2) // full).astype(np.uint8)
 
 
 def _from_integers(samples: NDArray[np.int32]) -> NDArray[np.uint8]:
     low, high = int(samples.min()), int(samples.max())
-    if low >= 0 and high <= 0xFF:
-        return samples.astype(np.uint8)
     if low >= 0 and high <= 0xFFFF:
         return _from_16_bits(samples.astype(np.uint16))
     return _stretched(samples, low, high)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dspt.data.checks import (
+    check_appearance,
     check_case,
     check_classes,
     check_copies,
@@ -208,6 +209,7 @@ def _read_dataset(
     ignored = {*layout.ignored, *train_classes(layout)} - {*classes}
     words = class_words(classes, class_names, findings, ignored=ignored)
     check_copies(read, findings)
+    check_appearance(read, findings)
     rejected = _rejected(layout, classes, read, not_read)
     for archive in (r for r in rejected if r.reason == NESTED_ARCHIVE):
         findings.warning("archive", f"{printable(archive.file)}: {NESTED_ARCHIVE}")

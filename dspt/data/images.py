@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import struct
 import threading
 import zlib
@@ -11,21 +10,25 @@ from contextlib import contextmanager
 
 from PIL import Image, UnidentifiedImageError
 
-from dspt.data.colours import to_rgb
+from dspt.data.appearance import SIDE, flaws_of
+from dspt.data.colours import bits_used, to_rgb
+from dspt.data.formats import KNOWN, READABLE, is_jpeg, open_image, recognise
 from dspt.data.hostile.limits import MAX_PIXELS
 from dspt.data.hostile.quiet import quiet_libraries
 from dspt.data.hostile.structure import refuse_costly
 from dspt.errors import ImageError
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 MAX_ASPECT = 100
 """Longest side over shortest. Scaling up the short side of a narrow strip needs much memory."""
+MAX_REDUCED = 4
+"""A JPEG with up to so many times the pixel limit is decoded at a reduced size."""
+MAX_REDUCED_PROGRESSIVE = 2
+_MAX_PIXELS_PER_BYTE = 200
+"""Of such a JPEG. Photographs have fewer than 20; a single colour has about 100."""
 _MAX_EXIF_BYTES = 1 << 20
 """Pillow creates an object for every number in EXIF. In a JPEG, EXIF has at most 64 KiB."""
 
 NESTED_ARCHIVE = "an archive inside the data set; unpack it before zipping"
-
-_JPEGS = ("JPEG", "MPO")
 
 _DECODER_ERRORS = (  # raised by Pillow's decoders for damaged files
     OSError,
@@ -44,83 +47,48 @@ _DECODER_ERRORS = (  # raised by Pillow's decoders for damaged files
     Image.DecompressionBombError,
 )
 
-_ARCHIVES = {
-    b"PK\x03\x04": "a zip archive",
-    b"Rar!\x1a\x07": "a RAR archive",
-    b"7z\xbc\xaf\x27\x1c": "a 7-Zip archive",
-    b"\x1f\x8b": "a gzip archive",
-    b"BZh": "a bzip2 archive",
-    b"\xfd7zXZ\x00": "an xz archive",
-}
-_OTHERS = {
-    b"%PDF": "a PDF document",
-    b"\x00\x00\x01\x00": "an icon",
-    b"\x00\x00\x00\x0cjP  ": "a JPEG 2000 image",
-    b"\xff\x0a": "a JPEG XL image",
-    b"8BPS": "a Photoshop file",
-    b"RIFF": "a sound or video file",
-    b"\x1aE\xdf\xa3": "a video",
-    b"\x89PNG": "a PNG image",
-    b"\xff\xd8\xff": "a JPEG image",
-    b"GIF8": "a GIF image",
-    b"BM": "a BMP image",
-    b"II*\x00": "a TIFF image",
-    b"MM\x00*": "a TIFF image",
-}
-
-
-def recognise(data: bytes) -> str | None:
-    """Return the kind of a file from its first bytes, such as "a PDF document", or None."""
-    if data[8:12] == b"WEBP" and data.startswith(b"RIFF"):
-        return "a WebP image"
-    if data[4:8] == b"ftyp":
-        brand = data[8:12]
-        if brand in (b"heic", b"heix", b"mif1", b"msf1", b"heim", b"hevc"):
-            return "a HEIC photo"
-        return "an AVIF image" if brand in (b"avif", b"avis") else "a video"
-    if data[257:262] == b"ustar":
-        return "a tar archive"
-    for start, what in (_ARCHIVES | _OTHERS).items():
-        if data.startswith(start):
-            return what
-    text = data[:512].lstrip().lower()
-    if text.startswith((b"<svg", b"<?xml")) and b"<svg" in text:
-        return "an SVG drawing"
-    if text.startswith((b"<!doctype html", b"<html")):
-        return "a web page"
-    return None
-
 
 def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Decode a JPEG, PNG, WebP, BMP, GIF (first frame) or TIFF (first page) to 8-bit RGB.
+    """Decode a JPEG, PNG, WebP, AVIF, HEIC, BMP, GIF (first frame) or TIFF (first page) to RGB.
 
     The format is detected from the content. EXIF orientation is applied, transparency becomes
-    white, and 16-bit and float samples are scaled to 8 bits. Raises ImageError with the reason.
+    white, and deep samples are scaled to 8 bits. A JPEG with more than `max_pixels` is decoded at
+    a half, a quarter or an eighth of its size. Raises ImageError with the reason.
     """
     with _opened(data, max_pixels) as image:
         image.load()
-        # After load(): the EXIF of a PNG may come last, and Pillow rotates a TIFF while loading it.
-        turn = _exif_transpose(image)
-        rgb = to_rgb(image)
-        return rgb if turn is None else rgb.transpose(turn)
+        return upright_rgb(image)
+
+
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """Return an image that Pillow opened as `decode_image` does."""
+    image.load()
+    # After load(): the EXIF of a PNG may come last, and Pillow rotates a TIFF while loading it.
+    turn = _exif_transpose(image)
+    rgb = to_rgb(image)
+    return rgb if turn is None else rgb.transpose(turn)
 
 
 def check_image(
     data: bytes, *, max_pixels: int = MAX_PIXELS, spend: Callable[[int], None] | None = None
-) -> None:
-    """Raise ImageError in the same cases as `decode_image`, in less time.
+) -> tuple[str, ...]:
+    """Raise ImageError in the same cases as `decode_image`; return remarks about the photo.
 
-    A JPEG is read completely, but each of its blocks is decoded to a single pixel.
+    Takes less time: a JPEG is read completely, but decoded at a reduced size. The remarks are
+    `flaws_of` the photo, and the bits per sample if it uses fewer than it could.
     spend: called with the number of pixels before they are decoded; its errors are passed on.
     """
     with _opened(data, max_pixels) as image:
+        size = image.size
         if spend is not None:
             spend(image.width * image.height)
-        if image.format in _JPEGS:
-            image.draft(image.mode, (1, 1))
+        if is_jpeg(data):
+            image.draft(image.mode, (SIDE, SIDE))
             image.load()
-        else:
-            to_rgb(image)
+            return flaws_of(image, size)
+        rgb = upright_rgb(image)
+        bits = bits_used(image)
+        return (*([] if bits is None else [f"{bits} bits"]), *flaws_of(rgb, size))
 
 
 @contextmanager
@@ -131,9 +99,9 @@ def _opened(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
     refuse_costly(data)
     with quiet_libraries():
         try:
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                _check_size(image.size, max_pixels)
-                with _decoding.acquired(image.width * image.height):
+            with open_image(data) as image:
+                cost = _check_size(image, len(data), max_pixels)
+                with _decoding.acquired(cost):
                     yield image
         except UnidentifiedImageError:
             raise ImageError(_why_no_image(data)) from None
@@ -148,14 +116,29 @@ def _opened(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
             ) from error
 
 
-def _check_size(size: tuple[int, int], max_pixels: int) -> None:
-    width, height = size
+def _check_size(image: Image.Image, n_bytes: int, max_pixels: int) -> int:
+    """Return the pixels to reserve memory for; sets a large JPEG to be decoded smaller."""
+    width, height = image.size
+    pixels = width * height
     if width < 1 or height < 1:
         raise ImageError("the image has no pixels")
-    if width * height > max_pixels:
-        raise ImageError(f"{width:,} x {height:,} pixels (limit {max_pixels:,} pixels)")
-    if max(size) > MAX_ASPECT * min(size):
+    if max(image.size) > MAX_ASPECT * min(image.size):
         raise ImageError(f"{width:,} x {height:,} pixels is too narrow (limit 1 : {MAX_ASPECT})")
+    if image.format == "HEIF":
+        # The header may understate the size, so such photos are decoded one at a time, within
+        # libheif's own limits.
+        if pixels <= max_pixels:
+            return MAX_PIXELS
+    elif max_pixels < pixels < n_bytes * _MAX_PIXELS_PER_BYTE and image.format == "JPEG":
+        progressive = "progressive" in image.info
+        # libjpeg keeps 6 bytes for each pixel of a progressive JPEG, whatever the size it decodes.
+        if pixels <= max_pixels * (MAX_REDUCED_PROGRESSIVE if progressive else MAX_REDUCED):
+            scale = next(s for s in (2, 4, 8) if pixels <= max_pixels * s * s)
+            image.draft(image.mode, (width // scale, height // scale))
+            return MAX_PIXELS if progressive else image.width * image.height
+    if pixels > max_pixels:
+        raise ImageError(f"{width:,} x {height:,} pixels (limit {max_pixels:,} pixels)")
+    return pixels
 
 
 class _PixelSemaphore:
@@ -191,9 +174,9 @@ def _why_no_image(data: bytes) -> str:
         return "not an image"
     if what.endswith("archive"):
         return NESTED_ARCHIVE
-    if what in ("a JPEG image", "a PNG image", "a GIF image", "a BMP image", "a TIFF image"):
+    if what in READABLE:
         return f"starts like {what} but is damaged"
-    return f"{what}, not a JPEG, PNG, WebP, BMP, GIF or TIFF image"
+    return f"{what}, not a {KNOWN} image"
 
 
 _EXIF_ORIENTATIONS = {
@@ -209,7 +192,7 @@ _EXIF_ORIENTATIONS = {
 
 def _exif_transpose(image: Image.Image) -> Image.Transpose | None:
     """Return the EXIF orientation as a transpose; None also for damaged EXIF, which is ignored."""
-    if len(image.info.get("exif", b"")) > _MAX_EXIF_BYTES:
+    if len(image.info.get("exif") or b"") > _MAX_EXIF_BYTES:
         return None
     try:
         return _EXIF_ORIENTATIONS.get(image.getexif().get(0x0112, 1))

@@ -26,6 +26,8 @@ class Seen:
     sha256: str
     size: int
     reason: str | None
+    remarks: tuple[str, ...] = ()
+    """What `check_image` remarks about the photo."""
 
 
 class _PixelBudget:
@@ -69,10 +71,10 @@ def read_all(
             return Seen("", 0, error.message)
         digest = hashlib.sha256(data).hexdigest()
         try:
-            check_image(data, max_pixels=source.limits.max_pixels, spend=budget.spend)
+            remarks = check_image(data, max_pixels=source.limits.max_pixels, spend=budget.spend)
         except ImageError as error:
             return Seen(digest, len(data), error.message)
-        return Seen(digest, len(data), None)
+        return Seen(digest, len(data), None, remarks)
 
     seen: list[Seen] = []
     total_bytes = 0

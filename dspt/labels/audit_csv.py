@@ -43,19 +43,26 @@ def audit_csv(entries: Iterable[Mapping[str, object]]) -> bytes:
 def corrections_from_csv(table: bytes, name: str, classes: Collection[str]) -> Corrections:
     """Read the corrections from the column `correct_label`: the class of a file, or `drop`.
 
-    `name` is the name of the table in messages. Other columns and empty cells are ignored. Raises
+    `name` is the name of the table in messages. Other columns and empty cells are ignored, and so
+    is the case of `drop` and of classes, unless two differ in nothing else. Raises
     DatasetError, by line, for rows that are invalid or repeat a file.
     """
     findings = Findings(SHOWN_PER_KIND)
     relabel: dict[str, str] = {}
     drop: list[str] = []
     lines: dict[str, int] = {}
+    by_case: dict[str, list[str]] = {}
+    for name_of_class in {*classes, DROP}:
+        by_case.setdefault(name_of_class.casefold(), []).append(name_of_class)
     for line, row in table_rows(table, name, findings, required=("file", CORRECT)):
         where, file, correct = f"{name} line {line}", _read(row["file"]), row[CORRECT]
         if not correct.strip():
             continue
         # class names may begin or end with blanks; typed ones are accidental
         correct = _read(correct) if _read(correct) in classes else _read(correct.strip())
+        if correct not in classes:
+            alike = by_case.get(correct.casefold(), [])
+            correct = alike[0] if len(alike) == 1 else correct
         if not file.strip():
             findings.problem(where, "missing_file_name", "the column `file` is empty")
         elif file in lines:

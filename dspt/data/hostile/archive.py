@@ -16,7 +16,7 @@ from dspt.data.findings import Findings
 from dspt.data.hostile.limits import MIB, Limits
 from dspt.data.hostile.quiet import quiet_libraries
 from dspt.data.hostile.unpack import METHODS, unpack
-from dspt.data.hostile.zip_names import member_names
+from dspt.data.hostile.zip_names import ROOT, member_names
 from dspt.data.images import recognise
 from dspt.data.names import is_noise, unsafe_reason
 from dspt.data.source import Source
@@ -165,7 +165,7 @@ def _check_directory(
     folders: list[str] = []
     infos = archive.infolist()
     for info, path in zip(infos, member_names(infos, findings), strict=True):
-        if not path:  # `./`, the root
+        if path == ROOT:
             continue
         is_folder = path.endswith("/")
         path = path[:-1] if is_folder else path

@@ -12,6 +12,8 @@ from dspt.data.findings import Findings
 from dspt.data.hostile.code_pages import CODE_PAGES, OTHER_CODE_PAGES, decodes, detect_code_pages
 from dspt.kit.text import printable
 
+ROOT = "./"
+"""Name of the folder that contains all others, which some programs add to a zip."""
 _UTF8_FLAG = 0x800
 _UNICODE_PATH = 0x7075
 _FAT = 0
@@ -31,7 +33,9 @@ def member_names(infos: Sequence[zipfile.ZipInfo], findings: Findings) -> list[s
     names: list[str | None] = [_stated_name(info) for info in infos]
     unclear = {i: _raw(info) for i, info in enumerate(infos) if names[i] is None}
     code_page = _code_page_of(set(unclear.values()), findings)
-    decoded = [name or unclear[i].decode(code_page) for i, name in enumerate(names)]
+    decoded = [
+        unclear[i].decode(code_page) if name is None else name for i, name in enumerate(names)
+    ]
     no_slash = not any("/" in name for name in decoded)
     return [
         _normalised(name, backslash=no_slash or info.create_system == _FAT)
@@ -93,5 +97,7 @@ def _normalised(name: str, *, backslash: bool) -> str:
         name = name.replace("\\", "/")
     root = "/" if name.startswith("/") else ""
     folder = "/" if name.endswith("/") else ""
+    if name in (".", "./"):
+        return ROOT
     parts = "/".join(part for part in name.split("/") if part not in ("", "."))
     return root + parts + folder if parts else ""

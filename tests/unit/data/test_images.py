@@ -13,7 +13,8 @@ from dataset_files import encoded, noise, pixels, png_chunks
 from PIL import Image
 
 from dspt.data import decode_image
-from dspt.data.images import check_image, recognise
+from dspt.data.formats import KNOWN, recognise
+from dspt.data.images import check_image
 from dspt.errors import ImageError
 
 
@@ -105,13 +106,12 @@ def test_the_extension_is_not_asked_and_the_content_is() -> None:
         (b"\0" * 4096, "not an image"),
         (b"PK\x03\x04" + b"\0" * 40, "an archive inside the data set; unpack it before zipping"),
         (b"Rar!\x1a\x07\x01\x00", "an archive inside the data set; unpack it before zipping"),
-        (b"%PDF-1.7", "a PDF document, not a JPEG, PNG, WebP, BMP, GIF or TIFF image"),
-        (
-            b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
-            "a HEIC photo, not a JPEG, PNG, WebP, BMP, GIF or TIFF image",
-        ),
-        (b"<svg xmlns='x'/>", "an SVG drawing, not a JPEG, PNG, WebP, BMP, GIF or TIFF image"),
-        (b"<!DOCTYPE html><p>", "a web page, not a JPEG, PNG, WebP, BMP, GIF or TIFF image"),
+        (b"%PDF-1.7", f"a PDF document, not a {KNOWN} image"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "starts like a HEIC photo but is damaged"),
+        (b"\0\0\0\x18ftypavif\0\0\0\0mif1avif", "starts like an AVIF image but is damaged"),
+        (b"\0\0\0\x14ftypisom\0\0\0\0mp41", f"a video, not a {KNOWN} image"),
+        (b"<svg xmlns='x'/>", f"an SVG drawing, not a {KNOWN} image"),
+        (b"<!DOCTYPE html><p>", f"a web page, not a {KNOWN} image"),
         (b"\xff\xd8\xff\xe0", "starts like a JPEG image but is damaged"),
         (b"\x89PNG\r\n\x1a\n", "starts like a PNG image but is damaged"),
         (b"GIF89a", "starts like a GIF image but is damaged"),

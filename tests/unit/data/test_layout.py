@@ -8,6 +8,7 @@ from dataset_files import encoded, jpeg, noise, two_classes, write_folder, write
 
 from dspt.data import Dataset, load_dataset
 from dspt.data.findings import Findings
+from dspt.data.formats import KNOWN
 from dspt.data.layout import layout_by_folder
 from dspt.errors import DatasetError, Problem
 
@@ -199,7 +200,7 @@ def test_a_class_without_a_readable_image(tmp_path: Path) -> None:
     }
     why = (
         "the class has no readable image: a.jpg: the file is empty (0 bytes); b.jpg: not an image; "
-        "c.jpg: a PDF document, not a JPEG, PNG, WebP, BMP, GIF or TIFF image; and 2 more"
+        f"c.jpg: a PDF document, not a {KNOWN} image; and 2 more"
     )
     data = opened(tmp_path / "more", two_classes() | bad)
     assert data.classes == ("cat", "dog")

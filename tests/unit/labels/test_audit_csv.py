@@ -95,6 +95,14 @@ def test_any_name_is_read_back(name: str) -> None:
     assert corrections_from_csv(table, "t.csv", CLASSES) == Corrections.of(drop=[name])
 
 
+def test_the_case_of_drop_and_of_classes_is_ignored() -> None:
+    table = b"file,correct_label\na,DROP\nb,Drop\nc,DOG\n"
+    found = corrections_from_csv(table, "t.csv", ("cat", "dog"))
+    assert found == Corrections.of({"c": "dog"}, ["a", "b"])
+    found = corrections_from_csv(b"file,correct_label\na,DOG\n", "t.csv", ("dog", "Dog"))
+    assert found.relabel == {"a": "DOG"}  # ambiguous: reported later as unknown
+
+
 def test_every_wrong_row_is_named() -> None:
     rows = "a,cat\na,dog\n,cat\nb,drop\nc\n"
     assert refused(b"file,correct_label\n" + rows.encode(), ("cat", "drop")) == [

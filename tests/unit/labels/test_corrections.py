@@ -186,7 +186,7 @@ def test_hostile_names_are_escaped_cut_and_counted() -> None:
     assert problems[-2:] == tuple(
         dataclasses.replace(problems[-1], code=code) for code in ("unknown_file", "unknown_class")
     )
-    assert problems[-1].message.startswith("and 4,900 more problems of this kind: ")
+    assert problems[-1].message == "and 4,900 more problems of this kind"
     assert all(len(p.where + p.message) < 1000 for p in problems)
     assert all(p.where.isprintable() and p.message.isprintable() for p in problems)
 

@@ -29,6 +29,7 @@ from dspt.backbones.base import Backbone
 from dspt.backbones.transforms import Preprocess
 from dspt.cli import build
 from dspt.config import TuneConfig
+from dspt.data import decode_image
 from dspt.errors import ArtifactError, ExportError
 from dspt.model.artifact import TunedModel, save_model
 from dspt.model.onnx import EXAMPLE, export_onnx
@@ -142,21 +143,63 @@ def test_the_file_says_what_it_is_and_stands_alone(
     assert b".py" not in file.read_bytes()  # nothing of where it was made
 
 
-def test_the_example_needs_neither_torch_nor_this_package(
-    exported: tuple[Path, Comparison], backbone: Backbone, model: TunedModel, tmp_path: Path
-) -> None:
+def example_answers(file: Path, images: list[Path], tmp_path: Path) -> list[tuple[str, float]]:
+    """Label and probability of each image by the example program, without torch and dspt."""
     program = tmp_path / "example.py"
     program.write_text(f'{EXAMPLE}\nassert not {{"torch", "dspt"}} & set(sys.modules)\n')
-    images = [photo(50, 70, seed) for seed in range(2)]
-    files = [str(tmp_path / f"{number}.png") for number in range(2)]
-    for image, name in zip(images, files, strict=True):
-        image.save(name)
-    command = [sys.executable, "-I", str(program), str(exported[0]), *files]
+    command = [sys.executable, "-I", str(program), str(file), *map(str, images)]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
-    best = [top[0] for top in ImageClassifier(model, backbone).predict(images, 1)]
-    for line, name, (label, score) in zip(said, files, best, strict=True):
-        assert line.startswith(f"{name} {label} ")
-        assert float(line.rsplit(" ", 1)[1]) == pytest.approx(score, abs=1e-2)
+    answers = []
+    for line, image in zip(said, images, strict=True):
+        label, score = line.removeprefix(f"{image} ").rsplit(" ", 1)
+        answers.append((label, float(score)))
+    return answers
+
+
+def difficult_photos(folder: Path) -> list[Path]:
+    """48 cut-outs on a transparent ground, a turned photo and one of 10 bits per sample."""
+    files = []
+    for i in range(48):
+        pixels = np.asarray(photo(50, 70, i)).astype(np.uint32)
+        pixels = pixels * 2 // 5 + np.array([i * 37 % 150, i * 59 % 150, i * 83 % 150], np.uint32)
+        alpha = np.zeros((50, 70), np.uint8)
+        alpha[10:40, 15 : 30 + i % 30] = 255
+        alpha[20:25] //= 2
+        pixels[alpha == 0] = i % 2 * 90  # hidden below the transparency
+        rgba = np.dstack([pixels.astype(np.uint8), alpha])
+        files.append(folder / f"{i}.png")
+        Image.fromarray(rgba).save(files[-1])
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    files += [folder / "turned.jpg", folder / "ten bits.png"]
+    photo(40, 80).save(files[-2], exif=exif)
+    deep = np.asarray(photo(50, 70).convert("L"), np.uint16) * 4
+    Image.fromarray(deep).save(files[-1])
+    return files
+
+
+def test_library_shell_and_example_give_the_same_answers(
+    exported: tuple[Path, Comparison],
+    backbone: Backbone,
+    folder: Path,
+    model: TunedModel,
+    tmp_path: Path,
+) -> None:
+    files = difficult_photos(tmp_path)
+    save_model(model, tmp_path / "model.safetensors")
+    images = [decode_image(file.read_bytes()) for file in files]
+    by_library = [top for top, *_ in ImageClassifier(model, backbone).predict(images, 1)]
+    shell = CliRunner().invoke(
+        build(),
+        ["predict", str(tmp_path / "model.safetensors"), *map(str, files), "--json"],
+    )
+    assert shell.exit_code == 0, shell.output
+    by_shell = [(p["label"], p["score"]) for p in json.loads(shell.stdout)["predictions"]]
+    by_example = example_answers(exported[0], files, tmp_path)
+    for answers in (by_shell, by_example):
+        assert [label for label, _ in answers] == [label for label, _ in by_library]
+        assert [p for _, p in answers] == pytest.approx([p for _, p in by_library], abs=1e-2)
+    assert len({label for label, _ in by_library}) > 1
 
 
 @pytest.mark.parametrize("mode", ["shortest", "squash"])
