@@ -1,9 +1,11 @@
 """Read data sets of labelled images from untrusted folders and zips.
 
-Layouts, each also inside one common top folder:
+Layouts, each also inside any number of outer folders:
     <class>/.../<image>                          subfolders of a class folder belong to the class
-    train/<class>/... with test/ and/or val/     also `valid`, `validation`; case is ignored
-    images/ and labels.csv                       columns file, label and (optional) split
+    train/<class>/... with test/ and/or val/     split names in many forms: see `split_names`
+    <class>/train/... and <class>/test/...
+    images and a table of labels                 labels.csv and others: see `table_records`
+If two readings fit, the data set is rejected with both; other assumptions are warnings.
 
 Codes of the problems for which a data set is rejected:
     not_found, unreadable                        the path itself
@@ -11,12 +13,12 @@ Codes of the problems for which a data set is rejected:
     unsafe_path, symlink, special_file, encrypted, unsupported_compression, duplicate_name,
     overlapping_entries, suspicious_ratio, too_many_files, too_large
                                                  zip or folder is not safe to read
-    no_classes, no_train, one_class, empty_class, class_not_in_train, too_many_classes
-                                                 classes are missing, too many or misplaced
+    no_classes, no_train, one_class, empty_class, class_not_in_train, too_many_classes,
+    ambiguous_layout                             classes are missing, too many or misplaced
     invalid_class, numeric_class, same_class_words, invalid_class_words, unknown_class_name,
     invalid_class_names                          names of classes and their words in the prompt
-    invalid_table, missing_file_name, unknown_file, duplicate_row, missing_label, unknown_split,
-    file_without_label                           labels.csv
+    invalid_table, missing_file_name, unknown_file, duplicate_row, missing_label, unknown_split
+                                                 tables of labels
 A problem of a single file (not an image, damaged, too large, too costly to decode) only rejects
 that file, with the reason.
 """

@@ -18,6 +18,8 @@ from dspt.data.tree import Folder
 from dspt.kit.text import printable
 
 _SHOWN = 3
+_MANY = 25_000
+"""With more folders at the top, these are classes, too many to be used."""
 _UNSORTED = "its name says that its photos have no class yet"
 _NUMBERED_CLASSES = frozenset(
     ["class", "category", "label", "grade", "stage", "type", "level", "species", "klasse", "classe"]
@@ -51,8 +53,10 @@ def read_folders(root: Folder, findings: Findings, *, is_train: bool = False) ->
         else:
             tops.append(folder)
     nested = [top for top in tops if top.nested]
-    parts = _splits_among(nested)
-    if parts:
+    parts = {} if len(tops) > _MANY else _splits_among(nested)
+    if len(tops) > _MANY:
+        reading.places = {top.path: ("train", top.name) for top in tops}
+    elif parts:
         _split_then_class(tops, parts, reading, findings)
     elif any(_splits_inside(top) for top in nested):
         _class_then_split(tops, reading, findings)

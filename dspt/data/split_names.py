@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from typing import Final, Literal
 
 Split = Literal["train", "val", "test"]
@@ -50,6 +51,8 @@ _FILLERS: Final = _set(
 _CJK_ENDING: Final = re.compile(
     "(用?(数据|數據|图片|圖片|图像|データ|画像|데이터)?(集|セット|셋|세트)?|用)$"
 )
+_ASCII_WORD: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+_MAX_CHARACTERS: Final = 60
 _UNSORTED: Final = _set(
     """
     tosort unsorted sortme needssorting tolabel unlabeled unlabelled nolabel nolabels todo
@@ -100,6 +103,11 @@ def is_generic(name: str) -> bool:
 
 def _words(name: str) -> list[str]:
     """The words of a name in lower case, without accents and digits; camel case is split."""
+    if len(name) > _MAX_CHARACTERS:
+        return [name]
+    if name.isascii():  # fast, because a hostile zip has very many folders
+        words = _ASCII_WORD.findall(name)
+        return _joined(word.lower() for word in words)
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", unicodedata.normalize("NFKC", name))
     decomposed = unicodedata.normalize("NFKD", spaced.casefold())
     # Only Latin and Greek letters lose their marks: in kana and Devanagari a mark is a letter.
@@ -107,5 +115,9 @@ def _words(name: str) -> list[str]:
     plain = unicodedata.normalize("NFC", plain)
     words = re.findall(r"[^\W\d_]+(?:[\u093e-\u094d][^\W\d_]*)*", plain)
     words = [_CJK_ENDING.sub("", word) or word for word in words]
-    joined = " ".join(words).replace("hold out", "holdout").replace("held out", "heldout")
-    return joined.split()
+    return _joined(words)
+
+
+def _joined(words: Iterable[str]) -> list[str]:
+    text = " ".join(words).replace("hold out", "holdout").replace("held out", "heldout")
+    return text.split()
