@@ -54,7 +54,7 @@ def image_files(paths: Iterable[Path]) -> list[Path]:
     """Return the files in `paths`, with each folder replaced by the images in and below it.
 
     In folders, files whose suffix is not that of an image are recognised by their content; other
-    files are skipped and counted on standard error. Raises ConfigError for a folder without images.
+    files are listed on standard error. Raises ConfigError for a folder without images.
     """
     from dspt.data.names import is_noise, natural_key
 

@@ -156,6 +156,6 @@ def test_predict_finds_images_by_their_content(
     folder = write_folder(tmp_path / "photos", files)
     found = [file.relative_to(folder).as_posix() for file in image_files([folder])]
     assert found == ["a.JPG", "b.jfif", "c.HEIC", "d.dat", "e.jpg", "sub/none"]
-    assert "skipped film.mp4, notes.txt (not images)" in capsys.readouterr().err
+    assert "left out film.mp4, notes.txt (not images)" in capsys.readouterr().err
     with pytest.raises(ConfigError, match="no images in this folder"):
         image_files([write_folder(tmp_path / "none", {"notes.txt": b"x"})])
