@@ -12,6 +12,7 @@ from pathlib import Path
 from dspt_client._exceptions import NotSent
 
 _SPLITS = frozenset({"train", "val", "valid", "validation", "test"})
+_TABLES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson")
 _LAYOUT = "Put the photos of each class in a folder of their own: CLASS/PHOTO."
 
 
@@ -38,13 +39,13 @@ def check_names(where: str, files: Collection[str]) -> None:
     files = [file for file in files if not _is_hidden(file)]
     if not files:
         raise NotSent(f"{where}: contains no files. {_LAYOUT}")
-    if any(file.rpartition("/")[2].lower() == "labels.csv" for file in files):
-        return  # the classes are in the table
+    if any(file.lower().endswith(_TABLES) for file in files):
+        return  # the classes may be in the table
     paths = [file.split("/") for file in files]
     if all(len(path) == 1 for path in paths):
         raise NotSent(f"{where}: all files are directly in it, in no class folder. {_LAYOUT}")
-    # The class folders may be at the top, below train/ or one common folder, or below both.
-    for depth in range(3):
+    # The class folders may be at the top, or below any number of common folders and splits.
+    for depth in range(max(map(len, paths))):
         folders = {path[depth] for path in paths if len(path) > depth + 1}
         if len(folders) > 1 and not {name.lower() for name in folders} <= _SPLITS:
             return

@@ -139,6 +139,9 @@ def test_photos_that_cannot_be_used_are_not_sent(
         ["animals/a/1.png", "animals/b/1.png"],
         ["labels.csv", "images/1.png"],
         ["photos/Labels.csv", "photos/1.png"],
+        ["metadata.jsonl", "images/1.png"],
+        ["a/b/c/d/cat/1.png", "a/b/c/d/dog/1.png"],
+        ["x/x/x/train/cat/1.png", "x/x/x/train/dog/1.png", "x/x/x/test/cat/1.png"],
         ["cat\\1.png", "dog\\1.png"],
     ],
 )
