@@ -124,8 +124,13 @@ def _split_then_class(
             _warn_of_subfolders(classes, findings)
 
 
-def _splits_inside(top: Folder) -> bool:
-    return all(split_of(folder.name) and not folder.nested for folder in top)
+def _splits_inside(top: Folder) -> dict[str, Split]:
+    """The splits of the subfolders of a class, by name, if all are: `train`, or `cat_test`."""
+    names = [folder.name for folder in top if not folder.nested]
+    certain = {name: split for name in names if (split := split_of(name))}
+    likely = {name: split for name in names if (split := split_of(name) or split_within(name))}
+    found = likely if len(set(likely.values())) > 1 else certain
+    return found if len(found) == len(list(top)) else {}
 
 
 def _class_then_split(tops: Sequence[Folder], reading: Reading, findings: Findings) -> None:
@@ -146,11 +151,12 @@ def _class_then_split(tops: Sequence[Folder], reading: Reading, findings: Findin
     for top in tops:
         reading.places[top.path] = "train", top.name
         to_train += top.images
+        splits = _splits_inside(top)
         for folder in top:
-            if split := split_of(folder.name):
-                named.add(folder.name)
-                reading.places[folder.path] = split, top.name
-                to_train += folder.total if split == "train" else 0
+            split = splits[folder.name]
+            named.add(folder.name)
+            reading.places[folder.path] = split, top.name
+            to_train += folder.total if split == "train" else 0
     if not to_train:
         reading.places.clear()
         findings.problem("", "no_train", f"the class folders contain only {_listed(named)}")

@@ -21,6 +21,8 @@ from dspt.errors import DatasetError, ImageError, Problem
 from dspt.kit.text import printable
 
 _NAMED = 3
+_UNREAD = (".xlsx", ".xls", ".ods", ".parquet", ".feather")
+"""Tables in other forms."""
 
 
 def lay_out(source: Source[Any], findings: Findings) -> Layout:
@@ -58,6 +60,9 @@ def _lay_out(source: Source[Any], findings: Findings, *, is_train: bool) -> Layo
     else:
         for table in tables[:_NAMED]:
             next(read_records(table.data, table.path, findings), None)  # reports what is wrong
+        for path in (path for path in files if path.lower().endswith(_UNREAD)):
+            message = "is not read; save it as CSV with the columns file and label"
+            findings.problem(path, "invalid_table", message)
     return layout_by_folder(files, folders, findings, is_train=is_train)
 
 

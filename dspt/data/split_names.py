@@ -55,7 +55,8 @@ _ASCII_WORD: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _MAX_CHARACTERS: Final = 60
 _UNSORTED: Final = _set(
     """
-    tosort unsorted sortme needssorting tolabel unlabeled unlabelled nolabel nolabels todo
+    tosort tobesorted notsorted unsorted sortme needssorting notlabeled notlabelled tolabel unlabeled
+    unlabelled nolabel nolabels todo
     tocheck toreview pred predict prediction predictions inference
     zusortieren unsortiert nichtsortiert atrier nontrie nontries sinclasificar sinordenar
     porclasificar daordinare paraclassificar несортированные несортированное неразобранное
@@ -92,7 +93,9 @@ def split_within(name: str) -> Split | None:
 
 def is_unsorted(name: str) -> bool:
     """Return whether a folder's name says that its photos have no class yet."""
-    return "".join(_words(name)) in _UNSORTED
+    words = _words(name)
+    meaning = [word for word in words if word not in _FILLERS or word.startswith("label")]
+    return "".join(words) in _UNSORTED or "".join(meaning) in _UNSORTED
 
 
 def is_generic(name: str) -> bool:

@@ -106,6 +106,11 @@ def test_class_then_split() -> None:
     assert "are read as splits" in warning
 
 
+def test_class_then_split_by_the_ends_of_names() -> None:
+    layout, _ = read("a/a_train", "a/a_test", "b/b_train", "b/b_test")
+    assert places(layout) == {"train": ["a", "b"], "test": ["a", "b"]}
+
+
 def test_class_folders_with_test_photos_only() -> None:
     _, findings = read("a/test", "b/test")
     assert [p.code for p in findings.problems] == ["no_train"]
@@ -154,6 +159,7 @@ def test_folders_that_are_left_out() -> None:
     }
     assert findings.warnings[-1] == "and 2 more warnings of the kind 'left_out'"
     assert is_unsorted("_To-Sort_")
+    assert is_unsorted("unsorted photos 2")
     assert not is_unsorted("sorted")
 
 

@@ -125,6 +125,7 @@ def test_images_with_several_labels_are_left_out(tmp_path: Path) -> None:
         ("train.csv", "file,caption\na.jpg,x\n", "file, caption"),
         ("info.json", '["a.jpg"]', "JSON object"),
         ("info.jsonl", "{", "cannot be read"),
+        ("labels.xlsx", "PK", "save it as CSV"),
     ],
 )
 def test_a_table_that_is_not_understood_is_named(
