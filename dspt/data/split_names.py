@@ -55,8 +55,8 @@ _ASCII_WORD: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _MAX_CHARACTERS: Final = 60
 _UNSORTED: Final = _set(
     """
-    tosort tobesorted notsorted unsorted sortme needssorting notlabeled notlabelled tolabel unlabeled
-    unlabelled nolabel nolabels todo
+    tosort tobesorted notsorted unsorted sortme needssorting notlabeled notlabelled tolabel
+    unlabeled unlabelled nolabel nolabels todo
     tocheck toreview pred predict prediction predictions inference
     zusortieren unsortiert nichtsortiert atrier nontrie nontries sinclasificar sinordenar
     porclasificar daordinare paraclassificar несортированные несортированное неразобранное

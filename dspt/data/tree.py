@@ -14,7 +14,7 @@ IMAGE_SUFFIXES = (
 _OTHER_SUFFIXES = """
     txt csv tsv json jsonl ndjson xml yaml yml md rst html htm pdf doc docx xls xlsx ods odt rtf
     py ipynb r m mat npy npz feather h5 hdf5 pkl pickle pt pth onnx parquet arrow log ini cfg toml
-    sh bat zip tar gz tgz 7z rar bz2 xz mp4 mov avi mkv webm mp3 wav svg ai psd db sqlite license names
+    sh bat zip tar gz tgz 7z rar bz2 xz mp4 mov avi mkv webm mp3 wav svg ai psd db sqlite names
     """
 _NO_IMAGES = frozenset(_OTHER_SUFFIXES.split())
 
