@@ -100,6 +100,7 @@ def api(
 
     from app.access.binding import BindingRefused, check_binding
     from app.installation.start import prepare_or_exit
+    from app.kit.http.stopping import Server
     from app.kit.logging import configure_logging
     from app.kit.tracing import TracingNotInstalled
     from app.main import create_app
@@ -126,10 +127,13 @@ def api(
         port=settings.port if port is None else port,
         log_config=None,
         server_header=False,
-        # Clients that listen to a job's events never disconnect by themselves.
-        timeout_graceful_shutdown=5,
     )
-    server = uvicorn.Server(config)
+    server = Server(
+        config,
+        application.state.stop,
+        delay=settings.stop_delay_seconds,
+        timeout=settings.stop_timeout_seconds,
+    )
     server.run(sockets=sockets)
     if not server.started:
         raise typer.Exit(1)

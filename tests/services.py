@@ -226,6 +226,9 @@ def children_of(pid: int) -> list[int]:
 
 
 def clean_environment(**settings: str) -> dict[str, str]:
-    """The environment for a process under test: none of the caller's DSPT_ variables."""
+    """The environment for a process under test: none of the caller's DSPT_ variables.
+
+    There is no load balancer that a stop would have to wait for.
+    """
     kept = {key: value for key, value in os.environ.items() if not key.startswith("DSPT_")}
-    return kept | settings
+    return kept | {"DSPT_STOP_DELAY_SECONDS": "0"} | settings

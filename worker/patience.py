@@ -1,4 +1,4 @@
-"""Repeat a step on the database while the database is unavailable."""
+"""Repeat a step while the database or the storage is unavailable."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TypeVar
 import structlog
 
 from app.kit.db import UNAVAILABLE
+from app.kit.storage import StorageUnavailable
 
 _log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -22,15 +23,16 @@ _PAUSE_SECONDS = 1.0
 def patiently(step: Callable[[], T]) -> T:
     """Return what `step` returns; repeat it for up to PATIENCE_SECONDS.
 
-    `step` must be safe to repeat: its first run may have been committed. Raises what it raises, an
-    error of the database (`UNAVAILABLE`) only after that time.
+    `step` must be safe to repeat: its first run may have been committed. Raises what it raises;
+    that the database (`UNAVAILABLE`) or a bucket does not answer, only after that time.
     """
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
             return step()
-        except UNAVAILABLE as error:
+        except (*UNAVAILABLE, StorageUnavailable) as error:
             if time.monotonic() > deadline:
                 raise
-            _log.warning("the database does not answer; retrying", error=str(error))
+            part = "storage" if isinstance(error, StorageUnavailable) else "database"
+            _log.warning(f"the {part} does not answer; retrying", error=str(error))
             time.sleep(_PAUSE_SECONDS)

@@ -161,8 +161,8 @@ def _keep(lease: Lease, job: Job, result: TuneResult) -> None:
     audit_key = storage_keys.audit(model.id)  # unique per attempt, in case another one wins
     # Not after a database error: the transition may have been committed.
     try:
-        storage.put_bytes(model.storage_key, data)
-        storage.put_bytes(audit_key, audit)
+        patiently(lambda: storage.put_bytes(model.storage_key, data))
+        patiently(lambda: storage.put_bytes(audit_key, audit))
         patiently(lambda: lease.succeed(model, config=config, metrics=metrics, audit_key=audit_key))
     except (StepRefusedError, OSError):
         storage.delete(model.storage_key)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import redis
@@ -23,6 +24,8 @@ from app.kit.db import Database, alembic_config
 from app.kit.redis_url import redis_url
 from app.kit.settings import GIB, Settings
 from app.kit.storage import Storage
+from app.serve import ServeError
+from app.serve.redis_program import find_redis
 from app.tables.jobs import Job
 
 _PART = "parts"
@@ -102,7 +105,11 @@ def _workers(database: Database, settings: Settings) -> Finding:
 
 def _broker(settings: Settings) -> Finding:
     if not settings.broker_url:
-        found = "DSPT_BROKER_URL is not set; dspt serve starts a private Redis"
+        try:
+            program = str(find_redis())
+        except ServeError as error:
+            return Finding(_PART, "broker", State.WARN, str(error))
+        found = f"DSPT_BROKER_URL is not set; dspt serve starts a private {program}"
         return Finding(_PART, "broker", State.OFF, found)
     where = shown("", settings.broker_url)
     try:
@@ -112,10 +119,22 @@ def _broker(settings: Settings) -> Finding:
             url, socket_connect_timeout=seconds, socket_timeout=seconds
         ) as client:
             client.ping()
+            version = _server_version(client)
     except (redis.RedisError, OSError, ValueError) as error:
         fix = "start Redis, or correct DSPT_BROKER_URL"
         return Finding(_PART, "broker", State.FAIL, f"{where}: {shown('', str(error))}", fix)
-    return Finding(_PART, "broker", State.OK, where)
+    return Finding(_PART, "broker", State.OK, f"{where}{version}")
+
+
+def _server_version(client: redis.Redis) -> str:
+    """Return name and version of the server; nothing if this user may not ask."""
+    try:
+        info: Any = client.info("server")
+    except redis.RedisError:
+        return ""
+    if "valkey_version" in info:
+        return f", Valkey {info['valkey_version']}"
+    return f", Redis {info['redis_version']}"
 
 
 def _storage(settings: Settings) -> Finding:

@@ -44,6 +44,8 @@ async def ready(request: Request, response: Response, inference: InferenceDep) -
     health = request.app.state.health
     assert isinstance(health, Health)
     report = await health.ready(inference.backbones)
+    if request.app.state.stop.begun:
+        report = report.model_copy(update={"status": "not_ready", "stopping": True})
     if report.status != "ready":
         response.status_code = 503
     return report

@@ -51,6 +51,9 @@ class Ready(BaseModel):
     """
 
     status: Literal["ready", "not_ready"]
+    stopping: bool = Field(
+        default=False, description="The process is about to stop: send it no more requests."
+    )
     checks: Checks
     degraded: list[str] = Field(
         default=[], description="Failing dependencies that do not affect readiness."

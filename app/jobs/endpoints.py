@@ -53,11 +53,12 @@ from dspt.labels.audit_csv import audit_csv
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Open `app.state.job_views` and `app.state.feed`."""
     app.state.job_views = views.JobViewCache(app.state.context, app.state.reader)
-    app.state.feed = Feed(app.state.context)
+    app.state.feed = feed = Feed(app.state.context)
+    app.state.stop.at_close(feed.stop)
     try:
         yield
     finally:
-        await app.state.feed.close()
+        await feed.close()
 
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], lifespan=_lifespan)

@@ -1,14 +1,17 @@
-"""Micro-batching: items that wait for a thread are processed together."""
+"""Micro-batching: items that wait for a thread are processed together, owners in turn."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Hashable
+from collections import deque
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
+
+from app.kit.http.stopping import stopping_error
 
 Key = TypeVar("Key", bound=Hashable)
 Item = TypeVar("Item")
@@ -16,23 +19,24 @@ Result = TypeVar("Result")
 
 #: Runs that may follow one another at once despite a pace, so that a single item does not wait.
 _BURST = 4
-#: Replaces an item whose caller was cancelled.
-_CANCELLED: Any = object()
 
 
-@dataclass
-class _Batch(Generic[Item, Result]):
-    items: list[Item] = field(default_factory=list)
-    size: int = 0
-    future: Future[list[Result]] | None = None
+@dataclass(eq=False)
+class _Waiting(Generic[Item, Result]):
+    item: Item
+    size: int
+    future: Future[Result] = field(default_factory=Future)
 
 
 class Batcher(Generic[Key, Item, Result]):
-    """Micro-batching without added latency: a batch accepts items until a thread starts it.
+    """Micro-batching without added latency: a thread that starts takes a batch of what waits.
 
-    On an idle thread an item runs at once, alone; while the thread is busy, items of one key fill a
-    batch. A batch holds items of up to `max_size` in total (or one larger item). Items whose
-    callers were cancelled are not run.
+    On an idle thread an item runs at once, alone; while the threads are busy, items wait. A batch
+    holds items of one key, of up to `max_size` in total (or one larger item). Owners take turns,
+    item by item, so that a long queue of one delays another by a batch; each owner's items of one
+    key run in order. Items whose callers were cancelled are not run.
+
+    `run` returns a result for each item; an Exception is raised for this item only.
 
     `max_wait`: seconds that an idle thread waits for a batch to fill; useful if a large batch takes
     hardly longer than a single item. `pace`: minimum average seconds between batches under load;
@@ -42,7 +46,7 @@ class Batcher(Generic[Key, Item, Result]):
     def __init__(
         self,
         executor: Executor,
-        run: Callable[[Key, list[Item]], list[Result]],
+        run: Callable[[Key, list[Item]], Sequence[Result | Exception]],
         max_size: int,
         *,
         max_wait: float = 0.0,
@@ -54,49 +58,118 @@ class Batcher(Generic[Key, Item, Result]):
         self._max_wait = max_wait
         self._pace = pace
         self._due = 0.0
-        self._lock = threading.Lock()
-        self._filled = threading.Condition(self._lock)
-        self._open: dict[Key, _Batch[Item, Result]] = {}
+        self._lock = threading.RLock()
+        self._arrived = threading.Condition(self._lock)
+        #: Owner -> key -> items. The owner whose turn it is comes first. No part is empty.
+        self._queues: dict[Hashable, dict[Key, deque[_Waiting[Item, Result]]]] = {}
+        self._scheduled = False
 
-    async def submit(self, key: Key, item: Item, size: int) -> Result:
-        """Return the result of `item`. Raises what the run of its batch raises."""
+    async def submit(self, key: Key, item: Item, size: int, owner: Hashable = None) -> Result:
+        """Return the result of `item`.
+
+        Raises its own error, that of the run of its batch, and ServiceUnavailable if the executor
+        is shut down first.
+        """
+        waiting: _Waiting[Item, Result] = _Waiting(item, size)
         with self._lock:
-            batch = self._open.get(key)
-            if batch is None or batch.size + size > self._max_size:
-                batch = self._open[key] = _Batch()
-                batch.future = self._executor.submit(self._run, key, batch)
-            index = len(batch.items)
-            batch.items.append(item)
-            batch.size += size
-            if batch.size >= self._max_size:
-                self._filled.notify_all()
-        assert batch.future is not None
-        results = asyncio.wrap_future(batch.future)
-        # The error of a batch whose caller was cancelled is not awaited; asyncio would log it.
-        results.add_done_callback(lambda done: done.cancelled() or done.exception())
+            self._queues.setdefault(owner, {}).setdefault(key, deque()).append(waiting)
+            self._schedule()
+            self._arrived.notify_all()
         try:
-            # Shielded: a cancelled caller must not cancel the batch of the others.
-            return (await asyncio.shield(results))[index]
+            return await asyncio.wrap_future(waiting.future)
         except asyncio.CancelledError:
             with self._lock:
-                batch.items[index] = _CANCELLED
-                batch.size -= size
+                queue = self._queues.get(owner, {}).get(key, ())
+                if waiting in queue:
+                    self._remove(owner, key, waiting)
             raise
 
-    def _run(self, key: Key, batch: _Batch[Item, Result]) -> list[Result]:
+    # The methods below are called with the lock held.
+
+    def _schedule(self) -> None:
+        """Have a run follow if none is scheduled. A run that starts schedules the next one."""
+        if not self._queues or self._scheduled:
+            return
+        self._scheduled = True
+        try:
+            self._executor.submit(self._run).add_done_callback(self._refuse_if_cancelled)
+        except RuntimeError:  # the executor was shut down
+            self._refuse_all()
+
+    def _refuse_all(self) -> None:
+        self._scheduled = False
+        while self._queues:
+            _, batch = self._take()
+            for each in batch:
+                if each.future.set_running_or_notify_cancel():
+                    each.future.set_exception(stopping_error())
+
+    def _take(self) -> tuple[Key, list[_Waiting[Item, Result]]]:
+        """Remove and return a batch of the next owner's oldest key."""
+        key = next(iter(next(iter(self._queues.values()))))
+        batch: list[_Waiting[Item, Result]] = []
+        size = 0
+        turns = deque(owner for owner, queues in self._queues.items() if key in queues)
+        while turns and (not batch or size < self._max_size):
+            owner = turns.popleft()
+            first = self._queues[owner][key][0]
+            if batch and size + first.size > self._max_size:
+                continue  # the others may have smaller ones
+            batch.append(first)
+            size += first.size
+            self._remove(owner, key, first)
+            if owner in self._queues:
+                self._queues[owner] = self._queues.pop(owner)  # the others come first now
+                if key in self._queues[owner]:
+                    turns.append(owner)
+        return key, batch
+
+    def _remove(self, owner: Hashable, key: Key, waiting: _Waiting[Item, Result]) -> None:
+        queues = self._queues[owner]
+        queues[key].remove(waiting)
+        if not queues[key]:
+            del queues[key]
+        if not queues:
+            del self._queues[owner]
+
+    def _is_full(self) -> bool:
+        """Return whether the next batch is full, or nothing waits."""
+        if not self._queues:
+            return True
+        key = next(iter(next(iter(self._queues.values()))))
+        sizes = (each.size for queues in self._queues.values() for each in queues.get(key, ()))
+        return sum(sizes) >= self._max_size
+
+    # The methods below run on the threads.
+
+    def _run(self) -> None:
         self._keep_pace()
         with self._lock:
             if self._max_wait:
-                self._filled.wait_for(lambda: batch.size >= self._max_size, self._max_wait)
-            if self._open.get(key) is batch:  # closed to new items from here on
-                del self._open[key]
-            places = [place for place, item in enumerate(batch.items) if item is not _CANCELLED]
-            items = [batch.items[place] for place in places]
-        results: list[Any] = [None] * len(batch.items)
-        if items:
-            for place, result in zip(places, self._run_items(key, items), strict=True):
-                results[place] = result
-        return results
+                self._arrived.wait_for(self._is_full, self._max_wait)
+            self._scheduled = False
+            if not self._queues:  # all were cancelled
+                return
+            key, batch = self._take()
+            self._schedule()
+        batch = [each for each in batch if each.future.set_running_or_notify_cancel()]
+        if not batch:
+            return
+        try:
+            results = self._run_items(key, [each.item for each in batch])
+        except Exception as error:  # noqa: BLE001 - raised for those who wait
+            results = [error] * len(batch)
+        for each, result in zip(batch, results, strict=True):
+            if isinstance(result, Exception):
+                each.future.set_exception(result)
+            else:
+                each.future.set_result(result)
+
+    def _refuse_if_cancelled(self, run: Future[None]) -> None:
+        """Refuse what waits if the executor was shut down before this run."""
+        if run.cancelled():
+            with self._lock:
+                self._refuse_all()
 
     def _keep_pace(self) -> None:
         """Wait for the next slot, unless fewer than a burst of runs came recently."""

@@ -27,7 +27,8 @@ class Context:
             pool_size=settings.database_pool_size,
             seconds=settings.database_timeout_seconds,
         )
-        return cls(settings, database, Storage(settings.storage_url))
+        storage = Storage(settings.storage_url, settings.storage_timeout_seconds)
+        return cls(settings, database, storage)
 
     def close(self) -> None:
         self.database.close()

@@ -60,6 +60,12 @@ class Settings(SettingsWithSecrets):
         "Default: `storage/` in the data directory.",
         json_schema_extra=SECRET,
     )
+    storage_timeout_seconds: float = Field(
+        default=5,
+        gt=0,
+        description="Time limit of one call to a bucket, and of a transfer without progress. "
+        "Afterwards the API answers 503 with `Retry-After`.",
+    )
     host: str = Field(default="127.0.0.1", description="Address that the API binds to.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port that the API binds to.")
     bootstrap_key: str = Field(
@@ -146,6 +152,20 @@ class Settings(SettingsWithSecrets):
     # One or two seconds of work on two cores.
     max_waiting_requests: int = Field(
         default=500, ge=1, description="Waiting requests beyond which new ones get 503."
+    )
+    # Longer than the interval of typical probes.
+    stop_delay_seconds: float = Field(
+        default=5,
+        ge=0,
+        description="Seconds between SIGTERM and the end of new connections to the API. "
+        "`/health/ready` responds 503 meanwhile, so that a load balancer sends requests elsewhere. "
+        "`dspt serve` does not wait.",
+    )
+    stop_timeout_seconds: float = Field(
+        default=30,
+        ge=1,
+        description="Seconds that running requests then have; afterwards they get 503 with "
+        "`Retry-After`. The API has stopped 10 seconds later at the latest.",
     )
     # Each is an open connection; many systems limit a process to 1,024.
     max_listeners: int = Field(default=500, ge=1, description="Maximum open event streams.")
@@ -250,6 +270,11 @@ class Settings(SettingsWithSecrets):
     def lease_seconds(self) -> float:
         """Seconds without a heartbeat after which a worker is considered dead: two are missing."""
         return 2.5 * self.heartbeat_seconds
+
+    @property
+    def stop_seconds(self) -> float:
+        """Longest time that a stop of the API takes; afterwards it may be killed."""
+        return self.stop_delay_seconds + self.stop_timeout_seconds + 10
 
 
 @lru_cache(maxsize=1)

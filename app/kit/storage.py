@@ -7,17 +7,26 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TypeVar
 
 import fsspec
+from fsspec.callbacks import Callback
 
 from app.kit import storage_keys
+from app.kit.time_limit import TimeLimit
 
+T = TypeVar("T")
+
+#: More time for calls to a bucket that report no progress: listing 200,000 files, copying 4 GiB
+#: within the bucket, sending a part of a file.
+_LISTING_SECONDS = 300.0
+_MOVE_SECONDS = 60.0
+_PART_SECONDS, _PART_BYTES_PER_SECOND = 4.0, 10 * 1024**2
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)*")
 
 
@@ -31,18 +40,25 @@ class Stored:
     modified_at: datetime
 
 
+class StorageUnavailable(OSError):
+    """The bucket does not answer in time, or at all. The next attempt may succeed."""
+
+
 class Storage:
     """Keys such as `models/mdl_1.safetensors` under one fsspec URL.
 
-    On a local folder a file is visible only once it is complete: it is written to a temporary file
-    and renamed.
+    A file is visible only once it is complete: on a local folder it is written to a temporary file
+    and renamed, a bucket gets it from one. Methods on a bucket raise StorageUnavailable if it makes
+    no progress for `seconds`, whatever its library would wait.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, seconds: float = 5.0) -> None:
         self.url = url
-        self._fs, self._root = fsspec.core.url_to_fs(url)
+        # Other processes write files, too, so a cached list of them would be out of date.
+        self._fs, self._root = fsspec.core.url_to_fs(url, use_listings_cache=False)
         protocol = self._fs.protocol
         self.is_local = "file" in ((protocol,) if isinstance(protocol, str) else protocol)
+        self._limit = TimeLimit("the storage", seconds)
 
     def put_bytes(self, key: str, data: bytes) -> None:
         """Store bytes under `key`, replacing an existing file."""
@@ -57,7 +73,7 @@ class Storage:
     @contextmanager
     def open(self, key: str) -> Iterator[IO[bytes]]:
         """Open a file for reading. Raises FileNotFoundError."""
-        with self._fs.open(self._path(key), "rb") as file:
+        with self.local_copy(key) as path, path.open("rb") as file:
             yield file
 
     def read_bytes(self, key: str) -> bytes:
@@ -67,17 +83,17 @@ class Storage:
 
     def delete(self, key: str) -> None:
         """Delete the file if it exists."""
-        try:
-            self._fs.rm_file(self._path(key))
-        except FileNotFoundError:
-            return
+        self._delete(self._path(key))
 
     def files(self) -> Iterator[Stored]:
         """Yield all files."""
         root = self._root.rstrip("/") + "/"
-        for path, info in self._fs.find(root, detail=True, withdirs=False).items():
+        found = self._call(
+            lambda _: self._fs.find(root, detail=True, withdirs=False), _LISTING_SECONDS
+        )
+        for path, info in found.items():
             try:
-                modified = self._fs.modified(path)
+                modified = self._call(lambda _, path=path: self._fs.modified(path))
             except FileNotFoundError:  # deleted since it was listed
                 continue
             if modified.tzinfo is None:
@@ -86,19 +102,16 @@ class Storage:
 
     def remove(self, stored: Stored) -> None:
         """Delete a listed file if it still exists."""
-        try:
-            self._fs.rm_file(self._root.rstrip("/") + "/" + stored.name)
-        except FileNotFoundError:
-            return
+        self._delete(self._root.rstrip("/") + "/" + stored.name)
 
     def move(self, name: str, target: str) -> None:
         """Rename a listed file, replacing a file called `target`. Raises FileNotFoundError."""
         source, place = (self._root.rstrip("/") + "/" + each for each in (name, target))
-        self._fs.makedirs(place.rsplit("/", 1)[0], exist_ok=True)
         if self.is_local:
+            Path(place).parent.mkdir(parents=True, exist_ok=True)
             Path(source).replace(place)
         else:
-            self._fs.mv(source, place)
+            self._call(lambda _: self._fs.mv(source, place), _MOVE_SECONDS)
 
     @contextmanager
     def local_copy(self, key: str) -> Iterator[Path]:
@@ -111,11 +124,13 @@ class Storage:
             return
         with tempfile.TemporaryDirectory(prefix="dspt-") as folder:
             copy = Path(folder) / key.rsplit("/", 1)[-1]
-            self._fs.get_file(path, str(copy))
+            self._call(
+                lambda progress: self._fs.get_file(path, str(copy), callback=_Progress(progress))
+            )
             yield copy
 
     def check(self) -> None:
-        """Write, read and delete a test file. Raises OSError, or what the store raises."""
+        """Write, read and delete a test file. Raises OSError."""
         key = storage_keys.check()
         self.put_bytes(key, b"dspt")
         try:
@@ -125,12 +140,9 @@ class Storage:
             self.delete(key)
 
     def probe(self) -> None:
-        """Check, without a write, that files can be stored.
-
-        Raises OSError, or what the store raises.
-        """
+        """Check, without a write, that files can be stored. Raises OSError."""
         if not self.is_local:
-            self._fs.exists(self._root)
+            self._call(lambda _: self._fs.exists(self._root))
             return
         place = Path(self._root)
         while not place.exists():  # it is created with the first file
@@ -147,13 +159,24 @@ class Storage:
             raise ValueError(f"not a storage key: {key!r}")
         return f"{self._root.rstrip('/')}/{key}"
 
+    def _delete(self, path: str) -> None:
+        with suppress(FileNotFoundError):
+            self._call(lambda _: self._fs.rm_file(path))
+
     @contextmanager
-    def _writing(self, key: str) -> Iterator[Any]:
+    def _writing(self, key: str) -> Iterator[IO[bytes]]:
         path = self._path(key)
         if not self.is_local:
-            self._fs.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
-            with self._fs.open(path, "wb") as file:
+            with tempfile.NamedTemporaryFile(prefix="dspt-") as file:
                 yield file
+                file.flush()
+                size = os.fstat(file.fileno()).st_size
+                self._call(
+                    lambda progress: self._fs.put_file(
+                        file.name, path, callback=_Progress(progress)
+                    ),
+                    min(_PART_SECONDS, size / _PART_BYTES_PER_SECOND),
+                )
             return
         place = Path(path)
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -166,3 +189,24 @@ class Storage:
             part.replace(place)
         finally:
             part.unlink(missing_ok=True)
+
+    def _call(self, work: Callable[[Callable[[], None]], T], extra_seconds: float = 0.0) -> T:
+        """Return what `work` returns. Raises OSError only; of a bucket, StorageUnavailable."""
+        if self.is_local:
+            return work(lambda: None)
+        try:
+            return self._limit.call(work, extra_seconds)
+        except FileNotFoundError:
+            raise
+        except Exception as error:  # each library has errors of its own
+            raise StorageUnavailable(str(error)) from error
+
+
+class _Progress(Callback):  # type: ignore[misc]  # fsspec has no types
+    def __init__(self, report: Callable[[], None]) -> None:
+        super().__init__()
+        self._report = report
+
+    def relative_update(self, inc: int = 1) -> None:
+        """Report that bytes were transferred."""
+        self._report()

@@ -12,12 +12,13 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Semaphore
 from typing import TYPE_CHECKING
 
 import structlog
 
 from app.kit.cache import SizedCache
+from app.kit.http.errors import ServiceUnavailable
 from app.predictions.settings import PredictionSettings
 from dspt.errors import DsptError, WeightsUnavailable
 
@@ -28,8 +29,12 @@ _log = structlog.get_logger(__name__)
 
 #: A search for weights may wait for an unreachable network, and block other loads.
 _RETRY_WEIGHTS_SECONDS = 30.0
-#: So that one backbone can be read while another is downloaded.
-_LOADERS = 2
+#: Backbones to read at a time; the next one is read while the first is used.
+_READERS = 2
+#: A silent hub holds a thread for minutes.
+_LOADERS = 16
+#: A request waits so long for a download, which may take minutes, and then gets 503.
+_DOWNLOAD_PATIENCE_SECONDS = 8.0
 
 
 class Backbones:
@@ -43,7 +48,9 @@ class Backbones:
         self._compiler = ThreadPoolExecutor(1, thread_name_prefix="compile")
         # Limited by bytes only.
         self._resident: SizedCache[Backbone] = SizedCache(10**6, settings.backbone_bytes)
+        self._reading = Semaphore(_READERS)
         self._lock = Lock()
+        self._downloading: set[str] = set()
         self._loading: dict[str, Future[Backbone]] = {}
         self._unavailable: dict[str, tuple[WeightsUnavailable, float]] = {}
         self._cold = dict.fromkeys(settings.warm_ups, "loading")
@@ -68,18 +75,29 @@ class Backbones:
     async def get(self, name: str) -> Backbone:
         """Return the backbone, loading it if needed.
 
-        Raises UnknownBackbone, WeightsUnavailable and BackboneError.
+        Raises UnknownBackbone, WeightsUnavailable, BackboneError, and ServiceUnavailable while it
+        is being downloaded.
         """
         found = self._resident.get(name)
         if found is not None:
             return found
-        # Shielded: other requests wait for it too, and later ones will use it.
-        return await asyncio.shield(asyncio.wrap_future(self._load_once(name)))
+        # Not cancelled: other requests wait for it too, and later ones will use it.
+        loading = asyncio.wrap_future(self._load_once(name))
+        # The error of a load that no request waits for any more; asyncio would log it.
+        loading.add_done_callback(lambda done: done.cancelled() or done.exception())
+        await asyncio.wait((loading,), timeout=_DOWNLOAD_PATIENCE_SECONDS)
+        if not loading.done() and name in self._downloading:
+            raise ServiceUnavailable(
+                f"The weights of {name} are being downloaded. Retry after 10 s.",
+                code="backbone_downloading",
+                headers={"Retry-After": "10"},
+            )
+        return await asyncio.shield(loading)
 
     def close(self) -> None:
-        """Finish running loads and drop waiting ones."""
-        self._compiler.shutdown(cancel_futures=True)
-        self._loaders.shutdown(cancel_futures=True)
+        """Drop waiting loads. Running ones are abandoned: a hub may be silent for minutes."""
+        self._compiler.shutdown(wait=False, cancel_futures=True)
+        self._loaders.shutdown(wait=False, cancel_futures=True)
         gc.unfreeze()  # libraries report leaks at exit otherwise
 
     def _load_once(self, name: str) -> Future[Backbone]:
@@ -113,7 +131,7 @@ class Backbones:
     def _read(self, name: str) -> Backbone:
         import torch
 
-        from dspt.backbones import load_backbone
+        from dspt.backbones import fetch_weights, load_backbone
 
         error, until = self._unavailable.get(name, (None, 0.0))
         if error is not None and time.monotonic() < until:
@@ -122,10 +140,15 @@ class Backbones:
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
-            backbone = load_backbone(name, device=device)
+            fetch_weights(name, partial(self._downloading.add, name))
+            self._downloading.discard(name)
+            with self._reading:
+                backbone = load_backbone(name, device=device)
         except WeightsUnavailable as failure:
             self._unavailable[name] = failure, time.monotonic() + _RETRY_WEIGHTS_SECONDS
             raise
+        finally:
+            self._downloading.discard(name)
         self._keep(name, backbone)
         _log.info("backbone loaded", backbone=name, device=device, resident=list(self.engines))
         if device == "cpu" and self._settings.engine != "torch":

@@ -63,7 +63,8 @@ def _max_body_bytes(state: State) -> int:
         200: {
             "description": "All predictions. With `Accept: application/x-ndjson`, and always for "
             "`archive`, a stream of JSON lines: first the model and the number of images, then one "
-            "prediction per image in order, last the totals.",
+            "prediction per image in order, last the totals. If the server stops meanwhile, the "
+            "last line has `done` false and the number of predictions sent.",
             "content": {stream.MEDIA_TYPE: {"schema": {"type": "string"}}},
         },
         **problems(
@@ -113,17 +114,18 @@ async def _answer(
     predictions: Predictions = request.app.state.predictions
     limits: RateLimits = request.app.state.rate_limits
     pace = partial(limits.pace_images, caller.limited_as)
+    last_line = request.app.state.stop.last_line
     async with Deadline(settings):
         answering = await predictions.ready(caller, model, options)
         if archive is not None:
             most = settings.max_archive_images
             zipped = await run_in_threadpool(stream.ZippedImages, archive.file, most)
-            return stream.PredictionStream(zipped, answering, pace)
+            return stream.PredictionStream(zipped, answering, pace, last_line)
         _check_size(images, settings, request.app.state.context.settings.max_body_bytes)
         if stream.MEDIA_TYPE in accept:
             names, contents = zip(*await _read(images), strict=True)
             read = stream.Images(names, contents.__getitem__)
-            return stream.PredictionStream(read, answering, pace)
+            return stream.PredictionStream(read, answering, pace, last_line)
         await limits.images(caller.limited_as, len(images))
         with answering.room(len(images)):
             found = await answering.answer(await _read(images))

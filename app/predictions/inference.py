@@ -90,22 +90,28 @@ class Inference:
         return await self._on_loader(work, await self.backbones.get(name))
 
     async def predict(
-        self, served: Sequence[Served], images: Sequence[bytes], top_k: int
+        self,
+        served: Sequence[Served],
+        images: Sequence[bytes],
+        top_k: int,
+        key_id: str | None = None,
     ) -> list[list[Scores] | ImageError]:
         """Return for each encoded image its top classes by each of `served`, or its ImageError.
 
-        All of `served` share one backbone. Callers hold `room` for the images. If the caller is
-        cancelled, images that are not in progress are neither decoded nor classified.
+        All of `served` share one backbone. Callers hold `room` for the images. API keys take
+        turns. If the caller is cancelled, images that are not in progress are neither decoded nor
+        classified.
         """
         matrices = [each.matrix for each in served]
         answer = partial(_top, matrices, top_k)
-        return await self._encoded(served[0].backbone, served[0].backbone_digest, images, answer)
+        name, digest = served[0].backbone, served[0].backbone_digest
+        return await self._encoded(name, digest, images, answer, key_id)
 
     async def features(
-        self, backbone: str, digest: str, images: Sequence[bytes]
+        self, backbone: str, digest: str, images: Sequence[bytes], key_id: str | None
     ) -> list[Tensor | ImageError]:
         """Return the (D,) unit-length features of each encoded image, or its ImageError."""
-        return await self._encoded(backbone, digest, images, list)
+        return await self._encoded(backbone, digest, images, list, key_id)
 
     @contextmanager
     def room(self, images: int, key_id: str | None) -> Iterator[None]:
@@ -166,11 +172,12 @@ class Inference:
         digest: str,
         images: Sequence[bytes],
         answer: Callable[[Tensor], Sequence[T]],
+        key_id: str | None,
     ) -> list[T | ImageError]:
         backbone = await self.backbones.get(name)
         if backbone.digest != digest:  # evicted, changed on disk and loaded again
             raise BackboneMismatch(f"the weights of {name} have changed since the model was loaded")
-        return await self._towers.encode(backbone, images, answer)
+        return await self._towers.encode(backbone, images, answer, key_id)
 
 
 def _class_matrix(model: TunedModel, backbone: Backbone) -> FeatureClassifier:

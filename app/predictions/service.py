@@ -67,7 +67,9 @@ class Answering:
         """Return the predictions of images (name, encoded bytes or read error), in order."""
         readable = [data for _, data in images if not isinstance(data, ImageError)]
         try:
-            results = await self.inference.predict(self.served, readable, self.options.top_k)
+            results = await self.inference.predict(
+                self.served, readable, self.options.top_k, self.key_id
+            )
         except BackboneMismatch as error:
             raise Conflict(f"Model {self.model.id}: {error.message}", code=error.code) from error
         found = iter(results)
@@ -145,9 +147,9 @@ class Deadline:
 
 
 def _read(context: Context, model_id: str) -> TunedModel:
-    from dspt.model.artifact import load_model
-
     with context.storage.local_copy(storage_keys.model(model_id)) as path:
+        from dspt.model.artifact import load_model
+
         return load_model(path)
 
 

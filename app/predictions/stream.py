@@ -7,16 +7,23 @@ import shutil
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager
+from itertools import islice
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import IO
 
-from dspt_client.schemas.predictions import Prediction, StreamEnd
+from dspt_client.schemas.predictions import (
+    ImageProblem,
+    Prediction,
+    StreamEnd,
+    StreamStopped,
+)
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from app.kit.http.stopping import RETRY_SECONDS
 from app.predictions.service import Answering
 from dspt.errors import ImageError
 
@@ -77,10 +84,18 @@ class PredictionStream(StreamingResponse):
     """
 
     def __init__(
-        self, images: Images, answering: Answering, admit: Callable[[int], Awaitable[None]]
+        self,
+        images: Images,
+        answering: Answering,
+        admit: Callable[[int], Awaitable[None]],
+        stop: asyncio.Event,
     ) -> None:
-        """`admit` is awaited before each chunk, with its number of images."""
+        """`admit` is awaited before each chunk, with its number of images.
+
+        Once `stop` is set, the stream ends with a line that says so.
+        """
         super().__init__(self._lines(), media_type=MEDIA_TYPE)
+        self._stop = stop
         self._images = images
         self._answering = answering
         self._admit = admit
@@ -90,30 +105,49 @@ class PredictionStream(StreamingResponse):
             await super().__call__(scope, receive, send)
 
     async def _lines(self) -> AsyncIterator[bytes]:
-        count, unreadable = len(self._images.names), 0
+        count, answered, unreadable = len(self._images.names), 0, 0
         yield _line(self._answering.answered(count))
         async for predictions in self._predictions(count):
+            answered += len(predictions)
             unreadable += sum(each.error is not None for each in predictions)
             yield b"".join(map(_line, predictions))
-        yield _line(StreamEnd(classified=count - unreadable, unreadable=unreadable))
+        if answered < count:
+            yield _line(_stopped(answered))
+        else:
+            yield _line(StreamEnd(classified=count - unreadable, unreadable=unreadable))
 
     async def _predictions(self, count: int) -> AsyncIterator[list[Prediction]]:
+        """Yield the predictions of each chunk, until the server stops."""
+        starts = iter(range(0, count, CHUNK))
         working: deque[asyncio.Task[list[Prediction]]] = deque()
+        stopping = asyncio.create_task(self._stop.wait())
         try:
-            for start in range(0, count, CHUNK):
-                chunk = range(start, min(start + CHUNK, count))
-                await self._admit(len(chunk))
-                working.append(asyncio.create_task(self._classify(chunk)))
-                if len(working) == _CHUNKS:
-                    yield await working.popleft()
-            while working:
+            while True:
+                for start in islice(starts, _CHUNKS - len(working)):
+                    chunk = range(start, min(start + CHUNK, count))
+                    working.append(asyncio.create_task(self._classify(chunk)))
+                if not working:
+                    return
+                await asyncio.wait((working[0], stopping), return_when=asyncio.FIRST_COMPLETED)
+                if not working[0].done():
+                    return
                 yield await working.popleft()
         finally:  # also when the client disconnects
-            for task in working:
+            for task in (*working, stopping):
                 task.cancel()
 
     async def _classify(self, indices: Sequence[int]) -> list[Prediction]:
+        await self._admit(len(indices))
         return await self._answering.answer(await run_in_threadpool(self._images.read, indices))
+
+
+def _stopped(answered: int) -> StreamStopped:
+    message = f"The server is stopping. Send the images after the first {answered} again."
+    return StreamStopped(
+        answered=answered,
+        retry_after=RETRY_SECONDS,
+        error=ImageProblem(code="stopping", message=message),
+    )
 
 
 def _line(what: BaseModel) -> bytes:

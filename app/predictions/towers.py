@@ -11,11 +11,13 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
+
+import structlog
 
 from app.kit.batching import Batcher
 from app.predictions.metrics import EngineMetrics
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
     from dspt.backbones.base import Backbone
 
+_log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 
@@ -48,28 +51,42 @@ class Towers:
         self._cpu_batch = settings.batch_images or 8
         self._gpu_batch = settings.batch_images or 64
         self._decoders = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
+        #: One image each: only for the turns of the owners.
+        self._decoding: Batcher[None, tuple[Backbone, bytes], Tensor] = Batcher(
+            self._decoders, self._decode_all, 1
+        )
 
     async def encode(
         self,
         backbone: Backbone,
         images: Sequence[bytes],
         answer: Callable[[Tensor], Sequence[T]],
+        owner: str | None = None,
     ) -> list[T | ImageError]:
         """Return for each encoded image the result of `answer` for its features, or its ImageError.
 
-        `answer` is called on a tower thread with the (N, D) features of readable images. If the
-        caller is cancelled, images that are not in progress are left out.
+        `answer` is called on a tower thread with the (N, D) features of readable images. Owners
+        take turns. If the caller is cancelled, images that are not in progress are left out.
         """
-        futures: list[Future[Tensor | ImageError]] = [
-            self._decoders.submit(self._decode_timed, backbone, image) for image in images
-        ]
-        decoded = await asyncio.gather(*map(asyncio.wrap_future, futures))
+        decoded = await asyncio.gather(*(self._decoded(backbone, image, owner) for image in images))
         crops = [item for item in decoded if not isinstance(item, ImageError)]
-        answers = await self._answers(backbone, crops, answer)
+        answers = await self._answers(backbone, crops, answer, owner)
         return [item if isinstance(item, ImageError) else next(answers) for item in decoded]
 
+    async def _decoded(
+        self, backbone: Backbone, image: bytes, owner: str | None
+    ) -> Tensor | ImageError:
+        try:
+            return await self._decoding.submit(None, (backbone, image), 1, owner)
+        except ImageError as error:
+            return error
+
     async def _answers(
-        self, backbone: Backbone, crops: list[Tensor], answer: Callable[[Tensor], Sequence[T]]
+        self,
+        backbone: Backbone,
+        crops: list[Tensor],
+        answer: Callable[[Tensor], Sequence[T]],
+        owner: str | None,
     ) -> Iterator[T]:
         """Split the crops so that all threads share a large request; keep their order."""
         on_cpu = backbone.device.type == "cpu"
@@ -80,7 +97,7 @@ class Towers:
         parts = [crops[i : i + size] for i in range(0, len(crops), size)]
         answered = await asyncio.gather(
             *(
-                batcher.submit(backbone.digest, _Request(backbone, part, answer), len(part))
+                batcher.submit(backbone.digest, _Request(backbone, part, answer), len(part), owner)
                 for part in parts
             )
         )
@@ -114,6 +131,11 @@ class Towers:
 
     # The methods below run on the threads.
 
+    def _decode_all(
+        self, _key: None, images: list[tuple[Backbone, bytes]]
+    ) -> list[Tensor | Exception]:
+        return [self._decode_timed(backbone, image) for backbone, image in images]
+
     def _decode_timed(self, backbone: Backbone, data: bytes) -> Tensor | ImageError:
         start = time.perf_counter()
         decoded = self._decode(backbone, data)
@@ -130,17 +152,43 @@ class Towers:
             return error
         return backbone.preprocess.crop(image)
 
-    def _run(self, _digest: str, requests: list[_Request]) -> list[Any]:
+    def _run(self, digest: str, requests: list[_Request]) -> list[Any]:
+        """Return the answer of each request, or its error.
+
+        If the tower fails on a batch, each request runs alone, so that one cannot fail the others.
+        """
         import torch
 
         start = time.perf_counter()
         backbone = requests[-1].backbone  # the newest has the fastest engine
         crops = [image for request in requests for image in request.crops]
-        features = backbone.encode_crops(torch.stack(crops))
+        try:
+            features = backbone.encode_crops(torch.stack(crops))
+        except Exception as error:
+            if len(requests) == 1:
+                raise
+            _log.warning("a batch failed; its requests run alone", error=str(error))
+            return [_run_alone(self._run, digest, request) for request in requests]
         parts = torch.split(features, [len(request.crops) for request in requests])
-        answers = [request.answer(part) for request, part in zip(requests, parts, strict=True)]
+        answers = [_answer(request, part) for request, part in zip(requests, parts, strict=True)]
         self._metrics.ran(backbone.engine, len(crops), time.perf_counter() - start)
         return answers
+
+
+def _run_alone(
+    run: Callable[[str, list[_Request]], list[Any]], digest: str, request: _Request
+) -> Any:
+    try:
+        return run(digest, [request])[0]
+    except Exception as error:  # noqa: BLE001 - raised for the caller of this request
+        return error
+
+
+def _answer(request: _Request, features: Tensor) -> Any:
+    try:
+        return request.answer(features)
+    except Exception as error:  # noqa: BLE001 - raised for the caller of this request
+        return error
 
 
 def _one_core() -> None:

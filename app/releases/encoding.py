@@ -75,7 +75,9 @@ async def _features(
         return [feature for feature in kept if feature is not None]
     try:
         with inference.room(len(missing), key_id):
-            made = await inference.features(backbone, digest, [file.data for file in missing])
+            made = await inference.features(
+                backbone, digest, [file.data for file in missing], key_id
+            )
     except BackboneMismatch as error:
         raise Conflict(error.message, code=error.code) from error
     await run_in_threadpool(_keep, store, digest, missing, made)

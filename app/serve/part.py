@@ -27,6 +27,9 @@ class Plan:
     #: Redis reads a long file first; the API and the worker import large libraries.
     patience: float = 120.0
     """Seconds to become ready."""
+    #: A job that needs longer is not lost: its lease expires, and the next start continues it.
+    stop_seconds: float = 10.0
+    """Seconds to stop before it is killed."""
     nice: int = 0
     pass_fds: Sequence[int] = ()
 

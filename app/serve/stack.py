@@ -15,7 +15,7 @@ from typing import Any
 from app.access.binding import BindingRefused, check_binding
 from app.kit.settings import Settings
 from app.serve import ServeError
-from app.serve.broker import Broker, place_broker, redis_program
+from app.serve.broker import Broker, place_broker
 from app.serve.lock import lock_data_dir
 from app.serve.part import Plan
 from app.serve.supervisor import supervising
@@ -35,8 +35,9 @@ def serve(data_dir: Path, host: str, port: int, say: Callable[[str], None]) -> N
     service cannot start, or when a part of it dies.
     """
     _refuse_outside_services(os.environ)
+    settings = Settings(data_dir=data_dir)
     try:
-        check_binding(host, Settings(data_dir=data_dir))
+        check_binding(host, settings)
     except BindingRefused as error:
         raise ServeError(str(error)) from error
     with _bind(host, port) as listener:
@@ -46,6 +47,7 @@ def serve(data_dir: Path, host: str, port: int, say: Callable[[str], None]) -> N
         with lock_data_dir(data_dir / "serve.lock", url) as lock:
             say(f"Starting DSPT on {data_dir} ...")
             broker = place_broker(redis_dir)
+            say(f"Queue: {broker.program}.")
             environment = os.environ | {
                 "DSPT_DATA_DIR": str(data_dir),
                 "DSPT_BROKER_URL": broker.url,
@@ -55,8 +57,10 @@ def serve(data_dir: Path, host: str, port: int, say: Callable[[str], None]) -> N
             }
             with supervising(log_dir, lock, say) as supervisor:
                 up = supervisor.start([_redis(broker)]) and supervisor.start(
-                    [_api(listener, environment), _worker(url, environment)]
+                    [_api(listener, environment, settings), _worker(url, environment)]
                 )
+                # From now on only the API holds it, so that its stop refuses new connections.
+                listener.close()
                 if up:
                     say(_welcome(url, data_dir, log_dir))
                     supervisor.watch()
@@ -68,17 +72,20 @@ def _redis(broker: Broker) -> Plan:
     config = broker.directory / "redis.conf"
     config.touch(0o600)  # it may hold a password
     config.write_text(broker.config())
-    return Plan("redis", [redis_program(), str(config)], os.environ, broker.answers)
+    return Plan("redis", [str(broker.program.path), str(config)], os.environ, broker.answers)
 
 
-def _api(listener: socket.socket, environment: Mapping[str, str]) -> Plan:
+def _api(listener: socket.socket, environment: Mapping[str, str], settings: Settings) -> Plan:
     url, descriptor = _url(listener), listener.fileno()
     command = [sys.executable, "-P", "-m", "app.cli", "api", "--socket-fd", str(descriptor)]
+    # There is no load balancer that could send requests elsewhere.
+    environment = {"DSPT_STOP_DELAY_SECONDS": "0"} | dict(environment)
     return Plan(
         name="api",
         command=command,
         environment=_with_threads(environment, max(1, available_cpus() // 2)),
         ready=lambda: _readiness(url) is not None,
+        stop_seconds=settings.stop_seconds,
         pass_fds=[descriptor],
     )
 

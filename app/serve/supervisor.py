@@ -16,9 +16,6 @@ from app.serve import ServeError
 from app.serve.part import Part, Plan
 from app.serve.signals import StopSignals, stop_signals
 
-#: Time for requests, and for a job's current step, to finish. A job that needs longer is not
-#: lost: its lease expires, and the next start continues it.
-STOP_SECONDS = 10.0
 _POLL_SECONDS = 0.05
 
 
@@ -83,12 +80,11 @@ class Supervisor:
     def _end(self, parts: Sequence[Part]) -> None:
         for part in parts:
             part.process.terminate()
-        deadline, requests = time.monotonic() + STOP_SECONDS, self._stops.count
-        while any(part.running for part in parts):
-            if time.monotonic() > deadline or self._stops.count > requests:
-                break
-            time.sleep(_POLL_SECONDS)
+        start, requests = time.monotonic(), self._stops.count
         for part in parts:
+            deadline = start + part.plan.stop_seconds
+            while part.running and time.monotonic() < deadline and self._stops.count == requests:
+                time.sleep(_POLL_SECONDS)
             if part.running:
                 self._say(f"The {part.name} has not stopped yet: killing it.")
                 part.process.kill()

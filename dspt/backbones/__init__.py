@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from dspt.backbones.catalog import BackboneInfo, list_backbones
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import torch
 
     from dspt.backbones.base import Backbone, Tokenizer
@@ -15,6 +17,7 @@ __all__ = [
     "Backbone",
     "BackboneInfo",
     "Tokenizer",
+    "fetch_weights",
     "list_backbones",
     "load_backbone",
 ]
@@ -44,6 +47,21 @@ def load_backbone(name: str, *, device: torch.device | str = "cpu") -> Backbone:
     from dspt.backbones.openclip import load_openclip
 
     return load_openclip(name, device)
+
+
+def fetch_weights(name: str, on_download: Callable[[], object]) -> None:
+    """Download the weights of `name` unless they are on this machine; first call `on_download`.
+
+    Raises UnknownBackbone, WeightsUnavailable and BackboneError, as `load_backbone` does.
+    """
+    if name == "builtin":
+        return
+    from dspt.backbones.sources import resolve
+
+    source = resolve(name)
+    if not source.is_local():
+        on_download()
+        source.weights_file()
 
 
 def __getattr__(name: str) -> Any:

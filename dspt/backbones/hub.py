@@ -13,6 +13,9 @@ from huggingface_hub import (
     try_to_load_from_cache,
 )
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, OfflineModeIsEnabled
+from huggingface_hub.file_download import repo_folder_name
+
+from dspt.backbones import pins
 
 CONNECT_SECONDS = 10.0
 """Timeout of a request; the client of the hub retries for minutes."""
@@ -28,30 +31,45 @@ class NotFetchedError(Exception):
 
 def cached(repo: str, filenames: Sequence[str]) -> Path | None:
     """Return the first of `filenames` of `repo` in the local cache, or None. No network."""
-    for filename in filenames:
-        found = try_to_load_from_cache(repo, filename)
-        if isinstance(found, str):
-            return Path(found)
-    return None
+    found = _cached(repo, filenames)
+    return None if found is None else found[1]
 
 
 def fetch(repo: str, filenames: Sequence[str]) -> Path:
     """Return the first of `filenames` that `repo` has, from the cache or downloaded into it.
 
-    Raises NotFetchedError within seconds if the hub cannot be reached.
+    Raises NotFetchedError within seconds if the hub cannot be reached, and WeightsUnavailable if
+    the file is not the one that was used first.
     """
-    found = cached(repo, filenames)
-    if found is not None:
-        return found
+    filename, path = _cached(repo, filenames) or _download(repo, filenames)
+    pins.check(repo, filename, path)
+    return path
+
+
+def _cached(repo: str, filenames: Sequence[str]) -> tuple[str, Path] | None:
     for filename in filenames:
+        pin = pins.pin_of(repo, filename, _folder(repo))
+        for revision in (pin and pin.revision, None):
+            found = try_to_load_from_cache(repo, filename, revision=revision)
+            if isinstance(found, str):
+                return filename, Path(found)
+    return None
+
+
+def _download(repo: str, filenames: Sequence[str]) -> tuple[str, Path]:
+    for filename in filenames:
+        pin = pins.pin_of(repo, filename, _folder(repo))
+        revision = pin and pin.revision
         try:
             # hf_hub_download retries the first request six times with a timeout of a minute; this
             # request is sent once.
-            get_hf_file_metadata(hf_hub_url(repo, filename), timeout=CONNECT_SECONDS)
-            # No revision: the name of the backbone identifies the weights. Each model stores their
-            # digest and is rejected if it differs.
-            path = hf_hub_download(repo, filename, etag_timeout=CONNECT_SECONDS)  # nosec B615
-            return Path(path)
+            url = hf_hub_url(repo, filename, revision=revision)
+            get_hf_file_metadata(url, timeout=CONNECT_SECONDS)
+            # The first download of a file that is not pinned pins it.
+            path = hf_hub_download(  # nosec B615
+                repo, filename, revision=revision, etag_timeout=CONNECT_SECONDS
+            )
+            return filename, Path(path)
         except EntryNotFoundError:
             continue
         except OfflineModeIsEnabled:
@@ -62,3 +80,7 @@ def fetch(repo: str, filenames: Sequence[str]) -> Path:
                 f"cannot be downloaded from {constants.ENDPOINT}: {reason[0]}"
             ) from error
     raise NotFetchedError(f"{constants.ENDPOINT}/{repo} has no {' or '.join(filenames)}")
+
+
+def _folder(repo: str) -> Path:
+    return Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repo, repo_type="model")

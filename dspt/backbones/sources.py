@@ -65,6 +65,10 @@ class Source:
         """Whether the weights were trained with QuickGELU."""
         return bool(self.model_cfg.get("quick_gelu", False))
 
+    def is_local(self) -> bool:
+        """Return whether the weights are on this machine. No network."""
+        return self.repo is None or hub.cached(self.repo, self.filenames) is not None
+
     def weights_file(self) -> Path:
         """Return the file of weights; download it if necessary. Raises WeightsUnavailable."""
         if self.weights is not None:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import uvicorn
 
 from app.kit.context import Context
+from app.kit.http.stopping import Server
 from app.kit.settings import Settings
 from app.main import create_app
 from tests.services import free_port, wait_until
@@ -18,9 +19,8 @@ from tests.services import free_port, wait_until
 def running(settings: Settings, port: int | None = None) -> Iterator[tuple[str, Context]]:
     """Address and context of an API with these settings, on a thread of this process."""
     app, port = create_app(settings), port or free_port()
-    server = uvicorn.Server(
-        uvicorn.Config(app, port=port, log_config=None, timeout_graceful_shutdown=1)
-    )
+    config = uvicorn.Config(app, port=port, log_config=None)
+    server = Server(config, app.state.stop, timeout=1)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

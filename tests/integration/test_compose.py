@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import yaml
 
+from app.kit.settings import Settings
 from tests.compose import ROOT, Native, Unset, interpolated, load, main_job, merged
 from tests.services import postgres_database
 
@@ -99,6 +100,13 @@ def test_volumes_are_declared_and_the_state_is_on_one(compose: dict[str, Any]) -
     assert "--appendonly yes" in compose["services"]["redis"]["command"][-1]
     for name in OWN:
         assert "storage:/var/lib/dspt/storage" in compose["services"][name]["volumes"]
+
+
+def test_the_api_gets_the_time_that_its_stop_takes() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("DSPT_STOP_DELAY_SECONDS", "DSPT_STOP_TIMEOUT_SECONDS"):
+            patch.delenv(name, raising=False)
+        assert GPU["services"]["api"]["stop_grace_period"] == f"{Settings().stop_seconds:g}s"
 
 
 def images() -> list[str]:

@@ -1,8 +1,9 @@
-"""A database or a broker that accepts connections and never answers."""
+"""A database, a broker or a storage that accepts connections and never answers."""
 
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,14 +14,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import httpx
 import pytest
+from dspt_client.schemas.status import Status
+from fsspec.implementations.memory import MemoryFileSystem
 from sqlalchemy import make_url
 
 from app.jobs.lifecycle.lease import Lease
 from app.kit.context import Context
 from app.kit.settings import Settings
 from tests.integration.conftest import zip_of
+from tests.integration.jobs import bring_to
+from tests.integration.own_api import running
 from tests.proxy import Proxy, proxy_to_file, proxy_to_port
 from tests.services import RedisServer, clean_environment, postgres_database, wait_until
 
@@ -98,6 +104,7 @@ def started(url: str, database: Proxy, broker: Proxy, folder: Path) -> Iterator[
         DSPT_DATABASE_URL=proxied.render_as_string(hide_password=False),
         DSPT_BROKER_URL=f"redis://127.0.0.1:{broker.port}/0",
         DSPT_HOUSEKEEPING_SECONDS="0.2",
+        DSPT_STOP_TIMEOUT_SECONDS="5",
         DSPT_HEARTBEAT_SECONDS="1",
         DSPT_LOG_FORMAT="json",
     )
@@ -187,3 +194,79 @@ def test_a_frozen_broker(api: Api) -> None:
     finally:
         context.close()
     assert api.stop() < GRACE_SECONDS
+
+
+class ProxiedMemory(MemoryFileSystem):  # type: ignore[misc]  # fsspec has no types
+    """A bucket behind a proxy, with a library that knows no time limits."""
+
+    port = 0
+
+    def _reach(self) -> None:
+        with socket.create_connection(("127.0.0.1", self.port)) as connection:
+            connection.sendall(b"PING\r\n")
+            assert connection.recv(64) == b"+PONG\r\n"
+
+    def info(self, *arguments: Any, **options: Any) -> Any:
+        self._reach()
+        return super().info(*arguments, **options)
+
+    def open(self, *arguments: Any, **options: Any) -> Any:
+        self._reach()
+        return super().open(*arguments, **options)
+
+    def rm_file(self, path: str) -> None:
+        self._reach()
+        super().rm_file(path)
+
+
+def test_a_frozen_storage(
+    settings: Settings, redis: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(fsspec.registry._registry, "memory", ProxiedMemory)
+    given = settings.model_copy(
+        update={
+            "storage_url": f"memory://{tmp_path.name}",
+            "storage_timeout_seconds": 1.0,
+            "broker_url": redis.url,
+        }
+    )
+    zipped = {"dataset": ("a.zip", zip_of({"a/1": b"x"}))}
+    with proxy_to_port(redis.port) as proxy, ThreadPoolExecutor(60) as threads:
+        monkeypatch.setattr(ProxiedMemory, "port", proxy.port)
+        with running(given) as (url, context), httpx.Client(base_url=url, timeout=60) as api:
+            job_id = bring_to(context, Status.SUCCEEDED)
+            model_id = api.get(f"/jobs/{job_id}").json()["model_id"]
+            assert api.get(f"/models/{model_id}/artifact").status_code == 404  # never stored
+            assert api.post("/jobs", files=zipped).status_code == 202
+            calls: dict[str, Callable[[], httpx.Response]] = {
+                "submit": lambda: api.post(
+                    "/jobs", files={"dataset": ("b.zip", zip_of({"b": b""}))}
+                ),
+                "artifact": lambda: api.get(f"/models/{model_id}/artifact"),
+                "audit": lambda: api.get(f"/jobs/{job_id}/audit"),
+                "predict": lambda: api.post(
+                    "/predict", data={"model": model_id}, files={"images": ("a.png", b"x")}
+                ),
+            }
+            proxy.freeze()
+            # More than there are threads: none may wait for the storage for long.
+            sent = {threads.submit(call): name for name, call in calls.items() for _ in range(15)}
+            others = [threads.submit(api.get, path) for path in ("/jobs", "/health/live")]
+            start = time.monotonic()
+            for future, name in sent.items():
+                response = future.result()
+                assert response.status_code == 503, (name, response.text)
+                assert response.json()["code"] == "storage_unavailable", name
+                assert int(response.headers["retry-after"]) > 0
+            assert {future.result().status_code for future in others} == {200}
+            assert time.monotonic() - start < ANSWER_SECONDS
+            report = api.get("/health/ready").json()
+            assert (report["status"], report["degraded"]) == ("ready", ["storage"])
+            proxy.thaw()
+            wait_until(
+                lambda: api.post("/jobs", files=zipped).status_code == 202, 30, "the storage"
+            )
+            proxy.freeze()
+            threads.submit(calls["artifact"])
+            start = time.monotonic()
+        assert time.monotonic() - start < GRACE_SECONDS

@@ -281,7 +281,7 @@ def test_requests_that_wait_go_through_the_tower_together(
             ]
             batcher = inference._towers._on_cpu
             wait_until(
-                lambda: sum(batch.size for batch in batcher._open.values()) == 3, 120, "3 waiting"
+                lambda: sum(map(len, batcher._queues.get(None, {}).values())) == 3, 120, "3 waiting"
             )
             release.set()
             together = [future.result().json() for future in waiting]

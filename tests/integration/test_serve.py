@@ -16,6 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from app.serve.redis_program import find_redis
 from tests.services import clean_environment, wait_until
 
 pytestmark = pytest.mark.skipif(
@@ -129,9 +130,10 @@ def test_from_start_to_stop(tmp_path: Path) -> None:
 
         # All state lies below the data directory, closed to other users.
         assert (data_dir / "dspt.db").read_bytes()[18:20] == b"\x02\x02"  # SQLite's mark of WAL
-        assert (data_dir / "redis" / "appendonly.aof").exists() or (
-            data_dir / "redis" / "appendonlydir"
-        ).exists()
+        program = find_redis()
+        assert f"Queue: {program}." in stack.said
+        folder = data_dir / "redis"
+        assert (folder / program.append_file).exists() or (folder / "appendonlydir").exists()
         assert data_dir.stat().st_mode & 0o077 == 0
         assert {p.name for p in (data_dir / "logs").iterdir()} == {
             "api.log",

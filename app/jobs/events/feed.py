@@ -15,7 +15,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import takewhile
 
-import anyio
 import structlog
 from dspt_client.schemas.jobs import EventView
 from dspt_client.schemas.status import TERMINAL
@@ -27,6 +26,7 @@ from app.jobs import repository
 from app.jobs.schemas import event_view
 from app.kit.context import Context
 from app.kit.http.errors import ServiceUnavailable
+from app.kit.http.stopping import stopping_error
 
 _log = structlog.get_logger(__name__)
 
@@ -45,12 +45,13 @@ class Feed:
         self._channels: dict[str, _Channel] = {}
         self._joined = asyncio.Event()
         self._reader: asyncio.Task[None] | None = None
-        #: Set when the process is about to stop; the streams end at the next poll.
-        self.stopping = anyio.Event()
+        self._stopping = False
 
     @contextmanager
     def slot(self) -> Iterator[None]:
         """Occupy a listener slot within the block. Raises ServiceUnavailable if none is free."""
+        if self._stopping:
+            raise stopping_error()
         limit = self._context.settings.max_listeners
         if self._listeners >= limit:
             raise ServiceUnavailable(
@@ -68,6 +69,7 @@ class Feed:
     async def follow(self, job_id: str, after: int) -> AsyncIterator[bytes]:
         """Yield server-sent events after number `after`; end after the last event of an ended job.
 
+        When the process stops, the last message names the event to resume after.
         Raises SQLAlchemyError if older events cannot be read.
         """
         with self._joining(job_id) as channel:
@@ -84,15 +86,23 @@ class Feed:
                     after = newer[-1].number
                     yield b"".join(event.encoded for event in newer)
                 elif channel.ended:
+                    if self._stopping:
+                        yield _farewell(after)
                     return
                 else:
                     await channel.news.wait()
 
+    def stop(self) -> None:
+        """End all streams, and start no further one."""
+        self._stopping = True
+        self._joined.set()
+        for channel in self._channels.values():
+            channel.end()
+
     async def close(self) -> None:
         """End all streams and the reader."""
-        self.stopping.set()
+        self.stop()
         if self._reader is not None:
-            self._joined.set()
             _, late = await asyncio.wait([self._reader], timeout=_CLOSE_SECONDS)
             for reader in late:
                 reader.cancel()
@@ -116,7 +126,7 @@ class Feed:
         """Poll while there are listeners. When this task ends, the streams end."""
         failing = False
         try:
-            while self._channels and not self.stopping.is_set():
+            while self._channels and not self._stopping:
                 self._joined.clear()
                 heads = {job_id: channel.head for job_id, channel in self._channels.items()}
                 try:
@@ -224,6 +234,14 @@ class _Channel:
     def _wake(self) -> None:
         self.news.set()
         self.news = asyncio.Event()
+
+
+def _farewell(after: int) -> bytes:
+    """Return a message without data, which browsers do not dispatch: the event to resume after."""
+    sent = ServerSentEvent(
+        comment="the server is stopping; reconnect with Last-Event-ID", id=str(after), retry=1000
+    )
+    return sent.encode()
 
 
 def _encoded(event: EventView) -> _Event:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import structlog
 from dspt_client.schemas.jobs import EventList
 from sse_starlette import EventSourceResponse
-from sse_starlette.sse import SendTimeoutError
+from sse_starlette.sse import AppStatus, SendTimeoutError
 from starlette.types import Receive, Scope, Send
 
 from app.jobs import repository
@@ -19,8 +19,8 @@ _log = structlog.get_logger(__name__)
 _KEEP_ALIVE_SECONDS = 15
 #: A connected listener that reads nothing for this long is disconnected.
 _STALLED_SECONDS = 60
-#: Time for a stream to end by itself when the process stops.
-_SHUTDOWN_SECONDS = 2
+# A stop ends the streams in its second step, not at the signal.
+AppStatus.disable_automatic_graceful_drain()
 
 
 def page(context: Context, job_id: str, *, after: int, limit: int) -> EventList:
@@ -43,8 +43,6 @@ class EventStream(EventSourceResponse):
             feed.follow(job_id, after),
             ping=_KEEP_ALIVE_SECONDS,
             send_timeout=_STALLED_SECONDS,
-            shutdown_event=feed.stopping,
-            shutdown_grace_period=_SHUTDOWN_SECONDS,
         )
         self._feed = feed
 

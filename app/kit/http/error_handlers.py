@@ -27,10 +27,14 @@ from app.kit.http.errors import (
     database_problem,
     error_response,
     problem_response,
+    storage_problem,
 )
+from app.kit.storage import StorageUnavailable
 from dspt.errors import DatasetError, DsptError, WeightsUnavailable
 
 _log = structlog.get_logger(__name__)
+#: The API searches for missing weights again after this time.
+_WEIGHTS_SECONDS = 30
 
 
 def install_error_handlers(app: FastAPI) -> None:
@@ -126,7 +130,8 @@ def _on_dspt(_request: Request, error: Exception) -> JSONResponse:
         ]
     else:
         items = [ProblemItem(param=error.param, code=error.code, message=error.message)]
-    return problem_response(status, error.message, error.code, items)
+    headers = {"Retry-After": str(_WEIGHTS_SECONDS)} if status == 503 else {}
+    return problem_response(status, error.message, error.code, items, headers)
 
 
 def _on_disconnect(_request: Request, _error: Exception) -> Response:
@@ -139,6 +144,8 @@ def _on_database(_request: Request, error: Exception) -> JSONResponse:
 
 
 def _on_os_error(request: Request, error: Exception) -> JSONResponse:
+    if isinstance(error, StorageUnavailable):
+        return storage_problem(error)
     if _is_full(error):
         _log.error("the disk is full", exc_info=error)
         return error_response(_storage_full())

@@ -194,10 +194,19 @@ def error_response(error: ApiError) -> JSONResponse:
 
 def database_problem(error: Exception) -> JSONResponse:
     """Return the response for a database that does not answer."""
-    _log.error("the database does not answer", error=str(error))
+    return _no_answer("database", error)
+
+
+def storage_problem(error: Exception) -> JSONResponse:
+    """Return the response for a bucket that does not answer."""
+    return _no_answer("storage", error)
+
+
+def _no_answer(part: str, error: Exception) -> JSONResponse:
+    _log.error(f"the {part} does not answer", error=str(error))
     return problem_response(
         503,
-        "The database does not answer. Retry after 5 s.",
-        "database_unavailable",
+        f"The {part} does not answer. Retry after 5 s.",
+        f"{part}_unavailable",
         headers={"Retry-After": "5"},
     )

@@ -31,7 +31,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 #: Bytes of a refused body to read and drop, so that a client that sends before it reads gets the
 #: response rather than a broken connection.
-_DRAIN_BYTES = 64 * 1024**2
+DRAIN_BYTES = 64 * 1024**2
 #: The same for unauthorized callers, after the response was sent.
 _LINGER_BYTES, _LINGER_SECONDS = 1024**2, 2.0
 
@@ -105,10 +105,12 @@ class SecureHeaders:
         await self.app(scope, receive, send_secured)
 
 
-async def refuse(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
-    """Respond without processing the body.
+async def refuse(
+    response: Response, scope: Scope, receive: Receive, send: Send, most: int = _LINGER_BYTES
+) -> None:
+    """Respond without processing the rest of the body.
 
-    A small amount of the body is read and dropped before the connection closes; otherwise the
+    Up to `most` bytes of it are read and dropped before the connection closes; otherwise the
     client might see a broken connection and no response.
     """
     headers = Headers(scope=scope)
@@ -124,7 +126,7 @@ async def refuse(response: Response, scope: Scope, receive: Receive, send: Send)
         await send({**message, "more_body": True})
         with suppress(TimeoutError):
             async with asyncio.timeout(_LINGER_SECONDS):
-                await _drain(receive, _LINGER_BYTES)
+                await _drain(receive, most)
         await send({"type": "http.response.body", "body": b""})
 
     await response(scope, receive, send_then_linger)
@@ -166,7 +168,7 @@ class BodyLimit:
         if declared.isdecimal() and int(declared) > limit:
             # A client that waits for "100 Continue" has not sent a body yet.
             if headers.get("expect", "").lower() != "100-continue":
-                await _drain(receive, _DRAIN_BYTES)
+                await _drain(receive, DRAIN_BYTES)
             await error_response(_too_large(limit))(scope, receive, send)
             return
 
@@ -177,7 +179,7 @@ class BodyLimit:
                 taken += len(message.get("body", b""))
                 if taken > limit:
                     if message.get("more_body", False):
-                        await _drain(receive, _DRAIN_BYTES)
+                        await _drain(receive, DRAIN_BYTES)
                     raise _too_large(limit)
             return message
 

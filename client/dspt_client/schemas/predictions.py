@@ -63,6 +63,15 @@ class PredictResponse(Answered):
     predictions: list[Prediction]
 
 
+class StreamStopped(BaseModel):
+    """The last line of a stream that ends early because the server is stopping."""
+
+    done: Literal[False] = False
+    answered: int = Field(description="Predictions sent. Send the images after them again.")
+    retry_after: int = Field(description="Seconds to wait before that.")
+    error: ImageProblem = Field(description="Why the stream ends.")
+
+
 class StreamEnd(BaseModel):
     """The last line of a stream; a stream without it was cut off."""
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import zip_longest
 from typing import Any
 
 import pytest
 
 from app.kit.batching import Batcher
+from app.kit.http.errors import ServiceUnavailable
 
 
 class Stage:
@@ -23,11 +25,11 @@ class Stage:
         self.runs: list[tuple[str, list[int]]] = []
         self.batcher: Batcher[str, int, int] = Batcher(self.executor, self._run, max_size)
 
-    def _run(self, key: str, items: list[int]) -> list[int]:
+    def _run(self, key: str, items: list[int]) -> list[int | Exception]:
         self.runs.append((key, items))
         if -1 in items:
-            raise ValueError("bad item")
-        return [item * 10 for item in items]
+            raise ValueError("bad run")
+        return [ValueError("bad item") if item == -2 else item * 10 for item in items]
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -38,12 +40,15 @@ class Stage:
         finally:
             release.set()
 
-    def together(self, *calls: tuple[str, int]) -> list[Any]:
+    def together(self, *calls: tuple[str, int], owners: Sequence[str] = ()) -> list[Any]:
         """Submit all while the thread is held; their results or exceptions."""
 
         async def submit() -> list[Any]:
             with self.held():
-                tasks = [start(self.batcher.submit(key, item, 1)) for key, item in calls]
+                tasks = [
+                    start(self.batcher.submit(key, item, 1, owner))
+                    for (key, item), owner in zip_longest(calls, owners)
+                ]
                 await asyncio.sleep(0)  # lets each of them run up to its wait
             return await asyncio.gather(*tasks, return_exceptions=True)
 
@@ -93,6 +98,40 @@ def test_an_error_reaches_the_whole_batch_but_no_other_one(stage: Stage) -> None
     assert isinstance(first, ValueError)
     assert isinstance(second, ValueError)
     assert other == 10
+
+
+def test_an_error_of_one_item_reaches_no_other_one(stage: Stage) -> None:
+    good, bad, also_good = stage.together(("a", 1), ("a", -2), ("a", 3))
+    assert (good, also_good) == (10, 30)
+    assert isinstance(bad, ValueError)
+    assert len(stage.runs) == 1
+
+
+def test_owners_take_turns() -> None:
+    stage = Stage(max_size=2)
+    calls = [("a", number) for number in range(6)] + [("b", 7), ("a", 8)]
+    owners = ["ann"] * 6 + ["bob", "cy"]
+    assert stage.together(*calls, owners=owners) == [10 * item for _, item in calls]
+    stage.executor.shutdown()
+    # Bob's item waits for one batch, not for all of Ann's; batches stay full.
+    assert stage.runs == [("a", [0, 8]), ("b", [7]), ("a", [1, 2]), ("a", [3, 4]), ("a", [5])]
+
+
+def test_what_waits_at_a_shutdown_is_refused(stage: Stage) -> None:
+    async def run() -> None:
+        with stage.held():
+            waiting = [start(stage.batcher.submit(key, 1, 1)) for key in ("a", "b")]
+            await asyncio.sleep(0)
+            stage.executor.shutdown(wait=False, cancel_futures=True)
+            for each in waiting:
+                with pytest.raises(ServiceUnavailable) as caught:
+                    await each
+                assert caught.value.code == "stopping"
+        with pytest.raises(ServiceUnavailable):
+            await stage.batcher.submit("a", 1, 1)
+
+    asyncio.run(run())
+    assert stage.runs == []
 
 
 def test_a_cancelled_caller_does_not_cancel_the_others(stage: Stage) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.kit.storage import Storage
+from app.kit.storage import Storage, StorageUnavailable
 
 
 @pytest.fixture(params=["file", "memory"])
@@ -66,8 +66,7 @@ def test_keys_cannot_leave_the_storage(storage: Storage, key: str) -> None:
         storage.read_bytes(key)
 
 
-def test_a_write_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
-    storage = Storage(tmp_path.as_uri())
+def test_a_write_that_breaks_off_leaves_nothing(storage: Storage) -> None:
     storage.put_bytes("a", b"old")
 
     class Broken(io.BytesIO):
@@ -80,7 +79,34 @@ def test_a_write_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="dead"):
         storage.put("a", Broken(b"new content"))
     assert storage.read_bytes("a") == b"old"
-    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert [file.name for file in storage.files()] == ["a"]
+
+
+def test_files_of_other_processes_are_seen(storage: Storage) -> None:
+    assert list(storage.files()) == []
+    Storage(storage.url).put_bytes("a/b", b"x")
+    assert [file.name for file in storage.files()] == ["a/b"]
+
+
+def test_errors_of_a_bucket_are_of_one_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its library's are neither OSError nor known here."""
+    storage = Storage("memory://errors")
+
+    def fail(*_arguments: object, **_options: object) -> None:
+        raise RuntimeError("no route to the bucket")
+
+    for method in ("get_file", "put_file", "rm_file", "find", "exists", "mv"):
+        monkeypatch.setattr(type(storage._fs), method, fail)
+    for call in (
+        lambda: storage.read_bytes("a"),
+        lambda: storage.put_bytes("a", b"x"),
+        lambda: storage.delete("a"),
+        lambda: list(storage.files()),
+        storage.probe,
+        lambda: storage.move("a", "b"),
+    ):
+        with pytest.raises(StorageUnavailable, match="no route"):
+            call()
 
 
 def test_check(storage: Storage, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from typing import Any
 import pytest
 from published import CLIP_CFG, build, small_config, write_folder, write_tokenizer
 
-from dspt.backbones import hub, list_backbones, load_backbone
+from dspt.backbones import hub, list_backbones, load_backbone, pins
+from dspt.backbones.pins import Pin
 from dspt.backbones.sources import resolve
 from dspt.errors import WeightsUnavailable
 
@@ -220,5 +222,56 @@ def test_a_download_and_a_hub_that_refuses_or_is_silent(
     monkeypatch.setattr(hub.constants, "ENDPOINT", "http://127.0.0.1:1")
     file = resolve("ViT-B-16/openai").weights_file()
     assert file.read_bytes() == weights
+    pin = json.loads((file.parents[2] / "dspt.json").read_text())[file.name]
+    assert pin == {"revision": "1" * 40, "sha256": sha256(weights).hexdigest()}
     present = [b.name for b in list_backbones() if b.weights == "present"]
     assert present == ["builtin", "ViT-B-16/openai"]
+
+
+def test_a_file_of_the_hub_stays_the_one_that_was_used_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    given = tmp_path / "w.bin"
+    given.write_bytes(b"first")
+    cache_in(tmp_path / "hub", "a/b", {"w.bin": given})
+    cache = tmp_path / "hub" / "models--a--b"
+    first = hub.fetch("a/b", ["other.bin", "w.bin"])
+    pinned = pins.pin_of("a/b", "w.bin", cache)
+    assert pinned == Pin("0" * 40, sha256(b"first").hexdigest())
+
+    # The repository moves on, and both versions are in the cache.
+    newer = cache / "snapshots" / ("1" * 40)
+    newer.mkdir()
+    (newer / "w.bin").write_bytes(b"second")
+    (cache / "refs" / "main").write_text(newer.name)
+    assert hub.fetch("a/b", ["w.bin"]) == first
+
+    # Only the newer one is left; then it has the same content after all.
+    first.unlink()
+    with pytest.raises(WeightsUnavailable) as caught:
+        hub.fetch("a/b", ["w.bin"])
+    for part in (str(newer / "w.bin"), sha256(b"second").hexdigest(), pinned.sha256, "dspt.json"):
+        assert part in caught.value.message
+    (newer / "w.bin").write_bytes(b"first")
+    assert hub.fetch("a/b", ["w.bin"]) == newer / "w.bin"
+
+    # What this version knows beforehand counts more than what was recorded.
+    known = {("a/b", "w.bin"): Pin(newer.name, sha256(b"third").hexdigest())}
+    monkeypatch.setattr(pins, "PINNED", known)
+    with pytest.raises(WeightsUnavailable, match="install a version of DSPT"):
+        hub.fetch("a/b", ["w.bin"])
+    monkeypatch.undo()
+
+    # A damaged record, and a cache that may not be written.
+    monkeypatch.setattr(hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    (cache / "dspt.json").write_text("{")
+    assert hub.fetch("a/b", ["w.bin"])
+    assert pins.pin_of("a/b", "w.bin", cache) == Pin(newer.name, sha256(b"first").hexdigest())
+    (cache / "dspt.json").unlink()
+    monkeypatch.setattr(pins, "atomic_write", _read_only)
+    assert hub.fetch("a/b", ["w.bin"])
+
+
+def _read_only(_path: Path, _data: bytes) -> None:
+    raise OSError("read-only file system")

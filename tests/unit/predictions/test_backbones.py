@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from towers import tiny_backbone
 
+from app.kit.http.errors import ServiceUnavailable
 from app.predictions.backbones import Backbones
 from app.predictions.inference import Inference
 from app.predictions.settings import PredictionSettings
@@ -37,6 +38,7 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return replace(tiny_backbone(), name=name)
 
     monkeypatch.setattr("dspt.backbones.load_backbone", load)
+    monkeypatch.setattr("dspt.backbones.fetch_weights", lambda _name, _on_download: None)
     return found
 
 
@@ -158,3 +160,28 @@ def test_other_weights_under_the_same_name_are_refused(
             asyncio.run(ask())
     finally:
         inference.close()
+
+
+def test_a_download_delays_no_request_for_long_and_no_other_backbone(
+    loads: list[str], opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many silent downloads as there are threads that read, and a stop meanwhile."""
+    release = threading.Event()
+
+    def fetch(name: str, on_download: Callable[[], object]) -> None:
+        if name.startswith("far"):
+            on_download()
+            release.wait(60)
+
+    monkeypatch.setattr("dspt.backbones.fetch_weights", fetch)
+    monkeypatch.setattr("app.predictions.backbones._DOWNLOAD_PATIENCE_SECONDS", 0.2)
+    backbones = opened()
+    try:
+        for name in ("far 1", "far 2", "far 3"):
+            with pytest.raises(ServiceUnavailable, match="being downloaded") as caught:
+                get(backbones, name)
+            assert caught.value.headers == {"Retry-After": "10"}
+        assert get(backbones, "near")[0].name == "near"
+        backbones.close()
+    finally:
+        release.set()

