@@ -155,11 +155,13 @@ class Batcher(Generic[Key, Item, Result]):
         batch = [each for each in batch if each.future.set_running_or_notify_cancel()]
         if not batch:
             return
+        found: list[tuple[_Waiting[Item, Result], Result | Exception]]
         try:
             results = self._run_items(key, [each.item for each in batch])
-        except Exception as error:  # noqa: BLE001 - raised for those who wait
-            results = [error] * len(batch)
-        for each, result in zip(batch, results, strict=True):
+            found = list(zip(batch, results, strict=True))
+        except Exception as error:  # noqa: BLE001 - raised for the callers
+            found = [(each, error) for each in batch]
+        for each, result in found:
             if isinstance(result, Exception):
                 each.future.set_exception(result)
             else:

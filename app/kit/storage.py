@@ -92,8 +92,8 @@ class Storage:
             lambda _: self._fs.find(root, detail=True, withdirs=False), _LISTING_SECONDS
         )
         for path, info in found.items():
-            try:
-                modified = self._call(lambda _, path=path: self._fs.modified(path))
+            try:  # S3 lists it; others need a request for each file
+                modified = info.get("LastModified") or self._modified(path)
             except FileNotFoundError:  # deleted since it was listed
                 continue
             if modified.tzinfo is None:
@@ -158,6 +158,10 @@ class Storage:
         if not _KEY.fullmatch(key) or ".." in key:
             raise ValueError(f"not a storage key: {key!r}")
         return f"{self._root.rstrip('/')}/{key}"
+
+    def _modified(self, path: str) -> datetime:
+        modified: datetime = self._call(lambda _: self._fs.modified(path))
+        return modified
 
     def _delete(self, path: str) -> None:
         with suppress(FileNotFoundError):

@@ -51,6 +51,7 @@ class Backbones:
         self._reading = Semaphore(_READERS)
         self._lock = Lock()
         self._downloading: set[str] = set()
+        self._closed = False
         self._loading: dict[str, Future[Backbone]] = {}
         self._unavailable: dict[str, tuple[WeightsUnavailable, float]] = {}
         self._cold = dict.fromkeys(settings.warm_ups, "loading")
@@ -96,6 +97,7 @@ class Backbones:
 
     def close(self) -> None:
         """Drop waiting loads. Running ones are abandoned: a hub may be silent for minutes."""
+        self._closed = True
         self._compiler.shutdown(wait=False, cancel_futures=True)
         self._loaders.shutdown(wait=False, cancel_futures=True)
         gc.unfreeze()  # libraries report leaks at exit otherwise
@@ -180,6 +182,8 @@ class Backbones:
         _log.info("image tower compiled", backbone=name, engine="openvino", seconds=seconds)
 
     def _keep(self, name: str, backbone: Backbone) -> None:
+        if self._closed:
+            return
         self._resident.put(name, backbone, backbone.nbytes)
         # Its imports leave a million permanent objects. A full collection over them would stop all
         # requests for half a second each time, so they are frozen.

@@ -49,7 +49,7 @@ def fetch(repo: str, filenames: Sequence[str]) -> Path:
 def _cached(repo: str, filenames: Sequence[str]) -> tuple[str, Path] | None:
     for filename in filenames:
         pin = pins.pin_of(repo, filename, _folder(repo))
-        for revision in (pin and pin.revision, None):
+        for revision in (None if pin is None else pin.revision, None):
             found = try_to_load_from_cache(repo, filename, revision=revision)
             if isinstance(found, str):
                 return filename, Path(found)
@@ -59,7 +59,7 @@ def _cached(repo: str, filenames: Sequence[str]) -> tuple[str, Path] | None:
 def _download(repo: str, filenames: Sequence[str]) -> tuple[str, Path]:
     for filename in filenames:
         pin = pins.pin_of(repo, filename, _folder(repo))
-        revision = pin and pin.revision
+        revision = None if pin is None else pin.revision
         try:
             # hf_hub_download retries the first request six times with a timeout of a minute; this
             # request is sent once.

@@ -20,7 +20,7 @@ _KEEP_ALIVE_SECONDS = 15
 #: A connected listener that reads nothing for this long is disconnected.
 _STALLED_SECONDS = 60
 # A stop ends the streams in its second step, not at the signal.
-AppStatus.disable_automatic_graceful_drain()
+AppStatus.enable_automatic_graceful_drain = False
 
 
 def page(context: Context, job_id: str, *, after: int, limit: int) -> EventList:
