@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import httpx
 import pytest
 from dspt_client.schemas.status import Status
 from fsspec.implementations.memory import MemoryFileSystem
+from fsspec.registry import _registry
 from sqlalchemy import make_url
 
 from app.jobs.lifecycle.lease import Lease
@@ -220,15 +220,15 @@ class ProxiedMemory(MemoryFileSystem):  # type: ignore[misc]  # fsspec has no ty
 
 
 def test_a_frozen_storage(
-    settings: Settings, redis: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    redis: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(fsspec.registry._registry, "memory", ProxiedMemory)
-    given = settings.model_copy(
-        update={
-            "storage_url": f"memory://{tmp_path.name}",
-            "storage_timeout_seconds": 1.0,
-            "broker_url": redis.url,
-        }
+    monkeypatch.setitem(_registry, "memory", ProxiedMemory)
+    given = Settings(
+        data_dir=tmp_path,
+        storage_url=f"memory://{tmp_path.name}",
+        storage_timeout_seconds=1,
+        broker_url=redis.url,
+        no_auth=True,
     )
     zipped = {"dataset": ("a.zip", zip_of({"a/1": b"x"}))}
     with proxy_to_port(redis.port) as proxy, ThreadPoolExecutor(60) as threads:
