@@ -74,17 +74,17 @@ def _query(path: Path) -> RedisProgram | None:
     """Run `--version`; return None if that fails, or prints no version."""
     try:
         # No shell, and a fixed argument.
-        said = subprocess.run(  # nosec B603
+        result = subprocess.run(  # nosec B603
             [path, "--version"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             timeout=_PATIENCE_SECONDS,
             check=True,
-        ).stdout.decode(errors="replace")
+        )
     except (OSError, subprocess.SubprocessError):
         return None
-    found = _VERSION.search(said)
+    found = _VERSION.search(result.stdout.decode(errors="replace"))
     if found is None:
         return None
     major, minor, patch = map(int, found.groups()[1:])

@@ -66,9 +66,7 @@ def _download(repo: str, filenames: Sequence[str]) -> tuple[str, Path]:
             url = hf_hub_url(repo, filename, revision=revision)
             get_hf_file_metadata(url, timeout=CONNECT_SECONDS)
             # The first download of a file that is not pinned pins it.
-            path = hf_hub_download(  # nosec B615
-                repo, filename, revision=revision, etag_timeout=CONNECT_SECONDS
-            )
+            path = hf_hub_download(repo, filename, revision=revision, etag_timeout=CONNECT_SECONDS)
             return filename, Path(path)
         except EntryNotFoundError:
             continue
