@@ -26,7 +26,7 @@ def cpu_out_of_memory() -> RuntimeError:
         (
             OSError(errno.ENOSPC, "No space left", "/secret"),
             "storage_full",
-            "/jobs/job_1/retry",
+            "Free space, then retry the job.",
         ),
         (FileNotFoundError(errno.ENOENT, "No such file", "/secret"), "file_missing", "Upload it"),
         (
