@@ -24,6 +24,7 @@ from dspt.backbones import Backbone, load_backbone
 from dspt.classifier.fit import Fitted, fit
 from dspt.config import DEFAULT_LR, ClassifierName, LossName, TuneConfig
 from dspt.data import Dataset, decode_image
+from dspt.data.copies import empty_thumbnails, find_copies, thumbnail_of
 from dspt.data.images import upright_rgb
 from dspt.errors import ArtifactError, ConfigError, ImageError
 from dspt.features.encode import encode_images
@@ -97,18 +98,25 @@ class DSPTClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.precision = precision
         self.device = device
 
-    def fit(self, X: Any, y: ArrayLike, class_names: ClassNames | None = None) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: ArrayLike,
+        class_names: ClassNames | None = None,
+        groups: ArrayLike | None = None,
+    ) -> Self:
         """Fit to images or features `X` and labels `y`, some of which may be wrong.
 
         class_names: words for the prompt, by label or in the order of the sorted labels. Default:
-        the labels themselves.
+        the labels themselves. groups: (N,) integers, equal for copies of a photo, which count once.
+        Default: copies of images are found, and equal rows of features are copies.
 
         Raises ValueError for data that cannot be used, ConfigError for a wrong parameter,
         ImageError for an unreadable image, and BackboneError.
         """
         config = self._config()
         backbone = _backbone(config.backbone, config.device)
-        features = self._features(X, backbone, reset=True)
+        features, thumbnails = self._features(X, backbone, reset=True)
         labels = column_or_1d(y, warn=True)
         check_classification_targets(labels)
         if len(labels) != len(features):
@@ -124,13 +132,18 @@ class DSPTClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 "y has a single class; a classifier needs images of at least two classes"
             )
         words = _words(self.classes_, class_names)
-        self._fit(backbone, config, features, codes, words)
+        if groups is None:
+            rows = features.cpu().numpy()
+            copies = find_copies([row.tobytes() for row in rows], features, thumbnails)
+        else:
+            copies = np.unique(column_or_1d(groups), return_inverse=True)[1]
+        self._fit(backbone, config, features, codes, words, copies)
         return self
 
     def predict_proba(self, X: Any) -> NDArray[np.float32]:
         """Probabilities (N, C) of images or features, in the order of `classes_`."""
         check_is_fitted(self)
-        features = self._features(X, _backbone(self._config().backbone, self._config().device))
+        features, _ = self._features(X, _backbone(self._config().backbone, self._config().device))
         with torch.inference_mode():
             return self._linear.probabilities(features).cpu().numpy()
 
@@ -190,14 +203,16 @@ class DSPTClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         config = TuneConfig.parse(values | {"seed": int(self.random_state)})
         return config.model_copy(update={"device": str(resolve_device(config.device))})
 
-    def _features(self, X: Any, backbone: Backbone, *, reset: bool = False) -> Tensor:
-        """(N, D) unit-length features of images, or of a feature matrix, on the device."""
+    def _features(
+        self, X: Any, backbone: Backbone, *, reset: bool = False
+    ) -> tuple[Tensor, NDArray[np.uint8] | None]:
+        """(N, D) unit-length features on the device, and thumbnails if X are images."""
         photos = _photos(X)
         if photos is not None:
             return _encode(photos, backbone)
         # scikit-learn's checks: two dimensions, numbers, finite, the number of columns of `fit`
         matrix = validate_data(self, X, reset=reset, dtype=np.float32)
-        return F.normalize(self._matrix(matrix, backbone), dim=1)
+        return F.normalize(self._matrix(matrix, backbone), dim=1), None
 
     def _matrix(self, matrix: NDArray[np.float32], backbone: Backbone) -> Tensor:
         if matrix.shape[1] != backbone.embed_dim:
@@ -215,6 +230,7 @@ class DSPTClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         features: Tensor,
         codes: NDArray[np.int64],
         words: list[str],
+        groups: NDArray[np.int64],
     ) -> None:
         prompts = PromptLearner(
             backbone,
@@ -227,10 +243,12 @@ class DSPTClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         config = config.model_copy(update={"n_ctx": prompts.n_ctx, "lr": lr})
         labels = torch.from_numpy(codes).to(backbone.device)
         zero_shot = zero_shot_embeddings(backbone, words)
-        context, fitted = fit(backbone, prompts, zero_shot, features[:, None], labels, config)
+        context, fitted = fit(
+            backbone, prompts, zero_shot, features[:, None], labels, config, groups=groups
+        )
         names = [str(label) for label in self.classes_]
         rows = [str(row) for row in range(len(codes))]
-        self.audit_ = fitted.audit(rows, names, labels, features)
+        self.audit_ = fitted.audit(rows, names, labels, features, groups)
         by_name = dict(zip(names, self.classes_.tolist(), strict=True))
         self.suspects_ = [
             Suspect(int(entry.file), by_name[entry.given], by_name[entry.suggested], entry.score)
@@ -268,10 +286,12 @@ def audit(
     config = estimator._config()
     loaded = _backbone(config.backbone, config.device)
     rows = [row for row, item in enumerate(data.items) if item.split == "train"]
-    features = encode_images(loaded, data)[rows, 0]
+    thumbnails = empty_thumbnails(len(data.items))
+    features = encode_images(loaded, data, thumbnails=thumbnails)[rows, 0]
+    copies = find_copies([data.hashes[row] for row in rows], features, thumbnails[rows])
     words = class_names or dict(zip(data.classes, data.class_words, strict=True))
     names = [data.classes[data.items[row].label] for row in rows]
-    report = estimator.fit(features.numpy(), names, words).audit_
+    report = estimator.fit(features.numpy(), names, words, copies).audit_
     return report.with_files([data.items[row].path for row in rows])
 
 
@@ -292,13 +312,15 @@ def _photos(X: Any) -> list[Photo] | None:
     return None
 
 
-def _encode(photos: Iterable[Photo], backbone: Backbone) -> Tensor:
-    crops = [backbone.preprocess.crop(_opened(photo)) for photo in photos]
+def _encode(photos: Iterable[Photo], backbone: Backbone) -> tuple[Tensor, NDArray[np.uint8]]:
+    images = (_opened(photo) for photo in photos)
+    prepared = [(backbone.preprocess.crop(image), thumbnail_of(image)) for image in images]
+    crops = [crop for crop, _ in prepared]
     parts = [
         backbone.encode_crops(torch.stack(crops[start : start + _BATCH]))
         for start in range(0, len(crops), _BATCH)
     ]
-    return torch.cat(parts).clone()
+    return torch.cat(parts).clone(), np.stack([thumbnail for _, thumbnail in prepared])
 
 
 def _opened(photo: Photo) -> Image.Image:

@@ -13,11 +13,12 @@ from torch import Tensor
 
 from dspt.backbones import load_backbone
 from dspt.backbones.base import Backbone
-from dspt.classifier.fit import fit
+from dspt.classifier.fit import Fitted, fit
 from dspt.classifier.linear import LinearClassifier
 from dspt.config import DEFAULT_LR, TuneConfig
 from dspt.data import Dataset
-from dspt.data.splits import Splits
+from dspt.data.copies import empty_thumbnails, find_copies
+from dspt.data.splits import Rows, Splits
 from dspt.features.encode import encode_images
 from dspt.features.store import FeatureStore
 from dspt.kit.device import resolve_device
@@ -27,6 +28,12 @@ from dspt.model.artifact import Manifest, TunedModel
 from dspt.prompt.checkpoint import Checkpoint, identity_of
 from dspt.prompt.learner import PromptLearner, zero_shot_embeddings
 from dspt.prompt.trainer import EpochReport, TunerState
+from dspt.report.class_warnings import (
+    imbalance_warning,
+    unmeasured_warning,
+    zero_shot_warning,
+)
+from dspt.report.copies import CopyReport
 from dspt.report.evaluation import evaluate
 
 __all__ = ["Listener", "Progress", "TuneResult", "tune"]
@@ -45,8 +52,8 @@ class TuneResult:
     metrics: dict[str, Any]
     """zero_shot, prompt and tuned (Evaluation), served, why, temperatures (of the classifiers that
     are not an ensemble), blend (weights of the ensemble's parts), noise_rate (share of wrong
-    labels: estimate, low, high; None if it cannot be estimated), measured_on, labels, history,
-    seconds."""
+    labels: estimate, low, high; None if it cannot be estimated), measured_on, labels, copies
+    (`CopyReport.to_dict`; None if there are none), history, seconds."""
     audit: AuditReport
     model: TunedModel
 
@@ -88,7 +95,8 @@ def tune(
     )
     lr = config.lr or DEFAULT_LR[config.loss]
     config = config.model_copy(update={"n_ctx": prompts.n_ctx, "lr": lr, "device": str(device)})
-    splits = Splits.of(dataset, config)
+    Splits.of(dataset, config)  # raises early if nothing can be measured
+    thumbnails = empty_thumbnails(len(dataset.items))
     features = encode_images(
         backbone,
         dataset,
@@ -96,8 +104,11 @@ def tune(
         store=FeatureStore(feature_dir, on_failure=listener.warning) if feature_dir else None,
         progress=lambda done, total: clock.at("encoding", done, total),
         encoded=listener.encoded,
+        thumbnails=thumbnails,
         should_stop=should_stop,
     ).to(device)
+    groups = find_copies(dataset.hashes, features[:, 0], thumbnails)
+    splits = Splits.of(dataset, config, groups)
     labels = torch.tensor([item.label for item in dataset.items], device=device)
 
     clock.at("zero_shot")
@@ -105,7 +116,7 @@ def tune(
 
     history = _History(listener, clock, config.epochs)
     if checkpoint_file is not None:
-        rows = (splits.train, splits.fit)
+        rows = (splits.train, splits.fit, groups[splits.train])
         identity = identity_of(config, backbone.digest, dataset.sha256, dataset.class_words, rows)
         history.keep_in(Checkpoint(checkpoint_file, identity), device)
     train = torch.from_numpy(splits.train).to(device)
@@ -117,13 +128,16 @@ def tune(
         labels[train],
         config,
         train_mask=np.isin(splits.train, splits.fit),
+        groups=groups[splits.train],
         state=history.state,
         on_epoch=history.add,
         should_stop=should_stop,
     )
     measured = _Measured(dataset, splits, features[:, 0], labels)
     names = [dataset.items[row].path for row in splits.train]
-    audit = fitted.audit(names, dataset.classes, labels[train], features[train, 0])
+    audit = fitted.audit(
+        names, dataset.classes, labels[train], features[train, 0], groups[splits.train]
+    )
     if splits.measured_on == "held_out":
         audit = audit.with_held_out({dataset.items[row].path for row in splits.measured})
     metrics: dict[str, Any] = {
@@ -138,6 +152,9 @@ def tune(
         "labels": splits.labels,
         "noise_rate": asdict(audit.noise_rate) if audit.noise_rate else None,
     }
+    copies = _report_copies(dataset, groups, splits, measured, fitted, listener)
+    for text in _class_warnings(dataset, splits, metrics, fitted, features[train, 0]):
+        listener.warning(text)
     clock.at("saving")
     manifest = Manifest(
         classes=list(dataset.classes),
@@ -151,7 +168,11 @@ def tune(
         why=fitted.why,
         metrics=_brief(metrics),
     )
-    metrics |= {"history": [asdict(report) for report in history.reports], "seconds": clock.seconds}
+    metrics |= {
+        "copies": copies,
+        "history": [asdict(report) for report in history.reports],
+        "seconds": clock.seconds,
+    }
     ensemble = fitted.ensemble.classifier if config.classifier == "blend" else None
     return TuneResult(config, metrics, audit, TunedModel(context.cpu(), manifest, ensemble))
 
@@ -203,6 +224,12 @@ class _Measured:
     features: Tensor
     labels: Tensor
 
+    def accuracy(self, classifier: LinearClassifier, rows: Rows) -> float:
+        """Share of `rows` that a classifier gets right."""
+        chosen = torch.from_numpy(rows).to(self.labels.device)
+        right = classifier.logits(self.features[chosen]).argmax(1) == self.labels[chosen]
+        return float(right.double().mean())
+
     def evaluate(self, classifier: LinearClassifier) -> dict[str, Any]:
         """Evaluate a classifier on the rows that accuracy is measured on."""
         rows = torch.from_numpy(self.splits.measured).to(self.labels.device)
@@ -211,6 +238,63 @@ class _Measured:
         if len(self.dataset.classes) > MAX_CONFUSION_CLASSES:
             found["confusion"] = None
         return found
+
+
+def _class_warnings(
+    dataset: Dataset,
+    splits: Splits,
+    metrics: dict[str, Any],
+    fitted: Fitted,
+    features: Tensor,
+) -> list[str]:
+    """Warn of classes that are not measured, far smaller, or unknown to zero-shot.
+
+    features: (N, D) of the training images.
+    """
+    classes = dataset.classes
+    labels = np.array([dataset.items[row].label for row in splits.train])
+    tuned = np.isin(splits.train, splits.sampled)
+    predicted = fitted.zero_shot.logits(features).argmax(1).cpu().numpy()
+    # A class without images in test/ has been reported with the data set.
+    held_out = splits.measured_on == "held_out"
+    seen = {item.label for item in dataset.items if item.split == splits.measured_on}
+    unmeasured = [
+        name
+        for label, (name, share) in enumerate(metrics["tuned"]["per_class"].items())
+        if share is None and (held_out or label in seen)
+    ]
+    found = [
+        unmeasured_warning(unmeasured) if unmeasured else None,
+        imbalance_warning(classes, np.bincount(labels[tuned], minlength=len(classes))),
+        zero_shot_warning(classes, labels[tuned], predicted[tuned]),
+    ]
+    return [text for text in found if text is not None]
+
+
+def _report_copies(
+    dataset: Dataset,
+    groups: Rows,
+    splits: Splits,
+    measured: _Measured,
+    fitted: Fitted,
+    listener: Listener,
+) -> dict[str, Any] | None:
+    """Warn of copies and return their report; None if there are none."""
+    report = CopyReport.of(dataset, groups)
+    if not report.copies:
+        return None
+    leaked, accuracies = splits.leaked, None
+    if len(leaked):
+        whole = splits.measured if splits.labels == "clean" else leaked[:0]
+        accuracies = tuple(
+            measured.accuracy(fitted.served_classifier, rows)
+            for rows in (splits.measured, np.concatenate([whole, leaked]))
+        )
+    for text in report.warnings(leaked=len(leaked), accuracies=accuracies):
+        listener.warning(text)
+    return report.to_dict(
+        leaked=len(leaked), accuracy_with_leaked=accuracies[1] if accuracies else None
+    )
 
 
 def _brief(metrics: dict[str, Any]) -> dict[str, Any]:

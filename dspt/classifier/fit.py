@@ -57,11 +57,17 @@ class Fitted:
         return self.tuned if self.served == "tuned" else self.zero_shot
 
     def audit(
-        self, files: Sequence[str], classes: Sequence[str], labels: Tensor, features: Tensor
+        self,
+        files: Sequence[str],
+        classes: Sequence[str],
+        labels: Tensor,
+        features: Tensor,
+        groups: NDArray[np.int64] | None = None,
     ) -> AuditReport:
         """Rank the training images by the probability that their label is wrong.
 
-        files: N names; labels: (N,) and features: (N, D) that the classifiers were fitted to.
+        files: N names; labels: (N,), features: (N, D) and groups: (N,) that the classifiers were
+        fitted to.
         """
         found = self.ensemble
         scored = found.scored
@@ -71,11 +77,13 @@ class Fitted:
             labels,
             log_p=found.log_p,
             posterior=found.averaged_posterior,
+            noise=found.noise,
             zero_shot=self.zero_shot.probabilities(features),
             suppressed=suppression(self.held_out_prompt, labels),
             noise_rate=estimate_noise_rate(
                 found.log_p[scored], found.posterior[scored], labels[scored], found.noise
             ),
+            groups=groups,
         )
 
 
@@ -88,6 +96,7 @@ def fit(
     config: TuneConfig,
     *,
     train_mask: NDArray[np.bool_] | None = None,
+    groups: NDArray[np.int64] | None = None,
     state: TunerState | None = None,
     on_epoch: Callable[[EpochReport, TunerState], None] = lambda report, state: None,
     should_stop: Callable[[], bool] = lambda: False,
@@ -96,13 +105,14 @@ def fit(
 
     zero_shot: (C, D) class embeddings of the untuned prompt; features: (N, V, D) of the training
     images on the backbone's device, unit length, the centre crop first; labels: (N,); train_mask:
-    (N,), the images to tune on, the others are only audited. Default: all. `state` continues an
-    interrupted tuning. Of `config` only the settings of the tuning are read, not those of the data.
+    (N,), the images to tune on, the others are only audited. Default: all; groups: (N,), equal for
+    copies of a photo, of which one is tuned on. `state` continues an interrupted tuning. Of
+    `config` only the settings of the tuning are read, not those of the data.
 
     Returns the tuned context, (M, W) or (C, M, W) if class-specific, and the classifiers. Raises
     Cancelled once `should_stop()` is true.
     """
-    crossfit = CrossFit.plan(labels.cpu().numpy(), config.seed, train_mask)
+    crossfit = CrossFit.plan(labels.cpu().numpy(), config.seed, train_mask, groups)
     lr = config.lr or DEFAULT_LR[config.loss]
     rows = [np.flatnonzero(crossfit.train_mask), *crossfit.training_rows]
     contexts = tune_contexts(

@@ -138,29 +138,6 @@ def check_appearance(read: Read, findings: Findings) -> None:
         findings.warning("appearance", f"{images}: {message}: {_listed(paths, _EXAMPLES)}")
 
 
-def check_copies(read: Read, findings: Findings) -> None:
-    """Warn of identical files with different labels, or in train and in another split."""
-    by_content: dict[str, list[Candidate]] = defaultdict(list)
-    for candidate, seen in read:
-        if seen.reason is None:
-            by_content[seen.sha256].append(candidate)
-    for copies in by_content.values():
-        listed = _listed([c.path for c in copies])
-        if len({c.class_name for c in copies}) > 1:
-            findings.warning(
-                "copies_in_classes",
-                f"the same image is in several classes, so a label is wrong: {listed}",
-            )
-        splits = {c.split for c in copies}
-        if "train" in splits and len(splits) > 1:
-            others = " and ".join(sorted(splits - {"train"}))
-            findings.warning(
-                "copies_in_splits",
-                f"the same image is in train and in {others}, so the measured accuracy is not "
-                f"reliable: {listed}",
-            )
-
-
 def check_case(paths: Sequence[str], findings: Findings) -> None:
     """Warn of names that differ only in case; a case-insensitive file system keeps one of them."""
     by_fold: dict[str, list[str]] = defaultdict(list)

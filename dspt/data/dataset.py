@@ -17,7 +17,6 @@ from dspt.data.checks import (
     check_appearance,
     check_case,
     check_classes,
-    check_copies,
     check_images,
     train_classes,
     usable_classes,
@@ -208,7 +207,6 @@ def _read_dataset(
     check_images(layout, classes, read, findings)
     ignored = {*layout.ignored, *train_classes(layout)} - {*classes}
     words = class_words(classes, class_names, findings, ignored=ignored)
-    check_copies(read, findings)
     check_appearance(read, findings)
     rejected = _rejected(layout, classes, read, not_read)
     for archive in (r for r in rejected if r.reason == NESTED_ARCHIVE):

@@ -1,4 +1,8 @@
-"""Which images a job tunes on, measures on and audits: shots, hold-out and folds, all by seed."""
+"""Which images a job tunes on, measures on and audits: shots, hold-out and folds, all by seed.
+
+Copies of a photo (`dspt.data.copies`) have the same number in `groups`. One image of each group is
+tuned on or measured on, and a group is never on both sides of a split.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +34,8 @@ class Splits:
     """The images that the served classifier is tuned on: `sampled` without the held-out ones."""
     measured: Rows
     """The images that accuracy is measured on."""
+    leaked: Rows
+    """The images of `test/` (or `val/`) that have a copy in training, so they are not measured."""
     measured_on: Literal["test", "val", "held_out"]
 
     @property
@@ -38,33 +44,45 @@ class Splits:
         return "given" if self.measured_on == "held_out" else "clean"
 
     @classmethod
-    def of(cls, dataset: Dataset, config: TuneConfig) -> Self:
+    def of(cls, dataset: Dataset, config: TuneConfig, groups: Rows | None = None) -> Self:
         """Measure on `test/` if there is one, else `val/`, else a share of the sampled images.
 
         The images of a corrected data set are drawn by the labels as uploaded. So an image that was
         held out before a correction is held out after it, and the results can be compared.
+        groups: (N,), equal for copies of a photo. Default: there are no copies. A folder whose
+        images all have a copy in training is not measured on.
 
         Raises ConfigError or DatasetError if every class has too few images to hold one out.
         """
+        groups = np.arange(len(dataset.items)) if groups is None else groups
         if dataset.uploaded:
-            before = cls.of(replace(dataset, items=dataset.uploaded, uploaded=()), config)
-            return before._corrected(dataset) or cls.of(replace(dataset, uploaded=()), config)
+            known = {item.path: group for item, group in zip(dataset.items, groups, strict=True)}
+            # The groups of dropped images are not known: each has its own.
+            own = [known.get(item.path, -1 - row) for row, item in enumerate(dataset.uploaded)]
+            uploaded = replace(dataset, items=dataset.uploaded, uploaded=())
+            before = cls.of(uploaded, config, np.array(own))
+            corrected = before._corrected(dataset, groups)
+            return corrected or cls.of(replace(dataset, uploaded=()), config, groups)
         labels = np.array([item.label for item in dataset.items])
         parts = np.array([item.split for item in dataset.items])
         train = np.flatnonzero(parts == "train")
-        sampled = train
+        sampled = without_copies(train, groups, labels)
         if config.shots is not None:
-            sampled = train[few_shot(labels[train], config.shots, config.seed)]
+            sampled = sampled[few_shot(labels[sampled], config.shots, config.seed)]
+        leaked = np.empty(0, np.int64)
         for part in ("test", "val"):
             rows = np.flatnonzero(parts == part)
-            if len(rows):
-                return cls(train, sampled, sampled, rows, part)
+            copied = np.isin(groups[rows], groups[train])
+            unseen, leaked = rows[~copied], rows[copied] if copied.any() else leaked
+            if len(unseen):
+                measured = without_copies(unseen, groups, labels)
+                return cls(train, sampled, sampled, measured, leaked, part)
         fit, held_out = stratified_holdout(labels[sampled], config.validation_fraction, config.seed)
         if not len(held_out):
             raise _nothing_to_measure_on(config)
-        return cls(train, sampled, sampled[fit], sampled[held_out], "held_out")
+        return cls(train, sampled, sampled[fit], sampled[held_out], leaked, "held_out")
 
-    def _corrected(self, dataset: Dataset) -> Self | None:
+    def _corrected(self, dataset: Dataset, groups: Rows) -> Self | None:
         """Return the same split of the images that the corrections kept.
 
         A class whose images are all held out, or not sampled, gets one of them to tune on. None if
@@ -72,18 +90,18 @@ class Splits:
         """
         row_of = {item.path: row for row, item in enumerate(dataset.items)}
         now = np.array([row_of.get(item.path, -1) for item in dataset.uploaded])
-        train, sampled, fit, measured = (
+        train, sampled, fit, measured, leaked = (
             now[rows][now[rows] >= 0]
-            for rows in (self.train, self.sampled, self.fit, self.measured)
+            for rows in (self.train, self.sampled, self.fit, self.measured, self.leaked)
         )
         labels = np.array([item.label for item in dataset.items])
         missing = np.setdiff1d(labels[train], labels[fit])
         moved = np.array([train[labels[train] == label][0] for label in missing], np.int64)
         sampled, fit = np.union1d(sampled, moved), np.union1d(fit, moved)
-        measured = np.setdiff1d(measured, moved)
+        measured = measured[~np.isin(groups[measured], groups[moved])]
         if not len(measured):
             return None
-        return type(self)(train, sampled, fit, measured, self.measured_on)
+        return type(self)(train, sampled, fit, measured, leaked, self.measured_on)
 
 
 @dataclass(frozen=True)
@@ -99,16 +117,31 @@ class CrossFit:
     """(N,): the rows that models may be tuned on; the others are only scored."""
 
     @classmethod
-    def plan(cls, labels: Rows, seed: int, train_mask: NDArray[np.bool_] | None = None) -> Self:
+    def plan(
+        cls,
+        labels: Rows,
+        seed: int,
+        train_mask: NDArray[np.bool_] | None = None,
+        groups: Rows | None = None,
+    ) -> Self:
         """Divide the rows into stratified folds that also divide the tuned rows evenly.
 
-        labels: (N,); train_mask: (N,). Default: all rows. The two kinds of rows are divided
-        separately: otherwise a few shots could all fall into one fold, and its model would have
-        no training images.
+        labels: (N,); train_mask: (N,). Default: all rows; groups: (N,), equal for copies of a
+        photo. Default: there are no copies. One row of each group is tuned on, and its copies are
+        in the same fold. The other rows are divided separately: otherwise a few shots could all
+        fall into one fold, and its model would have no training images.
         """
-        mask = np.ones(len(labels), np.bool_) if train_mask is None else train_mask
-        tuned, rest = np.flatnonzero(mask), np.flatnonzero(~mask)
-        folds = [tuned[fold] for fold in stratified_folds(labels[tuned], FOLDS, seed)]
+        allowed = np.arange(len(labels)) if train_mask is None else np.flatnonzero(train_mask)
+        groups = np.arange(len(labels)) if groups is None else groups
+        tuned = without_copies(allowed, groups, labels)
+        if len(tuned) < 2:  # all images are copies of one: nothing is left to separate
+            tuned, groups = allowed, np.arange(len(labels))
+        mask = np.isin(np.arange(len(labels)), tuned)
+        folds = [
+            np.flatnonzero(np.isin(groups, groups[tuned[fold]]))
+            for fold in stratified_folds(labels[tuned], FOLDS, seed)
+        ]
+        rest = np.flatnonzero(~np.isin(groups, groups[tuned]))
         parts = [rest]
         if len(rest) > 1:
             parts = [rest[fold] for fold in stratified_folds(labels[rest], len(folds), seed)]
@@ -120,6 +153,18 @@ class CrossFit:
     def training_rows(self) -> tuple[Rows, ...]:
         """The rows that the model of each fold is tuned on."""
         return tuple(np.setdiff1d(np.flatnonzero(self.train_mask), fold) for fold in self.held_out)
+
+
+def without_copies(rows: Rows, groups: Rows, labels: Rows) -> Rows:
+    """Return one row of each group: the first one that has the group's most frequent label.
+
+    rows: positions in groups (N,) and labels (N,). Returns sorted rows.
+    """
+    pairs = groups[rows] * (labels.max(initial=0) + 1) + labels[rows]
+    _, pair, counts = np.unique(pairs, return_inverse=True, return_counts=True)
+    order = np.lexsort((rows, -counts[pair], groups[rows]))
+    _, first = np.unique(groups[rows][order], return_index=True)
+    return np.sort(rows[order[first]])
 
 
 def few_shot(labels: ArrayLike, shots: int, seed: int) -> Rows:

@@ -8,11 +8,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dspt.backbones.base import Backbone
 from dspt.data import Dataset, read_image
+from dspt.data.copies import THUMBNAIL, thumbnail_of
 from dspt.errors import Cancelled
 from dspt.features.store import FeatureStore
 
@@ -27,6 +30,7 @@ class _Prepared:
     row: int
     features: dict[int, Tensor]
     pixels: dict[int, Tensor]
+    new_thumbnail: bool = False
 
 
 def encode_images(
@@ -35,6 +39,7 @@ def encode_images(
     *,
     augment_views: int = 0,
     store: FeatureStore | None = None,
+    thumbnails: NDArray[np.uint8] | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
     encoded: Callable[[int, int], None] = lambda new, known: None,
     should_stop: Callable[[], bool] = lambda: False,
@@ -44,6 +49,8 @@ def encode_images(
     Features have unit length. View 0 is the centre crop. The others are random resized crops and
     flips of training items; for other items they repeat view 0. The views are seeded with the
     digest of the image, so an image has the same views in every job and is found in `store`.
+
+    thumbnails: an array from `dspt.data.copies.empty_thumbnails` to fill, or None.
 
     encoded(new, known): called for each batch with the number of views that were encoded and that
     were found in `store`.
@@ -58,16 +65,21 @@ def encode_images(
         wanted = range(views if item.split == "train" else 1)
         known = store.get(backbone.digest, sha256, wanted) if store else {}
         missing = [view for view in wanted if view not in known]
-        if not missing:
+        small = store.get(THUMBNAIL, sha256, (0,)) if store and thumbnails is not None else {}
+        if thumbnails is not None and small:
+            thumbnails[row] = small[0].view(thumbnails.shape[1:]).numpy()
+        if not missing and (thumbnails is None or small):
             return _Prepared(row, known, {})
         image = read_image(dataset, item)
+        if thumbnails is not None and not small:
+            thumbnails[row] = thumbnail_of(image)
         pixels = {
             view: backbone.augment(image, _generator(sha256, view))
             if view
             else backbone.preprocess(image)
             for view in missing
         }
-        return _Prepared(row, known, pixels)
+        return _Prepared(row, known, pixels, new_thumbnail=thumbnails is not None and not small)
 
     done = 0
     for batch in _prefetched(prepare, range(len(dataset.items)), max(1, BATCH // views)):
@@ -75,6 +87,12 @@ def encode_images(
             raise Cancelled("cancelled while encoding images")
         known = sum(len(image.features) for image in batch)
         _encode(backbone, dataset, batch, store)
+        if store is not None and thumbnails is not None:
+            new = [(image.row, dataset.hashes[image.row]) for image in batch if image.new_thumbnail]
+            store.put(
+                THUMBNAIL,
+                [(sha, 0, torch.from_numpy(thumbnails[row]).flatten()) for row, sha in new],
+            )
         encoded(sum(len(image.pixels) for image in batch), known)
         for image in batch:
             for view in range(views):

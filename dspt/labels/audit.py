@@ -18,9 +18,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from dspt.data.splits import without_copies
 from dspt.labels.noise_rate import NoiseRate
 
 CLEAR_OF_CHANCE = 3.0
@@ -47,6 +50,8 @@ class AuditEntry:
     """Whether to check the label: it is more likely wrong than right."""
     held_out: bool = False
     """Whether accuracy was measured on this file; the classifier was not tuned on it."""
+    group: int | None = None
+    """Number that the copies of a photo share; None for a photo without copies."""
 
 
 @dataclass(frozen=True)
@@ -104,22 +109,32 @@ def audit_labels(
     posterior: Tensor,
     zero_shot: Tensor,
     suppressed: Tensor,
+    noise: Tensor | None = None,
     noise_rate: NoiseRate | None = None,
+    groups: NDArray[np.int64] | None = None,
 ) -> AuditReport:
     """Rank the training files by the probability that their label is wrong.
 
     labels: (N,) class of each file; log_p: (N, C) cross-fitted log probabilities; posterior:
     (N, C) probability of the true class, given the image and its label; zero_shot: (N, C)
     probabilities; suppressed: (N,) `suppression` of the tuned prompt; noise_rate: reported if the
-    ranking is better than chance.
+    ranking is better than chance; groups: (N,), equal for copies of a photo; noise: (C, C), the
+    noise matrix of the posterior. Copies with different labels are several annotations of one
+    photo: the posterior of each takes the others into account.
     """
     if not files:
         return AuditReport(False, "there are no labels to check.", ())
+    if groups is None:
+        groups = np.arange(len(files))
+    if noise is not None:
+        posterior = _with_labels_of_copies(posterior, labels, noise, groups)
     p_right = _of_label(posterior, labels)
     p_tuned = _of_label(log_p.exp(), labels)
     p_zero_shot = _of_label(zero_shot, labels)
     suggested = posterior.scatter(1, labels[:, None], -1).argmax(1)
-    can_tell, why = _better_than_chance(log_p, labels)
+    rows = without_copies(np.arange(len(files)), groups, labels.cpu().numpy())
+    distinct = torch.from_numpy(rows).to(labels.device)
+    can_tell, why = _better_than_chance(log_p[distinct], labels[distinct])
     if not can_tell:
         noise_rate = None
     if noise_rate is not None:
@@ -137,6 +152,7 @@ def audit_labels(
     # the classifier's own probability.
     order = p_tuned.argsort(stable=True)
     order = order[p_right[order].argsort(stable=True)]
+    counts = np.bincount(groups)
     entries = tuple(
         AuditEntry(
             file=files[i],
@@ -147,6 +163,7 @@ def audit_labels(
             p_zero_shot=float(p_zero_shot[i]),
             suppression=float(suppressed[i]),
             suspect=bool(suspect[i]),
+            group=int(groups[i]) if counts[groups[i]] > 1 else None,
         )
         for i in order.tolist()
     )
@@ -155,6 +172,20 @@ def audit_labels(
 
 def _of_label(probabilities: Tensor, labels: Tensor) -> Tensor:
     return probabilities.gather(1, labels[:, None]).squeeze(1)
+
+
+def _with_labels_of_copies(
+    posterior: Tensor, labels: Tensor, noise: Tensor, groups: NDArray[np.int64]
+) -> Tensor:
+    """Multiply the posterior (N, C) of each image by the likelihood of its copies' other labels."""
+    labels_of: dict[int, set[int]] = {}
+    for group, label in zip(groups.tolist(), labels.tolist(), strict=True):
+        labels_of.setdefault(group, set()).add(label)
+    found = posterior.clone()
+    for row, (group, label) in enumerate(zip(groups.tolist(), labels.tolist(), strict=True)):
+        for other in labels_of[group] - {label}:
+            found[row] *= noise[:, other]
+    return found / found.sum(1, keepdim=True)
 
 
 def _better_than_chance(probabilities: Tensor, labels: Tensor) -> tuple[bool, str]:

@@ -11,10 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from dspt.data import Dataset, Item, dataset_digest
-from dspt.data.checks import check_copies
 from dspt.data.findings import Findings
-from dspt.data.layout import Candidate
-from dspt.data.reading import Seen
 from dspt.kit.text import printable
 
 _CLASSES_SHOWN = 20
@@ -108,13 +105,8 @@ class Corrections:
             hashes=tuple(dataset.hashes[row] for row in rows),
             uploaded=dataset.uploaded or dataset.items,
         )
-        before = set(_copy_warnings(dataset))
         return dataclasses.replace(
             corrected,
-            warnings=(
-                *(text for text in dataset.warnings if text not in before),
-                *_copy_warnings(corrected),
-            ),
             sha256=dataset_digest(
                 (item.path, dataset.classes[item.label], item.split, sha256)
                 for item, sha256 in zip(corrected.items, corrected.hashes, strict=True)
@@ -198,17 +190,6 @@ def _meant(name: str, classes: Sequence[str]) -> str:
     more = len(classes) - _CLASSES_SHOWN
     listed = ", ".join(map(printable, classes[:_CLASSES_SHOWN]))
     return f"the classes are {listed}" + (f" and {more:,} more" if more > 0 else "")
-
-
-def _copy_warnings(dataset: Dataset) -> tuple[str, ...]:
-    """The warnings about identical images in a data set."""
-    findings = Findings()
-    read = [
-        (Candidate(item.path, dataset.classes[item.label], item.split), Seen(sha256, 0, None))
-        for item, sha256 in zip(dataset.items, dataset.hashes, strict=True)
-    ]
-    check_copies(read, findings)
-    return findings.warnings
 
 
 def _nfc(text: str) -> str:

@@ -75,7 +75,8 @@ def identity_of(
 ) -> str:
     """SHA-256 (hex) over everything that the result of a tuning depends on.
 
-    rows: the training rows, and those of them to tune on; the folds follow from these and the seed.
+    rows: the training rows, those of them to tune on, and the groups of copies; the folds follow
+    from these and the seed.
     """
     parts = [config.model_dump(), backbone_digest, dataset_sha256, list(class_words)]
     digest = hashlib.sha256(json.dumps(parts).encode())

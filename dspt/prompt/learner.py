@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dspt.backbones.base import CLIP_EMBEDDING_STD, Backbone
+from dspt.backbones.base import CLIP_EMBEDDING_STD, Backbone, Tokenizer
 from dspt.errors import ConfigError, PromptTooLong
 from dspt.prompt.text_encoder import PlainEncoder, SharedPrefixEncoder, shares_prefix
 
@@ -43,11 +43,12 @@ class PromptLearner:
         self.device = backbone.device
         self.class_specific = class_specific
         self.n_classes = len(class_words)
-        self._init_ids = None if ctx_init == RANDOM else tokenizer.encode(ctx_init)
+        lead = ZERO_SHOT_CONTEXT if ctx_init == RANDOM else ctx_init
+        self._init_ids = None if ctx_init == RANDOM else tokenizer.encode(lead)
         self.n_ctx = _context_length(self._init_ids, n_ctx, ctx_init)
 
         start, end = list(tokenizer.start), list(tokenizer.end)
-        bodies = [tokenizer.encode(f"{words}.") + end for words in class_words]
+        bodies = [body + end for body in _bodies(tokenizer, lead, class_words)]
         _check_fits(class_words, bodies, len(start) + self.n_ctx, tower.context_length)
         head = start + [0] * self.n_ctx
         rows = [head + body for body in bodies]
@@ -108,6 +109,26 @@ def zero_shot_embeddings(backbone: Backbone, class_words: Sequence[str]) -> Tens
     prompts = PromptLearner(backbone, class_words, ctx_init=ZERO_SHOT_CONTEXT)
     with torch.inference_mode():
         return prompts.encode(prompts.initial(0)[None])[0]
+
+
+def _bodies(tokenizer: Tokenizer, lead: str, class_words: Sequence[str]) -> list[list[int]]:
+    """Return the ids of "{words}." of each class, as they are after `lead` in one sentence.
+
+    Some vocabularies have other tokens for a word at the start of a text than inside a sentence.
+    Raises ConfigError if the ids of `lead` are others inside the sentence.
+    """
+    start = tokenizer.encode(lead)
+    found = []
+    for words in class_words:
+        ids = tokenizer.encode(f"{lead} {words}.")
+        if ids[: len(start)] != start:
+            raise ConfigError(
+                f"ctx_init {lead!r} is tokenised differently before the class words {words!r}; "
+                "use other context words",
+                param="ctx_init",
+            )
+        found.append(ids[len(start) :])
+    return found
 
 
 def _context_length(init_ids: list[int] | None, n_ctx: int | None, ctx_init: str) -> int:

@@ -32,6 +32,15 @@ class Evaluation:
     """(C, C) counts; row = label, column = prediction."""
     calibration_error: float
     """Expected calibration error: mean distance between confidence and accuracy."""
+    balanced_accuracy: float
+    """Mean of `per_class` over the classes with images: each class counts the same."""
+    per_class_interval: dict[str, tuple[float, float] | None]
+    """95 % (Wilson) around `per_class`."""
+
+    @property
+    def unmeasured(self) -> tuple[str, ...]:
+        """Classes without images: the accuracy does not apply to them."""
+        return tuple(name for name, share in self.per_class.items() if share is None)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, without NaN or infinity."""
@@ -42,6 +51,11 @@ class Evaluation:
             "per_class": dict(self.per_class),
             "confusion": [list(row) for row in self.confusion],
             "calibration_error": self.calibration_error,
+            "balanced_accuracy": self.balanced_accuracy,
+            "per_class_interval": {
+                name: interval and list(interval)
+                for name, interval in self.per_class_interval.items()
+            },
         }
 
 
@@ -71,6 +85,11 @@ def evaluate(
         },
         confusion=tuple(tuple(row) for row in confusion.tolist()),
         calibration_error=expected_calibration_error(p.max(1), right),
+        balanced_accuracy=float((hits[counts > 0] / counts[counts > 0]).mean()),
+        per_class_interval={
+            name: wilson_interval(int(hit), int(n)) if n else None
+            for name, hit, n in zip(classes, hits, counts, strict=True)
+        },
     )
 
 

@@ -172,6 +172,7 @@ def test_the_audit_as_csv_says_the_same(service: httpx.Client, tuned: Json) -> N
         "suppression",
         "suspect",
         "held_out",
+        "group",
     ]
     assert list(rows[0]) == columns
     assert [row["file"] for row in rows] == [entry["file"] for entry in entries]

@@ -136,6 +136,11 @@ class AuditEntryView(BaseModel):
         description="Whether accuracy was measured on this file; the classifier was not tuned on "
         "it. Never with a test/ or val/ part.",
     )
+    group: int | None = Field(
+        default=None,
+        description="Number that copies of one photo share; null for a photo without copies, and "
+        "in audits of earlier versions.",
+    )
 
 
 class NoiseRateView(BaseModel):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from random import Random
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dspt.data import few_shot
-from dspt.data.splits import FOLDS, CrossFit, Rows
+from dspt.data.splits import FOLDS, CrossFit, Rows, without_copies
 
 
 def plan_of(train: Rows, sampled: Rows, labels: Rows, seed: int) -> CrossFit:
@@ -83,3 +84,45 @@ def test_labels_of_rows_that_are_not_tuned_on_do_not_move_the_others() -> None:
     one, other = (plan_of(train, sampled, y, 1) for y in (labels, others))
     for mine, theirs in zip(one.training_rows, other.training_rows, strict=True):
         assert np.array_equal(mine, theirs)
+
+
+@given(train_sets(), st.randoms())
+def test_copies_are_in_one_fold_and_one_of_them_is_tuned_on(
+    case: tuple[Rows, Rows, Rows, int], random: Random
+) -> None:
+    train, sampled, labels, seed = case
+    groups = np.array([random.randrange(len(labels)) for _ in labels])
+    mask = np.isin(train, sampled)
+    plan = CrossFit.plan(labels, seed, mask, groups)
+    assert sorted(np.concatenate(plan.held_out).tolist()) == list(range(len(train)))
+    if len(set(groups[mask].tolist())) < 2:
+        return
+    assert len(groups[plan.train_mask]) == len(set(groups[mask].tolist()))
+    assert set(groups[plan.train_mask].tolist()) == set(groups[mask].tolist())
+    for rows, held_out in zip(plan.training_rows, plan.held_out, strict=True):
+        assert not set(groups[rows].tolist()) & set(groups[held_out].tolist())
+
+
+def test_without_copies_nothing_changes() -> None:
+    labels = np.arange(50) % 3
+    mask = np.arange(50) % 5 > 0
+    plain, grouped = (
+        CrossFit.plan(labels, 1, mask),
+        CrossFit.plan(labels, 1, mask, np.random.default_rng(0).permutation(50)),
+    )
+    assert all(map(np.array_equal, plain.held_out, grouped.held_out))
+    assert np.array_equal(plain.train_mask, grouped.train_mask)
+
+
+def test_copies_of_a_single_image_are_divided_as_if_they_were_none() -> None:
+    plan = CrossFit.plan(np.array([0, 1, 0]), 1, groups=np.zeros(3, np.int64))
+    assert len(plan.held_out) == 3
+    assert plan.train_mask.all()
+
+
+def test_the_most_frequent_label_of_a_group_represents_it() -> None:
+    groups = np.array([7, 7, 7, 2, 2, 5])
+    labels = np.array([0, 1, 1, 3, 2, 0])
+    assert without_copies(np.arange(6), groups, labels).tolist() == [1, 3, 5]
+    assert without_copies(np.array([0, 4]), groups, labels).tolist() == [0, 4]
+    assert without_copies(np.empty(0, np.int64), groups, labels).tolist() == []

@@ -256,22 +256,6 @@ def test_wrong_extensions_do_not_matter(tmp_path: Path) -> None:
     assert len(opened(tmp_path, files).items) == 6
 
 
-def test_identical_files_in_several_classes(tmp_path: Path) -> None:
-    data = opened(tmp_path, two_classes() | {"cat/x.jpg": jpeg(50), "dog/y.jpg": jpeg(50)})
-    assert data.warnings == (
-        "the same image is in several classes, so a label is wrong: cat/x.jpg, dog/y.jpg",
-    )
-
-
-def test_identical_files_in_train_and_test(tmp_path: Path) -> None:
-    files = split_form(train={"a": 2, "b": 2}, test={"a": 1, "b": 1})
-    data = opened(tmp_path, files | {"test/a/copy.jpg": files["train/a/0.jpg"]})
-    assert data.warnings == (
-        "the same image is in train and in test, so the measured accuracy is not reliable: "
-        "test/a/copy.jpg, train/a/0.jpg",
-    )
-
-
 def test_all_kinds_of_problems_come_together(tmp_path: Path) -> None:
     files = split_form(train={"Emu": 2, "emu": 1, "7": 2}, test={"Emu": 1, "E-mu": 1, "EMU": 1})
     problems = refused(tmp_path, files)

@@ -163,3 +163,48 @@ def test_single_images_leave_nothing_to_measure_on() -> None:
     with pytest.raises(DatasetError, match="every class has a single image") as caught:
         Splits.of(dataset(train=[1, 1, 1]), TuneConfig())
     assert caught.value.code == "nothing_to_measure_on"
+
+
+def copied(data: Dataset, times: int) -> np.ndarray[Any, Any]:
+    """Groups in which each image stands for `times` copies with consecutive names in its class."""
+    first: dict[Any, int] = {}
+    groups = []
+    for row, item in enumerate(data.items):
+        number = int(item.path.partition("/")[2].partition("-")[0])
+        groups.append(first.setdefault((item.label, number // times), row))
+    return np.array(groups)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_copies_are_one_image_in_the_held_out_share(seed: int) -> None:
+    data = dataset(train=[24, 12, 3])
+    groups = copied(data, 3)
+    splits = Splits.of(data, TuneConfig(seed=seed, validation_fraction=0.25), groups)
+    assert counts_of(data, splits.train) == [24, 12, 3]
+    assert counts_of(data, splits.sampled) == [8, 4, 1]
+    assert counts_of(data, splits.measured) == [2, 1, 0]
+    assert counts_of(data, splits.fit) == [6, 3, 1]
+    assert not set(groups[splits.fit]) & set(groups[splits.measured])
+
+
+def test_a_copy_is_not_a_second_shot() -> None:
+    data = dataset(train=[24, 12], test=[1, 1])
+    groups = np.where([item.split == "test" for item in data.items], -1, copied(data, 3))
+    groups[groups < 0] = 1000 + np.arange(2)
+    splits = Splits.of(data, TuneConfig(shots=6), groups)
+    assert counts_of(data, splits.sampled) == [6, 4]
+    assert len(set(groups[splits.sampled])) == 10
+
+
+def test_test_images_with_a_copy_in_training_are_not_measured() -> None:
+    data = dataset(train=[6, 6], test=[4, 4])
+    groups = copied(data, 1)  # test image i is a copy of training image i
+    splits = Splits.of(data, TuneConfig(), groups)
+    assert splits.measured_on == "held_out"  # all of test/ is known
+    assert counts_of(data, splits.leaked) == [4, 4]
+    row = next(row for row, item in enumerate(data.items) if item.split == "test")
+    groups[row] = 1000
+    splits = Splits.of(data, TuneConfig(), groups)
+    assert splits.measured_on == "test"
+    assert splits.measured.tolist() == [row]
+    assert len(splits.leaked) == 7

@@ -291,6 +291,7 @@ def test_json_and_back(planted: tuple[Tensor, Tensor, list[int]]) -> None:
         "suppression",
         "suspect",
         "held_out",
+        "group",
     }
     assert AuditReport.from_dict(data) == report
 

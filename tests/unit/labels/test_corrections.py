@@ -196,16 +196,3 @@ def test_names_in_another_unicode_form_are_the_same() -> None:
     corrections = Corrections.of({"tea/1.png": "cafe\u0301"}, ["cafe\u0301/1.png"])
     assert corrections.checked(("caf\u00e9", "tea"), given).relabel == {"tea/1.png": "caf\u00e9"}
     assert corrections.drop == {"caf\u00e9/1.png"}
-
-
-def test_a_warning_about_copies_goes_when_they_agree(tmp_path: Path) -> None:
-    folder = write_photographs(tmp_path, CLASSES, train=3, seed=4)
-    for copy in ("coffee/of cat.png", "moon/of cat.png"):
-        (folder / copy).write_bytes((folder / "cat" / "0.png").read_bytes())
-    with load_dataset(folder) as dataset:
-        (warning,) = dataset.warnings
-        assert "a label is wrong: cat/0.png, coffee/of cat.png, moon/of cat.png" in warning
-        half = Corrections.of(drop=["moon/of cat.png"]).apply(dataset)
-        (warning,) = half.warnings
-        assert warning.endswith("a label is wrong: cat/0.png, coffee/of cat.png")
-        assert Corrections.of({"coffee/of cat.png": "cat"}).apply(half).warnings == ()

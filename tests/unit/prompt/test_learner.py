@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+from pathlib import Path
+
 import pytest
 import torch
+from tokenizers import Tokenizer, models, normalizers
+from torch.nn import functional as F
 from towers import relative_error, rescaled
 
 from dspt.backbones.base import Backbone
+from dspt.backbones.tokenizer import HubTokenizer
 from dspt.errors import ConfigError, PromptTooLong
 from dspt.prompt.learner import PromptLearner, zero_shot_embeddings
 
@@ -140,3 +147,42 @@ def test_runs_do_not_see_each_other(tiny: Backbone) -> None:
     together = prompts.encode(context)
     for run in range(3):
         assert relative_error(together[run], prompts.encode(context[run : run + 1])[0]) < 1e-5
+
+
+def test_context_and_class_words_are_tokenised_as_one_sentence(
+    tiny: Backbone, tmp_path: Path
+) -> None:
+    # As SigLIP 2's vocabulary: a word inside a sentence has another token than at its start.
+    pieces = ["<pad>", "<eos>", "<unk>", "a", "▁photo", "▁of", "▁a", "red", "▁red", "▁fox"]
+    vocabulary = Tokenizer(models.Unigram([(piece, -1.0) for piece in pieces], unk_id=2))
+    vocabulary.normalizer = normalizers.Replace(" ", "▁")
+    vocabulary.save(str(tmp_path / "tokenizer.json"))
+    settings = {"pad_token": "<pad>", "eos_token": "<eos>", "add_eos_token": True}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    tokenizer = HubTokenizer(tmp_path, clean="canonicalize")
+    backbone = dataclasses.replace(tiny, tokenizer=tokenizer)
+
+    ids = [*tokenizer.encode("a photo of a red fox."), *tokenizer.end]
+    assert ids == [3, 4, 5, 6, 8, 9, 1]
+    tower = tiny.text_tower
+    expected = tower.encode(
+        tower.embed(torch.tensor([tower.pad(ids)])), torch.tensor([len(ids) - 1])
+    )
+    found = zero_shot_embeddings(backbone, ["red fox"])
+    assert relative_error(found, F.normalize(expected, dim=-1)) < 1e-5
+
+    random = PromptLearner(backbone, ["red fox"], ctx_init="random", n_ctx=4)
+    words = PromptLearner(backbone, ["red fox"])
+    context = words.initial(0)[None]
+    assert torch.equal(random.encode(context), words.encode(context))
+
+
+def test_context_words_that_merge_with_the_class_words(tiny: Backbone) -> None:
+    class Merging:
+        start, end = tiny.tokenizer.start, tiny.tokenizer.end
+
+        def encode(self, text: str) -> list[int]:
+            return [len(text) + 1]
+
+    with pytest.raises(ConfigError, match="tokenised differently before the class words 'cat'"):
+        PromptLearner(dataclasses.replace(tiny, tokenizer=Merging()), WORDS)

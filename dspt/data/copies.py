@@ -1,0 +1,199 @@
+"""Find copies of a photo: the same file, or saved again, resized, cropped, mirrored, brightened.
+
+Copies on both sides of a split make a classifier look better than it is, and a wrong label look
+right. Each photo gets the number of its group; the photos of a group are copies of each other.
+
+Candidates are the nearest neighbours by features and by thumbnails. Two photos are copies if the
+thumbnail of one is like a window of the thumbnail of the other, mirrored or not. Likeness is the
+correlation of grey values and of their differences, so brightness and contrast do not matter.
+Perceptual hashes such as ImageHash's compare whole thumbnails only and do not survive cropping.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from torch import Tensor
+from torch.nn import functional as F
+
+THUMBNAIL = "thumbnail/1"
+"""Name of the thumbnails in the feature store; change it with `thumbnail_of`."""
+SIDE = 32
+"""Width and height of a thumbnail."""
+THRESHOLD = 0.955
+"""Least likeness of copies. Chosen on clothes and satellite tiles: no pair of different photos is
+above 0.952. On Caltech101 all 11 pairs above it are copies, and the next pair has 0.941."""
+_REFINED_FROM = 0.75
+"""Likeness from which the place of a window is searched more finely."""
+_COMPARED_FROM = 0.4
+"""Likeness of the whole thumbnails, at a quarter of their width, from which a pair is compared."""
+_NEIGHBOURS = 2
+"""Candidates of each image by features, and by thumbnails."""
+_PARTS = 16
+"""Width and height at which windows are compared."""
+_WINDOWS = ((1.0, 1), (0.92, 3), (0.85, 5))
+"""Sides of windows relative to the thumbnail, and the number of places in each direction."""
+_FINER_SIDES = (-0.035, -0.0175, 0.0, 0.0175, 0.035)
+_FINER_PLACES = (-0.8, -0.4, 0.0, 0.4, 0.8)
+_ROWS = 1024  # of the similarity matrix that are in memory at once
+_PAIRS = 128  # that are compared at once
+
+Thumbnails = NDArray[np.uint8]
+Groups = NDArray[np.int64]
+
+
+def empty_thumbnails(n: int) -> Thumbnails:
+    """Return an array for the thumbnails of `n` images: (N, 32, 32)."""
+    return np.zeros((n, SIDE, SIDE), np.uint8)
+
+
+def thumbnail_of(image: Image.Image) -> Thumbnails:
+    """Shrink an RGB image to 32 x 32 grey values, whatever its aspect ratio."""
+    small = image.resize((SIDE, SIDE), Image.Resampling.BOX, reducing_gap=2.0)
+    return np.asarray(small.convert("L"))
+
+
+def find_copies(
+    hashes: Sequence[Hashable], features: Tensor, thumbnails: Thumbnails | None = None
+) -> Groups:
+    """Return the group of each image: the position of the group's first image, (N,).
+
+    hashes: N digests; equal ones are copies; features: (N, D), unit length; thumbnails:
+    (N, 32, 32). Without them only equal digests are copies. Memory grows with N, not N squared.
+    """
+    first: dict[Hashable, int] = {}
+    same = np.array([first.setdefault(digest, row) for row, digest in enumerate(hashes)], np.int64)
+    edges = [np.stack([same, np.arange(len(same))])]
+    distinct = np.unique(same)
+    if thumbnails is not None and len(distinct) > 1:
+        matcher = _Matcher(torch.from_numpy(thumbnails[distinct]).float())
+        pairs = matcher.candidates(features[torch.from_numpy(distinct).to(features.device)])
+        edges.append(distinct[pairs[:, matcher.likeness(pairs) >= THRESHOLD]])
+    ends = np.concatenate(edges, axis=1)
+    graph = coo_array((np.ones(ends.shape[1], np.bool_), tuple(ends)), shape=(len(same),) * 2)
+    _, group = connected_components(graph, directed=False)
+    _, start, number = np.unique(group, return_index=True, return_inverse=True)
+    return start[number].astype(np.int64)
+
+
+class _Matcher:
+    """Compares thumbnails (N, 32, 32) with windows of each other."""
+
+    def __init__(self, thumbnails: Tensor) -> None:
+        self._thumbnails = thumbnails
+        everything = _averaging(torch.ones(1), torch.zeros(1))[0]
+        whole = everything @ thumbnails @ everything.T
+        self._views = _with_mirrored(whole)
+        """(N, 2, V): of the whole thumbnails, and of their mirror images."""
+        self._coarse = _with_mirrored(F.avg_pool2d(whole, 2))
+        """The same at half the size, which depends less on where an image was cropped."""
+
+    def candidates(self, features: Tensor) -> Groups:
+        """Return the pairs (2, P) of each image and its nearest neighbours, each pair once."""
+        found = [_nearest(features[:, None]), _nearest(self._coarse)]
+        pairs = np.sort(np.concatenate(found, axis=1), axis=0)
+        keys = np.unique(pairs[0] * len(features) + pairs[1])
+        one, other = pairs = np.stack(np.divmod(keys, len(features)))
+        alike = (self._coarse[one] * self._coarse[other, :1]).sum(2).amax(1)
+        return pairs[:, (alike >= _COMPARED_FROM).numpy()]
+
+    def likeness(self, pairs: Groups) -> NDArray[np.float32]:
+        """Return how much the images of each pair look like copies: (P,), at most 1."""
+        found = torch.full((pairs.shape[1],), -1.0)
+        for windowed, whole in (pairs, pairs[::-1]):
+            order = np.argsort(windowed, kind="stable")
+            for start in range(0, len(order), _PAIRS):
+                chosen = torch.from_numpy(order[start : start + _PAIRS])
+                best = self._best(windowed[chosen.numpy()], self._views[whole[chosen.numpy()]])
+                found[chosen] = torch.maximum(found[chosen], best)
+        return found.numpy()
+
+    def _best(self, rows: Groups, views: Tensor) -> Tensor:
+        """(P,): the largest likeness of windows of `rows` (P,) and of views (P, 2, V)."""
+        unique, at = np.unique(rows, return_inverse=True)
+        windows, places = _windows(self._thumbnails[unique])
+        best, which = (_descriptors(windows)[at] @ views.mT).amax(2).max(1)
+        finer = ((best >= _REFINED_FROM) & (best < THRESHOLD)).nonzero()[:, 0]
+        if len(finer):
+            windows = _finer_windows(self._thumbnails[rows[finer.numpy()]], places[which[finer]])
+            best[finer] = (_descriptors(windows) @ views[finer].mT).amax((1, 2))
+        return best
+
+
+def _with_mirrored(thumbnails: Tensor) -> Tensor:
+    """(N, S, S) -> (N, 2, V): descriptors of thumbnails and of their mirror images."""
+    return torch.stack([_descriptors(thumbnails), _descriptors(thumbnails.flip(2))], 1)
+
+
+def _nearest(views: Tensor) -> Groups:
+    """Return the pairs (2, P) of each image, in the most similar view, and its nearest others.
+
+    views: (N, K, V); the others are compared in their first view.
+    """
+    n, pairs = len(views), []
+    for start in range(0, n, _ROWS):
+        likeness = (views[start : start + _ROWS] @ views[:, 0].T).amax(1)
+        likeness.diagonal(start).fill_(-2)
+        nearest = likeness.topk(min(_NEIGHBOURS, n - 1)).indices.cpu().numpy()
+        rows = np.repeat(np.arange(start, start + len(nearest)), nearest.shape[1])
+        pairs.append(np.stack([rows, nearest.ravel()]))
+    return np.concatenate(pairs, axis=1)
+
+
+def _windows(thumbnails: Tensor) -> tuple[Tensor, Tensor]:
+    """Return windows of thumbnails (N, 32, 32), (N, W, 16, 16), and their places (W, 3).
+
+    A place is the side relative to the thumbnail, the top and the left edge in pixels.
+    """
+    windows, places = [], []
+    for side, count in _WINDOWS:
+        offsets = torch.linspace(0, SIDE * (1 - side), count)
+        lines = _averaging(torch.full((count,), side), offsets)
+        found = torch.einsum("ypi,nij,xqj->nyxpq", lines, thumbnails, lines)
+        windows.append(found.flatten(1, 2))
+        places.append(torch.cartesian_prod(torch.tensor([side]), offsets, offsets))
+    return torch.cat(windows, 1), torch.cat(places)
+
+
+def _finer_windows(thumbnails: Tensor, places: Tensor) -> Tensor:
+    """Return windows around one place of each thumbnail: (N, 32, 32), (N, 3) -> (N, W, 16, 16)."""
+    side, *edges = places.T
+    sides = (side[:, None] + torch.tensor(_FINER_SIDES)).clamp_max(1)  # (N, S)
+    lines = []
+    for edge in edges:
+        centred = edge[:, None] + (side[:, None] - sides) * SIDE / 2
+        moved = centred[..., None] + torch.tensor(_FINER_PLACES)
+        moved = moved.clamp_min(0).minimum(SIDE * (1 - sides)[..., None])
+        lines.append(_averaging(sides[..., None].expand_as(moved), moved))  # (N, S, M, 16, 32)
+    vertical, horizontal = lines
+    found = torch.einsum("nsypi,nij,nsxqj->nsyxpq", vertical, thumbnails, horizontal)
+    return found.flatten(1, 3)
+
+
+def _averaging(side: Tensor, offset: Tensor) -> Tensor:
+    """Weights (..., 16, 32) that average the pixels of each of 16 equal parts of a line's window.
+
+    side: (...), relative to the line; offset: (...), in pixels.
+    """
+    edges = offset[..., None] + SIDE * side[..., None] * torch.arange(_PARTS + 1) / _PARTS
+    pixels = torch.arange(SIDE)
+    overlap = edges[..., 1:, None].minimum(pixels + 1) - edges[..., :-1, None].maximum(pixels)
+    weights = overlap.clamp_min(0)
+    return weights / weights.sum(-1, keepdim=True)
+
+
+def _descriptors(windows: Tensor) -> Tensor:
+    """Return vectors whose dot product is the likeness: (..., 16, 16) -> (..., V).
+
+    An image without detail is like no other: its vector is nearly 0.
+    """
+    grey = (windows - windows.mean((-2, -1), keepdim=True)).flatten(-2)
+    down, right = (windows.diff(dim=dim).flatten(-2) for dim in (-2, -1))
+    parts = (grey, torch.cat([down, right], -1))
+    return torch.cat([F.normalize(part, dim=-1, eps=1.0) for part in parts], -1) / 2**0.5
