@@ -27,8 +27,8 @@ THUMBNAIL = "thumbnail/1"
 SIDE = 32
 """Width and height of a thumbnail."""
 THRESHOLD = 0.96
-"""Least likeness of copies. Chosen on clothes and satellite tiles: no pair of different photos there
-is above 0.952. On Caltech101 all 11 pairs above it are copies, and the next pair has 0.943."""
+"""Least likeness of copies. Chosen on clothes and satellite tiles, where no pair of different
+photos is above 0.952. On Caltech101 all 11 pairs above it are copies; the next one has 0.943."""
 _REFINED_FROM = 0.75
 """Likeness from which the place of a window is searched more finely."""
 _COMPARED_FROM = 0.4
