@@ -34,6 +34,10 @@ GAP = 0.04
 """Width of the strip between the training and the test part, as a share of the photograph."""
 SCALES = (0.5, 0.95)
 """Range of a crop's side before resizing, as a share of the shorter side of its part."""
+_MOST_SHARED = 0.7
+"""Share of the larger side that two crops may have in common in both directions."""
+_TRIES = 100
+"""Draws per crop, after which a crop may be nearly the same as another."""
 SIDE = 224
 """Side of a saved crop in pixels."""
 
@@ -142,15 +146,29 @@ def parts(size: tuple[int, int]) -> tuple[Box, Box]:
 
 
 def random_boxes(part: Box, count: int, rng: np.random.Generator) -> list[Box]:
-    """Return `count` squares of random size and position within `part`."""
+    """Return `count` squares of random size and position within `part`.
+
+    None of them is nearly the same as an earlier one, unless there is no room for another.
+    """
     left, top, right, bottom = part
-    boxes = []
-    for _ in range(count):
+    boxes: list[Box] = []
+    tries = 0
+    while len(boxes) < count:
         side = round(min(right - left, bottom - top) * rng.uniform(*SCALES))
         x = int(rng.integers(left, right - side, endpoint=True))
         y = int(rng.integers(top, bottom - side, endpoint=True))
-        boxes.append((x, y, x + side, y + side))
+        box = (x, y, x + side, y + side)
+        tries += 1
+        if tries > _TRIES * count or not any(_nearly_same(box, earlier) for earlier in boxes):
+            boxes.append(box)
     return boxes
+
+
+def _nearly_same(one: Box, other: Box) -> bool:
+    """Whether two squares share most of their area, so that one looks like a copy of the other."""
+    sides = [min(one[axis + 2], other[axis + 2]) - max(one[axis], other[axis]) for axis in (0, 1)]
+    larger = max(one[2] - one[0], other[2] - other[0])
+    return min(sides) > _MOST_SHARED * larger
 
 
 def _jpeg(image: Image.Image, box: Box, rng: np.random.Generator) -> bytes:

@@ -48,6 +48,7 @@ def test_measures_zero_shot_and_tuned_on_the_test_images(
         "temperatures",
         "blend",
         "noise_rate",
+        "copies",
         "measured_on",
         "labels",
         "history",
@@ -226,12 +227,12 @@ def test_held_out_images_do_not_reach_the_classifier(
         expected = run(dataset, backbone, features, **settings)
         splits = Splits.of(dataset, expected.config)
         held_out = [dataset.items[row] for row in splits.measured]
-        fitted = [dataset.items[row].path for row in splits.fit]
     assert len(held_out) == TRAIN
     shutil.copytree(folder / "train", tmp_path / "changed")
-    for item in held_out:
-        others = [path for path in fitted if not path.startswith(CLASSES[item.label])]
-        shutil.copy(folder / "train" / others[0], tmp_path / "changed" / item.path)
+    for number, item in enumerate(held_out):
+        other = CLASSES[(item.label + 1) % len(CLASSES)]
+        photo = folder / "test" / other / f"{number % TEST}.png"
+        shutil.copy(photo, tmp_path / "changed" / item.path)
     with load_dataset(tmp_path / "changed") as changed:
         found = run(changed, backbone, features, **settings)
         # their labels too, with the split kept as it was
@@ -239,7 +240,7 @@ def test_held_out_images_do_not_reach_the_classifier(
         for row in splits.measured:
             items[row] = dataclasses.replace(items[row], label=(items[row].label + 1) % 4)
         relabelled_too = dataclasses.replace(changed, items=tuple(items))
-        monkeypatch.setattr(Splits, "of", lambda dataset, config: splits)
+        monkeypatch.setattr(Splits, "of", lambda dataset, config, groups=None: splits)
         last = run(relabelled_too, backbone, features, **settings)
     for result in (found, last):
         assert torch.equal(result.model.context, expected.model.context)
