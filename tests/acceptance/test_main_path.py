@@ -40,7 +40,8 @@ def test_a_new_job_is_accepted_and_can_be_followed(service: httpx.Client) -> Non
 def test_the_view_of_a_succeeded_job(tuned: Json) -> None:
     assert tuned["attempt"] == 1
     assert tuned["error"] is None
-    assert tuned["warnings"] == []
+    # Plain colours with noise: zero-shot may guess
+    assert all(text.startswith("Zero-shot is no better than") for text in tuned["warnings"])
     assert tuned["progress"]["eta_seconds"] is None
     times = [tuned[key] for key in ("created_at", "started_at", "finished_at")]
     assert all(time.endswith("Z") for time in times)
