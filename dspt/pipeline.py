@@ -286,9 +286,10 @@ def _report_copies(
     leaked, accuracies = splits.leaked, None
     if len(leaked):
         whole = splits.measured if splits.labels == "clean" else leaked[:0]
-        accuracies = tuple(
-            measured.accuracy(fitted.served_classifier, rows)
-            for rows in (splits.measured, np.concatenate([whole, leaked]))
+        served = fitted.served_classifier
+        accuracies = (
+            measured.accuracy(served, splits.measured),
+            measured.accuracy(served, np.concatenate([whole, leaked])),
         )
     for text in report.warnings(leaked=len(leaked), accuracies=accuracies):
         listener.warning(text)
