@@ -91,7 +91,8 @@ def layout_by_folder(
 
 def _find(path: str, reading: Reading) -> tuple[tuple[str, tuple[Split, str]] | None, str]:
     """The deepest folder with a meaning that contains `path`, or the reason why there is none."""
-    place, reason = None, reading.outside
+    place: tuple[str, tuple[Split, str]] | None = None
+    reason = reading.outside
     end = path.find("/")
     for _ in range(MAX_LEVELS):
         if end < 0:

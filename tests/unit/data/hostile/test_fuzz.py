@@ -98,6 +98,8 @@ def sample_images() -> dict[str, bytes]:
         "webp": encoded(image, "WEBP", exif=exif),
         "webp lossless": encoded(image.convert("RGBA"), "WEBP", lossless=True),
         "webp frames": encoded(frames[0], "WEBP", save_all=True, append_images=frames[1:]),
+        "avif": encoded(image, "AVIF", exif=exif),
+        "heic": (Path(__file__).parents[1] / "cutout.heic").read_bytes(),
         "tiff": encoded(image, "TIFF", exif=exif),
         "tiff lzw": encoded(image, "TIFF", compression="tiff_lzw"),
         "tiff deflate": encoded(deep, "TIFF", compression="tiff_adobe_deflate"),
