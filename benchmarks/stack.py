@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -18,88 +19,193 @@ from app.access import keys
 from app.kit.db import Database, migrate
 from app.kit.http.rules import Scope
 from app.kit.ids import LOCAL_OWNER
+from benchmarks.skeleton.program import BenchmarkError
 from dspt.kit.cpus import THREAD_VARIABLES, available_cpus, set_thread_defaults
-from tests.services import (
-    clean_environment,
-    free_port,
-    postgres_database,
-    redis_server,
-    restartable_postgres,
-    wait_until,
-)
+from tests import services
+from tests.warm import Forked
 
 HOST = "127.0.0.1"
-#: As `dspt serve` has it: requests are waited for, jobs are not.
-_WORKER_NICE = 5
 _START_SECONDS, _STOP_SECONDS = 120.0, 30.0
+"""An API closes its streams and a worker returns its job in less."""
+_NICE = {"worker": 5}
+"""As in `dspt serve`: requests are waited for, jobs are not."""
 
 
-class StackError(Exception):
-    """The stack did not come up; the message has the end of its logs."""
+class StackError(BenchmarkError):
+    """The stack did not start; the message has the end of its logs."""
+
+
+class Part:
+    """`dspt COMMAND` in a process that can be stopped, killed and started again."""
+
+    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+        """The output is appended to `log`."""
+        self.arguments, self.environment, self.log = arguments, dict(environment), log
+        self._process: subprocess.Popen[bytes] | Forked | None = None
+
+    @property
+    def process(self) -> subprocess.Popen[bytes] | Forked:
+        """The process that was started last."""
+        assert self._process is not None
+        return self._process
+
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        self._process = self._started()
+
+    def _started(self) -> subprocess.Popen[bytes] | Forked:
+        """Start the command; it ends with this process, however that ends."""
+        nice = str(_NICE.get(self.arguments[0], 0))
+        launch = [sys.executable, "-P", "-m", "app.serve.launch", str(os.getpid()), nice]
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                [*launch, str(Path(sys.executable).with_name("dspt")), *self.arguments],
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C reaches only this process
+            )
+
+    def wait(self) -> int:
+        """Wait for its end; return the exit status. Raises subprocess.TimeoutExpired."""
+        return self.process.wait(_STOP_SECONDS)
+
+    def stop(self) -> None:
+        """Send SIGTERM; kill it if it does not end in time, such as while it compiles a tower."""
+        if self.alive:
+            self.process.terminate()
+            try:
+                self.wait()
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+    def kill(self, *, with_children: bool = True) -> None:
+        """Send SIGKILL to the process, and to its children."""
+        if with_children:
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+        else:
+            self.process.kill()
+        self.wait()
+
+    def kill_children(self) -> None:
+        """Send SIGKILL to its children."""
+        for child in self.children():
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+
+    def children(self) -> list[int]:
+        """Return the ids of its children."""
+        return services.children_of(self._process.pid) if self._process is not None else []
 
 
 class Stack:
-    """What runs."""
+    """The API and the workers."""
 
-    def __init__(
-        self, folder: Path, key: str, servers: Mapping[str, int], environment: Mapping[str, str]
-    ) -> None:
-        self.folder, self.key, self.environment = folder, key, environment
+    def __init__(self, folder: Path, environment: Mapping[str, str], workers: int) -> None:
+        self.folder, self.environment = folder, environment
         self.port = int(environment["DSPT_PORT"])
-        self.versions = _versions(environment["DSPT_DATABASE_URL"], environment["DSPT_BROKER_URL"])
-        """Of the servers."""
-        self.parts: dict[str, Sequence[int]] = {name: [pid] for name, pid in servers.items()}
-        """Ids of the first processes of each part, by name."""
-        self._api: subprocess.Popen[bytes] | None = None
-        self._workers: list[subprocess.Popen[bytes]] = []
+        self.api = Part(["api"], environment, folder / "api.log")
+        self.workers = [
+            Part(["worker"], environment, folder / f"worker-{number}.log")
+            for number in range(workers)
+        ]
 
     @property
-    def api_log(self) -> Path:
-        return self.folder / "api.log"
+    def parts(self) -> list[Part]:
+        return [self.api, *self.workers]
 
-    def start_api(self, threads: int | None, settings: Mapping[str, str]) -> None:
-        """Start the API, in the place of the one that may be running, with these variables more.
+    def start(self) -> None:
+        """Start all parts; return when all are ready. Raises StackError."""
+        for part in self.parts:
+            part.start()
+        self.wait_ready()
 
-        `threads`: of numeric libraries; left out, as in `dspt serve`.
-        """
-        if self._api is not None:
-            _stop(self._api)
-        environment = {**self.environment, **settings}
-        if threads is not None:
-            environment |= dict.fromkeys(THREAD_VARIABLES, str(threads))
-        half = max(1, available_cpus() // 2)
-        self._api = _start("api", environment, half, 0, self.api_log)
-        self.parts["API"] = [self._api.pid]
-
-    def start_workers(self, count: int) -> None:
-        """Start workers."""
-        for number in range(count):
-            log = self.folder / f"worker-{number}.log"
-            cpus = available_cpus()
-            self._workers.append(_start("worker", self.environment, cpus, _WORKER_NICE, log))
-        if self._workers:
-            self.parts["worker"] = [worker.pid for worker in self._workers]
+    def start_api(self, **settings: str) -> None:
+        """Start the API with more environment variables; return when it is ready."""
+        self.api.stop()
+        self.api.environment |= settings
+        self.api.start()
+        self.wait_ready()
 
     def wait_ready(self) -> None:
-        """Returns when the API answers and all workers report. Raises StackError."""
-        try:
-            wait_until(self._settled, _START_SECONDS, "API and workers")
-        except AssertionError as error:
-            raise StackError(f"{error}\n{_last_lines(self.folder)}") from error
-        if not self._ready():
-            raise StackError(f"API or workers ended\n{_last_lines(self.folder)}")
+        """Return when the API answers and all workers report. Raises StackError."""
 
-    def _settled(self) -> bool:
-        started = [*self._workers, *([self._api] if self._api is not None else [])]
-        return any(process.poll() is not None for process in started) or self._ready()
+        def settled() -> bool:
+            return not all(part.alive for part in self.parts) or self._ready()
+
+        try:
+            services.wait_until(settled, _START_SECONDS, "API and workers")
+        except AssertionError as error:
+            raise StackError(f"{error}\n{self._last_lines()}") from error
+        if not self._ready():
+            raise StackError(f"API or workers ended\n{self._last_lines()}")
 
     def _ready(self) -> bool:
-        return _workers(self.port) == len(self._workers)
+        try:
+            response = httpx.get(f"http://{HOST}:{self.port}/health/ready")
+        except httpx.TransportError:
+            return False
+        checks = response.json()["checks"] if response.is_success else {}
+        return bool(checks) and checks["workers"]["count"] == len(self.workers)
 
     def stop(self) -> None:
-        """Stop the API and the workers."""
-        for process in [*self._workers, *([self._api] if self._api is not None else [])]:
-            _stop(process)
+        """Stop the parts that are still running."""
+        for part in reversed(self.parts):
+            part.stop()
+
+    def _last_lines(self) -> str:
+        logs = self.folder.glob("*.log")
+        return "\n".join(log.read_text(errors="replace")[-1000:] for log in logs)
+
+
+class Servers:
+    """PostgreSQL, where data are not in SQLite, and Redis."""
+
+    def __init__(
+        self, cleanup: ExitStack, folder: Path, database: str, *, append_only: bool, durable: bool
+    ) -> None:
+        """`database`: `sqlite` or `postgresql`. `durable`: its data survive a power cut."""
+        self.database: services.PostgresServer | None = None
+        self.url = f"sqlite:///{folder / 'data' / 'dspt.db'}"
+        if database == "postgresql":
+            self.database = cleanup.enter_context(services.restartable_postgres(durable=durable))
+            self.url = cleanup.enter_context(services.postgres_database(self.database.url))
+        self.redis = cleanup.enter_context(services.redis_server(append_only=append_only))
+
+
+class MeasuredStack(Stack):
+    """A stack whose parts are watched."""
+
+    def __init__(
+        self, folder: Path, environment: Mapping[str, str], workers: int, servers: Servers
+    ) -> None:
+        super().__init__(folder, environment, workers)
+        processes = {
+            "PostgreSQL": servers.database and servers.database.process,
+            "Redis": servers.redis.process,
+        }
+        self._servers = {name: [found.pid] for name, found in processes.items() if found}
+        database = Database(servers.url)
+        try:
+            with database.write() as session:
+                self.key = keys.create(session, "load", LOCAL_OWNER, Scope)[1]
+                """May do everything."""
+                postgres = str(session.scalar(text("SHOW server_version"))).split()[0]
+        finally:
+            database.close()
+        with Redis.from_url(servers.redis.url) as client:
+            self.versions = {"PostgreSQL": postgres, "Redis": client.info()["redis_version"]}
+
+    @property
+    def roots(self) -> dict[str, Sequence[int]]:
+        """Ids of the first processes of each part, by name."""
+        workers = [worker.process.pid for worker in self.workers]
+        return {**self._servers, "API": [self.api.process.pid], "worker": workers}
 
 
 @contextmanager
@@ -110,107 +216,37 @@ def running_stack(
     settings: Mapping[str, str],
     threads: int | None = None,
     logs: Path | None = None,
-) -> Iterator[Stack]:
+) -> Iterator[MeasuredStack]:
     """Started and ready; stopped at the end of the block, its logs copied to `logs`.
 
-    `settings`: variables of API and workers; `threads`: of the API, left out as in `dspt serve`.
-    Raises StackError where API or workers do not come up.
+    `settings`: variables of API and workers; `threads`: of the API. Default: as in `dspt serve`.
+    Raises StackError where API or workers do not start.
     """
     with ExitStack() as cleanup:
         if logs is not None:
-            cleanup.callback(_keep_logs, folder, logs)
-        postgres = cleanup.enter_context(restartable_postgres(durable=True))
-        url = cleanup.enter_context(postgres_database(postgres.url))
-        redis = cleanup.enter_context(redis_server())
-        assert postgres.process is not None
-        assert redis.process is not None
-        key = _make_key(url)
-        environment = clean_environment(
+            cleanup.callback(keep_logs, folder, logs)
+        servers = Servers(cleanup, folder, "postgresql", append_only=True, durable=True)
+        environment = services.clean_environment(
             DSPT_DATA_DIR=str(folder / "data"),
-            DSPT_DATABASE_URL=url,
-            DSPT_BROKER_URL=redis.url,
+            DSPT_DATABASE_URL=servers.url,
+            DSPT_BROKER_URL=servers.redis.url,
             DSPT_HOST=HOST,
-            DSPT_PORT=str(free_port()),
+            DSPT_PORT=str(services.free_port()),
             DSPT_LOG_FORMAT="json",
             **settings,
         )
-        servers = {"PostgreSQL": postgres.process.pid, "Redis": redis.process.pid}
-        stack = Stack(folder, key, servers, environment)
+        migrate(servers.url)
+        set_thread_defaults(environment)
+        stack = MeasuredStack(folder, environment, workers, servers)
         cleanup.callback(stack.stop)
-        stack.start_api(threads, {})
-        stack.start_workers(workers)
-        stack.wait_ready()
+        half = max(1, available_cpus() // 2)
+        stack.api.environment |= dict.fromkeys(THREAD_VARIABLES, str(threads or half))
+        stack.start()
         yield stack
 
 
-def _make_key(url: str) -> str:
-    """One that may do everything."""
-    migrate(url)
-    database = Database(url)
-    try:
-        with database.write() as session:
-            return keys.create(session, "load", LOCAL_OWNER, Scope)[1]
-    finally:
-        database.close()
-
-
-def _start(
-    command: str, environment: Mapping[str, str], threads: int, nice: int, log: Path
-) -> subprocess.Popen[bytes]:
-    """Start `dspt COMMAND`; it ends with this process, however that ends."""
-    own = dict(environment)
-    set_thread_defaults(own, threads)
-    dspt = str(Path(sys.executable).with_name("dspt"))
-    launch = [sys.executable, "-P", "-m", "app.serve.launch", str(os.getpid()), str(nice)]
-    with log.open("ab") as output:
-        return subprocess.Popen(
-            [*launch, dspt, command],
-            env=own,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            process_group=0,  # a Ctrl-C comes to us, and the block's end stops it
-        )
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(_STOP_SECONDS)
-    except subprocess.TimeoutExpired:  # an API that is just compiling a tower, for instance
-        pass
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
-
-
-def _workers(port: int) -> int:
-    """How many report; -1 while the API is not ready."""
-    try:
-        response = httpx.get(f"http://{HOST}:{port}/health/ready")
-    except httpx.TransportError:
-        return -1
-    count: int = response.json()["checks"]["workers"]["count"] if response.is_success else -1
-    return count
-
-
-def _versions(database_url: str, broker_url: str) -> dict[str, str]:
-    database = Database(database_url)
-    try:
-        with database.read() as session:
-            postgres = str(session.scalar(text("SHOW server_version")))
-    finally:
-        database.close()
-    with Redis.from_url(broker_url) as client:
-        return {"PostgreSQL": postgres.split()[0], "Redis": client.info()["redis_version"]}
-
-
-def _last_lines(folder: Path) -> str:
-    return "\n".join(log.read_text(errors="replace")[-1000:] for log in folder.glob("*.log"))
-
-
-def _keep_logs(folder: Path, logs: Path) -> None:
-    logs.mkdir(parents=True, exist_ok=True)
-    for log in folder.glob("*.log"):
-        shutil.copy(log, logs)
+def keep_logs(source: Path, target: Path) -> None:
+    """Copy the logs in `source` to the folder `target`."""
+    target.mkdir(parents=True, exist_ok=True)
+    for log in source.glob("*.log"):
+        shutil.copy(log, target)

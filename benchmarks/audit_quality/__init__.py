@@ -1,8 +1,8 @@
 """How well the audit finds wrong labels, compared with cleanlab on the same features.
 
 A cell is one data set, kind and share of wrong labels, and seed. In each cell every method ranks
-the same few shots by how likely their label is wrong. `measure` runs a cell, `rankings` has the
-methods, `scores` the scores, `summary` and `figure` the report; `noise_robustness` has the rest.
+the same few shots by how likely their label is wrong. `run` measures cells, `rankings` has the
+methods, `scores` the scores; `noise_robustness` has the rest.
 
 Rankings that were tried for the audit: mean ROC-AUC with the built-in backbone over 15 kinds of
 noisy cells (caltech101, clothing and eurosat, 16 shots, 25 to 75 % symmetric and 25 and 50 %

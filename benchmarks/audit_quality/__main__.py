@@ -1,8 +1,50 @@
 """`python -m benchmarks.audit_quality`."""
 
 import sys
+from argparse import ArgumentParser
+from pathlib import Path
 
-from benchmarks.audit_quality.cli import main
+from benchmarks.noise_robustness import settings
+from benchmarks.skeleton.options import add_common
+from benchmarks.skeleton.program import Benchmark, run
+
+_DESCRIPTION = f"""\
+How well wrong labels are found. Draws a few shots per class from each data set and makes a share of
+their labels wrong; this service's audit, cleanlab on the same features and the parts of the audit
+rank the labels by suspicion. Writes ROC-AUC, precision at k (the number of wrong labels), recall
+after reviewing a tenth, the labels called wrong (at 0 % these are false alarms), and the estimated
+share of wrong labels with its interval to the folder --out as audit_quality.json, .md, .png and
+.svg. After Ctrl-C it reports what is finished, and the same command resumes.
+
+{settings.COOP_LAYOUT}"""
+
+_EXAMPLES = """\
+examples:
+  a quick look: one seed, two rates
+    python -m benchmarks.audit_quality --data photos --seeds 1 --rates 0 0.25
+  labels by human annotators, in two columns of a table, instead of injected ones
+    python -m benchmarks.audit_quality --data cifar10 --given-labels human.csv \\
+        --given-column aggre worse
+"""
+
+
+def _options(parser: ArgumentParser) -> None:
+    add_common(parser, "data", "protocol", "shots", "seeds", rates=[0.0, 0.1, 0.25, 0.5])
+    settings.add_kinds(parser)
+    settings.add_given_labels(parser)
+    settings.add_logistic_c(parser)
+    add_common(parser, "backbone", "config", "device", "precision", "features")
+
+
+BENCHMARK = Benchmark(
+    "audit_quality",
+    _DESCRIPTION,
+    _options,
+    _EXAMPLES,
+    out=Path("audit_quality"),
+    reportable=lambda document: bool(document.get("cells")),
+    needs=("cleanlab", "sklearn", "matplotlib"),
+)
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run(BENCHMARK))

@@ -14,12 +14,10 @@ Neighbours are 10 in cosine similarity of the features less their mean.
 
 from __future__ import annotations
 
-import warnings
 from typing import Literal, get_args
 
 import numpy as np
 import torch
-from cleanlab.filter import find_label_issues
 from cleanlab.rank import get_label_quality_scores
 from numpy.typing import NDArray
 from torch import Tensor
@@ -65,22 +63,12 @@ def by_cleanlab(probabilities: Array, given: Labels, name: CleanlabScore) -> Arr
 
     Its weighted entropy is bounded below, and rates labels that are almost certain as bad.
     """
-    quality = get_label_quality_scores(given, _safe(probabilities), method=name)
+    quality = get_label_quality_scores(given, safe(probabilities), method=name)
     found: Array = 1 - np.asarray(quality, dtype=np.float64)
     return found
 
 
-def flagged_by_cleanlab(probabilities: Array, given: Labels) -> NDArray[np.bool_]:
-    """Return (N,) the labels that cleanlab's filter calls issues, with its default settings."""
-    if len(np.unique(given)) < 2:  # cleanlab refuses
-        return np.zeros(len(given), dtype=bool)
-    with warnings.catch_warnings():  # about classes with few images
-        warnings.simplefilter("ignore", UserWarning)
-        found = find_label_issues(given, _safe(probabilities), n_jobs=1)
-    return np.asarray(found, dtype=bool)
-
-
-def _safe(probabilities: Array) -> Array:
+def safe(probabilities: Array) -> Array:
     """Return rows that sum to 1 to the last digit, without zeros: cleanlab takes logarithms."""
     found: Array = np.clip(probabilities, 1e-12, None)
     found /= found.sum(1, keepdims=True)

@@ -3,32 +3,59 @@
 from __future__ import annotations
 
 import random
-import shutil
 import subprocess
 import tempfile
 import time
+from argparse import Namespace
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from statistics import median
+from typing import Any
 
 import httpx
+from rich.console import Console
 from sqlalchemy.exc import SQLAlchemyError
 
 from benchmarks.fault_drills.client import ENDED
+from benchmarks.fault_drills.drills import ALL
 from benchmarks.fault_drills.examine import Tensors, Verdict, count_jobs, examine, tensors_of
-from benchmarks.fault_drills.stack import Shape, Stack, running_stack
+from benchmarks.fault_drills.stack import HOUSEKEEPING, Shape, Stack, running_stack
 from benchmarks.fault_drills.storage import missing, orphans
 from benchmarks.fault_drills.trial import Drill, Trial
+from benchmarks.skeleton.program import Document, grid_progress
+from benchmarks.stack import StackError, keep_logs
 
+LIMIT_HEARTBEATS = 3.0
+"""The job of a dead worker must be queued again within this many heartbeats."""
 _LIMIT_SECONDS = 60.0
 """A job that takes longer counts as lost; an undisturbed one takes two seconds."""
 _FAULTS = (
+    StackError,
     AssertionError,  # something took too long or is impossible
     httpx.HTTPError,
     SQLAlchemyError,
     subprocess.SubprocessError,
 )
+
+
+def measure(options: Namespace, document: Document, console: Console) -> None:
+    """Fill in the figures of each drill."""
+    drills = [drill for drill in ALL if drill.name in (options.drill or drill.name)]
+    document["settings"] = {
+        name: getattr(options, name) for name in ("database", "seed", "repeats")
+    }
+    document["settings"]["housekeeping_seconds"] = HOUSEKEEPING
+    document["drills"] = []
+    with grid_progress(console) as bar:
+        task = bar.add_task("", total=len(drills) * options.repeats)
+        for number, drill in enumerate(drills, 1):
+            bar.update(task, description=drill.name)
+            outcome = run_drill(drill, options, lambda: bar.advance(task))
+            document["drills"].append(figures(outcome))
+            bar.update(task, completed=number * options.repeats)
 
 
 @dataclass
@@ -104,42 +131,34 @@ def ground(shape: Shape, database: str, folder: Path) -> Iterator[Ground]:
         yield Ground(stack, tensors_of(stack, ended["model_id"])[0], seconds)
 
 
-def run_drill(
-    drill: Drill,
-    *,
-    database: str,
-    repeats: int,
-    seed: int,
-    logs: Path | None = None,
-    on_repeat: Callable[[], None] = lambda: None,
-) -> Outcome:
-    """Inject the fault `repeats` times; call `on_repeat` after each.
+def run_drill(drill: Drill, options: Namespace, on_repeat: Callable[[], None]) -> Outcome:
+    """Inject the fault --repeats times; call `on_repeat` after each.
 
-    After an error the drill continues on a new stack; the logs of the old one are kept in `logs`.
+    After an error the drill continues on a new stack; the logs of the old one are kept in --logs.
     """
-    outcome = Outcome(drill, skipped=drill.needs(database))
-    while not outcome.skipped and len(outcome.repeats) < repeats:
+    outcome = Outcome(drill, skipped=drill.needs(options.database))
+    while not outcome.skipped and len(outcome.repeats) < options.repeats:
         with tempfile.TemporaryDirectory(prefix="dspt-drill-") as name:
             folder = Path(name)
             try:
-                with ground(drill.shape, database, folder) as found:
-                    _repeats(found, outcome, repeats, seed, on_repeat)
+                with ground(drill.shape, options.database, folder) as found:
+                    _repeats(found, outcome, options, on_repeat)
             except _FAULTS as error:
                 verdict = Verdict(lost=[f"the stack failed: {error}"])
                 outcome.repeats.append(Repeat("start", 0.0, verdict))
                 on_repeat()
-            if logs is not None and not outcome.repeats[-1].verdict.right:
-                _keep_logs(folder, logs / f"{drill.name}-{len(outcome.repeats) - 1}")
+            if options.logs is not None and not outcome.repeats[-1].verdict.right:
+                keep_logs(folder, options.logs / f"{drill.name}-{len(outcome.repeats) - 1}")
     return outcome
 
 
 def _repeats(
-    found: Ground, outcome: Outcome, repeats: int, seed: int, on_repeat: Callable[[], None]
+    found: Ground, outcome: Outcome, options: Namespace, on_repeat: Callable[[], None]
 ) -> None:
     """Repeat the drill on this stack until all repeats are done or one fails."""
     outcome.undisturbed_seconds = found.seconds
-    while len(outcome.repeats) < repeats:
-        name = f"{outcome.drill.name}-{seed}-{len(outcome.repeats)}"
+    while len(outcome.repeats) < options.repeats:
+        name = f"{outcome.drill.name}-{options.seed}-{len(outcome.repeats)}"
         outcome.repeats.append(found.repeat(outcome.drill, name))
         on_repeat()
         if not outcome.repeats[-1].verdict.right:
@@ -153,7 +172,35 @@ def _wait(trial: Trial) -> None:
         trial.stack.client.until(job, *ENDED, seconds=_LIMIT_SECONDS)
 
 
-def _keep_logs(source: Path, target: Path) -> None:
-    target.mkdir(parents=True, exist_ok=True)
-    for log in source.glob("*.log"):
-        shutil.copy(log, target)
+def figures(outcome: Outcome) -> dict[str, Any]:
+    """Return all figures of one drill for JSON, with every repeat."""
+    verdicts = [repeat.verdict for repeat in outcome.repeats]
+    heartbeat = outcome.drill.shape.heartbeat
+    requeues = [beats for verdict in verdicts for beats in verdict.requeue_heartbeats]
+    return {
+        "name": outcome.drill.name,
+        "what": outcome.drill.what,
+        "skipped": outcome.skipped,
+        "heartbeat_seconds": heartbeat,
+        "repeats": len(verdicts),
+        "right": sum(verdict.right for verdict in verdicts),
+        "lost": sum(bool(verdict.lost) for verdict in verdicts),
+        "doubled": sum(bool(verdict.doubled) for verdict in verdicts),
+        "resumed": sum(verdict.resumed for verdict in verdicts),
+        "resumed_identical": sum(verdict.identical for verdict in verdicts),
+        "resumed_from_checkpoint": sum(verdict.from_checkpoint for verdict in verdicts),
+        "requeue_heartbeats": {
+            "count": len(requeues),
+            "median": round(median(requeues), 2) if requeues else None,
+            "max": round(max(requeues), 2) if requeues else None,
+            "late": sum(beats > LIMIT_HEARTBEATS + HOUSEKEEPING / heartbeat for beats in requeues),
+        },
+        "orphaned_files": sum(len(repeat.orphans) for repeat in outcome.repeats),
+        "orphaned_files_after_gc": outcome.orphans_left,
+        "undisturbed_seconds": round(outcome.undisturbed_seconds, 2),
+        "seconds": round(sum(repeat.seconds for repeat in outcome.repeats), 1),
+        "moments": dict(
+            Counter(repeat.moment.partition(",")[0] for repeat in outcome.repeats).most_common()
+        ),
+        "every_repeat": [asdict(repeat) for repeat in outcome.repeats],
+    }

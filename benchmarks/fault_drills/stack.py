@@ -1,9 +1,9 @@
-"""The service as in production; each part is a process that a drill can stop or kill."""
+"""The stack of a drill: its parts can be stopped and killed, and its data looked at."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,18 +16,10 @@ from app.kit.broker import QUEUE, RUN_JOB, celery_app
 from app.kit.context import Context
 from app.kit.settings import Settings
 from app.tables.jobs import Job
+from benchmarks import stack
 from benchmarks.fault_drills.client import Client
-from benchmarks.fault_drills.processes import Part
-from tests.services import (
-    PostgresServer,
-    RedisServer,
-    clean_environment,
-    free_port,
-    postgres_database,
-    redis_server,
-    restartable_postgres,
-    wait_until,
-)
+from benchmarks.stack import HOST, Part, Servers
+from tests.services import clean_environment, free_port
 
 HOUSEKEEPING = 0.1
 QUICK_HEARTBEAT = 1.0
@@ -48,25 +40,16 @@ class Shape:
     """Environment variables for API and workers, given the folder of the stack."""
     prepare: Callable[[Settings, ExitStack], None] = lambda settings, cleanup: None
     """Called before the stack is started."""
-    part: Callable[[Sequence[str], Mapping[str, str], Path], Part] = Part
-    """Makes a part from its arguments, environment and log file."""
 
 
-class Stack:
+class Stack(stack.Stack):
     """All parts of one running service, with access to its database and storage."""
 
-    def __init__(
-        self,
-        shape: Shape,
-        settings: Settings,
-        database: PostgresServer | None,
-        redis: RedisServer,
-        folder: Path,
-    ) -> None:
-        self.settings, self.database, self.redis, self.folder = settings, database, redis, folder
+    def __init__(self, shape: Shape, settings: Settings, servers: Servers, folder: Path) -> None:
+        self.settings, self.servers = settings, servers
         self.context = Context.open(settings)
-        self.client = Client(f"http://127.0.0.1:{settings.port}")
-        self._environment = clean_environment(
+        self.client = Client(f"http://{HOST}:{settings.port}")
+        environment = clean_environment(
             DSPT_PREDICT_ENGINE="torch",  # compiling an image tower takes seconds
             **{
                 f"DSPT_{name.upper()}": str(getattr(settings, name))
@@ -76,33 +59,14 @@ class Stack:
             OMP_WAIT_POLICY="PASSIVE",
             **shape.environment(folder),
         )
-        self.api = shape.part(["api"], self._environment, folder / "api.log")
-        self.workers = [
-            shape.part(["worker"], self._environment, folder / f"worker-{number}.log")
-            for number in range(shape.workers)
-        ]
+        super().__init__(folder, environment, shape.workers)
 
-    def start(self) -> None:
-        """Start API and workers; return when the API answers."""
-        for worker in self.workers:
-            worker.start()
-        self.start_api()
-
-    def start_api(self) -> None:
-        """Start the API; return when it answers."""
-        self.api.start()
-        wait_until(self.answers, 120, f"the API ({self.api.log})")
-
-    def answers(self) -> bool:
+    def _ready(self) -> bool:
+        """Return whether the API answers; a drill does not wait for its workers."""
         try:
             return self.client.http.get("/health/live").status_code == 200
         except httpx.TransportError:
             return False
-
-    @property
-    def parts(self) -> list[Part]:
-        """The API and the workers."""
-        return [self.api, *self.workers]
 
     def stop(self) -> None:
         """Kill the parts that are still running."""
@@ -141,14 +105,14 @@ class Stack:
     def run(self, *arguments: str) -> None:
         """Run a `dspt` command. Raises AssertionError if it fails."""
         log = self.folder / f"{arguments[0]}.log"
-        command = Part(arguments, self._environment, log)
+        command = Part(arguments, self.environment, log)
         command.start()
         assert command.wait() == 0, f"`dspt {' '.join(arguments)}` failed ({log})"
 
     def lose_database(self) -> None:
         """Delete all that the database holds, as if its disk was lost. No part may run."""
         database = self.context.database
-        if self.database is None:
+        if self.servers.database is None:
             database.close()
             file = Path(str(database.engine.url.database))
             for path in file.parent.glob(f"{file.name}*"):
@@ -164,29 +128,24 @@ class Stack:
 def running_stack(shape: Shape, database: str, folder: Path) -> Iterator[Stack]:
     """Start the whole stack on `database` (`sqlite` or `postgresql`), with its files in `folder`.
 
-    Raises AssertionError if a part does not start.
+    Raises StackError if a part does not start.
     """
     with ExitStack() as cleanup:
-        server: PostgresServer | None = None
-        url = f"sqlite:///{folder / 'data' / 'dspt.db'}"
-        if database == "postgresql":
-            server = cleanup.enter_context(restartable_postgres())
-            url = cleanup.enter_context(postgres_database(server.url))
-        redis = cleanup.enter_context(redis_server(append_only=shape.append_only))
+        servers = Servers(cleanup, folder, database, append_only=shape.append_only, durable=False)
         settings = Settings(
             data_dir=folder / "data",
-            database_url=url,
-            broker_url=redis.url,
+            database_url=servers.url,
+            broker_url=servers.redis.url,
             port=free_port(),
             heartbeat_seconds=shape.heartbeat,
             housekeeping_seconds=HOUSEKEEPING,
             log_format="json",
         )
         shape.prepare(settings, cleanup)
-        stack = Stack(shape, settings, server, redis, folder)
-        cleanup.callback(stack.stop)
-        stack.start()
-        yield stack
+        found = Stack(shape, settings, servers, folder)
+        cleanup.callback(found.stop)
+        found.start()
+        yield found
 
 
 def _lines(log: Path) -> Iterator[dict[str, str]]:

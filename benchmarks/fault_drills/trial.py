@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from benchmarks.fault_drills.client import ENDED, Json, request_for
-from benchmarks.fault_drills.processes import Part
 from benchmarks.fault_drills.stack import Shape, Stack
+from benchmarks.stack import Part
 from tests.acceptance.photos import photos, zipped
 from tests.services import wait_until
 

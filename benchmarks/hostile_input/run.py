@@ -5,16 +5,21 @@ from __future__ import annotations
 import random
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from argparse import Namespace
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, get_args
 
-from benchmarks.hostile_input.archives import archives
+from rich.console import Console
+
 from benchmarks.hostile_input.case import Case
-from benchmarks.hostile_input.images import images
+from benchmarks.hostile_input.families import archives, images
 from benchmarks.hostile_input.reader import Kind, Reading, reading_in
 from benchmarks.hostile_input.send import (
     Answer,
+    Outcome,
     archives_as_jobs,
     images_as_jobs,
     images_to_predict,
@@ -22,7 +27,10 @@ from benchmarks.hostile_input.send import (
 )
 from benchmarks.hostile_input.service import Processes, Watched, running_service
 from benchmarks.hostile_input.zip_bytes import png
+from benchmarks.skeleton.program import Document, grid_progress
 
+_MIB = 1 << 20
+_OUTCOMES: tuple[str, ...] = get_args(Outcome)
 Advance = Callable[[str], None]
 """Called after each file with the current step."""
 
@@ -67,8 +75,20 @@ class Findings:
         )
 
 
-def run(seed: int, n_archives: int, n_images: int, advance: Advance) -> Findings:
-    """Return the findings. Raises StackError if the service does not start."""
+def measure(options: Namespace, document: Document, console: Console) -> None:
+    """Fill in the figures of the attack."""
+    with grid_progress(console) as bar:
+        task = bar.add_task("", total=2 * options.archives + 3 * options.images)
+
+        def advance(doing: str) -> None:
+            bar.update(task, advance=1, description=doing)
+
+        findings = attack(options.seed, options.archives, options.images, advance)
+    document |= {"seed": options.seed, **figures(findings)}
+
+
+def attack(seed: int, n_archives: int, n_images: int, advance: Advance) -> Findings:
+    """Return the findings. Raises BenchmarkError if the service does not start."""
     with tempfile.TemporaryDirectory(prefix="dspt-hostile-") as name:
         folder = Path(name)
         read, written = _read(folder / "reader", seed, n_archives, n_images, advance)
@@ -84,7 +104,7 @@ def run(seed: int, n_archives: int, n_images: int, advance: Advance) -> Findings
                     "in zips": images_as_jobs(service.client, images(seed, n_images), rng),
                     "to /predict": images_to_predict(service.client, model, images(seed, n_images)),
                 }
-                attacks = [_attack(name, found, advance) for name, found in answers.items()]
+                attacks = [_timed(name, found, advance) for name, found in answers.items()]
             after = service.processes()
             state = sound_job(service.client, rng)["status"]
             left = _files_in(service.home) + _files_in(service.temporary)
@@ -107,7 +127,7 @@ def _read(
     return read, [path for path in _files_in(folder) if path != "input"]
 
 
-def _attack(name: str, answers: Iterator[Answer], advance: Advance) -> Attack:
+def _timed(name: str, answers: Iterator[Answer], advance: Advance) -> Attack:
     start, found = time.perf_counter(), []
     for answer in answers:
         found.append(answer)
@@ -117,3 +137,67 @@ def _attack(name: str, answers: Iterator[Answer], advance: Advance) -> Attack:
 
 def _files_in(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def figures(findings: Findings) -> dict[str, Any]:
+    """Return all figures for JSON."""
+    watched = findings.watched
+    return {
+        "right": findings.right,
+        "read": {kind: _of_readings(found) for kind, found in findings.read.items()},
+        "attacks": [_attack(attack) for attack in findings.attacks],
+        "memory_mib": {
+            name: {"before": before // _MIB, "peak": watched.memory_peak[name] // _MIB}
+            for name, before in watched.memory_before.items()
+        },
+        "disk_mib": {
+            "before": round(watched.disk_before / _MIB, 1),
+            "peak": round(watched.disk_peak / _MIB, 1),
+            "temporary_peak": round(watched.temporary_peak / _MIB, 1),
+        },
+        "same_processes": findings.before == findings.after,
+        "sound_job_afterwards": findings.sound_job,
+        "written_elsewhere": [*findings.written, *findings.left_behind],
+    }
+
+
+def _of_readings(found: Sequence[tuple[Case, Reading]]) -> dict[str, Any]:
+    families: dict[str, list[Reading]] = defaultdict(list)
+    for case, reading in found:
+        families[case.family].append(reading)
+    return {
+        "files": len(found),
+        "cpu_seconds": round(sum(reading.cpu_seconds for _, reading in found), 1),
+        **_most([reading for _, reading in found]),
+        "broken": [f"{c.name}: {r.said}" for c, r in found if r.outcome == "broken"],
+        "families": {family: _most(readings) for family, readings in families.items()},
+    }
+
+
+def _most(readings: Sequence[Reading]) -> dict[str, float]:
+    return {
+        "most_cpu_seconds": round(max(reading.cpu_seconds for reading in readings), 2),
+        "most_growth_mib": max(reading.growth_bytes for reading in readings) // _MIB,
+    }
+
+
+def _attack(attack: Attack) -> dict[str, Any]:
+    families: dict[str, Counter[str]] = defaultdict(Counter)
+    said: Counter[str] = Counter()
+    for answer in attack.answers:
+        families[answer.case.family][answer.outcome] += 1
+        if answer.outcome in ("refused", "failed"):
+            said[answer.said] += 1
+    return {
+        "name": attack.name,
+        "files": len(attack.answers),
+        "seconds": round(attack.seconds, 1),
+        "outcomes": _counted(Counter(answer.outcome for answer in attack.answers)),
+        "families": {family: _counted(counts) for family, counts in families.items()},
+        "codes": dict(said.most_common()),
+        "wrong": [f"{a.case.name}: {a.said}" for a in attack.answers if a.outcome == "wrong"],
+    }
+
+
+def _counted(counts: Mapping[str, int]) -> dict[str, int]:
+    return {outcome: counts.get(outcome, 0) for outcome in _OUTCOMES}

@@ -12,7 +12,8 @@ from pathlib import Path
 import httpx
 
 from benchmarks.hostile_input import memory
-from scripts.demo.stack import running_stack
+from benchmarks.skeleton.program import BenchmarkError
+from scripts.demo.stack import StackError, running_stack
 from tests.services import children_of, clean_environment
 
 _LOOK_SECONDS = 0.1
@@ -101,11 +102,14 @@ def running_service(folder: Path) -> Iterator[Service]:
     )
     unset = {name: "" for name in os.environ if name.startswith("DSPT_")}
     log, data_dir = folder / "serve.log", folder / "data"
-    with (
-        running_stack(data_dir, log, environment | unset) as address,
-        httpx.Client(base_url=address, timeout=_TIMEOUT_SECONDS) as client,
-    ):
-        yield Service(client, data_dir, places["tmp"], places["home"], log)
+    try:
+        with (
+            running_stack(data_dir, log, environment | unset) as address,
+            httpx.Client(base_url=address, timeout=_TIMEOUT_SECONDS) as client,
+        ):
+            yield Service(client, data_dir, places["tmp"], places["home"], log)
+    except StackError as error:
+        raise BenchmarkError(str(error)) from error
 
 
 def _command(pid: int) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import random
 import struct
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 UTF8 = 0x800
 STORED, DEFLATED = 0, 8
-_SIZES = struct.Struct("<LLL")
 
 
 @dataclass
@@ -33,7 +33,7 @@ class Entry:
     comment: bytes = b""
     offset: int | None = None
     descriptor: bytes = b""
-    local: dict[str, int | bytes] = field(default_factory=dict)
+    local: Mapping[str, int | bytes] = field(default_factory=dict)
     """Other values in the local header: crc, size, packed_size, method, flags, name, extra."""
 
 
@@ -132,37 +132,30 @@ def _packed(entry: Entry) -> bytes:
     return deflated(entry.data) if entry.method == DEFLATED else entry.data
 
 
+def _sizes(entry: Entry, packed: bytes) -> dict[str, Any]:
+    """Return checksum and sizes, as given or correct."""
+    correct = {"crc": zlib.crc32(entry.data), "packed_size": len(packed), "size": len(entry.data)}
+    given = {name: getattr(entry, name) for name in correct}
+    return {name: correct[name] if value is None else value for name, value in given.items()}
+
+
 def _local(entry: Entry) -> bytes:
     packed = _packed(entry)
-    fields: dict[str, int | bytes] = {
-        "crc": zlib.crc32(entry.data) if entry.crc is None else entry.crc,
-        "size": len(entry.data) if entry.size is None else entry.size,
-        "packed_size": len(packed) if entry.packed_size is None else entry.packed_size,
-        "method": entry.method,
-        "flags": entry.flags,
-        "name": entry.name,
-        "extra": b"",
-    }
-    fields.update(entry.local)
-    name, extra = fields["name"], fields["extra"]
-    assert isinstance(name, bytes)
-    assert isinstance(extra, bytes)
-    head = struct.pack("<4sHHHHH", b"PK\3\4", 20, fields["flags"], fields["method"], 0, 33)
-    sizes = (int(fields[key]) & 0xFFFFFFFF for key in ("crc", "packed_size", "size"))
-    lengths = struct.pack("<HH", len(name), len(extra))
-    return head + _SIZES.pack(*sizes) + lengths + name + extra + packed + entry.descriptor
+    found = {"name": entry.name, "extra": b"", "method": entry.method, "flags": entry.flags}
+    found |= _sizes(entry, packed) | entry.local
+    name, extra = found["name"], found["extra"]
+    sizes = (found[key] & 0xFFFFFFFF for key in ("crc", "packed_size", "size"))
+    fields = (found["flags"], found["method"], 0, 33, *sizes, len(name), len(extra))
+    head = struct.pack("<4sHHHHHLLLHH", b"PK\3\4", 20, *fields)
+    return head + name + extra + packed + entry.descriptor
 
 
 def _central(entry: Entry, offset: int) -> bytes:
-    packed_size = len(_packed(entry)) if entry.packed_size is None else entry.packed_size
+    sizes = (value & 0xFFFFFFFF for value in _sizes(entry, _packed(entry)).values())
+    lengths = (len(entry.name), len(entry.extra), len(entry.comment))
     head = struct.pack(
-        "<4sBBHHHHH", b"PK\1\2", 20, entry.system, 20, entry.flags, entry.method, 0, 33
+        "<4sBBHHHHHLLLHHHHHLL",
+        *(b"PK\1\2", 20, entry.system, 20, entry.flags, entry.method, 0, 33, *sizes, *lengths),
+        *(0, 0, (entry.mode << 16) & 0xFFFFFFFF, offset & 0xFFFFFFFF),
     )
-    sizes = _SIZES.pack(
-        (zlib.crc32(entry.data) if entry.crc is None else entry.crc) & 0xFFFFFFFF,
-        packed_size & 0xFFFFFFFF,
-        (len(entry.data) if entry.size is None else entry.size) & 0xFFFFFFFF,
-    )
-    lengths = struct.pack("<HHH", len(entry.name), len(entry.extra), len(entry.comment))
-    rest = struct.pack("<HHLL", 0, 0, (entry.mode << 16) & 0xFFFFFFFF, offset & 0xFFFFFFFF)
-    return head + sizes + lengths + rest + entry.name + entry.extra + entry.comment
+    return head + entry.name + entry.extra + entry.comment

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.skeleton.report import heading, table
+from benchmarks.skeleton.report import page, table
 
 _COLUMNS = (
     *("engine", "one image, ms", "speed-up", "images/s in batches", "speed-up", "same top-1"),
@@ -15,21 +15,20 @@ _COLUMNS = (
 
 def markdown(document: Mapping[str, Any]) -> str:
     """Return the text of image_engines.md."""
-    lines = [
-        "# Engines for image towers on a CPU",
-        "",
-        *heading(document),
-        "",
+    return page(
+        "Engines for image towers on a CPU",
+        document,
         f"{document['threads']} threads; {document['rounds']} rounds in which the engines take "
         f"turns; batches of {document['batch']}. Speed-ups compare with torch in the same round: "
         "median over the rounds (minimum to maximum).",
-        "",
         f"Agreement: zero-shot scores of {document['images']:,} photos in {document['classes']} "
         "classes, compared with torch. Start: from the loaded backbone to the first features.",
-    ]
-    for backbone, rows in document["backbones"].items():
-        lines += ["", f"## {backbone}", "", *table(_COLUMNS, map(_row, rows))]
-    return "\n".join(lines) + "\n"
+        *(
+            block
+            for backbone, rows in document["backbones"].items()
+            for block in (f"## {backbone}", table(_COLUMNS, map(_row, rows)))
+        ),
+    )
 
 
 def _row(row: Mapping[str, Any]) -> list[str]:

@@ -5,43 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from matplotlib.axes import Axes
-
 from benchmarks.load.summary import MOST_P99, goals, watched_seconds
-from benchmarks.skeleton.figures import (
-    BLUE,
-    GREEN,
-    GREY,
-    PINK,
-    RED,
-    Style,
-    draw,
-    new_figure,
-    saved,
-    styled,
-)
-from benchmarks.skeleton.report import heading, table
+from benchmarks.skeleton.report import goal_table, page, table
 
 Document = Mapping[str, Any]
-WIDTH, HEIGHT = 2.6, 2.2  # inches of one panel
-
-_P50, _P99 = Style("p50", BLUE, width=1.0), Style("p99", RED)
-_PARTS = {
-    "API": Style("API", BLUE, width=1.6),
-    "worker": Style("worker", RED, line="--"),
-    "PostgreSQL": Style("PostgreSQL", GREEN, line="-."),
-    "Redis": Style("Redis", PINK, line=":"),
-}
 
 
 def markdown(document: Document) -> str:
     """Return the tables and a description of the measurement."""
     found, settings = document["figures"], document["settings"]
-    lines = [
-        "# The service under load",
-        "",
-        *heading(document),
-        "",
+    usage = ("", "first", "last", "max", "growth", "MiB per minute", "files, first and last")
+    return page(
+        "The service under load",
+        document,
         f"{found['seconds'] / 60:g} minutes, after a warm-up of {settings['warm_up']:g} seconds; "
         f"seed {settings['seed']}. "
         "PostgreSQL (every commit on disk), Redis, `dspt api`, `dspt worker` (nice 5) and the "
@@ -53,62 +29,56 @@ def markdown(document: Document) -> str:
         f"{settings['listeners']} listeners follow the events of running jobs; each disconnects "
         f"every {settings['stays']:g} seconds on average and reconnects with Last-Event-ID. Every "
         "request carries an API key.",
-        "",
         "Latency in milliseconds, from the moment that a request was due until the end of its "
         "answer. The last row is the delay of the load generator itself, which is included.",
-        "",
-        *table(("", "count", "p50", "p95", "p99", "max"), _latencies(found)),
-        "",
-        *table(("request", "answers by status"), _statuses(found), left=2),
-        "",
+        table(("", "count", "p50", "p95", "p99", "max"), _latencies(found)),
+        table(("request", "answers by status"), _statuses(found), left=2),
         f"Resources, sampled for {watched_seconds(found) / 60:.1f} minutes. Memory in MiB: mean "
         "over the first and the last minute of these, maximum, growth, and slope per minute; a "
         "page that several processes share counts once. Files: open files and connections of the "
         "first process. Waited: share of the time in which its main thread was ready to run but "
         "had no CPU; a high value means that the machine is too small or busy.",
-        "",
-        *table(
-            (
-                *("", "first", "last", "max", "growth", "MiB per minute"),
-                *("files, first and last", "CPUs used", "waited for a CPU"),
-            ),
-            _usage(found),
-        ),
-        "",
-        *table(
-            ("goal", "measured", "met"),
-            (
-                (row["goal"], row["measured"], "yes" if row["met"] else "no")
-                for row in goals(found, settings)
-            ),
-            left=3,
-        ),
-    ]
-    return "\n".join(lines) + "\n"
+        table((*usage, "CPUs used", "waited for a CPU"), _usage(found)),
+        goal_table(goals(found, settings)),
+    )
 
 
-def figures(document: Document, name: str) -> dict[str, bytes]:
-    """Return `name`.png and `name`.svg."""
+def figures(document: Document) -> dict[str, bytes]:
+    """Return load.png and load.svg."""
+    from benchmarks.skeleton import figures as fig
+
+    parts = {
+        "API": fig.Style("API", fig.BLUE, width=1.6),
+        "worker": fig.Style("worker", fig.RED, line="--"),
+        "PostgreSQL": fig.Style("PostgreSQL", fig.GREEN, line="-."),
+        "Redis": fig.Style("Redis", fig.PINK, line=":"),
+    }
+    percentiles = {"p50": fig.Style("p50", fig.BLUE, width=1.0), "p99": fig.Style("p99", fig.RED)}
     found = document["figures"]
     over_time = found["over_time"]
-    with styled():
-        figure = new_figure(3 * WIDTH, HEIGHT)
+    with fig.styled():
+        figure = fig.new_figure(7.8, 2.2)
         polls, lag, memory = figure.subplots(1, 3)
-        _percentiles(polls, over_time["polls"], "polls: latency in ms, per 10 s")
-        polls.axhline(
-            1000 * MOST_P99, color=GREY, linestyle="--", linewidth=1, label="goal for p99"
-        )
-        _percentiles(lag, over_time["event_lag"], "events: delay in ms, per 10 s")
-        for part, style in _PARTS.items():
+        for panel, what, title in (
+            (polls, "polls", "polls: latency in ms, per 10 s"),
+            (lag, "event_lag", "events: delay in ms, per 10 s"),
+        ):
+            panel.set_title(title)
+            for key, style in percentiles.items():
+                points = over_time[what]
+                fig.draw(panel, style, _minutes(points), [1000 * point[key] for point in points])
+        goal = {"color": fig.GREY, "linestyle": "--", "linewidth": 1, "label": "goal for p99"}
+        polls.axhline(1000 * MOST_P99, **goal)
+        for part, style in parts.items():
             points = over_time["memory_mib"][part]
-            draw(memory, style, _minutes(points), [point["mib"] for point in points])
+            fig.draw(memory, style, _minutes(points), [point["mib"] for point in points])
         memory.set_title("memory in MiB")
         for panel in (polls, lag, memory):
             panel.set_xlabel("minutes")
             panel.set_xlim(0, found["seconds"] / 60)
             panel.set_ylim(bottom=0)
             panel.legend()
-        return saved(figure, name)
+        return fig.saved(figure, "load")
 
 
 def _latencies(found: Document) -> Iterator[Sequence[str]]:
@@ -148,12 +118,6 @@ def _usage(found: Document) -> Iterator[Sequence[str]]:
 def _ms(seconds: float) -> str:
     milliseconds = 1000 * seconds
     return f"{milliseconds:.1f}" if milliseconds < 100 else f"{milliseconds:,.0f}"
-
-
-def _percentiles(axes: Axes, points: Sequence[Mapping[str, float]], title: str) -> None:
-    for key, style in (("p50", _P50), ("p99", _P99)):
-        draw(axes, style, _minutes(points), [1000 * point[key] for point in points])
-    axes.set_title(title)
 
 
 def _minutes(points: Sequence[Mapping[str, float]]) -> list[float]:

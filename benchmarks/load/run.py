@@ -14,12 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import uvloop
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from benchmarks.http import Client
 from benchmarks.load.records import ENDED, Jobs, Records
-from benchmarks.load.summary import SECONDS_BETWEEN, UsageSample, figures
+from benchmarks.load.summary import SECONDS_BETWEEN, UsageSample, figures, goals
 from benchmarks.load.traffic import Material, Rates, Traffic, alongside
-from benchmarks.stack import HOST, Stack, StackError, running_stack
+from benchmarks.skeleton.program import Document
+from benchmarks.stack import HOST, MeasuredStack, StackError, running_stack
 from benchmarks.usage import usage, usage_of
 from scripts.demo.data import PHOTOGRAPHS, TRAIN_CROPS, DemoData, make_demo_data
 
@@ -31,38 +34,45 @@ _FIRST_EPOCHS = 2
 _FIRST_SECONDS = 300.0
 
 
-def measure(options: argparse.Namespace, document: dict[str, Any], on_progress: OnProgress) -> None:
-    """Add settings and figures to the document. Raises StackError or OSError."""
+def measure(options: argparse.Namespace, document: Document, console: Console) -> None:
+    """Fill in settings, figures and goals."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
+    # No automatic refresh: a drawing thread would delay the load generator.
+    with Progress(*columns, TimeElapsedColumn(), console=console, auto_refresh=False) as bar:
+        task = bar.add_task("", total=1.0)
+
+        def on_progress(what: str, done: float) -> None:
+            bar.update(task, description=what, completed=done, refresh=True)
+
+        _measure(options, document, on_progress)
+    document["goals"] = goals(document["figures"], document["settings"])
+
+
+def _measure(options: argparse.Namespace, document: Document, on_progress: OnProgress) -> None:
     on_progress("cropping photos", 0)
     data = make_demo_data(options.seed)
     rates = Rates(
         polls=options.polls_per_second,
         predictions=options.predictions_per_second,
         submits=options.submits_per_minute,
-        listeners=options.listeners,
-        stays=options.stays,
-        pause=options.pause,
+        **{name: getattr(options, name) for name in ("listeners", "stays", "pause")},
     )
+    settings = {
+        "DSPT_REQUESTS_PER_MINUTE": str(_requests_per_minute(rates)),
+        "DSPT_MAX_LISTENERS": str(options.listeners),
+        "DSPT_PREDICT_ENGINE": options.engine,
+    }
     with tempfile.TemporaryDirectory(prefix="dspt-load-") as folder:
         on_progress("starting PostgreSQL, Redis, API and worker", 0)
         with running_stack(
-            Path(folder),
-            workers=options.workers,
-            settings={
-                "DSPT_REQUESTS_PER_MINUTE": str(_requests_per_minute(rates)),
-                "DSPT_MAX_LISTENERS": str(options.listeners),
-                "DSPT_PREDICT_ENGINE": options.engine,
-            },
-            logs=options.logs,
+            Path(folder), workers=options.workers, settings=settings, logs=options.logs
         ) as stack:
             document["versions"] |= stack.versions
             found = uvloop.run(_load(stack, options, rates, data, on_progress))
+    names = ("seed", "warm_up", "epochs", "workers", "engine")
     document["settings"] = {
         **asdict(rates),
-        **{
-            name: getattr(options, name)
-            for name in ("seed", "warm_up", "epochs", "workers", "engine")
-        },
+        **{name: getattr(options, name) for name in names},
         "images": TRAIN_CROPS * len(PHOTOGRAPHS),
         "zip_bytes": len(data.zip),
     }
@@ -70,7 +80,7 @@ def measure(options: argparse.Namespace, document: dict[str, Any], on_progress: 
 
 
 async def _load(
-    stack: Stack,
+    stack: MeasuredStack,
     options: argparse.Namespace,
     rates: Rates,
     data: DemoData,
@@ -88,7 +98,7 @@ async def _load(
     for _ in range(options.workers + 1):  # one for each worker, and one that waits
         await traffic.submit()
     async with alongside(
-        sample(stack.parts, records.begin, samples),
+        sample(stack.roots, records.begin, samples),
         _show_time(on_progress, records.begin, seconds),
     ):
         await traffic.run(seconds)

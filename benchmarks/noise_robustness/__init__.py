@@ -6,7 +6,7 @@ few shots with the same wrong labels and measured on the same clean test images.
     settings                 the grid and the methods
     datasets, coop           read data sets
     encode, prepare          features of the data sets, noisy labels of a cell
-    bench, methods, linear   the methods; cells: all methods on one cell
-    grid, pool               run the cells in parallel and keep what is finished
-    summary, table, *_figure the report
+    bench, methods, linear   the methods
+    run, grid, pool          all methods on each cell, in parallel; keeps what is finished
+    summary, report, figures
 """

@@ -1,8 +1,79 @@
 """`python -m benchmarks.noise_robustness`."""
 
 import sys
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import get_args
 
-from benchmarks.noise_robustness.cli import main
+from benchmarks.noise_robustness import settings
+from benchmarks.noise_robustness.settings import METHODS, PAPER_RATES, Protocol, RecipeName
+from benchmarks.skeleton.options import add, add_common, count, json_object, positive
+from benchmarks.skeleton.program import Benchmark, run
+from dspt.kit.cpus import available_cpus
+
+_DESCRIPTION = f"""\
+Accuracy under label noise. Tunes CLIP's prompt on a few photos per class, some of them with wrong
+labels, with several losses, and measures each on clean test images; compares with zero-shot, this
+service, and logistic regression on the same features. Writes a table (table.md), figures (PNG, SVG)
+and results.json to the folder --out. After Ctrl-C it reports what is finished, and the same command
+resumes.
+
+{settings.COOP_LAYOUT}"""
+
+_EXAMPLES = """\
+examples:
+  a quick look: one seed, two rates
+    python -m benchmarks.noise_robustness --data photos --seeds 1 --rates 0 0.5
+  the protocol of the papers with a real CLIP on the data sets of CoOp's authors, all in $DATA
+    python -m benchmarks.noise_robustness --data $DATA --backbone RN50/openai --recipe coop \\
+        --epochs 200
+  labels by human annotators, in two columns of a table, instead of injected ones
+    python -m benchmarks.noise_robustness --data cifar10 --given-labels human.csv \\
+        --given-column aggre worse
+"""
+
+
+def _options(parser: ArgumentParser) -> None:
+    data = parser.add_argument_group("data")
+    add_common(data, "data", "backbone")
+    settings.add_given_labels(data)
+    grid = parser.add_argument_group("the grid (default: that of the papers)")
+    settings.add_kinds(grid)
+    protocols = list(get_args(Protocol))
+    what = "global: flip a share of all few shots (NLPrompt); per_class: the same number in every "
+    add(grid, "--protocols", protocols, f"{what}class (PTNL, JoAPR)", choices=protocols)
+    add_common(grid, "seeds", rates=list(PAPER_RATES), shots=[16])
+    methods = parser.add_argument_group("methods")
+    what = "`default` is what this service does (default: all)"
+    add(methods, "--methods", list(METHODS), what, choices=METHODS)
+    what = "how the single losses are tuned: project, with this project's learning rates; coop, as "
+    what += "in CoOp and the papers: learning rate 0.002, 16 random context vectors, crops, flips"
+    add(methods, "--recipe", "project", what, choices=get_args(RecipeName))
+    what = "of the single losses (default: as the service, or 50 with --recipe coop; CoOp uses 200 "
+    add(methods, "--epochs", None, f"{what}for 16 shots)", type=positive, metavar="N")
+    what = "random crops and flips of each training image for the single losses, in addition to "
+    what += "its centre crop (default: as the service, or 8 with --recipe coop)"
+    add(methods, "--augment-views", None, what, type=count, metavar="N")
+    what = "settings of the service for the method `default`, such as '{\"epochs\": 100}'"
+    add(methods, "--default-config", {}, what, type=json_object, metavar="JSON")
+    settings.add_logistic_c(methods)
+    running = parser.add_argument_group("running")
+    what = "cells at once, each in a process that loads the backbone (default: one per CPU)"
+    add(running, "--jobs", available_cpus(), what, type=positive, metavar="N")
+    add_common(running, "device", "precision", "features")
+    add(running, "--fresh", False, "run finished cells again, too", action="store_true")
+
+
+BENCHMARK = Benchmark(
+    "noise_robustness",
+    _DESCRIPTION,
+    _options,
+    _EXAMPLES,
+    out=Path("noise_robustness"),
+    reportable=lambda document: bool(document.get("cells")),
+    files=("results.json", "table.md"),
+    needs=("matplotlib", "sklearn", "cleanlab"),
+)
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run(BENCHMARK))

@@ -44,11 +44,10 @@ def run_grid(
     settings: Settings,
     run_jobs: RunJobs,
     *,
-    cells: Path,
+    folder: str,
     code: Sequence[ModuleType],
-    fresh: bool = False,
 ) -> None:
-    """Run every cell without a record in the folder `cells`, or all if `fresh`.
+    """Run every cell without a record in this folder of --out, or all with --fresh.
 
     code: modules whose change makes records out of date. A cell that fails goes to
     `document["failed"]`. Also fills in what is finished when it is interrupted. Raises DsptError.
@@ -70,13 +69,13 @@ def run_grid(
     document |= identity
     document |= {"settings": asdict(settings), "datasets": {}, "failed": {}, "cells": []}
     store = FeatureStore(options.features, on_failure=lambda text: print_error(console, text))
-    records = Records(cells)
+    records = Records(options.out / folder)
     finished: dict[str, Record] = {}
     with (
-        tempfile.TemporaryDirectory(prefix="dspt-benchmark-") as folder,
+        tempfile.TemporaryDirectory(prefix="dspt-benchmark-") as temporary,
         grid_progress(console) as bar,
     ):
-        sets = encode_all(paths, settings, backbone, Path(folder), store, bar)
+        sets = encode_all(paths, settings, backbone, Path(temporary), store, bar)
         task = bar.add_task("cells", total=len(grid))
 
         def fail(cell: Cell, message: str) -> None:
@@ -103,7 +102,7 @@ def run_grid(
                 fail(cell, str(error))
                 continue
             key = cell_key(job, sets[cell.dataset], settings, identity)
-            record = None if fresh else records.get(cell.name, key)
+            record = None if vars(options).get("fresh") else records.get(cell.name, key)
             if record is None:
                 jobs.append(job)
             else:

@@ -85,7 +85,7 @@ def logistic(task: Task, validated: CrossValidated) -> Fitted:
 def logistic_cleanlab(task: Task, validated: CrossValidated) -> Fitted:
     """Fit on the labels that cleanlab does not call an issue; on all if too few remain."""
     features, given = _arrays(task)
-    kept = ~_issues(given, validated.probabilities)
+    kept = ~issues(given, validated.probabilities)
     why = f"C = {validated.c:g}, {int((~kept).sum())} of {len(kept)} removed"
     if len(np.unique(given[kept])) < 2:
         kept[:] = True
@@ -93,7 +93,8 @@ def logistic_cleanlab(task: Task, validated: CrossValidated) -> Fitted:
     return _fitted(_fit(features[kept], given[kept], validated.c), task.n_classes, why)
 
 
-def _issues(given: Labels, probabilities: Array) -> NDArray[np.bool_]:
+def issues(given: Labels, probabilities: Array) -> NDArray[np.bool_]:
+    """Return (N,) the labels that cleanlab's filter calls issues, with its default settings."""
     if len(np.unique(given)) < 2:  # cleanlab refuses
         return np.zeros(len(given), dtype=bool)
     with warnings.catch_warnings():  # about classes with few images

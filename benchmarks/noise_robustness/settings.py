@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal, get_args
 
+from benchmarks.skeleton.options import Options, add, positive_number
 from dspt.config import DEFAULT_LR, LossName, TuneConfig
 
 MethodName = Literal[
@@ -19,6 +23,8 @@ RecipeName = Literal["project", "coop"]
 
 KINDS: tuple[NoiseKind, ...] = ("symmetric", "asymmetric")
 """Kinds of noise that can be injected."""
+COOP_LAYOUT = """\
+A data set may also be prepared as CoOp's authors say (split_zhou_*.json, FGVCAircraft)."""
 PAPER_RATES = (0.0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75)
 
 
@@ -139,6 +145,36 @@ class Settings:
         ]
 
 
+def settings_of(options: Namespace, **changes: Any) -> Settings:
+    """Return the settings in the options. Raises ConfigError."""
+    given: dict[str, Any] = vars(options) | changes
+    names = ("logistic_c", "backbone", "device", "precision", "default_config")
+    settings = Settings(
+        recipe=Recipe.of(
+            given["recipe"], epochs=given["epochs"], augment_views=given["augment_views"]
+        ),
+        methods=tuple(name for name in METHODS if name in given["methods"]),
+        shots=tuple(dict.fromkeys(given["shots"])),
+        seeds=tuple(dict.fromkeys(options.seeds)),
+        noises=_noises(options, given["protocols"]),
+        **{name: given[name] for name in names},
+    )
+    settings.tune_config(0)
+    return settings
+
+
+def _noises(options: Namespace, protocols: Sequence[Protocol]) -> tuple[Noise, ...]:
+    """Return the noises of --given-labels, or else those of --rates and --kinds."""
+    if options.given_labels:
+        columns = dict.fromkeys(options.given_column)
+        return (CLEAN, *(Noise("human", column=column) for column in columns))
+    return planted_noises(
+        tuple(dict.fromkeys(options.rates)),
+        tuple(dict.fromkeys(options.kinds)),
+        tuple(dict.fromkeys(protocols)),
+    )
+
+
 def planted_noises(
     rates: tuple[float, ...], kinds: tuple[NoiseKind, ...], protocols: tuple[Protocol, ...]
 ) -> tuple[Noise, ...]:
@@ -152,3 +188,24 @@ def planted_noises(
         if rate
     ]
     return (*clean, *flips)
+
+
+def add_kinds(options: Options) -> None:
+    """Add --kinds."""
+    add(options, "--kinds", list(KINDS), "of wrong labels to inject", choices=KINDS)
+
+
+def add_given_labels(options: Options) -> None:
+    """Add --given-labels and --given-column."""
+    what = "labels by human annotators instead of injected noise: a table with a column `file` "
+    what += "(path within the data set) and one column per annotation; needs a single data set"
+    add(options, "--given-labels", None, what, type=Path, metavar="FILE.csv")
+    what = "columns of that table to use, one after the other"
+    add(options, "--given-column", ["label"], what, metavar="NAME")
+
+
+def add_logistic_c(options: Options) -> None:
+    """Add --logistic-c."""
+    what = "inverse regularisation strength of logistic regression (default: the one of 0.3, 1, 3, "
+    what += "10, 30, 100 that agrees best with the noisy labels in 5-fold cross-validation)"
+    add(options, "--logistic-c", None, what, type=positive_number, metavar="C")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,10 +12,10 @@ from typing import Any
 import httpx
 
 from benchmarks.load.summary import percentile
-from benchmarks.serving.child import Child
 from benchmarks.serving.classifiers import Shape, write_classifiers
 from benchmarks.serving.orders import Order, Outcome
-from benchmarks.stack import HOST, Stack, StackError
+from benchmarks.skeleton.child import Child
+from benchmarks.stack import HOST, MeasuredStack, StackError
 from tests.services import wait_until
 
 OnProgress = Callable[[str], None]
@@ -31,7 +31,7 @@ _MIB = 1 << 20
 class Bench:
     """One stack with its clients."""
 
-    stack: Stack
+    stack: MeasuredStack
     clients: Child
     folder: Path
     seconds: float
@@ -41,7 +41,7 @@ class Bench:
 
     def ask(self, order: Order) -> Outcome:
         """Carry out the order, and record what the stack uses meanwhile."""
-        outcome: Outcome = self.clients.ask(replace(order, watched=self.stack.parts))
+        outcome: Outcome = self.clients.call("carry_out", replace(order, watched=self.stack.roots))
         return outcome
 
     def write(self, shape: Shape, classes: Sequence[Sequence[str]]) -> list[str]:
@@ -68,18 +68,10 @@ class Bench:
             raise StackError(f"POST /predict of {backbone}: {outcome.statuses}")
         wait(lambda: self._settled(backbone) > before, "a compiled image tower")
 
-    def restart_api(
-        self, threads: int, settings: Mapping[str, str], model_id: str, backbone: str
-    ) -> None:
-        """Restart the API with more environment variables, and load a model."""
-        self.stack.start_api(threads, settings)
-        self.stack.wait_ready()
-        self.load(model_id, backbone)
-
     def _settled(self, backbone: str) -> int:
         """Return how often the API has compiled the tower, or logged that it cannot."""
         count = 0
-        for line in self.stack.api_log.read_text(errors="replace").splitlines():
+        for line in self.stack.api.log.read_text(errors="replace").splitlines():
             with suppress(ValueError):  # a line that is being written
                 entry = json.loads(line)
                 count += entry.get("event") in _COMPILED and entry.get("backbone") == backbone

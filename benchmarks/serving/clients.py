@@ -25,15 +25,8 @@ _TIMEOUT_SECONDS = 240.0
 _BUSY, _PAUSE_SECONDS = 503, 0.1
 
 
-def make_clients(
-    place: tuple[str, int], key: str, photos: Sequence[bytes], tiny: bytes, seed: int
-) -> Clients:
-    """Called in the process of the clients."""
-    return Clients(place, key, photos, tiny, seed)
-
-
 class Clients:
-    """Called with an order, sends its requests to the service and returns the outcome."""
+    """Sends the requests of an order to the service. Lives in a process of its own."""
 
     def __init__(
         self, place: tuple[str, int], key: str, photos: Sequence[bytes], tiny: bytes, seed: int
@@ -45,7 +38,8 @@ class Clients:
         # Keeps the garbage collector from scanning the photos during the measurement.
         gc.freeze()
 
-    def __call__(self, order: Order) -> Outcome:
+    def carry_out(self, order: Order) -> Outcome:
+        """Return the outcome of the order."""
         return uvloop.run(self._run(order))
 
     async def _run(self, order: Order) -> Outcome:
@@ -176,10 +170,7 @@ class Run:
         found = self._outcome
         await asyncio.sleep(max(0.0, self._begin - time.perf_counter()))
         found.before = self._look()
-        start, cpu = (
-            time.perf_counter(),
-            time.process_time(),
-        )  # sampling costs, too
+        start, cpu = time.perf_counter(), time.process_time()  # sampling costs, too
         while time.perf_counter() < self._end:
             await asyncio.sleep(min(0.1, max(0.0, self._end - time.perf_counter())))
         found.seconds = time.perf_counter() - start

@@ -67,16 +67,14 @@ def measure_beside_job(bench: Bench, model_id: str, found: dict[str, Any]) -> No
     found["after"] = row(bench.ask(order))
 
 
-def measure_pressure(
-    bench: Bench, model_id: str, backbone: str, threads: int, found: dict[str, Any]
-) -> None:
+def measure_pressure(bench: Bench, model_id: str, backbone: str, found: dict[str, Any]) -> None:
     """Measure far more clients than may wait; they retry after the time in Retry-After.
 
     The API keeps its small queue afterwards.
     """
     bench.on_progress("an API with a small queue")
-    settings = {"DSPT_PREDICT_MAX_WAITING_IMAGES": str(FEW_WAITING)}
-    bench.restart_api(threads, settings, model_id, backbone)
+    bench.stack.start_api(DSPT_PREDICT_MAX_WAITING_IMAGES=str(FEW_WAITING))
+    bench.load(model_id, backbone)
     for clients in (MANY_CLIENTS, TOO_MANY_CLIENTS):
         bench.on_progress(f"{clients} clients, of whom {FEW_WAITING} may wait")
         outcome: Outcome = bench.ask(

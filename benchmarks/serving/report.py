@@ -8,41 +8,31 @@ from typing import Any
 from benchmarks.serving.photos import SIZE
 from benchmarks.serving.speed import MANY_CLIENTS
 from benchmarks.serving.summary import goals, losses, parts, ratio
-from benchmarks.skeleton.report import heading, table
+from benchmarks.skeleton.report import goal_table, page, table
 
 Document = Mapping[str, Any]
 
 
 def markdown(document: Document) -> str:
     """Return the tables of what was measured and a description."""
-    sections: list[str] = [*_head(document)]
-    for name, found in document.get("backbones", {}).items():
-        sections += [f"## {name}", *_backbone(found)]
-    if document.get("residents", {}).get("rounds"):
-        sections += ["## Many models", *_residents(document["residents"])]
-    if document.get("switch") or document.get("beside_a_job") or document.get("pressure"):
-        sections += ["## Disturbances", _disturbed(document)]
-    rows = [
-        (row["goal"], row["measured"], "yes" if row["met"] else "no") for row in goals(document)
-    ]
-    sections.append(_table(("goal", "measured", "met"), rows, left=3))
-    return "\n\n".join(sections) + "\n"
-
-
-def _head(document: Document) -> Iterator[str]:
     settings = document["settings"]
-    yield "# Serving speed"
-    yield "\n".join(heading(document))
-    yield (
+    blocks: list[str] = [
         f"`dspt api` ({settings['threads']} threads), `dspt worker`, PostgreSQL, Redis and the "
         f"clients run on one machine; {settings['seconds']:g} seconds per measurement; seed "
         f"{settings['seed']}. Each client sends the next request after each answer, with an API "
         f"key and a connection of its own. Images: JPEGs of {SIZE[0]} x {SIZE[1]} pixels "
         f"({document['photos']['mean_bytes'] / 1000:.0f} kB). The tower alone is the one of the "
         "API, in a new process with as many threads and without decoding."
-    )
+    ]
     if document.get("interrupted"):
-        yield "**Interrupted: only what was measured until then.**"
+        blocks.append("**Interrupted: only what was measured until then.**")
+    for name, found in document.get("backbones", {}).items():
+        blocks += [f"## {name}", *_backbone(found)]
+    if document.get("residents", {}).get("rounds"):
+        blocks += ["## Many models", *_residents(document["residents"])]
+    if document.get("switch") or document.get("beside_a_job") or document.get("pressure"):
+        blocks += ["## Disturbances", _disturbed(document)]
+    return page("Serving speed", document, *blocks, goal_table(goals(document)))
 
 
 def _backbone(found: Document) -> Iterator[str]:

@@ -5,22 +5,27 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+import time
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
+
+import httpx
+from rich.console import Console
 
 from app.kit.settings import Settings
 from benchmarks.serving.bench import Bench, OnProgress
-from benchmarks.serving.child import Child
 from benchmarks.serving.classifiers import Shape, shape_of
-from benchmarks.serving.clients import make_clients
+from benchmarks.serving.clients import Clients
 from benchmarks.serving.disturbed import measure_beside_job, measure_pressure, measure_switch
 from benchmarks.serving.photos import make_photos, tiny_png
 from benchmarks.serving.residents import measure_residents
 from benchmarks.serving.speed import measure_speed
-from benchmarks.serving.tower import make_tower
+from benchmarks.serving.summary import goals
+from benchmarks.serving.tower import RawTower
 from benchmarks.serving.weights import is_random, write_random
+from benchmarks.skeleton.child import Child
+from benchmarks.skeleton.program import BenchmarkError, Document
 from benchmarks.stack import HOST, running_stack
 from scripts.demo.data import PHOTOGRAPHS
 
@@ -30,8 +35,35 @@ _MAX_WAITING_IMAGES = 4096
 _REQUESTS_PER_MINUTE = 10_000_000
 
 
-def measure(options: argparse.Namespace, on_progress: OnProgress, document: dict[str, Any]) -> None:
-    """Fill in the document. Raises StackError, ChildError, UnknownBackbone or OSError."""
+def measure(options: argparse.Namespace, document: Document, console: Console) -> None:
+    """Fill in what is measured, also when it is interrupted, and the goals."""
+    _fill_in(options)
+    names = ("backbone", "models", "seconds", "rounds", "threads", "seed")
+    document["settings"] = {name: getattr(options, name) for name in names}
+    started = time.monotonic()
+
+    def on_progress(what: str) -> None:  # lines, no bar: a drawing thread would be measured, too
+        console.print(f"{time.monotonic() - started:4.0f} s  {what}", markup=False, highlight=False)
+
+    try:
+        _measure(options, on_progress, document)
+    except (httpx.HTTPError, ValueError) as error:
+        raise BenchmarkError(str(error)) from error
+    finally:
+        document["goals"] = goals(document)
+
+
+def _fill_in(options: argparse.Namespace) -> None:
+    """Set the defaults that depend on --quick."""
+    quick = options.quick
+    if quick:
+        options.backbone = options.backbone[:1]
+    options.models = sorted({1, *(options.models or ([1000] if quick else [100, 1000, 5000]))})
+    options.seconds = options.seconds or (3.0 if quick else 8.0)
+    options.rounds = options.rounds or (2 if quick else 4)
+
+
+def _measure(options: argparse.Namespace, on_progress: OnProgress, document: Document) -> None:
     on_progress("cutting photos")
     photos = make_photos(options.photos, _PHOTOS, options.seed)
     document |= {
@@ -54,7 +86,7 @@ def measure(options: argparse.Namespace, on_progress: OnProgress, document: dict
         document["versions"] |= stack.versions
         place = (HOST, stack.port)
         clients = cleanup.enter_context(
-            Child(make_clients, place, stack.key, photos, tiny_png(), options.seed)
+            Child("clients", Clients, place, stack.key, photos, tiny_png(), options.seed)
         )
         bench = Bench(stack, clients, folder, options.seconds, options.seed, on_progress)
         classes = [photograph.folder for photograph in PHOTOGRAPHS]
@@ -65,7 +97,9 @@ def measure(options: argparse.Namespace, on_progress: OnProgress, document: dict
             on_progress(f"{name}: loading")
             shapes[name] = shape_of(loaded)
             found = document["backbones"][name] = {"classes": len(classes)}
-            with Child(make_tower, loaded, towers, photos, options.threads) as tower:
+            with Child(
+                f"tower of {name}", RawTower, loaded, towers, photos, options.threads
+            ) as tower:
                 (models[name],) = bench.write(shapes[name], [classes])
                 bench.on_progress = partial(_with_name, on_progress, name)
                 measure_speed(bench, tower, models[name], loaded, options.rounds, found)
@@ -82,7 +116,7 @@ def measure(options: argparse.Namespace, on_progress: OnProgress, document: dict
             options.rounds,
             document.setdefault("residents", {}),
         )
-        measure_pressure(bench, model, loaded, options.threads, document.setdefault("pressure", {}))
+        measure_pressure(bench, model, loaded, document.setdefault("pressure", {}))
 
 
 def _named(name: str, folder: Path, on_progress: OnProgress) -> str:

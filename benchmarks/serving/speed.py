@@ -8,9 +8,8 @@ from dataclasses import asdict
 from typing import Any
 
 from benchmarks.serving.bench import Bench, row
-from benchmarks.serving.child import Child
 from benchmarks.serving.orders import Order
-from benchmarks.serving.tower import Speed, TowerOrder
+from benchmarks.skeleton.child import Child
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 MANY_CLIENTS = 64
@@ -38,11 +37,11 @@ def measure_speed(
             found["service"].append({"clients": clients, "images": images, **row(bench.ask(order))})
     found["pairs"] = pairs = list[dict[str, Any]]()
     best, order = raw["best"]["batch"], _order(bench, MANY_CLIENTS, 1, [model_id], rate)
-    before = _ask(tower, "tower", best, bench.seconds / 2)
+    before = tower.call("speed", "tower", best, bench.seconds / 2)
     for number in range(rounds):
         bench.on_progress(f"tower and {MANY_CLIENTS} clients in turns, {number + 1} of {rounds}")
         outcome = bench.ask(order)
-        after = _ask(tower, "tower", best, bench.seconds / 2)
+        after = tower.call("speed", "tower", best, bench.seconds / 2)
         alone = statistics.fmean((before.images_per_second, after.images_per_second))
         pairs.append(row(outcome) | {"raw": alone, "ratio": outcome.images_per_second / alone})
         before = after
@@ -52,21 +51,15 @@ def _raw(bench: Bench, tower: Child) -> dict[str, Any]:
     speeds = []
     for batch in BATCHES:
         bench.on_progress(f"the tower alone, batches of {batch}")
-        speeds.append(
-            {"batch": batch, **asdict(_ask(tower, "tower", batch, _PART * bench.seconds))}
-        )
+        speed = tower.call("speed", "tower", batch, _PART * bench.seconds)
+        speeds.append({"batch": batch, **asdict(speed)})
     best = max(speeds, key=lambda speed: speed["images_per_second"])
     bench.on_progress("JPEGs to crops, and to features, in one process")
     more = {
-        what: asdict(_ask(tower, what, best["batch"], _PART * bench.seconds))
+        what: asdict(tower.call("speed", what, best["batch"], _PART * bench.seconds))
         for what in ("decode", "both")
     }
     return {"batches": speeds, "best": best, **more}
-
-
-def _ask(tower: Child, what: Any, batch: int, seconds: float) -> Speed:
-    speed: Speed = tower.ask(TowerOrder(what, batch, seconds))
-    return speed
 
 
 def _order(bench: Bench, clients: int, images: int, models: Sequence[str], rate: float) -> Order:

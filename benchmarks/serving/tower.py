@@ -20,14 +20,8 @@ MOST_IMAGES = 64
 _LEAST_BATCHES = 2
 
 
-@dataclass(frozen=True)
-class TowerOrder:
-    """A measurement."""
-
-    what: Literal["tower", "decode", "both"]
-    """The tower on decoded crops; JPEGs to crops; both in turn."""
-    batch: int
-    seconds: float
+What = Literal["tower", "decode", "both"]
+"""The tower on decoded crops; JPEGs to crops; both in turn."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +33,8 @@ class Speed:
     """CPU time per image."""
 
 
-def make_tower(backbone: str, folder: Path, photos: Sequence[bytes], threads: int) -> RawTower:
-    """Called in a process of its own."""
-    return RawTower(backbone, folder, photos, threads)
-
-
 class RawTower:
-    """Called with an order, returns the speed."""
+    """Measures the tower. Lives in a process of its own."""
 
     def __init__(self, name: str, folder: Path, photos: Sequence[bytes], threads: int) -> None:
         """`folder`: cache of compiled towers."""
@@ -57,18 +46,19 @@ class RawTower:
         self._threads = ThreadPoolExecutor(threads)
         self._crops = self._decode(MOST_IMAGES)
 
-    def __call__(self, order: TowerOrder) -> Speed:
-        crops = self._crops[: order.batch].contiguous()
+    def speed(self, what: What, batch: int, seconds: float) -> Speed:
+        """Return the speed of batches of `batch` images."""
+        crops = self._crops[:batch].contiguous()
         runs: dict[str, Callable[[], object]] = {
             "tower": lambda: self._backbone.encode_crops(crops),
-            "decode": lambda: self._decode(order.batch),
-            "both": lambda: self._backbone.encode_crops(self._decode(order.batch)),
+            "decode": lambda: self._decode(batch),
+            "both": lambda: self._backbone.encode_crops(self._decode(batch)),
         }
-        run, lanes = runs[order.what], self._lanes
+        run, lanes = runs[what], self._lanes
         list(self._threads.map(lambda _: run(), range(lanes)))
         start, cpu = time.perf_counter(), time.process_time()
-        batches = sum(self._threads.map(lambda _: _repeat(run, order.seconds), range(lanes)))
-        images = batches * order.batch
+        batches = sum(self._threads.map(lambda _: _repeat(run, seconds), range(lanes)))
+        images = batches * batch
         return Speed(
             self._backbone.engine,
             images / (time.perf_counter() - start),

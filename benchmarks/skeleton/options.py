@@ -1,10 +1,10 @@
-"""Command-line options that several benchmarks have."""
+"""Command-line options: a short way to add one, and those that several benchmarks have."""
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,48 +16,20 @@ Number = TypeVar("Number", int, float)
 Options = argparse.ArgumentParser | argparse._ArgumentGroup
 
 
-def new_parser(name: str, description: str, epilog: str | None = None) -> argparse.ArgumentParser:
-    """Return the parser of `python -m benchmarks.NAME`. Texts keep their line breaks."""
-    return argparse.ArgumentParser(
-        prog=f"python -m benchmarks.{name}",
-        description=description,
-        epilog=epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add(options: Options, name: str, default: Any, what: str, **more: Any) -> None:
+    """Add an option. Its help names the default; a list as default means several values."""
+    if isinstance(default, list):
+        more.setdefault("nargs", "+")
+    if not (default is None or default is False or default == {} or "(default" in what):
+        what += f" (default: {shown(default)})"
+    options.add_argument(name, default=default, help=what, **more)
 
 
-def add_data(options: Options, more: str = "") -> None:
-    """Add --data, which `program.run` requires unless it only writes a report."""
-    options.add_argument(
-        "--data",
-        type=Path,
-        nargs="+",
-        metavar="DIR",
-        help="required: data sets with correct labels, each a folder with train/<class>/ and "
-        f"test/<class>/{more}",
-    )
-
-
-def add_backbone(options: Options) -> None:
-    """Add --backbone."""
-    options.add_argument(
-        "--backbone",
-        default="builtin",
-        metavar="NAME",
-        help="builtin, an open_clip name and tag such as ViT-B-16/openai, or local-dir:/path "
-        "(default: builtin)",
-    )
-
-
-def add_config(options: Options) -> None:
-    """Add --config."""
-    options.add_argument(
-        "--config",
-        type=json_object,
-        default={},
-        metavar="JSON",
-        help="other settings of the tuning, such as '{\"epochs\": 10}'",
-    )
+def add_common(options: Options, *names: str, **defaults: Any) -> None:
+    """Add options of COMMON by name; `defaults` adds more, with another default."""
+    for name in (*names, *defaults):
+        default, what, more = COMMON[name]
+        add(options, f"--{name}", defaults.get(name, default), what, **more)
 
 
 def tune_config(options: argparse.Namespace) -> TuneConfig:
@@ -65,92 +37,11 @@ def tune_config(options: argparse.Namespace) -> TuneConfig:
     return TuneConfig.parse({"backbone": options.backbone, **options.config})
 
 
-def add_device(options: Options) -> None:
-    """Add --device and --precision."""
-    options.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    options.add_argument(
-        "--precision",
-        choices=("auto", "float32", "bfloat16"),
-        default="auto",
-        help="of the tuning (default: auto)",
-    )
-
-
-def add_features(options: Options) -> None:
-    """Add --features."""
-    options.add_argument(
-        "--features",
-        type=Path,
-        default=Path(platformdirs.user_cache_dir("dspt")) / "features",
-        metavar="DIR",
-        help="cache of image features (default: the user's cache folder)",
-    )
-
-
-def add_seeds(options: Options, default: list[int]) -> None:
-    """Add --seeds."""
-    options.add_argument(
-        "--seeds",
-        type=count,
-        nargs="+",
-        default=default,
-        metavar="S",
-        help=f"of the few shots, the wrong labels and the tuning (default: {shown(default)})",
-    )
-
-
-def add_rates(options: Options, default: list[float]) -> None:
-    """Add --rates."""
-    options.add_argument(
-        "--rates",
-        type=share,
-        nargs="+",
-        default=default,
-        metavar="R",
-        help=f"shares of wrong labels to inject (default: {shown(default)})",
-    )
-
-
-def add_shots(options: Options) -> None:
-    """Add --shots."""
-    options.add_argument(
-        "--shots",
-        type=positive,
-        default=16,
-        metavar="N",
-        help="training images per class (default: 16)",
-    )
-
-
-def add_protocol(options: Options, choices: Sequence[str]) -> None:
-    """Add --protocol."""
-    options.add_argument(
-        "--protocol",
-        choices=choices,
-        default="global",
-        help="global: flip that share of all shots (default); per_class: of each class",
-    )
-
-
-def add_results(options: Options, default: Path = Path("benchmarks") / "results") -> None:
-    """Add --out and --report-only, which every benchmark has."""
-    options.add_argument(
-        "--out",
-        type=Path,
-        default=default,
-        metavar="DIR",
-        help=f"folder for the results (default: {default})",
-    )
-    options.add_argument(
-        "--report-only",
-        action="store_true",
-        help="measure nothing: write tables and figures again from the JSON in --out",
-    )
-
-
-def shown(values: Sequence[Any]) -> str:
-    """Return default values as one would type them: `0 0.25 0.5`."""
-    return " ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values)
+def shown(value: Any) -> str:
+    """Return a default value as one would type it: `0 0.25 0.5`."""
+    if isinstance(value, list):
+        return " ".join(map(shown, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def count(text: str) -> int:
@@ -195,3 +86,52 @@ def _checked(
         if valid(value):
             return value
     raise argparse.ArgumentTypeError(f"{text!r} must be {wanted}")
+
+
+_FOLDER = {"type": Path, "metavar": "DIR"}
+COMMON: dict[str, tuple[Any, str, dict[str, Any]]] = {
+    "data": (
+        None,
+        "required: data sets with correct labels, each a folder with train/<class>/ and "
+        "test/<class>/, or a folder of such folders",
+        {**_FOLDER, "nargs": "+"},
+    ),
+    "backbone": (
+        "builtin",
+        "builtin, an open_clip name and tag such as ViT-B-16/openai, or local-dir:/path",
+        {"metavar": "NAME"},
+    ),
+    "config": (
+        {},
+        "other settings of the tuning, such as '{\"epochs\": 10}'",
+        {"type": json_object, "metavar": "JSON"},
+    ),
+    "device": ("auto", "auto (a GPU if there is one), cpu, cuda or cuda:N", {}),
+    "precision": ("auto", "of the tuning", {"choices": ("auto", "float32", "bfloat16")}),
+    "features": (
+        Path(platformdirs.user_cache_dir("dspt")) / "features",
+        "cache of image features (default: the user's cache folder)",
+        _FOLDER,
+    ),
+    "seed": (1, "random seed", {"type": count}),
+    "seeds": (
+        [1, 2, 3],
+        "of the few shots, the wrong labels and the tuning",
+        {"type": count, "metavar": "S"},
+    ),
+    "rates": ([0.0], "shares of wrong labels to inject", {"type": share, "metavar": "R"}),
+    "shots": (16, "training images per class", {"type": positive, "metavar": "N"}),
+    "protocol": (
+        "global",
+        "global: flip that share of all shots; per_class: of each class",
+        {"choices": ("global", "per_class")},
+    ),
+    "logs": (None, "keep the logs of the service in this folder", _FOLDER),
+    "out": (Path("benchmarks") / "results", "folder for the results", _FOLDER),
+    "report-only": (
+        False,
+        "measure nothing: write tables and figures again from the JSON in --out",
+        {"action": "store_true"},
+    ),
+}
+"""Name -> default, help and arguments of `add_argument`."""

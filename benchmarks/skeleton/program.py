@@ -6,9 +6,11 @@ import argparse
 import json
 import shlex
 import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from rich.progress import (
 )
 
 from benchmarks.skeleton.machine import PACKAGES, load_average, machine, versions
+from benchmarks.skeleton.options import add_common
 from benchmarks.skeleton.records import dumps
 from dspt.errors import DatasetError, DsptError
 from dspt.kit.cpus import set_thread_defaults
@@ -32,6 +35,7 @@ from dspt.kit.files import atomic_write
 
 FAILED, AT_FAULT, INTERRUPTED = 1, 2, 130
 """Exit statuses: a measurement failed; settings or data are at fault; Ctrl-C (128 + SIGINT)."""
+BUSY = "Close other programs first: a busy machine distorts all figures."
 _PROBLEMS_SHOWN = 20
 
 Document = dict[str, Any]
@@ -44,21 +48,22 @@ class BenchmarkError(Exception):
 
 @dataclass(frozen=True)
 class Benchmark:
-    """One benchmark. Its functions import torch and other large modules themselves."""
+    """One benchmark. Its other modules are imported when needed: they import torch."""
 
     name: str
-    """`python -m benchmarks.NAME`; the results are NAME.json and NAME.md."""
-    parser: argparse.ArgumentParser
-    """With the options of `options.add_results`."""
-    measure: Callable[[argparse.Namespace, Document, Console], None]
-    """Fills in the document and shows progress on the console (stderr).
+    """`python -m benchmarks.NAME`; the results are NAME.json and NAME.md.
 
-    Raises BenchmarkError, DsptError, OSError.
+    `benchmarks.NAME.run` has `measure(options, document, console)`: it fills in the document, shows
+    progress on the console (stderr) and raises BenchmarkError, DsptError or OSError.
+    `benchmarks.NAME.report` has `markdown(document)`, which also reads the documents in
+    benchmarks/results, and may have `figures(document)`: file name -> content.
     """
-    markdown: Callable[[Document], str]
-    """Must also read the documents in benchmarks/results."""
-    figures: Callable[[Document], dict[str, bytes]] = lambda document: {}
-    """File name -> content."""
+    description: str
+    options: Callable[[argparse.ArgumentParser], None]
+    """Adds the options, apart from --out and --report-only."""
+    epilog: str = ""
+    out: Path = Path("benchmarks") / "results"
+    """Default of --out."""
     packages: Sequence[str] = PACKAGES
     """Whose versions are recorded."""
     passed: Callable[[Document], bool] = lambda document: not document.get("failed")
@@ -70,13 +75,27 @@ class Benchmark:
     needs: Sequence[str] = ()
     """Modules of the extra `benchmarks` that must be installed."""
 
+    def parser(self) -> argparse.ArgumentParser:
+        """Return the parser of the command. Description and epilog keep their line breaks."""
+        parser = argparse.ArgumentParser(
+            prog=f"python -m benchmarks.{self.name}",
+            description=self.description,
+            epilog=self.epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        self.options(parser)
+        add_common(parser, "report-only", out=self.out)
+        return parser
 
-def run(benchmark: Benchmark, arguments: Sequence[str]) -> int:
+
+def run(benchmark: Benchmark, arguments: Sequence[str] | None = None) -> int:
     """Parse the arguments, measure and write the report; returns the exit status.
 
+    arguments: Default: those of this process.
     0: success; 1: a measurement failed; 2: settings or data are at fault; 130: Ctrl-C or SIGTERM.
     """
-    parser = benchmark.parser
+    arguments = sys.argv[1:] if arguments is None else arguments
+    parser = benchmark.parser()
     options = parser.parse_args(arguments)
     progress = Console(stderr=True)
     if missing := [name for name in benchmark.needs if find_spec(name) is None]:
@@ -106,8 +125,11 @@ def run(benchmark: Benchmark, arguments: Sequence[str]) -> int:
         atomic_write(options.out / json_name, dumps(document).encode())
         if not status and not benchmark.passed(document):
             status = FAILED
-    text = benchmark.markdown(document)
-    figures = {} if status == INTERRUPTED else benchmark.figures(document)  # which take seconds
+    report = import_module(f"benchmarks.{benchmark.name}.report")
+    text: str = report.markdown(document)
+    figures: dict[str, bytes] = {}
+    if hasattr(report, "figures") and status != INTERRUPTED:  # they take seconds
+        figures = report.figures(document)
     for name, content in {markdown_name: text.encode(), **figures}.items():
         atomic_write(options.out / name, content)
     Console().print(Markdown(text))
@@ -117,13 +139,9 @@ def run(benchmark: Benchmark, arguments: Sequence[str]) -> int:
 
 def grid_progress(console: Console) -> Progress:
     """Return a progress bar over parts that may take minutes each."""
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("ETA"))
     return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("ETA"),
-        TimeRemainingColumn(),
+        *(TextColumn("{task.description}"), *columns, TimeRemainingColumn()),
         console=console,
         speed_estimate_period=3600,  # rich estimates from half a minute by default
     )
@@ -139,7 +157,8 @@ def _measure(
 ) -> int:
     try:
         with _interrupted_by_signals():
-            benchmark.measure(options, document, console)
+            module = import_module(f"benchmarks.{benchmark.name}.run")
+            module.measure(options, document, console)
     except KeyboardInterrupt:
         document["interrupted"] = True
         console.print("Interrupted.")

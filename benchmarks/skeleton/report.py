@@ -42,6 +42,22 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1
     return [f"| {' | '.join(row)} |" for row in (header, rule, *rows)]
 
 
+def goal_table(goals: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the table of goals: dicts with `goal`, `measured` and `met`."""
+    rows = ((row["goal"], row["measured"], "yes" if row["met"] else "no") for row in goals)
+    return table(("goal", "measured", "met"), rows, left=3)
+
+
+def page(title: str, document: Mapping[str, Any], *blocks: str | Iterable[str]) -> str:
+    """Return a page: title, heading, and blocks (a text, or the lines of a table or list).
+
+    Empty blocks are skipped.
+    """
+    found = [f"# {title}", "\n".join(heading(document))]
+    found += [block if isinstance(block, str) else "\n".join(block) for block in blocks]
+    return "\n\n".join(block for block in found if block) + "\n"
+
+
 def heading(document: Mapping[str, Any]) -> list[str]:
     """Return lines with the command, the machine and the versions of a run.
 

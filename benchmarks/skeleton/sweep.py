@@ -28,18 +28,18 @@ def sweep(
     options: argparse.Namespace,
     document: Document,
     console: Console,
-    *,
     name: str,
     settings: Mapping[str, Any],
     runs: Mapping[str, tuple[Mapping[str, Any], Measure]],
+    *,
     tunings: int,
     code: Sequence[ModuleType],
 ) -> None:
     """Fill in `document["datasets"]`: for each data set of --data one record per run.
 
-    settings: decide all records. runs: name -> what decides its records besides, and the function
-    that measures it. tunings: how many a run takes at most. code: modules whose change makes stored
-    records out of date. Raises DsptError.
+    name: of the benchmark. settings: decide all records. runs: name -> what decides its records
+    besides, and the function that measures it. tunings: how many a run takes at most. code: modules
+    whose change makes stored records out of date. Raises DsptError.
     """
     config = tune_config(options)
     sets = find_sets(options.data)

@@ -1,8 +1,35 @@
 """`python -m benchmarks.tuning_speed`."""
 
 import sys
+from argparse import ArgumentParser
 
-from benchmarks.tuning_speed.cli import main
+from benchmarks.skeleton.options import add, add_common, positive, positive_number
+from benchmarks.skeleton.program import BUSY, Benchmark, run
+
+_DESCRIPTION = """\
+Time and memory of prompt tuning on this machine: the plain trainer, as in CoOp and NLPrompt, and
+this project's, in one run. Needs no data and no download: the weights are random (they do not
+affect the speed) and the photos generated. Takes about ten minutes on 2 CPUs."""
+
+
+def _options(parser: ArgumentParser) -> None:
+    numbers = {"type": positive, "metavar": "N"}
+    add(parser, "--classes", [10, 100, 1000], "numbers of classes", **numbers)
+    what = "architectures of open_clip whose class is CLIP"
+    add(parser, "--backbones", ["ViT-B-32", "RN50"], what, metavar="NAME")
+    what = "steps to measure, after which the contexts are compared (default: 5 up to 20 classes, "
+    add(parser, "--steps", None, f"{what}3 up to 200, else 1)", **numbers)
+    add(parser, "--n-ctx", 16, "context vectors", type=positive, metavar="M")
+    add_common(parser, "seed", "device")
+    add(parser, "--lr", 0.002, "learning rate; the default is CoOp's", type=positive_number)
+    what = "both: also bfloat16 if the processor supports it; or float32"
+    add(parser, "--precision", "both", what, choices=["both", "float32"])
+    what = "10 classes, 2 steps, no growth: a check that it runs"
+    add(parser, "--quick", False, what, action="store_true")
+
+
+PACKAGES = ("torch", "open_clip_torch", "numpy")
+BENCHMARK = Benchmark("tuning_speed", _DESCRIPTION, _options, BUSY, packages=PACKAGES)
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run(BENCHMARK))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable
 from statistics import median
 from typing import Any
 
@@ -17,36 +16,6 @@ LONG_NAME = "one two three four five six seven eight nine ten " * 2
 """20 tokens."""
 
 
-@dataclass(frozen=True)
-class GrowthRow:
-    """One text step of ours: forward, loss and backward."""
-
-    what: str
-    precision: str
-    classes: int
-    runs: int
-    tokens: int
-    """Suffix tokens of one run: class words, full stop and end token of each class."""
-    seconds: float
-    """Median."""
-    cpu_seconds: float
-    """Median of the time of all CPUs together."""
-
-    @property
-    def cpu_microseconds_per_token(self) -> float:
-        """Return the CPU time of one suffix token in one run."""
-        return 1e6 * self.cpu_seconds / (self.tokens * self.runs)
-
-    @classmethod
-    def of(cls, document: Mapping[str, Any]) -> GrowthRow:
-        """Return the row in a `document`."""
-        return cls(**{field.name: document[field.name] for field in fields(cls)})
-
-    def document(self) -> dict[str, Any]:
-        """Return the row for JSON."""
-        return asdict(self) | {"cpu_microseconds_per_token": self.cpu_microseconds_per_token}
-
-
 class Growth:
     """Times all sizes in turns."""
 
@@ -54,8 +23,13 @@ class Growth:
         self._case = case
         _, self._backbone = build_backbone(case.backbone, case.seed, case.device)
 
-    def measure(self, counts: list[int], rounds: int) -> list[GrowthRow]:
-        """Return a row per number of classes, and two for the first: a long name, 8 runs."""
+    def measure(self, counts: list[int], rounds: int) -> list[dict[str, Any]]:
+        """Return a row per number of classes, and two for the first: a long name, 8 runs.
+
+        A row is one text step of ours: forward, loss and backward. tokens: suffix tokens of one
+        run (class words, full stop and end token of each class). seconds, cpu_seconds: medians, by
+        the clock and of all CPUs together.
+        """
         sizes = [(f"{count} classes", class_names(count), 1) for count in counts]
         few = class_names(counts[0])
         sizes.append((f"{counts[0]} classes, one of 20 tokens", [*few[1:], LONG_NAME.strip()], 1))
@@ -70,18 +44,16 @@ class Growth:
                 if number:  # the first round warms up
                     taken.append((done - started, done_cpu - started_cpu))
         encode = self._backbone.tokenizer.encode
-        return [
-            GrowthRow(
-                what,
-                self._case.precision,
-                len(names),
-                runs,
-                sum(len(encode(f"{name}.")) + 1 for name in names),
-                median(wall for wall, _ in taken),
-                median(cpu for _, cpu in taken),
-            )
-            for (what, names, runs), taken in zip(sizes, seconds, strict=True)
-        ]
+        rows = []
+        for (what, names, runs), taken in zip(sizes, seconds, strict=True):
+            tokens = sum(len(encode(f"{name}.")) + 1 for name in names)
+            cpu = median(cpu for _, cpu in taken)
+            row = {"what": what, "precision": self._case.precision, "classes": len(names)}
+            row |= {"runs": runs, "tokens": tokens, "cpu_seconds": cpu}
+            row["seconds"] = median(wall for wall, _ in taken)
+            row["cpu_microseconds_per_token"] = 1e6 * cpu / (tokens * runs)
+            rows.append(row)
+        return rows
 
     def _step(self, names: list[str], runs: int) -> Callable[[], None]:
         case = self._case

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.skeleton.report import heading, table
-from benchmarks.tuning_speed.growth import GrowthRow
-from benchmarks.tuning_speed.measure import VIEWS, Timing
+from benchmarks.skeleton.report import page, table
+from benchmarks.tuning_speed.run import VIEWS, Timing
 
 GIB = 1 << 30
 
@@ -16,33 +15,38 @@ def markdown(document: Mapping[str, Any]) -> str:
     """Return the text of tuning_speed.md."""
     settings = document["settings"]
     results = {name: [Timing.of(row) for row in rows] for name, rows in document["timings"].items()}
-    lines = [
-        "# Speed of prompt tuning",
-        "",
-        *heading(document),
-        "",
+    goals = [[backbone, *goal] for backbone, found in results.items() for goal in _goals(found)]
+    return page(
+        "Speed of prompt tuning",
+        document,
         f"Seed {settings['seed']}, random weights, {settings['n_ctx']} context vectors, batches of "
         f"{settings['batch']}, {settings['shots']} shots, {settings['epochs']} epochs, "
         f"{settings['photos']} generated photos of 500 x 375.",
-        "",
-        "- plain: image tower on every batch, 77 tokens for every class, as in CoOp and NLPrompt. "
-        "ours: photos encoded once, shared prefix.",
-        "- Steps are measured in turns; the table has medians. Epoch and job are derived from "
-        "them; a job of ours includes encoding the photos (+ views: also "
-        f"{VIEWS} augmented views of each).",
-        "- CPU: time of all CPUs together, which other programs do not lengthen.",
-        "- Ratios compare equal precision; `bf16 to plain f32` compares ours in bfloat16 with the "
-        "plain trainer in float32.",
-        "- \\*: scaled from fewer classes, because all would not fit into memory.",
-    ]
-    for backbone, timings in results.items():
-        lines += ["", f"## {backbone}", "", *_timings(timings), "", *_ratios(timings)]
-    if document["growth"]:
-        rows = [GrowthRow.of(row) for row in document["growth"]]
-        lines += ["", "## Growth of our text step", "", *_growth(rows)]
-    goals = [[backbone, *goal] for backbone, found in results.items() for goal in _goals(found)]
-    header = ["backbone", "goal", "measured", "met"]
-    return "\n".join([*lines, "", "## Goals", "", *table(header, goals, left=4)]) + "\n"
+        _NOTES,
+        *(
+            block
+            for name, timings in results.items()
+            for block in (f"## {name}", _timings(timings), _ratios(timings))
+        ),
+        *(
+            ("## Growth of our text step", _growth(document["growth"]))
+            if document["growth"]
+            else ()
+        ),
+        "## Goals",
+        table(["backbone", "goal", "measured", "met"], goals, left=4),
+    )
+
+
+_NOTES = f"""\
+- plain: image tower on every batch, 77 tokens for every class, as in CoOp and NLPrompt. ours: \
+photos encoded once, shared prefix.
+- Steps are measured in turns; the table has medians. Epoch and job are derived from them; a job \
+of ours includes encoding the photos (+ views: also {VIEWS} augmented views of each).
+- CPU: time of all CPUs together, which other programs do not lengthen.
+- Ratios compare equal precision; `bf16 to plain f32` compares ours in bfloat16 with the plain \
+trainer in float32.
+- \\*: scaled from fewer classes, because all would not fit into memory."""
 
 
 def pairs(timings: Sequence[Timing], classes: int) -> list[tuple[str, Timing, Timing]]:
@@ -109,17 +113,13 @@ def _ratios(timings: Sequence[Timing]) -> list[str]:
     return table([*header, "job + views"], rows, left=2)
 
 
-def _growth(growth: Sequence[GrowthRow]) -> list[str]:
+def _growth(growth: Sequence[Mapping[str, Any]]) -> list[str]:
     header = ["what", "precision", "suffix tokens", "runs", "step", "CPU"]
     rows = [
         [
-            row.what,
-            row.precision,
-            str(row.tokens),
-            str(row.runs),
-            seconds(row.seconds),
-            seconds(row.cpu_seconds),
-            f"{row.cpu_microseconds_per_token:.0f}",
+            *(str(row[name]) for name in ("what", "precision", "tokens", "runs")),
+            *(seconds(row[name]) for name in ("seconds", "cpu_seconds")),
+            f"{row['cpu_microseconds_per_token']:.0f}",
         ]
         for row in growth
     ]

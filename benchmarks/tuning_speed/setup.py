@@ -38,10 +38,10 @@ class Case:
     classes: int
     precision: str
     """`float32` or `bfloat16` (autocast)."""
-    device: str
     steps: int
     """Steps after which the learned contexts are compared."""
     photos: Path
+    device: str = "cpu"
     n_ctx: int = 16
     seed: int = 1
     lr: float = 0.002

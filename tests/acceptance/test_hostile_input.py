@@ -9,8 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from benchmarks.hostile_input.archives import archives
-from benchmarks.hostile_input.images import images
+from benchmarks.hostile_input.families import archives, images
 from benchmarks.hostile_input.send import (
     Answer,
     archives_as_jobs,

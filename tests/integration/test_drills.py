@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,58 +15,63 @@ from app.kit import storage_keys
 from app.kit.ids import new_id
 from benchmarks.fault_drills.client import ENDED
 from benchmarks.fault_drills.drills import ALL
-from benchmarks.fault_drills.processes import Part
 from benchmarks.fault_drills.run import Ground, Repeat, ground
 from benchmarks.fault_drills.stack import QUICK_HEARTBEAT, Shape
 from benchmarks.fault_drills.storage import orphans
 from benchmarks.fault_drills.trial import Drill, Trial
-from tests.warm import Forked, Warm
+from benchmarks.stack import Part
+from tests.warm import Warm
 
 pytestmark = pytest.mark.slow
 
+COLD = Part._started
 DRILLS = {drill.name: drill for drill in ALL}
 ON_SQLITE = ("cancel", "duplicates", "disk-full", "clock")
 ON_POSTGRES = tuple(name for name in DRILLS if name not in ON_SQLITE)
 
 
-class WarmPart(Part):
-    """Needs no seconds to import torch, each time that it is started again."""
-
-    def __init__(self, warm: Warm, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self._warm = warm
-
-    def _started(self) -> Forked:
-        return self._warm.dspt(self._arguments, self._environment, self.log)
+@pytest.fixture(scope="module")
+def warm_parts(warm_start: Warm) -> Iterator[None]:
+    """Parts of a stack need no seconds to import torch, each time that they are started."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            Part,
+            "_started",
+            lambda part: warm_start.dspt(part.arguments, part.environment, part.log),
+        )
+        yield
 
 
 @pytest.fixture(scope="module")
-def on_postgres(tmp_path_factory: pytest.TempPathFactory, warm_start: Warm) -> Iterator[Ground]:
-    shape = Shape(heartbeat=QUICK_HEARTBEAT, part=partial(WarmPart, warm_start))
+def on_postgres(tmp_path_factory: pytest.TempPathFactory, warm_parts: None) -> Iterator[Ground]:
+    shape = Shape(heartbeat=QUICK_HEARTBEAT)
     with ground(shape, "postgresql", tmp_path_factory.mktemp("drills")) as found:
         yield found
 
 
 @pytest.fixture(scope="module")
-def on_sqlite(tmp_path_factory: pytest.TempPathFactory, warm_start: Warm) -> Iterator[Ground]:
+def on_sqlite(tmp_path_factory: pytest.TempPathFactory, warm_parts: None) -> Iterator[Ground]:
     """With small disks, where these can be had."""
     disks = DRILLS["disk-full"]
     prepare = Shape().prepare if disks.needs("sqlite") else disks.shape.prepare
-    shape = Shape(prepare=prepare, part=partial(WarmPart, warm_start))
-    with ground(shape, "sqlite", tmp_path_factory.mktemp("drills")) as found:
+    with ground(Shape(prepare=prepare), "sqlite", tmp_path_factory.mktemp("drills")) as found:
         yield found
 
 
 @pytest.fixture
-def with_a_clock(tmp_path: Path) -> Iterator[Ground]:
-    """One to move. No worker dies, so a slow one should not soon count as dead."""
+def with_a_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ground]:
+    """With a clock to move, which is preloaded, so parts start cold.
+
+    No worker dies, so a slow one should not soon count as dead.
+    """
+    monkeypatch.setattr(Part, "_started", COLD)
     shape = replace(DRILLS["clock"].shape, workers=1, heartbeat=10.0)
     with ground(shape, "sqlite", tmp_path) as found:
         yield found
 
 
 def once(found: Ground, drill: Drill) -> Repeat:
-    redis = found.stack.redis
+    redis = found.stack.servers.redis
     if redis.append_only != drill.shape.append_only:
         redis.stop()
         redis.append_only = drill.shape.append_only

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from benchmarks.builtin_zero_shot import measure
+from benchmarks.builtin_zero_shot.run import accuracy
 from dspt.backbones.base import Backbone
 from dspt.backbones.builtin import files, load_builtin
 from dspt.backbones.builtin.loader import load_model
@@ -255,4 +255,4 @@ def test_zero_shot_accuracy(backbone: Backbone, name: str) -> None:
     folder = Path(os.environ.get("DSPT_TEST_DATA", "")) / name
     if "DSPT_TEST_DATA" not in os.environ or not folder.is_dir():
         pytest.skip(f"DSPT_TEST_DATA names no folder that holds {name}")
-    assert measure(backbone, folder).accuracy == pytest.approx(ZERO_SHOT[name], abs=1)
+    assert accuracy(backbone, folder)["accuracy"] == pytest.approx(ZERO_SHOT[name], abs=1)

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.add_class import cli
-from benchmarks.add_class.measure import Score, score, without
-from benchmarks.add_class.summary import LABELS
+from benchmarks.add_class.__main__ import BENCHMARK
+from benchmarks.add_class.report import LABELS
+from benchmarks.add_class.run import Score, score, without
+from benchmarks.skeleton.program import run
 from dspt.classifier.linear import LinearClassifier
 from dspt.data import load_dataset
 from tests.photographs import write_photographs
@@ -43,11 +44,12 @@ def test_old_and_new_classes_are_scored_separately() -> None:
     assert Score(old=0.5, new=0.0).harmonic == 0.0
 
 
+@pytest.mark.usefixtures("small_tower")
 def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--data", str(folder), "--seeds", "1", "--shots", "4", "--rates", "0.25"]
     arguments += ["--held-out", "1", "--config", '{"epochs": 2}', "--out", str(tmp_path)]
     arguments += ["--features", str(tmp_path / "features")]
-    assert cli.main(arguments) == 0
+    assert run(BENCHMARK, arguments) == 0
     assert "A class added by its name" in capsys.readouterr().out
     document = json.loads((tmp_path / "add_class.json").read_text())
     (record,) = document["datasets"][folder.name]
@@ -62,5 +64,5 @@ def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 
     # Once more: nothing is measured again.
     (tmp_path / "features" / "features.sqlite").unlink()
-    assert cli.main(arguments) == 0
+    assert run(BENCHMARK, arguments) == 0
     assert not list((tmp_path / "features").glob("features.sqlite"))

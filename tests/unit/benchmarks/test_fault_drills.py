@@ -6,8 +6,8 @@ from typing import Any
 
 from benchmarks.fault_drills.drills import ALL
 from benchmarks.fault_drills.examine import Verdict
-from benchmarks.fault_drills.report import figures, markdown
-from benchmarks.fault_drills.run import Outcome, Repeat
+from benchmarks.fault_drills.report import markdown
+from benchmarks.fault_drills.run import Outcome, Repeat, figures
 
 MACHINE: dict[str, Any] = {
     "processor": "p",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.hostile_input import archives, images
+from benchmarks.hostile_input import families
 from benchmarks.hostile_input.case import Case
 from benchmarks.hostile_input.reader import Reading
-from benchmarks.hostile_input.report import figures, markdown
-from benchmarks.hostile_input.run import Attack, Findings
+from benchmarks.hostile_input.report import markdown
+from benchmarks.hostile_input.run import Attack, Findings, figures
 from benchmarks.hostile_input.send import Answer, Outcome
 from benchmarks.hostile_input.service import Processes, Watched
 
@@ -22,18 +22,18 @@ MACHINE = {
 
 
 def test_the_same_seed_makes_the_same_files() -> None:
-    for make, families in (
-        (archives.archives, archives.FAMILIES),
-        (images.images, images.FAMILIES),
+    for make, names in (
+        (families.archives, families.ARCHIVES),
+        (families.images, families.IMAGES),
     ):
         first, again = list(make(3, 60)), list(make(3, 60))
         assert first == again
         assert [case.data for case in make(4, 60)] != [case.data for case in first]
-        assert {case.family for case in first} == set(families)
+        assert {case.family for case in first} == set(names)
 
 
 def test_a_few_are_the_first_of_many() -> None:
-    assert list(archives.archives(1, 10)) == list(archives.archives(1, 60))[:10]
+    assert list(families.archives(1, 10)) == list(families.archives(1, 60))[:10]
 
 
 def findings(worst: Outcome = "failed", worker: int = 2) -> Findings:

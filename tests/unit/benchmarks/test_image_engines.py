@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.image_engines import measure
+from benchmarks.image_engines import run
 from benchmarks.image_engines.engines import BASELINE, Engine
-from benchmarks.image_engines.measure import Agreement, Timing, rows, timings
 from benchmarks.image_engines.report import markdown
-from dspt.backbones import load_backbone
+from benchmarks.image_engines.run import Agreement, Timing, rows, timings
+from dspt.backbones import Backbone
 
 WORDS = ["cat", "dog", "house"]
 
@@ -37,8 +37,8 @@ ENGINES = [
 
 
 @pytest.fixture(scope="module")
-def agreement() -> Agreement:
-    found = Agreement(load_backbone("builtin"), WORDS)
+def agreement(builtin: Backbone) -> Agreement:
+    found = Agreement(builtin, WORDS)
     generator = torch.Generator().manual_seed(1)
     for size in (4, 2):
         found.add(ENGINES, torch.randn(size, 3, 16, 16, generator=generator))
@@ -63,7 +63,7 @@ def test_all_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
         asked.append(f"{'same' if encode is same else 'opposite'} {len(pixels)}")
         return iter([0.001 * len(pixels)] * 3)
 
-    monkeypatch.setattr(measure, "_times", lambda *given: list(times(*given)))
+    monkeypatch.setattr(run, "_times", lambda *given: list(times(*given)))
     engines = [ENGINES[0], ENGINES[2], ENGINES[3]]
     *_, found = timings(engines, torch.zeros(8, 3, 16, 16), 2)
     assert asked == [

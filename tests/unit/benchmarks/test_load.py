@@ -15,13 +15,14 @@ from itertools import pairwise
 import pytest
 from small_server import serving
 
-from benchmarks.load.cli import main
+from benchmarks.load.__main__ import BENCHMARK
 from benchmarks.load.listener import Listener
 from benchmarks.load.records import POLL_RUNNING, STREAM, Jobs, Records, Sample
 from benchmarks.load.report import markdown
 from benchmarks.load.run import LOAD, sample
 from benchmarks.load.summary import UsageSample, figures, goals, percentile, windows
 from benchmarks.load.traffic import Rates, alongside, arrivals, due
+from benchmarks.skeleton.program import run
 from benchmarks.usage import Usage, usage_of
 from tests.services import children_of
 
@@ -266,6 +267,6 @@ def test_the_report_has_all_of_it() -> None:
 @pytest.mark.parametrize("wrong", [["--minutes", "0"], ["--listeners", "-1"], ["--seed", "x"]])
 def test_settings_at_fault(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        main(wrong)
+        run(BENCHMARK, wrong)
     assert caught.value.code == 2
     assert wrong[0] in capsys.readouterr().err

@@ -10,24 +10,16 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from benchmarks.review_loop import cli
-from benchmarks.review_loop.measure import Settings, most_tunings, reviewed
-from benchmarks.review_loop.summary import curve
+from benchmarks.review_loop.__main__ import BENCHMARK
+from benchmarks.review_loop.report import curve
+from benchmarks.review_loop.run import reviewed
 from benchmarks.skeleton.data_sets import find_sets
 from benchmarks.skeleton.planted import Planted, plant
-from dspt.config import TuneConfig
+from benchmarks.skeleton.program import run
 from dspt.data import Dataset, load_dataset
 from tests.photographs import write_photographs
 
 CLASSES = ("cat", "coffee", "moon")
-SETTINGS = Settings(
-    shots=4,
-    rate=0.25,
-    kind="symmetric",
-    protocol="global",
-    shares=(0.0, 0.5),
-    config=TuneConfig(),
-)
 
 
 @pytest.fixture(scope="module")
@@ -94,11 +86,12 @@ def test_points_per_ten_labels() -> None:
     assert half.gained_per_ten.text("+.2f") == "+4.50 ± 0.71"
 
 
+@pytest.mark.usefixtures("small_tower")
 def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--data", str(folder), "--seeds", "1", "--shots", "4", "--shares", "0.5"]
     arguments += ["--config", '{"epochs": 2}', "--features", str(tmp_path / "features")]
     arguments += ["--out", str(tmp_path / "out")]
-    assert cli.main(arguments) == 0
+    assert run(BENCHMARK, arguments) == 0
     assert "What reviewing labels is worth" in capsys.readouterr().out
 
     out = tmp_path / "out"
@@ -124,12 +117,13 @@ def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 
     # Once more: nothing is measured again.
     (tmp_path / "features" / "features.sqlite").unlink()
-    assert cli.main(arguments) == 0
+    assert run(BENCHMARK, arguments) == 0
     again = json.loads((out / "review_loop.json").read_text())
     assert again["datasets"] == document["datasets"]
     assert not list((tmp_path / "features").glob("features.sqlite"))
 
 
+@pytest.mark.usefixtures("small_tower")
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -147,13 +141,9 @@ def test_invalid_settings_and_data_are_refused(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     filled = [argument.replace("{folder}", str(folder)) for argument in arguments]
-    assert cli.main([*filled, "--out", str(tmp_path)]) == 2
+    assert run(BENCHMARK, [*filled, "--out", str(tmp_path)]) == 2
     assert message in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_folder_of_data_sets_is_all_of_them(folder: Path) -> None:
     assert find_sets([folder.parent]) == {folder.name: folder}
-
-
-def test_most_tunings_of_a_run() -> None:
-    assert most_tunings(SETTINGS) == 4

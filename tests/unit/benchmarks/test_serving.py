@@ -6,10 +6,9 @@ import asyncio
 import io
 import json
 import math
+import os
 import random
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -21,12 +20,13 @@ from PIL import Image
 from small_server import serving
 
 from benchmarks.serving.bench import cpu_ms, failed, row
-from benchmarks.serving.child import Child, ChildError
 from benchmarks.serving.clients import Run
 from benchmarks.serving.orders import Order, Outcome, Switch
 from benchmarks.serving.photos import SIZE, make_photos, tiny_png
 from benchmarks.serving.report import markdown
 from benchmarks.serving.summary import goals, losses, parts
+from benchmarks.skeleton.child import Child
+from benchmarks.skeleton.program import BenchmarkError
 from benchmarks.usage import Usage
 
 Answer = tuple[int, dict[str, str], dict[str, Any]]
@@ -157,11 +157,16 @@ def test_photos_are_jpegs_of_the_size(tmp_path: Path) -> None:
 
 
 def test_a_child_answers_and_tells_what_failed() -> None:
-    with Child(partial, math.sqrt) as child:
-        assert child.ask(16) == 4
-        with pytest.raises(ChildError, match="math domain error"):
-            child.ask(-1)
-        assert child.ask(4) == 2  # it goes on
+    with Child("roots", partial, math.sqrt) as child:
+        assert child.call("__call__", 16) == 4
+        with pytest.raises(BenchmarkError, match=r"(?s)roots: .*math domain error"):
+            child.call("__call__", -1)
+        assert child.call("__call__", 4) == 2  # it goes on
+    with (
+        Child("a process", partial, os._exit) as child,
+        pytest.raises(BenchmarkError, match="a process: its process ended with exit status 3"),
+    ):
+        child.call("__call__", 3)
 
 
 def speed(rate: float, **more: Any) -> dict[str, Any]:
@@ -259,10 +264,3 @@ def test_the_report_says_what_is_there_by_then() -> None:
     early = {name: found[name] for name in ("command", "machine", "versions", "settings", "photos")}
     early |= {"backbones": {"builtin": {"classes": 12}}, "interrupted": True, "goals": []}
     assert "Interrupted" in markdown(early)
-
-
-def test_what_the_command_says_of_itself() -> None:
-    run = partial(subprocess.run, capture_output=True, text=True, check=False, timeout=600)
-    found = run([sys.executable, "-m", "benchmarks.serving", "--help"])
-    assert found.returncode == 0
-    assert "--backbone" in found.stdout

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +16,7 @@ from rich.console import Console
 
 from benchmarks.skeleton.figures import Style, band_note, draw, new_figure, saved, styled
 from benchmarks.skeleton.machine import digest_of_code, machine, versions
-from benchmarks.skeleton.options import add_data, add_results, new_parser, positive, share
+from benchmarks.skeleton.options import add_common, positive, share
 from benchmarks.skeleton.program import Benchmark, BenchmarkError, Document, run
 from benchmarks.skeleton.records import Records, dumps, key_of
 from benchmarks.skeleton.report import Spread, heading, spread_note, table
@@ -23,22 +25,24 @@ from dspt.errors import ConfigError, DatasetError, Problem
 RESULTS = Path(__file__).parents[3] / "benchmarks" / "results"
 
 
-def _benchmark(measure: Callable[[Document], None], **more: Any) -> Benchmark:
-    parser = new_parser("example", "An example.")
-    add_data(parser)
-    add_results(parser)
+@pytest.fixture
+def example(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Benchmark]:
+    """Makes a benchmark from its function `measure`."""
 
-    def measured(options: argparse.Namespace, document: Document, console: Console) -> None:
-        measure(document)
+    def make(measure: Callable[[Document], None], **more: Any) -> Benchmark:
+        def measured(options: argparse.Namespace, document: Document, console: Console) -> None:
+            measure(document)
 
-    return Benchmark(
-        "example",
-        parser,
-        measured,
-        lambda document: f"answer {document.get('answer')}\n",
-        lambda document: {"example.png": b"picture"},
-        **more,
-    )
+        report = SimpleNamespace(
+            markdown=lambda document: f"answer {document.get('answer')}\n",
+            figures=lambda document: {"example.png": b"picture"},
+        )
+        modules = {"run": SimpleNamespace(measure=measured), "report": report}
+        for name, module in modules.items():
+            monkeypatch.setitem(sys.modules, f"benchmarks.example.{name}", module)
+        return Benchmark("example", "An example.", lambda p: add_common(p, "data"), **more)
+
+    return make
 
 
 def _answer(document: Document) -> None:
@@ -46,10 +50,10 @@ def _answer(document: Document) -> None:
 
 
 def test_results_are_written_with_the_command_as_typed(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, example: Callable[..., Benchmark], capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["--data", "some photos", "--out", str(tmp_path)]
-    assert run(_benchmark(_answer), arguments) == 0
+    assert run(example(_answer), arguments) == 0
     document = json.loads((tmp_path / "example.json").read_text())
     assert (
         document["command"] == f"python -m benchmarks.example --data 'some photos' --out {tmp_path}"
@@ -62,22 +66,26 @@ def test_results_are_written_with_the_command_as_typed(
     assert "answer 42" in capsys.readouterr().out
 
 
-def test_report_only_measures_nothing_and_needs_no_data(tmp_path: Path) -> None:
+def test_report_only_measures_nothing_and_needs_no_data(
+    tmp_path: Path, example: Callable[..., Benchmark]
+) -> None:
     (tmp_path / "example.json").write_text('{"answer": 7}')
 
     def measure(document: Document) -> None:
         raise AssertionError
 
-    assert run(_benchmark(measure), ["--report-only", "--out", str(tmp_path)]) == 0
+    assert run(example(measure), ["--report-only", "--out", str(tmp_path)]) == 0
     assert (tmp_path / "example.md").read_text() == "answer 7\n"
 
 
 @pytest.mark.parametrize(
     "arguments", [[], ["--report-only"], ["--data"]], ids=["no data", "nothing stored", "no folder"]
 )
-def test_missing_arguments_are_refused(arguments: list[str], tmp_path: Path) -> None:
+def test_missing_arguments_are_refused(
+    arguments: list[str], tmp_path: Path, example: Callable[..., Benchmark]
+) -> None:
     with pytest.raises(SystemExit) as ended:
-        run(_benchmark(_answer), [*arguments, "--out", str(tmp_path)])
+        run(example(_answer), [*arguments, "--out", str(tmp_path)])
     assert ended.value.code == 2
 
 
@@ -97,17 +105,20 @@ def test_exit_status_of_errors(
     status: int,
     message: str,
     tmp_path: Path,
+    example: Callable[..., Benchmark],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     def measure(document: Document) -> None:
         raise error
 
-    assert run(_benchmark(measure), ["--data", "x", "--out", str(tmp_path)]) == status
+    assert run(example(measure), ["--data", "x", "--out", str(tmp_path)]) == status
     assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
-def test_sigterm_ends_like_ctrl_c_and_reports_what_there_is(tmp_path: Path) -> None:
+def test_sigterm_ends_like_ctrl_c_and_reports_what_there_is(
+    tmp_path: Path, example: Callable[..., Benchmark]
+) -> None:
     before = signal.getsignal(signal.SIGTERM)
 
     def measure(document: Document) -> None:
@@ -115,18 +126,20 @@ def test_sigterm_ends_like_ctrl_c_and_reports_what_there_is(tmp_path: Path) -> N
         signal.raise_signal(signal.SIGTERM)
         document["answer"] = 2
 
-    benchmark = _benchmark(measure, reportable=lambda document: "answer" in document)
+    benchmark = example(measure, reportable=lambda document: "answer" in document)
     assert run(benchmark, ["--data", "x", "--out", str(tmp_path)]) == 130
     document = json.loads((tmp_path / "example.json").read_text())
     assert (document["answer"], document["interrupted"]) == (1, True)
     assert signal.getsignal(signal.SIGTERM) == before
 
 
-def test_failed_parts_are_reported_with_status_1(tmp_path: Path) -> None:
+def test_failed_parts_are_reported_with_status_1(
+    tmp_path: Path, example: Callable[..., Benchmark]
+) -> None:
     def measure(document: Document) -> None:
         document["failed"] = {"cell": "why"}
 
-    assert run(_benchmark(measure), ["--data", "x", "--out", str(tmp_path)]) == 1
+    assert run(example(measure), ["--data", "x", "--out", str(tmp_path)]) == 1
     assert (tmp_path / "example.md").is_file()
 
 

@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.audit_quality import cli, measure
+from benchmarks.audit_quality import run as audit
+from benchmarks.audit_quality.__main__ import BENCHMARK
 from benchmarks.audit_quality.rankings import METHODS
+from benchmarks.skeleton import program
+from dspt.backbones import Backbone
 from tests.photographs import write_photographs
 
 CLASSES = ("cat", "coffee", "moon")
-QUICK = ["--seeds", "1", "--shots", "8", "--config", '{"epochs": 20}', "--device", "cpu"]
+QUICK = ["--seeds", "1", "--shots", "8", "--config", '{"epochs": 3}', "--device", "cpu"]
 
 
 @pytest.fixture(scope="module")
@@ -22,9 +25,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_photographs(root, CLASSES, train=10, test=2, seed=4)
 
 
+@pytest.fixture(autouse=True)
+def loaded(builtin: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs use the built-in backbone that is loaded already."""
+    path = "benchmarks.noise_robustness.grid.load_backbone"
+    monkeypatch.setattr(path, lambda name, device: builtin)
+
+
 def run(folder: Path, *arguments: str) -> int:
     places = ["--out", str(folder.parent / "out"), "--features", str(folder.parent / "features")]
-    return cli.main(["--data", str(folder), *QUICK, *places, *arguments])
+    return program.run(BENCHMARK, ["--data", str(folder), *QUICK, *places, *arguments])
 
 
 @pytest.mark.slow
@@ -62,7 +72,7 @@ def test_the_command_measures_reports_and_goes_on(
     def refuse(*_: object) -> None:
         raise AssertionError("measured again")
 
-    monkeypatch.setattr(measure.Bench, "measure", refuse)
+    monkeypatch.setattr(audit.Bench, "measure", refuse)
     assert run(folder, *grid) == 0
     again = json.loads((out / "audit_quality.json").read_text())
     assert again["cells"] == document["cells"]

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.audit_quality.figure import figures
 from benchmarks.audit_quality.rankings import (
     CLEANLAB_SCORES,
     FLAGGERS,
@@ -16,10 +15,11 @@ from benchmarks.audit_quality.rankings import (
     by_cleanlab,
     by_neighbours,
     by_probability,
-    flagged_by_cleanlab,
+    safe,
 )
+from benchmarks.audit_quality.report import FLAG_LABELS, LABELS, best_peer, figures, markdown
 from benchmarks.audit_quality.scores import REVIEWED, flag_scores, rank_scores
-from benchmarks.audit_quality.summary import FLAG_LABELS, LABELS, best_peer, markdown
+from benchmarks.noise_robustness.linear import issues
 
 
 def mask(n: int, *rows: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
@@ -102,7 +102,7 @@ def test_every_method_finds_plain_mistakes() -> None:
     for name, suspicion in rankings.items():
         assert suspicion.shape == (90,), name
         assert rank_scores(suspicion, wrong)["auc"] == 1, name
-    flagged = flagged_by_cleanlab(probabilities.double().numpy(), given.numpy())
+    flagged = issues(given.numpy(), probabilities.double().numpy())
     assert np.array_equal(flagged, wrong)
 
 
@@ -123,8 +123,8 @@ def test_cleanlab_bears_certainty_and_classes_without_images() -> None:
         assert np.isfinite(suspicion).all()
         if name != "confidence_weighted_entropy":  # see by_cleanlab
             assert suspicion.argmax() == 0
-    assert flagged_by_cleanlab(certain, given).tolist() == [True] + [False] * 19
-    assert not flagged_by_cleanlab(certain, np.zeros(20, dtype=np.int64)).any()
+    assert issues(given, safe(certain)).tolist() == [True] + [False] * 19
+    assert not issues(np.zeros(20, dtype=np.int64), safe(certain)).any()
 
 
 # ----------------------------------------------------------------------------------------- tables
@@ -211,7 +211,7 @@ def test_without_noise_there_is_no_ranking() -> None:
     text = markdown(clean)
     assert "## Ranking" not in text
     assert "10.0 false" in text
-    assert figures(clean, "audit_quality") == {}
+    assert figures(clean) == {}
 
 
 def test_runs_that_cannot_tell_are_counted() -> None:
@@ -220,10 +220,10 @@ def test_runs_that_cannot_tell_are_counted() -> None:
 
 
 def test_the_figure_has_a_panel_for_each_data_set_and_noise() -> None:
-    found = figures(document(*CELLS), "audit_quality")
+    found = figures(document(*CELLS))
     assert set(found) == {"audit_quality.png", "audit_quality.svg"}
     assert found["audit_quality.png"].startswith(b"\x89PNG")
     svg = found["audit_quality.svg"].decode()
     for text in ("photos", "paintings", "symmetric 25 %", "cleanlab", "audit", "labels reviewed %"):
         assert text in svg
-    assert figures(document(*CELLS), "audit_quality") == found
+    assert figures(document(*CELLS)) == found

@@ -12,14 +12,14 @@ import pytest
 import torch
 from noise_sets import write_class_folders
 
-from benchmarks.noise_robustness import cells
-from benchmarks.noise_robustness.cells import SUPPRESSION_BINS, CellRunner
-from benchmarks.noise_robustness.cli import new_parser, settings_of
+from benchmarks.noise_robustness import run
+from benchmarks.noise_robustness.__main__ import BENCHMARK
 from benchmarks.noise_robustness.datasets import Listing, open_set
 from benchmarks.noise_robustness.encode import EncodedSet, Features, encode_set
 from benchmarks.noise_robustness.grid import cell_key, make_record
 from benchmarks.noise_robustness.prepare import Job, make_job
-from benchmarks.noise_robustness.settings import METHODS, Cell, Noise, Settings
+from benchmarks.noise_robustness.run import SUPPRESSION_BINS, CellRunner
+from benchmarks.noise_robustness.settings import METHODS, Cell, Noise, Settings, settings_of
 from dspt.backbones import Backbone
 from dspt.data import few_shot, load_dataset
 from dspt.features.encode import encode_images
@@ -33,7 +33,7 @@ def settings(*arguments: str) -> Settings:
     quick = ["--epochs", "3", "--default-config", '{"epochs": 3, "precision": "float32"}']
     shots = [] if "--shots" in arguments else ["--shots", "4"]
     given = ["--data", "a", *quick, *shots, *arguments, "--precision", "float32"]
-    return settings_of(new_parser().parse_args([*given, "--device", "cpu"]))
+    return settings_of(BENCHMARK.parser().parse_args([*given, "--device", "cpu"]))
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_the_digest_of_a_set_does_not_depend_on_what_is_drawn(
 
 @pytest.fixture
 def runner(tiny: Backbone, monkeypatch: pytest.MonkeyPatch) -> CellRunner:
-    monkeypatch.setattr(cells, "load_backbone", lambda name, device: tiny)
+    monkeypatch.setattr(run, "load_backbone", lambda name, device: tiny)
     return CellRunner(settings())
 
 

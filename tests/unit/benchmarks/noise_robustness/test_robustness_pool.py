@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from pool_jobs import Number, Squares
 
 from benchmarks.noise_robustness.pool import run_jobs
 
+INTERRUPTED = 130
 ENDLESS = [Number(n, "wait") for n in range(4)]
 
 
@@ -53,7 +55,8 @@ def test_an_error_in_this_process_stops_the_others_at_once() -> None:
     assert multiprocessing.active_children() == []
 
 
-def test_processes_end_with_their_parent() -> None:
+@pytest.mark.parametrize("how", ["the parent is killed", "Ctrl-C"])
+def test_processes_end_with_their_parent(how: str) -> None:
     parent = multiprocessing.get_context("spawn").Process(target=_run_for_ever)
     parent.start()
     assert parent.pid is not None
@@ -61,15 +64,26 @@ def test_processes_end_with_their_parent() -> None:
     while len(children := _children(parent.pid)) < 2:
         assert time.monotonic() < deadline
         time.sleep(0.2)
-    os.kill(parent.pid, signal.SIGKILL)
+    if how == "Ctrl-C":  # a terminal sends it to the whole group
+        os.killpg(parent.pid, signal.SIGINT)
+    else:
+        os.kill(parent.pid, signal.SIGKILL)
     parent.join()
     while any(_alive(child) for child in children):
         assert time.monotonic() < deadline, "processes outlived their parent"
         time.sleep(0.2)
+    assert parent.exitcode == (INTERRUPTED if how == "Ctrl-C" else -signal.SIGKILL)
 
 
 def _run_for_ever() -> None:
-    run_jobs(ENDLESS, Squares, 2, done=Outcome().finish, failed=Outcome().fail)
+    os.setsid()
+    # Where the tests run in the background SIGINT is ignored, and children inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    found = Outcome()
+    try:
+        run_jobs(ENDLESS, Squares, 2, done=found.finish, failed=found.fail)
+    except KeyboardInterrupt:
+        sys.exit(1 if found.failed else INTERRUPTED)
 
 
 def _children(pid: int) -> list[int]:

@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.noise_robustness.accuracy_figure import accuracy_figures
-from benchmarks.noise_robustness.gradient_figure import gradient_figure, gradient_norms
+from benchmarks.noise_robustness.figures import accuracy_figures, gradient_figure, gradient_norms
+from benchmarks.noise_robustness.report import markdown
 from benchmarks.noise_robustness.settings import CLEAN, Cell, Noise
 from benchmarks.noise_robustness.summary import Gap, Results, goals
-from benchmarks.noise_robustness.table import markdown
 from benchmarks.skeleton.report import Spread
 
 SYM_25, SYM_50 = Noise("symmetric", "global", 0.25), Noise("symmetric", "global", 0.5)

@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from noise_sets import CLASSES, COLOURS, write_class_folders, write_coop_set, write_image
 
-from benchmarks.noise_robustness.cli import main
-from dspt.backbones import Backbone
+from benchmarks.noise_robustness.__main__ import BENCHMARK
+from benchmarks.skeleton.program import run
+from dspt.backbones import Backbone, load_backbone
 
 QUICK = ["--seeds", "1", "--shots", "4", "--epochs", "1", "--default-config", '{"epochs": 1}']
 RUN_JOBS = "benchmarks.noise_robustness.pool.run_jobs"
 RunJobs = Callable[..., None]
 GRID = [*QUICK, "--rates", "0", "0.5", "--kinds", "symmetric", "--jobs", "2", "--device", "cpu"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_tower(tiny: Backbone) -> Iterator[None]:
+    """Runs use a small tower with random weights instead of the built-in backbone."""
+
+    def load(name: str, device: Any) -> Backbone:
+        return tiny if name == "builtin" else load_backbone(name, device=device)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("grid", "run"):
+            patch.setattr(f"benchmarks.noise_robustness.{module}.load_backbone", load)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +50,7 @@ def finished(sets: Path, one_by_one: RunJobs) -> Path:
     data = [str(sets / "photos"), str(sets / "coop")]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(RUN_JOBS, one_by_one)
-        assert main(["--data", *data, *GRID, *folders(sets)]) == 0
+        assert run(BENCHMARK, ["--data", *data, *GRID, *folders(sets)]) == 0
     return sets / "out"
 
 
@@ -65,17 +75,11 @@ def one_by_one() -> RunJobs:
 
 
 @pytest.fixture
-def in_this_process(
-    monkeypatch: pytest.MonkeyPatch, builtin: Backbone, one_by_one: RunJobs
-) -> None:
-    """All of a run in this process, on a backbone that is loaded already."""
+def in_this_process(monkeypatch: pytest.MonkeyPatch, one_by_one: RunJobs) -> None:
+    """Cells run in this process."""
     monkeypatch.setattr(RUN_JOBS, one_by_one)
-    for module in ("grid", "cells"):
-        path = f"benchmarks.noise_robustness.{module}.load_backbone"
-        monkeypatch.setattr(path, lambda name, device: builtin)
 
 
-@pytest.mark.slow
 def test_every_cell_is_run_and_reported(finished: Path) -> None:
     noises = ("clean", "global-symmetric-50", "per_class-symmetric-50")
     assert set(cells(finished)) == {
@@ -110,11 +114,11 @@ def test_a_second_run_goes_on_where_the_first_was(
     monkeypatch.setattr(RUN_JOBS, instead)
     data = [str(sets / "photos"), str(sets / "coop")]
     arguments = ["--data", *data, *GRID, "--features", str(sets / "features"), "--out", str(out)]
-    assert main(arguments) == 0
+    assert run(BENCHMARK, arguments) == 0
     assert run_again == ["photos-4shot-clean-seed1", "eurosat-4shot-clean-seed1"]
     assert cells(out) == before  # the same flip maps and keys again
     run_again.clear()
-    assert main([*arguments, "--fresh"]) == 0
+    assert run(BENCHMARK, [*arguments, "--fresh"]) == 0
     assert len(run_again) == 6
 
 
@@ -128,10 +132,10 @@ def test_report_only_runs_nothing(
     before = (out / "table.md").read_text()
     (out / "table.md").unlink()
     data = ["--data", str(sets / "photos"), str(sets / "coop")]
-    assert main([*data, *GRID, "--out", str(out), "--report-only"]) == 0
+    assert run(BENCHMARK, [*data, *GRID, "--out", str(out), "--report-only"]) == 0
     assert (out / "table.md").read_text() == before
     with pytest.raises(SystemExit) as caught:
-        main([*data, *GRID, "--out", str(tmp_path / "none"), "--report-only"])
+        run(BENCHMARK, [*data, *GRID, "--out", str(tmp_path / "none"), "--report-only"])
     assert caught.value.code == 2
     assert "not found: " in capsys.readouterr().err
 
@@ -145,7 +149,10 @@ def test_a_cell_that_cannot_be_is_named_and_the_others_are_run(
         write_image(photos / "train" / "red_fox" / f"{i}.png", COLOURS["red_fox"], i)
     arguments = ["--data", str(photos), *GRID, "--shots", "8", "--methods", "zero_shot", "logistic"]
     assert (
-        main([*arguments, "--out", str(tmp_path / "out"), "--features", str(sets / "features")])
+        run(
+            BENCHMARK,
+            [*arguments, "--out", str(tmp_path / "out"), "--features", str(sets / "features")],
+        )
         == 1
     )
     document = json.loads((tmp_path / "out" / "results.json").read_text())
@@ -169,7 +176,12 @@ def test_labels_given_by_people(tmp_path: Path, sets: Path) -> None:
     arguments = ["--data", str(sets / "photos"), *QUICK, "--methods", "zero_shot", "logistic"]
     human = ["--given-labels", str(table), "--given-column", "aggre", "worse"]
     out = tmp_path / "out"
-    assert main([*arguments, *human, "--out", str(out), "--features", str(sets / "features")]) == 0
+    assert (
+        run(
+            BENCHMARK, [*arguments, *human, "--out", str(out), "--features", str(sets / "features")]
+        )
+        == 0
+    )
     kept = {name: json.loads(data) for name, data in cells(out).items()}
     assert kept["photos-4shot-human-aggre-seed1.json"]["wrong_share"] == 0
     worse = kept["photos-4shot-human-worse-seed1.json"]
@@ -196,44 +208,35 @@ def test_settings_and_data_at_fault_are_named(
     arguments: list[str], message: str, sets: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     filled = [argument.format(sets=sets) for argument in arguments]
-    assert main([*filled, *folders(sets)]) == 2
+    assert run(BENCHMARK, [*filled, *folders(sets)]) == 2
     assert message in " ".join(capsys.readouterr().err.split())
 
 
-@pytest.mark.slow
-def test_ctrl_c_leaves_finished_cells_and_nothing_else(tmp_path: Path, sets: Path) -> None:
-    temporary = tmp_path / "tmp"
+@pytest.mark.usefixtures("in_this_process")
+def test_ctrl_c_leaves_finished_cells_and_nothing_else(
+    tmp_path: Path,
+    sets: Path,
+    one_by_one: RunJobs,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def interrupted(jobs: Any, *arguments: Any, **options: Any) -> None:
+        one_by_one(jobs[:2], *arguments, **options)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(RUN_JOBS, interrupted)
+    temporary, out = tmp_path / "tmp", tmp_path / "out"
     temporary.mkdir()
-    out = tmp_path / "out"
-    arguments = ["--data", str(sets / "photos"), "--shots", "4", "--rates", "0", "--jobs", "1"]
-    arguments += ["--methods", "ce", "--epochs", "100", "--seeds", *map(str, range(100))]
-    arguments += ["--out", str(out), "--features", str(sets / "features")]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.noise_robustness", *arguments],
-        env={**os.environ, "TMPDIR": str(temporary)},
-        cwd=Path(__file__).parents[4],
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        # Where the tests run in the background SIGINT is ignored, and children inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    arguments = ["--data", str(sets / "photos"), *GRID, "--methods", "zero_shot", "--out", str(out)]
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        assert process.stderr is not None
-        while not list(out.glob("cells/*.json")):
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(0.2)
-                pytest.fail(process.stderr.read())
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-        told = process.communicate(timeout=60)[1]
+        assert run(BENCHMARK, [*arguments, "--features", str(sets / "features")]) == 130
     finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-    assert process.returncode == 130
-    assert "Traceback" not in told
-    found = cells(out)
-    assert 1 <= len(found) < 100
-    assert f"Stopped with {len(found)} of 100 cells finished" in told
-    assert all(json.loads(data)["methods"] for data in found.values())
+        signal.signal(signal.SIGINT, handler)
+    told = " ".join(capsys.readouterr().err.split())
+    assert "Stopped with 2 of 3 cells finished. The same command resumes." in told
+    assert all(json.loads(data)["methods"] for data in cells(out).values())
+    assert len(cells(out)) == 2
+    assert "**Interrupted** after 2 cells." in (out / "table.md").read_text()
     assert list(temporary.iterdir()) == []

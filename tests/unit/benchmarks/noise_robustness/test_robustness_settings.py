@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.noise_robustness.cli import main, new_parser, settings_of
+from benchmarks.noise_robustness.__main__ import BENCHMARK
 from benchmarks.noise_robustness.settings import (
     METHODS,
     Cell,
@@ -10,12 +10,14 @@ from benchmarks.noise_robustness.settings import (
     Recipe,
     Settings,
     planted_noises,
+    settings_of,
 )
+from benchmarks.skeleton.program import run
 from dspt.config import DEFAULT_LR
 
 
 def parse(*arguments: str) -> Settings:
-    return settings_of(new_parser().parse_args(arguments))
+    return settings_of(BENCHMARK.parser().parse_args(arguments))
 
 
 def test_the_defaults_are_the_papers_table() -> None:
@@ -94,6 +96,6 @@ def test_invalid_options_are_refused(
     arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as caught:
-        main(["--data", "a", *arguments])
+        run(BENCHMARK, ["--data", "a", *arguments])
     assert caught.value.code == 2
     assert message in capsys.readouterr().err

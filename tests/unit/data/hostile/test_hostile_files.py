@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.hostile_input import archives, images
+from benchmarks.hostile_input import families
 from benchmarks.hostile_input.case import Case
 from benchmarks.hostile_input.reader import Kind, Reading, reading_in
 
@@ -60,11 +60,11 @@ def check(found: Found, at_least: int) -> Counter[str]:
 
 
 def test_archives(tmp_path: Path) -> None:
-    found = read_all(tmp_path, "archive", archives.archives(SEED, ARCHIVES))
+    found = read_all(tmp_path, "archive", families.archives(SEED, ARCHIVES))
     outcomes = check(found, at_least=2000)
     assert outcomes["refused"] > 1000
     assert outcomes["rejected"] > 200
-    by_family = {family: Counter[str]() for family in archives.FAMILIES}
+    by_family = {family: Counter[str]() for family in families.ARCHIVES}
     for case, reading in found:
         by_family[case.family][reading.outcome] += 1
     assert by_family["nothing wrong"].keys() == {"harmless"}
@@ -82,10 +82,10 @@ def test_archives(tmp_path: Path) -> None:
 
 
 def test_images(tmp_path: Path) -> None:
-    found = read_all(tmp_path, "image", images.images(SEED, IMAGES))
+    found = read_all(tmp_path, "image", families.images(SEED, IMAGES))
     outcomes = check(found, at_least=500)
     assert outcomes["refused"] > 250
-    by_family = {family: Counter[str]() for family in images.FAMILIES}
+    by_family = {family: Counter[str]() for family in families.IMAGES}
     for case, reading in found:
         by_family[case.family][reading.outcome] += 1
     assert by_family["another name"].keys() == by_family["one pixel"].keys() == {"harmless"}

@@ -1,4 +1,4 @@
-"""The result as Markdown: rankings, suspects and the share of wrong labels."""
+"""Rankings, suspects and the share of wrong labels as tables; recall against reviewed labels."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
+import numpy as np
+
 from benchmarks.audit_quality.rankings import CLEANLAB_SCORES, FLAGGERS, METHODS
-from benchmarks.noise_robustness.table import short
-from benchmarks.skeleton.report import Spread, heading, table
+from benchmarks.audit_quality.scores import REVIEWED
+from benchmarks.noise_robustness.report import short, unfinished
+from benchmarks.skeleton.report import Spread, page, table
 
 _SCORES = dict(
     zip(CLEANLAB_SCORES, ("self-confidence", "normalized margin", "weighted entropy"), strict=True)
@@ -40,29 +43,74 @@ def markdown(document: Mapping[str, Any]) -> str:
     cells, settings = document["cells"], document["settings"]
     seeds = settings["seeds"]
     spread = "± standard deviation over seeds of the mean over data sets" if len(seeds) > 1 else ""
-    lines = [
-        "# Finding wrong labels",
-        "",
-        *heading(document),
-        "",
+    blocks: list[str | list[str]] = [
         f"{settings['shots'][0]} shots per class, {'seeds' if len(seeds) > 1 else 'one seed'} "
         f"({', '.join(map(str, seeds))}); backbone `{settings['backbone']}` "
         f"({document['backbone_digest'][:12]}), {document['dtype'].removeprefix('torch.')}. Means "
         f'over data sets and seeds{", " + spread if spread else ""}. "Our p" are the '
         "out-of-sample probabilities of this service.",
+        *unfinished(document),
     ]
-    if document.get("interrupted"):
-        lines += ["", f"**Interrupted** after {len(cells)} cells."]
-    for cell, error in document["failed"].items():
-        lines += ["", f"**Failed:** {cell}: {error}"]
-    ranked = [cell for cell in cells if cell["rankings"]["ours"]]
-    if ranked:
-        lines += ["", "## Ranking", "", _standing(ranked)]
+    if ranked := [cell for cell in cells if cell["rankings"]["ours"]]:
+        blocks += ["## Ranking", _standing(ranked)]
         for measure, (title, form) in MEASURES.items():
-            lines += ["", f"### {title}", "", *_ranking_table(ranked, measure, form)]
-        lines += ["", "### ROC-AUC by data set", "", *_by_data_set(ranked)]
-    lines += ["", "## Labels called wrong", "", *_flag_table(cells)]
-    return "\n".join([*lines, "", "## Share of wrong labels", "", *_rate_table(cells)]) + "\n"
+            blocks += [f"### {title}", _ranking_table(ranked, measure, form)]
+        blocks += ["### ROC-AUC by data set", _by_data_set(ranked)]
+    blocks += ["## Labels called wrong", *_flag_table(cells)]
+    return page(
+        "Finding wrong labels", document, *blocks, "## Share of wrong labels", *_rate_table(cells)
+    )
+
+
+def figures(document: Mapping[str, Any]) -> dict[str, bytes]:
+    """Return PNG and SVG with a panel per data set and noise; empty without wrong labels."""
+    from benchmarks.skeleton import figures as fig
+
+    cells = [cell for cell in document["cells"] if cell["rankings"]["ours"]]
+    if not cells:
+        return {}
+    peer = best_peer(cells)
+    styles = {  # the audit last, so that it is drawn on top
+        peer: fig.Style(LABELS[peer], fig.RED, "v"),
+        "neighbours": fig.Style(LABELS["neighbours"], fig.GREEN, "x", ":"),
+        "prompt": fig.Style(LABELS["prompt"], fig.BLUE, "o"),
+        "zero_shot": fig.Style(LABELS["zero_shot"], fig.GREY, "", "--"),
+        "ours": fig.Style("audit of this service", fig.BLACK, "D", width=2.0),
+    }
+    datasets, noises = _datasets(cells), _noises(cells)
+    with fig.styled():
+        figure = fig.new_figure(2.1 * len(noises) + 0.4, 2.1 * len(datasets) * 0.9 + 0.8)
+        panels = figure.subplots(
+            len(datasets), len(noises), squeeze=False, sharex=True, sharey=True
+        )
+        for row, dataset in zip(panels, datasets, strict=True):
+            for axes, noise in zip(row, noises, strict=True):
+                _panel(axes, _of(cells, dataset, noise), styles)
+            row[0].set_ylabel(f"{dataset}\nwrong labels found %")
+        for axes, noise in zip(panels[0], noises, strict=True):
+            axes.set_title(short(noise))
+        for axes in panels[-1]:
+            axes.set_xlabel("labels reviewed %")
+        seeds = sorted({cell["seed"] for cell in cells})
+        note = f"Lines: mean over the seeds ({', '.join(map(str, seeds))})."
+        fig.legend_below(figure, panels.flat, note)
+        return fig.saved(figure, "audit_quality")
+
+
+def _panel(axes: Any, cells: Cells, styles: Mapping[str, Any]) -> None:
+    from benchmarks.skeleton import figures as fig
+
+    axes.set_xlim(0, 100)
+    axes.set_ylim(0, 102)
+    if not cells:
+        return
+    share = 100 * float(np.mean([cell["wrong_share"] for cell in cells]))
+    best = fig.Style("best possible", "#bbbbbb", width=0.8)
+    fig.draw(axes, best, [0, share, 100], [0, 100, 100])
+    for method, style in styles.items():
+        curves = [cell["rankings"][method]["recall"] for cell in cells]
+        mean = [100 * float(value) for value in np.mean(curves, axis=0)]
+        fig.draw(axes, style, [100 * value for value in REVIEWED], mean, markevery=4)
 
 
 def best_peer(ranked: Cells) -> str:
@@ -122,16 +170,14 @@ def _by_data_set(ranked: Cells) -> list[str]:
     return _grid(ranked, "ranked by", methods)
 
 
-def _flag_table(cells: Cells) -> list[str]:
+def _flag_table(cells: Cells) -> tuple[str, list[str]]:
     def flagged(name: str) -> Callable[[Cells], str]:
         return lambda found: _flagged([cell["flags"][name] for cell in found])
 
-    return [
-        "Precision / recall in percent of the labels called wrong. If all labels are correct: the "
-        "share called wrong, all of them false alarms.",
-        "",
-        *_grid(cells, "called wrong by", {FLAG_LABELS[name]: flagged(name) for name in FLAGGERS}),
-    ]
+    methods = {FLAG_LABELS[name]: flagged(name) for name in FLAGGERS}
+    text = "Precision / recall in percent of the labels called wrong. If all labels are correct: "
+    text += "the share called wrong, all of them false alarms."
+    return text, _grid(cells, "called wrong by", methods)
 
 
 def _flagged(counts: Sequence[Mapping[str, int]]) -> str:
@@ -142,17 +188,14 @@ def _flagged(counts: Sequence[Mapping[str, int]]) -> str:
     return f"{precision} / {100 * total['right'] / total['wrong']:.0f}"
 
 
-def _rate_table(cells: Cells) -> list[str]:
+def _rate_table(cells: Cells) -> tuple[str, list[str]]:
     estimated = [cell for cell in cells if cell["noise_rate"]]
     held = sum(map(_held, estimated))
     share = f" ({held / len(estimated):.0%})" if estimated else ""
-    return [
-        "Estimate in percent (ends of its 90 % interval), means over seeds; then the number of "
-        f"runs whose interval has the true share. In all: {held} of {len(estimated)} runs{share}; "
-        f"{len(cells) - len(estimated)} runs without an estimate.",
-        "",
-        *_grid(cells, "", {"": _rate}),
-    ]
+    text = "Estimate in percent (ends of its 90 % interval), means over seeds; then the number of "
+    text += f"runs whose interval has the true share. In all: {held} of {len(estimated)} runs"
+    text += f"{share}; {len(cells) - len(estimated)} runs without an estimate."
+    return text, _grid(cells, "", {"": _rate})
 
 
 def _rate(cells: Cells) -> str:

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
+from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from rich.console import Console
 from torch import Tensor
 
+from benchmarks.skeleton.options import tune_config
 from benchmarks.skeleton.planted import plant
-from benchmarks.skeleton.sweep import OnProgress
+from benchmarks.skeleton.program import Document
+from benchmarks.skeleton.sweep import OnProgress, sweep
 from dspt.backbones.base import Backbone
 from dspt.classifier.linear import LinearClassifier
 from dspt.config import TuneConfig
 from dspt.data import Dataset, dataset_digest
 from dspt.features.encode import encode_images
 from dspt.features.store import FeatureStore
-from dspt.labels.inject import NoiseKind
 from dspt.model.add_class import add_classes
 from dspt.model.artifact import TunedModel
 from dspt.model.predict import linear_classifier
@@ -29,16 +33,22 @@ from dspt.pipeline import tune
 from dspt.prompt.learner import zero_shot_embeddings
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What is run, apart from the data."""
-
-    shots: int
-    kind: NoiseKind
-    held_out: int
-    """Number of classes to hold out, one at a time."""
-    config: TuneConfig
-    """Without the seed of the run."""
+def measure(options: Namespace, document: Document, console: Console) -> None:
+    """Fill in one record per data set, share of wrong labels and seed."""
+    settings = {name: getattr(options, name) for name in ("shots", "kind", "held_out")}
+    config = tune_config(options)
+    runs = {
+        f"{rate:.0%} wrong, seed {seed}": (
+            {"rate": rate, "seed": seed},
+            partial(cell, options, config.model_copy(update={"seed": seed}), rate),
+        )
+        for rate in options.rates
+        for seed in options.seeds
+    }
+    code, tunings = [sys.modules[__name__]], 1 + options.held_out
+    name = "add_class"
+    sweep(options, document, console, name, settings, runs, tunings=tunings, code=code)
+    document["settings"]["rates"] = options.rates
 
 
 @dataclass(frozen=True)
@@ -54,11 +64,10 @@ class Score:
         return 2 * self.old * self.new / (self.old + self.new) if self.new else 0.0
 
 
-def measure(
-    settings: Settings,
+def cell(
+    options: Namespace,
+    config: TuneConfig,
     rate: float,
-    seed: int,
-    feature_dir: Path,
     backbone: Backbone,
     dataset: Dataset,
     on_progress: OnProgress,
@@ -69,23 +78,22 @@ def measure(
     added; `text_only`, with the weighted text embeddings of the class only; `prompt`, the tuned
     prompt alone; `zero_shot`; `retrained`, tuned with photos of the class.
     """
-    config = settings.config.model_copy(update={"seed": seed})
-    tunings = count(1)
+    tunings, seed = count(1), config.seed
 
     def tuned(of: Dataset) -> TunedModel:
-        shots = plant(of, settings.shots, rate, settings.kind, "global", seed).dataset
-        model = tune(shots, config, feature_dir=feature_dir, backbone=backbone).model
+        shots = plant(of, options.shots, rate, options.kind, "global", seed).dataset
+        model = tune(shots, config, feature_dir=options.features, backbone=backbone).model
         on_progress(next(tunings))
         return model
 
-    features = encode_images(backbone, dataset, store=FeatureStore(feature_dir))[:, 0]
+    features = encode_images(backbone, dataset, store=FeatureStore(options.features))[:, 0]
     rows = torch.tensor([item.split == "test" for item in dataset.items])
     features = features[rows].to(backbone.device)
     truth = [dataset.classes[item.label] for item in dataset.of_split("test")]
 
     retrained = linear_classifier(tuned(dataset), backbone)
     order = np.random.default_rng(seed).permutation(len(dataset.classes))
-    held_out = [dataset.classes[at] for at in order[: settings.held_out]]
+    held_out = [dataset.classes[at] for at in order[: options.held_out]]
     found = []
     for name in held_out:
         words = dataset.class_words[dataset.classes.index(name)]

@@ -2,24 +2,44 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Callable
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
+from rich.console import Console
 from torch import Tensor
 
-from benchmarks.noise_robustness import methods
+from benchmarks.noise_robustness import bench, methods, pool
 from benchmarks.noise_robustness.bench import Bench
+from benchmarks.noise_robustness.grid import Done, Failed, run_grid
 from benchmarks.noise_robustness.methods import Fitted
 from benchmarks.noise_robustness.prepare import Job
-from benchmarks.noise_robustness.settings import Settings
-from dspt.backbones import load_backbone
+from benchmarks.noise_robustness.settings import Settings, settings_of
+from benchmarks.skeleton.program import Document
+from dspt.backbones import Backbone, load_backbone
 from dspt.kit.device import resolve_device
 from dspt.prompt.losses import suppression
 
 SUPPRESSION_BINS = 20
 """Of equal width from 0 to 1."""
+
+
+def measure(options: Namespace, document: Document, console: Console) -> None:
+    """Fill in the cells of the grid."""
+    from benchmarks.noise_robustness import linear  # takes seconds, and not each cell needs it
+
+    settings = settings_of(options)
+
+    def run_cells(jobs: Sequence[Job], _: Backbone, done: Done, failed: Failed) -> None:
+        runner = partial(CellRunner, settings)
+        pool.run_jobs(jobs, runner, options.jobs, done=done, failed=failed)
+
+    code = [bench, sys.modules[__name__], methods, linear]
+    run_grid(options, document, console, settings, run_cells, folder="cells", code=code)
 
 
 class CellRunner:
@@ -46,7 +66,6 @@ class CellRunner:
             fitted["default"] = methods.default(bench.service_task(job), config)
             clock.lap("default")
         if {"logistic", "logistic_cleanlab"} & set(settings.methods):
-            # scikit-learn and cleanlab are an optional extra
             from benchmarks.noise_robustness import linear
 
             validated = linear.cross_validate(task, settings.logistic_c)

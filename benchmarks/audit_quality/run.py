@@ -1,29 +1,29 @@
-"""Measures one cell: every method ranks the same few shots by how likely their label is wrong."""
+"""Measures cells: every method ranks the same few shots by how likely their label is wrong."""
 
 from __future__ import annotations
 
+import sys
 import time
+from argparse import Namespace
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from rich.console import Console
 from torch import Tensor
 
-from benchmarks.audit_quality.rankings import (
-    CLEANLAB_SCORES,
-    by_cleanlab,
-    by_neighbours,
-    by_probability,
-    flagged_by_cleanlab,
-)
-from benchmarks.audit_quality.scores import flag_scores, rank_scores
-from benchmarks.noise_robustness import linear
+from benchmarks.audit_quality import rankings, scores
+from benchmarks.audit_quality.rankings import CLEANLAB_SCORES, by_cleanlab, by_probability
+from benchmarks.noise_robustness import bench, linear
 from benchmarks.noise_robustness.bench import Bench as TaskBench
+from benchmarks.noise_robustness.grid import Done, Failed, run_grid
 from benchmarks.noise_robustness.methods import Task
 from benchmarks.noise_robustness.prepare import Job
-from benchmarks.noise_robustness.settings import Settings
+from benchmarks.noise_robustness.settings import Settings, settings_of
+from benchmarks.skeleton.program import Document
 from dspt.backbones import Backbone
 from dspt.classifier.fit import Fitted, fit, held_out_logits
 from dspt.config import DEFAULT_LR, LossName
@@ -34,6 +34,28 @@ from dspt.prompt.trainer import Run, Schedule, lr_scale_for, tune_contexts
 
 _PEER: LossName = "gce"
 """Loss of the second set of cross-fitted prompts."""
+
+
+def measure(options: Namespace, document: Document, console: Console) -> None:
+    """Fill in the cells of the grid."""
+    settings = settings_of(
+        options,
+        recipe="project",
+        epochs=None,
+        augment_views=None,
+        methods=("default", "logistic"),
+        shots=[options.shots],
+        protocols=[options.protocol],
+        default_config=options.config,
+    )
+
+    def run_jobs(jobs: Sequence[Job], backbone: Backbone, done: Done, failed: Failed) -> None:
+        cells = Bench(settings, backbone)
+        for job in jobs:
+            done(job, cells.measure(job))
+
+    folder, code = "audit_quality_cells", [sys.modules[__name__], rankings, scores, bench, linear]
+    run_grid(options, document, console, settings, run_jobs, folder=folder, code=code)
 
 
 class Bench:
@@ -54,7 +76,7 @@ class Bench:
         logistic = linear.cross_validate(task, self._settings.logistic_c)
         ours = fitted.ensemble.log_p.double().exp().cpu().numpy()
         wrong = job.given != job.true
-        rankings = {
+        ranked = {
             "ours": _places(report, len(wrong)),
             **_by_all_cleanlab("cleanlab", logistic.probabilities, job.given),
             **_by_all_cleanlab("ours_cleanlab", ours, job.given),
@@ -64,16 +86,16 @@ class Bench:
             "prompt": by_probability(fitted.held_out_prompt.softmax(1), task.given),
             "prompt_gce": by_probability(gce.softmax(1), task.given),
             "suppression": 1 - suppression(fitted.held_out_prompt, task.given).cpu().numpy(),
-            "neighbours": by_neighbours(task.features[:, 0], task.given),
+            "neighbours": rankings.by_neighbours(task.features[:, 0], task.given),
         }
         flags = {
             "ours": np.isin(names, [entry.file for entry in report.suspects]),
-            "cleanlab": flagged_by_cleanlab(logistic.probabilities, job.given),
-            "ours_cleanlab": flagged_by_cleanlab(ours, job.given),
+            "cleanlab": linear.issues(job.given, rankings.safe(logistic.probabilities)),
+            "ours_cleanlab": linear.issues(job.given, rankings.safe(ours)),
         }
         return {
-            "rankings": {name: rank_scores(found, wrong) for name, found in rankings.items()},
-            "flags": {name: flag_scores(found, wrong) for name, found in flags.items()},
+            "rankings": {name: scores.rank_scores(found, wrong) for name, found in ranked.items()},
+            "flags": {name: scores.flag_scores(found, wrong) for name, found in flags.items()},
             "can_tell": report.can_tell,
             "noise_rate": asdict(report.noise_rate) if report.noise_rate else None,
             "logistic_c": logistic.c,

@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.noise_robustness.settings import CLEAN
 from benchmarks.noise_robustness.summary import TOLERANCE, Gap, Goals, Results, goals
-from benchmarks.skeleton.report import heading, spread_note, table
+from benchmarks.skeleton.report import page, spread_note, table
 
 LABELS = {
     "zero_shot": "zero-shot",
@@ -31,32 +31,42 @@ PROTOCOLS = {
 def markdown(document: Mapping[str, Any]) -> str:
     """Return the text of table.md."""
     records, settings = document["cells"], document["settings"]
-    lines = [
-        "# Accuracy under label noise",
-        "",
-        *heading(document),
-        "",
+    blocks = [
         "Accuracy in percent on clean test images. Backbone "
         f"`{settings['backbone']}` ({document['backbone_digest'][:12]}), "
         f"{document['dtype'].removeprefix('torch.')}.",
+        *unfinished(document),
     ]
-    if document.get("interrupted"):
-        lines += ["", f"**Interrupted** after {len(records)} cells."]
-    for cell, error in document["failed"].items():
-        lines += ["", f"**Failed:** {cell}: {error}"]
     for shots in sorted({record["shots"] for record in records}):
         of_shots = [record for record in records if record["shots"] == shots]
         results = Results(of_shots)
         for protocol, noises in results.sections().items():
             seeds = seeds_of(of_shots, noises)
-            lines += ["", f"## {shots} shots, {PROTOCOLS[protocol]}", ""]
             clean = seeds_of(of_shots, [CLEAN.name])
             also = f"; 0 %: {spread_note(clean)}" if clean not in ([], seeds) else ""
-            lines += [f"Each value: {spread_note(seeds)}{also}.", ""]
-            lines += _standing(goals(results, noises), results, noises)
+            blocks += [
+                f"## {shots} shots, {PROTOCOLS[protocol]}",
+                f"Each value: {spread_note(seeds)}{also}.",
+                *_standing(goals(results, noises), results, noises),
+            ]
             for kind, columns in results.kinds(noises).items():
-                lines += ["", f"### {kind.capitalize()}", "", *_table(results, columns)]
-    return "\n".join(lines) + "\n"
+                blocks += [f"### {kind.capitalize()}", "\n".join(_table(results, columns))]
+    return page("Accuracy under label noise", document, *blocks)
+
+
+def figures(document: Mapping[str, Any]) -> dict[str, bytes]:
+    """Return PNG and SVG files by name."""
+    from benchmarks.noise_robustness.figures import accuracy_figures, gradient_figure
+
+    return accuracy_figures(document) | gradient_figure(document)
+
+
+def unfinished(document: Mapping[str, Any]) -> list[str]:
+    """Return a line if the run was interrupted, and one per cell that failed."""
+    found = []
+    if document.get("interrupted"):
+        found.append(f"**Interrupted** after {len(document['cells'])} cells.")
+    return found + [f"**Failed:** {cell}: {error}" for cell, error in document["failed"].items()]
 
 
 def seeds_of(records: Sequence[Mapping[str, Any]], noises: Sequence[str]) -> list[int]:
@@ -99,10 +109,10 @@ def _standing(found: Goals, results: Results, noises: Sequence[str]) -> list[str
     if not found.cells:
         return ["No cell is finished."]
     means = "; ".join(f"{LABELS[method]} {mean:.1f}" for method, mean in found.means.items())
-    lines = [f"Mean over {found.cells} cells (data set x noise): {means}."]
+    summary = f"Mean over {found.cells} cells (data set x noise): {means}."
     if "default" not in found.means:
-        return lines
-    lines.append("")
+        return [summary]
+    lines = []
     if found.best_single is not None:
         points = found.means["default"] - found.means[found.best_single]
         lines.append(
@@ -127,7 +137,7 @@ def _standing(found: Goals, results: Results, noises: Sequence[str]) -> list[str
     served: Counter[str] = sum((results.served[noise] for noise in noises), Counter())
     counts = ", ".join(f"{name} in {count}" for name, count in served.items())
     lines.append(f"- Classifier that this service chose: {counts} runs.")
-    return lines
+    return [summary, "\n".join(lines)]
 
 
 def _gap(gap: Gap) -> str:

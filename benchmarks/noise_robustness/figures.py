@@ -1,9 +1,11 @@
-"""How much each loss learns from a label, and the effect on correct and wrong labels.
+"""Figures: accuracy against the share of wrong labels, and how much each loss learns from a label.
 
-Left: |dL/dz| against the probability p_y of the label, for 10 classes. The rest of the probability
-is on one other class, so that the model contradicts the label; a line per loss. Right: suppression,
-|dL_DSPT/dz| / |dL_CE/dz|, of every training image under the prompt that DSPT tuned on them. At 0
-DSPT ignores a label; at 1 it learns as much from the label as cross-entropy.
+Accuracy: a panel per data set, a row per kind of noise.
+
+Gradient, left: |dL/dz| against the probability p_y of the label, for 10 classes. The rest of the
+probability is on one other class, so that the model contradicts the label; a line per loss. Right:
+suppression, |dL_DSPT/dz| / |dL_CE/dz|, of every training image under the prompt that DSPT tuned on
+them. At 0 DSPT ignores a label; at 1 it learns as much from the label as cross-entropy.
 """
 
 from __future__ import annotations
@@ -16,19 +18,74 @@ import torch
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
+from benchmarks.noise_robustness.report import LABELS, seeds_of, short
 from benchmarks.noise_robustness.settings import LOSSES
-from benchmarks.noise_robustness.styles import STYLES
-from benchmarks.noise_robustness.table import short
-from benchmarks.skeleton.figures import BLUE, RED, legend_below, new_figure, saved, styled
+from benchmarks.noise_robustness.summary import Results
+from benchmarks.skeleton import figures as fig
 from dspt.config import LossName
 from dspt.prompt.losses import gradient
 
+PANEL = 2.3  # inches
+MAX_TICKS = 4
 CLASSES = 10
 MAX_PANELS = 4
 """Data sets with a panel of their own; more than these share one panel."""
 RATES = (0.25, 0.5)
+STYLES = {
+    "zero_shot": fig.Style(LABELS["zero_shot"], fig.GREY, "", "--"),
+    "ce": fig.Style(LABELS["ce"], fig.RED, "v"),
+    "gce": fig.Style(LABELS["gce"], fig.ORANGE, "^"),
+    "mae": fig.Style(LABELS["mae"], fig.SKY, "s"),
+    "dspt": fig.Style(LABELS["dspt"], fig.BLUE, "o"),
+    "default": fig.Style(LABELS["default"], fig.BLACK, "D", width=2.0),
+    "logistic": fig.Style(LABELS["logistic"], fig.GREEN, "x", ":"),
+    "logistic_cleanlab": fig.Style(LABELS["logistic_cleanlab"], fig.PINK, "+", ":"),
+}
 
 Counts = NDArray[np.int64]
+
+
+def accuracy_figures(document: Mapping[str, Any]) -> dict[str, bytes]:
+    """Return PNG and SVG for each number of shots and each protocol of injected noise."""
+    records = document["cells"]
+    found: dict[str, bytes] = {}
+    for shots in sorted({record["shots"] for record in records}):
+        of_shots = [record for record in records if record["shots"] == shots]
+        for protocol, noises in Results(of_shots).sections().items():
+            if protocol in ("global", "per_class"):
+                seeds = seeds_of(of_shots, noises)
+                drawn = Results([record for record in of_shots if record["seed"] in seeds])
+                name = f"accuracy-{protocol}-{shots}shot"
+                found |= _figure(drawn, noises, fig.band_note(seeds), name)
+    return found
+
+
+def _figure(results: Results, noises: Sequence[str], note: str, name: str) -> dict[str, bytes]:
+    kinds, datasets = results.kinds(noises), results.datasets
+    with fig.styled():
+        figure = fig.new_figure(PANEL * len(datasets) + 0.4, PANEL * len(kinds) * 0.9 + 0.7)
+        panels = figure.subplots(len(kinds), len(datasets), squeeze=False, sharex=True, sharey=True)
+        for row, (kind, columns) in zip(panels, kinds.items(), strict=True):
+            for axes, dataset in zip(row, datasets, strict=True):
+                _panel(axes, results, dataset, columns)
+            row[0].set_ylabel(f"{kind}\naccuracy %")
+        for axes, dataset in zip(panels[0], datasets, strict=True):
+            axes.set_title(dataset)
+        for axes in panels[-1]:
+            axes.set_xlabel("wrong labels %")
+        panels[0][0].set_ylim(0, 100)
+        fig.legend_below(figure, panels.flat, note)
+        return fig.saved(figure, name)
+
+
+def _panel(axes: Axes, results: Results, dataset: str, noises: Sequence[str]) -> None:
+    # this service last, so that it is drawn on top
+    for method in sorted(results.methods, key=lambda name: name == "default"):
+        scores = {noise: results.score(method, dataset, noise) for noise in noises}
+        rates = [100 * results.noises[noise]["rate"] for noise, score in scores.items() if score]
+        fig.draw(axes, STYLES[method], rates, [score for score in scores.values() if score])
+    rates = [100 * results.noises[noise]["rate"] for noise in noises]
+    axes.set_xticks(rates if len(rates) <= MAX_TICKS else rates[::2])
 
 
 def gradient_figure(document: Mapping[str, Any]) -> dict[str, bytes]:
@@ -36,8 +93,8 @@ def gradient_figure(document: Mapping[str, Any]) -> dict[str, bytes]:
     counts, note = _measured(document["cells"])
     names = list(dict.fromkeys(dataset for dataset, _ in counts))
     noises = list(dict.fromkeys(noise for _, noise in counts))
-    with styled():
-        figure = new_figure(3.2 + 1.9 * len(names), 3.8)
+    with fig.styled():
+        figure = fig.new_figure(3.2 + 1.9 * len(names), 3.8)
         grid = figure.add_gridspec(
             max(1, len(noises)), 1 + len(names), width_ratios=[1.7, *[1.0] * len(names)]
         )
@@ -58,8 +115,8 @@ def gradient_figure(document: Mapping[str, Any]) -> dict[str, bytes]:
                 if column == 0:
                     axes.set_ylabel(f"{noise}\n% of images")
         if panels:
-            legend_below(figure, panels[:1], note)
-        return saved(figure, "gradient")
+            fig.legend_below(figure, panels[:1], note)
+        return fig.saved(figure, "gradient")
 
 
 def gradient_norms(loss: LossName, p_y: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -132,7 +189,10 @@ def _is_drawn(noise: Mapping[str, Any]) -> bool:
 
 def _histogram(axes: Axes, right: Counts, wrong: Counts) -> None:
     edges = np.linspace(0, 1, len(right) + 1)
-    for counts, color, label in ((right, BLUE, "correct label"), (wrong, RED, "wrong label")):
+    for counts, color, label in (
+        (right, fig.BLUE, "correct label"),
+        (wrong, fig.RED, "wrong label"),
+    ):
         share = 100 * counts / max(1, counts.sum())
         axes.stairs(share, edges, color=color, fill=True, alpha=0.25)
         axes.stairs(share, edges, color=color, linewidth=1.2, label=label)

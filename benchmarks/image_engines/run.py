@@ -19,7 +19,8 @@ from rich.progress import track
 from torch import Tensor
 
 from benchmarks.image_engines.engines import BASELINE, Encode, Engine, make_engines
-from dspt.backbones import Backbone
+from benchmarks.skeleton.program import Document
+from dspt.backbones import Backbone, load_backbone
 from dspt.data import load_dataset, read_image
 from dspt.prompt.learner import zero_shot_embeddings
 from scripts.demo.data import PHOTOGRAPHS, make_demo_data
@@ -39,7 +40,17 @@ class Timing:
     """Images per second in batches."""
 
 
-def measure(
+def measure(options: argparse.Namespace, document: Document, console: Console) -> None:
+    """Fill in the settings, and the rows of the table by backbone."""
+    torch.set_num_threads(options.threads)
+    settings = ("threads", "rounds", "batch", "images")
+    document |= {name: getattr(options, name) for name in settings}
+    document |= {"classes": len(CLASSES), "backbones": {}}
+    for name in options.backbone:
+        document["backbones"][name] = _backbone(load_backbone(name), options, console)
+
+
+def _backbone(
     backbone: Backbone, options: argparse.Namespace, console: Console
 ) -> list[dict[str, Any]]:
     """Return one row per engine, as in the table."""

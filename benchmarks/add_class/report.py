@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from benchmarks.skeleton.report import heading, table
+from benchmarks.skeleton.report import page, table
 
 Record = Mapping[str, Any]
 LABELS = {
@@ -21,13 +21,12 @@ _PARTS = ("old", "new", "harmonic")
 
 def markdown(document: Mapping[str, Any]) -> str:
     """Return the text of add_class.md."""
-    settings = document["settings"]
+    settings, datasets = document["settings"], document["datasets"]
     seeds = settings["seeds"]
-    lines = [
-        "# A class added by its name",
-        "",
-        *heading(document),
-        "",
+    everything = [record for records in datasets.values() for record in records]
+    return page(
+        "A class added by its name",
+        document,
         f"{settings['held_out']} classes of each data set are held out per seed, one at a time, "
         "and added to the tuned model by their name only. Accuracy in percent on clean test "
         "images of the classes that the model was tuned on (old), of the added class (new), and "
@@ -35,11 +34,12 @@ def markdown(document: Mapping[str, Any]) -> str:
         f"labels, {settings['config']['backbone']}; mean over the held-out classes and "
         f"{len(seeds)} seed{'s'[: len(seeds) > 1]} ({', '.join(map(str, seeds))}). The last column "
         "is a model tuned with as many photos of the new class as of the others.",
-    ]
-    for name, records in document["datasets"].items():
-        lines += ["", f"## {name}", "", *_table(records)]
-    everything = [record for records in document["datasets"].values() for record in records]
-    return "\n".join([*lines, "", "## All data sets", "", *_table(everything)]) + "\n"
+        *(
+            block
+            for name, records in (*datasets.items(), ("All data sets", everything))
+            for block in (f"## {name}", _table(records))
+        ),
+    )
 
 
 def mean(records: Sequence[Record], way: str, part: str) -> float:

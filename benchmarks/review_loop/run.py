@@ -2,45 +2,49 @@
 
 from __future__ import annotations
 
+import sys
+from argparse import Namespace
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
+from rich.console import Console
 from torch import Tensor, nn
 
+from benchmarks.skeleton import planted as planting
+from benchmarks.skeleton.options import tune_config
 from benchmarks.skeleton.planted import Planted, plant
-from benchmarks.skeleton.sweep import OnProgress
+from benchmarks.skeleton.program import Document
+from benchmarks.skeleton.sweep import OnProgress, sweep
 from dspt.backbones.base import Backbone
 from dspt.config import TuneConfig
 from dspt.data import Dataset
 from dspt.kit.progress import Listener, Progress
 from dspt.labels.corrections import Corrections
-from dspt.labels.inject import NoiseKind, NoiseProtocol
 from dspt.pipeline import TuneResult, tune
 
 Order = Literal["audit", "random"]
 ORDERS: tuple[Order, ...] = ("audit", "random")
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What is run, apart from the data."""
-
-    shots: int
-    rate: float
-    kind: NoiseKind
-    protocol: NoiseProtocol
-    shares: tuple[float, ...]
-    """Shares of the training images that the person reviews."""
-    config: TuneConfig
-    """Without the seed of the run."""
-
-
-def most_tunings(settings: Settings) -> int:
-    """Return how many tunings a run takes at most: unreviewed, each order, all labels corrected."""
-    return 2 + len(ORDERS) * sum(share > 0 for share in settings.shares)
+def measure(options: Namespace, document: Document, console: Console) -> None:
+    """Fill in one record per data set and seed."""
+    options.shares = tuple(sorted({0.0, *options.shares}))
+    names = ("shots", "rate", "kind", "protocol", "shares")
+    settings = {name: getattr(options, name) for name in names}
+    config = tune_config(options)
+    runs = {
+        f"seed {seed}": (
+            {"seed": seed},
+            partial(one_seed, options, config.model_copy(update={"seed": seed})),
+        )
+        for seed in options.seeds
+    }
+    # At most: with unreviewed labels, for each order and share, with all labels corrected.
+    tunings = 2 + len(ORDERS) * sum(share > 0 for share in options.shares)
+    code, name = [sys.modules[__name__], planting], "review_loop"
+    sweep(options, document, console, name, settings, runs, tunings=tunings, code=code)
 
 
 def reviewed(planted: Planted, files: Sequence[str]) -> Dataset:
@@ -49,18 +53,17 @@ def reviewed(planted: Planted, files: Sequence[str]) -> Dataset:
     return Corrections.of(found).apply(planted.dataset, may_change_nothing=True)
 
 
-def measure(
-    settings: Settings,
-    seed: int,
-    feature_dir: Path,
+def one_seed(
+    options: Namespace,
+    config: TuneConfig,
     backbone: Backbone,
     dataset: Dataset,
     on_progress: OnProgress,
 ) -> dict[str, Any]:
     """Return the record of one data set and seed; accuracies from 0 to 1 on clean test images."""
-    planted = plant(dataset, settings.shots, settings.rate, settings.kind, settings.protocol, seed)
-    config = settings.config.model_copy(update={"seed": seed})
-    with _Runs(backbone, config, feature_dir, on_progress) as runs:
+    seed = config.seed
+    planted = plant(dataset, options.shots, options.rate, options.kind, options.protocol, seed)
+    with _Runs(options, config, backbone, on_progress) as runs:
         first = runs.tune(planted.dataset)
         encoded_first = runs.images_encoded
         files = list(planted.labels)
@@ -72,7 +75,7 @@ def measure(
         }
         points = []
         for order in ORDERS:
-            for share in settings.shares:
+            for share in options.shares:
                 first_files = orders[order][: round(share * len(files))]
                 found = len(planted.wrong & set(first_files))
                 points.append(
@@ -110,10 +113,14 @@ class _Runs(Listener):
     """Tunings with the same settings, one per state of the labels; counts the encoded images."""
 
     def __init__(
-        self, backbone: Backbone, config: TuneConfig, feature_dir: Path, on_progress: OnProgress
+        self, options: Namespace, config: TuneConfig, backbone: Backbone, on_progress: OnProgress
     ) -> None:
-        self._backbone, self._config, self._feature_dir = backbone, config, feature_dir
-        self._on_progress = on_progress
+        self._backbone, self._on_progress = backbone, on_progress
+        self._options: dict[str, Any] = {
+            "config": config,
+            "feature_dir": options.features,
+            "backbone": backbone,
+        }
         self._results: dict[str, TuneResult] = {}
         self.images_encoded = 0
 
@@ -127,13 +134,7 @@ class _Runs(Listener):
     def tune(self, dataset: Dataset) -> TuneResult:
         """Return the result for these labels; equal labels are tuned once."""
         if dataset.sha256 not in self._results:
-            self._results[dataset.sha256] = tune(
-                dataset,
-                self._config,
-                listener=self,
-                feature_dir=self._feature_dir,
-                backbone=self._backbone,
-            )
+            self._results[dataset.sha256] = tune(dataset, listener=self, **self._options)
         return self._results[dataset.sha256]
 
     def progress(self, progress: Progress) -> None:

@@ -1,0 +1,241 @@
+"""Measures the two trainers in turns, and derives epoch and job from a step."""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+from argparse import Namespace
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+
+from benchmarks.skeleton.child import Child
+from benchmarks.skeleton.machine import torch_machine
+from benchmarks.skeleton.program import Document, grid_progress
+from benchmarks.tuning_speed import setup
+from benchmarks.tuning_speed.setup import BATCH, EPOCHS, SHOTS, Case, StepTime
+from benchmarks.tuning_speed.worker import worker
+from dspt.kit.device import resolve_device, tuning_dtype
+
+STEPS = {20: 5, 200: 3}
+"""Number of classes -> steps to measure up to it; one step beyond."""
+GROWTH = [100, 200, 400, 1000]
+"""Numbers of classes."""
+SLICE = 100
+"""Classes that the plain trainer is measured with if all do not fit into memory."""
+VIEWS = 4
+"""Augmented views of a second kind of job."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One trainer in one precision. Seconds are medians over the steps."""
+
+    trainer: str
+    precision: str
+    classes: int
+    text_step: float
+    step: float
+    """Whole step, with decoding and image tower if they are part of it."""
+    text_step_cpu: float
+    step_cpu: float
+    """Of all CPUs, which other programs do not lengthen."""
+    step_scaled_from: int | None
+    """Number of classes that text step and memory are scaled from; None if they are measured."""
+    encode: float
+    """Seconds per photo, once per job; 0 for the plain trainer."""
+    memory_beyond_model: int
+    """Bytes."""
+    context_difference: float | None
+    """Largest difference to the context of the plain trainer in float32 after the steps."""
+    context_moved: float | None
+    """Largest distance of the plain trainer's context from its start."""
+
+    @property
+    def epoch(self) -> float:
+        """Return the seconds of an epoch with SHOTS photos per class."""
+        return math.ceil(self.classes * SHOTS / BATCH) * self.step
+
+    def job(self, views: int = 0) -> float:
+        """Return the seconds of EPOCHS epochs and of encoding each photo and its views."""
+        return EPOCHS * self.epoch + self.classes * SHOTS * (1 + views) * self.encode
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Timing:
+        """Return the timing in a `document`."""
+        return cls(**{name: document[name] for name in document if name != "derived"})
+
+    def document(self) -> dict[str, Any]:
+        """Return the timing for JSON."""
+        derived = {"epoch": self.epoch, "job": self.job(), f"job_{VIEWS}_views": self.job(VIEWS)}
+        return asdict(self) | {"derived": derived}
+
+
+MakeCase = Callable[[str, int, str, int], Case]
+"""From backbone, number of classes, precision and steps."""
+
+
+def measure(options: Namespace, document: Document, console: Console) -> None:
+    """Fill in the timings of each backbone and number of classes, and the growth."""
+    if options.quick:
+        options.classes, options.steps = [10], 2
+    device = resolve_device(options.device)
+    both = options.precision == "both" and tuning_dtype("auto", device) is not None
+    precisions = ("float32", "bfloat16") if both else ("float32",)
+    cuda = device.type == "cuda"
+    free = torch.cuda.mem_get_info(device)[0] if cuda else _available_memory()
+    document["machine"] |= torch_machine(device.type)
+    document["settings"] = {
+        **{name: getattr(options, name) for name in ("n_ctx", "seed", "lr")},
+        "device": device.type,
+        "batch": BATCH,
+        "shots": SHOTS,
+        "epochs": EPOCHS,
+        "photos": setup.PHOTOS,
+    }
+    timings = document["timings"] = {}
+    document["growth"] = []
+    with (
+        tempfile.TemporaryDirectory(prefix="dspt-tuning-speed-") as folder,
+        grid_progress(console) as bar,
+    ):
+        setup.write_photos(Path(folder), options.seed)
+        common = {"photos": Path(folder), "device": device.type, "n_ctx": options.n_ctx}
+        make = partial(Case, **common, seed=options.seed, lr=options.lr)
+        cases = [(name, classes) for name in options.backbones for classes in options.classes]
+        task = bar.add_task("", total=len(cases) + (not options.quick))
+        for backbone, classes in cases:
+
+            def on_progress(what: str, case: str = f"{backbone}, {classes} classes") -> None:
+                bar.update(task, description=f"{case}: {what}")
+
+            steps = steps_for(classes, options.steps)
+            found = measure_case(make, precisions, free // 2, backbone, classes, steps, on_progress)
+            timings.setdefault(backbone, []).extend(timing.document() for timing in found)
+            bar.advance(task)
+        if not options.quick:
+            bar.update(task, description="growth with the number of classes")
+            for precision in precisions:
+                case = make(options.backbones[0], GROWTH[0], precision, 1)
+                with worker("growth", case) as process:
+                    document["growth"] += process.call("do", "measure", GROWTH, 3)
+            bar.advance(task)
+
+
+def steps_for(classes: int, wanted: int | None) -> int:
+    """Return how many steps to measure."""
+    if wanted is not None:
+        return wanted
+    return next((steps for most, steps in STEPS.items() if classes <= most), 1)
+
+
+def _available_memory() -> int:
+    """Return the bytes that new processes may use; all memory if the system does not report it."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    sizes = {name: int(rest.split()[0]) for name, rest in (line.split(":") for line in lines)}
+    return sizes["MemAvailable"] * 1024
+
+
+def measure_case(
+    make: MakeCase,
+    precisions: tuple[str, ...],
+    memory: int,
+    backbone: str,
+    classes: int,
+    steps: int,
+    progress: Callable[[str], None],
+) -> list[Timing]:
+    """Measure both trainers in every precision. memory: bytes that a trainer may use.
+
+    Runs `steps` rounds; in each the plain trainer runs one step and ours runs `steps`.
+    """
+    plain_classes = classes if _plain_bytes(classes) < memory else min(classes, SLICE)
+    with ExitStack() as stack:
+        plain, ours = {}, {}
+        for precision in precisions:
+            case = make(backbone, plain_classes, precision, steps)
+            plain[precision] = stack.enter_context(worker("plain", case))
+            case = make(backbone, classes, precision, steps)
+            ours[precision] = stack.enter_context(worker("ours", case))
+        everyone = [*plain.values(), *ours.values()]
+        progress("starting")
+        for each in everyone:
+            each.ready()
+        start = next(iter(plain.values())).call("do", "context")
+        progress("warming up")
+        for each in ours.values():
+            each.call("do", "steps", steps)
+        if plain_classes < SLICE:
+            for each in plain.values():
+                each.call("do", "steps", 1)
+                each.call("do", "restart")
+        taken: dict[Child, list[StepTime]] = {each: [] for each in everyone}
+        for number in range(steps):
+            for precision in precisions:
+                progress(f"{precision}, round {number + 1} of {steps}")
+                for each, count in ((plain[precision], 1), (ours[precision], steps)):
+                    taken[each] += each.call("do", "steps", count)
+        reference = plain["float32"].call("do", "context") if plain_classes == classes else None
+        found = [
+            _timing(name, precision, each, taken[each], classes, measured, reference)
+            for name, workers, measured in (
+                ("plain", plain, plain_classes),
+                ("ours", ours, classes),
+            )
+            for precision, each in workers.items()
+        ]
+        moved = None if reference is None else float(np.abs(reference - start).max())
+        return [replace(timing, context_moved=moved) for timing in found]
+
+
+def _timing(
+    trainer: str,
+    precision: str,
+    process: Child,
+    taken: list[StepTime],
+    classes: int,
+    measured: int,
+    reference: Any,
+) -> Timing:
+    scale = classes / measured
+    text, text_cpu = median(t.text for t in taken), median(t.text_cpu for t in taken)
+    rest = median(t.whole - t.text for t in taken)
+    rest_cpu = median(t.whole_cpu - t.text_cpu for t in taken)
+    difference = None
+    if reference is not None:
+        difference = float(np.abs(process.call("do", "context") - reference).max())
+    return Timing(
+        trainer=trainer,
+        precision=precision,
+        classes=classes,
+        text_step=text * scale,
+        step=text * scale + rest,
+        text_step_cpu=text_cpu * scale,
+        step_cpu=text_cpu * scale + rest_cpu,
+        step_scaled_from=None if measured == classes else measured,
+        encode=process.call("do", "encode_seconds") if trainer == "ours" else 0.0,
+        memory_beyond_model=round(process.call("memory") * scale),
+        context_difference=difference,
+        context_moved=None,
+    )
+
+
+def _plain_bytes(classes: int) -> int:
+    """Estimate what autograd saves of the plain text tower in float32: 12 layers, width 512.
+
+    17 numbers of that width per token and layer (norms, queries, keys, values, attention, MLP
+    before and after its activation), and 2 GiB for libraries and the backward pass.
+    """
+    return classes * 77 * 12 * 512 * 17 * 4 + (2 << 30)
