@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dspt.backbones.text_tower import OpenClipTextTower
+from dspt.kit.device import tuning_dtype
 from scripts.build_builtin.batches import Batch, Batches, frame
 from scripts.build_builtin.student import TOKEN_STD
 
@@ -39,6 +40,7 @@ def distil(
     # A batch holds a few hundred of 49,408 tokens: a dense optimiser would spend its time on the
     # others, and decay them.
     sparse = torch.optim.SparseAdam([tokens], lr=_PEAK_RATE_TOKENS, betas=(0.9, 0.98))
+    precision = tuning_dtype("auto", torch.device(device))
     begun, cosines = time.monotonic(), []
     for step in range(1, steps + 1):
         share = _rate(step, steps)
@@ -46,7 +48,7 @@ def distil(
         sparse.param_groups[0]["lr"] = share * _PEAK_RATE_TOKENS
         batch = next(batches)
         target = batch.targets.to(device)
-        with torch.autocast(device.split(":")[0], torch.bfloat16):
+        with torch.autocast(device.split(":")[0], precision, enabled=precision is not None):
             out = tower.encode(_embed(student, batch, device, generator), batch.end)
         loss, cosine = _loss(out.float(), target)
         dense.zero_grad(set_to_none=True)
