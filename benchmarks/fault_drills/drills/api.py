@@ -28,10 +28,10 @@ def kill_api_before_enqueue(trial: Trial) -> None:
     stack = trial.stack
     if trial.rng.random() < 0.5:
         trial.moment = "commit"  # and the API cannot reach the broker
-        stack.redis.stop()
+        stack.servers.redis.stop()
         trial.post()
         stack.api.kill()
-        stack.redis.start()
+        stack.servers.redis.start()
     else:
         trial.moment = "answer"
         trial.post()

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import pickle
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import open_clip
 import pytest
 from towers import TINY_IMAGES
 
-from benchmarks.skeleton.program import BenchmarkError, run
+from benchmarks.skeleton.program import run
 from benchmarks.tuning_speed import run as tuning_speed
 from benchmarks.tuning_speed import setup
 from benchmarks.tuning_speed.__main__ import BENCHMARK
@@ -83,13 +84,14 @@ def test_invalid_options_are_refused(
     assert message in capsys.readouterr().err
 
 
-def test_a_trainer_that_fails_is_named(tmp_path: Path) -> None:
-    case = Case("no such tower", 2, "float32", 1, tmp_path)
-    with (
-        worker("plain", case) as process,
-        pytest.raises(BenchmarkError, match="plain trainer, no such tower, 2 classes, float32: "),
-    ):
-        process.ready()
+def test_a_worker_is_named_and_can_be_sent_to_its_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.tuning_speed.worker.Child", lambda *arguments: arguments)
+    case = Case("RN50", 2, "float32", 1, tmp_path)
+    name, *order = cast(tuple[Any, ...], worker("plain", case))
+    assert name == "plain trainer, RN50, 2 classes, float32"
+    assert pickle.loads(pickle.dumps(order)) == [Trainer, "plain", case]
 
 
 class InThisProcess:
