@@ -141,11 +141,7 @@ class Client:
     """Connections to one address: each request takes an idle one or opens a new one."""
 
     def __init__(
-        self,
-        host: str,
-        port: int,
-        headers: Mapping[str, str],
-        timeout: float = _TIMEOUT_SECONDS,
+        self, host: str, port: int, headers: Mapping[str, str], timeout: float = _TIMEOUT_SECONDS
     ) -> None:
         """`timeout`: seconds from sending a request to the end of its answer."""
         self._address, self._timeout = (host, port), timeout

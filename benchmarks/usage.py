@@ -41,10 +41,7 @@ def usage(processes: Sequence[int]) -> Usage:
             found = re.search(r"^Pss: +(\d+) kB$", _read(process, "smaps_rollup"), re.MULTILINE)
             memory += 1024 * int(found[1]) if found else 0  # no match: the process is just ending
             ticks += _ticks(process, "stat")
-        except (
-            FileNotFoundError,
-            ProcessLookupError,
-        ):
+        except (FileNotFoundError, ProcessLookupError):
             continue  # such as a connection of PostgreSQL that was just closed
         count += 1
     first, second = processes[0], os.sysconf("SC_CLK_TCK")

@@ -98,8 +98,7 @@ async def _load(
     for _ in range(options.workers + 1):  # one for each worker, and one that waits
         await traffic.submit()
     async with alongside(
-        sample(stack.roots, records.begin, samples),
-        _show_time(on_progress, records.begin, seconds),
+        sample(stack.roots, records.begin, samples), _show_time(on_progress, records.begin, seconds)
     ):
         await traffic.run(seconds)
     client.close()

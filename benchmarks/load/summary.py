@@ -105,11 +105,7 @@ def figures(records: Records, samples: Sequence[UsageSample], seconds: float) ->
         "lateness": spread(records.lateness),
         "statuses": {kind: dict(counts) for kind, counts in sorted(records.statuses.items())},
         "errors": records.errors,
-        "events": {
-            "received": records.events,
-            "lost": records.lost,
-            "doubled": records.doubled,
-        },
+        "events": {"received": records.events, "lost": records.lost, "doubled": records.doubled},
         "listeners_connected": {
             "mean": statistics.fmean(records.connected),
             "lowest": min(records.connected),
