@@ -14,7 +14,15 @@ _COLUMNS = ("repeats", "right", "lost", "doubled", "resumed", "resumed_identical
 def markdown(document: Mapping[str, Any]) -> str:
     """Return the table, a description of its columns, and what went wrong."""
     settings, drills = document["settings"], document["drills"]
-    header = ("drill", "repeats", "right", "lost", "doubled", "resumed", "bit-identical")
+    header: tuple[str, ...] = (
+        "drill",
+        "repeats",
+        "right",
+        "lost",
+        "doubled",
+        "resumed",
+        "bit-identical",
+    )
     header += ("requeued after: median, max", "orphaned files", "after `dspt gc`")
     wrong = [
         f"- {drill['name']} {number} ({repeat['moment']}): {what}"

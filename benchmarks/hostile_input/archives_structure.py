@@ -33,7 +33,7 @@ _METHODS = [1, 2, 3, 4, 5, 6, 7, 9, 10, 12, 14, 18, 19, 20, 93, 94, 95, 96, 97, 
 _EXTREMES = [0, 1, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 2, 2**32 - 1]
 
 
-_LOCAL: list[dict[str, int | bytes]] = [
+_LOCAL: list[dict[str, Any]] = [
     {"name": b"cat/y.png"}, {"name": b"../../x.png"}, {"name": b""}, {"crc": 0},
     {"name": b"cat/x.png" * 99}, {"size": 2**32 - 1}, {"packed_size": 0}, {"method": 12},
     {"flags": UTF8 | 1}, {"extra": bytes(65_000)}, {"extra": b"\x01\0\xff\xff"},
@@ -49,7 +49,7 @@ def _links(rng: random.Random, n: int) -> bytes:
 def _encrypted(rng: random.Random, n: int) -> bytes:
     flags = UTF8 | of([0x1, 0x41, 0x40, 0x2001, 0x2000, 0x9], n)
     data = rng.randbytes(12) + png(rng)
-    local: dict[str, int | bytes] = {"flags": UTF8} if n // 6 % 2 else {}
+    local: dict[str, Any] = {"flags": UTF8} if n // 6 % 2 else {}
     method = 99 if n % 5 == 4 else DEFLATED
     entry = Entry(b"cat/x.png", data, method, flags=flags, local=local, packed=data)
     return with_entries(rng, entry)
@@ -57,7 +57,7 @@ def _encrypted(rng: random.Random, n: int) -> bytes:
 
 def _unknown_methods(rng: random.Random, n: int) -> bytes:
     data = png(rng)
-    local: dict[str, int | bytes] = {"method": STORED} if rng.random() < 0.3 else {}
+    local: dict[str, Any] = {"method": STORED} if rng.random() < 0.3 else {}
     return with_entries(rng, Entry(b"cat/x.png", data, of(_METHODS, n), packed=data, local=local))
 
 
@@ -70,7 +70,7 @@ def _data_descriptors(rng: random.Random, n: int) -> bytes:
     data = png(rng)
     right = struct.pack("<4sLLL", b"PK\7\x08", 0, len(data), len(data))
     descriptor = [right, right[4:], b"", rng.randbytes(16), right * 3, b"PK\1\2" + bytes(12)][n % 6]
-    zeros: dict[str, int | bytes] = {"crc": 0, "size": 0, "packed_size": 0}
+    zeros: dict[str, Any] = {"crc": 0, "size": 0, "packed_size": 0}
     return with_entries(
         rng, Entry(b"cat/x.png", data, flags=UTF8 | 8, descriptor=descriptor, local=zeros)
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import struct
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -33,7 +33,7 @@ class Entry:
     comment: bytes = b""
     offset: int | None = None
     descriptor: bytes = b""
-    local: Mapping[str, int | bytes] = field(default_factory=dict)
+    local: dict[str, Any] = field(default_factory=dict)
     """Other values in the local header: crc, size, packed_size, method, flags, name, extra."""
 
 
@@ -141,7 +141,12 @@ def _sizes(entry: Entry, packed: bytes) -> dict[str, Any]:
 
 def _local(entry: Entry) -> bytes:
     packed = _packed(entry)
-    found = {"name": entry.name, "extra": b"", "method": entry.method, "flags": entry.flags}
+    found: dict[str, Any] = {
+        "name": entry.name,
+        "extra": b"",
+        "method": entry.method,
+        "flags": entry.flags,
+    }
     found |= _sizes(entry, packed) | entry.local
     name, extra = found["name"], found["extra"]
     sizes = (found[key] & 0xFFFFFFFF for key in ("crc", "packed_size", "size"))

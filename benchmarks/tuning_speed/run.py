@@ -9,7 +9,6 @@ from argparse import Namespace
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -109,8 +108,16 @@ def measure(options: Namespace, document: Document, console: Console) -> None:
         grid_progress(console) as bar,
     ):
         setup.write_photos(Path(folder), options.seed)
-        common = {"photos": Path(folder), "device": device.type, "n_ctx": options.n_ctx}
-        make = partial(Case, **common, seed=options.seed, lr=options.lr)
+        common: dict[str, Any] = {
+            "photos": Path(folder),
+            "device": device.type,
+            "n_ctx": options.n_ctx,
+        }
+        common |= {"seed": options.seed, "lr": options.lr}
+
+        def make(backbone: str, classes: int, precision: str, steps: int) -> Case:
+            return Case(backbone, classes, precision, steps, **common)
+
         cases = [(name, classes) for name in options.backbones for classes in options.classes]
         task = bar.add_task("", total=len(cases) + (not options.quick))
         for backbone, classes in cases:
