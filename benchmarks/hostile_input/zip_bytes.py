@@ -152,7 +152,7 @@ def _local(entry: Entry) -> bytes:
     sizes = (found[key] & 0xFFFFFFFF for key in ("crc", "packed_size", "size"))
     fields = (found["flags"], found["method"], 0, 33, *sizes, len(name), len(extra))
     head = struct.pack("<4sHHHHHLLLHH", b"PK\3\4", 20, *fields)
-    return head + name + extra + packed + entry.descriptor
+    return b"".join((head, name, extra, packed, entry.descriptor))
 
 
 def _central(entry: Entry, offset: int) -> bytes:
