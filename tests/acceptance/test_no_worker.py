@@ -28,7 +28,10 @@ def test_a_job_waits_for_a_worker_and_is_not_lost(
     data_dir, port = tmp_path / "data", free_port()
     data_dir.mkdir()
     # Nothing is predicted here, and the conversion of the image tower takes half a minute.
-    environment = stack_environment | {"DSPT_PREDICT_ENGINE": "torch"}
+    environment = stack_environment | {
+        "DSPT_PREDICT_ENGINE": "torch",
+        "DSPT_STOP_DELAY_SECONDS": "0",
+    }
     address = f"http://127.0.0.1:{port}"
     with (
         (tmp_path / "api.log").open("wb") as log,
