@@ -6,11 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
+from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from dspt.cli.terminal import out
+from dspt.kit.text import printable
 
 _MEASURED = {
     "test": "images in test/",
@@ -63,7 +65,21 @@ def accuracies(metrics: Mapping[str, Any]) -> RenderableType:
             f"{part['calibration_error']:.3f}",
             "yes" if metrics["served"] == name else "",
         )
+    table.caption = _about_classes(metrics[metrics["served"]])
     return table
+
+
+def _about_classes(evaluation: Mapping[str, Any]) -> str | None:
+    """Return the balanced accuracy where classes differ in size, and the classes not measured."""
+    notes = []
+    balanced = evaluation.get("balanced_accuracy")  # not in results of earlier versions
+    if balanced is not None and abs(balanced - evaluation["accuracy"]) >= 0.005:
+        notes.append(f"mean accuracy of the classes: {balanced:.1%}")
+    missing = [name for name, share in evaluation.get("per_class", {}).items() if share is None]
+    if missing:
+        more = f" and {len(missing) - 10:,} more" if len(missing) > 10 else ""
+        notes.append(f"not measured: {', '.join(map(printable, missing[:10]))}{more}")
+    return escape("; ".join(notes)) or None
 
 
 def suspects(audit: Mapping[str, Any], most: int) -> RenderableType:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dspt.kit.text import printable
 from dspt.report.card.schema import ModelCard
 
+_CLASSES_SHOWN = 10
 _FEW_IMAGES = 50
 """Images of a class; with fewer, a single image changes the accuracy by more than 2 points."""
 
@@ -70,12 +72,28 @@ def _accuracy(card: ModelCard) -> list[str]:
 
 def _classes(card: ModelCard) -> list[str]:
     counts = [each.images for each in card.classes if each.images]
+    added = set(card.added_classes)
+    unmeasured = [
+        each.name
+        for each in card.classes
+        if each.tuned is None and each.zero_shot is None and each.name not in added
+    ]
+    found = []
+    if card.results and unmeasured:
+        more = len(unmeasured) - _CLASSES_SHOWN
+        listed = ", ".join(map(printable, unmeasured[:_CLASSES_SHOWN]))
+        found.append(
+            f"Not measured, because there was no image to measure on: {listed}"
+            + (f" and {more:,} more" if more > 0 else "")
+            + ". The accuracy does not apply to these classes."
+        )
     if not counts or min(counts) >= _FEW_IMAGES:
-        return []
+        return found
     return [
+        *found,
         f"Single classes were measured on {min(counts)} to {max(counts)} images. In the smallest "
         f"class one image changes the accuracy by {100 / min(counts):.0f} points, so differences "
-        "of that size are not meaningful."
+        "of that size are not meaningful.",
     ]
 
 

@@ -132,6 +132,7 @@ def test_served_zero_shot_is_marked() -> None:
     card = card_of(manifest, name="a", metrics=metrics())
     assert "| zero-shot | yes | 40.0% |" in to_markdown(card)
     assert any("Tuning did not beat zero-shot" in text for text in card.limits)
+    assert any(text.startswith("Not measured") and "class 9." in text for text in card.limits)
     # Only the confusion of the served classifier is shown.
     assert {each.mistaken_for for each in card.classes} == {None}
 

@@ -1,0 +1,38 @@
+"""The table of accuracies names classes that are not measured, and the mean over classes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from dspt.cli.tables import accuracies
+from dspt.report.evaluation import evaluate
+
+
+def shown(labels: list[int], right: list[bool], **changes: Any) -> str:
+    predicted = [label if ok else (label + 1) % 3 for label, ok in zip(labels, right, strict=True)]
+    part = evaluate(np.eye(3)[predicted], labels, ["a", "b", "[c]"]).to_dict() | changes
+    metrics = {"zero_shot": part, "prompt": part, "tuned": part, "served": "tuned"}
+    console = Console(width=200)
+    with console.capture() as captured:
+        console.print(accuracies({**metrics, "measured_on": "test"}))
+    return captured.get()
+
+
+def test_a_class_without_images_is_named() -> None:
+    assert "not measured: [c]" in shown([0, 1], [True, True])
+    assert "not measured" not in shown([0, 1, 2], [True, True, True])
+
+
+def test_unequal_classes_show_the_mean_of_the_classes() -> None:
+    text = shown([0] * 8 + [1] * 2 + [2] * 2, [True] * 8 + [False] * 4)
+    assert "66.7%" in text
+    assert "mean accuracy of the classes: 33.3%" in text
+    assert "mean accuracy" not in shown([0, 1, 2], [True, True, True])
+
+
+def test_results_of_earlier_versions_have_no_mean() -> None:
+    text = shown([0, 0, 1, 2], [True, True, False, True], balanced_accuracy=None)
+    assert "mean accuracy" not in text
