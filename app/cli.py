@@ -55,20 +55,24 @@ def serve(
     if sys.platform == "win32":
         typer.echo("dspt serve needs Linux or macOS; on Windows use WSL.", err=True)
         raise typer.Exit(2)
+    from app.access.binding import BindingRefused, check_binding
     from app.serve import ServeError
-    from app.serve.stack import serve as run
+    from app.serve.stack import refuse_outside_services
 
     settings = settings_from(data_dir)
+    host = settings.host if host is None else host
+    port = settings.port if port is None else port
     try:
-        run(
-            settings.data_dir,
-            settings.host if host is None else host,
-            settings.port if port is None else port,
-            typer.echo,
-        )
-    except ServeError as error:
+        refuse_outside_services(os.environ)
+        check_binding(host, settings)
+    except (ServeError, BindingRefused) as error:
         typer.echo(f"dspt serve: {error}", err=True)
         raise typer.Exit(1) from error
+    # The supervisor lives as long as the service, and needs a tenth of the memory of what has been
+    # imported so far. No shell, and no input of a request.
+    arguments = [str(settings.data_dir), host, str(port), str(settings.stop_seconds)]
+    program = [sys.executable, "-P", "-m", "app.serve", *arguments]
+    os.execv(sys.executable, program)  # nosec B606
 
 
 def api(

@@ -1,11 +1,11 @@
 """The Celery application of the worker, and the hooks of its parent process.
 
-The parent must not import torch: a CUDA context does not survive a fork.
+The parent must not import torch: a CUDA context does not survive a fork. The forked process imports
+it for its first job, and ends when it has rested or run enough jobs; the parent forks another one.
 """
 
 from __future__ import annotations
 
-import importlib
 import os
 from typing import Any
 
@@ -31,6 +31,7 @@ heartbeat = WorkerHeartbeat(settings)
 stats = WorkerStats() if settings.worker_metrics_port is not None else NullStats()
 app = celery_app(settings)
 app.conf.imports = ["worker.tasks"]
+app.conf.worker_max_tasks_per_child = settings.worker_jobs_per_process
 app.set_default()
 
 
@@ -42,10 +43,9 @@ setup_logging.connect(_setup_logging)
 
 
 def _begin(**_: Any) -> None:
-    """Prepare the forked process before its first job: importing torch takes seconds."""
+    """Prepare the forked process."""
     stats.send("process", os.getpid())
     make_scratch(settings.scratch_dir)
-    importlib.import_module("worker.run")
 
 
 worker_process_init.connect(_begin)

@@ -6,7 +6,6 @@ import errno
 from typing import Any
 
 import structlog
-import torch
 
 from dspt.errors import DatasetError, DsptError
 from worker.jsonable import jsonable
@@ -69,7 +68,9 @@ def _unexpected(error: Exception, job_id: str) -> tuple[str, str]:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
+    if not isinstance(error, RuntimeError):
+        return isinstance(error, MemoryError)
+    import torch  # imported already, if the error is torch's
+
     # On a CPU torch raises a plain RuntimeError.
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-    )
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

@@ -1,4 +1,7 @@
-"""Run one job from claim to end."""
+"""Run one job from claim to end.
+
+torch is imported once the data set is valid, so that a process without a job does not have it.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -25,14 +28,16 @@ from app.tables.jobs import Job
 from dspt.config import TuneConfig
 from dspt.data import load_dataset
 from dspt.errors import Cancelled
+from dspt.kit.light_torch import import_light
 from dspt.kit.progress import CompositeListener, Listener, StageClock
-from dspt.model.artifact import save_model
-from dspt.pipeline import TuneResult, tune
 from worker.failures import explain, job_error
 from worker.jsonable import jsonable
 from worker.patience import patiently
 from worker.reporter import Reporter, renew_lease
 from worker.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from dspt.pipeline import TuneResult
 
 _log = structlog.get_logger(__name__)
 
@@ -116,6 +121,9 @@ def _tune(lease: Lease, job: Job, reporter: Reporter, listener: Listener) -> Non
         reporter.flush()
         report = jsonable(dataset.to_dict())
         patiently(lambda: lease.start_running(report))
+        import_light()
+        from dspt.pipeline import tune
+
         result = tune(
             dataset,
             config,
@@ -147,6 +155,8 @@ def _checkpoint(lease: Lease) -> Path:
 
 def _keep(lease: Lease, job: Job, result: TuneResult) -> None:
     """Store artefact and audit, then the model's row with the last transition; or nothing."""
+    from dspt.model.artifact import save_model
+
     storage = lease.context.storage
     with tempfile.TemporaryDirectory(prefix="dspt-") as folder:
         path = Path(folder) / "model.safetensors"

@@ -1,4 +1,4 @@
-"""The Celery task. worker.run is imported in the forked process only."""
+"""The Celery task. worker.run is imported in the forked process only, for its first job."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from app.kit.broker import RUN_JOB
 from app.kit.context import Context
 from app.kit.tracing import Tracing
 from worker.celery_app import app, heartbeat, settings, stats
+from worker.rest import rest_after
 from worker.telemetry import Telemetry
 
 
@@ -34,4 +35,5 @@ def run_job(_job_id: str) -> None:
     """Run the next job, which need not be the one that the message was sent for."""
     from worker.run import run_next
 
-    run_next(_context(), heartbeat.worker_id, _telemetry())
+    with rest_after(settings.worker_rest_seconds):
+        run_next(_context(), heartbeat.worker_id, _telemetry())

@@ -58,8 +58,8 @@ def celery_app(settings: Settings) -> Celery:
         task_acks_late=True,
         task_reject_on_worker_lost=True,
         task_time_limit=hard_limit,
-        # The forked process imports torch before it reports that it is up.
-        worker_proc_alive_timeout=300,
+        # On a busy machine a forked process needs longer than the default of 4 seconds.
+        worker_proc_alive_timeout=60,
         worker_pool="prefork",
         worker_concurrency=1,
         worker_prefetch_multiplier=1,

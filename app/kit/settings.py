@@ -208,6 +208,19 @@ class Settings(SettingsWithSecrets):
         description="Arithmetic of the text tower in a worker's jobs. `auto`: bfloat16 where the "
         "processor has it. The setting `precision` of a job is ignored.",
     )
+    # Torch takes hundreds of MiB, and seconds to import.
+    worker_rest_seconds: float = Field(
+        default=300,
+        gt=0,
+        description="Seconds after its last job at which a worker gives the memory of torch back: "
+        "the process that runs jobs ends and a small one waits. The next job imports torch again.",
+    )
+    worker_jobs_per_process: int = Field(
+        default=50,
+        ge=1,
+        description="Jobs after which a worker replaces the process that runs them, so that its "
+        "memory does not grow for ever.",
+    )
     # One port per worker, because Prometheus scrapes each process. It serves metrics without a key.
     worker_metrics_port: int | None = Field(
         default=None,

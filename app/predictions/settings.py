@@ -8,9 +8,16 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from dspt.kit.cpus import available_cpus
+from dspt.kit.memory import available_memory
 
 MIB = 1024**2
 GIB = 1024**3
+
+
+def _share(share: float, most: int) -> int:
+    """Return a share of the memory that this process may use, at most `most` bytes."""
+    memory = available_memory()
+    return most if memory is None else min(most, int(share * memory))
 
 
 class PredictionSettings(BaseSettings):
@@ -37,10 +44,11 @@ class PredictionSettings(BaseSettings):
     )
     # A dozen ViT-B/16, or two ViT-L/14 and some small ones.
     backbone_bytes: int = Field(
-        default=4 * GIB,
+        default_factory=lambda: _share(1 / 2, 4 * GIB),
         ge=1,
         description="Bytes of backbone weights in memory; beyond it the least recently used "
-        "backbone is evicted, and loaded again on demand.",
+        "backbone is evicted, and loaded again on demand. Default: 4 GiB, at most half of the "
+        "memory of the container or machine.",
     )
     # Bounds the tensors of one request: 64 x 0.6 MB at 224 pixels.
     max_images: int = Field(default=64, ge=1, description="Maximum images per request.")
@@ -99,7 +107,10 @@ class PredictionSettings(BaseSettings):
         default=10_000, ge=1, description="Maximum class matrices in memory."
     )
     cached_bytes: int = Field(
-        default=512 * MIB, ge=1, description="Maximum bytes of class matrices in memory."
+        default_factory=lambda: _share(1 / 16, 512 * MIB),
+        ge=1,
+        description="Maximum bytes of class matrices in memory. Default: 512 MiB, at most a "
+        "sixteenth of the memory of the container or machine.",
     )
 
     @property

@@ -12,8 +12,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from app.access.binding import BindingRefused, check_binding
-from app.kit.settings import Settings
 from app.serve import ServeError
 from app.serve.broker import Broker, place_broker
 from app.serve.lock import lock_data_dir
@@ -28,18 +26,14 @@ _WORKER_NICE = 5
 _local = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-def serve(data_dir: Path, host: str, port: int, say: Callable[[str], None]) -> None:
+def serve(
+    data_dir: Path, host: str, port: int, stop_seconds: float, say: Callable[[str], None]
+) -> None:
     """Run the service until a signal requests a stop.
 
-    port: 0 selects a free one. say: prints a message for the user. Raises ServeError if the
-    service cannot start, or when a part of it dies.
+    port: 0 selects a free one. stop_seconds: what the API needs to stop. say: prints a message for
+    the user. Raises ServeError if the service cannot start, or when a part of it dies.
     """
-    _refuse_outside_services(os.environ)
-    settings = Settings(data_dir=data_dir)
-    try:
-        check_binding(host, settings)
-    except BindingRefused as error:
-        raise ServeError(str(error)) from error
     with _bind(host, port) as listener:
         url = _url(listener)
         log_dir, redis_dir = data_dir / "logs", data_dir / "redis"
@@ -57,7 +51,7 @@ def serve(data_dir: Path, host: str, port: int, say: Callable[[str], None]) -> N
             }
             with supervising(log_dir, lock, say) as supervisor:
                 up = supervisor.start([_redis(broker)]) and supervisor.start(
-                    [_api(listener, environment, settings), _worker(url, environment)]
+                    [_api(listener, environment, stop_seconds), _worker(url, environment)]
                 )
                 # From now on only the API holds it, so that its stop refuses new connections.
                 listener.close()
@@ -75,7 +69,7 @@ def _redis(broker: Broker) -> Plan:
     return Plan("redis", [str(broker.program.path), str(config)], os.environ, broker.answers)
 
 
-def _api(listener: socket.socket, environment: Mapping[str, str], settings: Settings) -> Plan:
+def _api(listener: socket.socket, environment: Mapping[str, str], stop_seconds: float) -> Plan:
     url, descriptor = _url(listener), listener.fileno()
     command = [sys.executable, "-P", "-m", "app.cli", "api", "--socket-fd", str(descriptor)]
     # There is no load balancer that could send requests elsewhere.
@@ -85,7 +79,7 @@ def _api(listener: socket.socket, environment: Mapping[str, str], settings: Sett
         command=command,
         environment=_with_threads(environment, max(1, available_cpus() // 2)),
         ready=lambda: _readiness(url) is not None,
-        stop_seconds=settings.stop_seconds,
+        stop_seconds=stop_seconds,
         pass_fds=[descriptor],
     )
 
@@ -110,7 +104,7 @@ def _with_threads(environment: Mapping[str, str], threads: int) -> dict[str, str
     return result
 
 
-def _refuse_outside_services(environment: Mapping[str, str]) -> None:
+def refuse_outside_services(environment: Mapping[str, str]) -> None:
     """Raise ServeError for a setting that `dspt serve` would have to ignore."""
     names = ("DSPT_DATABASE_URL", "DSPT_BROKER_URL", "DSPT_STORAGE_URL")
     for name in (*names, *(f"{name}_FILE" for name in names)):

@@ -17,6 +17,7 @@ from dspt.data.hostile.limits import MAX_PIXELS
 from dspt.data.hostile.quiet import quiet_libraries
 from dspt.data.hostile.structure import refuse_costly
 from dspt.errors import ImageError
+from dspt.kit.memory import memory_limit
 
 MAX_ASPECT = 100
 """Longest side over shortest. Scaling up the short side of a narrow strip needs much memory."""
@@ -144,7 +145,8 @@ def _check_size(image: Image.Image, n_bytes: int, max_pixels: int) -> int:
 class _PixelSemaphore:
     """Limits the pixels that all threads decode at the same time.
 
-    Together they need no more memory than one image of the largest size: 16 bytes per pixel.
+    Together they need no more memory than one image of the largest size, at 16 bytes per pixel, and
+    no more than a quarter of the limit of a container.
     """
 
     def __init__(self, pixels: int) -> None:
@@ -165,7 +167,7 @@ class _PixelSemaphore:
                 self._changed.notify_all()
 
 
-_decoding = _PixelSemaphore(MAX_PIXELS)
+_decoding = _PixelSemaphore(min(MAX_PIXELS, (memory_limit() or MAX_PIXELS * 64) // 64))
 
 
 def _why_no_image(data: bytes) -> str:

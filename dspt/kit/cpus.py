@@ -32,7 +32,7 @@ def cgroup_quota(root: Path = Path("/")) -> float | None:
     """Return the smallest quota, in CPUs, of this process's control group and its parents."""
     quotas = [
         quota
-        for directory in _cgroup_directories(root)
+        for directory in cgroup_directories(root, "cpu")
         if (quota := _quota_v2(directory) or _quota_v1(directory)) is not None
     ]
     return min(quotas, default=None)
@@ -51,8 +51,11 @@ def set_thread_defaults(
     environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
-def _cgroup_directories(root: Path) -> list[Path]:
-    """Return the directories of this process's control groups (v2, cpu of v1), innermost first."""
+def cgroup_directories(root: Path, controller: str) -> list[Path]:
+    """Return the directories of this process's control groups, innermost first.
+
+    controller: whose groups to return where version 1 is in use, such as `cpu` or `memory`.
+    """
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()
     except OSError:  # not Linux, or /proc is not mounted
@@ -62,8 +65,8 @@ def _cgroup_directories(root: Path) -> list[Path]:
         _, controllers, path = line.split(":", 2)
         if not controllers:
             mount = root / "sys/fs/cgroup"
-        elif "cpu" in controllers.split(","):
-            mount = root / "sys/fs/cgroup/cpu"
+        elif controller in controllers.split(","):
+            mount = root / "sys/fs/cgroup" / controller
         else:
             continue
         inner = mount / path.lstrip("/")

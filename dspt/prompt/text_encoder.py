@@ -24,8 +24,11 @@ from torch.utils.checkpoint import checkpoint
 
 from dspt.backbones.frozen_block import FrozenBlock, Layout, can_freeze
 from dspt.backbones.text_tower import OpenClipTextTower
+from dspt.kit.memory import memory_limit
 
 _CPU_MEMORY = 2 << 30
+_CPU_SHARE = 0.25
+"""Of the memory limit, where a container has one."""
 _CUDA_SHARE = 0.5
 _CHUNK_TOKENS = {"cpu": 2048, "cuda": 1 << 16}
 """Tokens that go through the tower together, of all runs: as many as the caches hold."""
@@ -37,7 +40,8 @@ def memory_budget(device: torch.device) -> int:
     """Return the bytes that a step may keep for its backward pass on `device`."""
     if device.type == "cuda":
         return int(_CUDA_SHARE * torch.cuda.mem_get_info(device)[0])
-    return _CPU_MEMORY
+    limit = memory_limit()
+    return _CPU_MEMORY if limit is None else min(_CPU_MEMORY, int(_CPU_SHARE * limit))
 
 
 def shares_prefix(tower: OpenClipTextTower) -> bool:

@@ -24,7 +24,7 @@ from app.kit.context import Context
 from app.kit.settings import Settings
 from app.tables.jobs import Job
 from tests.integration.stack import Stack, photos
-from tests.services import free_port, wait_until
+from tests.services import children_of, free_port, wait_until
 from tests.warm import Forked
 
 pytestmark = pytest.mark.slow
@@ -35,9 +35,19 @@ on_postgres = pytest.mark.parametrize("migrated", ["postgresql"], indirect=True)
 
 def child_of(process: Forked | subprocess.Popen[bytes]) -> int:
     """The forked process that runs the jobs."""
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    assert len(children) == 1
-    return int(children[0])
+    [child] = children_of(process.pid)
+    return child
+
+
+def next_child(process: Forked | subprocess.Popen[bytes], old: int) -> int:
+    """The forked process that follows `old`."""
+    wait_until(lambda: set(children_of(process.pid)) - {old}, 120, "another process")
+    wait_until(lambda: old not in children_of(process.pid), 120, "the end of the first one")
+    return child_of(process)
+
+
+def has_torch(pid: int) -> bool:
+    return "libtorch" in Path(f"/proc/{pid}/maps").read_text()
 
 
 LONG = {"epochs": 1000, "batch_size": 1}
@@ -110,12 +120,33 @@ def test_jobs_that_succeed_and_fail(stack: Stack) -> None:
 
 
 @on_sqlite
-def test_only_the_forked_process_has_torch(stack: Stack) -> None:
-    """CUDA would not survive the fork."""
+def test_torch_is_in_memory_only_where_and_while_it_is_needed(stack: Stack) -> None:
+    """Never in the parent, because CUDA would not survive the fork."""
+    stack.settings = Settings(
+        **stack.settings.model_dump(exclude_unset=True)
+        | {"worker_jobs_per_process": 2, "worker_rest_seconds": 8.0}
+    )
+
+    def rested() -> bool:
+        return any(line["event"].startswith("resting") for line in stack.log_lines())
+
     with stack.worker(cold=True) as process:
+        wait_until(lambda: children_of(process.pid), 120, "the forked process")
+        first = child_of(process)
+        assert not has_torch(first)
+        jobs = [stack.post(photos(), epochs=1) for _ in range(2)]
+        stack.wait(jobs[0], lambda job: job["status"] == "succeeded")
+        assert has_torch(first)
+        assert "libtriton" not in Path(f"/proc/{first}/maps").read_text()  # of torch's compiler
+        stack.wait(jobs[1], lambda job: job["status"] == "succeeded")
+        second = next_child(process, first)
+        assert not rested()  # it was replaced at once, because it had run enough jobs
         stack.wait(stack.post(photos(), epochs=1), lambda job: job["status"] == "succeeded")
-        assert "torch" not in Path(f"/proc/{process.pid}/maps").read_text()
-        assert "torch" in Path(f"/proc/{child_of(process)}/maps").read_text()
+        assert has_torch(second)
+        third = next_child(process, second)
+        assert rested()
+        assert not has_torch(third)
+        assert not has_torch(process.pid)
 
 
 @on_postgres

@@ -1,0 +1,237 @@
+"""`python -m benchmarks.memory`: memory of `dspt serve`, by process and stage."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+from rich.console import Console
+
+from benchmarks.skeleton import options as common
+from benchmarks.skeleton.machine import PACKAGES
+from benchmarks.skeleton.program import Benchmark, BenchmarkError, Document, run
+from benchmarks.skeleton.report import heading, table
+from scripts.demo.data import make_demo_data
+from tests.services import children_of, clean_environment, free_port, wait_until
+
+NAME = "memory"
+_DESCRIPTION = """\
+Memory of all processes of `dspt serve`, in MiB: idle, after jobs, after predictions, and when the
+worker has rested. A page that several of them share counts once, in equal parts; a page of a
+library counts fully even if other programs use it too. Needs Linux. Writes memory.json and .md to
+the folder --out."""
+
+_PATIENCE_SECONDS = 900.0
+#: Until threads, caches and the allocator have settled.
+_SETTLE_SECONDS = 5.0
+#: Part of a command line -> name of the process.
+_ROLES = {
+    "app.serve.watchdog": "watchdog",
+    "redis-server": "Redis",
+    "app.cli api": "API",
+    "worker.cli": "worker",
+}
+_COMPILED = ("image tower loaded", "image tower compiled")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Return the exit status."""
+    packages = (*PACKAGES, "openvino", "celery")
+    return run(Benchmark(NAME, _parser(), _measure, _markdown, packages=packages), arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = common.new_parser(NAME, _DESCRIPTION)
+    common.add_backbone(parser)
+    parser.add_argument(
+        "--images",
+        type=common.positive,
+        default=64,
+        metavar="N",
+        help="photos to classify, 8 per request (default: 64)",
+    )
+    common.add_results(parser)
+    return parser
+
+
+def _measure(options: argparse.Namespace, document: Document, console: Console) -> None:
+    demo = make_demo_data(1)
+    photos = [each.jpeg for each in demo.unseen]
+    document["stages"] = stages = []
+    with (
+        tempfile.TemporaryDirectory(prefix="dspt-memory-") as folder,
+        _service(Path(folder), options.backbone) as (supervisor, url),
+        httpx.Client(base_url=url, timeout=300) as client,
+    ):
+
+        def record(stage: str, **seconds: float) -> None:
+            time.sleep(_SETTLE_SECONDS)
+            found = {"stage": stage, "mib": _memory(supervisor), "seconds": seconds}
+            console.print(f"{stage}: {sum(found['mib'].values()):.0f} MiB {found}")
+            stages.append(found)
+
+        record("idle")
+        first = _job(client, demo.zip, options.backbone)
+        record("after a job", job=first["seconds"])
+        second = _job(client, demo.zip, options.backbone, seed=2)
+        record("after a second job", job=second["seconds"])
+        model = {"model": first["model_id"]}
+        start = time.monotonic()
+        _predict(client, model, photos[:1])
+        seconds = time.monotonic() - start
+        log = Path(folder) / "data" / "logs" / "api.log"
+        _wait(lambda: any(text in log.read_text() for text in _COMPILED), "a compiled tower")
+        for _ in range(0, options.images, 8):
+            _predict(client, model, [photos[i % len(photos)] for i in range(8)])
+        record("after predictions", first_prediction=seconds)
+        _wait(lambda: not _has_torch(supervisor), "the worker's rest", patience=180, error=False)
+        record("after a rest")
+
+
+@contextmanager
+def _service(folder: Path, backbone: str) -> Iterator[tuple[int, str]]:
+    """Run `dspt serve`; yield its process id and URL."""
+    environment = clean_environment(
+        DSPT_WORKER_REST_SECONDS="120",
+        **{name: os.environ[name] for name in ("HF_HOME", "HF_HUB_CACHE") if name in os.environ},
+    )
+    if backbone.startswith("local-dir:"):
+        environment["DSPT_LOCAL_BACKBONES"] = json.dumps([backbone])
+    port = free_port()
+    command = [str(Path(sys.executable).with_name("dspt")), "serve", "--port", str(port)]
+    with (folder / "serve.log").open("wb") as log:
+        process = subprocess.Popen(
+            [*command, "--data-dir", str(folder / "data")], env=environment, stdout=log, stderr=log
+        )
+    try:
+        text = (folder / "serve.log").read_text
+        _wait(lambda: "DSPT is ready" in text() or process.poll() is not None, "dspt serve")
+        if process.poll() is not None:
+            raise BenchmarkError(text())
+        yield process.pid, f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _memory(supervisor: int) -> dict[str, float]:
+    """Return the MiB of each process by its name."""
+    names = {supervisor: "supervisor"}
+    for child in children_of(supervisor):
+        command = Path(f"/proc/{child}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+        names[child] = next((role for part, role in _ROLES.items() if part in command), "other")
+        names |= dict.fromkeys(children_of(child), f"{names[child]}'s process")
+    files = {process: _file_pages(process) for process in names}
+    found: dict[str, float] = {}
+    for process, name in names.items():
+        rollup = Path(f"/proc/{process}/smaps_rollup").read_text()
+        own = sum(map(int, re.findall(r"^Pss_(?:Anon|Shmem): +(\d+) kB$", rollup, re.MULTILINE)))
+        for file, pages in files[process].items():
+            all_pages = [each[file] for each in files.values() if file in each]
+            own += pages * max(all_pages) / sum(all_pages)
+        found[name] = found.get(name, 0) + own / 1024
+    return found
+
+
+def _file_pages(process: int) -> dict[str, int]:
+    """Return the KiB of each mapped file that are in memory and unchanged."""
+    found: dict[str, int] = {}
+    text = Path(f"/proc/{process}/smaps").read_text()
+    for path, rss, anonymous in re.findall(
+        r"^[\da-f]+-\S+ \S+ \S+ \S+ [1-9]\d* +(.*)\n(?:.*\n)*?Rss: +(\d+) kB\n(?:.*\n)*?"
+        r"Anonymous: +(\d+) kB$",
+        text,
+        re.MULTILINE,
+    ):
+        found[path] = found.get(path, 0) + int(rss) - int(anonymous)
+    return {path: kib for path, kib in found.items() if kib}
+
+
+def _has_torch(supervisor: int) -> bool:
+    """Return whether a process of the worker's pool has torch in memory."""
+    maps = [
+        Path(f"/proc/{grandchild}/maps").read_text()
+        for child in children_of(supervisor)
+        for grandchild in children_of(child)
+    ]
+    return any("libtorch" in text for text in maps)
+
+
+def _job(client: httpx.Client, data: bytes, backbone: str, seed: int = 1) -> dict[str, Any]:
+    """Run a job; return it with the seconds from its submission to its end."""
+    start = time.monotonic()
+    form = {"config": json.dumps({"backbone": backbone, "seed": seed})}
+    response = client.post("/jobs", data=form, files={"dataset": ("photos.zip", data)})
+    path = response.raise_for_status().headers["location"]
+
+    def job() -> dict[str, Any]:
+        found: dict[str, Any] = client.get(path).raise_for_status().json()
+        return found
+
+    _wait(lambda: job()["status"] in ("succeeded", "failed"), "the job")
+    found = job()
+    if found["status"] == "failed":
+        raise BenchmarkError(f"the job failed: {found['error']}")
+    return found | {"seconds": time.monotonic() - start}
+
+
+def _predict(client: httpx.Client, form: Mapping[str, str], photos: Sequence[bytes]) -> None:
+    files = [("images", (f"{number}.jpg", data)) for number, data in enumerate(photos)]
+    client.post("/predict", data=form, files=files).raise_for_status()
+
+
+def _wait(
+    condition: Callable[[], object],
+    what: str,
+    *,
+    patience: float = _PATIENCE_SECONDS,
+    error: bool = True,
+) -> None:
+    """Return when `condition` holds or, without `error`, after the time limit."""
+    try:
+        wait_until(condition, patience, what, pause=0.2)
+    except AssertionError as failure:
+        if error:
+            raise BenchmarkError(str(failure)) from failure
+
+
+def _markdown(document: Document) -> str:
+    stages = document["stages"]
+    names = list(dict.fromkeys(name for stage in stages for name in stage["mib"]))
+    rows = [
+        [name, *(f"{stage['mib'][name]:,.0f}" if name in stage["mib"] else "" for stage in stages)]
+        for name in names
+    ]
+    totals = [f"**{sum(stage['mib'].values()):,.0f}**" for stage in stages]
+    seconds = [
+        f"- {stage['stage']}: {name.replace('_', ' ')} {value:.1f} s"
+        for stage in stages
+        for name, value in stage["seconds"].items()
+    ]
+    lines = [
+        "# Memory of `dspt serve`",
+        "",
+        *heading(document),
+        "",
+        "MiB. A page that several processes of the service share counts once, in equal parts.",
+        "",
+        *table(["process", *(stage["stage"] for stage in stages)], [*rows, ["all", *totals]]),
+        "",
+        *seconds,
+    ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
