@@ -1,4 +1,4 @@
-"""A service without keys behind a proxy on the same machine, which sends no header to tell so."""
+"""A service without keys behind a proxy on the same machine that sends no headers of its own."""
 
 from __future__ import annotations
 
@@ -64,18 +64,18 @@ def test_the_users_own_programs_need_no_key(keyless: Settings) -> None:
 @needs_linux
 @needs_root
 def test_a_proxy_of_another_user_is_refused(keyless: Settings) -> None:
-    with running(keyless) as (url, _), proxied(url, "127.0.0.1", user=OTHER_USER) as proxy:
-        found = problem(as_nginx_sends(proxy, url), 403, "keys_needed")
+    with running(keyless) as (url, _), proxied(url, "127.0.0.1", user=OTHER_USER) as outside:
+        found = problem(as_nginx_sends(outside, url), 403, "keys_needed")
         assert "user who runs the service" in found["detail"]
         assert "dspt keys create" in found["detail"]
-        assert httpx.get(f"{proxy}/health/live").status_code == 200
+        assert httpx.get(f"{outside}/health/live").status_code == 200
 
 
 @needs_linux
 @pytest.mark.parametrize("fork", [(), ("fork",)])
 def test_a_proxy_of_the_same_user_is_refused(keyless: Settings, fork: tuple[str, ...]) -> None:
-    with running(keyless) as (url, _), proxied(url, "0.0.0.0", *fork) as proxy:
-        found = problem(as_nginx_sends(proxy, url), 403, "keys_needed")
+    with running(keyless) as (url, _), proxied(url, "0.0.0.0", *fork) as outside:
+        found = problem(as_nginx_sends(outside, url), 403, "keys_needed")
         assert "accepts connections from other machines" in found["detail"]
 
 
@@ -99,9 +99,9 @@ def test_a_forwarded_request_is_never_local(keyless: Settings, header: str, no_a
 def test_no_auth_accepts_every_local_program(keyless: Settings) -> None:
     with (
         running(keyless.model_copy(update={"no_auth": True})) as (url, _),
-        proxied(url, "127.0.0.1", user=OTHER_USER) as proxy,
+        proxied(url, "127.0.0.1", user=OTHER_USER) as outside,
     ):
-        assert as_nginx_sends(proxy, url).status_code == 200
+        assert as_nginx_sends(outside, url).status_code == 200
 
 
 def test_a_system_that_tells_no_user_needs_a_key_or_no_auth(
