@@ -14,7 +14,7 @@ Json = dict[str, Any]
 
 ENDED = ("succeeded", "failed", "cancelled")
 QUICK: Json = {"epochs": 2}
-#: Settings that keep the worker busy until it is told to stop.
+#: Settings that keep the worker busy until it is stopped.
 LONG: Json = {"epochs": 1000, "augment_views": 4}
 
 

@@ -1,4 +1,4 @@
-"""POST /models: a classifier from elsewhere works here, and a hostile one is told off."""
+"""POST /models: a classifier from elsewhere works here, and a hostile file is refused."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def dataset(folder: Path) -> Iterator[Dataset]:
 def tuned(
     dataset: Dataset, backbone: Backbone, features: Path
 ) -> tuple[TuneResult, Recorder, float]:
-    """A tuning with the defaults but for its length, what it told, and the seconds it took."""
+    """A short tuning with the other defaults, its reports, and its duration in seconds."""
     recorder = Recorder()
     start = time.monotonic()
     result = run(dataset, backbone, features, listener=recorder)

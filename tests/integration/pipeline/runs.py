@@ -22,7 +22,7 @@ SETTINGS: dict[str, Any] = {"epochs": EPOCHS, "batch_size": 16, "device": "cpu"}
 
 
 class Recorder(Listener):
-    """Keeps all that it is told."""
+    """Keeps all reports."""
 
     def __init__(self) -> None:
         self.steps: list[Progress] = []
