@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dspt_client._exceptions import NotSent
 
-_SPLITS = frozenset({"train", "val", "valid", "validation", "test"})
+_SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
 _TABLES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson")
 _LAYOUT = "Put the photos of each class in a folder of their own: CLASS/PHOTO."
 

@@ -108,7 +108,7 @@ def test_settings_are_checked_before_photos_are_sent(folder: Path) -> None:
         (["photos/cat/1.png"], "files of a single class"),
         (["train/cat/1.png", "test/cat/2.png"], "files of a single class"),
         (["photos/train/cat/1.png", "photos/Validation/cat/2.png"], "files of a single class"),
-        (["train/1.png", "test/2.png"], "files of a single class"),
+        (["a/b/cat/train/1.png", "a/b/cat/test/2.png"], "files of a single class"),
     ],
 )
 def test_photos_that_cannot_be_used_are_not_sent(
@@ -140,6 +140,7 @@ def test_photos_that_cannot_be_used_are_not_sent(
         ["labels.csv", "images/1.png"],
         ["photos/Labels.csv", "photos/1.png"],
         ["metadata.jsonl", "images/1.png"],
+        ["a/b/cat/train/1.png", "a/b/dog/test/2.png"],
         ["a/b/c/d/cat/1.png", "a/b/c/d/dog/1.png"],
         ["x/x/x/train/cat/1.png", "x/x/x/train/dog/1.png", "x/x/x/test/cat/1.png"],
         ["cat\\1.png", "dog\\1.png"],
