@@ -10,7 +10,7 @@ import typer
 
 from app.kit.command_line import DataDir, duration, service_database
 from app.kit.control_characters import is_clean
-from app.kit.http.rules import Scope
+from app.kit.scopes import Scope
 
 if TYPE_CHECKING:
     from app.tables.access import ApiKey

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, TypeVar
 
 from fastapi import FastAPI
@@ -18,21 +17,12 @@ from starlette.routing import Match
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as Connection
 
+from app.kit.scopes import Scope as Scope
+
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 _ATTRIBUTE = "dspt_rules"
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
-
-
-class Scope(StrEnum):
-    #: Read one's own jobs, data sets and models, and classify with the models.
-    READ = "read"
-    #: Create and change them: upload, correct, cancel, delete.
-    SUBMIT = "submit"
-    #: Read the service's metrics, which count the jobs of all owners: for Prometheus.
-    METRICS = "metrics"
-    #: Everything, for the resources of all owners.
-    ADMIN = "admin"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,17 @@ DSPT = Path(sys.executable).parent / "dspt"
 
 
 def test_commands_are_light() -> None:
-    heavy = "{'torch', 'sqlalchemy', 'alembic', 'celery', 'numpy', 'PIL', 'httpx', 'pandas'}"
+    heavy = {
+        "torch",
+        "sqlalchemy",
+        "alembic",
+        "celery",
+        "numpy",
+        "PIL",
+        "httpx",
+        "pandas",
+        "fastapi",
+    }
     code = f"""if True:
         import sys
         from dspt.cli import build
