@@ -207,6 +207,7 @@ OTHERS = {
     ("GET", "/jobs"): lambda *a: not_listed(*a, "/jobs?limit=100"),
     ("GET", "/models"): lambda *a: not_listed(*a, "/models?limit=100"),
     ("POST", "/jobs"): jobs_of_a_data_set,
+    ("POST", "/jobs/check"): None,  # takes no ids and creates nothing
     ("POST", "/models"): imported_models,
     ("POST", "/models/compare"): lambda *a: not_taken(*a, "/models/compare"),
     ("POST", "/predict"): predictions,
