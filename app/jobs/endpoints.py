@@ -152,6 +152,13 @@ def create_job(
     status_code=204,
     responses=problems(Unprocessable),
     dependencies=[Depends(_known_fields)],
+    openapi_extra={
+        "requestBody": {
+            "content": {
+                "application/x-www-form-urlencoded": {"schema": {"unevaluatedProperties": False}}
+            }
+        }
+    },
 )
 @rules(Scope.SUBMIT)
 def check_job(

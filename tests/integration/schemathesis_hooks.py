@@ -67,6 +67,9 @@ def _sensible(case: Case) -> Case:
         name = body.get("name") or "pets"
         body.clear()
         body.update(dataset=ZIP, config='{"epochs": 1}', name=name)
+    elif case.operation.label == "POST /jobs/check":
+        body.clear()
+        body.update(config='{"epochs": 1}', name="pets")
     elif case.operation.label == "POST /jobs/{job_id}/corrections":
         body.update(CORRECTIONS, config={"epochs": 1})
     elif case.operation.label == "POST /models/{model_id}/classes":
