@@ -1,4 +1,4 @@
-"""`python -m benchmarks.memory`: memory of `dspt serve`, by process and stage."""
+"""Start `dspt serve`, use it, and read the memory of its processes."""
 
 from __future__ import annotations
 
@@ -18,19 +18,9 @@ from typing import Any
 import httpx
 from rich.console import Console
 
-from benchmarks.skeleton import options as common
-from benchmarks.skeleton.machine import PACKAGES
-from benchmarks.skeleton.program import Benchmark, BenchmarkError, Document, run
-from benchmarks.skeleton.report import heading, table
+from benchmarks.skeleton.program import BenchmarkError, Document
 from scripts.demo.data import make_demo_data
 from tests.services import children_of, clean_environment, free_port, wait_until
-
-NAME = "memory"
-_DESCRIPTION = """\
-Memory of all processes of `dspt serve`, in MiB: idle, after jobs, after predictions, and when the
-worker has rested. A page that several of them share counts once, in equal parts; a page of a
-library counts fully even if other programs use it too. Needs Linux. Writes memory.json and .md to
-the folder --out."""
 
 _PATIENCE_SECONDS = 900.0
 #: Until threads, caches and the allocator have settled.
@@ -45,27 +35,7 @@ _ROLES = {
 _COMPILED = ("image tower loaded", "image tower compiled")
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Return the exit status."""
-    packages = (*PACKAGES, "openvino", "celery")
-    return run(Benchmark(NAME, _parser(), _measure, _markdown, packages=packages), arguments)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = common.new_parser(NAME, _DESCRIPTION)
-    common.add_backbone(parser)
-    parser.add_argument(
-        "--images",
-        type=common.positive,
-        default=64,
-        metavar="N",
-        help="photos to classify, 8 per request (default: 64)",
-    )
-    common.add_results(parser)
-    return parser
-
-
-def _measure(options: argparse.Namespace, document: Document, console: Console) -> None:
+def measure(options: argparse.Namespace, document: Document, console: Console) -> None:
     demo = make_demo_data(1)
     photos = [each.jpeg for each in demo.unseen]
     document["stages"] = stages = []
@@ -204,34 +174,3 @@ def _wait(
     except AssertionError as failure:
         if error:
             raise BenchmarkError(str(failure)) from failure
-
-
-def _markdown(document: Document) -> str:
-    stages = document["stages"]
-    names = list(dict.fromkeys(name for stage in stages for name in stage["mib"]))
-    rows = [
-        [name, *(f"{stage['mib'][name]:,.0f}" if name in stage["mib"] else "" for stage in stages)]
-        for name in names
-    ]
-    totals = [f"**{sum(stage['mib'].values()):,.0f}**" for stage in stages]
-    seconds = [
-        f"- {stage['stage']}: {name.replace('_', ' ')} {value:.1f} s"
-        for stage in stages
-        for name, value in stage["seconds"].items()
-    ]
-    lines = [
-        "# Memory of `dspt serve`",
-        "",
-        *heading(document),
-        "",
-        "MiB. A page that several processes of the service share counts once, in equal parts.",
-        "",
-        *table(["process", *(stage["stage"] for stage in stages)], [*rows, ["all", *totals]]),
-        "",
-        *seconds,
-    ]
-    return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
