@@ -107,9 +107,16 @@ def _convert(backbone: Backbone, kept: Path) -> None:
                 raise
 
 
-def _read(file: Path, precision: str, streams: int | None) -> Any:
+def import_openvino() -> Any:
+    """Import OpenVINO. By itself its import sends usage statistics, from a fork of this process."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
 
+    return openvino
+
+
+def _read(file: Path, precision: str, streams: int | None) -> Any:
+    openvino = import_openvino()
     core = openvino.Core()
     options = {
         "INFERENCE_NUM_THREADS": streams or torch.get_num_threads(),

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from dspt.backbones.compiled import import_openvino
 from dspt.backbones.exported import exported
 
 
@@ -22,6 +23,7 @@ class CannotConvert(Exception):
 
 def convert(tower: nn.Module, image_size: int) -> Any:
     """Return the openvino.Model of a tower (B, 3, H, W) -> (B, D). Raises CannotConvert."""
+    import_openvino()
     from openvino import frontend
     from openvino.frontend.pytorch.fx_decoder import TorchFXPythonDecoder
     from openvino.frontend.pytorch.torchdynamo.export_decompositions import ops_to_not_decompose
@@ -49,9 +51,9 @@ def convert(tower: nn.Module, image_size: int) -> Any:
 
 def main(name: str, file: str) -> None:
     """Convert the image tower of the backbone `name` and write it to `file`."""
-    import openvino
-
     from dspt.backbones import load_backbone
+
+    openvino = import_openvino()
 
     backbone = load_backbone(name)
     try:
