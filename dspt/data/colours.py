@@ -61,7 +61,8 @@ def _grey(samples: NDArray[np.uint8]) -> Image.Image:
 
 def _from_16_bits(samples: NDArray[np.uint16]) -> NDArray[np.uint8]:
     full = 2 ** _bits(int(samples.max())) - 1
-    return ((samples.astype(np.uint32) * 255 + full // 2) // full).astype(np.uint8)
+    scaled: NDArray[np.uint32] = (samples.astype(np.uint32) * 255 + full // 2) // full
+    return scaled.astype(np.uint8)
 
 
 def _from_integers(samples: NDArray[np.int32]) -> NDArray[np.uint8]:

@@ -13,11 +13,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from dspt.data.findings import Findings
+from dspt.data.formats import recognise
 from dspt.data.hostile.limits import MIB, Limits
 from dspt.data.hostile.quiet import quiet_libraries
 from dspt.data.hostile.unpack import METHODS, unpack
 from dspt.data.hostile.zip_names import ROOT, member_names
-from dspt.data.images import recognise
 from dspt.data.names import is_noise, unsafe_reason
 from dspt.data.source import Source
 from dspt.errors import DatasetError, ImageError, Problem
