@@ -182,8 +182,6 @@ def _report_unknown(
 
 
 def _meant(name: str, classes: Sequence[str]) -> str:
-    if name.strip().lower() == "drop":
-        return "to drop the file, write drop in lower case"
     close = difflib.get_close_matches(name, classes, n=1)
     if close:
         return f"did you mean {printable(close[0])!r}?"
