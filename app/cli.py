@@ -119,9 +119,9 @@ def api(
         typer.echo(f"dspt api: {error}", err=True)
         raise typer.Exit(1) from error
     configure_logging(settings)
-    prepare_or_exit("dspt api", settings)
+    context = prepare_or_exit("dspt api", settings)
     try:
-        application = create_app(settings)
+        application = create_app(settings, context)
     except TracingNotInstalled as error:
         typer.echo(f"dspt api: {error}", err=True)
         raise typer.Exit(2) from error

@@ -22,14 +22,13 @@ from app.access.rate_limits import RateLimits
 from app.backbones.endpoints import router as backbones_router
 from app.gc.collector import Collector
 from app.health.endpoints import router as health_router
-from app.installation import service as installation
+from app.installation.start import prepare
 from app.jobs.endpoints import router as jobs_router
 from app.jobs.lifecycle.housekeeping import Housekeeper
 from app.jobs.metrics import JobsCollector
 from app.kit.background_loop import LoopsCollector, stop_all
 from app.kit.batched_reader import BatchedReader
 from app.kit.context import Context
-from app.kit.db import migrate
 from app.kit.http.backpressure import Backpressure
 from app.kit.http.docs_page import router as docs_router
 from app.kit.http.error_handlers import install_error_handlers
@@ -55,10 +54,11 @@ from app.predictions.settings import PredictionSettings
 from app.releases.endpoints import router as releases_router
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
-    """Build the application; it migrates the database and opens what it needs at start.
+def create_app(settings: Settings | None = None, prepared: Context | None = None) -> FastAPI:
+    """Build the application; it opens what it needs at start.
 
-    Raises TracingNotInstalled.
+    prepared: the result of `installation.start.prepare`, for a single start. Default: the
+    application prepares database and storage at each start. Raises TracingNotInstalled.
     """
     settings = settings or get_settings()
     predict_settings = PredictionSettings()
@@ -67,9 +67,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        await run_in_threadpool(migrate, settings.database_url)
-        context = Context.open(settings)
-        await run_in_threadpool(installation.ensure, context)
+        context = prepared or await run_in_threadpool(prepare, settings)
         # Not the library's global one: several applications may run in one process.
         app.state.registry = registry = CollectorRegistry()
         app.state.http_metrics = HttpMetrics(registry)

@@ -16,9 +16,10 @@ from redis import Redis
 from sqlalchemy import text
 
 from app.access import keys
-from app.kit.db import Database, migrate
+from app.kit.db import Database
 from app.kit.http.rules import Scope
 from app.kit.ids import LOCAL_OWNER
+from app.kit.schema import migrate
 from benchmarks.skeleton.program import BenchmarkError
 from dspt.kit.cpus import THREAD_VARIABLES, available_cpus, set_thread_defaults
 from tests import services

@@ -84,7 +84,11 @@ class Native:
 
     def __init__(self, compose: dict[str, Any], folder: Path, postgres: str) -> None:
         password = uuid.uuid4().hex
-        passwords = {"POSTGRES_PASSWORD": password, "REDIS_PASSWORD": uuid.uuid4().hex}
+        passwords = {
+            "POSTGRES_PASSWORD": password,
+            "POSTGRES_SERVICE_PASSWORD": uuid.uuid4().hex,
+            "REDIS_PASSWORD": uuid.uuid4().hex,
+        }
         self.services = interpolated(compose, passwords)["services"]
         self._redis_password = passwords["REDIS_PASSWORD"]
         self.folder = folder
@@ -126,24 +130,31 @@ class Native:
         engine = create_engine(url, isolation_level="AUTOCOMMIT")
         with engine.connect() as connection:
             connection.execute(
-                text(f"CREATE ROLE {given['POSTGRES_USER']} LOGIN PASSWORD '{self._password}'")
+                text(
+                    f"CREATE ROLE {given['POSTGRES_USER']} LOGIN SUPERUSER "
+                    f"PASSWORD '{self._password}'"
+                )
             )
-            connection.execute(text(f"GRANT ALL ON SCHEMA public TO {given['POSTGRES_USER']}"))
         engine.dispose()
 
-    def drop_role(self) -> None:
-        user = self.services["postgres"]["environment"]["POSTGRES_USER"]
+    def drop_roles(self) -> None:
+        owner = self.services["postgres"]["environment"]["POSTGRES_USER"]
+        service = make_url(self.services["api"]["environment"]["DSPT_DATABASE_URL"]).username
         url = self._postgres.set(drivername="postgresql+psycopg")
         engine = create_engine(url, isolation_level="AUTOCOMMIT")
         with engine.connect() as connection:
-            connection.execute(text(f"DROP OWNED BY {user}"))
-            connection.execute(text(f"DROP ROLE {user}"))
+            for role in (service, owner):
+                connection.execute(text(f"DROP OWNED BY {role}"))
+                connection.execute(text(f"DROP ROLE {role}"))
         engine.dispose()
 
     def translated(self, name: str) -> dict[str, str]:
         """The service's own environment, with the addresses of the test's servers."""
         given = dict(self.services[name]["environment"])
         given["DSPT_DATABASE_URL"] = self._database(given["DSPT_DATABASE_URL"])
+        if name == "migrate":
+            given["DSPT_OWNER_DATABASE_URL"] = self._database(given["DSPT_OWNER_DATABASE_URL"])
+            return given | {"DSPT_DATA_DIR": "/var/lib/dspt"}  # the image sets it
         inside = f"redis://:{self._redis_password}@redis:6379/0"
         assert given["DSPT_BROKER_URL"] == inside
         given["DSPT_BROKER_URL"] = inside.replace("redis:6379", f"127.0.0.1:{self._redis_port}")
@@ -240,8 +251,11 @@ def main_job(native: Native) -> None:
     folder = native.folder
     with ExitStack() as stack:
         native.create_role()
-        stack.callback(native.drop_role)
+        stack.callback(native.drop_roles)
         stack.enter_context(native.redis())
+        for _ in range(2):  # as each `docker compose up` does
+            migrated = native.run("migrate")
+            assert migrated.returncode == 0, migrated.stderr
         refused = native.run("api")
         assert refused.returncode == 1
         assert "dspt keys create" in refused.stderr

@@ -64,6 +64,12 @@ class RedisServer:
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"
 
+    def emptied(self) -> str:
+        """Delete everything in it, and return its URL: an installation needs its own broker."""
+        with redis.Redis(port=self.port) as client:
+            client.flushall()
+        return self.url
+
     def start(self) -> None:
         options = {
             "port": str(self.port),

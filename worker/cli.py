@@ -28,7 +28,7 @@ def worker() -> None:
         typer.echo(f"dspt worker: {error}", err=True)
         raise typer.Exit(2) from error
     configure_logging(settings)
-    prepare_or_exit("dspt worker", settings)
+    prepare_or_exit("dspt worker", settings).close()
     app.worker_main(
         ["--quiet", "worker", "--without-gossip", "--without-mingle", "--without-heartbeat"]
     )

@@ -35,6 +35,7 @@ from app.backup.manifest import (
 from app.installation.service import storage_id
 from app.kit import storage_keys
 from app.kit.context import Context
+from app.kit.schema import current_revision
 from app.kit.storage import Storage
 from dspt.kit.files import atomic_write
 
@@ -113,7 +114,7 @@ def _check_folder(context: Context, folder: Path) -> None:
 def _dump_database(context: Context, target: Path) -> _Dump:
     """Write all tables, as they are at one moment."""
     with _snapshot(context.database.engine) as connection:
-        revision = tables.revision_of(connection)
+        revision = current_revision(connection)
         if revision is None:
             raise BackupError("The database is empty; there is nothing to back up.")
         found = {table.name: table for table in tables.tables_of(connection)}

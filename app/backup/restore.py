@@ -25,8 +25,8 @@ from app.backup.manifest import (
 from app.installation.service import files_in, mark_database, mark_storage, storage_id
 from app.kit import storage_keys
 from app.kit.context import Context
-from app.kit.db import migrate, migrating
 from app.kit.ids import new_id
+from app.kit.schema import current_revision, migrate, migrating
 
 
 @dataclass
@@ -171,7 +171,7 @@ def _clear(connection: Connection, config: Config, replace: bool) -> None:
     """Remove all tables; the schema of the backup may be another one."""
     if tables.has_data(connection) and not replace:
         raise BackupError(_NOT_EMPTY)
-    if tables.revision_of(connection) is None:
+    if current_revision(connection) is None:
         return
     found = tables.tables_of(connection)
     with tables.without_triggers(connection, found):

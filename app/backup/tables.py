@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from alembic.runtime.migration import MigrationContext
 from sqlalchemy import JSON, Connection, DateTime, MetaData, Select, select, text
 from sqlalchemy import Table as SqlTable
 
@@ -23,7 +22,7 @@ from app.backup.manifest import Table
 
 _ALEMBIC = "alembic_version"
 #: Filled by migrations or by every process, so that they do not make a database non-empty.
-_NOT_DATA = frozenset({"job_steps", "installation", "workers"})
+_NOT_DATA = frozenset({"job_steps", "installation", "schema_compatibility", "workers"})
 _BATCH = 500
 _STREAM = {"yield_per": _BATCH}
 
@@ -97,11 +96,6 @@ def without_triggers(connection: Connection, tables: list[SqlTable]) -> Iterator
     yield
     for trigger in triggers:
         connection.exec_driver_sql(trigger.sql)
-
-
-def revision_of(connection: Connection) -> str | None:
-    """Return the Alembic revision of the schema; None for an empty database."""
-    return MigrationContext.configure(connection).get_current_revision()
 
 
 def _ordered(table: SqlTable) -> Select[Any]:

@@ -9,8 +9,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import redis
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from dspt_client.schemas.status import Status
 from sqlalchemy import func, inspect, select
 from sqlalchemy.exc import SQLAlchemyError
@@ -20,8 +18,9 @@ from app.doctor.variables import shown
 from app.installation.service import InstallationError, check
 from app.jobs.lifecycle.workers import any_alive
 from app.kit.context import Context
-from app.kit.db import Database, alembic_config
+from app.kit.db import Database
 from app.kit.redis_url import redis_url
+from app.kit.schema import NewerSchemaError, OlderSchemaError, check_connection, current_revision
 from app.kit.settings import GIB, Settings
 from app.kit.storage import Storage
 from app.serve import ServeError
@@ -59,7 +58,7 @@ def _database(settings: Settings) -> Iterator[Finding]:
         yield Finding(_PART, "database", State.FAIL, str(error), "correct DSPT_DATABASE_URL")
         return
     try:
-        schema = _schema(database, where)
+        schema = _schema(database, where, settings.migrate_at_start)
         yield schema
         if schema.state == State.OK:  # else there may be no tables to read
             yield _workers(database, settings)
@@ -71,25 +70,33 @@ def _database(settings: Settings) -> Iterator[Finding]:
         database.close()
 
 
-def _schema(database: Database, where: str) -> Finding:
-    scripts = ScriptDirectory.from_config(alembic_config())
-    newest = scripts.get_current_head()
+def _schema(database: Database, where: str, migrate_at_start: bool) -> Finding:
     with database.engine.connect() as connection:
-        there = MigrationContext.configure(connection).get_current_revision()
+        there = current_revision(connection)
         tables = inspect(connection).get_table_names()
-    if there == newest:
-        return Finding(_PART, "database", State.OK, f"{where}, schema {there}")
-    if there is None:
-        number = f"{len(tables)} table{'' if len(tables) == 1 else 's'}"
-        holds = f"{number} of another program" if tables else "no tables yet"
-        fix = "the first start of the API creates the tables of DSPT"
-        state = State.WARN if tables else State.OFF
-        return Finding(_PART, "database", state, f"{where}: up, {holds}", fix)
-    if there in {script.revision for script in scripts.walk_revisions()}:
-        found, fix = f"{where}, schema {there} of {newest}", "the API migrates it when it starts"
-        return Finding(_PART, "database", State.WARN, found, fix)
-    found = f"{where}, schema {there}, which is newer than this version"
-    return Finding(_PART, "database", State.FAIL, found, "install the version that created it")
+        start = "the first start of the API" if migrate_at_start else "dspt db upgrade"
+        if there is None:
+            number = f"{len(tables)} table{'' if len(tables) == 1 else 's'}"
+            holds = f"{number} of another program" if tables else "no tables yet"
+            state = State.WARN if tables else State.OFF
+            fix = f"{start} creates the tables of DSPT"
+            return Finding(_PART, "database", state, f"{where}: up, {holds}", fix)
+        where = f"{where}, schema {there}"
+        try:
+            newer = check_connection(connection)
+        except OlderSchemaError as error:
+            fix = "the API migrates it when it starts" if migrate_at_start else f"run {start}"
+            return Finding(_PART, "database", State.WARN, f"{where} of {error.newest}", fix)
+        except NewerSchemaError:
+            found, fix = (
+                f"{where}, which is newer than this version",
+                "install the version that created it",
+            )
+            return Finding(_PART, "database", State.FAIL, found, fix)
+    if newer:
+        found = f"{where}, which is newer than this version but works with it"
+        return Finding(_PART, "database", State.WARN, found, "install the newer version")
+    return Finding(_PART, "database", State.OK, where)
 
 
 def _workers(database: Database, settings: Settings) -> Finding:

@@ -20,12 +20,12 @@ def _group() -> None:
 
 @storage.command()
 def adopt(data_dir: DataDir = None) -> None:
-    """Mark the storage as belonging to the database, so that the service starts with both.
+    """Mark storage and broker as belonging to the database, so that the service starts with them.
 
     Needed after the storage was moved without its file `installation.json`, or if a new database
-    is to be used with an existing storage. No file is changed or deleted.
+    is to be used with an existing storage or broker. No file is changed or deleted.
     """
-    from app.installation import service
+    from app.installation import broker, service
     from app.installation.references import referenced_keys
     from app.kit import storage_keys
     from app.kit.context import Context
@@ -34,6 +34,12 @@ def adopt(data_dir: DataDir = None) -> None:
     with service_database(data_dir) as (settings, database):
         context = Context(settings, database, Storage(settings.storage_url))
         own = service.adopt(context)
+        if settings.broker_url:
+            try:
+                broker.adopt(settings, own)
+            except service.InstallationError as error:
+                typer.echo(str(error), err=True)
+                raise typer.Exit(1) from error
         stored = {f.name for f in context.storage.files() if storage_keys.is_own(f.name)}
         with database.read() as session:
             named = referenced_keys(session)

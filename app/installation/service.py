@@ -34,23 +34,26 @@ class InstallationError(Exception):
     """Database and storage do not belong together; the message says how to go on."""
 
 
-def ensure(context: Context) -> None:
-    """Check that database and storage belong together; mark both if they are new.
+def ensure(context: Context) -> str:
+    """Check that database and storage belong together; mark both if they are new. Return the id.
 
     An installation from before there were ids is marked too. Raises InstallationError.
     """
-    if matches(context):
-        return
+    with context.database.read() as session:
+        ours = database_id(session)
+    if ours is not None and ours == storage_id(context.storage):
+        return ours
     with context.database.write() as session:
         lock_until_commit(session, _LOCK)  # two processes may start at once
         ours, theirs = database_id(session), storage_id(context.storage)
         if ours is not None and ours == theirs:
-            return
+            return ours
         new = _new_id(session, context.storage, ours, theirs)
         # The storage first: if the process dies before the commit, the next start takes this id.
         mark_storage(context.storage, new)
         mark_database(session, new)
     _log.info("database and storage marked", installation=new, storage=context.storage.url)
+    return new
 
 
 def check(context: Context) -> None:

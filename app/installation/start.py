@@ -2,48 +2,59 @@
 
 from __future__ import annotations
 
+import structlog
 import typer
+from sqlalchemy.exc import DBAPIError
 
+from app.installation import broker
 from app.installation.service import InstallationError, ensure
 from app.kit.context import Context
-from app.kit.db import UNAVAILABLE, migrate
+from app.kit.db import UNAVAILABLE
+from app.kit.schema import SchemaError, prepare_schema
 from app.kit.settings import Settings
 
+_log = structlog.get_logger(__name__)
 
-def prepare_or_exit(program: str, settings: Settings) -> None:
-    """Migrate the database and check that it belongs to the storage.
 
-    On an error print one sentence and exit with status 1.
+class StartError(Exception):
+    """API and worker cannot start; the message says in a sentence why, and how to go on."""
+
+
+def prepare(settings: Settings) -> Context:
+    """Migrate the database and check that storage and broker belong to it; return it, open.
+
+    Raises StartError.
     """
-    if reason := _migrate(settings) or _ensure(settings):
-        typer.echo(f"{program}: {' '.join(reason.split())}", err=True)
-        raise typer.Exit(1)
-
-
-def _migrate(settings: Settings) -> str | None:
-    """Migrate the database; return why that is impossible."""
     try:
-        migrate(settings.database_url)
-    except (*UNAVAILABLE, OSError) as error:
+        warning = prepare_schema(settings)
+    except SchemaError as error:
+        raise StartError(str(error)) from error
+    except (*UNAVAILABLE, DBAPIError, OSError) as error:
         reason = getattr(error, "orig", None) or error
-        return f"DSPT_DATABASE_URL: cannot use the database: {reason}"
-    except ValueError as error:  # a URL that is not supported, or a newer schema
-        return str(error)
-    return None
-
-
-def _ensure(settings: Settings) -> str | None:
-    """Mark database and storage, or check their marks; return why that is impossible."""
+        raise StartError(f"DSPT_DATABASE_URL: cannot use the database: {reason}") from error
+    except ValueError as error:  # a URL that is not supported
+        raise StartError(str(error)) from error
+    if warning:
+        _log.warning(warning)
     try:
         context = Context.open(settings)
     except (ValueError, ImportError) as error:
-        return f"DSPT_STORAGE_URL: cannot use the storage: {error}"
+        raise StartError(f"DSPT_STORAGE_URL: cannot use the storage: {error}") from error
     try:
-        ensure(context)
+        broker.ensure(settings, ensure(context))
     except InstallationError as error:
-        return str(error)
-    except OSError as error:
-        return f"DSPT_STORAGE_URL: cannot use the storage: {error}"
-    finally:
         context.close()
-    return None
+        raise StartError(str(error)) from error
+    except OSError as error:
+        context.close()
+        raise StartError(f"DSPT_STORAGE_URL: cannot use the storage: {error}") from error
+    return context
+
+
+def prepare_or_exit(program: str, settings: Settings) -> Context:
+    """Do what `prepare` does; on an error print one sentence and exit with status 1."""
+    try:
+        return prepare(settings)
+    except StartError as error:
+        typer.echo(f"{program}: {' '.join(str(error).split())}", err=True)
+        raise typer.Exit(1) from error

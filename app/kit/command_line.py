@@ -59,6 +59,42 @@ def duration(text: str, option: str) -> timedelta:
     return timedelta(**{_UNITS[found[2]]: int(found[1])})
 
 
+def settings_for(data_dir: Path | None) -> Settings:
+    """Return the settings for a command that uses the database. User errors exit with status 2."""
+    for name in ("DSPT_DATABASE_URL", "DSPT_DATABASE_URL_FILE"):
+        if data_dir is not None and os.environ.get(name):
+            typer.echo(f"--data-dir and {name} are both set; set only one of them.", err=True)
+            raise typer.Exit(2)
+    settings = settings_from(data_dir)
+    if settings.database_url.startswith("sqlite"):
+        try:
+            # As in `dspt serve`: no access for other users.
+            settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            typer.echo(f"--data-dir: {settings.data_dir}: {error.strerror}", err=True)
+            raise typer.Exit(1) from error
+    return settings
+
+
+@contextmanager
+def database_errors(variable: str = "DSPT_DATABASE_URL") -> Iterator[None]:
+    """Print one sentence, and exit with status 1, if the database cannot be used."""
+    from psycopg import Error
+    from sqlalchemy.exc import DBAPIError
+
+    from app.kit.schema import SchemaError
+
+    try:
+        yield
+    except SchemaError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from error
+    except (DBAPIError, Error, OSError, ValueError) as error:
+        reason = error.orig if isinstance(error, DBAPIError) else error
+        typer.echo(f"{variable}: cannot use the database: {reason}", err=True)
+        raise typer.Exit(1) from error
+
+
 @contextmanager
 def service_database(
     data_dir: Path | None, *, upgrade: bool = True
@@ -67,29 +103,14 @@ def service_database(
 
     User errors exit with status 1 or 2.
     """
-    from sqlalchemy.exc import OperationalError
+    from app.kit.db import Database
+    from app.kit.schema import prepare_schema
 
-    from app.kit.db import Database, migrate
-
-    for name in ("DSPT_DATABASE_URL", "DSPT_DATABASE_URL_FILE"):
-        if data_dir is not None and os.environ.get(name):
-            typer.echo(f"--data-dir and {name} are both set; set only one of them.", err=True)
-            raise typer.Exit(2)
-    settings = settings_from(data_dir)
-    try:
-        if settings.database_url.startswith("sqlite"):
-            # As in `dspt serve`: no access for other users.
-            settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    settings = settings_for(data_dir)
+    with database_errors():
         if upgrade:
-            migrate(settings.database_url)
+            prepare_schema(settings)
         database = Database(settings.database_url, seconds=_STATEMENT_SECONDS)
-    except OSError as error:
-        typer.echo(f"--data-dir: {settings.data_dir}: {error.strerror}", err=True)
-        raise typer.Exit(1) from error
-    except (OperationalError, ValueError) as error:
-        reason = error if isinstance(error, ValueError) else error.orig
-        typer.echo(f"DSPT_DATABASE_URL: cannot use the database: {reason}", err=True)
-        raise typer.Exit(1) from error
     try:
         yield settings, database
     finally:

@@ -1,8 +1,7 @@
-"""SQLite and PostgreSQL: read sessions, write sessions, migrations."""
+"""SQLite and PostgreSQL: read sessions and write sessions."""
 
 from __future__ import annotations
 
-import fcntl
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,9 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from alembic import command
-from alembic.config import Config
-from alembic.util.exc import CommandError
 from sqlalchemy import (
     JSON,
     Connection,
@@ -34,18 +30,12 @@ from sqlalchemy.types import TypeDecorator
 
 from app.kit.postgres import Limits, limit_connections, postgres_arguments
 
-#: Advisory lock number; arbitrary, but unique within the database.
-_MIGRATION_LOCK = 0x64737074
-
 #: One connection per thread of the API. On SQLite a connection is an open file, which costs little.
 _SQLITE_POOL: Final = {"pool_size": 50, "max_overflow": 0}
 #: Seconds that a thread waits for a connection of the pool.
 _POOL_TIMEOUT_SECONDS = 3
 #: Below the time after which firewalls usually drop idle connections.
 _POOL_RECYCLE_SECONDS = 1800
-#: Time limit of a statement of a migration, which may rewrite a table, and of the wait for another
-#: process that migrates.
-_MIGRATION_SECONDS = 600.0
 
 #: Raised where the database does not answer in time, or at all: retry later.
 UNAVAILABLE: Final = (exc.OperationalError, exc.InternalError, exc.TimeoutError)
@@ -101,7 +91,7 @@ class Database:
         self.engine = _engine(self.url, pool_size, self._limits)
         # On SQLite, upgrading a read transaction fails at once, whatever the timeout, if another
         # connection wrote in between. So write transactions begin as IMMEDIATE.
-        self._writer = self.engine.execution_options(sqlite_begin="IMMEDIATE")
+        self.writer = self.engine.execution_options(sqlite_begin="IMMEDIATE")
         # On PostgreSQL each query sees committed data anyway; AUTOCOMMIT saves BEGIN and ROLLBACK.
         self._reader = (
             self.engine
@@ -122,7 +112,7 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Session]:
         """Yield a session in a transaction that commits at the end; exceptions roll back."""
-        with Session(self._writer, expire_on_commit=False) as session, session.begin():
+        with Session(self.writer, expire_on_commit=False) as session, session.begin():
             yield session
 
     def check(self) -> None:
@@ -169,56 +159,6 @@ def normalise_url(url: str) -> str:
     return parsed.render_as_string(hide_password=False)
 
 
-class NewerSchemaError(ValueError):
-    """A newer version has migrated the database."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "The schema of the database is newer than this version of DSPT. Install the version "
-            "that migrated it, or a later one."
-        )
-
-
-def migrate(url: str) -> None:
-    """Migrate the database to the newest schema. Safe with concurrent processes.
-
-    Raises NewerSchemaError.
-    """
-    with migrating(url) as (_, config):
-        try:
-            command.upgrade(config, "head")
-        except CommandError as error:  # it does not know the revision
-            raise NewerSchemaError from error
-
-
-@contextmanager
-def migrating(url: str) -> Iterator[tuple[Connection, Config]]:
-    """Yield a connection in a transaction, and Alembic's configuration for it.
-
-    Other processes cannot migrate meanwhile.
-    """
-    database = Database(url, pool_size=1, seconds=_MIGRATION_SECONDS)
-    try:
-        if database.engine.dialect.name == "sqlite":
-            _switch_to_wal(database.engine)
-        with database._writer.begin() as connection:
-            if connection.dialect.name == "postgresql":
-                connection.execute(select(func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
-            config = alembic_config()
-            config.attributes["connection"] = connection
-            yield connection, config
-    finally:
-        database.close()
-
-
-def alembic_config() -> Config:
-    """Return Alembic's configuration; the scripts ship within the package."""
-    config = Config()
-    config.set_main_option("script_location", "app:migrations")
-    config.set_main_option("path_separator", "os")
-    return config
-
-
 def _engine(url: str, pool_size: int, limits: Limits) -> Engine:
     parsed = make_url(url)
     # hide_parameters: user data must not reach the log through error messages.
@@ -255,16 +195,3 @@ def _engine(url: str, pool_size: int, limits: Limits) -> Engine:
         connection.exec_driver_sql(f"BEGIN {kind}")
 
     return engine
-
-
-def _switch_to_wal(engine: Engine) -> None:
-    """Let readers and a writer work concurrently; the setting is stored in the file."""
-    assert engine.url.database is not None
-    # The switch ignores SQLite's own timeout, so processes use a lock file.
-    with Path(f"{engine.url.database}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        connection = engine.raw_connection()
-        try:
-            connection.cursor().execute("PRAGMA journal_mode=WAL").close()
-        finally:
-            connection.close()

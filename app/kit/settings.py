@@ -37,6 +37,18 @@ class Settings(SettingsWithSecrets):
         "Default: SQLite in the data directory.",
         json_schema_extra=SECRET,
     )
+    owner_database_url: str = Field(
+        default="",
+        description="The same database with the role that owns the tables, for `dspt db upgrade` "
+        "only: it creates the role in DSPT_DATABASE_URL, which can then read and write rows but "
+        "change no table. Default: DSPT_DATABASE_URL, whose role then owns the tables.",
+        json_schema_extra=SECRET,
+    )
+    migrate_at_start: bool = Field(
+        default=True,
+        description="API, worker and commands migrate the database when they start. If false, "
+        "they refuse to start until `dspt db upgrade` has done so.",
+    )
     # A server accepts 100 by default, for all processes and tools.
     database_pool_size: int = Field(
         default=10, ge=1, description="Maximum connections of one process to PostgreSQL."

@@ -1,4 +1,4 @@
-"""Run by Alembic: migrations on the connection that app.kit.db.migrate hands over."""
+"""Run by Alembic: migrations on the connection that app.kit.schema.migrate hands over."""
 
 from __future__ import annotations
 

@@ -9,6 +9,8 @@ revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}
 branch_labels = ${repr(branch_labels)}
 depends_on = ${repr(depends_on)}
+#: The oldest revision whose code can use the schema after this migration. See docs/operations.md.
+minimum_revision = ${repr(up_revision)}
 
 
 def upgrade() -> None:

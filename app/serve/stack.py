@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import shutil
 import socket
 import sys
 import urllib.request
@@ -40,6 +41,8 @@ def serve(
         _make_private(data_dir, log_dir, redis_dir)
         with lock_data_dir(data_dir / "serve.lock", url) as lock:
             say(f"Starting DSPT on {data_dir} ...")
+            if not (data_dir / "dspt.db").exists():
+                _empty(redis_dir)
             broker = place_broker(redis_dir)
             say(f"Queue: {broker.program}.")
             environment = os.environ | {
@@ -161,6 +164,12 @@ def _make_private(*directories: Path) -> None:
             raise ServeError(f"--data-dir: cannot create {directory}: {error.strerror}.") from error
         if not os.access(directory, os.W_OK | os.X_OK):
             raise ServeError(f"--data-dir: {directory} is not writable.")
+
+
+def _empty(redis_dir: Path) -> None:
+    """Delete the messages of a database that was deleted."""
+    for path in redis_dir.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _welcome(address: str, data_dir: Path, log_dir: Path) -> str:

@@ -59,7 +59,7 @@ class Contained(Native):
         service, image = self.services[name], self._images[self.services[name]["build"]["target"]]
         assert image.user == service["user"]
         volumes = {}
-        for volume in service["volumes"]:
+        for volume in service.get("volumes", ()):
             source, place = volume.split(":")
             volumes[place] = self.folder / source
             if not volumes[place].exists():  # a new volume starts as the image has its place

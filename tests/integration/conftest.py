@@ -18,7 +18,7 @@ from fastapi.testclient import TestClient
 
 from app.installation.service import ensure
 from app.kit.context import Context
-from app.kit.db import migrate
+from app.kit.schema import migrate
 from app.kit.settings import Settings
 from app.main import create_app
 from tests.services import RedisServer, postgres_database, postgres_server, redis_server

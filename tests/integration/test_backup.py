@@ -21,14 +21,13 @@ from typer.testing import CliRunner, Result
 from app.access import keys
 from app.backup.create import back_up
 from app.backup.manifest import Manifest, read_manifest
-from app.backup.tables import revision_of
 from app.installation.service import ensure, storage_id
 from app.jobs import repository
 from app.kit import storage_keys
 from app.kit.context import Context
-from app.kit.db import migrating
 from app.kit.http.rules import Scope
 from app.kit.ids import new_id
+from app.kit.schema import current_revision, migrating
 from app.tables.datasets import Dataset
 from app.tables.jobs import Job, JobEvent
 from app.tables.models import Model
@@ -229,7 +228,7 @@ def test_a_database_is_backed_up_before_its_schema_is_migrated(
         assert not connection.dialect.has_table(connection, "installation")
     done(dspt(old, "restore", folder, "--replace", "--keep-schema"))
     with old.database.engine.connect() as connection:
-        assert revision_of(connection) == "0005"  # for the older version
+        assert current_revision(connection) == "0005"  # for the older version
     lose_database(old)
     done(dspt(old, "restore", folder))
     ensure(old)

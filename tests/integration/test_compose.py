@@ -53,21 +53,25 @@ def test_the_gpu_is_the_workers_and_the_override_takes_it_back() -> None:
 @BOTH
 def test_every_service_has_a_health_check_and_none_runs_as_root(compose: dict[str, Any]) -> None:
     always = {name for name, s in compose["services"].items() if "profiles" not in s}
-    assert always == {"api", "worker", "redis", "postgres"}
+    assert always == {"api", "worker", "migrate", "redis", "postgres"}
     assert set(compose["services"]) - always == {"prometheus", "grafana"}
     for name, service in compose["services"].items():
-        assert service["healthcheck"]["test"][0] == "CMD", name
-        assert service["restart"] == "unless-stopped", name
+        if name == "migrate":  # it runs once, before the others
+            assert service["restart"] == "no"
+        else:
+            assert service["healthcheck"]["test"][0] == "CMD", name
+            assert service["restart"] == "unless-stopped", name
         user = service["user"].split(":")[0]
         assert user not in ("root", "0"), name
         assert service["cap_drop"] == ["ALL"], name
         assert "no-new-privileges:true" in service["security_opt"], name
         assert service["pids_limit"] > 0, name
         assert re.fullmatch(r"\d+[gm]", interpolated(service["mem_limit"], {})), name
-    for name in ("api", "worker", "redis", "postgres"):
+    for name in always:
         assert compose["services"][name]["read_only"] is True, name
     for name in OWN:
         assert compose["services"][name]["depends_on"] == {
+            "migrate": {"condition": "service_completed_successfully"},
             "postgres": {"condition": "service_healthy"},
             "redis": {"condition": "service_healthy"},
         }
@@ -88,7 +92,7 @@ def test_only_the_api_and_the_dashboards_are_published(compose: dict[str, Any]) 
 @BOTH
 def test_volumes_are_declared_and_the_state_is_on_one(compose: dict[str, Any]) -> None:
     for service in compose["services"].values():
-        for volume in service["volumes"]:
+        for volume in service.get("volumes", ()):
             source, _, *options = volume.split(":")
             if source.startswith("./"):
                 assert (ROOT / source).is_dir()
@@ -165,16 +169,17 @@ def test_every_setting_reaches_the_service(compose: dict[str, Any]) -> None:
     reference = (ROOT / "docs" / "reference" / "settings.md").read_text()
     settings = re.findall(r"^\| `(DSPT_\w+)` \|", reference, re.M)
     assert len(settings) > 40
+    everywhere = {"DSPT_DATA_DIR", "DSPT_MIGRATE_AT_START", "DSPT_OWNER_DATABASE_URL"}
     decided = {
-        "api": {"DSPT_DATA_DIR", "DSPT_HOST", "DSPT_PORT"},
+        "api": {*everywhere, "DSPT_HOST", "DSPT_PORT"},
         "worker": {
+            *everywhere,
             "DSPT_BOOTSTRAP_KEY",
-            "DSPT_DATA_DIR",
             "DSPT_WORKER_METRICS_HOST",
             "DSPT_WORKER_METRICS_PORT",
         },
     }
-    required = {"POSTGRES_PASSWORD": "p", "REDIS_PASSWORD": "r"}
+    required = {"POSTGRES_SERVICE_PASSWORD": "s", "REDIS_PASSWORD": "r"}
     for name in OWN:
         service = compose["services"][name]
         assert service["env_file"] == [{"path": ".env", "required": False}]
@@ -189,8 +194,10 @@ def test_every_setting_reaches_the_service(compose: dict[str, Any]) -> None:
 @pytest.mark.parametrize("name", OWN)
 def test_no_service_gets_a_password_that_it_does_not_need(name: str) -> None:
     given = GPU["services"][name]["environment"]
-    secrets = ("POSTGRES_PASSWORD", "REDIS_PASSWORD", "DSPT_METRICS_KEY")
-    assert [given[secret] for secret in secrets] == ["", "", ""]
+    passwords = ("POSTGRES_PASSWORD", "POSTGRES_SERVICE_PASSWORD", "REDIS_PASSWORD")
+    for secret in (*passwords, "DSPT_METRICS_KEY", "DSPT_OWNER_DATABASE_URL"):
+        assert given[secret] == ""
+    assert "dspt_service:" in given["DSPT_DATABASE_URL"]
 
 
 @pytest.mark.parametrize("name", OWN)
@@ -214,11 +221,18 @@ def test_what_the_images_are_built_from_is_let_through() -> None:
             assert f"!{source}" in ignore
 
 
-@pytest.mark.parametrize("missing", ["POSTGRES_PASSWORD", "REDIS_PASSWORD"])
-def test_without_a_password_nothing_starts(missing: str) -> None:
-    given = {"POSTGRES_PASSWORD": "p", "REDIS_PASSWORD": "r", missing: ""}
-    server = {"POSTGRES_PASSWORD": "postgres", "REDIS_PASSWORD": "redis"}[missing]
-    for name in ("api", "worker", server):  # each by itself
+@pytest.mark.parametrize(
+    ("missing", "services"),
+    [
+        ("POSTGRES_PASSWORD", ["migrate", "postgres"]),
+        ("POSTGRES_SERVICE_PASSWORD", ["migrate", *OWN]),
+        ("REDIS_PASSWORD", [*OWN, "redis"]),
+    ],
+)
+def test_without_a_password_nothing_starts(missing: str, services: list[str]) -> None:
+    given = {"POSTGRES_PASSWORD": "p", "POSTGRES_SERVICE_PASSWORD": "s", "REDIS_PASSWORD": "r"}
+    given[missing] = ""
+    for name in services:  # each by itself
         with pytest.raises(Unset, match=f"{missing}: set it in .env, see .env.example"):
             interpolated(GPU["services"][name]["environment"], given)
 
@@ -237,7 +251,8 @@ def test_the_example_names_every_variable_and_holds_no_secret() -> None:
     settings = set(re.findall(r"^\| `(DSPT_\w+)` \|", reference, re.M))
     assert used - set(example) <= settings
     assert set(example) <= used | settings
-    assert example["POSTGRES_PASSWORD"] == example["REDIS_PASSWORD"] == ""
+    passwords = ("POSTGRES_PASSWORD", "POSTGRES_SERVICE_PASSWORD", "REDIS_PASSWORD")
+    assert [example[name] for name in passwords] == [""] * 3
     with pytest.raises(Unset):  # copied as it is, it starts nothing
         interpolated(GPU, example)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.kit.db import migrate
+from app.kit.schema import migrate
 from app.kit.settings import Settings
 from tests.integration.stack import Stack, photos
 from tests.services import PostgresServer, RedisServer, restartable_postgres, wait_until
@@ -32,7 +32,7 @@ def stack(
     settings = Settings(
         data_dir=tmp_path / "data",
         database_url=server.url,
-        broker_url=redis.url,
+        broker_url=redis.emptied(),
         heartbeat_seconds=1.2,
         housekeeping_seconds=0.05,
         max_attempts=2,

@@ -16,8 +16,9 @@ from typer.testing import CliRunner
 
 from app.access import keys
 from app.kit.context import Context
-from app.kit.db import Database, migrate
+from app.kit.db import Database
 from app.kit.http.rules import Scope
+from app.kit.schema import migrate
 from app.kit.settings import Settings
 from dspt.cli import build
 from tests.integration.own_api import running
@@ -28,7 +29,7 @@ from tests.services import RedisServer
 def api(
     tmp_path_factory: pytest.TempPathFactory, redis: RedisServer
 ) -> Iterator[tuple[str, Context]]:
-    settings = Settings(data_dir=tmp_path_factory.mktemp("doctor"), broker_url=redis.url)
+    settings = Settings(data_dir=tmp_path_factory.mktemp("doctor"), broker_url=redis.emptied())
     with running(settings) as started:
         yield started
 

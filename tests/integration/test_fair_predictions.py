@@ -118,7 +118,7 @@ def test_a_silent_redis_costs_one_request_a_quarter_of_a_second() -> None:
 
 
 def test_the_api_counts_in_redis(settings: Settings, broker: RedisServer) -> None:
-    limited = settings.model_copy(update={"requests_per_minute": 4, "broker_url": broker.url})
+    limited = settings.model_copy(update={"requests_per_minute": 4, "broker_url": broker.emptied()})
     with running(limited) as (one, _), running(limited) as (other, _):
         for url in (one, other, one, other):
             assert httpx.get(f"{url}/jobs").status_code == 200

@@ -81,7 +81,7 @@ def test_ready_names_what_is_missing(client: TestClient) -> None:
 def test_ready_without_a_worker_and_then_without_the_broker(
     tmp_path: Path, redis: RedisServer
 ) -> None:
-    settings = Settings(data_dir=tmp_path, broker_url=redis.url)
+    settings = Settings(data_dir=tmp_path, broker_url=redis.emptied())
     with local_client(create_app(settings)) as client:
         report = report_of(client)
         assert (report["status"], report["degraded"]) == ("ready", [])
@@ -109,7 +109,7 @@ def test_not_ready_when_a_storage_on_this_machine_is_gone(
 
 
 def test_many_probes_at_once_share_one_check(tmp_path: Path, redis: RedisServer) -> None:
-    settings = Settings(data_dir=tmp_path, broker_url=redis.url)
+    settings = Settings(data_dir=tmp_path, broker_url=redis.emptied())
     with running(settings) as (url, context):
         checks = 0
         check = context.database.check

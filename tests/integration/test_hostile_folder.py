@@ -105,7 +105,7 @@ def test_api_and_worker_by_themselves(folder: Path, redis: RedisServer) -> None:
     port = free_port()
     environment = clean_environment(
         DSPT_DATA_DIR=str(folder.parent / "data"),
-        DSPT_BROKER_URL=redis.url,
+        DSPT_BROKER_URL=redis.emptied(),
         DSPT_URL=f"http://127.0.0.1:{port}",
     )
     with (

@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 from app.gc.service import collect
 from app.installation import service
 from app.installation.service import InstallationError, ensure, storage_id
+from app.installation.start import StartError, prepare
 from app.kit import storage_keys
 from app.kit.context import Context
 from app.kit.settings import Settings
@@ -28,7 +29,8 @@ from app.tables.installation import Installation
 from dspt.cli import build
 from tests.integration.conftest import MigratedDatabase, local_client, post_job, settings_for
 from tests.integration.jobs import bring_to, files_in
-from tests.services import clean_environment, free_port
+from tests.integration.own_api import running
+from tests.services import RedisServer, clean_environment, free_port
 
 KEY = storage_keys.model("mdl_" + "0" * 26)
 
@@ -212,6 +214,7 @@ def test_the_commands_refuse_in_one_sentence(
         ("worker", {"DSPT_DATABASE_URL": "postgresql://127.0.0.1:1/x"}, "cannot use the database:"),
         ("worker", {"DSPT_DATABASE_URL": "sqlite:////proc/x/dspt.db"}, "cannot use the database:"),
         ("api", {"DSPT_STORAGE_URL": "s3://b/x"}, "DSPT_STORAGE_URL: cannot use the storage: "),
+        ("worker", {"DSPT_MIGRATE_AT_START": "false"}, "Run `dspt db upgrade`"),
     ],
 )
 def test_a_start_that_fails_prints_one_sentence(
@@ -230,13 +233,30 @@ def test_a_schema_that_is_too_new_is_reported(context: Context) -> None:
     assert "The schema of the database is newer" in result.output
 
 
+def test_a_worker_with_the_broker_of_another_installation(
+    context: Context, other: Context, redis: RedisServer
+) -> None:
+    """Such as one with DSPT_BROKER_URL, but without DSPT_DATABASE_URL."""
+    broker = redis.emptied()
+    with running(context.settings.model_copy(update={"broker_url": broker})):
+        sentence = refused("worker", **environment_of(other), DSPT_BROKER_URL=broker)
+    assert sentence.startswith("The database belongs to installation ins_")
+    assert "DSPT_DATABASE_URL and DSPT_BROKER_URL" in sentence
+    settings = other.settings.model_copy(update={"broker_url": broker})
+    with pytest.raises(StartError, match="To use this broker"):
+        prepare(settings)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DSPT_BROKER_URL", broker)
+        dspt(other, "storage", "adopt")
+    prepare(settings).close()
+
+
 def refused(command: str, **environment: str) -> str:
     """Run a command that must fail; return the one sentence that it prints."""
+    defaults = {"DSPT_BROKER_URL": "redis://127.0.0.1:1/0", "DSPT_PORT": str(free_port())}
     result = subprocess.run(
         [str(Path(sys.executable).with_name("dspt")), command],
-        env=clean_environment(
-            DSPT_BROKER_URL="redis://127.0.0.1:1/0", DSPT_PORT=str(free_port()), **environment
-        ),
+        env=clean_environment(**(defaults | environment)),
         capture_output=True,
         text=True,
         timeout=300,

@@ -10,7 +10,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import inspect, text
 
-from app.kit.db import Base, Database, alembic_config, migrate
+from app.kit.db import Base, Database
+from app.kit.schema import alembic_config, migrate
 from app.tables.datasets import Dataset
 from app.tables.jobs import Job
 from tests.services import clean_environment
@@ -31,7 +32,14 @@ def test_the_migrated_tables_are_those_of_the_code(empty_database_url: str) -> N
         with database.engine.connect() as connection:
             migrations = MigrationContext.configure(connection, opts={"compare_type": True})
             assert compare_metadata(migrations, Base.metadata) == []
-            for name in ("jobs", "datasets", "models", "alias_moves", "installation"):
+            for name in (
+                "jobs",
+                "datasets",
+                "models",
+                "alias_moves",
+                "installation",
+                "schema_compatibility",
+            ):
                 checks = inspect(connection).get_check_constraints(name)
                 declared = {
                     constraint.name
@@ -94,7 +102,7 @@ def test_migrating_down_leaves_nothing(empty_database_url: str) -> None:
 
 
 def test_several_processes_may_migrate_at_once(empty_database_url: str) -> None:
-    script = "import sys; from app.kit.db import migrate; migrate(sys.argv[1])"
+    script = "import sys; from app.kit.schema import migrate; migrate(sys.argv[1])"
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", script, empty_database_url],

@@ -20,8 +20,8 @@ import httpx
 
 from app.access import keys
 from app.kit.context import Context
-from app.kit.db import migrate
 from app.kit.http.rules import Scope
+from app.kit.schema import migrate
 from app.kit.settings import Settings
 from tests.integration.conftest import zip_of
 from tests.integration.stack import photos
