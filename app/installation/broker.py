@@ -31,6 +31,8 @@ def ensure(settings: Settings, own: str) -> None:
         with _client(settings) as client:
             client.set(_KEY, own, nx=True)
             marked = client.get(_KEY)
+    except ValueError as error:
+        raise InstallationError(f"DSPT_BROKER_URL: {error}") from error
     except redis.RedisError as error:
         _log.warning("cannot check which installation the broker belongs to", reason=str(error))
         return
@@ -49,7 +51,7 @@ def adopt(settings: Settings, own: str) -> None:
     try:
         with _client(settings) as client:
             client.set(_KEY, own)
-    except redis.RedisError as error:
+    except (redis.RedisError, ValueError) as error:
         raise InstallationError(f"DSPT_BROKER_URL: cannot use the broker: {error}") from error
 
 

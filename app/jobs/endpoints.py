@@ -20,8 +20,10 @@ from fastapi import (
     Response,
     UploadFile,
 )
+from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import State
+from starlette.responses import StreamingResponse
 
 from app.access.caller import CallerDep
 from app.datasets import service as datasets
@@ -46,7 +48,6 @@ from app.kit.http.errors import (
 from app.kit.http.paging import After, Limit, Page, page_of
 from app.kit.http.rules import Scope, rules
 from app.kit.http.schema_types import Omittable
-from dspt.labels.audit_csv import audit_csv
 
 
 @asynccontextmanager
@@ -63,6 +64,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], lifespan=_lifespan)
 
+_AUDIT_PAGE = 1000
 _FIELDS = ("dataset", "dataset_id", "config", "class_names", "name")
 
 IdempotencyKey = Annotated[
@@ -276,7 +278,7 @@ def delete_job(job_id: str, context: ContextDep, caller: CallerDep) -> None:
     response_model=AuditView,
     responses={
         200: {"content": {"text/csv": {"schema": {"type": "string"}}}},
-        **problems(NotFound, Conflict),
+        **problems(NotFound, Conflict, Unprocessable),
     },
 )
 @rules(Scope.READ)
@@ -285,16 +287,30 @@ def get_audit(
     context: ContextDep,
     caller: CallerDep,
     format: Annotated[Literal["json", "csv"], Query()] = "json",
+    suspect: Annotated[
+        bool | Omittable, Query(description="Only the labels to check, or only the others.")
+    ] = None,
+    limit: Annotated[
+        int | Omittable,
+        Query(ge=1, le=5000, description="Entries per page of JSON. Default: all entries."),
+    ] = None,
+    after: Annotated[
+        Annotated[str, Field(pattern=r"^\d{0,15}$")] | Omittable,
+        Query(description="`next` of the previous page."),
+    ] = None,
 ) -> Any:
     """The labels to check, most suspicious first."""
-    report = audit.read(context, caller, job_id)
-    if format == "json":
-        return report
-    return Response(
-        audit_csv(entry.model_dump() for entry in report.entries),
-        media_type="text/csv",
-        headers={"Content-Disposition": f'attachment; filename="{job_id}-audit.csv"'},
-    )
+    found = audit.find(context, caller, job_id)
+    if format == "csv":
+        return StreamingResponse(
+            found.as_csv(suspect),
+            media_type="text/csv",
+            headers={"Content-Disposition": f'attachment; filename="{job_id}-audit.csv"'},
+        )
+    if limit is None and not after:
+        return StreamingResponse(found.as_json(suspect), media_type="application/json")
+    page = found.page(after=after, limit=limit or _AUDIT_PAGE, suspect=suspect)
+    return Response(page.model_dump_json(), media_type="application/json")
 
 
 async def _body(request: Request) -> bytes:

@@ -15,13 +15,28 @@ from dspt_client._exceptions import JobCancelled, JobFailed, WaitTimeout
 from dspt_client.schemas.jobs import EventView, JobView
 from dspt_client.schemas.status import TERMINAL, Status
 
+#: About 1 MB.
+_AUDIT_PAGE = 5000
+
 
 def look(job_id: str) -> Call[JobView]:
     return get(path("jobs", job_id), as_a(JobView))
 
 
-def audit(job_id: str) -> Call[Audit]:
-    return get(path("jobs", job_id, "audit"), as_a(Audit))
+async def audit(connection: Connection, job_id: str, suspect: bool | None) -> Audit:
+    """Fetch all pages of an audit. An older service sends everything at once."""
+    params: dict[str, str | int] = {"limit": _AUDIT_PAGE}
+    if suspect is not None:
+        params["suspect"] = str(suspect).lower()
+    where = path("jobs", job_id, "audit")
+    result = page = await connection.call(get(where, as_a(Audit), params=params))
+    while page.next is not None:
+        page = await connection.call(get(where, as_a(Audit), params=params | {"after": page.next}))
+        result.entries += page.entries
+    result.has_more, result.next = False, None
+    if suspect is not None:  # an older service does not filter
+        result.entries = [entry for entry in result.entries if entry.suspect is suspect]
+    return result
 
 
 class _Seen:
@@ -96,9 +111,12 @@ class AsyncJob(_Seen):
             async for event in events:
                 yield event
 
-    async def audit(self) -> Audit:
-        """Return the labels to check, once the job has succeeded."""
-        return await self._connection.call(audit(self.id))
+    async def audit(self, *, suspect: bool | None = None) -> Audit:
+        """Return the labels to check, once the job has succeeded.
+
+        suspect: only the suspect labels, or only the others. Default: all.
+        """
+        return await audit(self._connection, self.id, suspect)
 
 
 class Job(_Seen):

@@ -97,9 +97,12 @@ class JobCalls(Generic[J]):
         """Delete a finished job. Its model is kept."""
         await self._connection.call(delete(path("jobs", job_id)))
 
-    async def audit(self, job_id: str) -> Audit:
-        """Return the labels to check, most suspicious first."""
-        return await self._connection.call(_job.audit(job_id))
+    async def audit(self, job_id: str, *, suspect: bool | None = None) -> Audit:
+        """Return the labels to check, most suspicious first.
+
+        suspect: only the suspect labels, or only the others. Default: all.
+        """
+        return await _job.audit(self._connection, job_id, suspect)
 
     async def correct(
         self,

@@ -9,7 +9,8 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import chain
 
 from dspt.data.csv_table import table_rows
 from dspt.data.findings import Findings
@@ -30,14 +31,24 @@ def audit_csv(entries: Iterable[Mapping[str, object]]) -> bytes:
 
     UTF-8; with a byte order mark if a name is not ASCII, because Excel would misread it.
     """
-    rows = list(entries)
-    columns = [*_FIRST, *(column for column in (rows[0] if rows else ()) if column not in _FIRST)]
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(columns)
-    writer.writerows([spreadsheet_cell(row.get(column, "")) for column in columns] for row in rows)
-    table = text.getvalue()
+    table = "".join(audit_lines(entries))
     return table.encode("ascii" if table.isascii() else "utf-8-sig")
+
+
+def audit_lines(entries: Iterable[Mapping[str, object]]) -> Iterator[str]:
+    """Yield the lines of the table, the header first."""
+    rows = iter(entries)
+    first = next(rows, None)
+    columns = [*_FIRST, *(column for column in first or () if column not in _FIRST)]
+    yield _line(columns)
+    for row in rows if first is None else chain([first], rows):
+        yield _line(spreadsheet_cell(row.get(column, "")) for column in columns)
+
+
+def _line(cells: Iterable[object]) -> str:
+    text = io.StringIO()
+    csv.writer(text).writerow(cells)
+    return text.getvalue()
 
 
 def corrections_from_csv(table: bytes, name: str, classes: Collection[str]) -> Corrections:

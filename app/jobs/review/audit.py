@@ -1,29 +1,111 @@
-"""Read the audit of a finished job."""
+"""Read the audit of a finished job: whole, page by page, or as a table."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
 
-from dspt_client.schemas.jobs import AuditView
+from dspt_client.schemas.jobs import AuditEntryView, AuditView
 from dspt_client.schemas.status import TERMINAL
 
 from app.access.caller import Caller
 from app.jobs import service
+from app.jobs.review.stored_audit import StoredAudit
 from app.kit.context import Context
-from app.kit.http.errors import Conflict, NotFound
+from app.kit.http.errors import Conflict, NotFound, Unprocessable
+from dspt.labels.audit_csv import audit_lines
+
+#: Bytes of a stream that are sent at a time.
+_BLOCK = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The audit of a job. Its file is open until one of the methods has returned or yielded all."""
+
+    job_id: str
+    _stored: StoredAudit
+    _file: ExitStack
+
+    def page(self, *, after: str | None, limit: int, suspect: bool | None) -> AuditView:
+        """Return up to `limit` entries. Raises Unprocessable if `after` is not a cursor."""
+        found, following = list[AuditEntryView](), 0
+        with self._file:
+            try:
+                for end, entry in self._wanted(suspect, int(after) if after else None):
+                    following = end
+                    found.append(AuditEntryView.model_validate(entry))
+                    if len(found) == limit:
+                        break
+                else:
+                    following = 0
+            except ValueError as error:
+                raise Unprocessable("`after` must be `next` of the previous page.") from error
+        return self._view(found, following)
+
+    def as_json(self, suspect: bool | None) -> Iterator[bytes]:
+        """Yield a JSON document with all entries."""
+        with self._file:
+            yield self._view([], 0).model_dump_json().encode().removesuffix(b"[]}")
+            if suspect is None:
+                yield from self._stored.raw_entries()
+                return
+            entries = enumerate(self._wanted(suspect))
+            yield b"["
+            yield from _blocks(
+                (", " if number else "") + json.dumps(entry) for number, (_, entry) in entries
+            )
+            yield b"]}"
+
+    def as_csv(self, suspect: bool | None) -> Iterator[bytes]:
+        """Yield a table with all entries, to fill in the correct labels."""
+        with self._file:
+            if not self._stored.is_ascii():
+                yield "\ufeff".encode()  # Excel would misread the names
+            yield from _blocks(audit_lines(entry for _, entry in self._wanted(suspect)))
+
+    def given(self) -> Mapping[str, str]:
+        """Return file -> its given label."""
+        with self._file:
+            return {entry["file"]: entry["given"] for _, entry in self._wanted(None)}
+
+    def _wanted(
+        self, suspect: bool | None, start: int | None = None
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
+        entries = self._stored.entries(start)
+        if suspect is None:
+            return entries
+        wanted = (each for each in entries if each[1]["suspect"] is suspect)
+        if suspect and start is None:  # the rest of the file need not be read
+            return islice(wanted, self._stored.head["suspects"])
+        return wanted
+
+    def _view(self, entries: list[AuditEntryView], following: int) -> AuditView:
+        return AuditView(
+            **self._stored.head,
+            job_id=self.job_id,
+            has_more=following > 0,
+            next=str(following) if following else None,
+            entries=entries,
+        )
 
 
 def held_out(context: Context, audit_key: str) -> frozenset[str]:
     """Return the files that a job held out; empty if its audit is lost or from an old version."""
     try:
-        entries = json.loads(context.storage.read_bytes(audit_key))["entries"]
+        with context.storage.open(audit_key) as file:
+            entries = StoredAudit(file).entries()
+            return frozenset(entry["file"] for _, entry in entries if entry.get("held_out"))
     except FileNotFoundError:
         return frozenset()
-    return frozenset(entry["file"] for entry in entries if entry.get("held_out"))
 
 
-def read(context: Context, caller: Caller, job_id: str) -> AuditView:
-    """Return the audit stored by the worker. Raises NotFound, or Conflict if there is none."""
+def find(context: Context, caller: Caller, job_id: str) -> Audit:
+    """Open the audit that the worker stored. Raises NotFound, or Conflict if there is none."""
     with context.database.read() as session:
         job = service.find(session, caller, job_id)
     if job.status not in TERMINAL:
@@ -33,8 +115,25 @@ def read(context: Context, caller: Caller, job_id: str) -> AuditView:
         )
     if job.audit_key is None:
         raise Conflict(f"The job is {job.status} and has no audit.", code="no_audit")
-    try:
-        stored = json.loads(context.storage.read_bytes(job.audit_key))
-    except FileNotFoundError as error:
-        raise NotFound("The audit is no longer in the storage.", code="audit_not_found") from error
-    return AuditView.model_validate({**stored, "job_id": job.id})
+    with ExitStack() as stack:
+        try:
+            stored = StoredAudit(stack.enter_context(context.storage.open(job.audit_key)))
+        except FileNotFoundError as error:
+            raise NotFound(
+                "The audit is no longer in the storage.", code="audit_not_found"
+            ) from error
+        file = stack.pop_all()
+    return Audit(job.id, stored, file)
+
+
+def _blocks(texts: Iterable[str]) -> Iterator[bytes]:
+    """Join texts that are too short to be sent by themselves."""
+    block: list[str] = []
+    size = 0
+    for text in texts:
+        block.append(text)
+        size += len(text)
+        if size >= _BLOCK:
+            yield "".join(block).encode()
+            block, size = [], 0
+    yield "".join(block).encode()

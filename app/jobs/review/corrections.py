@@ -51,7 +51,7 @@ def create(
     problems are reported together, by file, before the job is created. Raises NotFound, Conflict
     (no audit), BadRequest, Unprocessable, DatasetError.
     """
-    given = {e.file: e.given for e in audit.read(context, caller, job_id).entries}
+    given = audit.find(context, caller, job_id).given()
     with context.database.read() as session:
         job = service.find(session, caller, job_id)
         dataset = datasets.get(session, job.dataset_id)

@@ -152,7 +152,7 @@ class NoiseRateView(BaseModel):
 
 
 class AuditView(BaseModel):
-    """All training files, most suspicious first."""
+    """Training files, most suspicious first."""
 
     object: Literal["audit"] = "audit"
     job_id: str
@@ -163,5 +163,7 @@ class AuditView(BaseModel):
         description="Share of wrong labels; null if it cannot be estimated, and in audits of "
         "earlier versions.",
     )
-    suspects: int
+    suspects: int = Field(description="Number of labels to check in the whole audit.")
+    has_more: bool = Field(default=False, description="Whether there is a next page.")
+    next: str | None = Field(default=None, description="`after` of the next page.")
     entries: list[AuditEntryView]
