@@ -20,6 +20,8 @@ class Kind(StrEnum):
     NEEDED = "needed file in the trash"
     #: Events of a job that ended more than DSPT_KEEP_EVENTS_DAYS ago.
     EVENTS = "expired events"
+    #: Events between those kept of a job that ended an hour ago.
+    THINNED = "thinned events"
     #: Encoded photos on this machine that were not used for DSPT_KEEP_FEATURES_DAYS.
     FEATURES = "expired features"
     #: Checkpoint on this machine of a job that has ended.

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
 
 from dspt_client.schemas.status import TERMINAL
-from sqlalchemy import delete, func, select
-from sqlalchemy.orm import aliased
 
+from app.gc.events import expired_events, thinned_events
 from app.gc.files import collect_files
 from app.gc.findings import GRACE_SECONDS, Finding, Kind
 from app.installation import service as installation
 from app.jobs import repository as jobs
 from app.kit import scratch
 from app.kit.context import Context
-from app.kit.db import database_now
-from app.tables.jobs import Job, JobEvent
 
 
 def collect(
@@ -33,32 +29,12 @@ def collect(
     InstallationError before anything else if database and storage do not belong together.
     """
     installation.check(context)
-    yield from _expired_events(context, dry_run)
+    yield from expired_events(context, dry_run)
+    yield from thinned_events(context, dry_run)
     yield from _expired_features(context, dry_run)
     yield from collect_checkpoints(context, dry_run=dry_run)
     yield from _scratch(context, dry_run)
     yield from collect_files(context, dry_run=dry_run, force=force, grace_seconds=grace_seconds)
-
-
-def _expired_events(context: Context, dry_run: bool) -> Iterator[Finding]:
-    days = context.settings.keep_events_days
-    if days is None:
-        return
-    job, expirable = aliased(Job), JobEvent.type != "status"
-    with context.database.read() as session:
-        before = database_now(session) - timedelta(days=days)
-        counted = session.execute(
-            select(JobEvent.job_id, func.count())
-            .join(job, job.id == JobEvent.job_id)
-            .where(expirable, job.finished_at < before)
-            .group_by(JobEvent.job_id)
-        ).all()
-    for job_id, count in counted:
-        if not dry_run:
-            ended = select(Job.id).where(Job.id == job_id, Job.finished_at < before)
-            with context.database.write() as session:  # the job may just have been retried
-                session.execute(delete(JobEvent).where(expirable, JobEvent.job_id.in_(ended)))
-        yield Finding(Kind.EVENTS, job_id, count=count)
 
 
 def _expired_features(context: Context, dry_run: bool) -> Iterator[Finding]:

@@ -197,7 +197,11 @@ def list_jobs(
     limit: Limit = 20,
     status: Annotated[Status | Omittable, Query()] = None,
 ) -> Page[JobView]:
-    """Jobs, newest first."""
+    """Jobs, newest first.
+
+    Without class words, classes, rejected files, problems of the data set, and the metrics of
+    each class, which may be large: `GET /jobs/{job_id}` has them.
+    """
     with context.database.read() as session:
         jobs = views.page(session, context, caller, after=after, limit=limit + 1, status=status)
     return page_of(jobs, limit, jobs[limit - 1].id if len(jobs) > limit else None)

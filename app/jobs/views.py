@@ -7,13 +7,26 @@ because building ORM objects would take longer than the database does.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from dspt_client.schemas.jobs import JobCorrections, JobDataset, JobError, JobView
 from dspt_client.schemas.status import Status
-from sqlalchemy import JSON, ColumnElement, Row, Select, Text, bindparam, cast, func, select
+from sqlalchemy import (
+    JSON,
+    Column,
+    ColumnElement,
+    Row,
+    Select,
+    Text,
+    bindparam,
+    cast,
+    func,
+    null,
+    select,
+)
 from sqlalchemy.orm import Session
 
 from app.access.caller import Caller
@@ -24,6 +37,7 @@ from app.kit.cache import SizedCache
 from app.kit.context import Context
 from app.kit.http.errors import NotFound
 from app.kit.ids import is_id
+from app.kit.json_columns import LARGE_METRICS, without
 from app.tables.datasets import Dataset
 from app.tables.jobs import Job
 from app.tables.models import Model
@@ -33,21 +47,52 @@ _JOB, _DATASET, _MODEL = Job.__table__, Dataset.__table__, Model.__table__
 _JSON = tuple(column.name for column in _JOB.c if isinstance(column.type, JSON))
 #: The data set itself, or the uploaded zip that it corrects.
 _ZIP = _DATASET.alias()
-_LOOK: Select[Any] = (
-    select(
-        *(cast(c, Text).label(c.name) if c.name in _JSON else c for c in _JOB.c),
-        _DATASET.c.filename,
-        _DATASET.c.relabelled,
-        _DATASET.c.dropped,
-        _ZIP.c.sha256,
-        _ZIP.c.expired_at,
-        _MODEL.c.id.label("model_id"),
+#: What lists leave out: it grows with the number of classes and files.
+_LARGE: Mapping[str, Sequence[tuple[str, ...]]] = {
+    "dataset_report": [("classes",), ("rejected",)],
+    "error": [("problems",)],
+    "metrics": LARGE_METRICS,
+}
+
+
+def _query(jobs: Iterable[ColumnElement[Any]]) -> Select[Any]:
+    """Return a query of these columns of jobs, and of their data sets and models."""
+    return (
+        select(
+            *jobs,
+            _DATASET.c.filename,
+            _DATASET.c.relabelled,
+            _DATASET.c.dropped,
+            _ZIP.c.sha256,
+            _ZIP.c.expired_at,
+            _MODEL.c.id.label("model_id"),
+        )
+        .join_from(_JOB, _DATASET, _DATASET.c.id == _JOB.c.dataset_id)
+        .join(_ZIP, _ZIP.c.id == func.coalesce(_DATASET.c.parent_id, _DATASET.c.id))
+        .outerjoin(_MODEL, _MODEL.c.job_id == _JOB.c.id)
     )
-    .join_from(_JOB, _DATASET, _DATASET.c.id == _JOB.c.dataset_id)
-    .join(_ZIP, _ZIP.c.id == func.coalesce(_DATASET.c.parent_id, _DATASET.c.id))
-    .outerjoin(_MODEL, _MODEL.c.job_id == _JOB.c.id)
-)
-_SOME = _LOOK.where(_JOB.c.id.in_(bindparam("job_ids", expanding=True)))
+
+
+@lru_cache(maxsize=2)
+def _summaries(dialect: str) -> Select[Any]:
+    """Return the query of a list: jobs without what is large."""
+    columns: list[ColumnElement[Any]] = []
+    for column in _JOB.c:
+        if column.name == "class_names":
+            columns.append(cast(null(), Text).label(column.name))
+        elif column.name in _LARGE:
+            small = without(column, dialect, _LARGE[column.name])
+            columns.append(cast(small, Text).label(column.name))
+        else:
+            columns.append(_as_text(column))
+    return _query(columns)
+
+
+def _as_text(column: Column[Any]) -> ColumnElement[Any]:
+    return cast(column, Text).label(column.name) if column.name in _JSON else column
+
+
+_SOME = _query(map(_as_text, _JOB.c)).where(_JOB.c.id.in_(bindparam("job_ids", expanding=True)))
 
 _OWNERS = select(_JOB.c.id, _JOB.c.owner).where(_JOB.c.id.in_(bindparam("job_ids", expanding=True)))
 
@@ -120,7 +165,10 @@ def page(
     limit: int,
     status: Status | None,
 ) -> list[JobView]:
-    """Return the jobs that the caller may see, newest first, older than the job `after`."""
+    """Return the jobs that the caller may see, newest first, older than the job `after`.
+
+    They are summaries: without class words, and without what grows with classes and files.
+    """
     wanted: list[ColumnElement[bool]] = []
     if after is not None:
         wanted.append(_JOB.c.id < after)
@@ -128,7 +176,8 @@ def page(
         wanted.append(_JOB.c.owner == caller.only_owner)
     if status is not None:
         wanted.append(_JOB.c.status == status)
-    rows = session.execute(_LOOK.where(*wanted).order_by(_JOB.c.id.desc()).limit(limit)).all()
+    query = _summaries(session.get_bind().dialect.name).where(*wanted)
+    rows = session.execute(query.order_by(_JOB.c.id.desc()).limit(limit)).all()
     alive = _worker_alive(session, context, *rows)
     return [_view(row, worker_alive=alive) for row in rows]
 

@@ -193,6 +193,13 @@ class Settings(SettingsWithSecrets):
         gt=0,
         description="Days to keep progress and metrics events after a job ends. Default: forever.",
     )
+    # Enough for a smooth curve.
+    keep_metrics_events: int = Field(
+        default=200,
+        ge=2,
+        description="Metrics events to keep of a job that ended an hour ago, evenly spaced. Of its "
+        "progress events the first of each stage are kept.",
+    )
     keep_features_days: float | None = Field(
         default=None,
         gt=0,

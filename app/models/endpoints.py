@@ -34,7 +34,7 @@ router = APIRouter(prefix="/models", tags=["models"])
 def list_models(
     context: ContextDep, caller: CallerDep, after: After = None, limit: Limit = 20
 ) -> Page[ModelView]:
-    """Tuned classifiers, newest first."""
+    """Tuned classifiers, newest first, without the metrics of each class."""
     with context.database.read() as session:
         models = repository.page(session, owner=caller.only_owner, after=after, limit=limit + 1)
         names = repository.aliases_of(session, [model.id for model in models])

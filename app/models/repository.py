@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import Row, delete, select
 from sqlalchemy.orm import Session
 
 from app.kit.ids import is_id
+from app.kit.json_columns import LARGE_METRICS, without
 from app.tables.models import Model, ModelAlias
 
 
@@ -16,14 +18,24 @@ def get(session: Session, model_id: str) -> Model | None:
     return session.get(Model, model_id) if is_id(model_id) else None
 
 
-def page(session: Session, *, owner: str | None, after: str | None, limit: int) -> Sequence[Model]:
-    """Return models of one owner, or of all (None), newest first, older than `after`."""
-    query = select(Model).order_by(Model.id.desc()).limit(limit)
+def page(
+    session: Session, *, owner: str | None, after: str | None, limit: int
+) -> Sequence[Row[Any]]:
+    """Return models of one owner, or of all (None), newest first, older than `after`.
+
+    Their metrics lack what grows with the number of classes.
+    """
+    dialect = session.get_bind().dialect.name
+    columns = [
+        without(column, dialect, LARGE_METRICS).label("metrics") if key == "metrics" else column
+        for key, column in Model.__table__.c.items()
+    ]
+    query = select(*columns).order_by(Model.id.desc()).limit(limit)
     if owner is not None:
         query = query.where(Model.owner == owner)
     if after is not None:
         query = query.where(Model.id < after)
-    return session.scalars(query).all()
+    return session.execute(query).all()
 
 
 def remove(session: Session, model_id: str) -> bool:

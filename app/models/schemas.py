@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
 from dspt_client.schemas.models import AliasHistory, AliasMoveView, AliasView, ModelView
@@ -13,11 +13,13 @@ from app.kit.control_characters import cleaned
 from app.kit.ids import is_id
 
 if TYPE_CHECKING:
+    from sqlalchemy import Row
+
     from app.tables.models import AliasMove, Model, ModelAlias
 
 
-def view(model: Model, aliases: Sequence[str] = ()) -> ModelView:
-    """Return the view of a model; `aliases` point to it."""
+def view(model: Model | Row[Any], aliases: Sequence[str] = ()) -> ModelView:
+    """Return the view of a model, or of its columns; `aliases` point to it."""
     base = f"/models/{model.id}"
     links = {"self": base, "artifact": f"{base}/artifact", "card": f"{base}/card"}
     if model.job_id is not None:

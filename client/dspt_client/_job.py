@@ -97,7 +97,7 @@ class AsyncJob(_Seen):
                     await self.refresh()
                     if self.status not in TERMINAL:
                         raise WaitTimeout(self.view, timeout or 0.0) from error
-            await self.refresh()
+        await self.refresh()  # also of an ended job: of a list, `view` is a summary
         if progress:
             show_left_out(self.view)
         if self.status == Status.FAILED:

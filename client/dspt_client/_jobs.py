@@ -70,7 +70,10 @@ class JobCalls(Generic[J]):
             return self._made(await self._connection.call(call))
 
     async def list(self, *, status: str | None = None) -> AsyncIterator[J]:
-        """Iterate over jobs, newest first; `status` filters them. Pages are fetched on demand."""
+        """Iterate over jobs, newest first; `status` filters them. Pages are fetched on demand.
+
+        Their `view` is a summary, without what may be large, until `refresh` is called.
+        """
         asked = {"limit": _AT_ONCE, "status": status, "after": None}
         while True:
             params = {key: value for key, value in asked.items() if value is not None}
