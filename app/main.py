@@ -42,6 +42,7 @@ from app.kit.http.errors import (
 from app.kit.http.middleware import BeforeBody, BodyLimit, RequestContext, SecureHeaders
 from app.kit.http.rules import FindRules, check_rules, find_rules, rules
 from app.kit.http.stopping import Stop, StopRequests
+from app.kit.http.uploads import Uploads
 from app.kit.settings import Settings, get_settings
 from app.kit.tracing import Tracing
 from app.metrics.endpoints import router as metrics_router
@@ -125,6 +126,7 @@ def create_app(settings: Settings | None = None, prepared: Context | None = None
     install_error_handlers(app)
     # From the inside out: what is refused further out costs less.
     app.add_middleware(BodyLimit, default_bytes=settings.max_body_bytes)
+    app.add_middleware(Uploads, settings=settings)
     app.add_middleware(BeforeBody)
     app.add_middleware(AuthMiddleware, no_auth=settings.no_auth)
     app.add_middleware(Backpressure, most=settings.max_waiting_requests)

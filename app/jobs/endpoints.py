@@ -41,6 +41,7 @@ from app.kit.http.errors import (
     NotFound,
     PayloadTooLarge,
     ProblemItem,
+    RequestTimeout,
     StorageFull,
     Unprocessable,
     problems,
@@ -100,7 +101,9 @@ def _max_upload_bytes(state: State) -> int:
 @router.post(
     "",
     status_code=202,
-    responses=problems(BadRequest, NotFound, Conflict, PayloadTooLarge, StorageFull, Unprocessable),
+    responses=problems(
+        BadRequest, NotFound, Conflict, PayloadTooLarge, RequestTimeout, StorageFull, Unprocessable
+    ),
     dependencies=[Depends(_known_fields)],
     openapi_extra={
         "requestBody": {
@@ -324,7 +327,9 @@ async def _body(request: Request) -> bytes:
 @router.post(
     "/{job_id}/corrections",
     status_code=202,
-    responses=problems(BadRequest, NotFound, Conflict, PayloadTooLarge, StorageFull, Unprocessable),
+    responses=problems(
+        BadRequest, NotFound, Conflict, PayloadTooLarge, RequestTimeout, StorageFull, Unprocessable
+    ),
     openapi_extra={"requestBody": {"required": True, "content": corrections.CONTENT_TYPES}},
 )
 @rules(Scope.SUBMIT)

@@ -104,6 +104,20 @@ class Settings(SettingsWithSecrets):
         default=64 * MIB, gt=0, description="Largest body of any other request."
     )
 
+    max_upload_bytes_in_flight: int | None = Field(
+        default=None,
+        gt=0,
+        description="Bytes of all request bodies that one API process receives at the same time; "
+        "beyond them 503 with `Retry-After`. One upload alone is always accepted. Default: half of "
+        "the free space for temporary files.",
+    )
+    min_upload_bytes_per_second: int = Field(
+        default=1000,
+        ge=1,
+        description="Slowest rate of a request body, measured over 30 seconds of waiting for it; "
+        "a slower one ends with 408.",
+    )
+
     # 300 per second: enough for a gateway, ten times what a page or script needs.
     requests_per_minute: int = Field(
         default=18_000,

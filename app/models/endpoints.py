@@ -15,6 +15,7 @@ from app.kit.http.errors import (
     Conflict,
     NotFound,
     PayloadTooLarge,
+    RequestTimeout,
     StorageFull,
     Unprocessable,
     problems,
@@ -45,7 +46,7 @@ def list_models(
 @router.post(
     "",
     status_code=201,
-    responses=problems(BadRequest, PayloadTooLarge, StorageFull, Unprocessable),
+    responses=problems(BadRequest, PayloadTooLarge, RequestTimeout, StorageFull, Unprocessable),
 )
 @rules(Scope.SUBMIT)
 def import_model(

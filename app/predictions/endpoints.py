@@ -21,6 +21,7 @@ from app.kit.http.errors import (
     NotFound,
     PayloadTooLarge,
     ProblemItem,
+    RequestTimeout,
     ServiceUnavailable,
     StorageFull,
     Unprocessable,
@@ -68,7 +69,13 @@ def _max_body_bytes(state: State) -> int:
             "content": {stream.MEDIA_TYPE: {"schema": {"type": "string"}}},
         },
         **problems(
-            NotFound, Conflict, PayloadTooLarge, StorageFull, Unprocessable, ServiceUnavailable
+            NotFound,
+            Conflict,
+            PayloadTooLarge,
+            RequestTimeout,
+            StorageFull,
+            Unprocessable,
+            ServiceUnavailable,
         ),
     },
 )

@@ -14,6 +14,7 @@ from app.kit.http.errors import (
     Conflict,
     NotFound,
     PayloadTooLarge,
+    RequestTimeout,
     ServiceUnavailable,
     StorageFull,
     Unprocessable,
@@ -38,6 +39,7 @@ router = APIRouter(prefix="/models", tags=["models"])
         NotFound,
         Conflict,
         PayloadTooLarge,
+        RequestTimeout,
         StorageFull,
         Unprocessable,
         ServiceUnavailable,
@@ -67,7 +69,13 @@ async def add_classes(
 @router.post(
     "/compare",
     responses=problems(
-        BadRequest, NotFound, Conflict, PayloadTooLarge, Unprocessable, ServiceUnavailable
+        BadRequest,
+        NotFound,
+        Conflict,
+        PayloadTooLarge,
+        RequestTimeout,
+        Unprocessable,
+        ServiceUnavailable,
     ),
 )
 @rules(Scope.READ)

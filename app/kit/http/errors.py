@@ -5,6 +5,7 @@ ApiError (an HTTPException, so that middleware and body parsing let it through)
 ├── Unauthorized          401  no key, or an invalid one
 ├── Forbidden             403  the key lacks the scope
 ├── NotFound              404
+├── RequestTimeout        408  the body came too slowly
 ├── Conflict              409  the current state forbids it
 ├── PayloadTooLarge       413
 ├── Unprocessable         422  well-formed, but a value is wrong
@@ -98,6 +99,11 @@ class Forbidden(ApiError):
 class NotFound(ApiError):
     status = HTTPStatus.NOT_FOUND
     default_code = "not_found"
+
+
+class RequestTimeout(ApiError):
+    status = HTTPStatus.REQUEST_TIMEOUT
+    default_code = "body_too_slow"
 
 
 class Conflict(ApiError):
