@@ -39,6 +39,7 @@ from app.kit.http.errors import (
     Unauthorized,
     problems,
 )
+from app.kit.http.errors_page import router as errors_router
 from app.kit.http.middleware import BeforeBody, BodyLimit, RequestContext, SecureHeaders
 from app.kit.http.rules import FindRules, check_rules, find_rules, rules
 from app.kit.http.stopping import Stop, StopRequests
@@ -152,6 +153,7 @@ def create_app(settings: Settings | None = None, prepared: Context | None = None
         )
     app.include_router(health_router)
     app.include_router(docs_router)
+    app.include_router(errors_router)
     for route in app.routes:
         if isinstance(route, Route) and route.path == app.openapi_url:
             rules(None)(route.endpoint)

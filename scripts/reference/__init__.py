@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from scripts.reference import api, cli, client, library, settings
+from scripts.reference import api, cli, client, errors, library, settings
 
 FOLDER = Path(__file__).parents[2] / "docs" / "reference"
 
@@ -14,6 +14,7 @@ _PAGES: dict[str, Callable[[], str]] = {
     "api.md": api.page,
     "cli.md": cli.page,
     "client.md": client.page,
+    "errors.md": errors.page,
     "library.md": library.page,
     "settings.md": settings.page,
 }

@@ -23,7 +23,8 @@ def page() -> str:
         "A running service shows the same at `/docs`, and as OpenAPI at `/openapi.json`. Times are "
         "RFC 3339 in UTC, ids are opaque. Where there are keys, each call needs "
         "`Authorization: Bearer KEY`. Errors are problem documents (RFC 9457): `code` is stable "
-        "and for programs, `detail` says how to fix it, `errors` names each field at fault.",
+        "and for programs (see [errors](errors.md)), `detail` says how to fix it, `errors` names "
+        "each field at fault.",
     ]
     by_tag: dict[str, list[str]] = {}
     for path, methods in document["paths"].items():

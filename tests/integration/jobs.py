@@ -150,5 +150,6 @@ def problem(response: Any, status: int, code: str) -> dict[str, Any]:
     body: dict[str, Any] = response.json()
     assert body["status"] == status
     assert body["code"] == code
+    assert body["type"] in (f"/errors/{code}", "/errors/invalid_corrections")
     assert set(body) == {"type", "title", "status", "detail", "code", "errors"}
     return body

@@ -283,6 +283,38 @@ def test_events_of_ended_jobs_expire_apart_from_their_steps(context: Context) ->
     assert kept == [waiting]
 
 
+def test_events_of_ended_jobs_are_thinned(context: Context) -> None:
+    job_id, waiting = bring_to(context, Status.QUEUED), bring_to(context, Status.RUNNING)
+    stages = ["encoding"] * 60 + ["tuning"] * 60
+    events = [("progress", {"stage": stage}) for stage in stages]
+    events += [("metrics", {"epoch": epoch}) for epoch in range(1, 301)]
+    events.insert(70, ("warning", {"message": "x"}))
+    with context.database.write() as session:
+        for of in (job_id, waiting):
+            session.add_all(
+                JobEvent(
+                    job_id=of, seq=1000 + n, type=type_, data=data, created_at=datetime.now(UTC)
+                )
+                for n, (type_, data) in enumerate(events)
+            )
+    end(context, job_id, timedelta(minutes=50))
+    few = keeping(context, keep_metrics_events=4)
+    assert found(few) == []  # somebody may still read the end
+    with context.database.write() as session:
+        at = datetime.now(UTC) - timedelta(minutes=70)
+        session.execute(update(Job).where(Job.id == job_id).values(finished_at=at))
+    assert list(collect(few, dry_run=True)) == [Finding(Kind.THINNED, job_id, count=118 + 296)]
+    assert found(few) == [(Kind.THINNED, job_id)]
+    assert found(few) == []
+    with context.database.read() as session:
+        left = repository.events(session, job_id, after=0, limit=1000)
+        assert len(repository.events(session, waiting, after=999, limit=1000)) == len(events)
+    assert [e.data["epoch"] for e in left if e.type == "metrics"] == [1, 101, 200, 300]
+    assert [e.data["stage"] for e in left if e.type == "progress"] == ["encoding", "tuning"]
+    assert [e.type for e in left].count("warning") == 1
+    assert statuses(context, job_id) == ["queued", "validating", "failed"]
+
+
 def test_features_expire_unused(context: Context) -> None:
     store = FeatureStore(context.settings.feature_dir)
     store.put("b", [("old", 0, torch.ones(4)), ("new", 0, torch.ones(4))])

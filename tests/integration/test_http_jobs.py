@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
 from typing import Any
@@ -19,15 +21,18 @@ def succeed(context: Context, job_id: str, audit: dict[str, Any]) -> str:
     lease = claim(context, job_id)
     lease.start_running({"sha256": "f" * 64, "images": 2, "classes": ["cat"], "rejected": []})
     model = make_model(job_id)
+    model.metrics = METRICS
     context.storage.put_bytes(model.storage_key, b"tensors")
     context.storage.put_bytes("audits/a.json", json.dumps(audit).encode())
-    lease.succeed(
-        model, config={"epochs": 3}, metrics={"served": "tuned"}, audit_key="audits/a.json"
-    )
+    lease.succeed(model, config={"epochs": 3}, metrics=METRICS, audit_key="audits/a.json")
     return model.id
 
 
-AUDIT = {
+METRICS = {
+    "served": "tuned",
+    "tuned": {"accuracy": 0.5, "per_class": {"cat": 0.5}, "confusion": [[1, 1], [0, 0]]},
+}
+AUDIT: dict[str, Any] = {
     "can_tell": True,
     "why": "it can",
     "suspects": 1,
@@ -115,6 +120,30 @@ def test_pages_of_jobs(client: TestClient, live: Context) -> None:
     assert [job["id"] for job in waiting] == [ids[2]]
 
 
+def test_lists_carry_summaries(client: TestClient, live: Context) -> None:
+    failed = post_job(client, class_names='{"cat": "tabby cat"}')
+    problems = [{"where": "cat", "code": "c", "message": "m"}]
+    claim(live, failed["id"]).fail(ERROR | {"problems": problems})
+    model_id = succeed(live, post_job(client)["id"], AUDIT)
+    small = {"served": "tuned", "tuned": {"accuracy": 0.5}}
+
+    succeeded, failed = client.get("/jobs").json()["data"]
+    assert succeeded["metrics"] == small
+    assert (succeeded["dataset"]["classes"], succeeded["dataset"]["rejected"]) == (None, None)
+    assert succeeded["dataset"]["images"] == 2
+    assert succeeded["dataset"]["content_sha256"] == "f" * 64
+    assert failed["error"] == ERROR
+    assert failed["class_names"] is None
+    whole = client.get(succeeded["links"]["self"]).json()
+    assert (whole["metrics"], whole["dataset"]["classes"]) == (METRICS, ["cat"])
+    whole = client.get(failed["links"]["self"]).json()
+    assert (whole["error"]["problems"], whole["class_names"]) == (problems, {"cat": "tabby cat"})
+
+    (model,) = client.get("/models").json()["data"]
+    assert model["metrics"] == small
+    assert client.get(f"/models/{model_id}").json() == model | {"metrics": METRICS}
+
+
 def test_cancel_a_queued_job(client: TestClient) -> None:
     job = post_job(client)
     response = client.post(job["links"]["cancel"])
@@ -182,6 +211,56 @@ def test_a_failed_job_says_why(client: TestClient, live: Context) -> None:
     problem(client.get(f"/jobs/{job['id']}/audit"), 409, "no_audit")
 
 
+def test_a_long_audit_page_by_page(client: TestClient, live: Context) -> None:
+    entry = AUDIT["entries"][0]
+    names = [f'{n}/], [{{"entries": [ \\"é, ' for n in range(3000)]
+    entries = [entry | {"file": name, "suspect": n < 1700} for n, name in enumerate(names)]
+    job = post_job(client)
+    succeed(live, job["id"], AUDIT | {"suspects": 1700, "entries": entries})
+    url = f"/jobs/{job['id']}/audit"
+
+    def pages(query: str) -> list[dict[str, Any]]:
+        found, after = [], ""
+        while True:
+            page = client.get(f"{url}?{query}&after={after}").json()
+            assert (page["can_tell"], page["suspects"]) == (True, 1700)
+            found.append(page)
+            assert page["has_more"] == (page["next"] is not None)
+            if page["next"] is None:
+                return found
+            after = page["next"]
+
+    for query, expected, sizes in (
+        ("limit=1000", entries, [1000, 1000, 1000]),
+        ("limit=1600", entries, [1600, 1400]),
+        ("limit=1600&suspect=true", entries[:1700], [1600, 100]),
+        ("limit=5000&suspect=true", entries[:1700], [1700]),
+        ("limit=1300&suspect=false", entries[1700:], [1300]),
+    ):
+        found = pages(query)
+        assert [len(page["entries"]) for page in found] == sizes
+        assert [entry for page in found for entry in page["entries"]] == expected
+    whole = client.get(url)
+    assert whole.headers["content-type"] == "application/json"
+    assert whole.json()["entries"] == entries
+    suspects = client.get(f"{url}?suspect=true").json()
+    assert (suspects["entries"], suspects["has_more"]) == (entries[:1700], False)
+    table = client.get(f"{url}?format=csv&suspect=false").content.decode()
+    assert table.startswith("\ufefffile,")
+    assert [row["file"] for row in csv.DictReader(io.StringIO(table[1:]))] == names[1700:]
+    for wrong in ("1", "100000", "999999999"):
+        problem(client.get(f"{url}?after={wrong}"), 422, "invalid_request")
+
+
+def test_an_audit_without_entries(client: TestClient, live: Context) -> None:
+    job = post_job(client)
+    succeed(live, job["id"], AUDIT | {"suspects": 0, "entries": []})
+    for query in ("", "?limit=10", "?suspect=true"):
+        assert client.get(f"/jobs/{job['id']}/audit{query}").json()["entries"] == []
+    table = client.get(f"/jobs/{job['id']}/audit?format=csv").text
+    assert table == "file,given,suggested,correct_label\r\n"
+
+
 def test_the_audit(client: TestClient, live: Context) -> None:
     job = post_job(client)
     problem(client.get(f"/jobs/{job['id']}/audit"), 409, "job_not_finished")
@@ -190,7 +269,7 @@ def test_the_audit(client: TestClient, live: Context) -> None:
     # an audit of an earlier version has no noise rate and no held-out files
     entries = [entry | {"held_out": False} for entry in AUDIT["entries"]]
     expected = AUDIT | {"object": "audit", "job_id": job["id"], "noise_rate": None}
-    expected |= {"entries": entries}
+    expected |= {"entries": entries, "has_more": False, "next": None}
     assert audit.json() == expected
     table = client.get(f"/jobs/{job['id']}/audit?format=csv")
     assert table.headers["content-type"].startswith("text/csv")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -29,10 +28,10 @@ FORM = b"".join(
 
 @pytest.fixture(scope="module")
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """An API that takes 300,000 bytes at once, and at least 10,000 within half a second."""
+    """An API that takes one upload at once, and at least 10,000 within half a second."""
     folder = tmp_path_factory.mktemp("uploads") / "data"
     settings = settings_for(f"sqlite:///{folder / 'dspt.db'}", folder).model_copy(
-        update={"max_upload_bytes_in_flight": 300_000, "min_upload_bytes_per_second": 20_000}
+        update={"max_upload_bytes_in_flight": 150_000, "min_upload_bytes_per_second": 20_000}
     )
     with pytest.MonkeyPatch.context() as patch, running(settings) as (url, _):
         patch.setattr(uploads, "_WINDOW_SECONDS", 0.5)

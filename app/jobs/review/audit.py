@@ -21,6 +21,12 @@ from dspt.labels.audit_csv import audit_lines
 
 #: Bytes of a stream that are sent at a time.
 _BLOCK = 64 * 1024
+#: Audits of earlier versions have fewer members.
+_DEFAULTS = {
+    name: field.default
+    for name, field in AuditEntryView.model_fields.items()
+    if not field.is_required()
+}
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,8 @@ class Audit:
         """Yield a JSON document with all entries."""
         with self._file:
             yield self._view([], 0).model_dump_json().encode().removesuffix(b"[]}")
-            if suspect is None:
+            first = next(self._stored.entries(), None)
+            if suspect is None and (first is None or first[1].keys() >= _DEFAULTS.keys()):
                 yield from self._stored.raw_entries()
                 return
             entries = enumerate(self._wanted(suspect))
@@ -76,7 +83,7 @@ class Audit:
     def _wanted(
         self, suspect: bool | None, start: int | None = None
     ) -> Iterator[tuple[int, dict[str, Any]]]:
-        entries = self._stored.entries(start)
+        entries = ((end, _DEFAULTS | entry) for end, entry in self._stored.entries(start))
         if suspect is None:
             return entries
         wanted = (each for each in entries if each[1]["suspect"] is suspect)

@@ -123,7 +123,9 @@ def _place(loc: Sequence[int | str]) -> str | None:
 def _on_dspt(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, DsptError)
     status = 503 if isinstance(error, WeightsUnavailable) else 422
+    kind = None
     if isinstance(error, DatasetError):
+        kind = "invalid_corrections"  # uploaded photos are validated by the worker
         items = [
             ProblemItem(param=p.where or None, code=p.code, message=p.message)
             for p in error.problems
@@ -131,7 +133,7 @@ def _on_dspt(_request: Request, error: Exception) -> JSONResponse:
     else:
         items = [ProblemItem(param=error.param, code=error.code, message=error.message)]
     headers = {"Retry-After": str(_WEIGHTS_SECONDS)} if status == 503 else {}
-    return problem_response(status, error.message, error.code, items, headers)
+    return problem_response(status, error.message, error.code, items, headers, kind)
 
 
 def _on_disconnect(_request: Request, _error: Exception) -> Response:

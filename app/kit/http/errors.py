@@ -27,6 +27,8 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
+from app.kit.http.error_types import type_of
+
 MEDIA_TYPE = "application/problem+json"
 
 #: For every response: it is data, not a page that runs or shows something, and must not be cached.
@@ -52,9 +54,7 @@ class ProblemItem(BaseModel):
 class Problem(BaseModel):
     """RFC 9457 problem details with a stable `code`."""
 
-    type: str = Field(
-        default="about:blank", description="Always about:blank; `code` identifies the problem."
-    )
+    type: str = Field(description="Address of a page about this kind of problem: `/errors/CODE`.")
     title: str
     status: int
     detail: str
@@ -177,9 +177,14 @@ def problem_response(
     code: str,
     errors: Sequence[ProblemItem] = (),
     headers: Mapping[str, str] | None = None,
+    kind: str | None = None,
 ) -> JSONResponse:
-    """Return a problem document as a response."""
+    """Return a problem document as a response.
+
+    kind: the error type if several codes belong to it. Default: the code.
+    """
     problem = Problem(
+        type=type_of(kind or code),
         title=HTTPStatus(status).phrase,
         status=status,
         detail=detail,

@@ -108,6 +108,24 @@ def test_the_audit_as_a_table() -> None:
     assert list(table["suspect"]) == [True, False]
 
 
+def test_all_pages_of_an_audit_are_fetched() -> None:
+    entries = [
+        {"file": f"{n}.png", "given": "a", "suggested": "b", "suspect": n < 2, **SCORES}
+        for n in range(4)
+    ]
+    first = AUDIT | {"entries": entries[:3], "has_more": True, "next": "77"}
+    client, script = client_of(
+        httpx.Response(200, json=first), httpx.Response(200, json=AUDIT | {"entries": entries[3:]})
+    )
+    audit = client.jobs.audit(JOB_ID, suspect=True)
+    assert [dict(request.url.params) for request in script.requests] == [
+        {"limit": "5000", "suspect": "true"},
+        {"limit": "5000", "suspect": "true", "after": "77"},
+    ]
+    assert [entry.file for entry in audit.entries] == ["0.png", "1.png"]  # an older service
+    assert (audit.has_more, audit.next) == (False, None)
+
+
 def test_without_pandas_it_is_said_what_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     client, _ = client_of(httpx.Response(200, json=AUDIT))
     monkeypatch.setitem(sys.modules, "pandas", None)

@@ -12,7 +12,9 @@ def written() -> dict[str, str]:
     return pages()
 
 
-@pytest.mark.parametrize("name", ["api.md", "cli.md", "client.md", "library.md", "settings.md"])
+@pytest.mark.parametrize(
+    "name", ["api.md", "cli.md", "client.md", "errors.md", "library.md", "settings.md"]
+)
 def test_the_reference_is_that_of_the_code(written: dict[str, str], name: str) -> None:
     assert (FOLDER / name).read_text("utf-8") == written[name], "run `make reference`"
 

@@ -1,0 +1,192 @@
+"""What the `code` of each problem document means: the pages below /errors, and docs/reference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ErrorType:
+    """An error that a caller can tell by its code."""
+
+    statuses: tuple[int, ...]
+    meaning: str
+    fix: str
+
+
+def _type(status: int | tuple[int, ...], meaning: str, fix: str) -> ErrorType:
+    return ErrorType((status,) if isinstance(status, int) else status, meaning, fix)
+
+
+_LATER = "Retry after the seconds in `Retry-After`."
+
+#: Code -> its meaning. A test compares it with the codes in the source.
+ERROR_TYPES = {
+    # requests
+    "bad_request": _type(400, "The request cannot be read.", "See `detail`."),
+    "invalid_request": _type(
+        422, "A parameter or field is missing or invalid.", "`errors` names each of them."
+    ),
+    "invalid_json": _type(422, "A field is not valid JSON.", "Correct the field in `errors`."),
+    "missing": _type(422, "A required field is missing.", "Send it."),
+    "unknown_field": _type(
+        422, "The form has a field that does not exist.", "Check its spelling; see /docs."
+    ),
+    "unknown_content_type": _type(
+        400,
+        "Corrections are neither JSON nor CSV by their Content-Type.",
+        "Send `application/json` or `text/csv`.",
+    ),
+    "bad_event_id": _type(
+        400, "Last-Event-ID is not the id of an event.", "Send the `id` of an event, or omit it."
+    ),
+    "not_found": _type(404, "There is nothing at this address.", "See /docs."),
+    "method_not_allowed": _type(405, "The address has no such method.", "See `Allow`."),
+    "body_too_slow": _type(
+        408,
+        "The request body arrived more slowly than DSPT_MIN_UPLOAD_BYTES_PER_SECOND. Nothing was "
+        "stored.",
+        "Send it again over a faster connection.",
+    ),
+    "conflict": _type(409, "The current state does not allow the request.", "See `detail`."),
+    "payload_too_large": _type(
+        413,
+        "The request body is too large.",
+        "Send less, or raise DSPT_MAX_UPLOAD_BYTES (uploads) or DSPT_MAX_BODY_BYTES.",
+    ),
+    "too_many_images": _type(
+        413, "The request has too many images.", "Send a zip as `archive`, or several requests."
+    ),
+    # keys
+    "key_missing": _type(
+        401,
+        "The service has API keys, and the request has none.",
+        "Send `Authorization: Bearer KEY`.",
+    ),
+    "key_invalid": _type(
+        401, "The API key is invalid, has expired or was revoked.", "Ask for a new key."
+    ),
+    "forbidden": _type(403, "The caller may not do this.", "See `detail`."),
+    "scope_missing": _type(
+        403, "The API key lacks the scope for this call.", "Use a key with the scope in `detail`."
+    ),
+    "keys_needed": _type(
+        403,
+        "The service has no API keys and accepts only its own user's programs on its machine, not "
+        "through a proxy.",
+        "Create a key with `dspt keys create NAME` and send it.",
+    ),
+    "host_not_local": _type(
+        403,
+        "Without API keys the service accepts the host names localhost and 127.0.0.1 only.",
+        "Use one of them, or create a key.",
+    ),
+    "cross_site": _type(
+        403,
+        "Without API keys a page of another site must not change anything.",
+        "Create a key and send it from the page.",
+    ),
+    # limits
+    "rate_limited": _type(
+        429, "More requests or images per minute than the limit of the key.", _LATER
+    ),
+    "quota_jobs": _type(
+        429, "The owner has the maximum of unfinished jobs.", "Wait, or cancel one of them."
+    ),
+    "quota_bytes": _type(
+        429,
+        "Data sets and models of the owner would exceed the maximum of stored bytes.",
+        "Delete models, and jobs whose photos are no longer needed.",
+    ),
+    "queue_full": _type(503, "The queue of jobs is full. Nothing was stored.", "Retry later."),
+    "busy": _type(503, "Too many requests or images are waiting.", _LATER),
+    "too_many_waiting": _type(503, "Too many images of this API key are waiting.", _LATER),
+    "too_many_listeners": _type(503, "Too many event streams are open.", "Poll the job instead."),
+    "uploads_busy": _type(
+        503, "Other requests are uploading too many bytes. Nothing was stored.", _LATER
+    ),
+    "deadline": _type(503, "The prediction did not finish in time.", _LATER),
+    # service
+    "internal_error": _type(
+        500, "An error in the service.", "Report it with the request ID in `detail`."
+    ),
+    "service_unavailable": _type(503, "A part of the service does not answer.", _LATER),
+    "database_unavailable": _type(503, "The database does not answer.", _LATER),
+    "weights_unavailable": _type(
+        (409, 503), "The weights of the backbone cannot be loaded on this machine.", "See `detail`."
+    ),
+    "storage_full": _type(
+        507, "The disk of the service is full. Nothing was stored.", "Ask the operator."
+    ),
+    # data sets and jobs
+    "not_a_zip": _type(
+        422, "The upload is not a zip, or was truncated.", "Send a zip of image folders."
+    ),
+    "dataset_not_found": _type(404, "There is no such data set.", "Upload the photos."),
+    "dataset_expired": _type(
+        409, "The photos of the data set were deleted by retention.", "Upload them again."
+    ),
+    "invalid_corrections": _type(
+        422,
+        "The corrections do not fit the data set. `code` and `errors` name each problem.",
+        "Correct them and send all of them again.",
+    ),
+    "invalid_config": _type(
+        422, "A setting is unknown or out of range.", "`errors` names each setting."
+    ),
+    "invalid_class_names": _type(
+        422, "The class words are invalid.", "Send a JSON object: class folder to words."
+    ),
+    "invalid_name": _type(422, "The name has control characters.", "Remove them."),
+    "prompt_too_long": _type(
+        422, "Context and class words do not fit the context window.", "Shorten them."
+    ),
+    "unknown_backbone": _type(422, "There is no such backbone.", "GET /backbones lists them."),
+    "backbone_not_allowed": _type(
+        422,
+        "The operator has not allowed this path or address of weights.",
+        "Use a name of GET /backbones, or add it to DSPT_LOCAL_BACKBONES.",
+    ),
+    "idempotency_key_reused": _type(
+        409, "The Idempotency-Key was used for a different request.", "Use a new key for a new job."
+    ),
+    "job_not_found": _type(404, "There is no such job.", "GET /jobs lists your jobs."),
+    "job_not_finished": _type(409, "The job has not ended yet.", "Wait for it, or cancel it."),
+    "job_finished": _type(409, "The job has ended already.", "There is nothing to cancel."),
+    "job_succeeded": _type(409, "The job has succeeded.", "Create a new job instead of a retry."),
+    "no_audit": _type(409, "The job did not succeed, so it has no audit.", "Run it again."),
+    "audit_not_found": _type(404, "The audit is missing from the storage.", "Run the job again."),
+    # models
+    "model_not_found": _type(404, "There is no such model or alias.", "GET /models lists them."),
+    "alias_not_found": _type(404, "There is no such alias.", "GET /aliases lists them."),
+    "artifact_not_found": _type(
+        404, "The model's file is missing from the storage.", "Tune or import the model again."
+    ),
+    "invalid_artifact": _type(
+        (409, 422), "The model's file is damaged or not from DSPT.", "Use the original file."
+    ),
+    "backbone_error": _type((409, 422), "The backbone cannot be used.", "See `detail`."),
+    "backbone_mismatch": _type(
+        (409, 422), "The model was tuned on other weights of its backbone.", "Tune it again."
+    ),
+    "model_in_use": _type(409, "Aliases point to the model.", "Move the aliases first."),
+    "no_model_before": _type(409, "The alias has no previous model.", "Set its model by PATCH."),
+    "model_deleted": _type(409, "The alias's previous model was deleted.", "Set another model."),
+    "no_curves": _type(404, "The model has no training curves.", "Imported models have none."),
+    "cannot_export": _type((409, 422), "The model cannot be exported.", "See `detail`."),
+    "unreadable_image": _type(422, "An image cannot be read.", "Send a JPEG, PNG or WebP file."),
+    # comparisons
+    "no_common_photos": _type(
+        409, "The models have no test photos in common.", "Name a data set as `dataset_id`."
+    ),
+    "no_test_part": _type(409, "The data set has no test/ part.", "Name another, or set `all`."),
+    "learned_from": _type(
+        409, "A model was tuned on these photos.", "Omit `all`, or name another data set."
+    ),
+    "error": _type(422, "The request cannot be carried out.", "See `detail`."),
+}
+
+
+def type_of(code: str) -> str:
+    """Return the `type` of a problem document: the address of the page about `code`."""
+    return f"/errors/{code}" if code in ERROR_TYPES else "about:blank"

@@ -1,0 +1,50 @@
+"""Every code of a problem document has a page."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+import app
+from app.kit.http import errors
+from app.kit.http.error_types import ERROR_TYPES, type_of
+from app.kit.http.errors_page import router
+from dspt.errors import Cancelled, DatasetError, DsptError
+
+#: Codes of items in `errors`, not of documents.
+ITEMS = {"unknown_setting"}
+
+
+def test_every_code_in_the_source_is_explained() -> None:
+    found = {kind.default_code for kind in errors.ApiError.__subclasses__()}
+    for path in Path(app.__file__).parent.rglob("*.py"):
+        found |= set(re.findall(r'\bcode="([a-z_]+)"', path.read_text()))
+        found |= set(re.findall(r'_wrong\(\s*\S+ "([a-z_]+)"', path.read_text()))
+    kinds = [DsptError]
+    while kinds:
+        kind = kinds.pop()
+        kinds += kind.__subclasses__()
+        if kind not in (DatasetError, Cancelled):
+            found.add(kind.code)
+    assert len(found) > 50
+    assert found - ITEMS - ERROR_TYPES.keys() == set()
+    assert type_of("job_not_found") == "/errors/job_not_found"
+    assert type_of("never_heard_of") == "about:blank"
+
+
+@pytest.mark.parametrize("code", ["job_not_found", "cross_site"])
+def test_the_page_of_an_error(code: str) -> None:
+    api = FastAPI()
+    api.include_router(router)
+    client = TestClient(api)
+    page = client.get(type_of(code))
+    assert page.status_code == 200
+    assert code in page.text
+    assert str(ERROR_TYPES[code].statuses[0]) in page.text
+    every = client.get("/errors").text
+    assert all(f'"errors/{name}"' in every for name in ERROR_TYPES)
+    assert client.get("/errors/x").status_code == 404
