@@ -23,7 +23,15 @@ from tests.integration.jobs import claim, make_model
 Headers = dict[str, str]
 
 #: Everything that is served without a key.
-PUBLIC = {"/docs", "/docs/{asset}", "/openapi.json", "/health/live", "/health/ready"}
+PUBLIC = {
+    "/docs",
+    "/docs/{asset}",
+    "/errors",
+    "/errors/{code}",
+    "/openapi.json",
+    "/health/live",
+    "/health/ready",
+}
 
 
 def routes(app: FastAPI) -> list[tuple[str, str]]:

@@ -41,6 +41,8 @@ class StoredAudit:
         at `start`.
         """
         position = self.start if start is None else start
+        if position < self.start:
+            raise ValueError(f"no entry at {position}")
         self._file.seek(position)
         text, at = "", 0
         while True:
@@ -52,12 +54,14 @@ class StoredAudit:
                     raise ValueError(f"incomplete at {position + end}")
             except ValueError:
                 chunk = self._file.read(_CHUNK).decode("ascii")
-                if not chunk:
+                if not chunk or len(text) - at > _CHUNK:  # no entry is as long
                     if text[at:].startswith("]") and position + at == self.start:
                         return  # no entries at all
                     raise
                 position, text, at = position + at, text[at:] + chunk, 0
                 continue
+            if not isinstance(entry, dict):
+                raise ValueError(f"no entry at {position + at}")
             at = end if separator is None else separator.end()
             yield (0 if separator is None else position + at), entry
             if separator is None:

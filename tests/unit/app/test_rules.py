@@ -25,7 +25,7 @@ from app.kit.settings import Settings
 from app.main import create_app
 
 PROBES = {"/health/live", "/health/ready"}
-DOCUMENTATION = {"/docs", "/docs/{asset}", "/openapi.json"}
+DOCUMENTATION = {"/docs", "/docs/{asset}", "/errors", "/errors/{code}", "/openapi.json"}
 #: They change nothing; their input does not fit into an address.
 READ_BY_POST = {"/predict", "/models/compare"}
 

@@ -16,7 +16,13 @@ VALUE = {"bootstrap_key": "s3cret" * 8, "database_url": "postgresql://dspt:s3cre
 
 
 def test_every_setting_with_a_secret_is_marked() -> None:
-    assert set(NAMES) == {"database_url", "broker_url", "storage_url", "bootstrap_key"}
+    assert set(NAMES) == {
+        "database_url",
+        "owner_database_url",
+        "broker_url",
+        "storage_url",
+        "bootstrap_key",
+    }
 
 
 @pytest.mark.parametrize("name", NAMES)
