@@ -179,7 +179,7 @@ def page(
     query = _summaries(session.get_bind().dialect.name).where(*wanted)
     rows = session.execute(query.order_by(_JOB.c.id.desc()).limit(limit)).all()
     alive = _worker_alive(session, context, *rows)
-    return [_view(row, worker_alive=alive) for row in rows]
+    return [_view(row, worker_alive=alive, summary=True) for row in rows]
 
 
 def not_found(job_id: str) -> NotFound:
@@ -204,13 +204,14 @@ def _worker_alive(session: Session, context: Context, *jobs: Row[Any]) -> bool:
     return queued and workers.any_alive(session, context.settings)
 
 
-def _view(job: Row[Any], *, worker_alive: bool) -> JobView:
+def _view(job: Row[Any], *, worker_alive: bool, summary: bool = False) -> JobView:
     status = Status(job.status)
     stored = {name: text and json.loads(text) for name in _JSON for text in [getattr(job, name)]}
     report: dict[str, Any] = stored["dataset_report"] or {}
     content_sha256 = report.pop("sha256", None)
     return JobView(
         id=job.id,
+        summary=summary,
         name=job.name,
         status=status,
         created_at=job.created_at,

@@ -97,7 +97,9 @@ class AsyncJob(_Seen):
                     await self.refresh()
                     if self.status not in TERMINAL:
                         raise WaitTimeout(self.view, timeout or 0.0) from error
-        await self.refresh()  # also of an ended job: of a list, `view` is a summary
+            await self.refresh()
+        elif self.view.summary:
+            await self.refresh()
         if progress:
             show_left_out(self.view)
         if self.status == Status.FAILED:

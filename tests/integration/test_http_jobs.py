@@ -128,6 +128,7 @@ def test_lists_carry_summaries(client: TestClient, live: Context) -> None:
     small = {"served": "tuned", "tuned": {"accuracy": 0.5}}
 
     succeeded, failed = client.get("/jobs").json()["data"]
+    assert succeeded["summary"]
     assert succeeded["metrics"] == small
     assert (succeeded["dataset"]["classes"], succeeded["dataset"]["rejected"]) == (None, None)
     assert succeeded["dataset"]["images"] == 2
@@ -135,6 +136,7 @@ def test_lists_carry_summaries(client: TestClient, live: Context) -> None:
     assert failed["error"] == ERROR
     assert failed["class_names"] is None
     whole = client.get(succeeded["links"]["self"]).json()
+    assert not whole["summary"]
     assert (whole["metrics"], whole["dataset"]["classes"]) == (METRICS, ["cat"])
     whole = client.get(failed["links"]["self"]).json()
     assert (whole["error"]["problems"], whole["class_names"]) == (problems, {"cat": "tabby cat"})

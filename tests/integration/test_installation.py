@@ -226,6 +226,7 @@ def test_a_start_that_fails_prints_one_sentence(
 def test_a_schema_that_is_too_new_is_reported(context: Context) -> None:
     with context.database.write() as session:
         session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        session.execute(text("UPDATE schema_compatibility SET minimum_revision = '9999'"))
     sentence = refused("api", **environment_of(context))
     assert sentence.startswith("The schema of the database is newer than this version of DSPT.")
     result = CliRunner().invoke(build(), ["keys", "list"], env=environment_of(context))

@@ -81,6 +81,9 @@ class JobView(BaseModel):
 
     id: str
     object: Literal["job"] = "job"
+    summary: bool = Field(
+        default=False, description="Whether large parts are left out, as in lists."
+    )
     name: str
     status: Annotated[Status, OpenEnum()]
     created_at: datetime
