@@ -83,7 +83,7 @@ class Audit:
     def _wanted(
         self, suspect: bool | None, start: int | None = None
     ) -> Iterator[tuple[int, dict[str, Any]]]:
-        entries = ((end, _DEFAULTS | entry) for end, entry in self._stored.entries(start))
+        entries = ((end, _complete(entry)) for end, entry in self._stored.entries(start))
         if suspect is None:
             return entries
         wanted = (each for each in entries if each[1]["suspect"] is suspect)
@@ -131,6 +131,10 @@ def find(context: Context, caller: Caller, job_id: str) -> Audit:
             ) from error
         file = stack.pop_all()
     return Audit(job.id, stored, file)
+
+
+def _complete(entry: dict[str, Any]) -> dict[str, Any]:
+    return entry | {name: value for name, value in _DEFAULTS.items() if name not in entry}
 
 
 def _blocks(texts: Iterable[str]) -> Iterator[bytes]:
