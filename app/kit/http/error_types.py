@@ -105,6 +105,8 @@ ERROR_TYPES = {
     "uploads_busy": _type(
         503, "Other requests are uploading too many bytes. Nothing was stored.", _LATER
     ),
+    "stopping": _type(503, "This process of the service is stopping.", _LATER),
+    "backbone_downloading": _type(503, "The weights of the backbone are being downloaded.", _LATER),
     "deadline": _type(503, "The prediction did not finish in time.", _LATER),
     # service
     "internal_error": _type(
