@@ -69,7 +69,7 @@ def create_app(settings: Settings | None = None, prepared: Context | None = None
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        context = prepared or await run_in_threadpool(prepare, settings)
+        context = await run_in_threadpool(prepare, settings) if prepared is None else prepared
         # Not the library's global one: several applications may run in one process.
         app.state.registry = registry = CollectorRegistry()
         app.state.http_metrics = HttpMetrics(registry)

@@ -85,15 +85,15 @@ def thinned_events(context: Context, dry_run: bool) -> Iterator[Finding]:
 def _dropped(events: Sequence[Row[Any]], most: int) -> list[int]:
     """Return the numbers of the events to delete."""
     dropped, metrics, stage = list[int](), list[int](), None
-    for seq, type_, reported in events:
-        if type_ == "metrics":
-            metrics.append(seq)
-        elif type_ == "status":
+    for event in events:
+        if event.type == "metrics":
+            metrics.append(event.seq)
+        elif event.type == "status":
             stage = None  # an attempt starts
-        elif type_ == "progress":
-            if reported == stage:
-                dropped.append(seq)
-            stage = reported
+        elif event.type == "progress":
+            if event.stage == stage:
+                dropped.append(event.seq)
+            stage = event.stage
     if len(metrics) > most:
         last = len(metrics) - 1
         kept = {metrics[round(i * last / (most - 1))] for i in range(most)}

@@ -16,7 +16,6 @@ from dspt_client.schemas.jobs import JobCorrections, JobDataset, JobError, JobVi
 from dspt_client.schemas.status import Status
 from sqlalchemy import (
     JSON,
-    Column,
     ColumnElement,
     Row,
     Select,
@@ -88,7 +87,8 @@ def _summaries(dialect: str) -> Select[Any]:
     return _query(columns)
 
 
-def _as_text(column: Column[Any]) -> ColumnElement[Any]:
+def _as_text(column: Any) -> ColumnElement[Any]:
+    """Return the column; JSON as text, which is parsed only when a view is built."""
     return cast(column, Text).label(column.name) if column.name in _JSON else column
 
 

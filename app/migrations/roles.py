@@ -39,7 +39,7 @@ def _create_or_update(
     known = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]).fetchone()
     if known is not None and _can_log_in(service):
         return
-    password = sql.SQL("")
+    password: sql.Composable = sql.SQL("")
     if service.password:
         encrypted = connection.pgconn.encrypt_password(
             str(service.password).encode(), role.encode()
@@ -68,7 +68,7 @@ def _grant(connection: psycopg.Connection[tuple[object, ...]], role: str) -> Non
         " AND table_schema = ANY (current_schemas(false))"
     ).fetchone()
     assert found is not None  # the database was migrated
-    schema = sql.Identifier(found[0])
+    schema = sql.Identifier(str(found[0]))
     statements = [
         "GRANT CONNECT ON DATABASE {database} TO {role}",
         "GRANT USAGE ON SCHEMA {schema} TO {role}",
