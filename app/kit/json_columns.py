@@ -17,9 +17,7 @@ def without(
     if dialect == "sqlite":
         return func.json_remove(column, *("$." + ".".join(p) for p in paths), type_=JsonColumn)
     for path in paths:
-        column = column.op("#-", return_type=JsonColumn)(
-            cast("{" + ",".join(path) + "}", ARRAY(Text))
-        )
+        column = column.op("#-", return_type=JsonColumn)(cast(list(path), ARRAY(Text)))
     return column
 
 
