@@ -99,5 +99,7 @@ def _normalised(name: str, *, backslash: bool) -> str:
     folder = "/" if name.endswith("/") else ""
     if name in (".", "./"):
         return ROOT
+    if "://" in name:
+        return name  # a URL is no path, and is refused for its empty part
     parts = "/".join(part for part in name.split("/") if part not in ("", "."))
     return root + parts + folder if parts else ""
