@@ -9,7 +9,8 @@ Expectation maximisation finds a nearby optimum only, so it starts from several 
 classes: the recorded labels, zero-shot, and all text classifiers. The chosen optimum is the one
 under which the recorded labels and zero-shot's predictions, as two independent annotators, are
 likeliest together. Without the second annotator, labels of two classes that are swapped half of
-the time look as right as the truth.
+the time look as right as the truth. Zero-shot is compared with the LDA alone: the ensemble contains
+zero-shot, so with many classes and a weak zero-shot an optimum that just copies it would win.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _ROUNDS = 4
 _FIRST_RATE = 0.3  # of wrong labels, before anything is known
 _TEXT_WEIGHT, _LDA_WEIGHT = -1.5, 0.0  # logarithms, where a fit starts
 _AGREEMENT_WEIGHT = 0.3
-"""Weight of the agreement term. At 1.0 the fit would just copy zero-shot."""
+"""Weight of the second annotator. At 1.0 the fit would just copy zero-shot."""
 _PRIOR_STD = 1.0
 """Standard deviation of the logarithm of a weight around where it starts."""
 _FIT_STEPS = 15
@@ -233,7 +234,8 @@ def _run_em(
         guess = _true_classes(sample, log_p, noise)
     scored = sample.scored
     likelihood = log_likelihood(log_p, sample.labels, noise)[scored]
-    agreement = _second_annotator(log_p[scored], text[0][scored])
+    by_images = _mix(weights[-1:], stacked[-1:])
+    agreement = _second_annotator(by_images[scored], text[0][scored])
     optimum = _EMResult(weights, spread, log_p, guess, noise, float(likelihood.mean()))
     return float((likelihood + _AGREEMENT_WEIGHT * agreement).sum()), optimum
 

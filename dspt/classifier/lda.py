@@ -16,10 +16,6 @@ from torch import Tensor
 
 from dspt.classifier.linear import LinearClassifier
 
-SHRINKAGE = 3.0
-"""Multiple of the mean variance that is added to the covariance's diagonal. 3 and 10 did equally
-well on 18 noise cells of three data sets; 1, choosing among several, or no covariance at all cost
-1 to 6 points. With few images of each class the off-diagonal entries are mostly chance."""
 _MIN_WITHIN = 1e-3
 """Lower bound of the variance within classes, as a share of the total variance."""
 
@@ -53,7 +49,8 @@ class ShrunkLDA:
         """Class directions (C, r), of unit length in the metric of the covariance.
 
         rows: (N,) bool, images to fit on; weights: (N, C), weight of each image in each class.
-        A class without images has direction 0.
+        A class without images has direction 0. The covariance is shrunk by D / N times its mean
+        variance (Wang et al.): with few images, entries off the diagonal are mostly chance.
         """
         features, weights = self.features[rows], weights[rows]
         counts = weights.sum(0)[:, None]
@@ -62,7 +59,7 @@ class ShrunkLDA:
         spread = (features.square().sum(1) * weights.sum(1)).sum()
         # With one image per class there is no variance within classes.
         variance = within.diagonal().sum().clamp_min(_MIN_WITHIN * spread + 1e-12)
-        within.diagonal().add_(SHRINKAGE * variance / len(self.centre))
+        within.diagonal().add_(variance / counts.sum().clamp_min(1e-6))
         found: Tensor = torch.linalg.solve(within, means.T).T
         length = (found * means).sum(1, keepdim=True).clamp_min(1e-12).sqrt()
         return found / length

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import gaussians
 import pytest
 import torch
 from gaussians import Task, averaged, blended, task
@@ -120,6 +121,26 @@ def test_without_zero_shot_as_an_annotator_the_swapped_labels_win(
         found = blended(of)
         assert of.accuracy(found.classifier) < of.accuracy(of.zero_shot) - 0.15
         assert wrong_share(found.posterior, of.labels) < 0.4  # the labels look right
+
+
+def test_many_classes_and_a_weak_zero_shot_is_not_just_copied(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Zero-shot confuses 24 of 40 classes with one another, and half of the labels are wrong."""
+    monkeypatch.setattr(gaussians, "DIM", 64)
+    order = torch.arange(40)
+    order[16:] = order[16:].roll(1)
+
+    def measure(seed: int) -> list[float]:
+        errors = {"zero_shot_error": 0.5, "prompt_error": 0.45}
+        of = task(seed, n_classes=40, per_class=16, rate=0.5, spread=0.25, **errors)
+        of = dataclasses.replace(of, zero_shot=of.zero_shot[order], prompts=of.prompts[:, order])
+        found = blended(of).classifier
+        return [of.accuracy(each) for each in (found, of.zero_shot, class_means(of))]
+
+    found, zero_shot, means = averaged(measure, range(1, 3))
+    assert zero_shot < 0.4 < means
+    assert found > means
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.25, 0.5])
