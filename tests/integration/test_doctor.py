@@ -137,15 +137,19 @@ def test_a_database_of_another_version(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'dspt.db'}"
     migrate(url)
 
-    def at(revision: str, ends: int = 0) -> dict[str, Any]:
+    def at(revision: str, minimum: str = "0001", ends: int = 0) -> dict[str, Any]:
         database = Database(url)
         with database.write() as session:
             session.execute(text("UPDATE alembic_version SET version_num = :n"), {"n": revision})
+            session.execute(
+                text("UPDATE schema_compatibility SET minimum_revision = :n"), {"n": minimum}
+            )
         database.close()
         return doctor("--data-dir", tmp_path, ends=ends)["database"]
 
     assert at("0001")["mend"] == "the API migrates it when it starts"
-    assert at("9999", ends=1)["mend"] == "install the version that created it"
+    assert at("9999")["mend"] == "install the newer version"
+    assert at("9999", minimum="9999", ends=1)["mend"] == "install the version that created it"
 
 
 def test_a_service_and_its_key(

@@ -228,7 +228,7 @@ def test_a_schema_that_is_too_new_is_reported(context: Context) -> None:
         session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
         session.execute(text("UPDATE schema_compatibility SET minimum_revision = '9999'"))
     sentence = refused("api", **environment_of(context))
-    assert sentence.startswith("The schema of the database is newer than this version of DSPT.")
+    assert sentence.startswith("The schema of the database is newer than this version of DSPT can")
     result = CliRunner().invoke(build(), ["keys", "list"], env=environment_of(context))
     assert result.exit_code == 1
     assert "The schema of the database is newer" in result.output
