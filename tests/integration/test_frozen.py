@@ -227,7 +227,7 @@ def test_a_frozen_storage(
         data_dir=tmp_path,
         storage_url=f"memory://{tmp_path.name}",
         storage_timeout_seconds=1,
-        broker_url=redis.url,
+        broker_url=redis.emptied(),
         no_auth=True,
     )
     zipped = {"dataset": ("a.zip", zip_of({"a/1": b"x"}))}
