@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,9 +11,17 @@ from pathlib import Path
 from dspt.errors import UnknownBackbone
 
 
-@lru_cache(maxsize=1)
 def architectures() -> frozenset[str]:
-    """Return the names of all architectures, as `open_clip.list_models()` does."""
+    """Return the names of all architectures, as `open_clip.list_models()` does.
+
+    This includes those that the program registered with open_clip, which it has imported then.
+    """
+    open_clip = sys.modules.get("open_clip")
+    return _files() if open_clip is None else _files().union(open_clip.list_models())
+
+
+@lru_cache(maxsize=1)
+def _files() -> frozenset[str]:
     spec = find_spec("open_clip")
     folders = [] if spec is None else spec.submodule_search_locations or []
     files = (file for each in folders for file in (Path(each) / "model_configs").glob("*.json"))

@@ -46,7 +46,7 @@ CsvFile = Annotated[
     ),
 ]
 
-_SKIPPED_SHOWN = 3
+_LEFT_OUT_SHOWN = 3
 _COLUMNS = ("file", "label", "score", "error")
 
 
@@ -69,12 +69,11 @@ def image_files(paths: Iterable[Path]) -> list[Path]:
         found = [file for file in inside if _is_image(file)]
         if not found:
             raise ConfigError(f"{path}: no images in this folder")
-        if skipped := [file for file in inside if file not in set(found)]:
-            shown = ", ".join(file.name for file in skipped[:_SKIPPED_SHOWN])
-            more = (
-                f" and {len(skipped) - _SKIPPED_SHOWN:,} more" if skipped[_SKIPPED_SHOWN:] else ""
-            )
-            print_stderr(f"{path}: skipped {shown}{more} (not images)", "yellow")
+        if left_out := [file for file in inside if file not in set(found)]:
+            shown = ", ".join(file.name for file in left_out[:_LEFT_OUT_SHOWN])
+            rest = len(left_out) - _LEFT_OUT_SHOWN
+            more = f" and {rest:,} more" if rest > 0 else ""
+            print_stderr(f"{path}: left out {shown}{more} (not images)", "yellow")
         files += found
     return files
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dspt.backbones.base import Backbone
-from dspt.prompt.learner import PromptLearner
+from dspt.prompt.learner import ZERO_SHOT_CONTEXT, PromptLearner
 
 # 1, 2, 5, 8, 12 and 20 tokens
 WORDS = [
@@ -39,7 +39,8 @@ def plain(backbone: Backbone, words: list[str], context: Tensor) -> Tensor:
         row = []
         for c, text in enumerate(words):
             own = shared_or_own[c] if shared_or_own.ndim == 3 else shared_or_own
-            body = [*tokenizer.encode(f"{text}."), *tokenizer.end]
+            sentence = tokenizer.encode(f"{ZERO_SHOT_CONTEXT} {text}.")
+            body = [*sentence[len(tokenizer.encode(ZERO_SHOT_CONTEXT)) :], *tokenizer.end]
             head = [*tokenizer.start, *[0] * len(own)]
             embeddings = tower.embed(torch.tensor([tower.pad(head + body)])).clone()
             at = len(tokenizer.start)

@@ -165,7 +165,7 @@ def test_a_tower_without_a_causal_mask_gives_what_the_library_gives() -> None:
     tokenizer = LetterTokenizer()
     backbone = backbone_of(tower, tower.width, tokenizer=tokenizer)
     words = ["dog", "fire truck"]
-    prompts = PromptLearner(backbone, words, ctx_init="this is ")
+    prompts = PromptLearner(backbone, words, ctx_init="this is")
     ids = [tower.pad([*tokenizer.encode(f"this is {text}."), 1]) for text in words]
     theirs = F.normalize(model.encode_text(torch.tensor(ids)), dim=-1)
     assert relative_error(prompts.encode(prompts.initial(0)[None])[0], theirs) < 1e-5
