@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from benchmarks.fault_drills.drills import ALL
@@ -16,6 +17,12 @@ MACHINE: dict[str, Any] = {
     "python": "3.11",
     "versions": {"torch": "2"},
 }
+
+
+def test_the_documentation_counts_the_drills() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "operations.md").read_text()
+    assert f"tests this with {len(ALL)} drills" in text
+    assert {"postgres-frozen", "redis-frozen", "backup"} < {drill.name for drill in ALL}
 
 
 def test_the_table_counts_and_names_what_went_wrong() -> None:
