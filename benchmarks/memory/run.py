@@ -47,9 +47,9 @@ def measure(options: argparse.Namespace, document: Document, console: Console) -
 
         def record(stage: str, **seconds: float) -> None:
             time.sleep(_SETTLE_SECONDS)
-            found = {"stage": stage, "mib": _memory(supervisor), "seconds": seconds}
-            console.print(f"{stage}: {sum(found['mib'].values()):.0f} MiB {found}")
-            stages.append(found)
+            mib = _memory(supervisor)
+            console.print(f"{stage}: {sum(mib.values()):.0f} MiB {mib}")
+            stages.append({"stage": stage, "mib": mib, "seconds": seconds})
 
         record("idle")
         first = _job(client, demo.zip, options.backbone)
@@ -106,7 +106,9 @@ def _memory(supervisor: int) -> dict[str, float]:
     found: dict[str, float] = {}
     for process, name in names.items():
         rollup = Path(f"/proc/{process}/smaps_rollup").read_text()
-        own = sum(map(int, re.findall(r"^Pss_(?:Anon|Shmem): +(\d+) kB$", rollup, re.MULTILINE)))
+        own: float = sum(
+            map(int, re.findall(r"^Pss_(?:Anon|Shmem): +(\d+) kB$", rollup, re.MULTILINE))
+        )
         for file, pages in files[process].items():
             all_pages = [each[file] for each in files.values() if file in each]
             own += pages * max(all_pages) / sum(all_pages)

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dspt.data import Item
-from dspt.data.layout import Split
 from dspt.data.names import unsafe_reason
+from dspt.data.split_names import Split
 from dspt.errors import DatasetError, Problem
 from dspt.kit.text import printable
 

@@ -14,9 +14,9 @@ from benchmarks.noise_robustness.coop import is_coop_set, read_coop_set
 from benchmarks.skeleton.data_sets import is_class_folders, no_test_part, set_name
 from dspt.data import Dataset, Item, Limits, dataset_digest, load_dataset
 from dspt.data.folder import FolderSource
-from dspt.data.layout import Split
 from dspt.data.reading import read_all
 from dspt.data.source import Source
+from dspt.data.split_names import Split
 from dspt.errors import DatasetError, Problem
 
 LIMITS = Limits(max_files=2_000_000, max_total_bytes=1 << 40)
