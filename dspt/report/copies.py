@@ -103,9 +103,8 @@ class CopyReport:
                 f"{_examples(self.across_classes)}"
             )
         if self.across_splits:
-            text = (
-                f"{_count(self.across_splits, 'photo')} both in train and in test or val; these "
-                f"{leaked:,} images are not measured"
+            text = f"{_count(self.across_splits, 'photo')} both in train and in test or val; " + (
+                "1 image is not measured" if leaked == 1 else f"{leaked:,} images are not measured"
             )
             if accuracies:
                 without, with_them = accuracies

@@ -54,8 +54,6 @@ def _demo(console: Console, folder: Path) -> None:
         job = client.jobs.create(folder / "photos.zip")
         console.print(f"Posted the zip ({len(data.zip) / 1e6:.1f} MB) to {address}/jobs\n")
         job.wait(progress=True)
-        for warning in job.view.warnings:
-            console.print(f"Warning: {warning}", markup=False)
         assert job.view.metrics is not None
         assert job.model_id is not None
         print_accuracy(console, job.view.metrics)

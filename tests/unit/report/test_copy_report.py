@@ -55,7 +55,7 @@ def test_copies_in_training_and_test() -> None:
     assert report.across_splits == (("train/cat/1", "test/cat/1"),)
     assert report.in_class == ()
     (text,) = report.warnings(leaked=1, accuracies=(0.5, 0.75))
-    assert "1 images are not measured" in text
+    assert "1 image is not measured" in text
     assert "(accuracy 50.0% without them, 75.0% with them)" in text
     found = report.to_dict(leaked=1, accuracy_with_leaked=0.75)
     assert (found["leaked"], found["accuracy_with_leaked"]) == (1, 0.75)
