@@ -298,8 +298,8 @@ def get_audit(
         bool | Omittable, Query(description="Only the labels to check, or only the others.")
     ] = None,
     limit: Annotated[
-        int | Omittable,
-        Query(ge=1, le=5000, description="Entries per page of JSON. Default: all entries."),
+        Annotated[int, Field(ge=1, le=5000)] | Omittable,
+        Query(description="Entries per page of JSON. Default: all entries."),
     ] = None,
     after: Annotated[
         Annotated[str, Field(pattern=r"^\d{0,15}$")] | Omittable,

@@ -45,6 +45,7 @@ async def follow(
     """
     once = connection.without_retries()
     failures = 0
+    ended = False  # the job, as far as the stream or the service said so
     while True:
         call = _stream(job_id, after, _silence(deadline))
         failure: ClientError
@@ -56,11 +57,16 @@ async def follow(
                     event = _event(line)
                     if event is not None and event.id > after:
                         after = event.id
+                        if event.type == "status":
+                            ended = event.data.get("status") in TERMINAL
                         yield event
                     _silence(deadline)
-            # Either the job has ended, or the process that served the stream.
-            if (await once.call(get(path("jobs", job_id), as_a(JobView)))).status in TERMINAL:
+            if ended:
                 return
+            # The process that served the stream has ended; the job may have done so since.
+            job = await once.call(get(path("jobs", job_id), as_a(JobView)))
+            if ended := job.status in TERMINAL:
+                continue  # with the events that are left
             failure = UnexpectedAnswer(f"the event stream of {job_id} keeps breaking off")
         except httpx.RequestError as error:
             failure, cause = connection.unreachable(error), error

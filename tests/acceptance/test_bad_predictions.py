@@ -51,7 +51,7 @@ def test_only_bad_images(service: httpx.Client, tuned: Json) -> None:
 
 def test_an_unknown_model(service: httpx.Client) -> None:
     response = predict(service, "mdl_00000000000000000000000000", ("a.png", photo("apple", 1)))
-    assert "GET /models" in problem_of(response, 404, "model_not_found")["detail"]
+    assert "list of models" in problem_of(response, 404, "model_not_found")["detail"]
 
 
 def test_no_images(service: httpx.Client, tuned: Json) -> None:

@@ -158,7 +158,7 @@ def test_the_same_in_python(service: httpx.Client, folder: Path, tuned: Json) ->
         assert len(answer.predictions) == 80  # in two requests
         right = [p.label == name for p, name in zip(answer.predictions, names, strict=True)]
         assert sum(right) > 70
-        for file in (folder / "train" / "lime").iterdir():
+        for file in (folder / "train").rglob("*.png"):
             file.write_bytes(b"no image")
         with pytest.raises(JobFailed) as caught:
             client.jobs.create(folder, config=QUICK).wait(timeout=600)

@@ -40,7 +40,9 @@ def test_every_answer_is_a_refusal_or_harmless_and_the_worker_lives_on(
 ) -> None:
     stack = Service(service, data_dir, tmp_path, tmp_path, data_dir.with_name("serve.log"))
     model, rng = tuned["model_id"], random.Random(1)
-    list(images_to_predict(service, model, images(0, 1)))  # it loads the backbone when first asked
+    # The API loads the backbone at its first prediction, the worker torch at its first job.
+    list(images_to_predict(service, model, images(0, 1)))
+    assert sound_job(service, rng)["status"] == "succeeded"
     before = stack.processes()
     with stack.watched() as watched:
         as_jobs = outcomes(list(archives_as_jobs(service, archives(1, ARCHIVES))))

@@ -86,6 +86,7 @@ class Api:
 
 @pytest.fixture
 def api(postgres_template: str, redis: RedisServer, tmp_path: Path) -> Iterator[Api]:
+    redis.emptied()  # it may belong to the installation of another test
     with (
         postgres_database(postgres_template) as url,
         proxy_to_file(f"{make_url(url).query['host']}/.s.PGSQL.5432") as database,

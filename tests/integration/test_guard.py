@@ -58,7 +58,7 @@ def servers(pid: int) -> list[str]:
             words = Path(f"/proc/{child}/cmdline").read_bytes()
         except (FileNotFoundError, ProcessLookupError):
             continue
-        found += [n for n in ("redis-server", "postgres\0", "dspt\0serve") if n.encode() in words]
+        found += [n for n in ("redis-server", "postgres\0", "app.serve\0") if n.encode() in words]
     return sorted(found)
 
 
@@ -84,7 +84,7 @@ def test_a_killed_test_run_leaves_nothing_behind(tmp_path: Path) -> None:
 
         wait_until(lambda: up("a") and up("b"), 300, "the two tests")
         (one, folder), (other, _) = ((tmp_path / n).read_text().split() for n in ("a", "b"))
-        wanted = ["dspt\0serve", "postgres\0", "redis-server", "redis-server"]
+        wanted = ["app.serve\0", "postgres\0", "redis-server", "redis-server"]
         wait_until(lambda: servers(int(one)) == wanted, 300, f"{wanted}")
         started, others = descendants(int(one)), descendants(int(other))
 

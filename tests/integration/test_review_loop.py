@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from dspt.data.copies import THUMBNAIL
 from tests.integration.stack import Stack, photos
 
 pytestmark = pytest.mark.slow
@@ -58,8 +59,8 @@ def labels(stack: Stack, job_id: str) -> dict[str, str]:
 def kept_features(stack: Stack) -> list[tuple[str, int, bytes]]:
     """(image, view, feature) of all that is stored."""
     with closing(sqlite3.connect(stack.settings.feature_dir / "features.sqlite")) as connection:
-        query = "SELECT image, view, data FROM features ORDER BY image, view"
-        return connection.execute(query).fetchall()
+        query = "SELECT image, view, data FROM features WHERE backbone != ? ORDER BY image, view"
+        return connection.execute(query, (THUMBNAIL,)).fetchall()
 
 
 def mark_features(stack: Stack) -> None:
@@ -68,7 +69,8 @@ def mark_features(stack: Stack) -> None:
         for image, view, data in kept_features(stack):
             marked = bytes([data[0] ^ 1]) + data[1:]
             connection.execute(
-                "UPDATE features SET data = ? WHERE image = ? AND view = ?", (marked, image, view)
+                "UPDATE features SET data = ? WHERE image = ? AND view = ? AND backbone != ?",
+                (marked, image, view, THUMBNAIL),
             )
         connection.commit()
 

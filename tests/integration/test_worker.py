@@ -67,7 +67,7 @@ def test_jobs_that_succeed_and_fail(stack: Stack) -> None:
     good = stack.post(photos(), epochs=2, device="cuda:7")
     one_class = {name: data for name, data in photos().items() if name.startswith("red/")}
     bad_data = stack.post(one_class, epochs=2)
-    bad_backbone = stack.post(photos(), epochs=2, backbone="no-such-thing")
+    bad_backbone = stack.post(photos(), epochs=2, backbone="ViT-B-32/no-such-tag")
     assert "no worker is running" in stack.job(good)["progress"]["message"]
     assert stack.client.post(f"/jobs/{good}/cancel").json()["status"] == "cancelled"
     assert stack.client.post(f"/jobs/{good}/retry").json()["status"] == "queued"

@@ -124,6 +124,7 @@ def test_predict_takes_folders_and_writes_a_table(cli: Cli, photos: Path, model:
     for number, name in enumerate(("10.png", "2.PNG", "deep/=1.png", ".hidden.png", "notes.txt")):
         shutil.copy(photos / "test" / CLASSES[number % 3] / "0.png", cli.home / "new" / name)
     (cli.home / "new" / "11.jpg").write_text("no image")
+    (cli.home / "new" / "notes.txt").write_text("neither")
     ran = cli.here("predict", model, "new", "--csv", "answers.csv", "--json")
     assert ran.returncode == 1
     files = [answer["file"] for answer in json.loads(ran.stdout)["predictions"]]

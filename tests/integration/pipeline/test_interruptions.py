@@ -88,8 +88,7 @@ def test_features_that_cannot_be_kept_are_a_warning(
     recorder = Recorder()
     result = run(dataset, backbone, tmp_path, listener=recorder, epochs=1)
     assert result.metrics["tuned"]["images"] == TEST * len(CLASSES)
-    (warning,) = recorder.warnings
-    assert str(tmp_path / "features.sqlite") in warning
+    assert any(str(tmp_path / "features.sqlite") in warning for warning in recorder.warnings)
 
 
 def test_loads_the_backbone_that_the_configuration_names(
@@ -140,5 +139,4 @@ def test_a_checkpoint_that_cannot_be_kept_is_a_warning(
         backbone=backbone,
     )
     assert len(result.metrics["history"]) == 3
-    [warning] = recorder.warnings
-    assert "Cannot save the checkpoint" in warning
+    assert any("Cannot save the checkpoint" in warning for warning in recorder.warnings)
