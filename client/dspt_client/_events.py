@@ -61,11 +61,11 @@ async def follow(
                             ended = event.data.get("status") in TERMINAL
                         yield event
                     _silence(deadline)
-            if ended:
-                return
-            # The process that served the stream has ended; the job may have done so since.
-            job = await once.call(get(path("jobs", job_id), as_a(JobView)))
-            if ended := job.status in TERMINAL:
+            # Either the job has ended, or the process that served the stream, or both in turn.
+            if (await once.call(get(path("jobs", job_id), as_a(JobView)))).status in TERMINAL:
+                if ended:
+                    return
+                ended = True
                 continue  # with the events that are left
             failure = UnexpectedAnswer(f"the event stream of {job_id} keeps breaking off")
         except httpx.RequestError as error:

@@ -12,6 +12,7 @@ from tests.unit.client.server import JOB_ID, client_of, event, job, problem, str
 
 DONE = httpx.Response(200, json=job("succeeded", model_id="mdl_1"))
 RUNNING = httpx.Response(200, json=job())
+END = event(9, "status", status="succeeded")
 
 
 def test_a_broken_stream_goes_on_behind_the_last_event_seen(pauses: list[float]) -> None:
@@ -31,13 +32,18 @@ def test_a_broken_stream_goes_on_behind_the_last_event_seen(pauses: list[float])
 
 
 def test_a_stream_that_ends_with_its_server_is_opened_again() -> None:
-    client, _ = client_of(RUNNING, stream(event(1)), RUNNING, stream(event(2)), DONE)
-    assert [found.id for found in client.jobs.get(JOB_ID).events()] == [1, 2]
+    client, _ = client_of(RUNNING, stream(event(1)), RUNNING, stream(END), DONE)
+    assert [found.id for found in client.jobs.get(JOB_ID).events()] == [1, 9]
+
+
+def test_a_job_that_ended_while_nothing_was_read_is_followed_to_its_last_event() -> None:
+    client, _ = client_of(RUNNING, stream(event(1)), DONE, stream(event(2), END), DONE)
+    assert [found.id for found in client.jobs.get(JOB_ID).events()] == [1, 2, 9]
 
 
 def test_events_of_kinds_unknown_here_are_passed_over() -> None:
-    client, _ = client_of(RUNNING, stream(event(1, "confetti"), event(2)), DONE)
-    assert [found.id for found in client.jobs.get(JOB_ID).events()] == [2]
+    client, _ = client_of(RUNNING, stream(event(1, "confetti"), event(2), END), DONE)
+    assert [found.id for found in client.jobs.get(JOB_ID).events()] == [2, 9]
 
 
 def test_a_service_that_stays_away_is_given_up(pauses: list[float]) -> None:
@@ -57,7 +63,7 @@ def test_who_leaves_early_closes_the_stream() -> None:
 
 
 def test_waiting_ends_with_the_job() -> None:
-    client, script = client_of(RUNNING, stream(event(1)), DONE, DONE)
+    client, script = client_of(RUNNING, stream(END), DONE, DONE)
     found = client.jobs.get(JOB_ID)
     found.wait(progress=True)
     assert (found.status, found.model_id) == ("succeeded", "mdl_1")
@@ -105,7 +111,7 @@ def test_a_bar_on_a_terminal_says_how_far_it_is(
     monkeypatch.setenv("COLUMNS", "120")
     far = {"stage": "zero_shot", "epoch": 3, "epochs": 9, "fraction": 0.4, "eta_seconds": 5.2}
     steps = event(1, "warning", message="[b]few photos[/b]"), event(2, **far)
-    client, _ = client_of(RUNNING, stream(*steps), DONE, DONE)
+    client, _ = client_of(RUNNING, stream(*steps), DONE, stream(), DONE, DONE)
     client.jobs.get(JOB_ID).wait(progress=True)
     said = capsys.readouterr()
     assert said.out == ""
@@ -114,6 +120,6 @@ def test_a_bar_on_a_terminal_says_how_far_it_is(
 
 
 def test_where_there_is_no_terminal_nothing_is_drawn(capsys: pytest.CaptureFixture[str]) -> None:
-    client, _ = client_of(RUNNING, stream(event(1, stage="tuning", fraction=0.4)), DONE, DONE)
+    client, _ = client_of(RUNNING, stream(event(1, stage="tuning"), END), DONE, DONE)
     client.jobs.get(JOB_ID).wait(progress=True)
     assert capsys.readouterr() == ("", "")

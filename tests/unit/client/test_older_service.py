@@ -80,7 +80,8 @@ def test_what_only_a_newer_service_says_is_passed_on() -> None:
     client, _ = client_of(httpx.Response(200, json=model))
     assert client.models.get(MODEL_ID).served == "merged"
     # A status of a kind that we do not know is not the end of the job.
-    events = stream(event(1, "status", status="polishing"), event(2, "sparkle"))
+    polishing = event(1, "status", status="polishing")
+    events = stream(polishing, event(2, "sparkle"), event(3, "status", status="succeeded"))
     script = client_of(
         httpx.Response(200, json=job("queued")), events, answer("job"), answer("job")
     )
