@@ -86,7 +86,12 @@ def _sensible(case: Case) -> Case:
 
 @schemathesis.hook
 def filter_case(context: HookContext, case: Case) -> bool:
-    """Keep what was made beforehand: without it much can only be answered by 404."""
+    """Keep what was made beforehand: without it much can only be answered by 404.
+
+    And send no made-up cursor, which is refused: an answer gives it.
+    """
+    if case.operation.label == "GET /jobs/{job_id}/audit" and (case.query or {}).get("after"):
+        return False
     kept = {*KNOWN["jobs"], *KNOWN["models"], *KNOWN["aliases"]}
     return case.method != "DELETE" or kept.isdisjoint(case.path_parameters.values())
 

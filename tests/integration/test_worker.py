@@ -110,7 +110,7 @@ def test_jobs_that_succeed_and_fail(stack: Stack) -> None:
 
         job = stack.wait(bad_backbone, lambda job: job["status"] == "failed")
         assert job["error"]["code"] == "unknown_backbone"
-        assert "no-such-thing" in job["error"]["message"]
+        assert "no-such-tag" in job["error"]["message"]
         before = stack.statuses(bad_backbone)
         again = stack.client.post(job["links"]["retry"]).json()
         assert (again["status"], again["error"], again["attempt"]) == ("queued", None, 0)
