@@ -6,7 +6,8 @@ right. Each photo gets the number of its group; the photos of a group are copies
 Candidates are the nearest neighbours by features and by thumbnails. Two photos are copies if the
 thumbnail of one is like a window of the thumbnail of the other, mirrored or not. Likeness is the
 correlation of grey values and of their differences, so brightness and contrast do not matter.
-Perceptual hashes such as ImageHash's compare whole thumbnails only and do not survive cropping.
+Perceptual hashes such as ImageHash's compare whole thumbnails, without windows; they were not
+measured here.
 """
 
 from __future__ import annotations
