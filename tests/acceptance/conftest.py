@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from benchmarks.hostile_input.service import ONE_PROCESS
 from scripts.demo.stack import running_stack
 from tests.acceptance.photos import good_zip
 from tests.acceptance.service import Json, run_job
@@ -24,6 +25,7 @@ def stack_environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str
         "DSPT_BROKER_URL": "",
         "DSPT_STORAGE_URL": "",
         "DSPT_LOCAL_BACKBONES": f'["{MISSING_FOLDER}"]',
+        **ONE_PROCESS,
         "HF_HUB_OFFLINE": "1",
         "HF_HOME": str(tmp_path_factory.mktemp("hub")),
     }
