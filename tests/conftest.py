@@ -6,8 +6,10 @@ import tempfile
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from dspt.kit.cpus import available_cpus, set_thread_defaults
 from tests import guard
@@ -35,6 +37,19 @@ _guard_this_process()
 def pytest_xdist_auto_num_workers() -> int:
     """One more pytest process than CPUs: tests that wait for others to start leave some idle."""
     return available_cpus() + 1
+
+
+class _Schedule(LoadFileScheduling):
+    """A file stays in one process, and so do all tests of the one running service."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        return "tests/acceptance" if file.startswith("tests/acceptance/test_") else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
+    """Schedule `--dist loadfile` so that the acceptance tests start one service, not three."""
+    return _Schedule(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.fixture(scope="session")

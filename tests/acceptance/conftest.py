@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,8 +33,11 @@ def stack_environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str
 
 
 @pytest.fixture(scope="session")
-def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("stack") / "data"
+def data_dir(tmp_path_factory: pytest.TempPathFactory, converted_towers: Path) -> Path:
+    """A folder as an earlier run leaves it: the API need not convert the image tower."""
+    folder = tmp_path_factory.mktemp("stack") / "data"
+    shutil.copytree(converted_towers, folder / "towers")
+    return folder
 
 
 @pytest.fixture(scope="session")
