@@ -20,6 +20,7 @@ from app.access.last_uses import LastUses
 from app.access.middleware import AuthMiddleware
 from app.access.rate_limits import RateLimits
 from app.backbones.endpoints import router as backbones_router
+from app.datasets.endpoints import router as datasets_router
 from app.gc.collector import Collector
 from app.health.endpoints import router as health_router
 from app.installation.start import prepare
@@ -138,6 +139,7 @@ def create_app(settings: Settings | None = None, prepared: Context | None = None
     app.add_middleware(CountRequests)
     for router in (
         jobs_router,
+        datasets_router,
         models_router,
         cards_router,
         aliases_router,

@@ -89,6 +89,15 @@ class Warm:
         os.close(writing)
         return Forked(arguments, os.fdopen(reading, "rb", buffering=0))
 
+    def run(
+        self, arguments: Sequence[str], environment: Mapping[str, str], log: Path
+    ) -> subprocess.CompletedProcess[str]:
+        """`dspt ARGUMENTS` to its end; both streams are what it says, in `log`."""
+        log.unlink(missing_ok=True)
+        status = self.dspt(arguments, environment, log).wait(300)
+        said = log.read_text()
+        return subprocess.CompletedProcess(list(arguments), status, said, said)
+
 
 @contextmanager
 def warm() -> Iterator[Warm]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from app.commands._service import WRONG_USE, end
@@ -12,9 +13,10 @@ if TYPE_CHECKING:
     from dspt_client import Client
     from dspt_client.schemas.models import AliasHistory
 
-_ID = re.compile(r"(job|mdl)_[0-9a-z]{26}")
+_ID = re.compile(r"(job|mdl|ds)_[0-9a-z]{26}")
 #: Candidates that an error lists.
 _SHOWN = 5
+_WORDS = {"dataset": "data set"}
 
 
 class _Named(Protocol):
@@ -24,11 +26,26 @@ class _Named(Protocol):
     def name(self) -> str: ...
 
 
+@dataclass(frozen=True)
+class _Uploaded:
+    """A data set, which has the name of its file."""
+
+    id: str
+    name: str
+
+
 def job_id(client: Client, text: str) -> str:
     """Return the id of the job with this id, beginning of an id, or name. Exits if not unique."""
     if _ID.fullmatch(text):
         return text
     return _the_only(text, "job", (job.view for job in client.jobs.list()))
+
+
+def dataset_id(client: Client, text: str) -> str:
+    """Return the same for a data set, by its id or file name. Exits if not unique."""
+    if _ID.fullmatch(text):
+        return text
+    return _the_only(text, "dataset", (_Uploaded(d.id, d.filename) for d in client.datasets.list()))
 
 
 def model_id(client: Client, text: str) -> str:
@@ -60,17 +77,21 @@ def _the_only(text: str, kind: str, items: Iterable[_Named]) -> str:
     if len(found) == 1:
         return found[0].id
     if not found:
-        named = "id, name or alias" if kind == "model" else "id or name"
+        named = {"model": "id, name or alias", "dataset": "id or file name"}.get(kind, "id or name")
         raise end(
-            f"There is no {kind} {text!r}: no {named} matches. dspt {kind}s list shows all.",
+            f"There is no {_WORDS.get(kind, kind)} {text!r}: no {named} matches. "
+            f"dspt {kind}s list shows all.",
             WRONG_USE,
         )
     shown = [f"  {item.id}  {item.name}" for item in found[:_SHOWN]]
     if len(found) > _SHOWN:
         shown.append(f"  and {len(found) - _SHOWN} more")
-    raise end(f"{text!r} matches {len(found)} {kind}s; use more of the id:", WRONG_USE, shown)
+    kinds = f"{_WORDS.get(kind, kind)}s"
+    raise end(f"{text!r} matches {len(found)} {kinds}; use more of the id:", WRONG_USE, shown)
 
 
 def _matches(item: _Named, text: str) -> bool:
     # The part that all ids of a kind share is the beginning of none in particular.
-    return item.name == text or (len(text) > len("job_") and item.id.startswith(text))
+    return item.name == text or (
+        len(text) > len(item.id.partition("_")[0]) + 1 and item.id.startswith(text)
+    )

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -14,6 +14,7 @@ from dspt.cli.tables import plain_table, shown_ids
 from dspt.cli.terminal import out
 
 if TYPE_CHECKING:
+    from dspt_client.schemas.datasets import DatasetDetail, DatasetView, PhotoView
     from dspt_client.schemas.jobs import JobView
     from dspt_client.schemas.models import AliasHistory, AliasView, ModelView
 
@@ -71,6 +72,38 @@ def job_details(job: JobView) -> RenderableType:
     return _pairs(rows)
 
 
+def datasets_table(datasets: Sequence[DatasetView]) -> RenderableType:
+    table = plain_table("id", "file", "corrections", "size", "created", folding=("file",))
+    for each, short in zip(datasets, shown_ids(each.id for each in datasets), strict=True):
+        size = "deleted" if each.expired else f"{each.size_bytes / 1e6:.1f} MB"
+        row = (short, Text(each.filename), _corrections(each), size, _minute(each.created_at))
+        table.add_row(*row)
+    return table
+
+
+def dataset_details(dataset: DatasetDetail) -> RenderableType:
+    """Return the details of a data set, and a table of its classes."""
+    rows = {
+        "id": dataset.id,
+        "file": dataset.filename,
+        "created": _minute(dataset.created_at),
+        "images": "deleted" if dataset.expired else str(dataset.images),
+    }
+    if dataset.parent_id is not None:
+        rows |= {"corrects": dataset.parent_id, "corrected": _corrections(dataset)}
+    table = plain_table("class", "train", "val", "test", folding=("class",))
+    for each in dataset.classes:
+        table.add_row(Text(each.name), *(f"{n:,}" for n in (each.train, each.val, each.test)))
+    return Group(_pairs(rows), table)
+
+
+def photos_table(photos: Iterable[PhotoView]) -> RenderableType:
+    table = plain_table("number", "file", "part", "class", folding=("file", "class"))
+    for photo in photos:
+        table.add_row(str(photo.number), Text(photo.file), photo.split, Text(photo.label))
+    return table
+
+
 def aliases_table(aliases: Iterable[AliasView]) -> RenderableType:
     table = plain_table("alias", "model", "since", folding=("alias",))
     for alias in aliases:
@@ -102,6 +135,12 @@ def model_details(model: ModelView) -> RenderableType:
             "size": f"{model.size_bytes / 1024:.0f} KiB",
         }
     )
+
+
+def _corrections(dataset: DatasetView) -> str:
+    if dataset.parent_id is None:
+        return ""
+    return f"{dataset.relabelled} relabelled, {dataset.dropped} dropped"
 
 
 def _accuracy(metrics: Mapping[str, Any] | None) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import delete, select
+from collections.abc import Sequence
+
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session, aliased
 
 from app.kit.ids import is_id
@@ -16,6 +18,24 @@ def get(session: Session, dataset_id: str) -> Dataset | None:
 
 def by_identity(session: Session, identity: str) -> Dataset | None:
     return session.scalar(select(Dataset).where(Dataset.identity == identity))
+
+
+def page(
+    session: Session, *, owner: str | None, after: str | None, limit: int
+) -> Sequence[Dataset]:
+    """Return data sets of one owner, or of all (None), newest first, older than `after`."""
+    query = select(Dataset).order_by(Dataset.id.desc()).limit(limit)
+    if owner is not None:
+        query = query.where(Dataset.owner == owner)
+    if after is not None:
+        query = query.where(Dataset.id < after)
+    return session.scalars(query).all()
+
+
+def set_kept(session: Session, dataset_id: str, kept: bool) -> bool:
+    """Mark a data set as kept without jobs, or not; return whether it exists."""
+    changed = update(Dataset).where(Dataset.id == dataset_id).values(kept=kept)
+    return session.execute(changed.returning(Dataset.id)).one_or_none() is not None
 
 
 def zip_of(session: Session, dataset: Dataset) -> Dataset:
@@ -43,7 +63,9 @@ def lock(session: Session, dataset_id: str) -> None:
 
 
 def remove_unused(session: Session, dataset_id: str) -> bool:
-    """Delete the row if no job and no corrections refer to it; return whether it was deleted.
+    """Delete the row if it is not kept, and no job and no corrections refer to it.
+
+    Return whether it was deleted.
 
     The row must be locked: otherwise two transactions that drop the last two references would each
     see the other's reference, and neither would delete the row.
@@ -51,6 +73,7 @@ def remove_unused(session: Session, dataset_id: str) -> bool:
     child = aliased(Dataset)
     query = delete(Dataset).where(
         Dataset.id == dataset_id,
+        Dataset.kept.is_(False),
         ~select(Job.id).where(Job.dataset_id == dataset_id).exists(),
         ~select(child.id).where(child.parent_id == dataset_id).exists(),
     )

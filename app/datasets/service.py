@@ -14,6 +14,7 @@ from typing import IO
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from app.access.caller import Caller
 from app.datasets import repository
 from app.kit.context import Context
 from app.kit.control_characters import cleaned
@@ -44,10 +45,7 @@ class Upload:
 
 
 def receive(file: IO[bytes], filename: str | None) -> Upload:
-    """Hash an upload. Raises Unprocessable (`not_a_zip`) if it cannot be a zip.
-
-    Its content is untrusted; only a worker reads it.
-    """
+    """Hash an upload. Raises Unprocessable (`not_a_zip`) if it cannot be a zip."""
     name = cleaned(PurePath(PureWindowsPath(filename or "").name).name)[-255:] or "dataset.zip"
     file.seek(0)
     sha256 = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
@@ -91,8 +89,35 @@ def corrections_of(context: Context, dataset: Dataset) -> Corrections:
     return Corrections.from_dict(json.loads(context.storage.read_bytes(dataset.storage_key)))
 
 
-def store(context: Context, upload: Upload, owner: str) -> str:
+def find(session: Session, caller: Caller, dataset_id: str) -> Dataset:
+    """Return the data set. Raises NotFound, also if it belongs to another owner."""
+    dataset = repository.get(session, dataset_id)
+    if dataset is None or not caller.sees(dataset.owner):
+        message = f"There is no data set {dataset_id!r}."
+        item = ProblemItem(param="dataset_id", code="dataset_not_found", message=message)
+        raise NotFound(message, code="dataset_not_found", errors=[item])
+    return dataset
+
+
+def find_with_zip(context: Context, caller: Caller, dataset_id: str) -> tuple[Dataset, Dataset]:
+    """Return the uploaded zip of a data set, and the data set. Raises NotFound."""
+    with context.database.read() as session:
+        dataset = find(session, caller, dataset_id)
+        return repository.zip_of(session, dataset), dataset
+
+
+def photos_of(context: Context, caller: Caller, dataset_id: str) -> tuple[Dataset, Dataset]:
+    """As `find_with_zip`. Raises Conflict if retention deleted the photos."""
+    zip_file, dataset = find_with_zip(context, caller, dataset_id)
+    if zip_file.expired_at is not None:
+        raise _expired()
+    return zip_file, dataset
+
+
+def store(context: Context, upload: Upload, owner: str, *, kept: bool = False) -> str:
     """Store the upload unless the owner has the same bytes already; return the data set's id.
+
+    kept: also when no job uses it.
 
     Raises TooManyRequests if the owner's quota is exceeded, and NotFound if the zip that it
     corrects was deleted in the meantime.
@@ -100,7 +125,7 @@ def store(context: Context, upload: Upload, owner: str) -> str:
     identity = owner_digest(owner, upload.sha256)
     with context.database.read() as session:
         known = repository.by_identity(session, identity)
-    if known is not None:
+    if known is not None and (known.kept or not kept or _keep(context, known.id)):
         return known.id
     dataset = Dataset(
         id=new_id("ds"),
@@ -113,6 +138,7 @@ def store(context: Context, upload: Upload, owner: str) -> str:
         parent_id=upload.parent_id,
         relabelled=upload.relabelled,
         dropped=upload.dropped,
+        kept=kept,
     )
     upload.file.seek(0)
     context.storage.put(dataset.storage_key, upload.file)
@@ -129,10 +155,31 @@ def store(context: Context, upload: Upload, owner: str) -> str:
             twin = repository.by_identity(session, identity)
         if twin is None and upload.parent_id is not None:
             raise NotFound("The data set was deleted.", code="dataset_not_found") from error
-        if twin is None:
+        if twin is None or (kept and not _keep(context, twin.id)):
             raise
         return twin.id
     return dataset.id
+
+
+def _keep(context: Context, dataset_id: str) -> bool:
+    """Keep the data set also when no job uses it; return whether it still exists."""
+    with context.database.write() as session:
+        return repository.set_kept(session, dataset_id, True)
+
+
+def delete(context: Context, caller: Caller, dataset_id: str) -> None:
+    """Delete a data set and its file. Raises NotFound, and Conflict if a job uses it."""
+    with context.database.write() as session:
+        dataset = find(session, caller, dataset_id)
+        repository.set_kept(session, dataset_id, False)
+        removed = remove_if_unused(session, dataset)
+        if not removed:
+            raise Conflict(
+                "Jobs use this data set, or corrections of it. Delete those jobs first.",
+                code="dataset_in_use",
+            )
+    for key in removed:
+        context.storage.delete(key)
 
 
 def keep_for_a_job(session: Session, dataset: Dataset) -> None:
@@ -144,10 +191,7 @@ def keep_for_a_job(session: Session, dataset: Dataset) -> None:
     if zip_file is None:
         raise NotFound("The data set was deleted.", code="dataset_not_found")
     if zip_file.expired_at is not None:
-        raise Conflict(
-            "The photos of this data set were deleted by retention. Upload them again.",
-            code="dataset_expired",
-        )
+        raise _expired()
 
 
 def remove_if_unused(session: Session, dataset: Dataset) -> list[str]:
@@ -164,6 +208,13 @@ def remove_if_unused(session: Session, dataset: Dataset) -> list[str]:
             break
         removed.append(each.storage_key)
     return removed
+
+
+def _expired() -> Conflict:
+    return Conflict(
+        "The photos of this data set were deleted by retention. Upload them again.",
+        code="dataset_expired",
+    )
 
 
 def _not_a_zip(detail: str) -> Unprocessable:

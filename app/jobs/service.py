@@ -18,7 +18,7 @@ from app.jobs import repository
 from app.jobs.intake.requests import JobRequest
 from app.jobs.views import not_found, view
 from app.kit.context import Context
-from app.kit.http.errors import Conflict, NotFound, ProblemItem, ServiceUnavailable, TooManyRequests
+from app.kit.http.errors import Conflict, NotFound, ServiceUnavailable, TooManyRequests
 from app.kit.ids import new_id, owner_digest
 from app.kit.tracing import request_origin
 from app.quotas import service as quotas
@@ -208,11 +208,7 @@ def _insert(
     corrected_from: str | None,
 ) -> str:
     with context.database.write() as session:
-        dataset = datasets.get(session, dataset_id)
-        if dataset is None or not caller.sees(dataset.owner):
-            message = f"There is no data set {dataset_id!r}."
-            item = ProblemItem(param="dataset_id", code="dataset_not_found", message=message)
-            raise NotFound(message, code="dataset_not_found", errors=[item])
+        dataset = dataset_service.find(session, caller, dataset_id)
         dataset_service.keep_for_a_job(session, dataset)
         if corrected_from is not None:
             find(session, caller, corrected_from)  # it may just have been deleted

@@ -44,6 +44,11 @@ def check_early(session: Session, settings: Settings, owner: str, more_bytes: in
     _check_bytes(session, settings, owner, more_bytes)
 
 
+def check_more_bytes(session: Session, settings: Settings, owner: str, more_bytes: int) -> None:
+    """Raise what adding `more_bytes` would raise now."""
+    _check_bytes(session, settings, owner, more_bytes)
+
+
 def _check(session: Session, settings: Settings, owner: str, more: int) -> None:
     limit = settings.max_queued_jobs_per_owner
     unfinished = select(func.count()).where(Job.owner == owner, Job.status.not_in(sorted(TERMINAL)))

@@ -8,8 +8,9 @@ from sqlalchemy.orm import Session
 
 from app.access.caller import Caller
 from app.datasets import repository as datasets
+from app.datasets.service import find
 from app.jobs import repository as jobs
-from app.kit.http.errors import Conflict, NotFound
+from app.kit.http.errors import Conflict
 from app.models import repository
 from app.tables.datasets import Dataset
 from app.tables.jobs import Job
@@ -44,9 +45,7 @@ def photos_for(
     tuned_on = [None if job is None else datasets.get(session, job.dataset_id) for job in tuned_by]
     zips = [None if found is None else datasets.zip_of(session, found).id for found in tuned_on]
     if dataset_id is not None:
-        dataset = datasets.get(session, dataset_id)
-        if dataset is None or not caller.sees(dataset.owner):
-            raise NotFound(f"There is no data set {dataset_id!r}.", code="dataset_not_found")
+        dataset = find(session, caller, dataset_id)
     elif tuned_on[0] is None or tuned_on[1] is None:
         lost = " and ".join(m.id for m, zip_id in zip(models, zips, strict=True) if zip_id is None)
         raise Conflict(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, String, UniqueConstraint
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, String, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.kit import storage_keys
@@ -39,6 +39,9 @@ class Dataset(Base):
     created_at: Mapped[datetime]
     #: Time when retention deleted its file; jobs on it stay, and cannot be retried.
     expired_at: Mapped[datetime | None]
+
+    #: Whether it was uploaded by itself. Others are deleted with the last job that uses them.
+    kept: Mapped[bool] = mapped_column(default=False, server_default=false())
 
     #: Of corrections: the corrected zip. They include all earlier corrections, so that those can be
     #: deleted.

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from dspt_client._blocking import blocking, blocking_iterator
-from dspt_client._calls import Call, Page, as_a, delete, get, path
+from dspt_client._calls import Call, as_a, delete, get, path
 from dspt_client._connection import Connection
+from dspt_client._pages import items
 from dspt_client.schemas.models import AliasHistory, AliasView, ModelView
 
 #: The default alias.
 PRODUCTION = "production"
-_AT_ONCE = 50
 
 
 class AliasCalls:
@@ -20,17 +20,9 @@ class AliasCalls:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def list(self) -> AsyncIterator[AliasView]:
+    def list(self) -> AsyncIterator[AliasView]:
         """Iterate over aliases, newest first. Pages are fetched on demand."""
-        params: dict[str, str | int] = {"limit": _AT_ONCE}
-        while True:
-            call = get("/aliases", as_a(Page[AliasView]), params=params)
-            page = await self._connection.call(call)
-            for alias in page.data:
-                yield alias
-            if page.next is None:
-                return
-            params["after"] = page.next
+        return items(self._connection, "/aliases", AliasView, {})
 
     async def get(
         self, alias: str = PRODUCTION, *, limit: int = 20, owner: str | None = None

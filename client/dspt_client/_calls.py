@@ -35,7 +35,7 @@ class Page(BaseModel, Generic[T]):
     """One page of a list, with the cursor of the next one."""
 
     data: list[T]
-    next: str | None = None
+    next: str | int | None = None
 
 
 def path(*parts: str) -> str:

@@ -13,6 +13,7 @@ import httpx
 from dspt_client._aliases import AliasCalls, Aliases
 from dspt_client._blocking import run
 from dspt_client._connection import Connection
+from dspt_client._datasets import DatasetCalls, Datasets
 from dspt_client._io import AsyncIo, BlockingIo, Io
 from dspt_client._job import AsyncJob
 from dspt_client._jobs import JobCalls, Jobs
@@ -41,6 +42,7 @@ class AsyncClient:
         io = AsyncIo(httpx.AsyncClient(transport=transport, **options))
         self._connection = connection = _connection(io, options, retries)
         self.jobs = JobCalls(connection, lambda view: AsyncJob(connection, view))
+        self.datasets = DatasetCalls(connection)
         self.models = ModelCalls(connection)
         self.aliases = AliasCalls(connection)
 
@@ -98,6 +100,7 @@ class Client:
         io = BlockingIo(httpx.Client(transport=transport, **options))
         self._connection = connection = _connection(io, options, retries)
         self.jobs = Jobs(connection)
+        self.datasets = Datasets(connection)
         self.models = Models(connection)
         self.aliases = Aliases(connection)
 

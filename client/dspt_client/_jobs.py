@@ -13,16 +13,16 @@ from uuid import uuid4
 from dspt_client import _job
 from dspt_client._audit import Audit
 from dspt_client._blocking import blocking, blocking_iterator
-from dspt_client._calls import NO_SUCH_CALL, Call, Page, as_a, delete, get, nothing, path
+from dspt_client._calls import NO_SUCH_CALL, Call, as_a, delete, nothing, path
 from dspt_client._connection import Connection
 from dspt_client._exceptions import Refused
 from dspt_client._job import AsyncJob, Job
 from dspt_client._packing import OnProgress, Watched, check_data, silent, zip_file
+from dspt_client._pages import items
 from dspt_client.schemas.jobs import JobView
 
 J = TypeVar("J")
 _DATASET_ID = re.compile(r"ds_[0-9a-z]{26}")
-_AT_ONCE = 50
 
 
 class JobCalls(Generic[J]):
@@ -74,15 +74,8 @@ class JobCalls(Generic[J]):
 
         Their `view` is a summary, without what may be large, until `refresh` is called.
         """
-        asked = {"limit": _AT_ONCE, "status": status, "after": None}
-        while True:
-            params = {key: value for key, value in asked.items() if value is not None}
-            page = await self._connection.call(get("/jobs", as_a(Page[JobView]), params=params))
-            for view in page.data:
-                yield self._made(view)
-            if page.next is None:
-                return
-            asked["after"] = page.next
+        async for view in items(self._connection, "/jobs", JobView, {"status": status}):
+            yield self._made(view)
 
     async def get(self, job_id: str) -> J:
         """Return one job."""

@@ -11,14 +11,13 @@ from typing import Any
 import httpx
 
 from dspt_client._blocking import blocking, blocking_iterator
-from dspt_client._calls import Call, Page, as_a, delete, get, nothing, path
+from dspt_client._calls import Call, as_a, delete, get, nothing, path
 from dspt_client._connection import Connection
 from dspt_client._exceptions import UnexpectedAnswer
 from dspt_client._files import replacing
+from dspt_client._pages import items
 from dspt_client.schemas.comparisons import ComparisonView
 from dspt_client.schemas.models import ModelView
-
-_AT_ONCE = 50
 
 
 class ModelCalls:
@@ -27,16 +26,9 @@ class ModelCalls:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def list(self) -> AsyncIterator[ModelView]:
+    def list(self) -> AsyncIterator[ModelView]:
         """Iterate over tuned classifiers, newest first. Pages are fetched on demand."""
-        params: dict[str, str | int] = {"limit": _AT_ONCE}
-        while True:
-            page = await self._connection.call(get("/models", as_a(Page[ModelView]), params=params))
-            for model in page.data:
-                yield model
-            if page.next is None:
-                return
-            params["after"] = page.next
+        return items(self._connection, "/models", ModelView, {})
 
     async def get(self, model_id: str) -> ModelView:
         """Return one tuned classifier."""

@@ -13,6 +13,7 @@ import re
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,14 @@ _ROW = re.compile(
     r"|(?:job|mdl|key)_\S+  |\d+  \d{4}-|\S+  mdl_"  # of tables without frames
 )
 _ROWS = "(rows)"
+#: Runs files one after the other; each alone would need seconds to import torch.
+_RUN_EXAMPLES = f"""
+import runpy, sys
+for file in sys.argv[1:]:
+    print({_MARK!r}, end="", flush=True)
+    runpy.run_path(file, run_name="__main__")
+    sys.stdout.flush()
+"""
 
 
 @dataclass
@@ -64,13 +73,16 @@ def examples(document: str) -> list[Example]:
 def run(found: list[Example], folder: Path, environment: Mapping[str, str]) -> list[str]:
     """What each example prints, run by one bash in `folder`; AssertionError for one that fails."""
     lines = ["set -euo pipefail"]
-    for number, example in enumerate(found):
-        lines.append(f"printf '{_MARK}'")
-        if example.kind == "python":
-            (folder / f"example-{number}.py").write_text(example.text)
-            lines.append(f"python example-{number}.py")
+    (folder / "run_examples.py").write_text(_RUN_EXAMPLES)
+    for kind, group in groupby(enumerate(found), lambda numbered: numbered[1].kind):
+        if kind == "python":
+            files = []
+            for number, example in group:
+                files.append(f"example-{number}.py")
+                (folder / files[-1]).write_text(example.text)
+            lines.append(f"python run_examples.py {' '.join(files)}")
         else:
-            lines.append(example.text)
+            lines += [f"printf '{_MARK}'\n{example.text}" for _, example in group]
     script = folder / "examples.sh"
     script.write_text("\n".join(lines))
     done = subprocess.run(

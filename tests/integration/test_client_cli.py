@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Iterator
@@ -9,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dspt_client import Client
 from dspt_client.schemas.status import Status
+from PIL import Image
 from typer.testing import CliRunner
 
 from app.jobs import repository
@@ -19,6 +22,7 @@ from app.kit.settings import Settings
 from app.tables.jobs import Job
 from app.tables.models import Model
 from dspt.cli import build, terminal
+from tests.acceptance.photos import encoded
 from tests.integration.conftest import zip_of
 from tests.integration.jobs import ERROR, bring_to, claim, make_model
 from tests.integration.own_api import running
@@ -130,6 +134,37 @@ def test_a_job_is_submitted_listed_shown_and_cancelled(context: Context, tmp_pat
     again = document("jobs", "submit", job["dataset"]["id"])
     assert again["dataset"]["sha256"] == job["dataset"]["sha256"]
     assert again["config"]["epochs"] != 7
+
+
+def test_data_sets_are_uploaded_listed_looked_at_and_deleted(
+    context: Context, tmp_path: Path
+) -> None:
+    for name in ("train/cat/1.png", "train/dog/1.png", "test/dog/2.png"):
+        (tmp_path / "zoo" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "zoo" / name).write_bytes(encoded(Image.new("RGB", (400, 300))))
+    made = document("datasets", "upload", tmp_path / "zoo")
+    assert (made["filename"], made["images"]) == ("zoo.zip", 3)
+    assert made["id"] in [each["id"] for each in document("datasets", "list")]
+    assert "zoo.zip" in dspt("datasets", "list").stdout
+    for text in ("zoo.zip", made["id"][:-1], made["id"]):
+        assert document("datasets", "show", text) == made
+    assert "dog" in dspt("datasets", "show", "zoo.zip").stdout
+    dogs = document("datasets", "images", "zoo.zip", "--label", "dog")
+    assert [photo["file"] for photo in dogs] == ["test/dog/2.png", "train/dog/1.png"]
+    assert "test/dog/2.png" in dspt("datasets", "images", "zoo.zip", "--split", "test").stdout
+    with Client() as client:
+        data = client.datasets.image(made["id"], dogs[0]["number"], size="192")
+    with Image.open(io.BytesIO(data)) as thumbnail:
+        assert thumbnail.size == (192, 144)
+    job = document("jobs", "submit", made["id"])
+    assert "Delete those jobs first" in dspt("datasets", "delete", "zoo.zip", ends=1).stderr
+    dspt("jobs", "cancel", job["id"])
+    dspt("jobs", "delete", job["id"])
+    assert document("datasets", "delete", "zoo.zip") == {"dataset": made["id"], "deleted": True}
+    assert "There is no data set 'zoo.zip'" in dspt("datasets", "show", "zoo.zip", ends=2).stderr
+    not_one = tmp_path / "one.zip"
+    not_one.write_bytes(zip_of({"cat/1.png": b""}))
+    assert "two" in dspt("datasets", "upload", not_one, ends=1).stderr
 
 
 def named_job(context: Context, name: str) -> str:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -31,6 +29,7 @@ from tests.integration.conftest import MigratedDatabase, local_client, post_job,
 from tests.integration.jobs import bring_to, files_in
 from tests.integration.own_api import running
 from tests.services import RedisServer, clean_environment, free_port
+from tests.warm import Warm
 
 KEY = storage_keys.model("mdl_" + "0" * 26)
 
@@ -199,9 +198,12 @@ def test_the_doctor_reports_a_mix_up(context: Context, other: Context) -> None:
 
 @pytest.mark.parametrize("command", ["api", "worker", "gc"])
 def test_the_commands_refuse_in_one_sentence(
-    context: Context, other: Context, command: str
+    context: Context, other: Context, command: str, warm_start: Warm, tmp_path: Path
 ) -> None:
-    sentence = refused(command, **environment_of(mixed(context, other)), DSPT_GC_SECONDS="0.1")
+    log = tmp_path / "command.log"
+    sentence = refused(
+        warm_start, log, command, **environment_of(mixed(context, other)), DSPT_GC_SECONDS="0.1"
+    )
     assert sentence.startswith("The database belongs to installation ins_")
     assert "`dspt storage adopt`" in sentence
     assert files_in(other) == {KEY}
@@ -218,9 +220,10 @@ def test_the_commands_refuse_in_one_sentence(
     ],
 )
 def test_a_start_that_fails_prints_one_sentence(
-    tmp_path: Path, command: str, settings: dict[str, str], reason: str
+    tmp_path: Path, command: str, settings: dict[str, str], reason: str, warm_start: Warm
 ) -> None:
-    assert reason in refused(command, DSPT_DATA_DIR=str(tmp_path), **settings)
+    log = tmp_path / "command.log"
+    assert reason in refused(warm_start, log, command, DSPT_DATA_DIR=str(tmp_path), **settings)
 
 
 def test_a_schema_that_is_too_new_is_reported(context: Context) -> None:
@@ -235,12 +238,13 @@ def test_a_schema_that_is_too_new_is_reported(context: Context) -> None:
 
 
 def test_a_worker_with_the_broker_of_another_installation(
-    context: Context, other: Context, redis: RedisServer
+    context: Context, other: Context, redis: RedisServer, warm_start: Warm, tmp_path: Path
 ) -> None:
     """Such as one with DSPT_BROKER_URL, but without DSPT_DATABASE_URL."""
     broker = redis.emptied()
     with running(context.settings.model_copy(update={"broker_url": broker})):
-        sentence = refused("worker", **environment_of(other), DSPT_BROKER_URL=broker)
+        environment = environment_of(other) | {"DSPT_BROKER_URL": broker}
+        sentence = refused(warm_start, tmp_path / "worker.log", "worker", **environment)
     assert sentence.startswith("The database belongs to installation ins_")
     assert "DSPT_DATABASE_URL and DSPT_BROKER_URL" in sentence
     settings = other.settings.model_copy(update={"broker_url": broker})
@@ -252,17 +256,10 @@ def test_a_worker_with_the_broker_of_another_installation(
     prepare(settings).close()
 
 
-def refused(command: str, **environment: str) -> str:
+def refused(warm_start: Warm, log: Path, command: str, **environment: str) -> str:
     """Run a command that must fail; return the one sentence that it prints."""
     defaults = {"DSPT_BROKER_URL": "redis://127.0.0.1:1/0", "DSPT_PORT": str(free_port())}
-    result = subprocess.run(
-        [str(Path(sys.executable).with_name("dspt")), command],
-        env=clean_environment(**(defaults | environment)),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    result = warm_start.run([command], clean_environment(**(defaults | environment)), log)
     assert result.returncode == 1, result.stderr
     assert "Traceback" not in result.stderr
     line = result.stderr.strip().splitlines()[-1]  # below the log of the migrations

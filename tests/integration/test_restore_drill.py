@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,17 +34,6 @@ from tests.unit.models import tuned_model
 from tests.warm import Warm
 
 pytestmark = pytest.mark.slow
-
-
-def dspt(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [str(Path(sys.executable).with_name("dspt")), *arguments],
-        env=environment_of(settings),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
 
 
 def environment_of(settings: Settings) -> dict[str, str]:
@@ -84,11 +72,6 @@ def import_model(api: httpx.Client, artifact: bytes, name: str) -> str:
 
 def lose(settings: Settings) -> None:
     """Lose the whole database, as if its disk was gone."""
-    if settings.database_url.startswith("sqlite"):
-        file = Path(settings.database_url.removeprefix("sqlite:///"))
-        for path in file.parent.glob(f"{file.name}*"):
-            path.unlink()
-        return
     database = Database(settings.database_url)
     with database.engine.begin() as connection:
         connection.execute(text("DROP SCHEMA public CASCADE"))
@@ -104,6 +87,7 @@ def age_all_files(context: Context) -> None:
         os.utime(root / name, (then, then))
 
 
+@pytest.mark.parametrize("migrated", ["postgresql"], indirect=True)  # test_backup: SQLite too
 def test_nothing_that_the_backup_names_is_gone(
     settings: Settings, tmp_path: Path, warm_start: Warm
 ) -> None:
@@ -114,6 +98,9 @@ def test_nothing_that_the_backup_names_is_gone(
         values = settings.model_dump(exclude_unset=True) | {"broker_url": broker.url}
         settings = Settings(**values, gc_seconds=0.2)
         worker = Stack(settings, tmp_path / "worker.log", warm_start).worker
+
+        def dspt(*arguments: str) -> subprocess.CompletedProcess[str]:
+            return warm_start.run(arguments, environment_of(settings), tmp_path / "command.log")
 
         # The service works, is backed up while it works, and goes on.
         with (
@@ -136,7 +123,7 @@ def test_nothing_that_the_backup_names_is_gone(
                     *(f"/models/{model_id}/artifact" for model_id in kept),
                 )
             }
-            assert "Backed up 4 files" in done(dspt(settings, "backup", backup))
+            assert "Backed up 4 files" in done(dspt("backup", backup))
             later_job = tune(api, 7)
             later = [import_model(api, artifact, f"later {n}") for n in range(21)]
             deleted = next(iter(kept - {job["model_id"]}))
@@ -146,13 +133,13 @@ def test_nothing_that_the_backup_names_is_gone(
         before = files_in(Context.open(settings))
         lose(settings)
         for command in ("api", "worker", "gc"):
-            refused = dspt(settings, command)
+            refused = dspt(command)
             assert refused.returncode == 1
             assert "The storage is not empty, but the database is new" in refused.stderr
         assert files_in(Context.open(settings)) == before
 
-        assert "is sound" in done(dspt(settings, "backup", backup, "--check"))
-        restored = done(dspt(settings, "restore", backup))
+        assert "is sound" in done(dspt("backup", backup, "--check"))
+        restored = done(dspt("restore", backup))
         # The model that was deleted after the backup is there again.
         assert "3 in place, 1 copied from the backup" in restored
 
@@ -183,7 +170,7 @@ def test_nothing_that_the_backup_names_is_gone(
             assert tune(api, 8)["status"] == "succeeded"
             assert files_in(live) >= newer
 
-        stopped = dspt(settings, "gc")
+        stopped = dspt("gc")
         assert stopped.returncode == 1
         assert "`dspt gc --force` moves them" in stopped.stderr
         moved = {f.name for f in collect(context, force=True) if f.kind is Kind.ORPHAN}

@@ -10,9 +10,7 @@ from app.jobs import repository
 from app.kit.context import Context
 from app.kit.ids import owner_digest
 from app.quotas import service as quotas
-
-#: Most bytes of a body apart from the zip: config, class words, the multipart form itself.
-_FIELDS_BYTES = 64 * 1024
+from app.quotas.early import declared_bytes
 
 
 def check_quota_early(scope: Scope) -> None:
@@ -20,13 +18,10 @@ def check_quota_early(scope: Scope) -> None:
 
     Storing the upload checks the same again, exactly.
     """
-    headers = Headers(scope=scope)
-    declared = headers.get("content-length", "")
-    size = int(declared) if declared.isdecimal() else 0
     context: Context = scope["app"].state.context
     caller: Caller = scope["state"]["caller"]
-    key = headers.get("idempotency-key")
+    key = Headers(scope=scope).get("idempotency-key")
     with context.database.read() as session:
         if key and repository.by_idempotency_digest(session, owner_digest(caller.owner, key)):
             return  # this key's job exists and is the answer
-        quotas.check_early(session, context.settings, caller.owner, max(0, size - _FIELDS_BYTES))
+        quotas.check_early(session, context.settings, caller.owner, declared_bytes(scope))

@@ -128,6 +128,18 @@ ERROR_TYPES = {
     "dataset_expired": _type(
         409, "The photos of the data set were deleted by retention.", "Upload them again."
     ),
+    "dataset_in_use": _type(
+        409, "Jobs use the data set.", "Delete those jobs first, or keep the data set."
+    ),
+    "invalid_dataset": _type(
+        422,
+        "The zip cannot be used for a job. `errors` names each problem.",
+        "Correct the folders or the table of labels, and upload the zip again.",
+    ),
+    "photo_not_found": _type(
+        404, "The data set has no photo with this number.", "List its images."
+    ),
+    "unreadable_photo": _type(422, "The file is not an image that can be read.", "See `detail`."),
     "invalid_corrections": _type(
         422,
         "The corrections do not fit the data set. `code` and `errors` name each problem.",

@@ -97,7 +97,7 @@ class SecureHeaders:
                 if policy := rules_of(scope).content_security_policy:
                     headers["Content-Security-Policy"] = policy
                 if "etag" in headers:  # may be cached if revalidated each time
-                    headers["Cache-Control"] = "private, no-cache"
+                    headers.setdefault("Cache-Control", "private, no-cache")
                 for name, value in SECURE_HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)

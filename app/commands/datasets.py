@@ -1,0 +1,120 @@
+"""`dspt datasets`: the photos that a service has."""
+
+from __future__ import annotations
+
+import warnings
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from app.commands import _find as find
+from app.commands._service import AsJson, Url, group, print_deleted, service
+from app.commands._tables import dataset_details, datasets_table, photos_table
+from dspt.cli.terminal import out, print_json, print_stderr
+
+datasets = group("The data sets of a service and their photos.")
+
+DatasetId = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATASET",
+        help="Id, unique beginning of an id, or file name of a data set; see `dspt datasets list`.",
+        show_default=False,
+    ),
+]
+
+
+@datasets.command()
+def upload(
+    data: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATA",
+            exists=True,
+            show_default=False,
+            help="Folder (it is zipped first) or zip.",
+        ),
+    ],
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Upload labelled photos for jobs to come: `dspt jobs submit DATASET`."""
+    with service(url) as client:
+        from dspt_client._bar import Bar
+
+        with Bar("packing") as bar, warnings.catch_warnings(record=True) as links:
+            warnings.simplefilter("always", UserWarning)
+            found = client.datasets.create(data, on_progress=bar.advance)
+    for warning in [*(str(each.message) for each in links), *found.warnings]:
+        print_stderr(f"warning: {warning}", "yellow")
+    if as_json:
+        print_json(found.model_dump(mode="json"))
+    else:
+        out.print(dataset_details(found))
+
+
+@datasets.command("list")
+def list_datasets(
+    limit: Annotated[int, typer.Option(min=1, help="Show at most this many.")] = 20,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """List data sets, newest first."""
+    with service(url) as client:
+        found = list(islice(client.datasets.list(), limit))
+    if as_json:
+        print_json([dataset.model_dump(mode="json") for dataset in found])
+    elif found:
+        out.print(datasets_table(found))
+    else:
+        out.print("No data sets.")
+
+
+@datasets.command()
+def show(dataset_id: DatasetId, url: Url = None, as_json: AsJson = False) -> None:
+    """Show a data set with its classes."""
+    with service(url) as client:
+        found = client.datasets.get(find.dataset_id(client, dataset_id))
+    for warning in found.warnings:
+        print_stderr(f"warning: {warning}", "yellow")
+    if as_json:
+        print_json(found.model_dump(mode="json"))
+    else:
+        out.print(dataset_details(found))
+
+
+@datasets.command()
+def images(
+    dataset_id: DatasetId,
+    split: Annotated[
+        Literal["train", "val", "test"] | None,
+        typer.Option(help="Only this part.", show_default=False),
+    ] = None,
+    label: Annotated[str | None, typer.Option(help="Only this class.", show_default=False)] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Show at most this many.")] = 100,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the photos of a data set."""
+    with service(url) as client:
+        found = client.datasets.images(
+            find.dataset_id(client, dataset_id), split=split, label=label
+        )
+        photos = list(islice(found, limit))
+    if as_json:
+        print_json([photo.model_dump(mode="json") for photo in photos])
+    elif photos:
+        out.print(photos_table(photos))
+    else:
+        out.print("No photos.")
+
+
+@datasets.command()
+def delete(dataset_id: DatasetId, url: Url = None, as_json: AsJson = False) -> None:
+    """Delete a data set that no job uses."""
+    with service(url) as client:
+        deleted = find.dataset_id(client, dataset_id)
+        client.datasets.delete(deleted)
+    print_deleted("dataset", deleted, as_json)

@@ -1,0 +1,201 @@
+"""The HTTP calls about data sets and their photos."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Annotated, Literal
+
+from dspt_client.schemas.datasets import DatasetDetail, DatasetView, PhotoPage
+from fastapi import (
+    APIRouter,
+    Depends,
+    FastAPI,
+    File,
+    Header,
+    Path,
+    Query,
+    Request,
+    Response,
+    UploadFile,
+)
+from starlette.datastructures import State
+
+from app.access.caller import CallerDep
+from app.datasets import repository, service, views
+from app.datasets.photos import PhotoShelf
+from app.kit.context import ContextDep
+from app.kit.http.errors import (
+    BadRequest,
+    Conflict,
+    NotFound,
+    PayloadTooLarge,
+    RequestTimeout,
+    StorageFull,
+    Unprocessable,
+    problems,
+)
+from app.kit.http.paging import After, Limit, Page, page_of
+from app.kit.http.rules import Scope, rules
+from app.kit.http.schema_types import Omittable
+from app.quotas.early import check_bytes_early
+
+#: Names of the sizes -> pixels of the longer side.
+SIZES = {"192": 192, "384": 384, "1280": 1280, "original": None}
+_FOREVER = "private, max-age=31536000, immutable"
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Open `app.state.photos`."""
+    app.state.photos = PhotoShelf(app.state.context)
+    yield
+
+
+router = APIRouter(prefix="/datasets", tags=["data sets"], lifespan=_lifespan)
+
+
+def _shelf(request: Request) -> PhotoShelf:
+    shelf: PhotoShelf = request.app.state.photos
+    return shelf
+
+
+ShelfDep = Annotated[PhotoShelf, Depends(_shelf)]
+
+
+def _max_upload_bytes(state: State) -> int:
+    limit: int = state.settings.max_upload_bytes
+    return limit
+
+
+@router.post(
+    "",
+    status_code=201,
+    responses=problems(BadRequest, PayloadTooLarge, RequestTimeout, StorageFull, Unprocessable),
+)
+@rules(Scope.SUBMIT, max_body_bytes=_max_upload_bytes, before_body=check_bytes_early)
+def create_dataset(
+    response: Response,
+    context: ContextDep,
+    caller: CallerDep,
+    shelf: ShelfDep,
+    dataset: Annotated[UploadFile, File(description="Zip with one folder of images per class.")],
+) -> DatasetDetail:
+    """Upload labelled photos for jobs to come. The same zip is stored once.
+
+    Folders and tables are checked; the photos themselves are read by the first job.
+    """
+    upload = service.receive(dataset.file, dataset.filename)
+    dataset_id = service.store(context, upload, caller.owner, kept=True)
+    try:
+        found = _detail(context, caller, shelf, dataset_id)
+    except Unprocessable:
+        with suppress(Conflict):  # a job has the same zip, and fails for the same reasons
+            service.delete(context, caller, dataset_id)
+        raise
+    response.headers["Location"] = found.links["self"]
+    return found
+
+
+@router.get("", responses=problems(Unprocessable))
+@rules(Scope.READ)
+def list_datasets(
+    context: ContextDep, caller: CallerDep, after: After = None, limit: Limit = 20
+) -> Page[DatasetView]:
+    """Data sets, newest first."""
+    with context.database.read() as session:
+        found = repository.page(session, owner=caller.only_owner, after=after, limit=limit + 1)
+    last = found[limit - 1].id if len(found) > limit else None
+    return page_of([views.view(each) for each in found], limit, last)
+
+
+@router.get("/{dataset_id}", responses=problems(NotFound, Unprocessable))
+@rules(Scope.READ)
+def get_dataset(
+    dataset_id: str, context: ContextDep, caller: CallerDep, shelf: ShelfDep
+) -> DatasetDetail:
+    """One data set, with its classes and the number of files in each."""
+    return _detail(context, caller, shelf, dataset_id)
+
+
+@router.delete("/{dataset_id}", status_code=204, responses=problems(NotFound, Conflict))
+@rules(Scope.SUBMIT)
+def delete_dataset(dataset_id: str, context: ContextDep, caller: CallerDep) -> None:
+    """Delete a data set that no job uses."""
+    service.delete(context, caller, dataset_id)
+
+
+@router.get("/{dataset_id}/images", responses=problems(NotFound, Conflict, Unprocessable))
+@rules(Scope.READ)
+def list_images(
+    dataset_id: str,
+    context: ContextDep,
+    caller: CallerDep,
+    shelf: ShelfDep,
+    split: Annotated[Literal["train", "val", "test"] | Omittable, Query()] = None,
+    label: Annotated[str | Omittable, Query(description="Class, after corrections.")] = None,
+    given: Annotated[str | Omittable, Query(description="Class in the uploaded zip.")] = None,
+    after: Annotated[
+        int, Query(ge=-1, description="Number of the last photo of the previous page.")
+    ] = -1,
+    limit: Annotated[int, Query(ge=1, le=1000, description="Photos per page.")] = 100,
+) -> PhotoPage:
+    """The photos of a data set, in the order of their paths."""
+    zip_file, dataset = service.photos_of(context, caller, dataset_id)
+    wanted = {"split": split, "label": label, "given": given}
+    found = [
+        photo
+        for photo in shelf.list(zip_file, dataset)
+        if photo.number > after
+        and all(value in (None, getattr(photo, name)) for name, value in wanted.items())
+    ]
+    return PhotoPage(
+        data=[views.photo_view(dataset_id, photo) for photo in found[:limit]],
+        has_more=len(found) > limit,
+        next=found[limit - 1].number if len(found) > limit else None,
+    )
+
+
+@router.get(
+    "/{dataset_id}/images/{number}",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "A JPEG, encoded anew and without metadata.",
+            "content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}},
+        },
+        304: {"description": "The client's copy is up to date."},
+        **problems(NotFound, Conflict, Unprocessable),
+    },
+)
+@rules(Scope.READ)
+def get_image(
+    dataset_id: str,
+    number: Annotated[int, Path(ge=0, le=1_000_000_000)],
+    context: ContextDep,
+    caller: CallerDep,
+    shelf: ShelfDep,
+    size: Annotated[
+        Literal["192", "384", "1280", "original"],
+        Query(description="Pixels of the longer side."),
+    ] = "192",
+    if_none_match: Annotated[str | Omittable, Header(include_in_schema=False)] = None,
+) -> Response:
+    """One photo."""
+    zip_file, _ = service.photos_of(context, caller, dataset_id)
+    headers = {"ETag": f'"{zip_file.sha256[:32]}-{number}-{size}"', "Cache-Control": _FOREVER}
+    if if_none_match == headers["ETag"]:
+        return Response(status_code=304, headers=headers)
+    picture = shelf.picture(zip_file, number, SIZES[size])
+    return Response(picture, media_type="image/jpeg", headers=headers)
+
+
+def _detail(
+    context: ContextDep, caller: CallerDep, shelf: PhotoShelf, dataset_id: str
+) -> DatasetDetail:
+    zip_file, dataset = service.find_with_zip(context, caller, dataset_id)
+    if zip_file.expired_at is not None:
+        return views.detail(dataset, Counter(), ())
+    counts = Counter((photo.label, photo.split) for photo in shelf.list(zip_file, dataset))
+    return views.detail(dataset, counts, shelf.open(zip_file).warnings)

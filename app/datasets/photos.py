@@ -1,0 +1,101 @@
+"""The photos of stored data sets: listed without decoding, and shown re-encoded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.datasets import service
+from app.kit.cache import SizedCache
+from app.kit.context import Context
+from app.kit.http.errors import NotFound, ProblemItem, Unprocessable
+from app.tables.datasets import Dataset
+from dspt.data.images import as_jpeg
+from dspt.data.photos import Photos, open_photos
+from dspt.data.split_names import Split
+from dspt.errors import DatasetError, ImageError
+from dspt.kit.text import printable
+from dspt.labels.corrections import Corrections
+
+#: Data sets that stay open, and the memory of their lists of files.
+_OPEN, _OPEN_BYTES, _BYTES_PER_FILE = 32, 64 * 1024**2, 1500
+#: Encoded pictures that stay in memory. Browsers keep their own copies.
+_PICTURES, _PICTURES_BYTES = 10_000, 64 * 1024**2
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A file of a data set; `number` is its place in the uploaded zip."""
+
+    number: int
+    file: str
+    split: Split
+    label: str
+    given: str
+
+
+class PhotoShelf:
+    """Open data sets and encoded pictures, the least recently used dropped first.
+
+    Thread-safe. A data set never changes, so nothing here goes out of date.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._open: SizedCache[Photos] = SizedCache(_OPEN, _OPEN_BYTES)
+        self._pictures: SizedCache[bytes] = SizedCache(_PICTURES, _PICTURES_BYTES)
+
+    def open(self, zip_file: Dataset) -> Photos:
+        """Open an uploaded zip. Raises NotFound, and Unprocessable if a job would refuse it."""
+        found = self._open.get(zip_file.id)
+        if found is None:
+            try:
+                # Open beyond the `with`: the file stays readable after it was deleted.
+                with self._context.storage.local_copy(zip_file.storage_key) as path:
+                    found = open_photos(path)
+            except FileNotFoundError as error:
+                raise NotFound(
+                    "The photos are missing from the storage.", code="dataset_not_found"
+                ) from error
+            except DatasetError as error:
+                raise _refused(error) from error
+            self._open.put(zip_file.id, found, _BYTES_PER_FILE * len(found.photos))
+        return found
+
+    def list(self, zip_file: Dataset, dataset: Dataset) -> list[Photo]:
+        """Return the photos of a data set with its corrections, without dropped ones."""
+        changes = self._corrections(dataset)
+        return [
+            Photo(number, c.path, c.split, changes.relabel.get(c.path, c.class_name), c.class_name)
+            for number, c in enumerate(self.open(zip_file).photos)
+            if c.path not in changes.drop
+        ]
+
+    def picture(self, zip_file: Dataset, number: int, side: int | None) -> bytes:
+        """Return a photo as JPEG with at most `side` pixels on its longer side.
+
+        Raises NotFound, and Unprocessable if the file is not a photo that can be read.
+        """
+        key = f"{zip_file.id} {number} {side}"
+        found = self._pictures.get(key)
+        if found is None:
+            photos = self.open(zip_file)
+            if number >= len(photos.photos):
+                raise NotFound(f"The data set has no photo {number}.", code="photo_not_found")
+            try:
+                found = as_jpeg(photos.read(number), side)
+            except ImageError as error:
+                file = printable(photos.photos[number].path)
+                raise Unprocessable(f"{file}: {error.message}", code="unreadable_photo") from error
+            self._pictures.put(key, found, len(found))
+        return found
+
+    def _corrections(self, dataset: Dataset) -> Corrections:
+        return service.corrections_of(self._context, dataset)
+
+
+def _refused(error: DatasetError) -> Unprocessable:
+    items = [
+        ProblemItem(param=problem.where or None, code=problem.code, message=problem.message)
+        for problem in error.problems
+    ]
+    return Unprocessable(error.message, code="invalid_dataset", errors=items)

@@ -1,0 +1,89 @@
+"""The calls about data sets and their photos."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Literal
+
+from dspt_client._blocking import blocking, blocking_iterator
+from dspt_client._calls import Call, as_a, delete, get, path
+from dspt_client._connection import Connection
+from dspt_client._packing import OnProgress, Watched, check_data, silent, zip_file
+from dspt_client._pages import items
+from dspt_client.schemas.datasets import DatasetDetail, DatasetView, PhotoView
+
+Size = Literal["192", "384", "1280", "original"]
+_PHOTOS_AT_ONCE = 1000
+
+
+class DatasetCalls:
+    """`client.datasets`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def create(self, data: str | Path, *, on_progress: OnProgress = silent) -> DatasetDetail:
+        """Upload a zip or a folder for jobs to come; the same photos are stored once.
+
+        A folder is zipped first; hidden files are not sent. `on_progress` is called with the
+        progress of `packing` (in files) and `sending` (in bytes). Raises NotSent and OSError.
+        """
+        work = self._connection.io.work
+        with ExitStack() as open_files:
+            await work(lambda: check_data(Path(data)))
+            opened = zip_file(Path(data), on_progress)
+            filename, file = await work(lambda: open_files.enter_context(opened))
+            files = {"dataset": (filename, Watched(file, on_progress), "application/zip")}
+            call = Call(
+                "POST", "/datasets", as_a(DatasetDetail), repeatable=True, options={"files": files}
+            )
+            return await self._connection.call(call)
+
+    def list(self) -> AsyncIterator[DatasetView]:
+        """Iterate over data sets, newest first. Pages are fetched on demand."""
+        return items(self._connection, "/datasets", DatasetView, {})
+
+    async def get(self, dataset_id: str) -> DatasetDetail:
+        """Return one data set, with its classes."""
+        return await self._connection.call(get(path("datasets", dataset_id), as_a(DatasetDetail)))
+
+    async def delete(self, dataset_id: str) -> None:
+        """Delete a data set that no job uses."""
+        await self._connection.call(delete(path("datasets", dataset_id)))
+
+    def images(
+        self,
+        dataset_id: str,
+        *,
+        split: Literal["train", "val", "test"] | None = None,
+        label: str | None = None,
+        given: str | None = None,
+    ) -> AsyncIterator[PhotoView]:
+        """Iterate over the photos of a data set, in the order of their paths.
+
+        label: only of this class; given: only of this class in the uploaded zip.
+        """
+        filters = {"split": split, "label": label, "given": given}
+        where = path("datasets", dataset_id, "images")
+        return items(self._connection, where, PhotoView, filters, _PHOTOS_AT_ONCE)
+
+    async def image(self, dataset_id: str, number: int, *, size: Size = "1280") -> bytes:
+        """Return one photo as JPEG; size: pixels of its longer side."""
+        where = path("datasets", dataset_id, "images", str(number))
+        return await self._connection.call(get(where, bytes, params={"size": size}))
+
+
+class Datasets:
+    """`client.datasets`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._core = DatasetCalls(connection)
+
+    create = blocking(DatasetCalls.create)
+    list = blocking_iterator(DatasetCalls.list)
+    get = blocking(DatasetCalls.get)
+    delete = blocking(DatasetCalls.delete)
+    images = blocking_iterator(DatasetCalls.images)
+    image = blocking(DatasetCalls.image)
