@@ -164,7 +164,7 @@ def test_data_sets_are_uploaded_listed_looked_at_and_deleted(
     assert "There is no data set 'zoo.zip'" in dspt("datasets", "show", "zoo.zip", ends=2).stderr
     not_one = tmp_path / "one.zip"
     not_one.write_bytes(zip_of({"cat/1.png": b""}))
-    assert "two" in dspt("datasets", "upload", not_one, ends=1).stderr
+    assert "two" in dspt("datasets", "upload", not_one, ends=2).stderr
 
 
 def named_job(context: Context, name: str) -> str:

@@ -226,11 +226,13 @@ def test_a_start_that_fails_prints_one_sentence(
     assert reason in refused(warm_start, log, command, DSPT_DATA_DIR=str(tmp_path), **settings)
 
 
-def test_a_schema_that_is_too_new_is_reported(context: Context) -> None:
+def test_a_schema_that_is_too_new_is_reported(
+    context: Context, warm_start: Warm, tmp_path: Path
+) -> None:
     with context.database.write() as session:
         session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
         session.execute(text("UPDATE schema_compatibility SET minimum_revision = '9999'"))
-    sentence = refused("api", **environment_of(context))
+    sentence = refused(warm_start, tmp_path / "api.log", "api", **environment_of(context))
     assert sentence.startswith("The schema of the database is newer than this version of DSPT can")
     result = CliRunner().invoke(build(), ["keys", "list"], env=environment_of(context))
     assert result.exit_code == 1
