@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from typing import Any
 
 from fastapi import Depends, FastAPI
 from fastapi.routing import RouteContext, iter_route_contexts
 from fastapi.telemetry import TelemetryConfig
 from prometheus_client import CollectorRegistry, ProcessCollector
 from starlette.concurrency import run_in_threadpool
+from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 from starlette.types import Scope
 
@@ -55,6 +57,13 @@ from app.models.endpoints import router as models_router
 from app.predictions.endpoints import router as predictions_router
 from app.predictions.settings import PredictionSettings
 from app.releases.endpoints import router as releases_router
+
+#: What pages of other origins may send and read; credentials other than a key are not used.
+_CORS: dict[str, Any] = {
+    "allow_methods": ("GET", "POST", "PATCH", "PUT", "DELETE"),
+    "allow_headers": ("Authorization", "Idempotency-Key", "If-Match", "Last-Event-ID"),
+    "expose_headers": ("ETag", "Idempotent-Replayed", "Location", "Retry-After", "X-Request-ID"),
+}
 
 
 def create_app(settings: Settings | None = None, prepared: Context | None = None) -> FastAPI:
@@ -135,6 +144,8 @@ def create_app(settings: Settings | None = None, prepared: Context | None = None
     app.add_middleware(StopRequests, stop=app.state.stop)
     app.add_middleware(SecureHeaders)
     app.add_middleware(RequestContext)
+    if settings.cors_origins:
+        app.add_middleware(CORSMiddleware, allow_origins=settings.cors_origins, **_CORS)
     app.add_middleware(FindRules)
     app.add_middleware(CountRequests)
     for router in (

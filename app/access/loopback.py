@@ -101,9 +101,11 @@ def check_local(scope: Scope) -> None:
             f"Use one of them. {CREATE_A_KEY} to use any other host name.",
             code="host_not_local",
         )
-    if scope["method"] not in _SAFE and _from_another_site(headers, host):
+    # Without DSPT_CORS_ORIGINS a browser keeps the answer to a safe request from the page anyway.
+    changes = scope["method"] not in _SAFE
+    if (changes or "origin" in headers) and _from_another_site(headers, host):
         raise Forbidden(
-            "Without API keys a page of another site must not change anything here. "
+            "Without API keys a page of another site must not use this service. "
             f"{CREATE_A_KEY} and send it from the page.",
             code="cross_site",
         )

@@ -193,6 +193,11 @@ class Settings(SettingsWithSecrets):
         description="Seconds that running requests then have; afterwards they get 503 with "
         "`Retry-After`. The API has stopped 10 seconds later at the latest.",
     )
+    cors_origins: list[str] = Field(
+        default=[],
+        description="Origins of web pages in browsers that may call the API, with a key, as a JSON "
+        'list such as `["https://shop.example"]`; `["*"]` allows all. Default: none.',
+    )
     # Each is an open connection; many systems limit a process to 1,024.
     max_listeners: int = Field(default=500, ge=1, description="Maximum open event streams.")
 

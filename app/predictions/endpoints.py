@@ -1,14 +1,25 @@
-"""POST /predict."""
+"""The HTTP calls that classify images."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Annotated, Any
 
 from dspt_client.schemas.predictions import PredictResponse
-from fastapi import APIRouter, FastAPI, File, Form, Header, Request, Response, UploadFile
+from fastapi import (
+    APIRouter,
+    FastAPI,
+    File,
+    Form,
+    Header,
+    Path,
+    Query,
+    Request,
+    Response,
+    UploadFile,
+)
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import State
@@ -29,7 +40,7 @@ from app.kit.http.errors import (
 )
 from app.kit.http.rules import Scope, rules
 from app.kit.http.schema_types import Omittable
-from app.predictions import stream
+from app.predictions import bodies, stream
 from app.predictions.inference import Inference
 from app.predictions.metrics import EngineMetrics
 from app.predictions.service import Deadline, Predictions, PredictOptions
@@ -104,7 +115,45 @@ async def predict(
     if (images is None) == (archive is None):
         raise _neither_or_both()
     options = PredictOptions(top_k, zero_shot, reject_below)
-    answer = _answer(request, caller, model, images or [], archive, options, accept)
+    _check_size(request, [image.size or 0 for image in images or []])
+    named = await _read(images or [])
+    answer = _answer(request, caller, model, named, archive, options, accept)
+    return await cancel_on_disconnect(request, answer)
+
+
+@router.post(
+    "/models/{name}/predict",
+    response_model=PredictResponse,
+    responses=problems(
+        NotFound, Conflict, PayloadTooLarge, RequestTimeout, Unprocessable, ServiceUnavailable
+    ),
+    openapi_extra={"requestBody": {"required": True, "content": bodies.CONTENT}},
+)
+@rules(Scope.READ)
+async def predict_with_model(
+    request: Request,
+    caller: CallerDep,
+    name: Annotated[str, Path(description="Id of a tuned classifier, or an alias.")],
+    top_k: Annotated[
+        int, Query(ge=1, le=1000, description="Classes to return; in JSON it is in the body.")
+    ] = 5,
+    zero_shot: Annotated[bool, Query(description="As in `POST /predict`.")] = False,
+    reject_below: Annotated[
+        Annotated[float, Field(ge=0, le=1)] | Omittable,
+        Query(description="As in `POST /predict`."),
+    ] = None,
+    content_type: Annotated[str, Header(include_in_schema=False)] = "",
+) -> Any:
+    """Classify the image that is the body, or several in base64 in JSON."""
+    body = await request.body()
+    if content_type.partition(";")[0].strip().lower() == bodies.JSON:
+        wanted = await run_in_threadpool(bodies.parse_json, body)
+        _check_size(request, [len(image) * 3 // 4 for image in wanted.images])
+        images = await run_in_threadpool(wanted.decoded)
+        options = PredictOptions(wanted.top_k, wanted.zero_shot, wanted.reject_below)
+    else:
+        images, options = [("image 0", body)], PredictOptions(top_k, zero_shot, reject_below)
+    answer = _answer(request, caller, name, images, None, options, "")
     return await cancel_on_disconnect(request, answer)
 
 
@@ -112,7 +161,7 @@ async def _answer(
     request: Request,
     caller: Caller,
     model: str,
-    images: list[UploadFile],
+    images: Sequence[bodies.Named],
     archive: UploadFile | None,
     options: PredictOptions,
     accept: str,
@@ -128,33 +177,34 @@ async def _answer(
             most = settings.max_archive_images
             zipped = await run_in_threadpool(stream.ZippedImages, archive.file, most)
             return stream.PredictionStream(zipped, answering, pace, last_line)
-        _check_size(images, settings, request.app.state.context.settings.max_body_bytes)
         if stream.MEDIA_TYPE in accept:
-            names, contents = zip(*await _read(images), strict=True)
+            names, contents = zip(*images, strict=True)
             read = stream.Images(names, contents.__getitem__)
             return stream.PredictionStream(read, answering, pace, last_line)
         await limits.images(caller.limited_as, len(images))
         with answering.room(len(images)):
-            found = await answering.answer(await _read(images))
+            found = await answering.answer(images)
     answered = PredictResponse(**dict(answering.answered()), predictions=found)
     return Response(answered.model_dump_json(exclude_none=True), media_type="application/json")
 
 
-def _check_size(images: list[UploadFile], settings: PredictionSettings, max_bytes: int) -> None:
-    """Raises PayloadTooLarge."""
-    if len(images) > settings.max_images:
+def _check_size(request: Request, sizes: Sequence[int]) -> None:
+    """Raises PayloadTooLarge; sizes: bytes of each image."""
+    settings: PredictionSettings = request.app.state.predict_settings
+    max_bytes: int = request.app.state.settings.max_body_bytes
+    if len(sizes) > settings.max_images:
         raise PayloadTooLarge(
-            f"Too many images in one request ({len(images)}, maximum {settings.max_images}). Send "
+            f"Too many images in one request ({len(sizes)}, maximum {settings.max_images}). Send "
             "fewer, or a zip as `archive`.",
             code="too_many_images",
         )
-    if sum(image.size or 0 for image in images) > max_bytes:
+    if sum(sizes) > max_bytes:
         raise PayloadTooLarge(
             f"The images exceed {max_bytes:,} bytes in total. Send fewer, or a zip as `archive`."
         )
 
 
-async def _read(images: list[UploadFile]) -> list[tuple[str, bytes]]:
+async def _read(images: Sequence[UploadFile]) -> list[bodies.Named]:
     return [(image.filename or f"image {i}", await image.read()) for i, image in enumerate(images)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import subprocess
@@ -153,6 +154,64 @@ def test_the_answers_are_the_classifiers(
         assert prediction["label"] == top[0][0]
         assert prediction["score"] == prediction["top"][0]["score"]
         assert "error" not in prediction
+
+
+def test_a_plain_body_and_json_give_the_same_answer(
+    client: TestClient, add_model: AddModel
+) -> None:
+    model, images = add_model(), [photo(1), photo(2)]
+    where = f"/models/{model}/predict"
+    expected = predict(client, model, *images, top_k=2, zero_shot=True).json()
+    encoded = [base64.b64encode(image).decode() for image in images]
+    encoded[1] = f"data:image/png;base64,{encoded[1]}"
+    body = {"images": encoded, "top_k": 2, "zero_shot": True}
+    found = client.post(where, json=body).json()
+    assert found["model"] == expected["model"]
+    for i, (ours, theirs) in enumerate(
+        zip(found["predictions"], expected["predictions"], strict=True)
+    ):
+        assert ours["file"] == f"image {i}"
+        for part in ("top", "zero_shot"):
+            assert [entry["label"] for entry in ours[part]] == [e["label"] for e in theirs[part]]
+            assert [entry["score"] for entry in ours[part]] == pytest.approx(
+                [entry["score"] for entry in theirs[part]], abs=1e-5
+            )
+    options = {"top_k": 2, "reject_below": 1}
+    [alone] = client.post(where, content=images[0], params=options).json()["predictions"]
+    assert (alone["rejected"], len(alone["top"])) == (True, 2)
+    assert alone["score"] == pytest.approx(expected["predictions"][0]["score"], abs=1e-5)
+
+    [broken] = client.post(where, content=b"no image").json()["predictions"]
+    assert broken["error"]["code"] == "unreadable_image"
+    refused = client.post(where, json={"images": ["?"], "topk": 2})
+    assert problem(refused) == (422, "invalid_request")
+    assert [item["param"] for item in refused.json()["errors"]] == ["topk"]
+    refused = client.post(where, json={"images": [encoded[0], "no base64!"]})
+    assert problem(refused) == (422, "invalid_base64")
+    assert refused.json()["errors"][0]["param"] == "images.1"
+    too_many = client.post(where, json={"images": [""] * 1000})
+    assert problem(too_many) == (413, "too_many_images")
+    assert problem(client.post("/models/none/predict", content=images[0])) == (
+        404,
+        "model_not_found",
+    )
+
+
+def test_pages_of_allowed_origins_may_call_it(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, no_auth=True, cors_origins=["https://shop.example"])
+    asked = {"Origin": "https://shop.example", "Access-Control-Request-Method": "POST"}
+    with local_client(create_app(settings)) as opened:
+        preflight = opened.options(
+            "/predict", headers=asked | {"Access-Control-Request-Headers": "authorization"}
+        )
+        assert preflight.status_code == 200
+        assert preflight.headers["access-control-allow-origin"] == "https://shop.example"
+        # An error can be read too. Without a key, a page may not use the local user's rights.
+        refused = opened.get("/jobs", headers={"Origin": "https://shop.example"})
+        assert problem(refused) == (403, "cross_site")
+        assert refused.headers["access-control-allow-origin"] == "https://shop.example"
+        other = opened.options("/predict", headers=asked | {"Origin": "https://evil.example"})
+        assert "access-control-allow-origin" not in other.headers
 
 
 def test_the_default_top_k_is_five(client: TestClient, add_model: AddModel) -> None:

@@ -54,6 +54,9 @@ ERROR_TYPES = {
         "The request body is too large.",
         "Send less, or raise DSPT_MAX_UPLOAD_BYTES (uploads) or DSPT_MAX_BODY_BYTES.",
     ),
+    "invalid_base64": _type(
+        422, "An image in JSON is not valid base64.", "`errors` names it; encode it again."
+    ),
     "too_many_images": _type(
         413, "The request has too many images.", "Send a zip as `archive`, or several requests."
     ),
@@ -83,7 +86,7 @@ ERROR_TYPES = {
     ),
     "cross_site": _type(
         403,
-        "Without API keys a page of another site must not change anything.",
+        "Without API keys a page of another site must not use the service.",
         "Create a key and send it from the page.",
     ),
     # limits
