@@ -117,7 +117,7 @@ def test_a_secret_is_compared_in_constant_time_whether_or_not_there_is_such_a_ke
 
 @EACH
 def test_each_route_needs_its_scope(service: Service, method: str, path: str) -> None:
-    reads = method == "GET" or path in ("/predict", "/models/compare")
+    reads = method == "GET" or path.endswith(("/predict", "/compare"))
     needed, other = (Scope.READ, Scope.SUBMIT) if reads else (Scope.SUBMIT, Scope.READ)
     if path == "/metrics":
         needed = Scope.METRICS
@@ -132,11 +132,20 @@ def test_each_route_needs_its_scope(service: Service, method: str, path: str) ->
 
 def asked(service: Service, headers: Headers, method: str, path: str, made: Made) -> Any:
     """The answer about one thing, without its id: its kind, status and body."""
-    ids = {"job_id": made.job_id, "model_id": made.model_id, "name": made.alias}
+    ids = {
+        "job_id": made.job_id,
+        "dataset_id": made.dataset_id,
+        "model_id": made.model_id,
+        "name": made.alias,
+    }
     body: Any = {"name": "taken", "alias": "taken"} if method == "PATCH" else None
+    if path.endswith("/predict"):
+        body = {"images": [""]}
     if path.endswith("/classes"):
         body = {"classes": {"taken": None}}
-    response = service.client.request(method, path.format(**ids), headers=headers, json=body)
+    response = service.client.request(
+        method, path.format(**ids, number=0), headers=headers, json=body
+    )
     text = response.text
     for id_ in ids.values():
         text = text.replace(id_, "ID")
@@ -182,6 +191,16 @@ def jobs_of_a_data_set(service: Service, bob: Headers, anns: Made) -> None:
     assert made["dataset"]["id"] != anns.dataset_id
 
 
+def uploaded_again(service: Service, bob: Headers, anns: Made) -> None:
+    archive = zip_of({"cat/1.png": b"ann", "dog/1.png": b""})
+    ids = set()
+    for headers in (bob, service.key("ann")):
+        response = service.client.post("/datasets", files={"dataset": archive}, headers=headers)
+        assert response.status_code == 201, response.text
+        ids.add(response.json()["id"])
+    assert len(ids) == 2
+
+
 def predictions(service: Service, bob: Headers, anns: Made) -> None:
     for name in (anns.model_id, anns.alias):
         response = service.client.post(
@@ -204,8 +223,10 @@ OTHERS = {
     ("GET", "/aliases"): lambda *a: not_listed(*a, "/aliases?limit=100"),
     ("GET", "/backbones"): None,  # has no owner
     ("GET", "/metrics"): None,  # everybody's, counted together, and only for a scope of its own
+    ("GET", "/datasets"): lambda *a: not_listed(*a, "/datasets?limit=100"),
     ("GET", "/jobs"): lambda *a: not_listed(*a, "/jobs?limit=100"),
     ("GET", "/models"): lambda *a: not_listed(*a, "/models?limit=100"),
+    ("POST", "/datasets"): uploaded_again,
     ("POST", "/jobs"): jobs_of_a_data_set,
     ("POST", "/jobs/check"): None,  # takes no ids and creates nothing
     ("POST", "/models"): imported_models,
@@ -215,7 +236,7 @@ OTHERS = {
 
 
 def not_listed(service: Service, bob: Headers, anns: Made, path: str) -> None:
-    assert not {anns.job_id, anns.model_id} & listed(service, path, bob)
+    assert not {anns.job_id, anns.dataset_id, anns.model_id} & listed(service, path, bob)
 
 
 def not_taken(service: Service, bob: Headers, anns: Made, path: str) -> None:

@@ -62,7 +62,7 @@ def test_bind_addresses() -> None:
         request(host="LOCALHOST:80"),
         request(origin="http://127.0.0.1:8000", sec_fetch_site="same-origin"),
         request(sec_fetch_site="none"),
-        request(method="GET", origin="https://evil.example", sec_fetch_site="cross-site"),
+        request(method="GET", sec_fetch_site="cross-site"),  # such as a link
     ],
 )
 def test_accepted_requests(scope: dict[str, Any]) -> None:
@@ -95,6 +95,7 @@ def test_accepted_requests(scope: dict[str, Any]) -> None:
         (request(origin="http://127.0.0.1:3000"), "cross_site"),
         (request(origin="http://localhost:8000"), "cross_site"),
         (request(origin="null"), "cross_site"),
+        (request(method="GET", origin="https://evil.example"), "cross_site"),
     ],
 )
 def test_refused_requests(scope: dict[str, Any], code: str) -> None:

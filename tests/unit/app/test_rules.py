@@ -27,7 +27,7 @@ from app.main import create_app
 PROBES = {"/health/live", "/health/ready"}
 DOCUMENTATION = {"/docs", "/docs/{asset}", "/errors", "/errors/{code}", "/openapi.json"}
 #: They change nothing; their input does not fit into an address.
-READ_BY_POST = {"/predict", "/models/compare"}
+READ_BY_POST = {"/predict", "/models/{name}/predict", "/models/compare"}
 
 
 @pytest.fixture
