@@ -28,6 +28,7 @@ from dspt.model.artifact import Manifest, TunedModel
 from dspt.prompt.checkpoint import Checkpoint, identity_of
 from dspt.prompt.learner import PromptLearner, zero_shot_embeddings
 from dspt.prompt.trainer import EpochReport, TunerState
+from dspt.report.change import Prediction
 from dspt.report.class_warnings import (
     imbalance_warning,
     unmeasured_warning,
@@ -56,6 +57,8 @@ class TuneResult:
     (`CopyReport.to_dict`; None if there are none), history, seconds."""
     audit: AuditReport
     model: TunedModel
+    predictions: tuple[Prediction, ...] = ()
+    """By the served classifier, of the images that accuracy is measured on."""
 
     def __repr__(self) -> str:
         tuned, zero_shot = self.metrics["tuned"], self.metrics["zero_shot"]
@@ -129,6 +132,7 @@ def tune(
         config,
         train_mask=np.isin(splits.train, splits.fit),
         groups=groups[splits.train],
+        kept=np.array([dataset.items[row].path in dataset.confirmed for row in splits.train]),
         state=history.state,
         on_epoch=history.add,
         should_stop=should_stop,
@@ -174,7 +178,9 @@ def tune(
         "seconds": clock.seconds,
     }
     ensemble = fitted.ensemble.classifier if config.classifier == "blend" else None
-    return TuneResult(config, metrics, audit, TunedModel(context.cpu(), manifest, ensemble))
+    model = TunedModel(context.cpu(), manifest, ensemble)
+    predictions = measured.predictions(fitted.served_classifier)
+    return TuneResult(config, metrics, audit, model, predictions)
 
 
 class _History:
@@ -229,6 +235,17 @@ class _Measured:
         chosen = torch.from_numpy(rows).to(self.labels.device)
         right = classifier.logits(self.features[chosen]).argmax(1) == self.labels[chosen]
         return float(right.double().mean())
+
+    def predictions(self, classifier: LinearClassifier) -> tuple[Prediction, ...]:
+        """Return the prediction for each image that accuracy is measured on, in their order."""
+        rows = torch.from_numpy(self.splits.measured).to(self.labels.device)
+        scores, predicted = classifier.probabilities(self.features[rows]).max(1)
+        items = [self.dataset.items[row] for row in self.splits.measured]
+        classes = self.dataset.classes
+        return tuple(
+            Prediction(item.path, classes[item.label], classes[label], score)
+            for item, label, score in zip(items, predicted.tolist(), scores.tolist(), strict=True)
+        )
 
     def evaluate(self, classifier: LinearClassifier) -> dict[str, Any]:
         """Evaluate a classifier on the rows that accuracy is measured on."""

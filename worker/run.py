@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,7 @@ from app.datasets import service as dataset_service
 from app.gc.service import collect_checkpoints
 from app.jobs import repository as jobs
 from app.jobs.lifecycle.lease import Lease, StepRefusedError
+from app.jobs.review.changes import change_of
 from app.kit import storage_keys
 from app.kit.context import Context
 from app.kit.settings import Settings
@@ -154,7 +157,10 @@ def _checkpoint(lease: Lease) -> Path:
 
 
 def _keep(lease: Lease, job: Job, result: TuneResult) -> None:
-    """Store artefact and audit, then the model's row with the last transition; or nothing."""
+    """Store artefact, audit and predictions, then the model's row with the last transition.
+
+    All or nothing.
+    """
     from dspt.model.artifact import save_model
 
     storage = lease.context.storage
@@ -167,17 +173,49 @@ def _keep(lease: Lease, job: Job, result: TuneResult) -> None:
     model = row_of(
         result.model.manifest, data, owner=job.owner, name=job.name, metrics=metrics, job_id=job.id
     )
-    audit = json.dumps(jsonable(result.audit.to_dict())).encode()
-    audit_key = storage_keys.audit(model.id)  # unique per attempt, in case another one wins
+    # Keys are unique per attempt, in case another one wins.
+    audit_key, predictions_key = storage_keys.audit(model.id), storage_keys.predictions(model.id)
+    files = {
+        model.storage_key: data,
+        audit_key: json.dumps(jsonable(result.audit.to_dict())).encode(),
+        predictions_key: json.dumps(jsonable(_predictions(result))).encode(),
+    }
+    change = patiently(
+        lambda: change_of(
+            lease.context,
+            job,
+            result.predictions,
+            result.model.manifest.classes,
+            metrics["noise_rate"],
+        )
+    )
     # Not after a database error: the transition may have been committed.
     try:
-        patiently(lambda: storage.put_bytes(model.storage_key, data))
-        patiently(lambda: storage.put_bytes(audit_key, audit))
-        patiently(lambda: lease.succeed(model, config=config, metrics=metrics, audit_key=audit_key))
+        for key, content in files.items():
+            patiently(partial(storage.put_bytes, key, content))
+        patiently(
+            lambda: lease.succeed(
+                model,
+                config=config,
+                metrics=metrics,
+                audit_key=audit_key,
+                predictions_key=predictions_key,
+                change=jsonable(change),
+            )
+        )
     except (StepRefusedError, OSError):
-        storage.delete(model.storage_key)
-        storage.delete(audit_key)
+        for key in files:
+            storage.delete(key)
         raise
+
+
+def _predictions(result: TuneResult) -> dict[str, Any]:
+    """Return the document of the predictions; its last member are the entries."""
+    return {
+        **{name: result.metrics[name] for name in ("measured_on", "labels", "served")},
+        "images": len(result.predictions),
+        "entries": [asdict(each) for each in result.predictions],
+    }
 
 
 def _settle(lease: Lease, reporter: Reporter) -> str:

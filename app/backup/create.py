@@ -156,8 +156,11 @@ def _references(connection: Connection, found: Mapping[str, SqlTable]) -> Iterat
             yield _Reference(key, row["size_bytes"], row["sha256"])
     for row in _rows(connection, models):
         yield _Reference(storage_keys.model(row["id"]), row["size_bytes"], row["sha256"])
-    for key in connection.scalars(select(jobs.c.audit_key).where(jobs.c.audit_key.is_not(None))):
-        yield _Reference(key)
+    for name in ("audit_key", "predictions_key"):
+        if name in jobs.c:  # not in an older schema
+            column = jobs.c[name]
+            for key in connection.scalars(select(column).where(column.is_not(None))):
+                yield _Reference(key)
 
 
 def _rows(connection: Connection, table: SqlTable) -> Iterator[Mapping[str, Any]]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from dspt_client.schemas.datasets import DatasetDetail, DatasetView, PhotoView
     from dspt_client.schemas.jobs import JobView
     from dspt_client.schemas.models import AliasHistory, AliasView, ModelView
+    from dspt_client.schemas.predictions import PredictionEntry
 
 #: Columns of a terminal that all columns of the list of models fit in.
 _WIDE = 110
@@ -65,7 +66,8 @@ def job_details(job: JobView) -> RenderableType:
         rows["images"] = f"{data.images} in {len(data.classes or ())} classes{left_out}"
     if data.corrections is not None:
         done = data.corrections
-        rows["corrected"] = f"{done.relabelled} relabelled, {done.dropped} dropped"
+        kept = f", {done.kept} kept" if done.kept else ""
+        rows["corrected"] = f"{done.relabelled} relabelled, {done.dropped} dropped{kept}"
     rows["backbone"] = str(job.config.get("backbone", ""))
     if job.model_id is not None:
         rows["model"] = job.model_id
@@ -101,6 +103,14 @@ def photos_table(photos: Iterable[PhotoView]) -> RenderableType:
     table = plain_table("number", "file", "part", "class", folding=("file", "class"))
     for photo in photos:
         table.add_row(str(photo.number), Text(photo.file), photo.split, Text(photo.label))
+    return table
+
+
+def predictions_table(entries: Iterable[PredictionEntry]) -> RenderableType:
+    table = plain_table("file", "label", "predicted", "p", folding=("file",))
+    for each in entries:
+        cells = (each.file, each.label, each.predicted, f"{each.score:.3f}")
+        table.add_row(*map(Text, cells))
     return table
 
 

@@ -14,7 +14,7 @@ from dspt_client.schemas.status import Status
 
 from app.commands import _find as find
 from app.commands._service import INTERRUPTED, AsJson, Url, group, print_deleted, service
-from app.commands._tables import job_details, jobs_table
+from app.commands._tables import job_details, jobs_table, predictions_table
 from dspt.cli.options import ClassNames, config_parameters, read_class_names
 from dspt.cli.tables import accuracies, suspects
 from dspt.cli.terminal import keep_corrections, out, print_json, print_stderr
@@ -180,7 +180,8 @@ def audit(
         typer.Option(
             "--csv",
             help="Write the ranking of all files to this file, with an empty column correct_label. "
-            "Fill in the correct class, or drop, and pass the file to dspt jobs correct.",
+            "Fill in the correct class, drop, or keep for a right label, and pass the file to "
+            "dspt jobs correct.",
             dir_okay=False,
             show_default=False,
         ),
@@ -205,6 +206,35 @@ def audit(
 
 
 @jobs.command()
+def predictions(
+    job_id: JobId,
+    label: Annotated[
+        str | None, typer.Option(help="Only photos with this label.", show_default=False)
+    ] = None,
+    predicted: Annotated[
+        str | None, typer.Option(help="Only photos predicted as this class.", show_default=False)
+    ] = None,
+    right: Annotated[
+        bool | None,
+        typer.Option("--right/--wrong", help="Only right or only wrong ones.", show_default=False),
+    ] = None,
+    most: Annotated[int, typer.Option(min=1, help="Show at most this many.")] = 50,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the predictions for the photos that the accuracy of a job was measured on."""
+    with service(url) as client:
+        found = client.jobs.predictions(
+            find.job_id(client, job_id), label=label, predicted=predicted, right=right
+        )
+    if as_json:
+        print_json(found.model_dump(mode="json"))
+        return
+    out.print(predictions_table(found.entries[:most]))
+    out.print(f"{len(found.entries)} of {found.images} photos.", markup=False)
+
+
+@jobs.command()
 def correct(
     job_id: JobId,
     csv_file: Annotated[
@@ -226,7 +256,9 @@ def correct(
 ) -> None:
     """Create a job on corrected labels. The old job is kept.
 
-    Photos that the old job held out are held out again: dspt models compare compares the two.
+    In the column correct_label write the correct class, new: and a class that is not there yet,
+    drop, or keep for a right label, which later audits do not list again. Photos that the old job
+    held out are held out again, and the new job shows the difference.
     """
     with service(url, csv_file) as client:
         job = client.jobs.correct(find.job_id(client, job_id), csv=csv_file, name=name)
@@ -266,6 +298,8 @@ def _results(job: Job) -> None:
     if metrics is not None:
         out.print(accuracies(metrics))
         out.print(metrics["why"], markup=False)
+    if job.view.change is not None:
+        out.print(job.view.change.verdict, markup=False)
 
 
 def _print(job: Job) -> None:

@@ -42,6 +42,7 @@ class Upload:
     parent_id: str | None = None
     relabelled: int | None = None
     dropped: int | None = None
+    confirmed: int | None = None
 
 
 def receive(file: IO[bytes], filename: str | None) -> Upload:
@@ -79,6 +80,7 @@ def corrected(zip_file: Dataset, corrections: Corrections) -> Upload:
         parent_id=zip_file.id,
         relabelled=len(corrections.relabel),
         dropped=len(corrections.drop),
+        confirmed=len(corrections.keep),
     )
 
 
@@ -139,6 +141,7 @@ def store(context: Context, upload: Upload, owner: str, *, kept: bool = False) -
         relabelled=upload.relabelled,
         dropped=upload.dropped,
         kept=kept,
+        confirmed=upload.confirmed,
     )
     upload.file.seek(0)
     context.storage.put(dataset.storage_key, upload.file)

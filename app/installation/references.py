@@ -18,5 +18,7 @@ def referenced_keys(session: Session) -> set[str]:
     )
     keys = {storage_keys.dataset(id_, corrections=parent is not None) for id_, parent in datasets}
     keys |= {storage_keys.model(id_) for id_ in session.scalars(select(Model.id))}
-    audits = session.scalars(select(Job.audit_key).where(Job.audit_key.is_not(None)))
-    return keys | {key for key in audits if key is not None}
+    of_jobs = session.execute(
+        select(Job.audit_key, Job.predictions_key).where(Job.audit_key.is_not(None))
+    )
+    return keys | {key for row in of_jobs for key in row if key is not None}

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any, Literal
 
 from dspt_client.schemas.jobs import AuditView, EventList, JobView
+from dspt_client.schemas.predictions import JobPredictions
 from dspt_client.schemas.status import Status
 from fastapi import (
     APIRouter,
@@ -33,7 +34,7 @@ from app.jobs.events.feed import Feed
 from app.jobs.intake.admission import check_quota_early
 from app.jobs.intake.requests import JobRequest
 from app.jobs.repository import MAX_SEQ
-from app.jobs.review import audit, corrections
+from app.jobs.review import audit, corrections, predictions
 from app.kit.context import ContextDep
 from app.kit.http.errors import (
     BadRequest,
@@ -320,6 +321,40 @@ def get_audit(
     return Response(page.model_dump_json(), media_type="application/json")
 
 
+@router.get("/{job_id}/predictions", responses=problems(NotFound, Conflict, Unprocessable))
+@rules(Scope.READ)
+def list_job_predictions(
+    job_id: str,
+    context: ContextDep,
+    caller: CallerDep,
+    label: Annotated[
+        str | Omittable, Query(max_length=1000, description="Only images with this label.")
+    ] = None,
+    predicted: Annotated[
+        str | Omittable, Query(max_length=1000, description="Only images predicted as this class.")
+    ] = None,
+    right: Annotated[
+        bool | Omittable, Query(description="Only right predictions, or only wrong ones.")
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=5000, description="Entries per page.")] = 1000,
+    after: Annotated[
+        Annotated[str, Field(pattern=r"^\d{0,15}$")] | Omittable,
+        Query(description="`next` of the previous page."),
+    ] = None,
+) -> JobPredictions:
+    """Predictions for the images that the accuracy of the job was measured on."""
+    return predictions.page(
+        context,
+        caller,
+        job_id,
+        after=after,
+        limit=limit,
+        label=label,
+        predicted=predicted,
+        right=right,
+    )
+
+
 async def _body(request: Request) -> bytes:
     return await request.body()
 
@@ -351,6 +386,10 @@ def correct_job(
     ] = None,
     idempotency_key: IdempotencyKey = None,
 ) -> JobView:
-    """Correct labels or drop images, and tune again in a new job; this job stays unchanged."""
+    """Correct or confirm labels, drop images, and tune again in a new job.
+
+    This job stays unchanged. The new one is measured on the same images; its `change` has the
+    difference.
+    """
     created = corrections.create(context, caller, job_id, content_type, body, name, idempotency_key)
     return _accepted(request, response, created)

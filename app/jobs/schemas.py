@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
 _MAX_FILES = Limits().max_files
 _Name = Annotated[str, Field(min_length=1, max_length=MAX_PATH_CHARACTERS)]
+_Words = Annotated[str, Field(max_length=500)]
 
 
 class CorrectionsRequest(BaseModel):
-    """Labels corrected by a person. File names are those of the audit."""
+    """Labels corrected or confirmed by a person. File names are those of the audit."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -32,6 +33,19 @@ class CorrectionsRequest(BaseModel):
     )
     drop: list[_Name] = Field(
         default=[], max_length=_MAX_FILES, description="Training files to drop."
+    )
+    keep: list[_Name] = Field(
+        default=[],
+        max_length=_MAX_FILES,
+        description="Training files whose label is right. Their labels, and the corrected ones, "
+        "are not suspect in the new job, nor in corrections of it.",
+    )
+    new_classes: dict[_Name, _Words | None] = Field(
+        default={},
+        max_length=1000,
+        description="Classes in `relabel` that the data set does not have yet -> their class words "
+        "in the prompt; null: the name itself.",
+        examples=[{"polar_bear": None, "0017": "coffee mug"}],
     )
     name: str | None = Field(default=None, max_length=200)
     config: dict[str, Any] = Field(
@@ -46,6 +60,7 @@ def links_of(
     corrected_from: str | None,
     *,
     expired: bool,
+    has_predictions: bool,
 ) -> dict[str, str]:
     """Return the links of a job that its state allows."""
     base = f"/jobs/{job_id}"
@@ -53,6 +68,8 @@ def links_of(
     if status == Status.SUCCEEDED:
         links["audit"] = f"{base}/audit"
         links["corrections"] = f"{base}/corrections"
+    if has_predictions:
+        links["predictions"] = f"{base}/predictions"
     if status not in TERMINAL:
         links["cancel"] = f"{base}/cancel"
     if status in (Status.FAILED, Status.CANCELLED) and not expired:

@@ -142,7 +142,7 @@ def retry(context: Context, caller: Caller, job_id: str) -> JobView:
 
 
 def delete(context: Context, caller: Caller, job_id: str) -> None:
-    """Delete a finished job, its audit, and its data set if no other job uses it.
+    """Delete a finished job, its audit and predictions, and its data set if no other job uses it.
 
     Its model stays. Raises NotFound, Conflict.
     """
@@ -158,7 +158,7 @@ def delete(context: Context, caller: Caller, job_id: str) -> None:
             )
         dataset_keys = dataset_service.remove_if_unused(session, dataset)
     # After the commit: a crash in between leaves a file without a row, never a row without a file.
-    for key in (job.audit_key, *dataset_keys):
+    for key in (job.audit_key, job.predictions_key, *dataset_keys):
         if key is not None:
             context.storage.delete(key)
 

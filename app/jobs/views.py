@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from dspt_client.schemas.jobs import JobCorrections, JobDataset, JobError, JobView
+from dspt_client.schemas.jobs import JobChange, JobCorrections, JobDataset, JobError, JobView
 from dspt_client.schemas.status import Status
 from sqlalchemy import (
     JSON,
@@ -51,6 +51,7 @@ _LARGE: Mapping[str, Sequence[tuple[str, ...]]] = {
     "dataset_report": [("classes",), ("rejected",)],
     "error": [("problems",)],
     "metrics": LARGE_METRICS,
+    "change": [("gained",), ("lost",)],
 }
 
 
@@ -62,6 +63,7 @@ def _query(jobs: Iterable[ColumnElement[Any]]) -> Select[Any]:
             _DATASET.c.filename,
             _DATASET.c.relabelled,
             _DATASET.c.dropped,
+            _DATASET.c.confirmed,
             _ZIP.c.sha256,
             _ZIP.c.expired_at,
             _MODEL.c.id.label("model_id"),
@@ -232,6 +234,7 @@ def _view(job: Row[Any], *, worker_alive: bool, summary: bool = False) -> JobVie
         config=stored["config"],
         class_names=stored["class_names"],
         metrics=stored["metrics"],
+        change=JobChange.model_validate(stored["change"]) if stored["change"] else None,
         warnings=stored["warnings"],
         model_id=job.model_id,
         links=links_of(
@@ -240,6 +243,7 @@ def _view(job: Row[Any], *, worker_alive: bool, summary: bool = False) -> JobVie
             job.model_id,
             job.corrected_from,
             expired=job.expired_at is not None,
+            has_predictions=job.predictions_key is not None,
         ),
     )
 
@@ -248,5 +252,8 @@ def _corrections(job: Row[Any]) -> JobCorrections | None:
     if job.relabelled is None or job.dropped is None:
         return None
     return JobCorrections(
-        relabelled=job.relabelled, dropped=job.dropped, from_job=job.corrected_from
+        relabelled=job.relabelled,
+        dropped=job.dropped,
+        kept=job.confirmed or 0,
+        from_job=job.corrected_from,
     )

@@ -18,7 +18,7 @@ INSTALLATION = "installation.json"
 _FILE = (
     rf"datasets/ds_{ID_BODY}\.(zip|json)"
     rf"|models/mdl_{ID_BODY}\.safetensors"
-    rf"|audits/mdl_{ID_BODY}\.json"
+    rf"|(audits|predictions)/mdl_{ID_BODY}\.json"
     r"|checks/[0-9a-f]{16}"
 )
 _OWN = re.compile(_FILE)
@@ -39,6 +39,11 @@ def model(model_id: str) -> str:
 def audit(model_id: str) -> str:
     """Return the key of the audit that was made with a model."""
     return f"audits/{model_id}.json"
+
+
+def predictions(model_id: str) -> str:
+    """Return the key of a model's predictions for the images that it was measured on."""
+    return f"predictions/{model_id}.json"
 
 
 def check() -> str:

@@ -50,6 +50,8 @@ class Dataset(Base):
     relabelled: Mapped[int | None]
     #: Of corrections: number of dropped files.
     dropped: Mapped[int | None]
+    #: Of corrections: number of files whose label was confirmed; null in those of older versions.
+    confirmed: Mapped[int | None]
 
     @property
     def storage_key(self) -> str:

@@ -66,6 +66,10 @@ class Job(Base):
     metrics: Mapped[dict[str, Any] | None]
     #: Storage key of the audit of a succeeded job.
     audit_key: Mapped[str | None] = mapped_column(String(200))
+    #: Storage key of the predictions for the measured images; null for jobs of earlier versions.
+    predictions_key: Mapped[str | None] = mapped_column(String(200))
+    #: Of a corrected job: the difference to the job that it corrects (`JobChange`).
+    change: Mapped[dict[str, Any] | None]
     warnings: Mapped[list[Any]] = mapped_column(default=list)
     #: {code, message, param, problems} of a failed job.
     error: Mapped[dict[str, Any] | None]

@@ -37,7 +37,7 @@ class Audit(AuditView):
         return pandas.DataFrame(self._rows(), columns=columns)
 
     def to_csv(self, path: str | Path) -> None:
-        """Write the table of labels; its column `correct_label` is for the class or `drop`."""
+        """Write the table of labels; `correct_label` is for the class, `keep` or `drop`."""
         atomic_write(Path(path), audit_csv(self._rows()))
 
     def _rows(self) -> Iterator[dict[str, object]]:

@@ -13,6 +13,7 @@ from dspt_client._calls import Call, as_a, get, path
 from dspt_client._connection import Connection
 from dspt_client._exceptions import JobCancelled, JobFailed, WaitTimeout
 from dspt_client.schemas.jobs import EventView, JobView
+from dspt_client.schemas.predictions import JobPredictions
 from dspt_client.schemas.status import TERMINAL, Status
 
 #: About 1 MB.
@@ -36,6 +37,31 @@ async def audit(connection: Connection, job_id: str, suspect: bool | None) -> Au
     result.has_more, result.next = False, None
     if suspect is not None:  # an older service does not filter
         result.entries = [entry for entry in result.entries if entry.suspect is suspect]
+    return result
+
+
+async def predictions(
+    connection: Connection,
+    job_id: str,
+    label: str | None,
+    predicted: str | None,
+    right: bool | None,
+) -> JobPredictions:
+    """Fetch all pages of the predictions with this label, predicted class and result."""
+    wanted = {"label": label, "predicted": predicted, "right": right}
+    params: dict[str, str | int] = {"limit": _AUDIT_PAGE}
+    params |= {
+        name: str(value).lower() if isinstance(value, bool) else value
+        for name, value in wanted.items()
+        if value is not None
+    }
+    where = path("jobs", job_id, "predictions")
+    result = page = await connection.call(get(where, as_a(JobPredictions), params=params))
+    while page.next is not None:
+        following = get(where, as_a(JobPredictions), params=params | {"after": page.next})
+        page = await connection.call(following)
+        result.entries += page.entries
+    result.has_more, result.next = False, None
     return result
 
 
@@ -120,6 +146,20 @@ class AsyncJob(_Seen):
         """
         return await audit(self._connection, self.id, suspect)
 
+    async def predictions(
+        self,
+        *,
+        label: str | None = None,
+        predicted: str | None = None,
+        right: bool | None = None,
+    ) -> JobPredictions:
+        """Return the predictions for the photos that the accuracy was measured on.
+
+        label, predicted: only photos with this label, or predicted as this class; right: only right
+        or only wrong ones. Default: all.
+        """
+        return await predictions(self._connection, self.id, label, predicted, right)
+
 
 class Job(_Seen):
     def __init__(self, core: AsyncJob) -> None:
@@ -134,3 +174,4 @@ class Job(_Seen):
     wait = blocking(AsyncJob.wait)
     events = blocking_iterator(AsyncJob.events)
     audit = blocking(AsyncJob.audit)
+    predictions = blocking(AsyncJob.predictions)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -20,6 +20,7 @@ from dspt_client._job import AsyncJob, Job
 from dspt_client._packing import OnProgress, Watched, check_data, silent, zip_file
 from dspt_client._pages import items
 from dspt_client.schemas.jobs import JobView
+from dspt_client.schemas.predictions import JobPredictions
 
 J = TypeVar("J")
 _DATASET_ID = re.compile(r"ds_[0-9a-z]{26}")
@@ -100,31 +101,55 @@ class JobCalls(Generic[J]):
         """
         return await _job.audit(self._connection, job_id, suspect)
 
+    async def predictions(
+        self,
+        job_id: str,
+        *,
+        label: str | None = None,
+        predicted: str | None = None,
+        right: bool | None = None,
+    ) -> JobPredictions:
+        """Return the predictions for the photos that the accuracy of a job was measured on.
+
+        label, predicted: only photos with this label, or predicted as this class; right: only right
+        or only wrong ones. Default: all.
+        """
+        return await _job.predictions(self._connection, job_id, label, predicted, right)
+
     async def correct(
         self,
         job_id: str,
         *,
         relabel: Mapping[str, str] | None = None,
         drop: Sequence[str] = (),
+        keep: Sequence[str] = (),
+        new_classes: Iterable[str] | Mapping[str, str | None] = (),
         csv: str | Path | None = None,
         name: str | None = None,
     ) -> J:
         """Create a job on the same photos with corrected labels. The old job is kept.
 
-        relabel: file, named as in the audit -> correct class; drop: files to leave out. Or csv: the
-        audit's table with its column `correct_label` filled in. name: default is the name of the
-        old job with `(corrected)`. Raises ValueError if both are given, and OSError.
+        relabel: file, named as in the audit -> correct class; drop: files to leave out; keep: files
+        whose label is right, which later audits do not suspect again; new_classes: those of
+        `relabel` that the photos do not have yet, or a mapping from them to words for the prompt.
+        Or csv: the audit's table with its column `correct_label` filled in. name: default is the
+        name of the old job with `(corrected)`. Raises ValueError if both are given, and OSError.
 
-        The photos that the old job held out are held out again, so `models.compare` can compare
-        the two models.
+        The photos that the old job held out are held out again. The new job's `view.change` has the
+        difference between the two, and `models.compare` compares their models by class.
         """
         where = path("jobs", job_id, "corrections")
         named = {} if name is None else {"name": name}
         if csv is None:
-            changes = {"relabel": dict(relabel or {}), "drop": list(drop)}
+            changes: dict[str, Any] = {"relabel": dict(relabel or {}), "drop": list(drop)}
+            if keep:  # an older service does not know these two
+                changes["keep"] = list(keep)
+            if new_classes:
+                words = new_classes if isinstance(new_classes, Mapping) else None
+                changes["new_classes"] = dict(words or dict.fromkeys(new_classes))
             call = _post_once(where, json={**changes, **named})
-        elif relabel or drop:
-            raise ValueError("pass either csv, or relabel and drop")
+        elif relabel or drop or keep or new_classes:
+            raise ValueError("pass either csv, or relabel, drop, keep and new_classes")
         else:
             table = await self._connection.io.work(Path(csv).read_bytes)
             headers = {"Content-Type": "text/csv"}
@@ -166,4 +191,5 @@ class Jobs:
     retry = blocking(JobCalls[Job].retry)
     delete = blocking(JobCalls[Job].delete)
     audit = blocking(JobCalls[Job].audit)
+    predictions = blocking(JobCalls[Job].predictions)
     correct = blocking(JobCalls[Job].correct)

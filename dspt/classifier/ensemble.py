@@ -93,6 +93,8 @@ class _Sample:
     """(N,) bool: images whose class has training images in other folds."""
     texts: Sequence[TextClassifier]
     n_classes: int
+    kept: Tensor
+    """(N,) bool: images whose label a person has confirmed, so it is the true class."""
 
     @property
     def scored(self) -> Tensor:
@@ -120,6 +122,7 @@ def fit_ensemble(
     folds: Sequence[Tensor],
     train_mask: Tensor | None = None,
     *,
+    kept: Tensor | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Ensemble:
     """Fit the ensemble of `texts`, of which the first is zero-shot, and of an LDA.
@@ -128,14 +131,17 @@ def fit_ensemble(
 
     features: (N, D) unit length; labels: (N,); folds: held-out rows of each fold, together 0..N-1,
     the same as in `held_out_logits` of the texts; train_mask: (N,) bool, images to train on.
-    Default: all. The other images are only scored. Raises Cancelled once `should_stop()` is true.
+    Default: all. The other images are only scored; kept: (N,) bool, images whose label a person has
+    confirmed. Default: none. Raises Cancelled once `should_stop()` is true.
     """
     if train_mask is None:
         train_mask = torch.ones_like(labels, dtype=torch.bool)
+    if kept is None:
+        kept = torch.zeros_like(labels, dtype=torch.bool)
     lda = ShrunkLDA.of(features, train_mask)
     has_support = _has_support(labels, folds, train_mask)
     n_classes = texts[0].matrix.shape[0]
-    sample = _Sample(lda, labels, folds, train_mask, has_support, texts, n_classes)
+    sample = _Sample(lda, labels, folds, train_mask, has_support, texts, n_classes, kept)
     by_text = [text.held_out_logits for text in texts]
     one_hot = _one_hot(sample)
     starts = [
@@ -197,7 +203,8 @@ def _one_hot(sample: _Sample) -> Tensor:
 def _true_classes(sample: _Sample, log_p: Tensor, noise: Tensor) -> Tensor:
     """(N, C): posterior of the true class. An image without support keeps its label."""
     found = true_label_posterior(log_p, sample.labels, noise)
-    return torch.where(sample.has_support[:, None], found, _one_hot(sample))
+    uncertain = sample.has_support & ~sample.kept
+    return torch.where(uncertain[:, None], found, _one_hot(sample))
 
 
 def _text_guess(sample: _Sample, logits: Sequence[Tensor]) -> tuple[Tensor, Tensor]:

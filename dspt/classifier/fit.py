@@ -51,6 +51,8 @@ class Fitted:
     served: Served
     why: str
     """The reason for `served`, with figures: sentences for the user."""
+    kept: Tensor
+    """(N,) bool: training images whose label a person has confirmed."""
 
     @property
     def served_classifier(self) -> LinearClassifier:
@@ -70,7 +72,12 @@ class Fitted:
         fitted to.
         """
         found = self.ensemble
-        scored = found.scored
+        scored = found.scored & ~self.kept
+        rate = estimate_noise_rate(
+            found.log_p[scored], found.posterior[scored], labels[scored], found.noise
+        )
+        if rate is not None:
+            rate = rate.among(float(scored.sum() / found.scored.sum()))
         return audit_labels(
             files,
             classes,
@@ -80,10 +87,9 @@ class Fitted:
             noise=found.noise,
             zero_shot=self.zero_shot.probabilities(features),
             suppressed=suppression(self.held_out_prompt, labels),
-            noise_rate=estimate_noise_rate(
-                found.log_p[scored], found.posterior[scored], labels[scored], found.noise
-            ),
+            noise_rate=rate,
             groups=groups,
+            kept=self.kept,
         )
 
 
@@ -97,6 +103,7 @@ def fit(
     *,
     train_mask: NDArray[np.bool_] | None = None,
     groups: NDArray[np.int64] | None = None,
+    kept: NDArray[np.bool_] | None = None,
     state: TunerState | None = None,
     on_epoch: Callable[[EpochReport, TunerState], None] = lambda report, state: None,
     should_stop: Callable[[], bool] = lambda: False,
@@ -106,8 +113,9 @@ def fit(
     zero_shot: (C, D) class embeddings of the untuned prompt; features: (N, V, D) of the training
     images on the backbone's device, unit length, the centre crop first; labels: (N,); train_mask:
     (N,), the images to tune on, the others are only audited. Default: all; groups: (N,), equal for
-    copies of a photo, of which one is tuned on. `state` continues an interrupted tuning. Of
-    `config` only the settings of the tuning are read, not those of the data.
+    copies of a photo, of which one is tuned on; kept: (N,), images whose label a person has
+    confirmed. Default: none. `state` continues an interrupted tuning. Of `config` only the settings
+    of the tuning are read, not those of the data.
 
     Returns the tuned context, (M, W) or (C, M, W) if class-specific, and the classifiers. Raises
     Cancelled once `should_stop()` is true.
@@ -137,6 +145,7 @@ def fit(
             crossfit,
             logit_scale=backbone.logit_scale,
             classifier=config.classifier,
+            kept=None if kept is None else torch.from_numpy(kept).to(features.device),
             should_stop=should_stop,
         )
     return contexts[0], fitted
@@ -151,14 +160,18 @@ def fit_classifiers(
     *,
     logit_scale: float,
     classifier: ClassifierName = "blend",
+    kept: Tensor | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Fitted:
     """Fit the ensemble and the temperatures, and choose what to serve.
 
     classes: (1 + folds, C, D), class embeddings of the prompt to serve and of the prompt of each
     fold; zero_shot: (C, D); features: (N, D) of the training images, centre crops; labels: (N,).
-    All embeddings have unit length. Raises Cancelled once `should_stop()` is true.
+    All embeddings have unit length. kept: (N,) bool, images whose label a person has confirmed.
+    Default: none. Raises Cancelled once `should_stop()` is true.
     """
+    if kept is None:
+        kept = torch.zeros_like(labels, dtype=torch.bool)
     untuned = LinearClassifier.from_text(zero_shot, logit_scale)
     prompt = LinearClassifier.from_text(classes[0], logit_scale)
     folds = [torch.from_numpy(fold).to(features.device) for fold in crossfit.held_out]
@@ -168,7 +181,9 @@ def fit_classifiers(
     ]
     by_zero_shot, by_prompt = (text.held_out_logits for text in texts)
     train_mask = torch.from_numpy(crossfit.train_mask).to(features.device)
-    ensemble = fit_ensemble(features, labels, texts, folds, train_mask, should_stop=should_stop)
+    ensemble = fit_ensemble(
+        features, labels, texts, folds, train_mask, kept=kept, should_stop=should_stop
+    )
     scored = ensemble.scored
     temperature, prompt_temperature = (
         fit_temperature(logits[scored], labels[scored], ensemble.noise)
@@ -186,7 +201,7 @@ def fit_classifiers(
         temperatures["tuned"] = prompt_temperature
     baseline = calibrated_log_likelihood(by_zero_shot, labels, scored)
     served, why = choose_served(likelihood, baseline, int(scored.sum()))
-    return Fitted(untuned, prompt, temperatures, tuned, by_prompt, ensemble, served, why)
+    return Fitted(untuned, prompt, temperatures, tuned, by_prompt, ensemble, served, why, kept)
 
 
 def held_out_logits(

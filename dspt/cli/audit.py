@@ -37,7 +37,8 @@ def audit(
         typer.Option(
             "--csv",
             help="Write the ranking of all files to this file, with an empty column correct_label. "
-            "Fill in the correct class, or drop, and pass the file to --corrections.",
+            "Fill in the correct class, drop, or keep for a right label, and pass the file to "
+            "--corrections.",
             dir_okay=False,
             show_default=False,
         ),

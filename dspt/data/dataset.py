@@ -63,7 +63,7 @@ class Dataset:
     """Labelled images, all of which were decoded once. Close it after use."""
 
     classes: tuple[str, ...]
-    """Folder names (or labels of the table), in natural order."""
+    """Folder names (or labels of the table), in natural order; then those added by corrections."""
     class_words: tuple[str, ...]
     """Words of each class in the prompt."""
     items: tuple[Item, ...]
@@ -77,6 +77,8 @@ class Dataset:
     source: Source[Any]
     uploaded: tuple[Item, ...] = ()
     """The items before corrections, also the dropped ones; empty if there are no corrections."""
+    confirmed: frozenset[str] = frozenset()
+    """Paths of the training images whose label a person has corrected or confirmed."""
 
     def __repr__(self) -> str:
         count = Counter(item.split for item in self.items)

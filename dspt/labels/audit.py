@@ -52,6 +52,8 @@ class AuditEntry:
     """Whether accuracy was measured on this file; the classifier was not tuned on it."""
     group: int | None = None
     """Number that the copies of a photo share; None for a photo without copies."""
+    kept: bool = False
+    """Whether a person has corrected or confirmed the label; it is then never suspect."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,7 @@ def audit_labels(
     noise: Tensor | None = None,
     noise_rate: NoiseRate | None = None,
     groups: NDArray[np.int64] | None = None,
+    kept: Tensor | None = None,
 ) -> AuditReport:
     """Rank the training files by the probability that their label is wrong.
 
@@ -119,8 +122,9 @@ def audit_labels(
     (N, C) probability of the true class, given the image and its label; zero_shot: (N, C)
     probabilities; suppressed: (N,) `suppression` of the tuned prompt; noise_rate: reported if the
     ranking is better than chance; groups: (N,), equal for copies of a photo; noise: (C, C), the
-    noise matrix of the posterior. Copies with different labels are several annotations of one
-    photo: the posterior of each takes the others into account.
+    noise matrix of the posterior; kept: (N,) bool, labels that a person has confirmed. Copies with
+    different labels are several annotations of one photo: the posterior of each takes the others
+    into account. A confirmed label is right for all copies.
     """
     if not files:
         return AuditReport(False, "there are no labels to check.", ())
@@ -128,6 +132,9 @@ def audit_labels(
         groups = np.arange(len(files))
     if noise is not None:
         posterior = _with_labels_of_copies(posterior, labels, noise, groups)
+    if kept is None:
+        kept = torch.zeros_like(labels, dtype=torch.bool)
+    posterior = _with_confirmed_labels(posterior, labels, kept, groups)
     p_right = _of_label(posterior, labels)
     p_tuned = _of_label(log_p.exp(), labels)
     p_zero_shot = _of_label(zero_shot, labels)
@@ -164,6 +171,7 @@ def audit_labels(
             suppression=float(suppressed[i]),
             suspect=bool(suspect[i]),
             group=int(groups[i]) if counts[groups[i]] > 1 else None,
+            kept=bool(kept[i]),
         )
         for i in order.tolist()
     )
@@ -186,6 +194,20 @@ def _with_labels_of_copies(
         for other in labels_of[group] - {label}:
             found[row] *= noise[:, other]
     return found / found.sum(1, keepdim=True)
+
+
+def _with_confirmed_labels(
+    posterior: Tensor, labels: Tensor, kept: Tensor, groups: NDArray[np.int64]
+) -> Tensor:
+    """Return the posterior (N, C) with certainty for confirmed labels and for their copies."""
+    of_group = {int(groups[row]): int(labels[row]) for row in kept.nonzero()[:, 0].tolist()}
+    found = posterior.clone()
+    for row, group in enumerate(groups.tolist() if of_group else ()):
+        if group in of_group:
+            right = int(labels[row]) if kept[row] else of_group[group]
+            found[row] = 0
+            found[row, right] = 1
+    return found
 
 
 def _better_than_chance(probabilities: Tensor, labels: Tensor) -> tuple[bool, str]:

@@ -15,11 +15,13 @@ from itertools import chain
 from dspt.data.csv_table import table_rows
 from dspt.data.findings import Findings
 from dspt.kit.text import printable
-from dspt.labels.corrections import SHOWN_PER_KIND, Corrections
+from dspt.labels.corrections import NEW, SHOWN_PER_KIND, Corrections
 
 CORRECT = "correct_label"
-"""Column for the correct class, or DROP; empty for a correct label."""
+"""Column for the correct class, DROP or KEEP; empty for a file that was not looked at."""
 DROP = "drop"
+KEEP = "keep"
+"""The label is right. A class of this name has precedence."""
 
 _FIRST = ("file", "given", "suggested", CORRECT)
 # OWASP's list for CSV injection, with the full-width signs; spreadsheets skip leading blanks.
@@ -52,18 +54,22 @@ def _line(cells: Iterable[object]) -> str:
 
 
 def corrections_from_csv(table: bytes, name: str, classes: Collection[str]) -> Corrections:
-    """Read the corrections from the column `correct_label`: the class of a file, or `drop`.
+    """Read the decisions in the column `correct_label`.
 
+    A cell has the class of the file (its own class confirms the label), `keep`, `drop`, or `new: `
+    and a class that is not in `classes`.
     `name` is the name of the table in messages. Other columns and empty cells are ignored, and so
-    is the case of `drop` and of classes, unless two differ in nothing else. Raises
+    is the case of `keep`, `drop`, `new` and of classes, unless two differ in nothing else. Raises
     DatasetError, by line, for rows that are invalid or repeat a file.
     """
     findings = Findings(SHOWN_PER_KIND)
     relabel: dict[str, str] = {}
     drop: list[str] = []
+    keep: list[str] = []
+    new: dict[str, None] = {}
     lines: dict[str, int] = {}
     by_case: dict[str, list[str]] = {}
-    for name_of_class in {*classes, DROP}:
+    for name_of_class in {*classes, DROP, KEEP}:
         by_case.setdefault(name_of_class.casefold(), []).append(name_of_class)
     for line, row in table_rows(table, name, findings, required=("file", CORRECT)):
         where, file, correct = f"{name} line {line}", _read(row["file"]), row[CORRECT]
@@ -88,7 +94,13 @@ def corrections_from_csv(table: bytes, name: str, classes: Collection[str]) -> C
             )
         elif correct == DROP:
             drop.append(file)
+        elif correct == KEEP and KEEP not in classes:
+            keep.append(file)
         else:
+            if correct not in classes and correct.casefold().startswith(NEW.strip()):
+                correct = correct[len(NEW.strip()) :].strip()
+                if correct not in classes:
+                    new[correct] = None
             relabel[file] = correct
         lines.setdefault(file, line)
     if not findings.problems and not lines:
@@ -96,10 +108,10 @@ def corrections_from_csv(table: bytes, name: str, classes: Collection[str]) -> C
             name,
             "nothing_changed",
             f"the column {CORRECT} is empty; write the right class, or {DROP}, next to the files "
-            "whose label is wrong",
+            f"whose label is wrong, and {KEEP} next to those whose label is right",
         )
     findings.refuse_if_any()
-    return Corrections.of(relabel, drop)
+    return Corrections.of(relabel, drop, keep, new)
 
 
 def has_corrections(table: bytes) -> bool:

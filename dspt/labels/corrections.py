@@ -1,4 +1,4 @@
-"""Corrections of labels, applied to a data set without reading the images again."""
+"""Corrections and confirmations of labels, applied to a data set without reading its images."""
 
 from __future__ import annotations
 
@@ -13,15 +13,18 @@ from typing import Any, Self
 from dspt.data import Dataset, Item, dataset_digest
 from dspt.data.findings import Findings
 from dspt.kit.text import printable
+from dspt.labels.new_classes import warnings_of_new, words_of_new
 
 _CLASSES_SHOWN = 20
+NEW = "new: "
+"""In a table: the prefix of a class that the data set does not have yet."""
 SHOWN_PER_KIND = 100
 """Corrections with problems that are listed, so that a table can be corrected in one pass."""
 
 
 @dataclass(frozen=True)
 class Corrections:
-    """Training files to relabel and to drop.
+    """Training files to relabel, to drop, and to keep as they are, by a person's decision.
 
     Files have the names of the audit. They are only looked up among the files of a data set, never
     opened.
@@ -30,29 +33,73 @@ class Corrections:
     relabel: Mapping[str, str] = field(default_factory=dict)
     """File -> its correct class."""
     drop: frozenset[str] = frozenset()
+    keep: frozenset[str] = frozenset()
+    """Files whose label is right. Relabelled files need not be in it."""
+    new_classes: Mapping[str, str | None] = field(default_factory=dict)
+    """Class that the data set does not have -> its words; None: those of its name."""
 
     @classmethod
-    def of(cls, relabel: Mapping[str, str] | None = None, drop: Iterable[str] = ()) -> Self:
+    def of(
+        cls,
+        relabel: Mapping[str, str] | None = None,
+        drop: Iterable[str] = (),
+        keep: Iterable[str] = (),
+        new_classes: Mapping[str, str | None] | None = None,
+    ) -> Self:
         """Create corrections with names in Unicode form NFC, as in data sets."""
-        pairs = (relabel or {}).items()
-        return cls({_nfc(file): _nfc(name) for file, name in pairs}, frozenset(map(_nfc, drop)))
+        return cls(
+            {_nfc(file): _nfc(name) for file, name in (relabel or {}).items()},
+            frozenset(map(_nfc, drop)),
+            frozenset(map(_nfc, keep)),
+            {_nfc(name): words for name, words in (new_classes or {}).items()},
+        )
+
+    @property
+    def confirmed(self) -> frozenset[str]:
+        """Files whose label a person has chosen or confirmed."""
+        return self.keep | self.relabel.keys()
+
+    @property
+    def words_of_new(self) -> dict[str, str]:
+        """New class -> its words, where they are not those of its name."""
+        return {name: words for name, words in self.new_classes.items() if words is not None}
 
     def __bool__(self) -> bool:
-        return bool(self.relabel or self.drop)
+        return bool(self.relabel or self.drop or self.keep)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, in a fixed order; `from_dict` restores them."""
-        return {"relabel": dict(sorted(self.relabel.items())), "drop": sorted(self.drop)}
+        """Plain values for JSON, in a fixed order; `from_dict` restores them.
+
+        `keep` and `new_classes` are missing if they are empty, as in earlier versions.
+        """
+        later = {"keep": sorted(self.keep), "new_classes": dict(sorted(self.new_classes.items()))}
+        return {
+            "relabel": dict(sorted(self.relabel.items())),
+            "drop": sorted(self.drop),
+            **{name: value for name, value in later.items() if value},
+        }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        return cls(dict(data["relabel"]), frozenset(data["drop"]))
+        return cls(
+            dict(data["relabel"]),
+            frozenset(data["drop"]),
+            frozenset(data.get("keep", ())),
+            dict(data.get("new_classes", {})),
+        )
 
     def on_top_of(self, earlier: Corrections) -> Corrections:
         """Combine with `earlier` corrections; for a file in both, these apply."""
-        kept = {f: name for f, name in earlier.relabel.items() if f not in self.drop}
-        dropped = earlier.drop - self.relabel.keys()
-        return Corrections(kept | dict(self.relabel), dropped | self.drop)
+        before = {f: name for f, name in earlier.relabel.items() if f not in self.drop}
+        relabel = before | dict(self.relabel)
+        used = set(relabel.values())
+        new = {**earlier.new_classes, **self.new_classes}
+        return Corrections(
+            relabel,
+            (earlier.drop - self.confirmed) | self.drop,
+            (earlier.keep | self.keep) - self.drop - relabel.keys(),
+            {name: words for name, words in new.items() if name in used},
+        )
 
     def checked(
         self,
@@ -60,23 +107,32 @@ class Corrections:
         given: Mapping[str, str],
         held_out: Collection[str] = (),
         *,
+        words: Mapping[str, str] | None = None,
+        confirmed: Collection[str] = (),
         may_change_nothing: bool = False,
     ) -> Corrections:
-        """Return the corrections that change something.
+        """Return the corrections that change something, or confirm a label.
 
-        given: class of each training file; held_out: files of val/ and test/.
-        Raises DatasetError with all that is wrong: unknown files or classes, files of val/ or
-        test/, files both relabelled and dropped, a class that would have no training image left,
-        or nothing changed.
+        A file that is relabelled to its own class is kept.
+        given: class of each training file; held_out: files of val/ and test/; words: class ->
+        words, where they are not those of its name; confirmed: files that were confirmed before.
+        Raises DatasetError with all that is wrong: unknown files or classes, invalid or unused new
+        classes, files of val/ or test/, files with two decisions, a class that would have no
+        training image left, or nothing changed.
         """
         findings = Findings(SHOWN_PER_KIND)
-        changed = self._known(classes, given, held_out, findings)
+        new = words_of_new(self.new_classes, classes, words or {}, findings)
+        changed = self._known([*classes, *self.new_classes], given, held_out, findings)
+        changed = dataclasses.replace(changed, keep=changed.keep.difference(confirmed))
+        for name in new.keys() - set(self.relabel.values()):
+            message = "no file is relabelled to this new class"
+            findings.problem(printable(name), "unused_class", message)
         if not (findings.problems or changed or may_change_nothing):
             findings.problem(
                 "",
                 "nothing_changed",
-                "the corrections change nothing; relabel at least one file to another class, or "
-                "drop one",
+                "the corrections change nothing; relabel at least one file to another class, drop "
+                "one, or keep one that was not confirmed before",
             )
         findings.refuse_if_any()
         return changed
@@ -84,16 +140,24 @@ class Corrections:
     def apply(self, dataset: Dataset, *, may_change_nothing: bool = False) -> Dataset:
         """Return `dataset` with corrected labels and without the dropped files.
 
-        Both share one source: closing either closes both. `may_change_nothing` is for accumulated
-        corrections, where a later one may revert an earlier one. Raises DatasetError
-        as `checked` does.
+        New classes follow the others. Both data sets share one source: closing either closes both.
+        `may_change_nothing` is for accumulated corrections, where a later one may revert an earlier
+        one. Raises DatasetError as `checked` does.
         """
         given = {i.path: dataset.classes[i.label] for i in dataset.items if i.split == "train"}
         held_out = {item.path for item in dataset.items if item.split != "train"}
+        words = dict(zip(dataset.classes, dataset.class_words, strict=True))
         changed = self.checked(
-            dataset.classes, given, held_out, may_change_nothing=may_change_nothing
+            dataset.classes,
+            given,
+            held_out,
+            words=words,
+            confirmed=dataset.confirmed,
+            may_change_nothing=may_change_nothing,
         )
-        index = {name: label for label, name in enumerate(dataset.classes)}
+        new = words_of_new(changed.new_classes, dataset.classes, words, Findings())
+        classes = (*dataset.classes, *new)
+        index = {name: label for label, name in enumerate(classes)}
         rows = [row for row, item in enumerate(dataset.items) if item.path not in changed.drop]
         items = []
         for item in (dataset.items[row] for row in rows):
@@ -101,14 +165,18 @@ class Corrections:
             items.append(item if to is None else Item(item.path, index[to], item.split))
         corrected = dataclasses.replace(
             dataset,
+            classes=classes,
+            class_words=(*dataset.class_words, *new.values()),
             items=tuple(items),
             hashes=tuple(dataset.hashes[row] for row in rows),
+            warnings=(*dataset.warnings, *warnings_of_new(new, changed.relabel, dataset)),
             uploaded=dataset.uploaded or dataset.items,
+            confirmed=(dataset.confirmed - changed.drop) | changed.confirmed,
         )
         return dataclasses.replace(
             corrected,
             sha256=dataset_digest(
-                (item.path, dataset.classes[item.label], item.split, sha256)
+                (item.path, classes[item.label], item.split, sha256)
                 for item, sha256 in zip(corrected.items, corrected.hashes, strict=True)
             ),
         )
@@ -120,14 +188,22 @@ class Corrections:
         held_out: Collection[str],
         findings: Findings,
     ) -> Corrections:
-        """The valid corrections that change something; the problems go to `findings`."""
-        unknown = [f for f in (*self.relabel, *sorted(self.drop)) if f not in given]
+        """The valid corrections that change something, or keep a file; problems go to `findings`.
+
+        classes: with the new ones.
+        """
+        files = (*self.relabel, *sorted(self.drop), *sorted(self.keep))
+        unknown = [file for file in files if file not in given]
         _report_unknown(dict.fromkeys(unknown), given, held_out, findings)
         for file in self.relabel:
             if file in self.drop:
                 findings.problem(
                     printable(file), "relabelled_and_dropped", "relabel it or drop it, not both"
                 )
+        for file in sorted(self.keep):
+            if file in self.drop or self.relabel.get(file, given.get(file)) != given.get(file):
+                message = "keep it as it is, or relabel or drop it, not both"
+                findings.problem(printable(file), "kept_and_changed", message)
         known = set(classes)
         elsewhere = [(file, name) for file, name in self.relabel.items() if name not in known]
         for number, (file, name) in enumerate(elsewhere):
@@ -140,17 +216,19 @@ class Corrections:
             for file, name in self.relabel.items()
             if name in known and name != given.get(file, name)
         }
+        right = {file for file, name in self.relabel.items() if name == given.get(file)}
         drop = self.drop & given.keys()
         left = Counter(relabel.get(f, name) for f, name in given.items() if f not in drop)
         for name in classes:
-            if not left[name]:
+            if not left[name] and name not in self.new_classes:
                 findings.problem(
                     printable(name),
                     "empty_class",
                     "the corrections would remove all training images of this class; keep one, or "
                     "remove the class from the data set",
                 )
-        return Corrections(relabel, drop)
+        keep = (self.keep & given.keys()) | right
+        return Corrections(relabel, drop, keep, self.new_classes)
 
 
 def _report_unknown(
@@ -187,7 +265,11 @@ def _meant(name: str, classes: Sequence[str]) -> str:
         return f"did you mean {printable(close[0])!r}?"
     more = len(classes) - _CLASSES_SHOWN
     listed = ", ".join(map(printable, classes[:_CLASSES_SHOWN]))
-    return f"the classes are {listed}" + (f" and {more:,} more" if more > 0 else "")
+    listed += f" and {more:,} more" if more > 0 else ""
+    return (
+        f"the classes are {listed}. To add a class, write `{NEW}{printable(name)}` in a table, or "
+        "list it in `new_classes` in JSON"
+    )
 
 
 def _nfc(text: str) -> str:

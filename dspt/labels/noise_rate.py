@@ -41,6 +41,10 @@ class NoiseRate:
     low: float
     high: float
 
+    def among(self, share: float) -> NoiseRate:
+        """Return the rate among more labels, of which all but `share` are known to be right."""
+        return NoiseRate(self.estimate * share, self.low * share, self.high * share)
+
 
 def estimate_noise_rate(
     log_p: Tensor, posterior: Tensor, labels: Tensor, noise: Tensor, *, seed: int = 0

@@ -130,6 +130,11 @@ def mcnemar(only_a: int, only_b: int) -> float:
     return min(1.0, 2 * tail)
 
 
+def p_text(p_value: float) -> str:
+    """Return `= 0.012`, or `< 0.0001` for a very small value."""
+    return f"= {p_value:.2g}" if p_value >= 0.0001 else "< 0.0001"
+
+
 def _side(right: int, images: int, classes: Collection[str], both: Collection[str]) -> Side:
     only_here = tuple(name for name in classes if name not in both)
     return Side(right, right / images, wilson_interval(right, images), only_here)
@@ -167,13 +172,12 @@ def _verdict(
     p_value: float,
 ) -> str:
     low, high = interval
-    p = f"= {p_value:.2g}" if p_value >= 0.0001 else "< 0.0001"
     if p_value >= SIGNIFICANT:
         result = "The difference is not significant"
     else:
         result = f"{'B' if difference > 0 else 'A'} is significantly better"
     return (
-        f"{result} (McNemar p {p}): B is right on {only_b} images that A gets wrong; A is right on "
-        f"{only_a} that B gets wrong. Accuracy of B minus A: {100 * difference:+.1f} points "
-        f"(95 % interval {100 * low:+.1f} to {100 * high:+.1f})."
+        f"{result} (McNemar p {p_text(p_value)}): B is right on {only_b} images that A gets wrong; "
+        f"A is right on {only_a} that B gets wrong. Accuracy of B minus A: "
+        f"{100 * difference:+.1f} points (95 % interval {100 * low:+.1f} to {100 * high:+.1f})."
     )

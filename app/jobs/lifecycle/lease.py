@@ -132,12 +132,20 @@ class Lease:
         config: Mapping[str, Any],
         metrics: Mapping[str, Any],
         audit_key: str,
+        predictions_key: str | None = None,
+        change: Mapping[str, Any] | None = None,
     ) -> None:
         """Move from running to succeeded and add the model; may be repeated.
 
         Raises StepRefusedError.
         """
-        values = {"config": dict(config), "metrics": dict(metrics), "audit_key": audit_key}
+        values = {
+            "config": dict(config),
+            "metrics": dict(metrics),
+            "audit_key": audit_key,
+            "predictions_key": predictions_key,
+            "change": change and dict(change),
+        }
         with self.context.database.write() as session:
             if session.scalar(select(Model.id).where(Model.id == model.id)) is None:
                 self._move(session, Status.SUCCEEDED, values)

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 from dspt_client.schemas.jobs import AuditEntryView, AuditView
-from dspt_client.schemas.status import TERMINAL
 
 from app.access.caller import Caller
-from app.jobs import service
-from app.jobs.review.stored_audit import StoredAudit
+from app.jobs.review.stored import Stored, find_stored
+from app.jobs.review.stored_entries import StoredEntries
 from app.kit.context import Context
-from app.kit.http.errors import Conflict, NotFound, Unprocessable
+from app.kit.http.errors import Unprocessable
 from dspt.labels.audit_csv import audit_lines
 
 #: Bytes of a stream that are sent at a time.
@@ -33,14 +31,16 @@ _DEFAULTS = {
 class Audit:
     """The audit of a job. Its file is open until one of the methods has returned or yielded all."""
 
-    job_id: str
-    _stored: StoredAudit
-    _file: ExitStack
+    _opened: Stored
+
+    @property
+    def _stored(self) -> StoredEntries:
+        return self._opened.entries
 
     def page(self, *, after: str | None, limit: int, suspect: bool | None) -> AuditView:
         """Return up to `limit` entries. Raises Unprocessable if `after` is not a cursor."""
         found, following = list[AuditEntryView](), 0
-        with self._file:
+        with self._opened.file:
             try:
                 for end, entry in self._wanted(suspect, int(after) if after else None):
                     following = end
@@ -55,7 +55,7 @@ class Audit:
 
     def as_json(self, suspect: bool | None) -> Iterator[bytes]:
         """Yield a JSON document with all entries."""
-        with self._file:
+        with self._opened.file:
             yield self._view([], 0).model_dump_json().encode().removesuffix(b"[]}")
             first = next(self._stored.entries(), None)
             if suspect is None and (first is None or first[1].keys() >= _DEFAULTS.keys()):
@@ -70,14 +70,14 @@ class Audit:
 
     def as_csv(self, suspect: bool | None) -> Iterator[bytes]:
         """Yield a table with all entries, to fill in the correct labels."""
-        with self._file:
+        with self._opened.file:
             if not self._stored.is_ascii():
                 yield "\ufeff".encode()  # Excel would misread the names
             yield from _blocks(audit_lines(entry for _, entry in self._wanted(suspect)))
 
     def given(self) -> Mapping[str, str]:
         """Return file -> its given label."""
-        with self._file:
+        with self._opened.file:
             return {entry["file"]: entry["given"] for _, entry in self._wanted(None)}
 
     def _wanted(
@@ -94,7 +94,7 @@ class Audit:
     def _view(self, entries: list[AuditEntryView], following: int) -> AuditView:
         return AuditView(
             **self._stored.head,
-            job_id=self.job_id,
+            job_id=self._opened.job_id,
             has_more=following > 0,
             next=str(following) if following else None,
             entries=entries,
@@ -105,7 +105,7 @@ def held_out(context: Context, audit_key: str) -> frozenset[str]:
     """Return the files that a job held out; empty if its audit is lost or from an old version."""
     try:
         with context.storage.open(audit_key) as file:
-            entries = StoredAudit(file).entries()
+            entries = StoredEntries(file).entries()
             return frozenset(entry["file"] for _, entry in entries if entry.get("held_out"))
     except FileNotFoundError:
         return frozenset()
@@ -113,24 +113,7 @@ def held_out(context: Context, audit_key: str) -> frozenset[str]:
 
 def find(context: Context, caller: Caller, job_id: str) -> Audit:
     """Open the audit that the worker stored. Raises NotFound, or Conflict if there is none."""
-    with context.database.read() as session:
-        job = service.find(session, caller, job_id)
-    if job.status not in TERMINAL:
-        raise Conflict(
-            f"The job is {job.status}. Its audit is available once it has succeeded.",
-            code="job_not_finished",
-        )
-    if job.audit_key is None:
-        raise Conflict(f"The job is {job.status} and has no audit.", code="no_audit")
-    with ExitStack() as stack:
-        try:
-            stored = StoredAudit(stack.enter_context(context.storage.open(job.audit_key)))
-        except FileNotFoundError as error:
-            raise NotFound(
-                "The audit is no longer in the storage.", code="audit_not_found"
-            ) from error
-        file = stack.pop_all()
-    return Audit(job.id, stored, file)
+    return Audit(find_stored(context, caller, job_id, "audit", lambda job: job.audit_key))
 
 
 def _complete(entry: dict[str, Any]) -> dict[str, Any]:

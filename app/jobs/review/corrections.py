@@ -27,7 +27,8 @@ CONTENT_TYPES = {
         "schema": {
             "type": "string",
             "description": "The audit as CSV with the column `correct_label` filled in: the "
-            "correct class, or `drop`.",
+            "correct class, `new: ` and a class that the data set does not have, `drop`, or `keep` "
+            "for a label that is right. Empty: not looked at.",
         }
     },
 }
@@ -65,11 +66,13 @@ def create(
         config=_config_after(context, job, request),
         class_names=job.class_names,
     )
-    changed = corrections.checked(classes, given)
     try:
-        every = changed.on_top_of(dataset_service.corrections_of(context, dataset))
+        earlier = dataset_service.corrections_of(context, dataset)
     except FileNotFoundError as error:
         raise NotFound("The data set was deleted.", code="dataset_not_found") from error
+    words = {**(job.class_names or {}), **earlier.words_of_new}
+    changed = corrections.checked(classes, given, words=words, confirmed=earlier.confirmed)
+    every = changed.on_top_of(earlier)
     upload = dataset_service.corrected(zip_file, every)
     return service.create(context, caller, wanted, upload, idempotency_key, corrected=job)
 
@@ -99,7 +102,8 @@ def _parsed(
         ]
         detail = "; ".join(f"{item.param}: {item.message}" for item in items)
         raise Unprocessable(detail, errors=items) from error
-    return request, Corrections.of(request.relabel, request.drop)
+    found = Corrections.of(request.relabel, request.drop, request.keep, request.new_classes)
+    return request, found
 
 
 def _name_after(name: str) -> str:

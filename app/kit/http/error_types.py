@@ -173,6 +173,12 @@ ERROR_TYPES = {
     "job_succeeded": _type(409, "The job has succeeded.", "Create a new job instead of a retry."),
     "no_audit": _type(409, "The job did not succeed, so it has no audit.", "Run it again."),
     "audit_not_found": _type(404, "The audit is missing from the storage.", "Run the job again."),
+    "no_predictions": _type(
+        409, "The job did not succeed, or an earlier version ran it.", "Run it again."
+    ),
+    "predictions_not_found": _type(
+        404, "The predictions are missing from the storage.", "Run the job again."
+    ),
     # models
     "model_not_found": _type(404, "There is no such model or alias.", "GET /models lists them."),
     "alias_not_found": _type(404, "There is no such alias.", "GET /aliases lists them."),

@@ -52,6 +52,7 @@ class JobCorrections(BaseModel):
 
     relabelled: int = Field(description="Files with a corrected label.")
     dropped: int = Field(description="Dropped files.")
+    kept: int = Field(default=0, description="Files whose label was confirmed as it is.")
     from_job: str | None = Field(
         description="Job that received the newest corrections; null once it is deleted."
     )
@@ -74,6 +75,43 @@ class JobDataset(BaseModel):
     rejected: list[RejectedFile] | None = None
     split: dict[str, int] | None = None
     corrections: JobCorrections | None = None
+
+
+class JobAccuracy(BaseModel):
+    accuracy: float
+    accuracy_interval: tuple[float, float] = Field(description="95 % (Wilson).")
+
+
+class NoiseRateView(BaseModel):
+    """Estimated share of wrong labels, 0 to 1, with a 90 % interval."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+class JobChange(BaseModel):
+    """What corrections changed, on the images that both jobs were measured on.
+
+    The labels are those after the corrections.
+    """
+
+    images: int
+    left_out: int = Field(description="Images of a class that only one of the two jobs has.")
+    before: JobAccuracy = Field(description="The job that was corrected.")
+    after: JobAccuracy
+    difference: float = Field(description="Accuracy after minus before.")
+    difference_interval: tuple[float, float] = Field(description="95 % (Agresti and Min).")
+    p_value: float = Field(description="Of McNemar's exact test, two-sided.")
+    gained: list[str] = Field(
+        default_factory=list, description="Files that only the new job gets right."
+    )
+    lost: list[str] = Field(
+        default_factory=list, description="Files that only the old job gets right."
+    )
+    noise_rate_before: NoiseRateView | None = None
+    noise_rate_after: NoiseRateView | None = None
+    verdict: str = Field(description="Two sentences with the figures.")
 
 
 class JobView(BaseModel):
@@ -99,6 +137,11 @@ class JobView(BaseModel):
         description="Metrics of zero_shot, of the tuned prompt alone and of the tuned "
         "classifier; which one is served, and why; the weights of an ensemble; the estimated share "
         "of wrong labels."
+    )
+    change: JobChange | None = Field(
+        default=None,
+        description="Of corrections: the difference to the job that they correct, without the "
+        "files in lists. Null if that job was deleted, or ran in an earlier version.",
     )
     warnings: list[str]
     model_id: str | None
@@ -144,14 +187,11 @@ class AuditEntryView(BaseModel):
         description="Number that copies of one photo share; null for a photo without copies, and "
         "in audits of earlier versions.",
     )
-
-
-class NoiseRateView(BaseModel):
-    """Estimated share of wrong labels, 0 to 1, with a 90 % interval."""
-
-    estimate: float
-    low: float
-    high: float
+    kept: bool = Field(
+        default=False,
+        description="Whether a person has corrected or confirmed the label; it is then not "
+        "suspect.",
+    )
 
 
 class AuditView(BaseModel):

@@ -78,3 +78,26 @@ class StreamEnd(BaseModel):
     done: Literal[True] = True
     classified: int
     unreadable: int = Field(description="Images that have an `error`.")
+
+
+class PredictionEntry(BaseModel):
+    """A job's prediction for an image that its accuracy was measured on."""
+
+    file: str
+    label: str = Field(description="The given label, or the corrected one.")
+    predicted: str
+    score: float = Field(description="Probability of the predicted class.")
+
+
+class JobPredictions(BaseModel):
+    """Predictions of a job's served classifier, by file, for the images of `measured_on`."""
+
+    object: Literal["predictions"] = "predictions"
+    job_id: str
+    measured_on: str = Field(description="test, val or held_out.")
+    labels: str = Field(description="Whether the labels count as clean, or are given ones.")
+    served: Annotated[Literal["tuned", "zero_shot"], OpenEnum()]
+    images: int = Field(description="Number of predictions in all.")
+    has_more: bool = Field(default=False, description="Whether there is a next page.")
+    next: str | None = Field(default=None, description="`after` of the next page.")
+    entries: list[PredictionEntry]

@@ -1,4 +1,4 @@
-"""The audit as the worker has stored it: one JSON object, whose last member is a list of entries.
+"""What a worker stores for a job: one JSON object, whose last member is a list of entries.
 
 An audit of 200,000 files has 44 MB, so it is read piece by piece.
 """
@@ -19,8 +19,8 @@ _SEPARATOR = re.compile(r"\s*,\s*")
 _decoder = json.JSONDecoder()
 
 
-class StoredAudit:
-    """An open file with an audit."""
+class StoredEntries:
+    """An open file with an audit or with predictions."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -28,7 +28,7 @@ class StoredAudit:
         text = file.read(_MAX_HEAD).decode("ascii")
         found = _ENTRIES.search(text)
         if found is None:
-            raise ValueError("not an audit")
+            raise ValueError("has no entries")
         self.head: dict[str, Any] = json.loads(text[: found.start()] + "}")
         """All members but the entries."""
         self.start = found.end()
