@@ -38,7 +38,7 @@ Corrected = Annotated[
         "--corrections",
         exists=True,
         dir_okay=False,
-        help="CSV from dspt audit with correct_label filled in: the correct class, or drop. "
+        help="CSV from dspt audit with correct_label filled in: the correct class, drop, or keep. "
         "Repeatable, oldest first.",
         show_default=False,
     ),

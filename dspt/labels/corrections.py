@@ -60,7 +60,7 @@ class Corrections:
         return self.keep | self.relabel.keys()
 
     @property
-    def words_of_new(self) -> dict[str, str]:
+    def given_words(self) -> dict[str, str]:
         """New class -> its words, where they are not those of its name."""
         return {name: words for name, words in self.new_classes.items() if words is not None}
 

@@ -50,7 +50,10 @@ def words_of_new(
 def warnings_of_new(
     new: Mapping[str, str], relabel: Mapping[str, str], dataset: Dataset
 ) -> list[str]:
-    """Return warnings of new classes with a single image, and without images to measure on."""
+    """Return warnings of new classes with a single image, and without images to measure on.
+
+    relabel: file -> its corrected class; dataset: before the corrections.
+    """
     images = Counter(relabel.values())
     parts = {item.split for item in dataset.items} - {"train"}
     found = []

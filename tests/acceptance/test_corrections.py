@@ -34,7 +34,7 @@ def test_the_audits_table_filled_in_makes_a_new_job(service: httpx.Client) -> No
     assert old["status"] == "succeeded", old["error"]
     answer = service.get(old["links"]["audit"], params={"format": "csv"})
     rows = list(csv.DictReader(io.StringIO(answer.text, newline="")))
-    wanted = {WRONG: "apple", "train/banana/3.png": "drop"}
+    wanted = {WRONG: "apple", "train/banana/3.png": "drop", "train/lime/1.png": "keep"}
     for row in rows:
         row["correct_label"] = wanted.get(row["file"], "")
     table = io.StringIO()
@@ -57,6 +57,7 @@ def test_the_audits_table_filled_in_makes_a_new_job(service: httpx.Client) -> No
     assert new["dataset"]["corrections"] == {
         "relabelled": 1,
         "dropped": 1,
+        "kept": 1,
         "from_job": old["id"],
     }
     assert new["dataset"]["images"] == old["dataset"]["images"] - 1
@@ -64,10 +65,10 @@ def test_the_audits_table_filled_in_makes_a_new_job(service: httpx.Client) -> No
     assert new["dataset"]["content_sha256"] != old["dataset"]["content_sha256"]
     assert new["config"] == old["config"]
     assert new["links"]["corrected_from"] == old["links"]["self"]
-    given = {
-        entry["file"]: entry["given"]
-        for entry in service.get(new["links"]["audit"]).json()["entries"]
-    }
+    entries = service.get(new["links"]["audit"]).json()["entries"]
+    given = {entry["file"]: entry["given"] for entry in entries}
+    kept = {entry["file"]: entry["suspect"] for entry in entries if entry["kept"]}
+    assert kept == {WRONG: False, "train/lime/1.png": False}
     assert given[WRONG] == "apple"
     assert "train/banana/3.png" not in given
     assert get_job(service, old["id"]) == old
@@ -91,7 +92,12 @@ def test_corrections_as_json_add_up_and_the_parent_may_go(service: httpx.Client)
         assert service.delete(job["links"]["self"]).status_code == 204
     third = until(service, third["id"], *ENDED)
     assert third["status"] == "succeeded", third["error"]
-    assert third["dataset"]["corrections"] == {"relabelled": 1, "dropped": 1, "from_job": None}
+    assert third["dataset"]["corrections"] == {
+        "relabelled": 1,
+        "dropped": 1,
+        "kept": 0,
+        "from_job": None,
+    }
     # As any data set, the corrected one can be tuned on again.
     fields = {"dataset_id": third["dataset"]["id"], "config": '{"epochs": 1}'}
     fourth = until(service, service.post("/jobs", data=fields).json()["id"], *ENDED)

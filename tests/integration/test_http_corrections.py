@@ -88,6 +88,7 @@ def test_a_new_job_on_the_corrected_set(client: TestClient, live: Context) -> No
     assert new["dataset"]["corrections"] == {
         "relabelled": 1,
         "dropped": 1,
+        "kept": 1,
         "from_job": old["id"],
     }
     assert new["links"]["corrected_from"] == old["links"]["self"]
@@ -96,7 +97,7 @@ def test_a_new_job_on_the_corrected_set(client: TestClient, live: Context) -> No
         assert new["dataset"][part] == old["dataset"][part]
     assert client.get(new["links"]["self"]).json() == new
     assert statuses(live, new["id"]) == ["queued"]
-    expected = Corrections.of({"cat/0.png": "dog"}, ["dog/3.png"])
+    expected = Corrections.of({"cat/0.png": "dog"}, ["dog/3.png"], ["cat/1.png"])
     assert corrections_of(live, new) == expected
 
     assert client.get(old["links"]["self"]).json() == old
@@ -126,6 +127,7 @@ def test_corrections_add_up_and_outlive_what_they_were_made_from(
     assert third["dataset"]["corrections"] == {
         "relabelled": 2,
         "dropped": 1,
+        "kept": 0,
         "from_job": second["id"],
     }
     both = Corrections.of({"cat/0.png": "cat", "cat/1.png": "dog"}, ["dog/0.png"])
@@ -160,7 +162,7 @@ def test_the_same_corrections_are_stored_once_and_used_by_id(
     fields = {"dataset_id": first["dataset"]["id"], "config": '{"epochs": 2}'}
     third = client.post("/jobs", data=fields).json()
     assert third["dataset"] == first["dataset"] | {
-        "corrections": {"relabelled": 0, "dropped": 2, "from_job": None}
+        "corrections": {"relabelled": 0, "dropped": 2, "kept": 0, "from_job": None}
     }
 
 
@@ -234,6 +236,89 @@ def test_all_errors_are_reported_at_once_and_no_job_is_created(
     assert files_in(live) == before
 
 
+def test_confirmed_labels_and_new_classes_reach_the_next_corrections(
+    client: TestClient, live: Context
+) -> None:
+    first = finished(client, live)
+    second = correct(
+        client,
+        first,
+        relabel={"cat/0.png": "cat", "cat/1.png": "lynx"},
+        keep=["dog/1.png"],
+        new_classes={"lynx": "wild cat"},
+    )
+    assert second["dataset"]["corrections"]["kept"] == 2
+    finish(live, second["id"], GIVEN | {"cat/1.png": "lynx"})
+    second = client.get(second["links"]["self"]).json()
+    response = client.post(second["links"]["corrections"], json={"keep": ["dog/1.png"]})
+    problem(response, 422, "nothing_changed")  # it was confirmed before
+
+    table = "file,correct_label\ncat/2.png,new: fox\ncat/3.png,lynx\ndog/0.png,keep\n"
+    headers = {"Content-Type": "text/csv"}
+    third = client.post(second["links"]["corrections"], content=table, headers=headers)
+    assert third.status_code == 202, third.text
+    assert corrections_of(live, third.json()) == Corrections.of(
+        {"cat/1.png": "lynx", "cat/2.png": "fox", "cat/3.png": "lynx"},
+        keep=["cat/0.png", "dog/0.png", "dog/1.png"],
+        new_classes={"lynx": "wild cat", "fox": None},
+    )
+
+
+def test_predictions_by_label_and_result(client: TestClient, live: Context) -> None:
+    job = post_job(client)
+    url = f"/jobs/{job['id']}/predictions"
+    problem(client.get(url), 409, "job_not_finished")
+    lease = claim(live, job["id"])
+    lease.start_running({"sha256": "f" * 64, "images": 8, "classes": ["cat", "dog"]})
+    model = make_model(job["id"])
+    keys = {kind: f"{kind}s/{model.id}.json" for kind in ("audit", "prediction")}
+    rows = [("cat", "cat"), ("cat", "dog"), ("dog", "dog"), ("dog", "cat"), ("cat", "dog")]
+    entries = [
+        {"file": f"{i}.png", "label": label, "predicted": predicted, "score": 0.5}
+        for i, (label, predicted) in enumerate(rows)
+    ]
+    document = {"measured_on": "test", "labels": "clean", "served": "tuned", "images": 5}
+    stored = json.dumps(document | {"entries": entries}).encode()
+    live.storage.put_bytes(keys["prediction"], stored)
+    change = {"images": 5, "left_out": 0, "difference": 0.1, "difference_interval": [0, 0.2]}
+    change |= {"p_value": 0.5, "gained": ["1.png"], "lost": ["2.png"], "verdict": "Better."}
+    side = {"accuracy": 0.4, "accuracy_interval": [0.1, 0.8]}
+    change |= {"before": side, "after": side, "noise_rate_before": None, "noise_rate_after": None}
+    lease.succeed(
+        model,
+        config={},
+        metrics={},
+        audit_key=keys["audit"],
+        predictions_key=keys["prediction"],
+        change=change,
+    )
+    shown = client.get(f"/jobs/{job['id']}").json()
+    assert shown["change"] == change
+    assert shown["links"]["predictions"] == url
+    (listed,) = client.get("/jobs").json()["data"]
+    assert listed["change"] == change | {"gained": [], "lost": []}
+
+    def files(**wanted: Any) -> list[str]:
+        found, after = [], ""
+        while after is not None:
+            page = client.get(url, params=wanted | {"limit": 2, "after": after}).json()
+            assert document.items() <= page.items()
+            found += [entry["file"] for entry in page["entries"]]
+            after = page["next"]
+        return found
+
+    assert files() == [f"{i}.png" for i in range(5)]
+    assert files(label="cat", predicted="dog") == ["1.png", "4.png"]
+    assert files(right=True) == ["0.png", "2.png"]
+    assert files(right=False, label="dog") == ["3.png"]
+    assert files(label="fox") == []
+    problem(client.get(url, params={"after": "1"}), 422, "invalid_request")
+    assert client.delete(f"/jobs/{job['id']}").status_code == 204
+    assert not keys.values() & files_in(live)
+    other = finished(client, live)  # as an earlier version left it
+    problem(client.get(f"/jobs/{other['id']}/predictions"), 409, "no_predictions")
+
+
 @pytest.fixture(scope="module")
 def audited(unchanged: TestClient) -> dict[str, Any]:
     """The one job of `unchanged`, finished."""
@@ -244,7 +329,6 @@ def audited(unchanged: TestClient) -> dict[str, Any]:
     ("body", "code", "params"),
     [
         (b"{}", "nothing_changed", [None]),
-        (b'{"relabel": {"cat/0.png": "cat"}}', "nothing_changed", [None]),
         (b"", "invalid_request", ["body"]),
         (b"[1]", "invalid_request", ["body"]),
         (b"[" * 100_000, "invalid_request", ["body"]),
@@ -255,6 +339,22 @@ def audited(unchanged: TestClient) -> dict[str, Any]:
         (b'{"relabel": {"cat/0.png": 1}}', "invalid_request", ["relabel.cat/0.png"]),
         (b'{"drop": [""]}', "invalid_request", ["drop.0"]),
         (b'{"drop": "cat/0.png"}', "invalid_request", ["drop"]),
+        (b'{"keep": ["cat/0.png"], "drop": ["cat/0.png"]}', "kept_and_changed", ["cat/0.png"]),
+        (
+            b'{"relabel": {"cat/0.png": "fox"}, "new_classes": ["fox"]}',
+            "invalid_request",
+            ["new_classes"],
+        ),
+        (
+            b'{"drop": ["cat/0.png"], "new_classes": {"fox": null}}',
+            "unused_class",
+            ["fox"],
+        ),
+        (
+            b'{"relabel": {"cat/0.png": "Dog"}, "new_classes": {"Dog": null}}',
+            "class_exists",
+            ["Dog"],
+        ),
         (b'{"drop": ["' + b"x" * 1001 + b'"]}', "invalid_request", ["drop.0"]),
         (b'{"drop": ["cat/0.png"], "name": "a\\u0000b"}', "invalid_name", ["name"]),
         (b'{"drop": ["cat/0.png"], "name": "' + b"x" * 201 + b'"}', "invalid_request", ["name"]),
@@ -351,5 +451,5 @@ def test_the_documentation_names_both_forms(unchanged: TestClient) -> None:
     content = operation["requestBody"]["content"]
     assert set(content) == {"application/json", "text/csv"}
     properties = content["application/json"]["schema"]["properties"]
-    assert set(properties) == {"relabel", "drop", "name", "config"}
+    assert set(properties) == {"relabel", "drop", "keep", "new_classes", "name", "config"}
     assert {"400", "404", "409", "413", "422"} <= set(operation["responses"])

@@ -56,6 +56,12 @@ def labels(stack: Stack, job_id: str) -> dict[str, str]:
     return {entry["file"]: entry["given"] for entry in entries}
 
 
+def predictions(stack: Stack, job_id: str) -> dict[str, bool]:
+    """Whether the job is right about each file that it was measured on."""
+    entries = stack.client.get(f"/jobs/{job_id}/predictions").json()["entries"]
+    return {entry["file"]: entry["label"] == entry["predicted"] for entry in entries}
+
+
 def kept_features(stack: Stack) -> list[tuple[str, int, bytes]]:
     """(image, view, feature) of all that is stored."""
     with closing(sqlite3.connect(stack.settings.feature_dir / "features.sqlite")) as connection:
@@ -97,15 +103,42 @@ def test_from_audit_to_corrections_to_a_better_classifier(stack: Stack) -> None:
         assert second["config"] == first["config"]
         assert labels(stack, second_id) == labels(stack, first_id) | relabel
 
+        # Both were measured on test/: the difference and the photos that flipped.
+        results = {job["id"]: predictions(stack, job["id"]) for job in (first, second)}
+        right = {
+            job_id: {f for f, hit in found.items() if hit} for job_id, found in results.items()
+        }
+        change = second["change"]
+        assert change["images"] == len(results[first_id]) == len(results[second_id]) == 20
+        assert set(change["gained"]) == right[second_id] - right[first_id]
+        assert set(change["lost"]) == right[first_id] - right[second_id]
+        assert change["before"]["accuracy"] == served_accuracy(first)
+        assert change["after"]["accuracy"] == served_accuracy(second)
+        low, high = change["difference_interval"]
+        assert low <= change["difference"] <= high
+        assert change["noise_rate_after"] == second["metrics"]["noise_rate"]
+        assert first["change"] is None
+        entries = stack.client.get(f"/jobs/{second_id}/audit").json()["entries"]
+        assert {e["file"] for e in entries if e["kept"]} == set(relabel)
+        assert not any(e["suspect"] for e in entries if e["kept"])
+
         # Corrections of the corrected job add up, and nothing that it was made from is needed.
         last = list(WRONG)[2]
-        third_id = correct(stack, second_id, drop=[last])
+        kept = "train/blue/9.png"
+        third_id = correct(stack, second_id, drop=[last], keep=[kept])
         expected = {f: name for f, name in labels(stack, second_id).items() if f != last}
         for job_id in (first_id, second_id):
             assert stack.client.delete(f"/jobs/{job_id}").status_code == 204
         third = stack.wait(third_id, succeeded)
         assert third["dataset"]["images"] == 39
-        assert third["dataset"]["corrections"] == {"relabelled": 2, "dropped": 1, "from_job": None}
+        assert third["dataset"]["corrections"] == {
+            "relabelled": 2,
+            "dropped": 1,
+            "kept": 1,
+            "from_job": None,
+        }
+        entries = stack.client.get(f"/jobs/{third_id}/audit").json()["entries"]
+        assert {e["file"] for e in entries if e["kept"]} == {*relabel, kept}
         assert labels(stack, third_id) == expected
         assert kept_features(stack) == features
         model = stack.client.get(third["links"]["model"]).json()

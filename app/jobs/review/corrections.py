@@ -70,7 +70,7 @@ def create(
         earlier = dataset_service.corrections_of(context, dataset)
     except FileNotFoundError as error:
         raise NotFound("The data set was deleted.", code="dataset_not_found") from error
-    words = {**(job.class_names or {}), **earlier.words_of_new}
+    words = {**(job.class_names or {}), **earlier.given_words}
     changed = corrections.checked(classes, given, words=words, confirmed=earlier.confirmed)
     every = changed.on_top_of(earlier)
     upload = dataset_service.corrected(zip_file, every)

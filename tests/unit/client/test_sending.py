@@ -177,6 +177,7 @@ def test_corrections_as_values_or_as_a_table(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_bytes(b"file,correct_label\n")
     client.jobs.correct(JOB_ID, csv=tmp_path / "t.csv")
     client.jobs.correct(JOB_ID, drop=["b.png"], name="two")
+    client.jobs.correct(JOB_ID, relabel={"a.png": "fox"}, keep=["c.png"], new_classes=["fox"])
     client.jobs.correct(JOB_ID, csv=tmp_path / "t.csv", name="two & three")
     first, second, *named = script.requests
     assert json.loads(named[0].content)["name"] == "two"

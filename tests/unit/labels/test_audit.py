@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dspt.labels.audit import AuditReport, audit_labels
@@ -34,6 +36,8 @@ def audit(
     *,
     posterior: Tensor | None = None,
     noise_rate: NoiseRate | None = None,
+    kept: Tensor | None = None,
+    groups: NDArray[np.int64] | None = None,
 ) -> AuditReport:
     """`tuned`: (N, C) probabilities; the posterior is theirs if 30 % of the labels are wrong."""
     n, n_classes = tuned.shape
@@ -54,6 +58,8 @@ def audit(
         zero_shot=zero_shot,
         suppressed=suppression(log_p.clamp_min(-30), given),
         noise_rate=noise_rate,
+        kept=kept,
+        groups=groups,
     )
 
 
@@ -306,3 +312,33 @@ def test_held_out_files(planted: tuple[Tensor, Tensor, list[int]]) -> None:
     for entry in old["entries"]:
         del entry["held_out"]  # as an earlier version wrote it
     assert AuditReport.from_dict(old) == report
+
+
+def test_a_confirmed_label_is_not_suspect_again(
+    planted: tuple[Tensor, Tensor, list[int]],
+) -> None:
+    given, tuned, wrong = planted
+    kept = torch.zeros(len(given), dtype=torch.bool)
+    kept[wrong[0]] = True
+    before, after = audit(given, tuned), audit(given, tuned, kept=kept)
+    assert {entry.file for entry in before.suspects} - {entry.file for entry in after.suspects} == {
+        f"{wrong[0]}.jpg"
+    }
+    last = after.entries[-1]
+    assert (last.file, last.kept, last.suspect, last.score) == (f"{wrong[0]}.jpg", True, False, 0.0)
+    assert [entry.file for entry in after.entries if entry.kept] == [last.file]
+    others = [entry for entry in before.entries if entry.file != last.file]
+    assert list(after.entries[:-1]) == others
+
+
+def test_a_confirmed_label_is_right_for_the_copies_of_the_photo() -> None:
+    given = torch.tensor([0, 1, 0, *[0, 1, 2] * 10])
+    tuned = sure_of(torch.tensor([1, 1, 1, *[0, 1, 2] * 10]))  # the confirmed one looks wrong
+    kept = torch.zeros(len(given), dtype=torch.bool)
+    kept[0] = True
+    groups = np.array([0, 0, 0, *range(1, 31)])
+    entries = {entry.file: entry for entry in audit(given, tuned, kept=kept, groups=groups).entries}
+    assert not entries["0.jpg"].suspect
+    assert not entries["2.jpg"].suspect
+    other = entries["1.jpg"]
+    assert (other.suspect, other.kept, other.suggested) == (True, False, "cat")

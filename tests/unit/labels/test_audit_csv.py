@@ -60,6 +60,23 @@ def test_an_edited_table(delimiter: str) -> None:
     assert found == Corrections.of({"cat/0.png": "dog", "cat/4.png": "cat"}, ["cat/2.png"])
 
 
+def test_labels_that_are_right_and_classes_that_are_new() -> None:
+    table = audit_csv([entry(f"cat/{i}.png") for i in range(6)])
+    written = [" Keep", "new: lynx", "NEW:lynx ", "new: dog", "cat", ""]
+    cells = {f"cat/{i}.png": cell for i, cell in enumerate(written)}
+    found = corrections_from_csv(edited(table, cells), "t.csv", CLASSES)
+    assert found == Corrections.of(
+        {"cat/1.png": "lynx", "cat/2.png": "lynx", "cat/3.png": "dog", "cat/4.png": "cat"},
+        keep=["cat/0.png"],
+        new_classes={"lynx": None},
+    )
+
+
+def test_a_class_called_keep_is_a_class() -> None:
+    found = corrections_from_csv(b"file,correct_label\na,KEEP\n", "t.csv", ("keep", "bin"))
+    assert found == Corrections.of({"a": "keep"})
+
+
 @pytest.mark.parametrize(
     "name",
     [

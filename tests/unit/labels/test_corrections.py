@@ -111,15 +111,95 @@ def test_corrections_add_up(dataset: Dataset) -> None:
 
 
 def test_what_is_so_already_does_not_count(dataset: Dataset) -> None:
-    given = {i.path: CLASSES[i.label] for i in dataset.items if i.split == "train"}
-    confirmed = Corrections.of({"train/cat/0.png": "cat", "train/cat/1.png": "moon"})
-    assert confirmed.checked(CLASSES, given) == Corrections.of({"train/cat/1.png": "moon"})
-    nothing = Corrections.of({"train/cat/0.png": "cat"})
-    for corrections in (nothing, Corrections()):
-        ((where, code, message),) = refused(corrections, dataset)
+    confirming = Corrections.of({"train/cat/0.png": "cat"}, keep=["train/moon/1.png"])
+    confirmed = confirming.apply(dataset)
+    for corrections, to in ((confirming, confirmed), (Corrections(), dataset)):
+        ((where, code, message),) = refused(corrections, to)
         assert (where, code) == ("", "nothing_changed")
         assert "relabel at least one file to another class" in message
-    assert nothing.apply(dataset, may_change_nothing=True).items == dataset.items
+    again = confirming.apply(confirmed, may_change_nothing=True)
+    assert (again.items, again.confirmed) == (dataset.items, confirmed.confirmed)
+
+
+def test_confirmed_labels_are_remembered_through_a_chain_of_corrections(dataset: Dataset) -> None:
+    given = {i.path: CLASSES[i.label] for i in dataset.items if i.split == "train"}
+    first = Corrections.of(
+        {"train/cat/0.png": "cat", "train/cat/1.png": "moon"}, keep=["train/cat/2.png"]
+    )
+    assert first.checked(CLASSES, given) == Corrections.of(
+        {"train/cat/1.png": "moon"}, keep=["train/cat/0.png", "train/cat/2.png"]
+    )
+    corrected = first.apply(dataset)
+    assert corrected.confirmed == {f"train/cat/{i}.png" for i in range(3)}
+
+    second = Corrections.of(
+        {"train/cat/0.png": "coffee"}, ["train/cat/2.png"], ["train/moon/3.png"]
+    )
+    both = second.on_top_of(first.checked(CLASSES, given))
+    assert both == Corrections.of(
+        {"train/cat/0.png": "coffee", "train/cat/1.png": "moon"},
+        ["train/cat/2.png"],
+        ["train/moon/3.png"],
+    )
+    assert Corrections.from_dict(both.to_dict()) == both
+    one_by_one, at_once = second.apply(corrected), both.apply(dataset)
+    assert one_by_one.sha256 == at_once.sha256
+    expected = {"train/cat/0.png", "train/cat/1.png", "train/moon/3.png"}
+    assert one_by_one.confirmed == at_once.confirmed == expected
+
+
+def test_corrections_without_what_is_new_are_stored_as_before() -> None:
+    stored = {"relabel": {"a": "cat"}, "drop": ["b"]}
+    assert Corrections.from_dict(stored) == Corrections.of({"a": "cat"}, ["b"])
+    assert Corrections.of({"a": "cat"}, ["b"]).to_dict() == stored
+
+
+def test_a_class_can_be_new(dataset: Dataset) -> None:
+    files = {f"train/cat/{i}.png": "lynx" for i in range(2)} | {"train/moon/0.png": "Red_Fox"}
+    words = {"lynx": "spotted wild cat", "Red_Fox": None}
+    first = Corrections.of(files, new_classes=words)
+    corrected = first.apply(dataset)
+    assert corrected.classes == (*CLASSES, "lynx", "Red_Fox")
+    assert corrected.class_words == (*dataset.class_words, "spotted wild cat", "Red Fox")
+    found = {i.path: corrected.classes[i.label] for i in corrected.items if i.path in files}
+    assert found == files
+    assert corrected.warnings[len(dataset.warnings) :] == (
+        "lynx has no images in test, so it is not measured",
+        "Red_Fox has a single image; add more images, the result depends on this single one",
+        "Red_Fox has no images in test, so it is not measured",
+    )
+    # Later it is a class as any other, also for corrections that add up.
+    second = Corrections.of({"train/cat/2.png": "lynx", "train/cat/0.png": "cat"})
+    both = second.on_top_of(first)
+    assert both.new_classes == words
+    assert both.apply(dataset).sha256 == second.apply(corrected).sha256
+    assert Corrections.from_dict(both.to_dict()) == both
+
+
+@pytest.mark.parametrize(
+    ("new", "code"),
+    [
+        ("moon", "class_exists"),
+        ("Moon", "class_exists"),
+        ("", "invalid_class"),
+        ("a/b", "invalid_class"),
+        ("x" * 201, "invalid_class"),
+        ("\u202e", "invalid_class"),
+        ("12", "numeric_class"),
+        ("lynx", "unused_class"),
+    ],
+)
+def test_a_new_class_that_is_not_possible(dataset: Dataset, new: str, code: str) -> None:
+    corrections = Corrections.of(
+        {"train/cat/0.png": "moon" if code == "unused_class" else new}, new_classes={new: None}
+    )
+    assert code in [found for _, found, _ in refused(corrections, dataset)]
+
+
+def test_words_of_a_new_class_differ_from_those_of_the_others(dataset: Dataset) -> None:
+    corrections = Corrections.of({"train/cat/0.png": "lynx"}, new_classes={"lynx": "Moon"})
+    ((_, code, _),) = refused(corrections, dataset)
+    assert code == "same_class_words"
 
 
 def test_all_problems_at_once(dataset: Dataset) -> None:
@@ -134,6 +214,7 @@ def test_all_problems_at_once(dataset: Dataset) -> None:
             "train/coffee/0.png": "cat",
         },
         [*(f"train/coffee/{i}.png" for i in range(4)), "../../etc/passwd"],
+        ["train/coffee/1.png", "train/cat/1.png", "train/cat/2.png", "elsewhere.png"],
     )
     unknown = "there is no training image of this name; use the file names of the audit"
     held_out = (
@@ -146,12 +227,18 @@ def test_all_problems_at_once(dataset: Dataset) -> None:
         ("train/moon/nine.png", "unknown_file", unknown),
         ("test/cat/1.png", "held_out_file", held_out),
         ("../../etc/passwd", "unknown_file", unknown),
+        ("elsewhere.png", "unknown_file", unknown),
         ("train/coffee/0.png", "relabelled_and_dropped", "relabel it or drop it, not both"),
+        *(
+            (file, "kept_and_changed", "keep it as it is, or relabel or drop it, not both")
+            for file in ("train/cat/1.png", "train/coffee/1.png")
+        ),
         ("train/cat/0.png", "unknown_class", "there is no class 'mooon'; did you mean 'moon'?"),
         (
             "train/cat/1.png",
             "unknown_class",
-            "there is no class 'dog'; the classes are cat, coffee, moon",
+            "there is no class 'dog'; the classes are cat, coffee, moon. To add a class, write "
+            "`new: dog` in a table, or list it in `new_classes` in JSON",
         ),
         (
             "coffee",
