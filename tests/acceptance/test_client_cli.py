@@ -78,6 +78,15 @@ def test_submit_check_and_correct(service: httpx.Client, folder: Path, tmp_path:
     assert corrected["name"] == "fruit, second pass"
     assert corrected["dataset"]["corrections"]["relabelled"] == 1
 
+    change, compared = corrected["change"], dspt(service, "jobs", "show", corrected["id"])
+    assert change["verdict"] in compared
+    wrong_now = json.loads(
+        dspt(service, "jobs", "predictions", corrected["id"], "--wrong", "--json")
+    )
+    assert wrong_now["images"] == change["images"]
+    assert {e["file"] for e in wrong_now["entries"]}.issuperset(change["lost"])
+    assert f"of {change['images']} photos." in dspt(service, "jobs", "predictions", job_id)
+
     # The photos that the first job held out are a fair test of both, with the corrected labels.
     models = [json.loads(dspt(service, "jobs", "show", job_id, "--json")), corrected]
     held_out = [

@@ -71,7 +71,7 @@ def _sensible(case: Case) -> Case:
         body.clear()
         body.update(config='{"epochs": 1}', name="pets")
     elif case.operation.label == "POST /jobs/{job_id}/corrections":
-        body.update(CORRECTIONS, config={"epochs": 1})
+        body.update(CORRECTIONS, keep=[], new_classes={}, config={"epochs": 1})
     elif case.operation.label == "POST /models/{model_id}/classes":
         case.path_parameters.update(model_id=KNOWN["models"][0])
         body.update(classes={"green": None})
@@ -84,13 +84,17 @@ def _sensible(case: Case) -> Case:
     return case
 
 
+#: Calls whose cursor is a position in a file.
+_PAGED = ("GET /jobs/{job_id}/audit", "GET /jobs/{job_id}/predictions")
+
+
 @schemathesis.hook
 def filter_case(context: HookContext, case: Case) -> bool:
     """Keep what was made beforehand: without it much can only be answered by 404.
 
     And send no made-up cursor, which is refused: an answer gives it.
     """
-    if case.operation.label == "GET /jobs/{job_id}/audit" and (case.query or {}).get("after"):
+    if case.operation.label in _PAGED and (case.query or {}).get("after"):
         return False
     kept = {*KNOWN["jobs"], *KNOWN["models"], *KNOWN["aliases"]}
     return case.method != "DELETE" or kept.isdisjoint(case.path_parameters.values())

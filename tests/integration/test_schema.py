@@ -30,7 +30,7 @@ from tests.integration.conftest import context_of, local_client, post_job, setti
 from tests.integration.jobs import bring_to, lose
 from tests.services import postgres_database
 
-NEWEST = "0008"
+NEWEST = ScriptDirectory.from_config(alembic_config()).get_current_head()
 LATER = f'''
 import sqlalchemy as sa
 from alembic import op

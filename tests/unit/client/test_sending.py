@@ -172,7 +172,7 @@ def test_a_data_set_that_is_there_is_not_sent_again() -> None:
 
 
 def test_corrections_as_values_or_as_a_table(tmp_path: Path) -> None:
-    client, script = client_of(*[httpx.Response(202, json=job("queued"))] * 4)
+    client, script = client_of(*[httpx.Response(202, json=job("queued"))] * 5)
     client.jobs.correct(JOB_ID, relabel={"a.png": "dog"}, drop=["b.png"])
     (tmp_path / "t.csv").write_bytes(b"file,correct_label\n")
     client.jobs.correct(JOB_ID, csv=tmp_path / "t.csv")
@@ -180,6 +180,12 @@ def test_corrections_as_values_or_as_a_table(tmp_path: Path) -> None:
     client.jobs.correct(JOB_ID, relabel={"a.png": "fox"}, keep=["c.png"], new_classes=["fox"])
     client.jobs.correct(JOB_ID, csv=tmp_path / "t.csv", name="two & three")
     first, second, *named = script.requests
+    assert json.loads(named.pop(1).content) == {
+        "relabel": {"a.png": "fox"},
+        "drop": [],
+        "keep": ["c.png"],
+        "new_classes": {"fox": None},
+    }
     assert json.loads(named[0].content)["name"] == "two"
     assert named[1].url.params["name"] == "two & three"
     assert first.content == b'{"relabel":{"a.png":"dog"},"drop":["b.png"]}'
