@@ -121,7 +121,7 @@ class _Runs(Listener):
             "feature_dir": options.features,
             "backbone": backbone,
         }
-        self._results: dict[str, TuneResult] = {}
+        self._results: dict[tuple[str, frozenset[str]], TuneResult] = {}
         self.images_encoded = 0
 
     def __enter__(self) -> _Runs:
@@ -132,10 +132,11 @@ class _Runs(Listener):
         self._hook.remove()
 
     def tune(self, dataset: Dataset) -> TuneResult:
-        """Return the result for these labels; equal labels are tuned once."""
-        if dataset.sha256 not in self._results:
-            self._results[dataset.sha256] = tune(dataset, listener=self, **self._options)
-        return self._results[dataset.sha256]
+        """Return the result for these labels; equal ones, equally confirmed, are tuned once."""
+        labels = dataset.sha256, dataset.confirmed
+        if labels not in self._results:
+            self._results[labels] = tune(dataset, listener=self, **self._options)
+        return self._results[labels]
 
     def progress(self, progress: Progress) -> None:
         """See Listener."""

@@ -63,7 +63,7 @@ def compare(
         with load_dataset(data) as opened:
             versions = [opened]
             for path in corrections or ():
-                table = corrections_from_csv(path.read_bytes(), path.name, opened.classes)
+                table = corrections_from_csv(path.read_bytes(), path.name, versions[-1].classes)
                 versions.append(table.apply(versions[-1]))
             dataset = versions[-1] if everything else held_out(versions, models)
             from dspt.backbones import load_backbone

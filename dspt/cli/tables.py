@@ -95,6 +95,8 @@ def suspects(audit: Mapping[str, Any], most: int) -> RenderableType:
         return Text(f"No suspicious labels in {len(audit['entries'])} files.")
     title = f"{len(found)} of {len(audit['entries'])} labels to check"
     notes = [f"and {len(found) - most} more"] if len(found) > most else []
+    if kept := sum(entry.get("kept", False) for entry in audit["entries"]):
+        notes.append(f"confirmed by a person: {kept:,}")
     if rate := audit["noise_rate"]:
         notes.append(
             f"estimated share of wrong labels: {rate['estimate']:.0%} "

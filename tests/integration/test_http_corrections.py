@@ -314,7 +314,7 @@ def test_predictions_by_label_and_result(client: TestClient, live: Context) -> N
     assert files(label="fox") == []
     problem(client.get(url, params={"after": "1"}), 422, "invalid_request")
     assert client.delete(f"/jobs/{job['id']}").status_code == 204
-    assert not keys.values() & files_in(live)
+    assert files_in(live).isdisjoint(keys.values())
     other = finished(client, live)  # as an earlier version left it
     problem(client.get(f"/jobs/{other['id']}/predictions"), 409, "no_predictions")
 

@@ -298,6 +298,7 @@ def test_json_and_back(planted: tuple[Tensor, Tensor, list[int]]) -> None:
         "suspect",
         "held_out",
         "group",
+        "kept",
     }
     assert AuditReport.from_dict(data) == report
 
