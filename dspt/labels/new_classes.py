@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from dspt.data.dataset import SPLITS, Dataset
 from dspt.data.class_words import class_words, words_of
+from dspt.data.dataset import SPLITS, Dataset
 from dspt.data.findings import Findings
 from dspt.data.hostile.limits import Limits
 from dspt.data.names import confusable_key, natural_key
