@@ -67,7 +67,7 @@ def converted_towers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with (base / "towers.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (base / "towers").exists():
-            compile_image_tower(load_backbone("builtin"), base / "towers")
+            compile_image_tower("builtin", load_backbone("builtin").digest, base / "towers")
     return base / "towers"
 
 

@@ -25,7 +25,7 @@ from starlette.datastructures import State
 from app.access.caller import CallerDep
 from app.datasets import repository, service, views
 from app.datasets.photos import PhotoShelf
-from app.kit.context import ContextDep
+from app.kit.http.context import ContextDep
 from app.kit.http.errors import (
     BadRequest,
     Conflict,

@@ -41,7 +41,7 @@ def _expired_features(context: Context, dry_run: bool) -> Iterator[Finding]:
     days, directory = context.settings.keep_features_days, context.settings.feature_dir
     if days is None or not directory.is_dir():
         return
-    from dspt.features.store import FeatureStore  # imports torch
+    from dspt.features.store import FeatureStore
 
     count = FeatureStore(directory).expire(days * 24 * 3600, dry_run=dry_run)
     if count:

@@ -35,7 +35,7 @@ from app.jobs.intake.admission import check_quota_early
 from app.jobs.intake.requests import JobRequest
 from app.jobs.repository import MAX_SEQ
 from app.jobs.review import audit, corrections, predictions
-from app.kit.context import ContextDep
+from app.kit.http.context import ContextDep
 from app.kit.http.errors import (
     BadRequest,
     Conflict,

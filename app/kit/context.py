@@ -1,11 +1,8 @@
-"""Settings, database and storage of a process, and the FastAPI dependency for them."""
+"""Settings, database and storage of a process."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
-
-from fastapi import Depends, Request
 
 from app.kit.db import Database
 from app.kit.settings import Settings
@@ -32,14 +29,3 @@ class Context:
 
     def close(self) -> None:
         self.database.close()
-
-
-# `async`, because a thread switch would cost more than the function.
-async def get_context(request: Request) -> Context:
-    """Return the application's context (`app.state.context`)."""
-    context = request.app.state.context
-    assert isinstance(context, Context)
-    return context
-
-
-ContextDep = Annotated[Context, Depends(get_context)]

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from pydantic import Field
 
 from app.access.caller import CallerDep
-from app.kit.context import ContextDep
+from app.kit.http.context import ContextDep
 from app.kit.http.errors import Conflict, NotFound, Unprocessable, problems
 from app.kit.http.paging import After, Limit, Page, page_of
 from app.kit.http.rules import Scope, rules

@@ -13,7 +13,7 @@ from app.quotas import service as quotas
 from app.tables.models import Model
 
 if TYPE_CHECKING:
-    from dspt.model.artifact import Manifest, TunedModel
+    from dspt.model.format import Artifact, Manifest
 
 
 def row_of(
@@ -59,13 +59,13 @@ def keep(context: Context, model: Model, data: bytes) -> None:
         raise
 
 
-def read(context: Context, model: Model) -> TunedModel:
-    """Load the model. Raises NotFound if its file is missing, ArtifactError if it is damaged."""
-    from dspt.model.artifact import load_model  # imports torch
+def read(context: Context, model: Model) -> Artifact:
+    """Read the artefact. Raises NotFound if its file is missing, ArtifactError if it is damaged."""
+    from dspt.model.format import read_artifact
 
     try:
         with context.storage.local_copy(model.storage_key) as path:
-            return load_model(path)
+            return read_artifact(path)
     except FileNotFoundError as error:
         raise NotFound(
             "The artefact is missing from the storage.", code="artifact_not_found"

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Response
 
 from app.access.caller import CallerDep
-from app.kit.context import ContextDep
+from app.kit.http.context import ContextDep
 from app.kit.http.errors import Conflict, NotFound, Unprocessable, problems
 from app.kit.http.rules import Scope, rules
 from app.models import cards

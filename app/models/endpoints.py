@@ -9,7 +9,7 @@ from fastapi import APIRouter, File, Form, Response, UploadFile
 
 from app.access.caller import CallerDep
 from app.kit import storage_keys
-from app.kit.context import ContextDep
+from app.kit.http.context import ContextDep
 from app.kit.http.errors import (
     BadRequest,
     Conflict,

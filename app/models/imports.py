@@ -24,13 +24,13 @@ def add(context: Context, owner: str, data: bytes, name: str) -> ModelView:
     Raises Unprocessable if it is damaged, not a tuned classifier, or has a backbone that is not
     allowed here; TooManyRequests if the owner's quota is exceeded.
     """
-    from dspt.model.artifact import load_model  # imports torch
+    from dspt.model.format import read_artifact
 
     with tempfile.TemporaryDirectory(prefix="dspt-") as folder:
         path = Path(folder) / "artifact"
         path.write_bytes(data)
         try:
-            manifest = load_model(path).manifest
+            manifest = read_artifact(path).manifest
         except ArtifactError as error:
             item = ProblemItem(param="artifact", code=error.code, message=error.message)
             raise Unprocessable(error.message, code=error.code, errors=[item]) from error

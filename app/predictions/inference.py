@@ -1,6 +1,6 @@
 """Loaded models: a class matrix each, on image towers that they share.
 
-torch never runs on the event loop.
+Nothing is computed on the event loop.
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ from app.predictions.towers import Towers
 from dspt.errors import BackboneMismatch, ImageError
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    import numpy as np
+    from numpy.typing import NDArray
 
-    from dspt.backbones.base import Backbone
-    from dspt.model.artifact import TunedModel
-    from dspt.model.predict import FeatureClassifier
+    from app.predictions.towers import Features, Tower
+    from dspt.model.format import Artifact
+    from dspt.model.scores import ClassScores
 
 T = TypeVar("T")
 
@@ -40,7 +41,7 @@ Scores = list[tuple[str, float]]
 class Served:
     """A loaded model without its backbone, which may be evicted and loaded again."""
 
-    matrix: FeatureClassifier
+    matrix: ClassScores
     backbone: str
     backbone_digest: str
     served: str
@@ -68,7 +69,7 @@ class Inference:
         self._waiting_of: Counter[str | None] = Counter()
         self._metrics.watch(lambda: self._waiting, self._matrices, self.backbones)
 
-    async def prepare(self, key: str, read: Callable[[], TunedModel]) -> Served:
+    async def prepare(self, key: str, read: Callable[[], Artifact]) -> Served:
         """Return the model cached under `key`, or load the one that `read` returns.
 
         Other requests are served meanwhile. Raises what `read` raises, UnknownBackbone,
@@ -85,9 +86,9 @@ class Inference:
             loading.add_done_callback(lambda task: self._loaded(key, task))
         return await asyncio.shield(loading)  # other requests may wait for it too
 
-    async def with_backbone(self, name: str, work: Callable[[Backbone], T]) -> T:
-        """Run `work` with a backbone on the loader thread. Raises as `prepare` does."""
-        return await self._on_loader(work, await self.backbones.get(name))
+    async def with_backbone(self, name: str, work: Callable[..., T], *arguments: Any) -> T:
+        """Return `work(backbone, *arguments)`, run where torch is. Raises as `prepare` does."""
+        return await self._on_loader(self.backbones.run, work, name, *arguments)
 
     async def predict(
         self,
@@ -109,7 +110,7 @@ class Inference:
 
     async def features(
         self, backbone: str, digest: str, images: Sequence[bytes], key_id: str | None
-    ) -> list[Tensor | ImageError]:
+    ) -> list[NDArray[np.float32] | ImageError]:
         """Return the (D,) unit-length features of each encoded image, or its ImageError."""
         return await self._encoded(backbone, digest, images, list, key_id)
 
@@ -149,13 +150,16 @@ class Inference:
         self._towers.close()
         self.backbones.close()
 
-    async def _load(self, key: str, read: Callable[[], TunedModel]) -> Served:
-        model = await self._on_loader(read)
-        config = model.manifest.config
-        backbone = await self.backbones.get(config.backbone)
-        matrix = await self._on_loader(_class_matrix, model, backbone)
-        served = Served(matrix, config.backbone, backbone.digest, model.manifest.served)
-        self._matrices.put(key, served, matrix.linear.matrix.nbytes)
+    async def _load(self, key: str, read: Callable[[], Artifact]) -> Served:
+        artifact = await self._on_loader(read)
+        manifest = artifact.manifest
+        name = manifest.config.backbone
+        tower = await self.backbones.tower(name, manifest.backbone_digest)
+        matrix = await self._on_loader(_ensemble, artifact, tower)
+        if matrix is None:
+            matrix = await self._on_loader(_from_text, self.backbones, artifact)
+        served = Served(matrix, name, tower.digest, manifest.served)
+        self._matrices.put(key, served, matrix.nbytes)
         return served
 
     def _loaded(self, key: str, task: asyncio.Task[Served]) -> None:
@@ -171,22 +175,31 @@ class Inference:
         name: str,
         digest: str,
         images: Sequence[bytes],
-        answer: Callable[[Tensor], Sequence[T]],
+        answer: Callable[[Features], Sequence[T]],
         key_id: str | None,
     ) -> list[T | ImageError]:
-        backbone = await self.backbones.get(name)
-        if backbone.digest != digest:  # evicted, changed on disk and loaded again
-            raise BackboneMismatch(f"the weights of {name} have changed since the model was loaded")
-        return await self._towers.encode(backbone, images, answer, key_id)
+        try:
+            tower = await self.backbones.tower(name, digest)
+        except BackboneMismatch as error:  # evicted, changed on disk and loaded again
+            raise BackboneMismatch(
+                f"the weights of {name} have changed since the model was loaded"
+            ) from error
+        return await self._towers.encode(tower, images, answer, key_id)
 
 
-def _class_matrix(model: TunedModel, backbone: Backbone) -> FeatureClassifier:
-    from dspt.model.predict import FeatureClassifier
+def _ensemble(artifact: Artifact, tower: Tower) -> ClassScores | None:
+    from dspt.model.scores import ensemble_scores
 
-    return FeatureClassifier(model, backbone)
+    return ensemble_scores(artifact, tower.embed_dim, tower.name)
 
 
-def _top(matrices: Sequence[FeatureClassifier], top_k: int, features: Tensor) -> list[list[Scores]]:
+def _from_text(backbones: Backbones, artifact: Artifact) -> ClassScores:
+    from dspt.model.scores import text_scores
+
+    return backbones.run(text_scores, artifact.manifest.config.backbone, artifact)
+
+
+def _top(matrices: Sequence[ClassScores], top_k: int, features: Features) -> list[list[Scores]]:
     """Return for each image the scores by each matrix."""
     by_matrix = [matrix.top(features, top_k) for matrix in matrices]
     return [list(scores) for scores in zip(*by_matrix, strict=True)]

@@ -23,7 +23,7 @@ from app.predictions.settings import PredictionSettings
 from dspt.errors import ArtifactError, BackboneMismatch, ImageError, UnknownBackbone
 
 if TYPE_CHECKING:
-    from dspt.model.artifact import TunedModel
+    from dspt.model.format import Artifact
 
 
 @dataclass(frozen=True)
@@ -146,17 +146,15 @@ class Deadline:
             ) from None
 
 
-def _read(context: Context, model_id: str) -> TunedModel:
+def _read(context: Context, model_id: str) -> Artifact:
     with context.storage.local_copy(storage_keys.model(model_id)) as path:
-        from dspt.model.artifact import load_model
+        from dspt.model.format import read_artifact
 
-        return load_model(path)
+        return read_artifact(path)
 
 
-def _untuned(read: partial[TunedModel]) -> TunedModel:
-    from dspt.model.predict import untuned
-
-    return untuned(read())
+def _untuned(read: partial[Artifact]) -> Artifact:
+    return read().untuned()
 
 
 def _prediction(

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import structlog
 
@@ -25,21 +27,46 @@ from app.predictions.settings import PredictionSettings
 from dspt.errors import ImageError
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL import Image
 
-    from dspt.backbones.base import Backbone
+    Crop = NDArray[np.uint8]
+    Features = NDArray[np.float32]
 
 _log = structlog.get_logger(__name__)
 T = TypeVar("T")
+
+
+class Tower(Protocol):
+    """An image tower: `Backbone` in torch, `CompiledTower` without it, or `ChildTower`."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def digest(self) -> str: ...
+    @property
+    def engine(self) -> str: ...
+    @property
+    def on_cpu(self) -> bool: ...
+    @property
+    def embed_dim(self) -> int: ...
+    @property
+    def nbytes(self) -> int: ...
+    def crop(self, image: Image.Image) -> Crop:
+        """Resize and crop an RGB image: -> (H, W, 3)."""
+
+    def encode(self, crops: Crop) -> Features:
+        """Encode crops: (B, H, W, 3) -> (B, D), unit length."""
 
 
 @dataclass(frozen=True)
 class _Request:
     """Images for an image tower, and the function to apply to their (N, D) features."""
 
-    backbone: Backbone
-    crops: list[Tensor]
-    answer: Callable[[Tensor], Any]
+    tower: Tower
+    crops: list[Crop]
+    answer: Callable[[Features], Any]
 
 
 class Towers:
@@ -52,15 +79,16 @@ class Towers:
         self._gpu_batch = settings.batch_images or 64
         self._decoders = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
         #: One image each: only for the turns of the owners.
-        self._decoding: Batcher[None, tuple[Backbone, bytes], Tensor] = Batcher(
+        self._decoding: Batcher[None, tuple[Tower, bytes], Crop] = Batcher(
             self._decoders, self._decode_all, 1
         )
+        self._local = threading.local()
 
     async def encode(
         self,
-        backbone: Backbone,
+        tower: Tower,
         images: Sequence[bytes],
-        answer: Callable[[Tensor], Sequence[T]],
+        answer: Callable[[Features], Sequence[T]],
         owner: str | None = None,
     ) -> list[T | ImageError]:
         """Return for each encoded image the result of `answer` for its features, or its ImageError.
@@ -68,28 +96,26 @@ class Towers:
         `answer` is called on a tower thread with the (N, D) features of readable images. Owners
         take turns. If the caller is cancelled, images that are not in progress are left out.
         """
-        decoded = await asyncio.gather(*(self._decoded(backbone, image, owner) for image in images))
+        decoded = await asyncio.gather(*(self._decoded(tower, image, owner) for image in images))
         crops = [item for item in decoded if not isinstance(item, ImageError)]
-        answers = await self._answers(backbone, crops, answer, owner)
+        answers = await self._answers(tower, crops, answer, owner)
         return [item if isinstance(item, ImageError) else next(answers) for item in decoded]
 
-    async def _decoded(
-        self, backbone: Backbone, image: bytes, owner: str | None
-    ) -> Tensor | ImageError:
+    async def _decoded(self, tower: Tower, image: bytes, owner: str | None) -> Crop | ImageError:
         try:
-            return await self._decoding.submit(None, (backbone, image), 1, owner)
+            return await self._decoding.submit(None, (tower, image), 1, owner)
         except ImageError as error:
             return error
 
     async def _answers(
         self,
-        backbone: Backbone,
-        crops: list[Tensor],
-        answer: Callable[[Tensor], Sequence[T]],
+        tower: Tower,
+        crops: list[Crop],
+        answer: Callable[[Features], Sequence[T]],
         owner: str | None,
     ) -> Iterator[T]:
         """Split the crops so that all threads share a large request; keep their order."""
-        on_cpu = backbone.device.type == "cpu"
+        on_cpu = tower.on_cpu
         batcher = self._on_cpu if on_cpu else self._on_gpu
         most = self._cpu_batch if on_cpu else self._gpu_batch
         threads = self._settings.tower_threads if on_cpu else 1
@@ -97,7 +123,7 @@ class Towers:
         parts = [crops[i : i + size] for i in range(0, len(crops), size)]
         answered = await asyncio.gather(
             *(
-                batcher.submit(backbone.digest, _Request(backbone, part, answer), len(part), owner)
+                batcher.submit(tower.digest, _Request(tower, part, answer), len(part), owner)
                 for part in parts
             )
         )
@@ -112,7 +138,7 @@ class Towers:
 
     @cached_property
     def _cpu_threads(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(self._settings.tower_threads, "towers", _one_core)
+        return ThreadPoolExecutor(self._settings.tower_threads, "towers")
 
     @cached_property
     def _gpu_thread(self) -> ThreadPoolExecutor:
@@ -131,48 +157,56 @@ class Towers:
 
     # The methods below run on the threads.
 
-    def _decode_all(
-        self, _key: None, images: list[tuple[Backbone, bytes]]
-    ) -> list[Tensor | Exception]:
-        return [self._decode_timed(backbone, image) for backbone, image in images]
+    def _decode_all(self, _key: None, images: list[tuple[Tower, bytes]]) -> list[Crop | Exception]:
+        return [self._decode_timed(tower, image) for tower, image in images]
 
-    def _decode_timed(self, backbone: Backbone, data: bytes) -> Tensor | ImageError:
+    def _decode_timed(self, tower: Tower, data: bytes) -> Crop | ImageError:
         start = time.perf_counter()
-        decoded = self._decode(backbone, data)
+        decoded = self._decode(tower, data)
         seconds = time.perf_counter() - start
         self._metrics.decoded(seconds, readable=not isinstance(decoded, ImageError))
         return decoded
 
-    def _decode(self, backbone: Backbone, data: bytes) -> Tensor | ImageError:
+    def _decode(self, tower: Tower, data: bytes) -> Crop | ImageError:
         from dspt.data import decode_image
 
         try:
             image = decode_image(data, max_pixels=self._settings.max_pixels)
         except ImageError as error:
             return error
-        return backbone.preprocess.crop(image)
+        return tower.crop(image)
 
     def _run(self, digest: str, requests: list[_Request]) -> list[Any]:
         """Return the answer of each request, or its error.
 
         If the tower fails on a batch, each request runs alone, so that one cannot fail the others.
         """
-        import torch
+        import numpy as np
 
         start = time.perf_counter()
-        backbone = requests[-1].backbone  # the newest has the fastest engine
+        tower = requests[-1].tower  # the newest has the fastest engine
+        if tower.on_cpu and "torch" in sys.modules:
+            self._use_one_core()
         crops = [image for request in requests for image in request.crops]
         try:
-            features = backbone.encode_crops(torch.stack(crops))
+            features = tower.encode(np.stack(crops))
         except Exception as error:
             if len(requests) == 1:
                 raise
             _log.warning("a batch failed; its requests run alone", error=str(error))
             return [_run_alone(self._run, digest, request) for request in requests]
-        parts = torch.split(features, [len(request.crops) for request in requests])
+        ends = np.cumsum([len(request.crops) for request in requests])
+        parts = np.split(features, ends[:-1])
         answers = [_answer(request, part) for request, part in zip(requests, parts, strict=True)]
-        self._metrics.ran(backbone.engine, len(crops), time.perf_counter() - start)
+        self._metrics.ran(tower.engine, len(crops), time.perf_counter() - start)
         return answers
+
+    def _use_one_core(self) -> None:
+        if not getattr(self._local, "uses_one_core", False):
+            import torch
+
+            torch.set_num_threads(1)  # of this thread
+            self._local.uses_one_core = True
 
 
 def _run_alone(
@@ -184,14 +218,8 @@ def _run_alone(
         return error
 
 
-def _answer(request: _Request, features: Tensor) -> Any:
+def _answer(request: _Request, features: Features) -> Any:
     try:
         return request.answer(features)
     except Exception as error:  # noqa: BLE001 - raised for the caller of this request
         return error
-
-
-def _one_core() -> None:
-    import torch
-
-    torch.set_num_threads(1)  # of this thread

@@ -27,8 +27,7 @@ from app.tables.models import Model
 from dspt.errors import ArtifactError, UnknownBackbone
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
+    from app.predictions.towers import Features
     from dspt.data.labelled import LabelledFiles
     from dspt.data.layout import Candidate
 
@@ -136,7 +135,7 @@ def _held_out_by_both(
 
 
 def _compared(
-    served: Sequence[Served], truth: Sequence[str], features: Mapping[str, Sequence[Tensor]]
+    served: Sequence[Served], truth: Sequence[str], features: Mapping[str, Sequence[Features]]
 ) -> dict[str, Any]:
     from dspt.report.comparison import compare as compared
 
@@ -146,11 +145,10 @@ def _compared(
     return compared(truth, a[1], b[1], a[0], b[0]).to_dict()
 
 
-def _predicted(served: Served, features: Sequence[Tensor]) -> list[str]:
+def _predicted(served: Served, features: Sequence[Features]) -> list[str]:
     """Return the most likely class of each image."""
-    import torch
+    import numpy as np
 
     if not features:
         return []
-    rows = torch.stack([each.cpu() for each in features]).to(served.matrix.linear.matrix.device)
-    return [top[0][0] for top in served.matrix.top(rows, 1)]
+    return [top[0][0] for top in served.matrix.top(np.stack(features), 1)]

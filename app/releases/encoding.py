@@ -17,11 +17,14 @@ from app.predictions.inference import Inference, Served
 from dspt.errors import BackboneMismatch, ImageError
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    import numpy as np
+    from numpy.typing import NDArray
 
     from dspt.data.labelled import LabelledFile, LabelledFiles
     from dspt.data.layout import Candidate
     from dspt.features.store import FeatureStore
+
+    Feature = NDArray[np.float32]
 
 _BATCH_FILES = 32
 _SERVED_KEY = "{}/served"
@@ -34,7 +37,7 @@ async def encode(
     files: LabelledFiles,
     wanted: Sequence[Candidate],
     key_id: str | None,
-) -> tuple[list[str], dict[str, list[Tensor]]]:
+) -> tuple[list[str], dict[str, list[Feature]]]:
     """Return the classes of the readable files, and their (D,) features by backbone digest.
 
     Raises ServiceUnavailable if too many images are waiting already, and TooManyRequests if too
@@ -43,7 +46,7 @@ async def encode(
     backbones = {each.backbone_digest: each.backbone for each in served}
     store = await run_in_threadpool(_store, context)
     truth: list[str] = []
-    features: dict[str, list[Tensor]] = {digest: [] for digest in backbones}
+    features: dict[str, list[Feature]] = {digest: [] for digest in backbones}
     for start in range(0, len(wanted), _BATCH_FILES):
         batch = wanted[start : start + _BATCH_FILES]
         read = [file for file in await run_in_threadpool(_read, files, batch) if file is not None]
@@ -68,7 +71,7 @@ async def _features(
     store: FeatureStore,
     files: Sequence[LabelledFile],
     key_id: str | None,
-) -> list[Tensor | ImageError]:
+) -> list[Feature | ImageError]:
     kept = await run_in_threadpool(_kept, store, digest, files)
     missing = [file for file, feature in zip(files, kept, strict=True) if feature is None]
     if not missing:
@@ -95,7 +98,7 @@ def _read(files: LabelledFiles, wanted: Sequence[Candidate]) -> list[LabelledFil
     return [files.read(file) for file in wanted]
 
 
-def _kept(store: FeatureStore, digest: str, files: Sequence[LabelledFile]) -> list[Tensor | None]:
+def _kept(store: FeatureStore, digest: str, files: Sequence[LabelledFile]) -> list[Feature | None]:
     """Return cached features of view 0, the centre crop that predictions use."""
     places = (digest, _SERVED_KEY.format(digest))
     return [
@@ -110,11 +113,11 @@ def _keep(
     store: FeatureStore,
     digest: str,
     files: Sequence[LabelledFile],
-    made: Sequence[Tensor | ImageError],
+    made: Sequence[Feature | ImageError],
 ) -> None:
     """Cache new features, so that a comparison that hits its deadline resumes there."""
     found = [
-        (file.sha256, 0, feature.cpu())
+        (file.sha256, 0, feature)
         for file, feature in zip(files, made, strict=True)
         if not isinstance(feature, ImageError)
     ]

@@ -8,7 +8,8 @@ from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from app.access.caller import Caller, CallerDep
-from app.kit.context import Context, ContextDep
+from app.kit.context import Context
+from app.kit.http.context import ContextDep
 from app.kit.http.errors import (
     BadRequest,
     Conflict,

@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dspt_client.schemas.models import ModelView
 from starlette.concurrency import run_in_threadpool
@@ -22,7 +21,7 @@ from dspt.errors import ArtifactError, UnknownBackbone
 
 if TYPE_CHECKING:
     from dspt.backbones.base import Backbone
-    from dspt.model.artifact import TunedModel
+    from dspt.model.format import Artifact, Manifest
 
 _MAX_NAME = 200
 
@@ -36,33 +35,43 @@ async def add_classes(
     further classes), TooManyRequests (quota exceeded), WeightsUnavailable, and DatasetError,
     ConfigError or PromptTooLong for invalid classes.
     """
-    model = await run_in_threadpool(artifacts.read, context, parent)
-    backbone = model.manifest.config.backbone
+    artifact = await run_in_threadpool(artifacts.read, context, parent)
+    backbone = artifact.manifest.config.backbone
+    origin = {"parent": {"id": parent.id, "sha256": parent.sha256}}
     try:
-        added = await inference.with_backbone(backbone, partial(_added, model, classes))
-        return await run_in_threadpool(_keep, context, parent, added, list(classes))
+        added = await inference.with_backbone(backbone, _added, artifact, classes, origin)
+        return await run_in_threadpool(_keep, context, parent, *added, list(classes))
     except (ArtifactError, UnknownBackbone) as error:
         raise Conflict(f"Model {parent.id}: {error.message}", code=error.code) from error
 
 
-def _added(model: TunedModel, classes: Mapping[str, str | None], backbone: Backbone) -> TunedModel:
+def _added(
+    backbone: Backbone,
+    artifact: Artifact,
+    classes: Mapping[str, str | None],
+    origin: Mapping[str, Any],
+) -> tuple[Manifest, bytes]:
+    """Return the manifest and the file of the model with more classes."""
     from dspt.model.add_class import add_classes
+    from dspt.model.artifact import from_artifact, save_model
 
-    return add_classes(model, classes, backbone)
-
-
-def _keep(context: Context, parent: Model, model: TunedModel, names: list[str]) -> ModelView:
-    from dspt.model.artifact import save_model
-
-    manifest = model.manifest
-    metrics = manifest.metrics | {"parent": {"id": parent.id, "sha256": parent.sha256}}
-    manifest = manifest.model_copy(update={"metrics": metrics})
+    model = add_classes(from_artifact(artifact), classes, backbone)
+    manifest = model.manifest.model_copy(update={"metrics": model.manifest.metrics | dict(origin)})
     with tempfile.TemporaryDirectory(prefix="dspt-") as folder:
         path = Path(folder) / "model.safetensors"
         save_model(dataclasses.replace(model, manifest=manifest), path)
-        data = path.read_bytes()
+        return manifest, path.read_bytes()
+
+
+def _keep(
+    context: Context, parent: Model, manifest: Manifest, data: bytes, names: list[str]
+) -> ModelView:
     row = artifacts.row_of(
-        manifest, data, owner=parent.owner, name=_name(parent.name, names), metrics=metrics
+        manifest,
+        data,
+        owner=parent.owner,
+        name=_name(parent.name, names),
+        metrics=manifest.metrics,
     )
     artifacts.keep(context, row, data)
     return view(row)

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dspt.backbones import Backbone
-from dspt.backbones.compiled import compile_image_tower
+from dspt.backbones.compiled import Precision, compile_image_tower
 
 Encode = Callable[[Tensor], Tensor]
 """Pixels (B, 3, H, W) -> features (B, D), unit length, float32."""
@@ -39,10 +39,8 @@ def make_engines(backbone: Backbone, folder: Path, pixels: Tensor) -> list[Engin
         "torch, bfloat16": lambda: _rounded(backbone),
         "torch.compile": lambda: _unit(torch.compile(backbone.image_tower)),
         "ONNX Runtime": lambda: _onnx(backbone, folder, pixels),
-        "OpenVINO": lambda: compile_image_tower(backbone, folder).encode_image,
-        "OpenVINO, bfloat16": lambda: (
-            compile_image_tower(backbone, folder, precision="bf16").encode_image
-        ),
+        "OpenVINO": lambda: _openvino(backbone, folder, "f32"),
+        "OpenVINO, bfloat16": lambda: _openvino(backbone, folder, "bf16"),
     }
     return [_make(name, maker, pixels) for name, maker in makers.items()]
 
@@ -77,6 +75,14 @@ def _rounded(backbone: Backbone) -> Encode:
             return features
 
     return _unit(tower)
+
+
+def _openvino(backbone: Backbone, folder: Path, precision: Precision) -> Encode:
+    threads = torch.get_num_threads()
+    tower = compile_image_tower(
+        backbone.name, backbone.digest, folder, precision=precision, threads=threads
+    )
+    return lambda pixels: torch.from_numpy(tower.encode_pixels(pixels.contiguous().numpy()))
 
 
 def _onnx(backbone: Backbone, folder: Path, pixels: Tensor) -> Encode:

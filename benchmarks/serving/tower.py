@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from app.predictions.towers import Tower
 from dspt.backbones import Backbone, load_backbone
 from dspt.backbones.compiled import available, compile_image_tower
 from dspt.data import decode_image
@@ -40,19 +43,19 @@ class RawTower:
         """`folder`: cache of compiled towers."""
         torch.set_num_threads(threads)
         self._photos = photos
-        self._backbone = _as_served(load_backbone(name), folder, threads)
+        self._tower = _as_served(load_backbone(name), folder, threads)
         # As in the API: a compiled tower runs one batch per thread.
-        self._lanes = 1 if self._backbone.engine == "torch" else threads
+        self._lanes = 1 if self._tower.engine == "torch" else threads
         self._threads = ThreadPoolExecutor(threads)
         self._crops = self._decode(MOST_IMAGES)
 
     def speed(self, what: What, batch: int, seconds: float) -> Speed:
         """Return the speed of batches of `batch` images."""
-        crops = self._crops[:batch].contiguous()
+        crops = self._crops[:batch]
         runs: dict[str, Callable[[], object]] = {
-            "tower": lambda: self._backbone.encode_crops(crops),
+            "tower": lambda: self._tower.encode(crops),
             "decode": lambda: self._decode(batch),
-            "both": lambda: self._backbone.encode_crops(self._decode(batch)),
+            "both": lambda: self._tower.encode(self._decode(batch)),
         }
         run, lanes = runs[what], self._lanes
         list(self._threads.map(lambda _: run(), range(lanes)))
@@ -60,15 +63,15 @@ class RawTower:
         batches = sum(self._threads.map(lambda _: _repeat(run, seconds), range(lanes)))
         images = batches * batch
         return Speed(
-            self._backbone.engine,
+            self._tower.engine,
             images / (time.perf_counter() - start),
             1000 * (time.process_time() - cpu) / images,
         )
 
-    def _decode(self, count: int) -> torch.Tensor:
+    def _decode(self, count: int) -> NDArray[np.uint8]:
         """Return `count` photos as the tower takes them."""
         photos = [self._photos[number % len(self._photos)] for number in range(count)]
-        return torch.stack([self._backbone.preprocess.crop(decode_image(p)) for p in photos])
+        return np.stack([self._tower.crop(decode_image(photo)) for photo in photos])
 
 
 def _repeat(run: Callable[[], object], seconds: float) -> int:
@@ -80,10 +83,10 @@ def _repeat(run: Callable[[], object], seconds: float) -> int:
     return count
 
 
-def _as_served(backbone: Backbone, folder: Path, threads: int) -> Backbone:
+def _as_served(backbone: Backbone, folder: Path, threads: int) -> Tower:
     if not available():
         return backbone
     try:
-        return compile_image_tower(backbone, folder, streams=threads)
+        return compile_image_tower(backbone.name, backbone.digest, folder, streams=threads)
     except ValueError:  # not supported by OpenVINO; the API uses torch, too
         return backbone

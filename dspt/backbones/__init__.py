@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dspt.backbones.catalog import BackboneInfo, list_backbones
+from dspt.backbones.weights import Weights
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import torch
 
     from dspt.backbones.base import Backbone, Tokenizer
@@ -17,7 +16,8 @@ __all__ = [
     "Backbone",
     "BackboneInfo",
     "Tokenizer",
-    "fetch_weights",
+    "Weights",
+    "find_weights",
     "list_backbones",
     "load_backbone",
 ]
@@ -49,19 +49,16 @@ def load_backbone(name: str, *, device: torch.device | str = "cpu") -> Backbone:
     return load_openclip(name, device)
 
 
-def fetch_weights(name: str, on_download: Callable[[], object]) -> None:
-    """Download the weights of `name` unless they are on this machine; first call `on_download`.
+def find_weights(name: str) -> Weights:
+    """Return where the weights of `name` are. No network.
 
     Raises UnknownBackbone, WeightsUnavailable and BackboneError, as `load_backbone` does.
     """
     if name == "builtin":
-        return
+        return Weights(name)
     from dspt.backbones.sources import resolve
 
-    source = resolve(name)
-    if not source.is_local():
-        on_download()
-        source.weights_file()
+    return resolve(name).weights
 
 
 def __getattr__(name: str) -> Any:

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -59,10 +61,9 @@ class Backbone:
     image_size: int
     activation: str
     """`gelu` or `quickgelu`. A mismatch lowers accuracy without an error, so models record it."""
-    engine: str = "torch"
-    """Library that runs the image tower: `torch` or `openvino`. The features are the same."""
-    compiled_bytes: int | None = None
-    """Size of the weights of an image tower that torch does not run."""
+
+    engine = "torch"
+    """Library that runs the image tower; see `dspt.backbones.compiled` for the other one."""
 
     @property
     def device(self) -> torch.device:
@@ -72,10 +73,22 @@ class Backbone:
     @property
     def nbytes(self) -> int:
         """Size of the weights of both towers in bytes."""
-        image = self.compiled_bytes
-        if image is None:
-            image = weight_bytes(self.image_tower)
-        return image + self.text_tower.nbytes
+        return weight_bytes(self.image_tower) + self.text_tower.nbytes
+
+    # As CompiledTower has them, in numpy.
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether the towers run on the CPU."""
+        return self.device.type == "cpu"
+
+    def crop(self, image: Image.Image) -> NDArray[np.uint8]:
+        """Resize and crop an RGB image: -> (H, W, 3)."""
+        return self.preprocess.crop(image).numpy()
+
+    def encode(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Encode crops: (B, H, W, 3) -> (B, D), unit length."""
+        return self.encode_crops(torch.from_numpy(crops)).cpu().numpy()
 
     def encode_crops(self, crops: Tensor) -> Tensor:
         """Encode crops from `preprocess.crop`: (B, H, W, 3) uint8 -> (B, D), as `encode_image`.

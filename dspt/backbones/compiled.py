@@ -1,25 +1,70 @@
-"""Compile an image tower for the CPU with OpenVINO: the same features in less time."""
+"""Image towers compiled for the CPU with OpenVINO: the same features in less time and memory.
+
+Converting a tower needs torch, in a process of its own; running it does not.
+"""
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess  # only a program of this package is started  # nosec B404
 import sys
 import tempfile
 import threading
-from dataclasses import replace
+from collections.abc import Mapping
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-from torch import Tensor, nn
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
-from dspt.backbones.base import Backbone
+from dspt.backbones.preprocessing import Crops, Preprocessing
+
+Features = NDArray[np.float32]
+"""(B, D), unit length."""
+Precision = Literal["f32", "bf16"]
 
 MAX_DIFFERENCE = {"f32": 1e-3, "bf16": 3e-2}
 """Largest allowed difference of a value of a unit-length feature, by precision. For `f32` it is a
 thousand times the rounding error, and far too small to change a prediction."""
+MODEL, ABOUT = "model.xml", "about.json"
+"""Files of a converted tower: OpenVINO's model, and what else is known of the backbone."""
+
+
+class CompiledTower:
+    """The image tower of a backbone and its preprocessing. Several threads may use it at once."""
+
+    engine = "openvino"
+    on_cpu = True
+
+    def __init__(self, name: str, about: Mapping[str, Any], compiled: Any, nbytes: int) -> None:
+        """about: see dspt.backbones.convert; compiled: openvino.CompiledModel."""
+        self.name = name
+        self.digest: str = about["digest"]
+        self.embed_dim: int = about["embed_dim"]
+        self.nbytes = nbytes
+        self._preprocessing = Preprocessing(about["preprocess"])
+        self._compiled = compiled
+        self._local = threading.local()
+
+    def crop(self, image: Image.Image) -> NDArray[np.uint8]:
+        """Resize and crop an RGB image: -> (H, W, 3)."""
+        return self._preprocessing.crop(image)
+
+    def encode(self, crops: Crops) -> Features:
+        """Encode crops: (B, H, W, 3) -> (B, D)."""
+        return self.encode_pixels(self._preprocessing.normalised(crops))
+
+    def encode_pixels(self, pixels: NDArray[np.float32]) -> Features:
+        """Encode normalised pixels: (B, 3, H, W) -> (B, D)."""
+        request = getattr(self._local, "request", None)
+        if request is None:  # one per thread: it holds the buffers
+            request = self._local.request = self._compiled.create_infer_request()
+        (features,) = request.infer(pixels, share_inputs=True).values()
+        return unit_length(features)
 
 
 def available() -> bool:
@@ -28,83 +73,72 @@ def available() -> bool:
 
 
 def compile_image_tower(
-    backbone: Backbone,
+    name: str,
+    digest: str,
     folder: Path,
     *,
-    precision: Literal["f32", "bf16"] = "f32",
-    streams: int | None = None,
-) -> Backbone:
-    """Return the backbone, which must be on the CPU, with its image tower compiled.
+    precision: Precision = "f32",
+    streams: int = 1,
+    threads: int | None = None,
+) -> CompiledTower:
+    """Return the image tower of the backbone `name` with this digest, converted if necessary.
 
     folder: cache of converted towers. Converting takes some seconds in a separate process.
-    streams: number of threads that may use the tower at the same time, with one core each.
-    Default: one thread that uses all of torch's threads.
+    streams: number of threads that may use the tower at the same time; threads: number of threads
+    that compute for all of them together. Default: one for each stream.
 
     Raises ValueError if OpenVINO cannot run the tower or gives different features.
     """
-    kept = folder / f"{backbone.digest}-{version('openvino')}"
-    if not kept.exists():
-        _convert(backbone, kept)
-    tower = _CompiledTower(_read(kept / _MODEL, precision, streams))
-    compiled = replace(
-        backbone,
-        image_tower=tower,
-        engine="openvino",
-        compiled_bytes=(kept / _MODEL).with_suffix(".bin").stat().st_size,
+    if not is_converted(digest, folder):
+        _convert(name, digest, _place(digest, folder))
+    return load_converted(
+        name, digest, folder, precision=precision, streams=streams, threads=threads
     )
-    size = backbone.image_size
-    pixels = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0)) - 0.5
-    expected, found = (each.encode_image(pixels) for each in (backbone, compiled))
-    difference = float((expected - found).abs().max())
+
+
+def is_converted(digest: str, folder: Path) -> bool:
+    """Return whether `folder` has the converted image tower of the backbone with this digest."""
+    return (_place(digest, folder) / ABOUT).exists()
+
+
+def converted_digest(name: str, folder: Path) -> str | None:
+    """Return the digest of the tower that was last converted from a backbone of this name."""
+    files = folder.glob(f"*-{version('openvino')}/{ABOUT}")
+    for file in sorted(files, key=lambda file: file.stat().st_mtime, reverse=True):
+        about = json.loads(file.read_text("utf-8"))
+        if about["name"] == name:
+            return str(about["digest"])
+    return None
+
+
+def load_converted(
+    name: str,
+    digest: str,
+    folder: Path,
+    *,
+    precision: Precision = "f32",
+    streams: int = 1,
+    threads: int | None = None,
+) -> CompiledTower:
+    """Return a tower that was converted before; see `compile_image_tower`. Imports no torch."""
+    openvino = import_openvino()
+    place = _place(digest, folder)
+    about = json.loads((place / ABOUT).read_text("utf-8"))
+    core = openvino.Core()
+    options = {
+        "INFERENCE_NUM_THREADS": threads or streams,
+        "NUM_STREAMS": streams,
+        # By default OpenVINO uses bfloat16 where that is faster.
+        "INFERENCE_PRECISION_HINT": precision,
+    }
+    compiled = core.compile_model(core.read_model(place / MODEL), "CPU", options)
+    nbytes = (place / MODEL).with_suffix(".bin").stat().st_size
+    tower = CompiledTower(name, about, compiled, nbytes)
+    found = tower.encode_pixels(probe(about["image_size"]))
+    difference = float(np.abs(found - np.array(about["probe_features"], np.float32)).max())
     if not difference <= MAX_DIFFERENCE[precision]:
         raise ValueError(f"its features differ from those of torch by {difference:.1e}")
-    return compiled
-
-
-class _CompiledTower(nn.Module):
-    """(B, 3, H, W) -> (B, D) for any B."""
-
-    def __init__(self, compiled: Any) -> None:
-        super().__init__()
-        self._compiled = compiled
-        self._local = threading.local()
-        # Backbone.device reads the device of the first parameter.
-        self.device_marker = nn.Parameter(torch.empty(0), requires_grad=False)
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        request = getattr(self._local, "request", None)
-        if request is None:  # one per thread: it holds the buffers
-            request = self._local.request = self._compiled.create_infer_request()
-        (features,) = request.infer(pixels.contiguous().numpy(), share_inputs=True).values()
-        return torch.from_numpy(features)
-
-
-_MODEL = "model.xml"
-
-
-def _convert(backbone: Backbone, kept: Path) -> None:
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=kept.parent, prefix=".converting-") as scratch:
-        whole = Path(scratch) / "whole"
-        whole.mkdir()
-        # The backbone was loaded by this name, so it is valid.
-        done = subprocess.run(  # nosec B603
-            [
-                *(sys.executable, "-P", "-m", "dspt.backbones.convert"),
-                *(backbone.name, str(whole / _MODEL)),
-            ],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode != 0:
-            raise ValueError(f"it cannot be converted: {done.stderr.strip()[-2000:]}")
-        try:
-            whole.rename(kept)
-        except OSError:
-            if not kept.exists():  # otherwise another process was faster
-                raise
+    return tower
 
 
 def import_openvino() -> Any:
@@ -115,13 +149,42 @@ def import_openvino() -> Any:
     return openvino
 
 
-def _read(file: Path, precision: str, streams: int | None) -> Any:
-    openvino = import_openvino()
-    core = openvino.Core()
-    options = {
-        "INFERENCE_NUM_THREADS": streams or torch.get_num_threads(),
-        "NUM_STREAMS": streams or 1,
-        # By default OpenVINO uses bfloat16 where that is faster.
-        "INFERENCE_PRECISION_HINT": precision,
-    }
-    return core.compile_model(core.read_model(file), "CPU", options)
+def probe(image_size: int) -> NDArray[np.float32]:
+    """Return pixels (2, 3, H, W) whose features by torch are stored with a converted tower."""
+    generator = np.random.RandomState(0)  # its numbers are the same in all versions of numpy
+    return generator.uniform(-0.5, 0.5, (2, 3, image_size, image_size)).astype(np.float32)
+
+
+def unit_length(features: Features) -> Features:
+    """Return the rows divided by their L2 norms."""
+    norms = np.linalg.norm(features, axis=-1, keepdims=True)
+    found: Features = features / np.maximum(norms, np.float32(1e-12))
+    return found
+
+
+def _place(digest: str, folder: Path) -> Path:
+    return folder / f"{digest}-{version('openvino')}"
+
+
+def _convert(name: str, digest: str, place: Path) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=place.parent, prefix=".converting-") as scratch:
+        whole = Path(scratch) / "whole"
+        whole.mkdir()
+        # The backbone was loaded by this name, so it is valid.
+        done = subprocess.run(  # nosec B603
+            [sys.executable, "-P", "-m", "dspt.backbones.convert", name, digest, str(whole)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise ValueError(f"it cannot be converted: {done.stderr.strip()[-2000:]}")
+        if place.exists() and not (place / ABOUT).exists():
+            shutil.rmtree(place, ignore_errors=True)  # by a version that kept the model alone
+        try:
+            whole.rename(place)
+        except OSError:
+            if not place.exists():  # otherwise another process was faster
+                raise

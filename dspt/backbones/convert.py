@@ -1,4 +1,4 @@
-"""`python -m dspt.backbones.convert NAME FILE`: convert an image tower to OpenVINO's format.
+"""`python -m dspt.backbones.convert NAME DIGEST FOLDER`: convert an image tower for OpenVINO.
 
 A separate program, because torch's export changes global state of torch while it runs, and loads
 many modules that are not needed afterwards.
@@ -6,14 +6,17 @@ many modules that are not needed afterwards.
 
 from __future__ import annotations
 
+import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from dspt.backbones.compiled import import_openvino
+from dspt.backbones.base import Backbone
+from dspt.backbones.compiled import ABOUT, MODEL, import_openvino, probe
 from dspt.backbones.exported import exported
 
 
@@ -49,19 +52,37 @@ def convert(tower: nn.Module, image_size: int) -> Any:
     return model
 
 
-def main(name: str, file: str) -> None:
-    """Convert the image tower of the backbone `name` and write it to `file`."""
+def describe(backbone: Backbone) -> dict[str, Any]:
+    """Return what is needed, besides the model, to classify with the tower and without torch."""
+    return {
+        "name": backbone.name,
+        "digest": backbone.digest,
+        "embed_dim": backbone.embed_dim,
+        "image_size": backbone.image_size,
+        "preprocess": asdict(backbone.preprocess.cfg),
+        "probe_features": backbone.encode_image(
+            torch.from_numpy(probe(backbone.image_size))
+        ).tolist(),
+    }
+
+
+def main(name: str, digest: str, folder: str) -> None:
+    """Write the image tower of the backbone `name`, whose digest must be `digest`, to `folder`."""
     from dspt.backbones import load_backbone
 
     openvino = import_openvino()
 
     backbone = load_backbone(name)
+    if backbone.digest != digest:
+        sys.exit(f"the weights of {name} have changed to {backbone.digest[:12]}")
+    about = describe(backbone)
     try:
         model = convert(backbone.image_tower, backbone.image_size)
     except CannotConvert as error:
         sys.exit(str(error))
     # Full precision: weights in float16 would change the features.
-    openvino.save_model(model, Path(file), compress_to_fp16=False)
+    openvino.save_model(model, Path(folder) / MODEL, compress_to_fp16=False)
+    (Path(folder) / ABOUT).write_text(json.dumps(about), "utf-8")
 
 
 if __name__ == "__main__":

@@ -21,10 +21,11 @@ from dspt.backbones import hub
 from dspt.backbones.base import Backbone
 from dspt.backbones.catalog import TOKENIZER
 from dspt.backbones.digest import backbone_digest
-from dspt.backbones.sources import Source, how_to_get, resolve
+from dspt.backbones.sources import Source, resolve
 from dspt.backbones.text_tower import open_clip_text_tower
 from dspt.backbones.tokenizer import HubTokenizer, OpenClipTokenizer
 from dspt.backbones.transforms import Preprocess, make_augment
+from dspt.backbones.weights import how_to_get
 from dspt.errors import BackboneError, WeightsUnavailable
 
 _OPENAI_MARKS = frozenset({"input_resolution", "context_length", "vocab_size"})
@@ -50,7 +51,7 @@ def load_openclip(name: str, device: torch.device | str) -> Backbone:
     Raises UnknownBackbone, WeightsUnavailable, BackboneError.
     """
     source = resolve(name)
-    file = source.weights_file()
+    file = source.weights.fetch()
     names = _names_in(file)
     openai = names >= _OPENAI_MARKS
     if openai:

@@ -19,12 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import open_clip
-from huggingface_hub import constants
 from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 
-from dspt.backbones import hub
 from dspt.backbones.architectures import architectures, known_architecture, split_name
 from dspt.backbones.catalog import PICKLE, SAFETENSORS
+from dspt.backbones.weights import LOCAL_DIR, Weights
 from dspt.errors import BackboneError, UnknownBackbone, WeightsUnavailable
 
 CONFIG = "open_clip_config.json"
@@ -40,7 +39,6 @@ _PREFERRED = (
     "model.pth",
 )
 """File names in a folder, in open_clip's order of preference."""
-LOCAL_DIR = "local-dir:"
 
 
 @dataclass(frozen=True)
@@ -52,11 +50,7 @@ class Source:
     """open_clip's model config; `quick_gelu`: the activation that the weights were trained with."""
     preprocess: dict[str, Any]
     """open_clip's preprocess config, without the size, which the image tower has."""
-    weights: Path | None
-    """Local file; None if the weights come from the hub."""
-    repo: str | None = None
-    filenames: tuple[str, ...] = ()
-    """Possible names of the weights on the hub, the preferred one first."""
+    weights: Weights
     tokenizer_folder: Path | None = None
     """Folder that is searched for `tokenizer.json` before the hub."""
 
@@ -64,38 +58,6 @@ class Source:
     def quick_gelu(self) -> bool:
         """Whether the weights were trained with QuickGELU."""
         return bool(self.model_cfg.get("quick_gelu", False))
-
-    def is_local(self) -> bool:
-        """Return whether the weights are on this machine. No network."""
-        return self.repo is None or hub.cached(self.repo, self.filenames) is not None
-
-    def weights_file(self) -> Path:
-        """Return the file of weights; download it if necessary. Raises WeightsUnavailable."""
-        if self.weights is not None:
-            return self.weights
-        if self.repo is None:
-            raise WeightsUnavailable(
-                f"the weights of {self.name} are not on the hub: download them manually and use "
-                f"{self.name}@/path/to/file",
-                param="backbone",
-            )
-        try:
-            return hub.fetch(self.repo, self.filenames)
-        except hub.NotFetchedError as error:
-            raise WeightsUnavailable(
-                how_to_get(self.name, self.repo, self.filenames[0], str(error)), param="backbone"
-            ) from error
-
-
-def how_to_get(name: str, repo: str, filename: str, reason: str) -> str:
-    """Return the error message for a file of `repo` that cannot be downloaded."""
-    return (
-        f"{filename} of {name} is not on this machine, and {reason}. On a machine with a "
-        f"connection, run `hf download {repo}` and copy the cache folder to this machine "
-        f"({constants.HF_HUB_CACHE}, or set HF_HUB_CACHE or HF_HOME). Or copy the files of the "
-        f"repository into a folder and use `{LOCAL_DIR}/path/to/folder`. The backbone `builtin` "
-        "needs no download."
-    )
 
 
 def resolve(name: str) -> Source:
@@ -150,9 +112,7 @@ def _from_tag(name: str, architecture: str, tag: str) -> Source:
         name=name,
         model_cfg=model_cfg,
         preprocess=merge_preprocess_dict(PreprocessCfg(), cfg),
-        weights=None,
-        repo=repo or None,
-        filenames=filenames,
+        weights=Weights(name, repo=repo or None, filenames=filenames),
     )
 
 
@@ -182,14 +142,15 @@ def _from_file(name: str, model: str, file: Path) -> Source:
     architecture = model.replace("/", "-")
     if architecture not in architectures() and "/" in model:
         source = _from_tag(model, *_split(model))
-        source = replace(source, name=name, weights=file)
+        source = replace(source, name=name, weights=Weights(name, file))
     else:
         architecture = known_architecture(architecture)
         cfg = open_clip.get_model_config(architecture)
         preprocess = _usual_preprocess(architecture)
         if config is not None:
             preprocess = merge_preprocess_dict(preprocess, config.get("preprocess_cfg") or {})
-        source = Source(name=name, model_cfg=cfg, preprocess=preprocess, weights=file)
+        weights = Weights(name, file)
+        source = Source(name=name, model_cfg=cfg, preprocess=preprocess, weights=weights)
     if config is not None and bool(config["model_cfg"].get("quick_gelu")) != source.quick_gelu:
         trained, chosen = ("QuickGELU", "GELU") if not source.quick_gelu else ("GELU", "QuickGELU")
         raise BackboneError(
@@ -237,7 +198,7 @@ def _from_folder(name: str, folder: Path) -> Source:
         name=name,
         model_cfg=config["model_cfg"],
         preprocess=merge_preprocess_dict(PreprocessCfg(), config.get("preprocess_cfg") or {}),
-        weights=chosen,
+        weights=Weights(name, chosen),
         tokenizer_folder=folder,
     )
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
-import numpy as np
 import torch
-from open_clip.transform import PreprocessCfg, image_transform_v2
+from open_clip.transform import PreprocessCfg
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms import Compose, InterpolationMode, Normalize, ToTensor
+from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as tf
+
+from dspt.backbones.preprocessing import Preprocessing
 
 CROP_SCALE = (0.08, 1.0)
 """Share of the image's area in a random view (as in CoOp)."""
@@ -30,23 +32,22 @@ class Preprocess:
     def __init__(self, cfg: dict[str, Any]) -> None:
         self.cfg = PreprocessCfg(**cfg)
         """The config, for exports."""
-        *steps, to_tensor, normalize = image_transform_v2(self.cfg, is_train=False).transforms
-        assert isinstance(to_tensor, ToTensor)
-        assert isinstance(normalize, Normalize)
-        self._crop = Compose(steps)
-        self._mean, self._std = normalize.mean, normalize.std
+        self._steps = Preprocessing(asdict(self.cfg))
+        self._mean, self._std = (
+            torch.from_numpy(each) for each in (self._steps.mean, self._steps.std)
+        )
 
     def __call__(self, image: Image.Image) -> Tensor:
         return self.normalised(self.crop(image)[None])[0]
 
     def crop(self, image: Image.Image) -> Tensor:
         """Resize and crop an RGB image: -> (H, W, 3) uint8."""
-        return torch.from_numpy(np.array(self._crop(image)))
+        return torch.from_numpy(self._steps.crop(image))
 
     def normalised(self, crops: Tensor) -> Tensor:
         """Convert crops to input of image towers: (B, H, W, 3) uint8 -> (B, 3, H, W) float32."""
         pixels = crops.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
-        mean, std = (pixels.new_tensor(each).view(3, 1, 1) for each in (self._mean, self._std))
+        mean, std = (each.to(pixels.device) for each in (self._mean, self._std))
         return pixels.div_(255).sub_(mean).div_(std)
 
 

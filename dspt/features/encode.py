@@ -63,11 +63,12 @@ def encode_images(
     def prepare(row: int) -> _Prepared:
         item, sha256 = dataset.items[row], dataset.hashes[row]
         wanted = range(views if item.split == "train" else 1)
-        known = store.get(backbone.digest, sha256, wanted) if store else {}
+        kept = store.get(backbone.digest, sha256, wanted) if store else {}
+        known = {view: torch.from_numpy(feature) for view, feature in kept.items()}
         missing = [view for view in wanted if view not in known]
         small = store.get(THUMBNAIL, sha256, (0,)) if store and thumbnails is not None else {}
         if thumbnails is not None and small:
-            thumbnails[row] = small[0].view(thumbnails.shape[1:]).numpy()
+            thumbnails[row] = small[0].reshape(thumbnails.shape[1:])
         if not missing and (thumbnails is None or small):
             return _Prepared(row, known, {})
         image = read_image(dataset, item)
@@ -91,7 +92,7 @@ def encode_images(
             new = [(image.row, dataset.hashes[image.row]) for image in batch if image.new_thumbnail]
             store.put(
                 THUMBNAIL,
-                [(sha, 0, torch.from_numpy(thumbnails[row]).flatten()) for row, sha in new],
+                [(sha, 0, thumbnails[row].reshape(-1)) for row, sha in new],
             )
         encoded(sum(len(image.pixels) for image in batch), known)
         for image in batch:
@@ -114,7 +115,7 @@ def _encode(
     new = []
     for (image, view, _), feature in zip(todo, backbone.encode_image(pixels).cpu(), strict=True):
         image.features[view] = feature
-        new.append((dataset.hashes[image.row], view, feature))
+        new.append((dataset.hashes[image.row], view, feature.numpy()))
     if store is not None:
         store.put(backbone.digest, new)
 

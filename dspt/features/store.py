@@ -13,10 +13,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
+Feature = NDArray[np.float32]
+"""(D,)."""
 DEFAULT_LIMIT = 2 << 30  # bytes; about a million features of 512 float32
 _BUSY_SECONDS = 30
 
@@ -53,10 +56,10 @@ class FeatureStore:
             directory.mkdir(parents=True, exist_ok=True)
             self._connection().executescript(_SCHEMA)
 
-    def get(self, backbone: str, image: str, views: Iterable[int]) -> dict[int, Tensor]:
-        """Return the cached features of one image by view: (D,) float32 each."""
+    def get(self, backbone: str, image: str, views: Iterable[int]) -> dict[int, Feature]:
+        """Return the cached features of one image by view."""
         wanted = set(views)
-        found: dict[int, Tensor] = {}
+        found: dict[int, Feature] = {}
         if self._failed.is_set():
             return found
         with self._disable_on_failure():
@@ -67,8 +70,7 @@ class FeatureStore:
             )
             for view, data in rows:
                 if view in wanted:
-                    # bytearray: torch needs writable memory.
-                    found[view] = torch.frombuffer(bytearray(data), dtype=torch.float32)
+                    found[view] = np.frombuffer(bytearray(data), np.float32)  # writable
             if found:
                 connection.execute(
                     "UPDATE features SET used_at = ? WHERE backbone = ? AND image = ?",
@@ -76,18 +78,21 @@ class FeatureStore:
                 )
         return found
 
-    def put(self, backbone: str, features: Sequence[tuple[str, int, Tensor]]) -> None:
+    def put(self, backbone: str, features: Sequence[tuple[str, int, NDArray[Any]]]) -> None:
         """Add (image digest, view, (D,)) entries as float32; evict the least recently used."""
         if self._failed.is_set():
             return
         now = time.time()
+        rows = [
+            (backbone, image, view, np.asarray(feature, np.float32).tobytes(), now)
+            for image, view, feature in features
+        ]
         with self._disable_on_failure():
             connection = self._connection()
             with connection:
                 connection.execute("BEGIN IMMEDIATE")
                 connection.executemany(
-                    "INSERT OR REPLACE INTO features VALUES (?, ?, ?, ?, ?)",
-                    [(backbone, i, v, f.float().numpy().tobytes(), now) for i, v, f in features],
+                    "INSERT OR REPLACE INTO features VALUES (?, ?, ?, ?, ?)", rows
                 )
             self._evict(connection)
 

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import re
-
-import torch
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dspt.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
+
+_GPU_FILES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
+"""Of NVIDIA's driver, of Windows' subsystem for Linux, and of AMD's driver."""
+
+
+def may_have_gpu() -> bool:
+    """Return False if torch cannot find a GPU here. Imports no torch, which takes seconds."""
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
+    return not hidden and any(Path(file).exists() for file in _GPU_FILES)
 
 
 def resolve_device(name: str) -> torch.device:
@@ -14,6 +27,8 @@ def resolve_device(name: str) -> torch.device:
 
     Raises ConfigError for a missing GPU and for other kinds of devices.
     """
+    import torch
+
     if name == "auto":
         return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
     if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
@@ -35,6 +50,8 @@ def tuning_dtype(precision: str, device: torch.device) -> torch.dtype | None:
 
     `auto` uses bfloat16 where it is faster: on GPUs and CPUs with native instructions for it.
     """
+    import torch
+
     if precision == "float32":
         return None
     if precision == "bfloat16" or _has_fast_bfloat16(device):
@@ -43,6 +60,8 @@ def tuning_dtype(precision: str, device: torch.device) -> torch.dtype | None:
 
 
 def _has_fast_bfloat16(device: torch.device) -> bool:
+    import torch
+
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities = torch.backends.cpu.get_cpu_capability()

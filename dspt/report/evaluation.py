@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor
+
+if TYPE_CHECKING:  # the service compares models without torch
+    from torch import Tensor
 
 CALIBRATION_BINS = 15
 """As in Guo et al., ICML 2017."""
@@ -152,6 +154,8 @@ def _checked(
 
 
 def _to_numpy(values: ArrayLike | Tensor) -> ArrayLike:
+    from torch import Tensor
+
     if not isinstance(values, Tensor):
         return values
     values = values.detach().cpu()

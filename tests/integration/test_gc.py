@@ -9,8 +9,8 @@ import time
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
-import torch
 from dspt_client.schemas.status import Status
 from fastapi.testclient import TestClient
 from sqlalchemy import select, update
@@ -317,7 +317,7 @@ def test_events_of_ended_jobs_are_thinned(context: Context) -> None:
 
 def test_features_expire_unused(context: Context) -> None:
     store = FeatureStore(context.settings.feature_dir)
-    store.put("b", [("old", 0, torch.ones(4)), ("new", 0, torch.ones(4))])
+    store.put("b", [(name, 0, np.ones(4, np.float32)) for name in ("old", "new")])
     with store._disable_on_failure():
         store._connection().execute(
             "UPDATE features SET used_at = ? WHERE image = 'old'", (time.time() - 8 * 86400,)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 import torch
 from dspt_client import AsyncClient, Client
@@ -293,7 +294,7 @@ def test_kept_features_are_taken_and_what_is_no_image_is_left_out(
     first = compared(client, a, b).json()
     assert (first["images"], first["unreadable"]) == (2, 1)
     # As if the worker had seen something else in them: the same for both.
-    same = torch.ones(backbone.embed_dim) / backbone.embed_dim**0.5
+    same = np.full(backbone.embed_dim, backbone.embed_dim**-0.5, np.float32)
     digests = [hashlib.sha256(image).hexdigest() for image in images.values()]
     store = FeatureStore(live.settings.feature_dir)
     for digest in digests:  # kept for the next time, but not for workers

@@ -14,6 +14,7 @@ from dspt.backbones.base import Backbone
 from dspt.classifier.linear import LinearClassifier
 from dspt.config import TuneConfig
 from dspt.model.artifact import Manifest, TunedModel
+from dspt.model.format import Artifact
 
 CLASSES = [f"class {i}" for i in range(10)]
 WORDS = [
@@ -60,6 +61,15 @@ def model_for(backbone: Backbone, **changes: Any) -> TunedModel:
         context * backbone.text_tower.embedding_std,
         **({"config": config, "backbone_digest": backbone.digest} | changes),
     )
+
+
+def artifact_of(model: TunedModel) -> Artifact:
+    """The model as it is read from its file."""
+    context = model.context.numpy()
+    if model.blend is None:
+        return Artifact(context, model.manifest)
+    matrix, bias = model.blend.matrix.numpy(), model.blend.bias.numpy()
+    return Artifact(context, model.manifest, matrix, bias)
 
 
 def write(path: Path, tensors: dict[str, Tensor], manifest: Any) -> None:

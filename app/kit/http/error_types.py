@@ -111,6 +111,9 @@ ERROR_TYPES = {
     "stopping": _type(503, "This process of the service is stopping.", _LATER),
     "backbone_downloading": _type(503, "The weights of the backbone are being downloaded.", _LATER),
     "deadline": _type(503, "The prediction did not finish in time.", _LATER),
+    "torch_process_ended": _type(
+        503, "The process that computes class embeddings has ended unexpectedly.", _LATER
+    ),
     # service
     "internal_error": _type(
         500, "An error in the service.", "Report it with the request ID in `detail`."

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from dspt.backbones import load_backbone
 from dspt.backbones.base import Backbone
-from dspt.backbones.compiled import MAX_DIFFERENCE, compile_image_tower
+from dspt.backbones.compiled import (
+    MAX_DIFFERENCE,
+    CompiledTower,
+    compile_image_tower,
+    converted_digest,
+)
 from dspt.backbones.convert import CannotConvert, convert
+from scripts.demo.data import make_demo_data
 
 
 @pytest.fixture(scope="module")
@@ -34,28 +43,50 @@ def random_pixels(size: int, side: int = 224) -> Tensor:
     return torch.rand(size, 3, side, side, generator=torch.Generator().manual_seed(size))
 
 
+def compiled_builtin(folder: Path, **options: Any) -> CompiledTower:
+    return compile_image_tower("builtin", load_backbone("builtin").digest, folder, **options)
+
+
+def assert_same_features(tower: CompiledTower, backbone: Backbone, pixels: Tensor) -> None:
+    expected = backbone.encode_image(pixels).numpy()
+    np.testing.assert_allclose(tower.encode_pixels(pixels.numpy()), expected, rtol=0, atol=1e-5)
+
+
 def test_the_features_are_the_same_for_any_batch(builtin: Backbone, converted_towers: Path) -> None:
-    compiled = compile_image_tower(builtin, converted_towers)
-    assert (compiled.digest, compiled.device) == (builtin.digest, torch.device("cpu"))
-    assert (builtin.engine, compiled.engine) == ("torch", "openvino")
+    tower = compiled_builtin(converted_towers)
+    assert (tower.name, tower.digest) == ("builtin", builtin.digest)
+    assert tower.embed_dim == builtin.embed_dim
+    assert (builtin.engine, tower.engine) == ("torch", "openvino")
     kept = []
     for size in (1, 5):
         pixels = random_pixels(size)
-        found = compiled.encode_image(pixels)
-        assert found.dtype == torch.float32
-        torch.testing.assert_close(found, builtin.encode_image(pixels), rtol=0, atol=1e-5)
-        kept.append((found, found.clone()))
+        assert_same_features(tower, builtin, pixels)
+        found = tower.encode_pixels(pixels.numpy())
+        kept.append((found, found.copy()))
     for found, as_it_was in kept:  # the next batch does not write over them
-        assert torch.equal(found, as_it_was)
+        assert np.array_equal(found, as_it_was)
+
+
+def test_photos_are_prepared_bit_for_bit_as_for_torch(
+    builtin: Backbone, converted_towers: Path
+) -> None:
+    tower = compiled_builtin(converted_towers)
+    photos = [
+        Image.open(io.BytesIO(photo.jpeg)).convert("RGB") for photo in make_demo_data(1).unseen[:3]
+    ]
+    crops = np.stack([tower.crop(photo) for photo in photos])
+    theirs = torch.stack([builtin.preprocess.crop(photo) for photo in photos])
+    assert np.array_equal(crops, theirs.numpy())
+    pixels = builtin.preprocess.normalised(theirs).numpy()
+    assert np.array_equal(tower._preprocessing.normalised(crops), pixels)
+    np.testing.assert_allclose(tower.encode(crops), builtin.encode(crops), rtol=0, atol=1e-5)
 
 
 def test_several_threads_use_it_at_once(builtin: Backbone, converted_towers: Path) -> None:
-    compiled = compile_image_tower(builtin, converted_towers, streams=2)
+    tower = compiled_builtin(converted_towers, streams=2)
     batches = [random_pixels(size) for size in (1, 2, 3, 4) * 2]
     with ThreadPoolExecutor(2) as threads:
-        found = list(threads.map(compiled.encode_image, batches))
-    for pixels, features in zip(batches, found, strict=True):
-        torch.testing.assert_close(features, builtin.encode_image(pixels), rtol=0, atol=1e-5)
+        list(threads.map(lambda pixels: assert_same_features(tower, builtin, pixels), batches))
 
 
 def test_what_was_converted_is_kept(
@@ -63,24 +94,29 @@ def test_what_was_converted_is_kept(
 ) -> None:
     [kept] = converted_towers.iterdir()
     assert kept.name.startswith(builtin.digest)
+    assert converted_digest("builtin", converted_towers) == builtin.digest
+    assert converted_digest("ViT-B-16/openai", converted_towers) is None
     monkeypatch.setattr("sys.executable", "/nowhere")
-    assert compile_image_tower(builtin, converted_towers).engine == "openvino"
+    assert compiled_builtin(converted_towers).engine == "openvino"
 
 
 def test_a_tower_that_comes_out_different_is_refused(
-    builtin: Backbone, converted_towers: Path, monkeypatch: pytest.MonkeyPatch
+    converted_towers: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(MAX_DIFFERENCE, "f32", 1e-12)
     with pytest.raises(ValueError, match="features differ from"):
-        compile_image_tower(builtin, converted_towers)
+        compiled_builtin(converted_towers)
 
 
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("local-dir:/nowhere", "nowhere"), ("builtin", "the weights of builtin have changed")],
+)
 def test_a_failed_conversion_leaves_a_reason_and_no_files(
-    builtin: Backbone, tmp_path: Path
+    tmp_path: Path, name: str, reason: str
 ) -> None:
-    nameless = replace(builtin, name="local-dir:/nowhere", digest="ab" * 32)
-    with pytest.raises(ValueError, match=r"(?s)cannot be converted: .*nowhere"):
-        compile_image_tower(nameless, tmp_path)
+    with pytest.raises(ValueError, match=rf"(?s)cannot be converted: .*{reason}"):
+        compile_image_tower(name, "ab" * 32, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -220,7 +220,7 @@ def test_a_download_and_a_hub_that_refuses_or_is_silent(
     # What was downloaded is found again without the hub.
     monkeypatch.setattr(hub.constants, "HF_HUB_CACHE", str(cache / "hub"))
     monkeypatch.setattr(hub.constants, "ENDPOINT", "http://127.0.0.1:1")
-    file = resolve("ViT-B-16/openai").weights_file()
+    file = resolve("ViT-B-16/openai").weights.fetch()
     assert file.read_bytes() == weights
     pin = json.loads((file.parents[2] / "dspt.json").read_text())[file.name]
     assert pin == {"revision": "1" * 40, "sha256": sha256(weights).hexdigest()}

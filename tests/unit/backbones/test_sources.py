@@ -38,7 +38,7 @@ def test_architectures_are_listed_without_open_clip() -> None:
 
 @pytest.mark.parametrize("name", ["ViT-B-16/openai", "ViT-B/16/openai"])
 def test_slashes_as_in_the_papers(name: str) -> None:
-    assert resolve(name).repo == "timm/vit_base_patch16_clip_224.openai"
+    assert resolve(name).weights.repo == "timm/vit_base_patch16_clip_224.openai"
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_every_published_tag_resolves_to_its_own_activation_or_is_refused() -> N
         published = open_clip.get_pretrained_cfg(architecture, tag)
         assert source.quick_gelu is bool(published.get("quick_gelu"))
         assert source.preprocess["mean"] == published["mean"]
-        assert source.repo
+        assert source.weights.repo
     assert refused == {
         "coca_ViT-B-32",
         "coca_ViT-L-14",

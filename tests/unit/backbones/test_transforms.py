@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,9 @@ import torch
 from open_clip.transform import image_transform
 from PIL import Image
 
+from dspt.backbones.preprocessing import Preprocessing
 from dspt.backbones.transforms import Preprocess, make_augment
+from dspt.errors import BackboneError
 
 CFG: dict[str, Any] = {
     "size": 32,
@@ -33,18 +36,34 @@ def seeded(seed: int) -> torch.Generator:
 
 @pytest.mark.parametrize("mode", ["shortest", "squash", "longest"])
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
-def test_preprocess_is_open_clips(mode: str, interpolation: str) -> None:
-    ours = Preprocess(CFG | {"resize_mode": mode, "interpolation": interpolation})
+@pytest.mark.parametrize("size", [32, (32, 24), (24, 32)])
+def test_preprocess_is_open_clips(
+    mode: str, interpolation: str, size: int | tuple[int, int]
+) -> None:
+    ours = Preprocess(
+        CFG | {"resize_mode": mode, "interpolation": interpolation, "size": size, "fill_color": 9}
+    )
     theirs = image_transform(
-        32,
+        size,
         is_train=False,
         mean=CFG["mean"],
         std=CFG["std"],
         resize_mode=mode,
         interpolation=interpolation,
+        fill_color=9,
     )
-    assert ours(picture()).shape == (3, 32, 32)
-    torch.testing.assert_close(ours(picture()), theirs(picture()))
+    for height, width in [(60, 90), (91, 60), (33, 32), (32, 32), (10, 47), (200, 31), (5, 5)]:
+        image = picture(height, width)
+        found = ours(image)
+        assert found.shape == ((3, 32, 32) if size == 32 else (3, *size))
+        torch.testing.assert_close(found, theirs(image), rtol=0, atol=1e-6)
+        steps = Preprocessing(asdict(ours.cfg))
+        assert np.array_equal(steps.normalised(steps.crop(image)[None])[0], found.numpy())
+
+
+def test_an_unknown_resize_mode_is_refused() -> None:
+    with pytest.raises(BackboneError, match="resize_mode 'tile' is not supported"):
+        Preprocess(CFG | {"resize_mode": "tile"})
 
 
 def test_equal_generators_give_equal_views_in_any_thread() -> None:

@@ -8,9 +8,9 @@ import sys
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from dspt.features.store import FeatureStore
 
@@ -19,7 +19,8 @@ VIT, RN = "a" * 64, "b" * 64
 
 # Writes batches of features whose every value is the batch's number, and says so on stdout.
 WRITER = """
-import itertools, sys, torch
+import itertools, sys
+import numpy as np
 from pathlib import Path
 from dspt.features.store import FeatureStore
 
@@ -28,14 +29,14 @@ store = FeatureStore(folder, on_failure=sys.exit)
 print("ready", flush=True)
 sys.stdin.readline()
 for batch in itertools.count() if batches < 0 else range(batches):
-    value = torch.full((512,), float(batch))
+    value = np.full(512, batch, np.float32)
     store.put("a" * 64, [(f"{name}-{batch}-{i}", 0, value) for i in range(32)])
     print(batch, flush=True)
 """
 
 
-def feature(value: float, size: int = 512) -> Tensor:
-    return torch.full((size,), value)
+def feature(value: float, size: int = 512) -> NDArray[np.float32]:
+    return np.full(size, value, np.float32)
 
 
 def writer(folder: Path, name: str, batches: int) -> subprocess.Popen[str]:
@@ -56,19 +57,18 @@ def bytes_on_disk(folder: Path) -> int:
 
 
 def test_gives_back_the_very_bits_even_to_a_later_process(tmp_path: Path) -> None:
-    generator = torch.Generator().manual_seed(3)
-    features = torch.randn(4, 512, generator=generator)
+    features = np.random.default_rng(3).normal(size=(4, 512)).astype(np.float32)
     store = FeatureStore(tmp_path / "not" / "yet")
     store.put(VIT, [("photo", 0, features[0]), ("photo", 2, features[1]), ("x", 0, features[2])])
 
     for reader in (store, FeatureStore(tmp_path / "not" / "yet")):
         found = reader.get(VIT, "photo", range(4))
         assert found.keys() == {0, 2}
-        assert torch.equal(found[0], features[0])
-        assert torch.equal(found[2], features[1])
-        assert found[0].dtype == torch.float32
+        assert np.array_equal(found[0], features[0])
+        assert np.array_equal(found[2], features[1])
+        assert found[0].dtype == np.float32
         found[0] += 1  # the caller's own memory
-        assert torch.equal(reader.get(VIT, "photo", [0])[0], features[0])
+        assert np.array_equal(reader.get(VIT, "photo", [0])[0], features[0])
 
 
 def test_gives_only_the_views_asked_for(tmp_path: Path) -> None:
@@ -84,21 +84,21 @@ def test_backbones_do_not_mix(tmp_path: Path) -> None:
     store.put(VIT, [("photo", 0, feature(1))])
     assert store.get(RN, "photo", [0]) == {}
     store.put(RN, [("photo", 0, feature(2, size=1024))])
-    assert torch.equal(store.get(VIT, "photo", [0])[0], feature(1))
-    assert torch.equal(store.get(RN, "photo", [0])[0], feature(2, size=1024))
+    assert np.array_equal(store.get(VIT, "photo", [0])[0], feature(1))
+    assert np.array_equal(store.get(RN, "photo", [0])[0], feature(2, size=1024))
 
 
 def test_keeps_half_precision_features_as_float32(tmp_path: Path) -> None:
     store = FeatureStore(tmp_path)
-    store.put(VIT, [("photo", 0, feature(0.1).bfloat16())])
-    assert torch.equal(store.get(VIT, "photo", [0])[0], feature(0.1).bfloat16().float())
+    store.put(VIT, [("photo", 0, feature(0.1).astype(np.float16))])
+    assert np.array_equal(store.get(VIT, "photo", [0])[0], feature(0.1).astype(np.float16))
 
 
 def test_a_second_put_replaces_the_first(tmp_path: Path) -> None:
     store = FeatureStore(tmp_path)
     store.put(VIT, [("photo", 0, feature(1))])
     store.put(VIT, [("photo", 0, feature(2))])
-    assert torch.equal(store.get(VIT, "photo", [0])[0], feature(2))
+    assert np.array_equal(store.get(VIT, "photo", [0])[0], feature(2))
 
 
 def test_stays_within_its_limit_and_drops_what_was_used_least_recently(tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_threads_share_it(tmp_path: Path) -> None:
     assert failures == []
     for name in range(6):
         for i in range(20):
-            assert torch.equal(store.get(VIT, f"{name}-{i}", [0])[0], feature(name))
+            assert np.array_equal(store.get(VIT, f"{name}-{i}", [0])[0], feature(name))
 
 
 def test_two_processes_write_at_once(tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_two_processes_write_at_once(tmp_path: Path) -> None:
         for batch in range(batches):
             for i in range(32):
                 found = store.get(VIT, f"{name}-{batch}-{i}", [0])
-                assert torch.equal(found[0], feature(batch))
+                assert np.array_equal(found[0], feature(batch))
 
 
 def test_a_killed_writer_leaves_a_store_that_reads_and_writes(tmp_path: Path) -> None:
@@ -194,12 +194,12 @@ def test_a_killed_writer_leaves_a_store_that_reads_and_writes(tmp_path: Path) ->
     for batch in acknowledged:
         for i in range(32):
             found = store.get(VIT, f"victim-{batch}-{i}", [0])
-            assert torch.equal(found[0], feature(batch))
+            assert np.array_equal(found[0], feature(batch))
     # The batch that it was in the middle of is there as a whole, or not at all.
     after = [bool(store.get(VIT, f"victim-{len(acknowledged)}-{i}", [0])) for i in range(32)]
     assert len(set(after)) == 1
     store.put(VIT, [("later", 0, feature(5))])
-    assert torch.equal(store.get(VIT, "later", [0])[0], feature(5))
+    assert np.array_equal(store.get(VIT, "later", [0])[0], feature(5))
     assert failures == []
     connection = sqlite3.connect(tmp_path / "features.sqlite")
     assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
@@ -236,4 +236,4 @@ def test_a_full_disk_does_not_raise(tmp_path: Path) -> None:
     store.put(VIT, [(str(i), 0, feature(i)) for i in range(100)])
     assert len(failures) == 1
     assert "full" in failures[0]
-    assert torch.equal(FeatureStore(tmp_path).get(VIT, "first", [0])[0], feature(1))
+    assert np.array_equal(FeatureStore(tmp_path).get(VIT, "first", [0])[0], feature(1))

@@ -17,10 +17,14 @@ from app.kit.http.errors import ServiceUnavailable
 from app.predictions.backbones import Backbones
 from app.predictions.inference import Inference
 from app.predictions.settings import PredictionSettings
+from app.predictions.towers import Tower
+from dspt.backbones import Weights
 from dspt.backbones.base import Backbone
 from dspt.errors import BackboneMismatch, WeightsUnavailable
 from tests.services import wait_until
-from tests.unit.models import model_for
+from tests.unit.models import artifact_of, model_for
+
+DIGEST = tiny_backbone().digest
 
 Load = Callable[[str], Backbone]
 Open = Callable[..., Backbones]
@@ -38,7 +42,7 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return replace(tiny_backbone(), name=name)
 
     monkeypatch.setattr("dspt.backbones.load_backbone", load)
-    monkeypatch.setattr("dspt.backbones.fetch_weights", lambda _name, _on_download: None)
+    monkeypatch.setattr("dspt.backbones.find_weights", Weights)
     return found
 
 
@@ -55,9 +59,9 @@ def opened(tmp_path: Path) -> Iterator[Open]:
         yield open_them
 
 
-def get(backbones: Backbones, *names: str) -> list[Backbone]:
-    async def ask() -> list[Backbone]:
-        return await asyncio.gather(*map(backbones.get, names))
+def get(backbones: Backbones, *names: str) -> list[Tower]:
+    async def ask() -> list[Tower]:
+        return await asyncio.gather(*(backbones.tower(name, DIGEST) for name in names))
 
     return asyncio.run(ask())
 
@@ -99,8 +103,8 @@ def test_one_that_takes_long_holds_up_no_other(
     backbones = opened()
 
     async def ask() -> bool:
-        slow = asyncio.create_task(backbones.get("slow"))
-        await backbones.get("quick")
+        slow = asyncio.create_task(backbones.tower("slow", DIGEST))
+        await backbones.tower("quick", DIGEST)
         waited = not slow.done()
         release.set()
         await slow
@@ -147,9 +151,9 @@ def test_other_weights_under_the_same_name_are_refused(
     inference = Inference(settings, tmp_path)
 
     async def ask() -> None:
-        model = model_for(first)
+        model = artifact_of(model_for(first))
         served = await inference.prepare("model", lambda: model)
-        await inference.backbones.get("another")
+        await inference.backbones.tower("another", DIGEST)
         monkeypatch.setattr(
             "dspt.backbones.load_backbone", lambda *_, **__: replace(first, digest="f" * 64)
         )
@@ -168,12 +172,15 @@ def test_a_download_delays_no_request_for_long_and_no_other_backbone(
     """As many silent downloads as there are threads that read, and a stop meanwhile."""
     release = threading.Event()
 
-    def fetch(name: str, on_download: Callable[[], object]) -> None:
-        if name.startswith("far"):
-            on_download()
-            release.wait(60)
+    class Far(Weights):
+        def is_local(self) -> bool:
+            return not self.name.startswith("far")
 
-    monkeypatch.setattr("dspt.backbones.fetch_weights", fetch)
+        def fetch(self) -> Path:
+            release.wait(60)
+            return Path()
+
+    monkeypatch.setattr("dspt.backbones.find_weights", Far)
     monkeypatch.setattr("app.predictions.backbones._DOWNLOAD_PATIENCE_SECONDS", 0.2)
     backbones = opened()
     try:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,10 +14,10 @@ from structlog.testing import capture_logs
 
 from app.predictions.inference import Inference
 from app.predictions.settings import PredictionSettings
-from dspt.backbones import load_backbone
+from dspt.backbones import compiled, load_backbone
 from scripts.demo.data import make_demo_data
 from tests.services import wait_until
-from tests.unit.models import model_for
+from tests.unit.models import artifact_of, blend, model_for
 
 
 @contextmanager
@@ -29,25 +31,34 @@ def inference(engine: str, tower_dir: Path) -> Iterator[Inference]:
 
 
 def answers(inference: Inference) -> list[list[tuple[str, float]]]:
-    model = model_for(load_backbone("builtin"))
+    """By a prompt, whose class embeddings need the text tower, and by an ensemble."""
+    prompt = model_for(load_backbone("builtin"))
+    ensemble = dataclasses.replace(prompt, blend=blend())
     images = [photo.jpeg for photo in make_demo_data(1).unseen]
 
     async def ask() -> list[list[tuple[str, float]]]:
-        served = await inference.prepare("model", lambda: model)
-        found = await inference.predict([served], images, 3)
-        return [scores for [scores] in found]
+        served = [
+            await inference.prepare(key, partial(artifact_of, model))
+            for key, model in (("prompt", prompt), ("ensemble", ensemble))
+        ]
+        found = await inference.predict(served, images, 3)
+        return [scores for image in found for scores in image]
 
     return asyncio.run(ask())
 
 
-def test_openvino_takes_over_and_answers_the_same(converted_towers: Path) -> None:
+def test_openvino_takes_over_and_answers_the_same(
+    converted_towers: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = iter([False])
+    monkeypatch.setattr(compiled, "is_converted", lambda *_: next(found, True))
     with inference("auto", converted_towers) as opened:
         before = answers(opened)
         wait_until(
             lambda: opened.backbones.engines == {"builtin": "openvino"}, 300, "the compiled tower"
         )
         after = answers(opened)
-    assert len(before) == 12
+    assert len(before) == 24
     for old, new in zip(before, after, strict=True):
         assert [label for label, _ in old] == [label for label, _ in new]
         assert [score for _, score in new] == pytest.approx([score for _, score in old], abs=1e-4)

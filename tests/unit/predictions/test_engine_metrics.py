@@ -13,7 +13,7 @@ from app.predictions.settings import PredictionSettings
 from dspt.backbones import load_backbone
 from dspt.errors import ImageError
 from scripts.demo.data import make_demo_data
-from tests.unit.models import model_for
+from tests.unit.models import artifact_of, model_for
 
 
 def test_the_engine_is_measured(tmp_path: Path) -> None:
@@ -22,7 +22,7 @@ def test_the_engine_is_measured(tmp_path: Path) -> None:
         {"engine": "torch", "device": "cpu", "batch_images": 2}
     )
     inference = Inference(settings, tmp_path, EngineMetrics(registry))
-    model = model_for(load_backbone("builtin"))
+    model = artifact_of(model_for(load_backbone("builtin")))
     images = [photo.jpeg for photo in make_demo_data(1).unseen[:2]]
 
     async def ask() -> None:

@@ -8,6 +8,7 @@ import threading
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from towers import tiny_backbone
@@ -15,6 +16,7 @@ from towers import tiny_backbone
 from app.predictions.metrics import EngineMetrics
 from app.predictions.settings import PredictionSettings
 from app.predictions.towers import Towers
+from dspt.backbones.compiled import Features
 from dspt.backbones.transforms import Preprocess
 from dspt.data import decode_image
 from dspt.errors import ImageError
@@ -32,7 +34,7 @@ def test_a_large_request_is_shared_by_the_threads_and_stays_in_order() -> None:
     images = [photo(20 * i) for i in range(5)] + [b"none"] + [photo(200)]
     meeting = threading.Barrier(2, timeout=30)
 
-    def answer(features: torch.Tensor) -> list[torch.Tensor]:
+    def answer(features: Features) -> list[Features]:
         meeting.wait()
         return list(features)
 
@@ -45,8 +47,8 @@ def test_a_large_request_is_shared_by_the_threads_and_stays_in_order() -> None:
     assert isinstance(found[5], ImageError)
     for image, feature in zip(images[:5] + images[6:], found[:5] + found[6:], strict=True):
         assert not isinstance(feature, ImageError)
-        crop = backbone.preprocess.crop(decode_image(image))
-        torch.testing.assert_close(feature, backbone.encode_crops(crop[None])[0])
+        crop = backbone.crop(decode_image(image))
+        np.testing.assert_allclose(feature, backbone.encode(crop[None])[0], rtol=1e-5, atol=1e-6)
 
 
 def test_one_request_of_a_batch_does_not_fail_the_others() -> None:
@@ -57,10 +59,10 @@ def test_one_request_of_a_batch_does_not_fail_the_others() -> None:
     backbone.image_tower.register_forward_hook(lambda _m, inputs, _o: runs.append(len(inputs[0])))
     towers = Towers(PredictionSettings(tower_threads=1, device="cpu"), EngineMetrics())
 
-    def answer(features: torch.Tensor) -> list[torch.Tensor]:
+    def answer(features: Features) -> list[Features]:
         return list(features)
 
-    def fail(_features: torch.Tensor) -> list[torch.Tensor]:
+    def fail(_features: Features) -> list[Features]:
         raise ValueError("a broken model")
 
     async def run() -> list[Any]:
@@ -94,8 +96,8 @@ def test_one_request_of_a_batch_does_not_fail_the_others() -> None:
     assert isinstance(gone, asyncio.CancelledError)
     assert runs == [1, 1, 1]  # the batch failed, so each ran alone; the broken one failed again
     for found, shade in ((first, 10), (last, 50)):
-        crop = backbone.preprocess.crop(decode_image(photo(shade)))
-        torch.testing.assert_close(found[0], backbone.encode_crops(crop[None])[0])
+        crop = backbone.crop(decode_image(photo(shade)))
+        np.testing.assert_allclose(found[0], backbone.encode(crop[None])[0], rtol=1e-5, atol=1e-6)
 
 
 class _WrongSize:

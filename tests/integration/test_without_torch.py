@@ -1,0 +1,104 @@
+"""An API with converted image towers imports no torch: another process runs what needs it."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from dspt.backbones import load_backbone
+from dspt.model.artifact import save_model
+from dspt.model.predict import ImageClassifier, untuned
+from scripts.demo.data import make_demo_data
+from tests.services import clean_environment
+from tests.unit.models import blend, model_for
+
+_HEAVY = ["torch", "torchvision", "open_clip", "timm", "scipy", "sklearn", "transformers"]
+_PROGRAM = f"""
+import io, json, sys, zipfile
+from pathlib import Path
+from starlette.testclient import TestClient
+from app.kit.settings import Settings
+from app.main import create_app
+
+folder = Path(sys.argv[1])
+photos = [("images", (path.name, path.read_bytes())) for path in sorted(folder.glob("*.jpg"))]
+settings = Settings(data_dir=folder / "data", no_auth=True, keep_features_days=1)
+app = create_app(settings)
+with TestClient(app, base_url="http://127.0.0.1", client=("127.0.0.1", 1)) as client:
+    artifact = (folder / "model.safetensors").read_bytes()
+    model = client.post("/models", files={{"artifact": ("model.safetensors", artifact)}}).json()
+    for path in ("/models", model["links"]["self"], "/jobs", "/backbones", "/health/ready"):
+        client.get(path).raise_for_status()
+    found = client.post("/predict", data={{"model": model["id"]}}, files=photos)
+    found.raise_for_status()
+    engines = app.state.inference.backbones.engines
+    # These need class embeddings from the text tower.
+    zero_shot = client.post(
+        "/predict", data={{"model": model["id"], "zero_shot": "true"}}, files=photos
+    )
+    added = client.post(model["links"]["self"] + "/classes", json={{"classes": {{"kite": None}}}})
+    long = {{"kite": " ".join(["kite"] * 90)}}
+    refused = client.post(model["links"]["self"] + "/classes", json={{"classes": long}})
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as opened:
+        for number, (_, (name, data)) in enumerate(photos):
+            opened.writestr(f"class {{number % 2}}/{{name}}", data)
+    job = client.post("/jobs", files={{"dataset": ("a.zip", archive.getvalue())}}).json()
+    wanted = {{"a": model["id"], "b": added.json()["id"], "dataset_id": job["dataset"]["id"]}}
+    compared = client.post("/models/compare", json=wanted | {{"all": True}})
+heavy = sorted(set({_HEAVY}) & sys.modules.keys())
+print(json.dumps({{
+    "found": found.json()["predictions"],
+    "zero_shot": zero_shot.json()["predictions"],
+    "added": [added.status_code, added.json().get("classes", [added.text])[-1]],
+    "refused": [refused.status_code, refused.json()["code"]],
+    "compared": compared.json().get("images", compared.text),
+    "engines": engines,
+    "heavy": heavy,
+}}))
+"""
+
+
+@pytest.mark.slow
+def test_the_api_classifies_adds_classes_and_compares_without_torch(
+    tmp_path: Path, converted_towers: Path
+) -> None:
+    builtin = load_backbone("builtin")
+    metrics = {"blend": {"zero_shot": 1.0, "prompt": 1.0, "class_means": 1.0}}
+    model = dataclasses.replace(model_for(builtin, metrics=metrics), blend=blend())
+    save_model(model, tmp_path / "model.safetensors")
+    photos = [photo.jpeg for photo in make_demo_data(1).unseen]
+    for number, photo in enumerate(photos):
+        (tmp_path / f"{number:02}.jpg").write_bytes(photo)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "towers").symlink_to(converted_towers)
+    ran = subprocess.run(
+        [sys.executable, "-P", "-c", _PROGRAM, str(tmp_path)],
+        env=clean_environment(PYTHONPATH=str(Path(__file__).parents[2])),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    result = json.loads(ran.stdout.splitlines()[-1])
+    assert result["heavy"] == []
+    assert result["engines"] == {"builtin": "openvino"}
+    images = [Image.open(io.BytesIO(photo)).convert("RGB") for photo in photos]
+    expected = ImageClassifier(model, builtin).predict(images)
+    for prediction, (top, *_) in zip(result["found"], expected, strict=True):
+        assert prediction["label"] == top[0]
+        assert prediction["score"] == pytest.approx(top[1], abs=1e-4)
+    expected = ImageClassifier(untuned(model), builtin).predict(images)
+    for prediction, (top, *_) in zip(result["zero_shot"], expected, strict=True):
+        assert prediction["zero_shot"][0]["label"] == top[0]
+        assert prediction["zero_shot"][0]["score"] == pytest.approx(top[1], abs=1e-4)
+    assert result["added"] == [201, "kite"]
+    assert result["refused"] == [422, "invalid_class_words"]
+    assert result["compared"] == len(photos)
