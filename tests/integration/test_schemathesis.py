@@ -32,10 +32,12 @@ from worker.run import run_next
 EXAMPLES = int(os.environ.get("DSPT_SCHEMATHESIS_EXAMPLES", "8"))
 
 WITH_FILES = [
+    "POST /datasets",
     "POST /jobs",
     "POST /jobs/{job_id}/corrections",
     "POST /models",
     "POST /models/{model_id}/classes",
+    "POST /models/{name}/predict",
     "POST /predict",
 ]
 
