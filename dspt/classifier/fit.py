@@ -24,7 +24,7 @@ from dspt.config import DEFAULT_LR, ClassifierName, TuneConfig
 from dspt.data.splits import CrossFit
 from dspt.kit.device import tuning_dtype
 from dspt.labels.audit import AuditReport, audit_labels
-from dspt.labels.noise_rate import estimate_noise_rate
+from dspt.labels.noise_rate import NoiseRate, estimate_noise_rate
 from dspt.prompt.learner import PromptLearner
 from dspt.prompt.losses import suppression
 from dspt.prompt.trainer import EpochReport, Run, Schedule, TunerState, lr_scale_for, tune_contexts
@@ -72,12 +72,6 @@ class Fitted:
         fitted to.
         """
         found = self.ensemble
-        scored = found.scored & ~self.kept
-        rate = estimate_noise_rate(
-            found.log_p[scored], found.posterior[scored], labels[scored], found.noise
-        )
-        if rate is not None:
-            rate = rate.among(float(scored.sum() / found.scored.sum()))
         return audit_labels(
             files,
             classes,
@@ -87,10 +81,21 @@ class Fitted:
             noise=found.noise,
             zero_shot=self.zero_shot.probabilities(features),
             suppressed=suppression(self.held_out_prompt, labels),
-            noise_rate=rate,
+            noise_rate=self._noise_rate(labels),
             groups=groups,
             kept=self.kept,
         )
+
+    def _noise_rate(self, labels: Tensor) -> NoiseRate | None:
+        """Estimate the share of wrong labels (N,), of which the confirmed ones are right."""
+        found = self.ensemble
+        if not found.scored.any():
+            return None
+        rows = found.scored & ~self.kept
+        rate = estimate_noise_rate(
+            found.log_p[rows], found.posterior[rows], labels[rows], found.noise
+        )
+        return (rate or NoiseRate(0.0, 0.0, 0.0)).among(float(rows.sum() / found.scored.sum()))
 
 
 def fit(

@@ -30,6 +30,7 @@ def fitted(
     classifier: ClassifierName = "blend",
     fit: Tensor | None = None,
     scale: float = SCALE,
+    kept: Tensor | None = None,
 ) -> Fitted:
     return fit_classifiers(
         of.prompts,
@@ -39,6 +40,7 @@ def fitted(
         crossfit_of(of, fit),
         logit_scale=scale,
         classifier=classifier,
+        kept=kept,
     )
 
 
@@ -200,3 +202,29 @@ def test_without_images_to_compare_on_tuned_is_served_unchecked() -> None:
         "Serving the tuned classifier. It was not checked against zero-shot: cross-validation "
         "needs at least two training images per class. Add images to have it checked."
     )
+
+
+def test_confirmed_labels_are_the_truth_and_their_share_of_wrong_labels_is_zero() -> None:
+    of = task(3, rate=0.4)
+    names = [str(row) for row in range(len(of.labels))]
+
+    def review(kept: Tensor | None, labels: Tensor) -> tuple[Fitted, float]:
+        found = fitted(dataclasses.replace(of, labels=labels), kept=kept)
+        report = found.audit(names, list("abcde"), labels, of.features)
+        assert report.noise_rate is not None
+        assert not any(entry.suspect for entry in report.entries if entry.kept)
+        return found, report.noise_rate.estimate
+
+    half = torch.arange(len(of.labels)) % 2 == 0
+    corrected = torch.where(half, of.truth, of.labels)
+    found, rate = review(half, corrected)
+    chosen = found.ensemble.posterior.gather(1, corrected[:, None])[:, 0]
+    assert torch.equal(chosen[half], torch.ones(int(half.sum())))
+    assert not torch.equal(chosen[~half], torch.ones(int((~half).sum())))
+    planted = float((corrected != of.truth).float().mean())
+    assert rate == pytest.approx(planted, abs=0.05)
+    unconfirmed, _ = review(None, corrected)
+    assert of.accuracy(found.tuned) >= of.accuracy(unconfirmed.tuned)
+    everything, rate = review(torch.ones_like(half), of.labels)
+    assert rate == 0
+    assert everything.audit(names, list("abcde"), of.labels, of.features).suspects == ()
