@@ -11,13 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic import ValidationError
 
-from app.kit.secret_files import SecretFileError
-from app.kit.settings import Settings
-
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # `dspt --help` imports this module
     from app.kit.db import Database
+    from app.kit.settings import Settings
 
 _DURATION = re.compile(r"([1-9]\d{0,3})([mhdw])")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -37,6 +34,11 @@ DataDir = Annotated[
 
 def settings_from(data_dir: Path | None) -> Settings:
     """Return the settings, with `data_dir` if given. Invalid settings exit with status 2."""
+    from pydantic import ValidationError
+
+    from app.kit.secret_files import SecretFileError
+    from app.kit.settings import Settings
+
     try:
         return Settings() if data_dir is None else Settings(data_dir=data_dir)
     except SecretFileError as error:
