@@ -18,9 +18,9 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 from torch import Tensor
-from torch.nn import functional as F
 
 from dspt.backbones import Backbone, load_backbone
+from dspt.backbones.base import unit_features
 from dspt.classifier.fit import Fitted, fit
 from dspt.config import DEFAULT_LR, ClassifierName, LossName, TuneConfig
 from dspt.data import Dataset, decode_image
@@ -58,8 +58,9 @@ class Suspect:
 class DSPTClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Classify images by a tuned prompt of a vision-language model, robust to label noise.
 
-    Images are PIL images or paths. They can also be given as features: an (N, D) matrix of the
-    image embeddings of `backbone`; rows are normalised to unit length.
+    Images are PIL images or paths. They can also be given as features of `backbone`: an (N, F)
+    matrix from its `encode_image`, or an (N, D) matrix of its embeddings alone, which is less
+    accurate if it has penultimate features. Rows are normalised to unit length.
 
     Parameters are those of `dspt.TuneConfig`; `random_state` is its `seed`.
 
@@ -133,8 +134,8 @@ class DSPTClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
         words = _words(self.classes_, class_names)
         if groups is None:
-            rows = features.cpu().numpy()
-            copies = find_copies([row.tobytes() for row in rows], features, thumbnails)
+            keys = [row.tobytes() for row in features.cpu().numpy()]
+            copies = find_copies(keys, features[:, : backbone.embed_dim], thumbnails)
         else:
             copies = np.unique(column_or_1d(groups), return_inverse=True)[1]
         self._fit(backbone, config, features, codes, words, copies)
@@ -144,6 +145,12 @@ class DSPTClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Probabilities (N, C) of images or features, in the order of `classes_`."""
         check_is_fitted(self)
         features, _ = self._features(X, _backbone(self._config().backbone, self._config().device))
+        width = self._linear.matrix.shape[1]
+        if features.shape[1] < width:
+            raise ValueError(
+                f"X has {features.shape[1]} columns, but this classifier was fitted to image "
+                f"features with {width}: it also reads penultimate features. Pass both, or images."
+            )
         with torch.inference_mode():
             return self._linear.probabilities(features).cpu().numpy()
 
@@ -206,20 +213,21 @@ class DSPTClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _features(
         self, X: Any, backbone: Backbone, *, reset: bool = False
     ) -> tuple[Tensor, NDArray[np.uint8] | None]:
-        """(N, D) unit-length features on the device, and thumbnails if X are images."""
+        """(N, F) or (N, D) features on the device, and thumbnails if X are images."""
         photos = _photos(X)
         if photos is not None:
             return _encode(photos, backbone)
         # scikit-learn's checks: two dimensions, numbers, finite, the number of columns of `fit`
         matrix = validate_data(self, X, reset=reset, dtype=np.float32)
-        return F.normalize(self._matrix(matrix, backbone), dim=1), None
+        return unit_features(self._matrix(matrix, backbone), backbone.embed_dim), None
 
     def _matrix(self, matrix: NDArray[np.float32], backbone: Backbone) -> Tensor:
-        if matrix.shape[1] != backbone.embed_dim:
+        widths = sorted({backbone.embed_dim, backbone.feature_dim})
+        if matrix.shape[1] not in widths:
             raise ValueError(
                 f"X has {matrix.shape[1]} columns, but image features of the backbone "
-                f"{backbone.name!r} have {backbone.embed_dim}. Pass features of this backbone, set "
-                "`backbone` to the one that made them, or pass images."
+                f"{backbone.name!r} have {' or '.join(map(str, widths))}. Pass features of this "
+                "backbone, set `backbone` to the one that made them, or pass images."
             )
         return torch.from_numpy(matrix).to(backbone.device)
 
@@ -288,7 +296,9 @@ def audit(
     rows = [row for row, item in enumerate(data.items) if item.split == "train"]
     thumbnails = empty_thumbnails(len(data.items))
     features = encode_images(loaded, data, thumbnails=thumbnails)[rows, 0]
-    copies = find_copies([data.hashes[row] for row in rows], features, thumbnails[rows])
+    copies = find_copies(
+        [data.hashes[row] for row in rows], features[:, : loaded.embed_dim], thumbnails[rows]
+    )
     words = class_names or dict(zip(data.classes, data.class_words, strict=True))
     names = [data.classes[data.items[row].label] for row in rows]
     report = estimator.fit(features.numpy(), names, words, copies).audit_

@@ -110,7 +110,7 @@ def tune(
         thumbnails=thumbnails,
         should_stop=should_stop,
     ).to(device)
-    groups = find_copies(dataset.hashes, features[:, 0], thumbnails)
+    groups = find_copies(dataset.hashes, features[:, 0, : backbone.embed_dim], thumbnails)
     splits = Splits.of(dataset, config, groups)
     labels = torch.tensor([item.label for item in dataset.items], device=device)
 
@@ -223,7 +223,7 @@ class _History:
 
 @dataclass(frozen=True)
 class _Measured:
-    """Features (N, D) and labels (N,) of a data set, to evaluate classifiers on."""
+    """Features (N, F) and labels (N,) of a data set, to evaluate classifiers on."""
 
     dataset: Dataset
     splits: Splits
@@ -266,7 +266,7 @@ def _class_warnings(
 ) -> list[str]:
     """Warn of classes that are not measured, far smaller, or unknown to zero-shot.
 
-    features: (N, D) of the training images.
+    features: (N, F) of the training images.
     """
     classes = dataset.classes
     labels = np.array([dataset.items[row].label for row in splits.train])

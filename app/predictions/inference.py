@@ -111,7 +111,7 @@ class Inference:
     async def features(
         self, backbone: str, digest: str, images: Sequence[bytes], key_id: str | None
     ) -> list[NDArray[np.float32] | ImageError]:
-        """Return the (D,) unit-length features of each encoded image, or its ImageError."""
+        """Return the (F,) features of each encoded image, or its ImageError."""
         return await self._encoded(backbone, digest, images, list, key_id)
 
     @contextmanager
@@ -190,7 +190,7 @@ class Inference:
 def _ensemble(artifact: Artifact, tower: Tower) -> ClassScores | None:
     from dspt.model.scores import ensemble_scores
 
-    return ensemble_scores(artifact, tower.embed_dim, tower.name)
+    return ensemble_scores(artifact, (tower.embed_dim, tower.feature_dim), tower.name)
 
 
 def _from_text(backbones: Backbones, artifact: Artifact) -> ClassScores:

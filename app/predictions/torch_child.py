@@ -130,6 +130,7 @@ class ChildTower:
         self.name = name
         self.digest: str = about["digest"]
         self.embed_dim: int = about["embed_dim"]
+        self.feature_dim: int = about["feature_dim"]
         self.nbytes: int = about["nbytes"]
         self._preprocessing = Preprocessing(about["preprocess"])
         self._child = child
@@ -139,7 +140,7 @@ class ChildTower:
         return self._preprocessing.crop(image)
 
     def encode(self, crops: Crop) -> Features:
-        """Encode crops: (B, H, W, 3) -> (B, D), unit length.
+        """Encode crops: (B, H, W, 3) -> (B, F), as `Backbone.encode_image`.
 
         Raises BackboneMismatch if the weights have changed on disk.
         """
@@ -168,6 +169,7 @@ def _about(backbone: Backbone) -> dict[str, Any]:
     return {
         "digest": backbone.digest,
         "embed_dim": backbone.embed_dim,
+        "feature_dim": backbone.feature_dim,
         "nbytes": backbone.nbytes,
         "preprocess": asdict(backbone.preprocess.cfg),
     }

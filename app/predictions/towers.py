@@ -52,17 +52,19 @@ class Tower(Protocol):
     @property
     def embed_dim(self) -> int: ...
     @property
+    def feature_dim(self) -> int: ...
+    @property
     def nbytes(self) -> int: ...
     def crop(self, image: Image.Image) -> Crop:
         """Resize and crop an RGB image: -> (H, W, 3)."""
 
     def encode(self, crops: Crop) -> Features:
-        """Encode crops: (B, H, W, 3) -> (B, D), unit length."""
+        """Encode crops: (B, H, W, 3) -> (B, F), as `Backbone.encode_image`."""
 
 
 @dataclass(frozen=True)
 class _Request:
-    """Images for an image tower, and the function to apply to their (N, D) features."""
+    """Images for an image tower, and the function to apply to their (N, F) features."""
 
     tower: Tower
     crops: list[Crop]
@@ -93,7 +95,7 @@ class Towers:
     ) -> list[T | ImageError]:
         """Return for each encoded image the result of `answer` for its features, or its ImageError.
 
-        `answer` is called on a tower thread with the (N, D) features of readable images. Owners
+        `answer` is called on a tower thread with the (N, F) features of readable images. Owners
         take turns. If the caller is cancelled, images that are not in progress are left out.
         """
         decoded = await asyncio.gather(*(self._decoded(tower, image, owner) for image in images))

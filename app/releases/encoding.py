@@ -38,7 +38,7 @@ async def encode(
     wanted: Sequence[Candidate],
     key_id: str | None,
 ) -> tuple[list[str], dict[str, list[Feature]]]:
-    """Return the classes of the readable files, and their (D,) features by backbone digest.
+    """Return the classes of the readable files, and their (F,) features by backbone digest.
 
     Raises ServiceUnavailable if too many images are waiting already, and TooManyRequests if too
     many are those of the API key.

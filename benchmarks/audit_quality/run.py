@@ -111,7 +111,7 @@ class Bench:
         crossfit = CrossFit.plan(task.given.cpu().numpy(), seed)
         contexts = tune_contexts(
             task.prompts,
-            task.features,
+            task.embeddings,
             task.given,
             [Run(rows, _PEER, DEFAULT_LR[_PEER], seed) for rows in crossfit.training_rows],
             Schedule(config.epochs, config.batch_size),

@@ -36,7 +36,8 @@ def accuracy(backbone: Backbone, path: Path) -> dict[str, Any]:
         for at in range(0, len(items), BATCH):
             batch = items[at : at + BATCH]
             pixels = torch.stack([backbone.preprocess(read_image(dataset, i)) for i in batch])
-            guessed = (backbone.encode_image(pixels) @ classes.T).argmax(1)
+            embeddings = backbone.encode_image(pixels)[:, : backbone.embed_dim]
+            guessed = (embeddings @ classes.T).argmax(1)
             right += int((guessed == torch.tensor([i.label for i in batch])).sum())
     found = {"dataset": path.stem, "classes": len(dataset.classes), "images": len(items)}
     return found | {"accuracy": 100 * right / len(items), "chance": 100 / len(dataset.classes)}

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from dspt.backbones import Backbone
+from dspt.backbones.base import unit_features
 from dspt.backbones.compiled import Precision, compile_image_tower
 
 Encode = Callable[[Tensor], Tensor]
-"""Pixels (B, 3, H, W) -> features (B, D), unit length, float32."""
+"""Pixels (B, 3, H, W) -> features (B, F), as `Backbone.encode_image`."""
 BASELINE = "torch"
 
 
@@ -37,7 +37,7 @@ def make_engines(backbone: Backbone, folder: Path, pixels: Tensor) -> list[Engin
         BASELINE: lambda: backbone.encode_image,
         "torch, channels last": lambda: _channels_last(backbone),
         "torch, bfloat16": lambda: _rounded(backbone),
-        "torch.compile": lambda: _unit(torch.compile(backbone.image_tower)),
+        "torch.compile": lambda: _unit(torch.compile(backbone.image_tower), backbone),
         "ONNX Runtime": lambda: _onnx(backbone, folder, pixels),
         "OpenVINO": lambda: _openvino(backbone, folder, "f32"),
         "OpenVINO, bfloat16": lambda: _openvino(backbone, folder, "bf16"),
@@ -55,17 +55,19 @@ def _make(name: str, maker: Callable[[], Encode], pixels: Tensor) -> Engine:
     return Engine(name, encode, time.perf_counter() - start)
 
 
-def _unit(tower: Callable[[Tensor], Tensor]) -> Encode:
+def _unit(tower: Callable[[Tensor], Tensor], backbone: Backbone) -> Encode:
     def encode(pixels: Tensor) -> Tensor:
         with torch.inference_mode():
-            return F.normalize(tower(pixels).float(), dim=-1)
+            return unit_features(tower(pixels).float(), backbone.embed_dim)
 
     return encode
 
 
 def _channels_last(backbone: Backbone) -> Encode:
     tower = copy.deepcopy(backbone.image_tower).to(memory_format=torch.channels_last)
-    return _unit(lambda pixels: tower(pixels.contiguous(memory_format=torch.channels_last)))
+    return _unit(
+        lambda pixels: tower(pixels.contiguous(memory_format=torch.channels_last)), backbone
+    )
 
 
 def _rounded(backbone: Backbone) -> Encode:
@@ -74,7 +76,7 @@ def _rounded(backbone: Backbone) -> Encode:
             features: Tensor = backbone.image_tower(pixels)
             return features
 
-    return _unit(tower)
+    return _unit(tower, backbone)
 
 
 def _openvino(backbone: Backbone, folder: Path, precision: Precision) -> Encode:
@@ -107,4 +109,4 @@ def _onnx(backbone: Backbone, folder: Path, pixels: Tensor) -> Encode:
         (features,) = session.run(None, {"pixels": pixels.contiguous().numpy()})
         return torch.from_numpy(features)
 
-    return _unit(tower)
+    return _unit(tower, backbone)

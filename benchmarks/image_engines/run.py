@@ -21,6 +21,7 @@ from torch import Tensor
 from benchmarks.image_engines.engines import BASELINE, Encode, Engine, make_engines
 from benchmarks.skeleton.program import Document
 from dspt.backbones import Backbone, load_backbone
+from dspt.classifier.linear import LinearClassifier
 from dspt.data import load_dataset, read_image
 from dspt.prompt.learner import zero_shot_embeddings
 from scripts.demo.data import PHOTOGRAPHS, make_demo_data
@@ -132,7 +133,7 @@ class Agreement:
             self.difference[name] = max(self.difference.get(name, 0.0), difference)
 
     def _scores(self, features: Tensor) -> Tensor:
-        return torch.softmax(self._scale * features @ self._classes.T, dim=-1)
+        return LinearClassifier.from_text(self._classes, self._scale).probabilities(features)
 
 
 def rows(

@@ -16,6 +16,7 @@ from torch import Tensor
 from benchmarks.noise_robustness.settings import Recipe
 from dspt.backbones import Backbone
 from dspt.classifier.fit import fit
+from dspt.classifier.linear import LinearClassifier
 from dspt.config import LossName, TuneConfig
 from dspt.prompt.learner import PromptLearner
 from dspt.prompt.trainer import Run, Schedule, lr_scale_for, tune_contexts
@@ -28,7 +29,7 @@ class Task:
     backbone: Backbone
     prompts: PromptLearner
     features: Tensor
-    """(N, V, D), unit length: V views of each training image, the centre crop first."""
+    """(N, V, F): V views of each training image, the centre crop first."""
     given: Tensor
     """(N,) noisy labels."""
     zero_shot: Tensor
@@ -40,13 +41,18 @@ class Task:
     """Precision of the text tower during tuning; None for float32."""
     should_stop: Callable[[], bool]
 
+    @property
+    def embeddings(self) -> Tensor:
+        """(N, V, D): the first part of `features`."""
+        return self.features[..., : self.zero_shot.shape[1]]
+
 
 @dataclass(frozen=True)
 class Fitted:
     """A fitted classifier."""
 
     score: Callable[[Tensor], Tensor]
-    """(T, D) features -> (T, C) scores, the highest for the class predicted."""
+    """(T, F) features -> (T, C) scores, the highest for the class predicted."""
     served: str | None = None
     """What the default method chose."""
     why: str | None = None
@@ -84,14 +90,14 @@ def default(task: Task, config: TuneConfig) -> Fitted:
 
 def by_embeddings(classes: Tensor, logit_scale: float) -> Callable[[Tensor], Tensor]:
     """Return the logits of class embeddings (C, D)."""
-    return lambda features: logit_scale * features @ classes.T
+    return LinearClassifier.from_text(classes, logit_scale).logits
 
 
 def _tune(task: Task, runs: Sequence[Run], schedule: Schedule) -> Tensor:
     """Return the class embeddings (R, C, D) of tuned contexts."""
     contexts = tune_contexts(
         task.prompts,
-        task.features,
+        task.embeddings,
         task.given,
         runs,
         schedule,

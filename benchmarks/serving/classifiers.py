@@ -44,7 +44,7 @@ def shape_of(name: str) -> Shape:
         backbone.digest,
         backbone.activation,
         backbone.text_tower.width,
-        backbone.embed_dim,
+        backbone.feature_dim,
         backbone.logit_scale,
     )
 

@@ -45,7 +45,7 @@ class OurTrainer:
         features = encode_images(self._backbone, self._dataset)
         self._seconds = (time.perf_counter() - started) / len(features)
         rows = torch.arange(len(self._labels)) % PHOTOS
-        self._features = features[rows].to(self._case.device)
+        self._embeddings = features[rows, :, : self._backbone.embed_dim].to(self._case.device)
 
     def steps(self, count: int) -> list[StepTime]:
         """Run the epoch of `case.steps` steps from the initial context; a step is its text part.
@@ -66,7 +66,7 @@ class OurTrainer:
 
         tuned = tune_contexts(
             self._prompts,
-            self._features,
+            self._embeddings,
             self._labels,
             [case.run],
             case.schedule,

@@ -49,7 +49,7 @@ class Backbone:
     digest: str
     """SHA-256 (hex) over the weights and everything else that affects the embeddings."""
     image_tower: nn.Module
-    """(B, 3, H, W) -> (B, D), not normalised."""
+    """(B, 3, H, W) -> (B, F), not normalised; see `feature_dim`."""
     text_tower: OpenClipTextTower
     tokenizer: Tokenizer
     preprocess: Preprocess
@@ -58,9 +58,13 @@ class Backbone:
     logit_scale: float
     """Factor on cosine similarities, exp of the trained parameter (100 in published CLIPs)."""
     embed_dim: int
+    """D, the width of the joint space of images and texts."""
     image_size: int
     activation: str
     """`gelu` or `quickgelu`. A mismatch lowers accuracy without an error, so models record it."""
+    penultimate_dim: int = 0
+    """D', the width of the features from which the image tower projects the embedding; 0 if it
+    does not return them."""
 
     engine = "torch"
     """Library that runs the image tower; see `dspt.backbones.compiled` for the other one."""
@@ -69,6 +73,11 @@ class Backbone:
     def device(self) -> torch.device:
         """Device of the towers."""
         return next(self.image_tower.parameters()).device
+
+    @property
+    def feature_dim(self) -> int:
+        """F = D + D', the width of image features: the embedding, then the penultimate features."""
+        return self.embed_dim + self.penultimate_dim
 
     @property
     def nbytes(self) -> int:
@@ -87,11 +96,11 @@ class Backbone:
         return self.preprocess.crop(image).numpy()
 
     def encode(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Encode crops: (B, H, W, 3) -> (B, D), unit length."""
+        """Encode crops: (B, H, W, 3) -> (B, F), as `encode_image`."""
         return self.encode_crops(torch.from_numpy(crops)).cpu().numpy()
 
     def encode_crops(self, crops: Tensor) -> Tensor:
-        """Encode crops from `preprocess.crop`: (B, H, W, 3) uint8 -> (B, D), as `encode_image`.
+        """Encode crops from `preprocess.crop`: (B, H, W, 3) uint8 -> (B, F), as `encode_image`.
 
         Crops take a quarter of the bytes of pixels, and normalising a batch takes a third of the
         time.
@@ -99,6 +108,16 @@ class Backbone:
         return self.encode_image(self.preprocess.normalised(crops.to(self.device)))
 
     def encode_image(self, pixels: Tensor) -> Tensor:
-        """Encode pixels on `device`: (B, 3, H, W) -> (B, D), unit length, float32."""
+        """Encode pixels on `device`: (B, 3, H, W) -> (B, F), float32, both parts of unit length."""
         with torch.inference_mode():
-            return F.normalize(self.image_tower(pixels).float(), dim=-1)
+            return unit_features(self.image_tower(pixels).float(), self.embed_dim)
+
+
+def unit_features(features: Tensor, embed_dim: int) -> Tensor:
+    """Scale both parts of image features to unit length: the first `embed_dim` columns, the rest.
+
+    (B, F) -> (B, F). The class means need the penultimate features, which hold more of an image
+    than its embedding; zero-shot and the prompt need the embedding.
+    """
+    parts = features[..., :embed_dim], features[..., embed_dim:]
+    return torch.cat([F.normalize(part, dim=-1) for part in parts], dim=-1)

@@ -24,7 +24,7 @@ from PIL import Image
 from dspt.backbones.preprocessing import Crops, Preprocessing
 
 Features = NDArray[np.float32]
-"""(B, D), unit length."""
+"""(B, F), see `dspt.backbones.base.Backbone.encode_image`."""
 Precision = Literal["f32", "bf16"]
 
 MAX_DIFFERENCE = {"f32": 1e-3, "bf16": 3e-2}
@@ -32,6 +32,8 @@ MAX_DIFFERENCE = {"f32": 1e-3, "bf16": 3e-2}
 thousand times the rounding error, and far too small to change a prediction."""
 MODEL, ABOUT = "model.xml", "about.json"
 """Files of a converted tower: OpenVINO's model, and what else is known of the backbone."""
+_FORMAT = "2"
+"""Version of converted towers. Those of version 1 return embeddings alone."""
 
 
 class CompiledTower:
@@ -45,6 +47,7 @@ class CompiledTower:
         self.name = name
         self.digest: str = about["digest"]
         self.embed_dim: int = about["embed_dim"]
+        self.feature_dim: int = about["feature_dim"]
         self.nbytes = nbytes
         self._preprocessing = Preprocessing(about["preprocess"])
         self._compiled = compiled
@@ -55,16 +58,16 @@ class CompiledTower:
         return self._preprocessing.crop(image)
 
     def encode(self, crops: Crops) -> Features:
-        """Encode crops: (B, H, W, 3) -> (B, D)."""
+        """Encode crops: (B, H, W, 3) -> (B, F)."""
         return self.encode_pixels(self._preprocessing.normalised(crops))
 
     def encode_pixels(self, pixels: NDArray[np.float32]) -> Features:
-        """Encode normalised pixels: (B, 3, H, W) -> (B, D)."""
+        """Encode normalised pixels: (B, 3, H, W) -> (B, F)."""
         request = getattr(self._local, "request", None)
         if request is None:  # one per thread: it holds the buffers
             request = self._local.request = self._compiled.create_infer_request()
         (features,) = request.infer(pixels, share_inputs=True).values()
-        return unit_length(features)
+        return unit_features(features, self.embed_dim)
 
 
 def available() -> bool:
@@ -103,7 +106,7 @@ def is_converted(digest: str, folder: Path) -> bool:
 
 def converted_digest(name: str, folder: Path) -> str | None:
     """Return the digest of the tower that was last converted from a backbone of this name."""
-    files = folder.glob(f"*-{version('openvino')}/{ABOUT}")
+    files = folder.glob(f"{_place('*', folder).name}/{ABOUT}")
     for file in sorted(files, key=lambda file: file.stat().st_mtime, reverse=True):
         about = json.loads(file.read_text("utf-8"))
         if about["name"] == name:
@@ -155,15 +158,17 @@ def probe(image_size: int) -> NDArray[np.float32]:
     return generator.uniform(-0.5, 0.5, (2, 3, image_size, image_size)).astype(np.float32)
 
 
-def unit_length(features: Features) -> Features:
-    """Return the rows divided by their L2 norms."""
-    norms = np.linalg.norm(features, axis=-1, keepdims=True)
-    found: Features = features / np.maximum(norms, np.float32(1e-12))
+def unit_features(features: Features, embed_dim: int) -> Features:
+    """Return both parts of the rows divided by their L2 norms; as in `dspt.backbones.base`."""
+    found = np.empty_like(features)
+    for part in (slice(embed_dim), slice(embed_dim, None)):
+        norms = np.linalg.norm(features[:, part], axis=1, keepdims=True)
+        np.divide(features[:, part], np.maximum(norms, np.float32(1e-12)), out=found[:, part])
     return found
 
 
 def _place(digest: str, folder: Path) -> Path:
-    return folder / f"{digest}-{version('openvino')}"
+    return folder / f"{digest}-{version('openvino')}-{_FORMAT}"
 
 
 def _convert(name: str, digest: str, place: Path) -> None:

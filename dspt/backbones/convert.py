@@ -25,7 +25,7 @@ class CannotConvert(Exception):
 
 
 def convert(tower: nn.Module, image_size: int) -> Any:
-    """Return the openvino.Model of a tower (B, 3, H, W) -> (B, D). Raises CannotConvert."""
+    """Return the openvino.Model of a tower (B, 3, H, W) -> (B, F). Raises CannotConvert."""
     import_openvino()
     from openvino import frontend
     from openvino.frontend.pytorch.fx_decoder import TorchFXPythonDecoder
@@ -58,6 +58,7 @@ def describe(backbone: Backbone) -> dict[str, Any]:
         "name": backbone.name,
         "digest": backbone.digest,
         "embed_dim": backbone.embed_dim,
+        "feature_dim": backbone.feature_dim,
         "image_size": backbone.image_size,
         "preprocess": asdict(backbone.preprocess.cfg),
         "probe_features": backbone.encode_image(

@@ -21,6 +21,7 @@ from dspt.backbones import hub
 from dspt.backbones.base import Backbone
 from dspt.backbones.catalog import TOKENIZER
 from dspt.backbones.digest import backbone_digest
+from dspt.backbones.penultimate import with_penultimate
 from dspt.backbones.sources import Source, resolve
 from dspt.backbones.text_tower import open_clip_text_tower
 from dspt.backbones.tokenizer import HubTokenizer, OpenClipTokenizer
@@ -66,11 +67,12 @@ def load_openclip(name: str, device: torch.device | str) -> Backbone:
     size = preprocess["size"]
     digest = backbone_digest(model, source.model_cfg, preprocess, tokenizer)
     model.to(device)
+    image_tower, penultimate_dim = with_penultimate(visual)
     logit_scale: Any = model.logit_scale
     return Backbone(
         name=source.name,
         digest=digest,
-        image_tower=visual,
+        image_tower=image_tower,
         text_tower=text_tower,
         tokenizer=tokenizer,
         preprocess=Preprocess(preprocess),
@@ -79,6 +81,7 @@ def load_openclip(name: str, device: torch.device | str) -> Backbone:
         embed_dim=int(source.model_cfg["embed_dim"]),
         image_size=size if isinstance(size, int) else int(size[0]),
         activation="quickgelu" if source.quick_gelu else "gelu",
+        penultimate_dim=penultimate_dim,
     )
 
 

@@ -1,9 +1,11 @@
 """An ensemble of text and image evidence as one linear classifier, fitted to noisy labels.
 
 Its logits are a weighted sum of zero-shot CLIP, of the tuned prompt and of an LDA on the training
-images: a C x D matrix and a bias. The weights are fitted to the labels of images that no part was
-trained on, through a noise model (`labels.noise_model`) that explains the wrong labels. The LDA
-then weighs each image by the posterior of its true class, and both steps are repeated.
+images: one matrix and a bias. The texts read the embedding of an image. The LDA reads its
+penultimate features where the image tower returns them, else the embedding too. The weights are
+fitted to the labels of images that no part was trained on, through a noise model
+(`labels.noise_model`) that explains the wrong labels. The LDA then weighs each image by the
+posterior of its true class, and both steps are repeated.
 
 Expectation maximisation finds a nearby optimum only, so it starts from several guesses of the true
 classes: the recorded labels, zero-shot, and all text classifiers. The chosen optimum is the one
@@ -99,6 +101,8 @@ class _Sample:
     After a review, with 25 to 75 % wrong labels before it, this changes the accuracy by +1.8, +4.0
     and +0.7 points on average (clothing, eurosat, caltech101; 45 runs each), by -1.9 at worst in a
     cell. Without these images in the fit of the noise matrix it is lower on caltech101."""
+    width: int
+    """F, of the features and of the matrix."""
 
     @property
     def scored(self) -> Tensor:
@@ -133,19 +137,19 @@ def fit_ensemble(
 
     With one image per class there is no held-out evidence, and the weights keep their start values.
 
-    features: (N, D) unit length; labels: (N,); folds: held-out rows of each fold, together 0..N-1,
-    the same as in `held_out_logits` of the texts; train_mask: (N,) bool, images to train on.
-    Default: all. The other images are only scored; kept: (N,) bool, images whose label a person has
-    confirmed. Default: none. Raises Cancelled once `should_stop()` is true.
+    features: (N, F), see `Backbone.feature_dim`; labels: (N,); folds: held-out rows of each fold,
+    together 0..N-1, the same as in `held_out_logits` of the texts; train_mask: (N,) bool, images to
+    train on. Default: all. The other images are only scored; kept: (N,) bool, images whose label a
+    person has confirmed. Default: none. Raises Cancelled once `should_stop()` is true.
     """
     if train_mask is None:
         train_mask = torch.ones_like(labels, dtype=torch.bool)
     if kept is None:
         kept = torch.zeros_like(labels, dtype=torch.bool)
-    lda = ShrunkLDA.of(features, train_mask)
     has_support = _has_support(labels, folds, train_mask)
-    n_classes = texts[0].matrix.shape[0]
-    sample = _Sample(lda, labels, folds, train_mask, has_support, texts, n_classes, kept)
+    (n_classes, embed_dim), width = texts[0].matrix.shape, features.shape[1]
+    lda = ShrunkLDA.of(features[:, embed_dim if width > embed_dim else 0 :], train_mask)
+    sample = _Sample(lda, labels, folds, train_mask, has_support, texts, n_classes, kept, width)
     by_text = [text.held_out_logits for text in texts]
     one_hot = _one_hot(sample)
     starts = [
@@ -252,13 +256,17 @@ def _run_em(
 
 
 def _classifier(sample: _Sample, optimum: _EMResult) -> LinearClassifier:
-    """The weighted sum of the text classifiers and of the LDA on all training images."""
+    """The weighted sum of the text classifiers and of the LDA on all training images.
+
+    The columns of the texts are the first, those of the LDA the last.
+    """
     weights = optimum.weights
     directions = sample.images.directions(sample.train_mask, optimum.posterior)
     lda = sample.images.classifier(weights[-1] / optimum.spread * directions)
-    matrix = lda.matrix
+    matrix = lda.matrix.new_zeros(sample.n_classes, sample.width)
+    matrix[:, -lda.matrix.shape[1] :] = lda.matrix
     for weight, classifier in zip(weights[:-1], sample.texts, strict=True):
-        matrix = matrix + weight * classifier.matrix
+        matrix[:, : classifier.matrix.shape[1]] += weight * classifier.matrix
     return LinearClassifier(matrix, lda.bias)
 
 
@@ -309,10 +317,15 @@ def _fit_weights(
 
 
 def _second_annotator(log_p: Tensor, zero_shot: Tensor) -> Tensor:
-    """(N,): log p(class that zero-shot predicts), as an annotator with the observed error rate."""
+    """(N,): log p(class that zero-shot predicts), as an annotator with its own noise matrix.
+
+    A matrix, and not only an error rate: with many classes zero-shot confuses the same ones again
+    and again. As independent errors these would be so unlikely that the optimum which copies
+    zero-shot would be chosen, even if it explains the labels badly.
+    """
     n_classes = log_p.shape[1]
     predicted = zero_shot.argmax(1)
     agreement = float(log_p.gather(1, predicted[:, None]).exp().mean())
     rate = 1 - min(max(agreement, 1 / n_classes), 0.99)
     noise = symmetric_transition_matrix(rate, n_classes, log_p)
-    return log_likelihood(log_p, predicted, noise)
+    return log_likelihood(log_p, predicted, fit_noise(log_p, predicted, noise))

@@ -68,7 +68,7 @@ class Fitted:
     ) -> AuditReport:
         """Rank the training images by the probability that their label is wrong.
 
-        files: N names; labels: (N,), features: (N, D) and groups: (N,) that the classifiers were
+        files: N names; labels: (N,), features: (N, F) and groups: (N,) that the classifiers were
         fitted to.
         """
         found = self.ensemble
@@ -115,12 +115,12 @@ def fit(
 ) -> tuple[Tensor, Fitted]:
     """Tune `prompts` on image features and fit the classifiers.
 
-    zero_shot: (C, D) class embeddings of the untuned prompt; features: (N, V, D) of the training
-    images on the backbone's device, unit length, the centre crop first; labels: (N,); train_mask:
-    (N,), the images to tune on, the others are only audited. Default: all; groups: (N,), equal for
-    copies of a photo, of which one is tuned on; kept: (N,), images whose label a person has
-    confirmed. Default: none. `state` continues an interrupted tuning. Of `config` only the settings
-    of the tuning are read, not those of the data.
+    zero_shot: (C, D) class embeddings of the untuned prompt; features: (N, V, F) of the training
+    images on the backbone's device, the centre crop first, with penultimate features or the
+    embedding alone (F = D); labels: (N,); train_mask: (N,), the images to tune on, the others are
+    only audited. Default: all; groups: (N,), equal for copies of a photo, of which one is tuned on;
+    kept: (N,), images whose label a person has confirmed. Default: none. `state` continues an
+    interrupted tuning. Of `config` only the settings of the tuning are read, not those of the data.
 
     Returns the tuned context, (M, W) or (C, M, W) if class-specific, and the classifiers. Raises
     Cancelled once `should_stop()` is true.
@@ -130,7 +130,7 @@ def fit(
     rows = [np.flatnonzero(crossfit.train_mask), *crossfit.training_rows]
     contexts = tune_contexts(
         prompts,
-        features,
+        features[..., : backbone.embed_dim],
         labels,
         [Run(of_run, config.loss, lr, config.seed) for of_run in rows],
         Schedule(config.epochs, config.batch_size),
@@ -171,7 +171,7 @@ def fit_classifiers(
     """Fit the ensemble and the temperatures, and choose what to serve.
 
     classes: (1 + folds, C, D), class embeddings of the prompt to serve and of the prompt of each
-    fold; zero_shot: (C, D); features: (N, D) of the training images, centre crops; labels: (N,).
+    fold; zero_shot: (C, D); features: (N, F) of the training images, centre crops; labels: (N,).
     All embeddings have unit length. kept: (N,) bool, images whose label a person has confirmed.
     Default: none. Raises Cancelled once `should_stop()` is true.
     """
@@ -181,7 +181,7 @@ def fit_classifiers(
     prompt = LinearClassifier.from_text(classes[0], logit_scale)
     folds = [torch.from_numpy(fold).to(features.device) for fold in crossfit.held_out]
     texts = [
-        TextClassifier(untuned.matrix, logit_scale * features @ zero_shot.T),
+        TextClassifier(untuned.matrix, untuned.logits(features)),
         TextClassifier(prompt.matrix, held_out_logits(classes[1:], features, folds, logit_scale)),
     ]
     by_zero_shot, by_prompt = (text.held_out_logits for text in texts)
@@ -214,12 +214,13 @@ def held_out_logits(
 ) -> Tensor:
     """Logits (N, C) of the training images, each by the prompt that was not tuned on it.
 
-    classes: (folds, C, D), class embeddings of the prompt of each fold; features: (N, D);
+    classes: (folds, C, D), class embeddings of the prompt of each fold; features: (N, F);
     folds: the held-out rows of each fold.
     """
+    embeddings = features[:, : classes.shape[2]]
     found = features.new_empty(len(features), classes.shape[1])
-    for rows, embeddings in zip(folds, classes, strict=True):
-        found[rows] = logit_scale * features[rows] @ embeddings.T
+    for rows, prompt in zip(folds, classes, strict=True):
+        found[rows] = logit_scale * embeddings[rows] @ prompt.T
     return found
 
 

@@ -42,8 +42,8 @@ class ShrunkLDA:
         centred = features - centre
         if int(train_mask.sum()) >= features.shape[1]:
             return cls(centred, centre, None)
-        _, _, rows = torch.linalg.svd(centred[train_mask], full_matrices=False)
-        return cls(centred @ rows.T, centre, rows.T)
+        basis, _ = torch.linalg.qr(centred[train_mask].T)
+        return cls(centred @ basis, centre, basis)
 
     def directions(self, rows: Tensor, weights: Tensor) -> Tensor:
         """Class directions (C, r), of unit length in the metric of the covariance.

@@ -23,10 +23,14 @@ average, and more than 2 in one case of twenty (Wilks, 1938)."""
 
 @dataclass(frozen=True)
 class LinearClassifier:
-    """Logits of unit-length image features x are x @ matrix.T + bias."""
+    """Logits of image features x are x @ matrix.T + bias.
+
+    A matrix of D columns, as that of a text classifier, reads the embedding, the first D columns of
+    wider features (`Backbone.feature_dim`).
+    """
 
     matrix: Tensor
-    """(C, D) float32."""
+    """(C, D) or (C, F), float32."""
     bias: Tensor
     """(C,) float32."""
 
@@ -40,11 +44,11 @@ class LinearClassifier:
         return LinearClassifier(self.matrix / temperature, self.bias / temperature)
 
     def logits(self, features: Tensor) -> Tensor:
-        """(N, D) -> (N, C)."""
-        return torch.addmm(self.bias, features, self.matrix.T)
+        """(N, F) -> (N, C)."""
+        return torch.addmm(self.bias, features[:, : self.matrix.shape[1]], self.matrix.T)
 
     def probabilities(self, features: Tensor) -> Tensor:
-        """(N, D) -> (N, C)."""
+        """(N, F) -> (N, C)."""
         return self.logits(features).softmax(-1)
 
 

@@ -44,11 +44,12 @@ def encode_images(
     encoded: Callable[[int, int], None] = lambda new, known: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Tensor:
-    """Return the features of all items in order: (N, 1 + augment_views, D), float32, on the CPU.
+    """Return the features of all items in order: (N, 1 + augment_views, F), float32, on the CPU.
 
-    Features have unit length. View 0 is the centre crop. The others are random resized crops and
-    flips of training items; for other items they repeat view 0. The views are seeded with the
-    digest of the image, so an image has the same views in every job and is found in `store`.
+    Features are those of `Backbone.encode_image`. View 0 is the centre crop. The others are random
+    resized crops and flips of training items; for other items they repeat view 0. The views are
+    seeded with the digest of the image, so an image has the same views in every job and is found in
+    `store`.
 
     thumbnails: an array from `dspt.data.copies.empty_thumbnails` to fill, or None.
 
@@ -58,7 +59,7 @@ def encode_images(
     Raises Cancelled if should_stop() returns True.
     """
     views = 1 + augment_views
-    features = torch.empty(len(dataset.items), views, backbone.embed_dim)
+    features = torch.empty(len(dataset.items), views, backbone.feature_dim)
 
     def prepare(row: int) -> _Prepared:
         item, sha256 = dataset.items[row], dataset.hashes[row]

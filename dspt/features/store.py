@@ -19,8 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 Feature = NDArray[np.float32]
-"""(D,)."""
-DEFAULT_LIMIT = 2 << 30  # bytes; about a million features of 512 float32
+"""(F,)."""
+DEFAULT_LIMIT = 2 << 30  # bytes; about 300,000 features of 1,792 float32
+_FORMAT = "2"
+"""Version of the features. Entries of version 1, embeddings alone, have other keys: they are not
+found, and evicted in time."""
 _BUSY_SECONDS = 30
 
 _SCHEMA = """
@@ -58,7 +61,7 @@ class FeatureStore:
 
     def get(self, backbone: str, image: str, views: Iterable[int]) -> dict[int, Feature]:
         """Return the cached features of one image by view."""
-        wanted = set(views)
+        backbone, wanted = _key(backbone), set(views)
         found: dict[int, Feature] = {}
         if self._failed.is_set():
             return found
@@ -79,10 +82,10 @@ class FeatureStore:
         return found
 
     def put(self, backbone: str, features: Sequence[tuple[str, int, NDArray[Any]]]) -> None:
-        """Add (image digest, view, (D,)) entries as float32; evict the least recently used."""
+        """Add (image digest, view, (F,)) entries as float32; evict the least recently used."""
         if self._failed.is_set():
             return
-        now = time.time()
+        backbone, now = _key(backbone), time.time()
         rows = [
             (backbone, image, view, np.asarray(feature, np.float32).tobytes(), now)
             for image, view, feature in features
@@ -141,6 +144,10 @@ class FeatureStore:
             connection.execute("PRAGMA synchronous = NORMAL")
             self._local.connection = connection
         return connection
+
+
+def _key(backbone: str) -> str:
+    return f"{_FORMAT}/{backbone}"
 
 
 def _bytes_used(connection: sqlite3.Connection) -> int:

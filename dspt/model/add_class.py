@@ -34,6 +34,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from dspt.backbones.base import Backbone
 from dspt.classifier.linear import LinearClassifier
@@ -137,6 +138,7 @@ def _extended_ensemble(
     text = backbone.logit_scale * (zero_shot_weight * zero_shot + prompt_weight * prompt)
     matrix, bias = model.blend.matrix.cpu(), model.blend.bias.cpu()
     there = len(matrix)
+    text = F.pad(text, (0, matrix.shape[1] - text.shape[1]))  # for penultimate features
     shares = _closeness(zero_shot[:tuned], zero_shot[there:])
     means = shares @ (matrix[:tuned] - text[:tuned])
     return LinearClassifier(

@@ -36,7 +36,8 @@ class TunedModel:
     """(M, W), or (C, M, W) if class-specific; float32."""
     manifest: Manifest
     blend: LinearClassifier | None = None
-    """The ensemble, served instead of the tuned prompt; (C, D) and (C,), float32."""
+    """The ensemble, served instead of the tuned prompt: (C, F), or (C, D) if its class means are
+    those of embeddings; and (C,). float32."""
 
     def save(self, path: Path | str) -> None:
         """Write the artefact; see `save_model`."""

@@ -1,7 +1,7 @@
 """The file of a tuned classifier: safetensors, with everything but the tensors as metadata.
 
 The context vectors are always stored. Class embeddings are not, because the backbone computes them
-from the context. An ensemble also stores its C x D matrix and bias, which contain class means of
+from the context. An ensemble also stores its matrix and bias, which contain class means of
 images. Files are untrusted input. They are read without torch, which the service then does not need
 to classify.
 """

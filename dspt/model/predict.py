@@ -1,4 +1,4 @@
-"""Predict with a tuned classifier: a C x D matrix on top of the shared image tower."""
+"""Predict with a tuned classifier: one matrix on top of the shared image tower."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ class FeatureClassifier:
         self.linear = linear_classifier(model, backbone)
 
     def scores(self, features: Tensor) -> Tensor:
-        """Return class probabilities of image features. (N, D) unit length -> (N, C), float32."""
+        """Return class probabilities of image features. (N, F) -> (N, C), float32."""
         return self.linear.probabilities(features.float())
 
     def top(self, features: Tensor, top_k: int = 5) -> list[list[tuple[str, float]]]:
-        """Return the `top_k` most probable (class, probability) per image; features: (N, D)."""
+        """Return the `top_k` most probable (class, probability) per image; features: (N, F)."""
         best = self.scores(features).topk(min(top_k, len(self.classes)), dim=-1)
         return [
             [(self.classes[i], score) for i, score in zip(indices, scores, strict=True)]
@@ -105,10 +105,12 @@ def linear_classifier(model: TunedModel, backbone: Backbone) -> LinearClassifier
         return LinearClassifier.from_text(classes, scale)
     if model.blend is not None:
         width = model.blend.matrix.shape[1]
-        if width != backbone.embed_dim:
+        # A matrix of width D is one of class means of embeddings, as all once were.
+        widths = sorted({backbone.embed_dim, backbone.feature_dim})
+        if width not in widths:
             raise ArtifactError(
                 f"the matrix has width {width}, but features of {backbone.name} have width "
-                f"{backbone.embed_dim}"
+                f"{' or '.join(map(str, widths))}"
             )
         return LinearClassifier(
             model.blend.matrix.to(backbone.device), model.blend.bias.to(backbone.device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ class ClassScores:
 
     classes: tuple[str, ...]
     matrix: NDArray[np.float32]
-    """(C, D)."""
+    """(C, F), or (C, D) to read the embedding alone."""
     bias: NDArray[np.float32]
     """(C,)."""
 
@@ -32,8 +33,8 @@ class ClassScores:
         return self.matrix.nbytes + self.bias.nbytes
 
     def probabilities(self, features: Features) -> NDArray[np.float32]:
-        """(N, D) -> (N, C)."""
-        logits = features @ self.matrix.T + self.bias
+        """(N, F) -> (N, C)."""
+        logits = features[:, : self.matrix.shape[1]] @ self.matrix.T + self.bias
         logits -= logits.max(axis=1, keepdims=True)
         np.exp(logits, out=logits)
         logits /= logits.sum(axis=1, keepdims=True)
@@ -41,7 +42,7 @@ class ClassScores:
         return found
 
     def top(self, features: Features, top_k: int = 5) -> list[list[tuple[str, float]]]:
-        """Return the `top_k` most probable (class, probability) per image; features: (N, D)."""
+        """Return the `top_k` most probable (class, probability) per image; features: (N, F)."""
         scores = self.probabilities(features)
         count = min(top_k, len(self.classes))
         best = np.argpartition(scores, -count, axis=1)[:, -count:]
@@ -55,19 +56,22 @@ class ClassScores:
         ]
 
 
-def ensemble_scores(artifact: Artifact, embed_dim: int, backbone: str) -> ClassScores | None:
+def ensemble_scores(
+    artifact: Artifact, widths: Collection[int], backbone: str
+) -> ClassScores | None:
     """Return the ensemble that an artefact serves; None if it serves class embeddings.
 
-    Class embeddings need the text tower: see `text_scores`. embed_dim: width of the features
-    of `backbone`. Raises ArtifactError if the width of the ensemble differs.
+    Class embeddings need the text tower: see `text_scores`. widths: D and F of `backbone`. Raises
+    ArtifactError if the ensemble has another width.
     """
     manifest = artifact.manifest
     if manifest.served == "zero_shot" or artifact.matrix is None or artifact.bias is None:
         return None
     width = artifact.matrix.shape[1]
-    if width != embed_dim:
+    if width not in widths:
         raise ArtifactError(
-            f"the matrix has width {width}, but features of {backbone} have width {embed_dim}"
+            f"the matrix has width {width}, but features of {backbone} have width "
+            f"{' or '.join(map(str, sorted(set(widths))))}"
         )
     return ClassScores(tuple(manifest.classes), artifact.matrix, artifact.bias)
 

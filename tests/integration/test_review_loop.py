@@ -65,8 +65,10 @@ def predictions(stack: Stack, job_id: str) -> dict[str, bool]:
 def kept_features(stack: Stack) -> list[tuple[str, int, bytes]]:
     """(image, view, feature) of all that is stored."""
     with closing(sqlite3.connect(stack.settings.feature_dir / "features.sqlite")) as connection:
-        query = "SELECT image, view, data FROM features WHERE backbone != ? ORDER BY image, view"
-        return connection.execute(query, (THUMBNAIL,)).fetchall()
+        query = (
+            "SELECT image, view, data FROM features WHERE backbone NOT LIKE ? ORDER BY image, view"
+        )
+        return connection.execute(query, (f"%/{THUMBNAIL}",)).fetchall()
 
 
 def mark_features(stack: Stack) -> None:
@@ -75,8 +77,8 @@ def mark_features(stack: Stack) -> None:
         for image, view, data in kept_features(stack):
             marked = bytes([data[0] ^ 1]) + data[1:]
             connection.execute(
-                "UPDATE features SET data = ? WHERE image = ? AND view = ? AND backbone != ?",
-                (marked, image, view, THUMBNAIL),
+                "UPDATE features SET data = ? WHERE image = ? AND view = ? AND backbone NOT LIKE ?",
+                (marked, image, view, f"%/{THUMBNAIL}"),
             )
         connection.commit()
 

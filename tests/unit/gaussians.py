@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -21,7 +21,7 @@ class Task:
     """Training and test images around class centres, zero-shot and a tuned prompt."""
 
     features: Tensor
-    """(N, DIM), unit length; class after class."""
+    """(N, DIM), unit length; class after class. See also `with_penultimate`."""
     truth: Tensor
     labels: Tensor
     """Labels, of which a share is wrong."""
@@ -36,11 +36,12 @@ class Task:
     @property
     def texts(self) -> list[TextClassifier]:
         """Zero-shot, and the prompt judged out of its folds."""
-        held_out = torch.empty(len(self.features), len(self.zero_shot))
+        embeddings = self.features[:, : self.zero_shot.shape[1]]
+        held_out = torch.empty(len(embeddings), len(self.zero_shot))
         for fold, prompt in zip(self.folds, self.prompts[1:], strict=True):
-            held_out[fold] = SCALE * self.features[fold] @ prompt.T
+            held_out[fold] = SCALE * embeddings[fold] @ prompt.T
         return [
-            TextClassifier(SCALE * self.zero_shot, SCALE * self.features @ self.zero_shot.T),
+            TextClassifier(SCALE * self.zero_shot, SCALE * embeddings @ self.zero_shot.T),
             TextClassifier(SCALE * self.prompts[0], held_out),
         ]
 
@@ -106,6 +107,19 @@ def task(
 
     prompts = torch.stack([prompt(without) for without in (folds[0][:0], *folds)])
     return Task(features, truth, labels, test, test_truth, zero_shot, prompts, folds)
+
+
+def with_penultimate(of: Task, dim: int, spread: float, seed: int = 1) -> Task:
+    """The task with further features (N, dim), whose deviation around class centres is `spread`."""
+    generator = torch.Generator().manual_seed(seed)
+    centres = F.normalize(torch.randn(len(of.zero_shot), dim, generator=generator), dim=1)
+
+    def more(embeddings: Tensor, truth: Tensor) -> Tensor:
+        noise = spread * torch.randn(len(truth), dim, generator=generator)
+        return torch.cat([embeddings, F.normalize(centres[truth] + noise, dim=1)], dim=1)
+
+    features, test = more(of.features, of.truth), more(of.test, of.test_truth)
+    return replace(of, features=features, test=test)
 
 
 def averaged(measure: Callable[[int], list[float]], seeds: range) -> list[float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pickle
 from pathlib import Path
 from typing import Any
@@ -164,6 +165,33 @@ def test_images_and_paths_give_the_same(tmp_path: Path) -> None:
         by_path.predict([str(tmp_path / "gone.png")])
     with pytest.raises(ValueError, match="X is a single image; pass a list"):
         by_path.predict(paths[0])
+
+
+def test_features_may_include_penultimate_ones(
+    data: tuple[NDArray[np.float32], NDArray[Any], list[int]],
+    tiny: Backbone,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    wide = dataclasses.replace(tiny, penultimate_dim=8)
+    monkeypatch.setattr(dspt.estimator, "_backbone", lambda name, device: wide)
+    embeddings, labels, _ = data
+    generator = np.random.default_rng(1)
+    features = np.hstack([embeddings, generator.normal(size=(45, 8)).astype(np.float32)])
+    model = classifier().fit(features, labels)
+    assert model.predict_proba(features).shape == (45, 3)
+    model.save(tmp_path / "wide.safetensors")
+    back = DSPTClassifier.load(tmp_path / "wide.safetensors", device="cpu")
+    with pytest.raises(
+        ValueError, match=r"X has 16 columns, but this classifier was fitted to .* 24"
+    ):
+        back.predict(embeddings)
+    with pytest.raises(ValueError, match=r"X has 20 columns.* have 16 or 24"):
+        classifier().fit(features[:, :20], labels)
+    narrow = classifier().fit(embeddings, labels)
+    narrow.save(tmp_path / "narrow.safetensors")
+    back = DSPTClassifier.load(tmp_path / "narrow.safetensors", device="cpu")
+    np.testing.assert_array_equal(back.predict_proba(features), back.predict_proba(embeddings))
 
 
 def test_wrong_input_says_how_to_fix_it(

@@ -41,6 +41,7 @@ def load(device: torch.device | str, folder: Path | None) -> Backbone:
         embed_dim=EMBED_DIM,
         image_size=IMAGE_SIZE,
         activation="gelu",
+        penultimate_dim=model.visual.trunk.num_features,
     )
 
 

@@ -55,7 +55,10 @@ class ImageHead(nn.Module):
 
 
 class ImageTower(nn.Module):
-    """EfficientNet-Lite0 and the head. (B, 3, 224, 224) in [-1, 1] -> (B, 512)."""
+    """EfficientNet-Lite0 and the head: the embedding, and the pooled features it is made of.
+
+    (B, 3, 224, 224) in [-1, 1] -> (B, 512 + 1280).
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,7 +69,7 @@ class ImageTower(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         features = self.trunk.forward_head(self.trunk.forward_features(pixels), pre_logits=True)
         embedding: Tensor = self.head(features, self.trunk.classifier(features))
-        return embedding
+        return torch.cat([embedding, features], dim=1)
 
 
 def text_tower() -> TextTransformer:
@@ -92,7 +95,7 @@ class BuiltinModel(nn.Module):
 
     def encode_image(self, image: Tensor, normalize: bool = False) -> Tensor:
         """Encode images: (B, 3, 224, 224) -> (B, 512)."""
-        features: Tensor = self.visual(image)
+        features: Tensor = self.visual(image)[:, :EMBED_DIM]
         return F.normalize(features, dim=-1) if normalize else features
 
     def encode_text(self, text: Tensor, normalize: bool = False) -> Tensor:

@@ -13,9 +13,8 @@ import torch
 from onnx import compose, helper
 from PIL import Image
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from dspt.backbones.base import Backbone
+from dspt.backbones.base import Backbone, unit_features
 from dspt.backbones.exported import exported
 from dspt.classifier.linear import LinearClassifier
 from dspt.errors import ExportError
@@ -52,19 +51,19 @@ def export(
 class _Predictor(nn.Module):
     """(B, 3, H, W) -> probabilities (B, C)."""
 
-    def __init__(self, tower: nn.Module, linear: LinearClassifier) -> None:
+    def __init__(self, tower: nn.Module, embed_dim: int, linear: LinearClassifier) -> None:
         super().__init__()
-        self.tower = tower
+        self.tower, self.embed_dim = tower, embed_dim
         self.matrix = nn.Parameter(linear.matrix, requires_grad=False)
         self.bias = nn.Parameter(linear.bias, requires_grad=False)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        features = F.normalize(self.tower(pixels).float(), dim=-1)
+        features = unit_features(self.tower(pixels).float(), self.embed_dim)
         return LinearClassifier(self.matrix, self.bias).probabilities(features)
 
 
 def _graph(linear: LinearClassifier, backbone: Backbone) -> onnx.ModelProto:
-    predictor = _Predictor(backbone.image_tower, linear).eval()
+    predictor = _Predictor(backbone.image_tower, backbone.embed_dim, linear).eval()
     size = sum(tensor.nbytes for tensor in (*predictor.parameters(), *predictor.buffers()))
     if size > _MAX_BYTES:
         raise ExportError(

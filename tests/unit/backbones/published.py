@@ -15,6 +15,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from dspt.backbones import Backbone
 
@@ -99,7 +100,10 @@ def encode(backbone: Backbone, texts: list[str]) -> tuple[Tensor, Tensor]:
 
 
 def assert_same(backbone: Backbone, model: Any) -> None:
-    """Text and image embeddings of the backbone are those of the library's model."""
+    """Text and image embeddings of the backbone are those of the library's model.
+
+    Penultimate features give the embedding by the model's last projection.
+    """
     ours, ids = encode(backbone, TEXTS)
     full = torch.zeros(len(TEXTS), backbone.text_tower.context_length, dtype=torch.long)
     full[:, : ids.shape[1]] = ids
@@ -107,7 +111,17 @@ def assert_same(backbone: Backbone, model: Any) -> None:
     assert float((ours - theirs).norm() / theirs.norm()) < 1e-5
     pixels = torch.stack([backbone.preprocess(picture())] * 2)
     theirs = model.encode_image(pixels, normalize=True)
-    torch.testing.assert_close(backbone.encode_image(pixels), theirs, rtol=1e-5, atol=1e-6)
+    found = backbone.encode_image(pixels)
+    assert found.shape[1] == backbone.feature_dim
+    found, penultimate = found.split([backbone.embed_dim, backbone.penultimate_dim], 1)
+    torch.testing.assert_close(found, theirs, rtol=1e-5, atol=1e-6)
+    if backbone.penultimate_dim:
+        torch.testing.assert_close(penultimate.norm(dim=1), torch.ones(2))
+        raw = backbone.image_tower(pixels).split([found.shape[1], backbone.penultimate_dim], 1)
+        torch.testing.assert_close(F.normalize(raw[1], dim=1), penultimate)
+        pool = getattr(model.visual, "attnpool", None)
+        projected = pool.c_proj(raw[1]) if pool else raw[1] @ model.visual.proj
+        torch.testing.assert_close(projected, raw[0], rtol=1e-5, atol=1e-6)
 
 
 def picture(height: int = 50, width: int = 70) -> Image.Image:

@@ -62,7 +62,7 @@ def pixels(count: int = 3) -> Tensor:
 
 def test_describes_itself(backbone: Backbone) -> None:
     assert backbone.name == "builtin"
-    assert backbone.embed_dim == 512
+    assert (backbone.embed_dim, backbone.penultimate_dim, backbone.feature_dim) == (512, 1280, 1792)
     assert backbone.image_size == 224
     assert backbone.logit_scale == 30.0
     assert backbone.activation == "gelu"
@@ -71,14 +71,15 @@ def test_describes_itself(backbone: Backbone) -> None:
     assert tower.embedding_std == pytest.approx(0.015, rel=1e-3)
 
 
-def test_image_embeddings_are_unit_length(backbone: Backbone) -> None:
+def test_both_parts_of_image_features_are_unit_length(backbone: Backbone) -> None:
     features = backbone.encode_image(pixels())
-    assert features.shape == (3, 512)
+    assert features.shape == (3, 1792)
     assert features.dtype == torch.float32
-    assert_close(features.norm(dim=1), torch.ones(3))
+    assert_close(features[:, :512].norm(dim=1), torch.ones(3))
+    assert_close(features[:, 512:].norm(dim=1), torch.ones(3))
 
 
-def test_image_embedding_follows_its_formula(backbone: Backbone) -> None:
+def test_image_features_follow_their_formula(backbone: Backbone) -> None:
     trunk = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     saved = torch.load(files.efficientnet_file(), weights_only=True)
     trunk.load_state_dict(dict(zip(trunk.state_dict(), saved.values(), strict=True)))
@@ -89,7 +90,7 @@ def test_image_embedding_follows_its_formula(backbone: Backbone) -> None:
         p = torch.softmax(trunk.classifier(f) / 1.5, dim=1)
         semantic = F.normalize(p @ head["class_text_embeddings"], dim=1)
         visual = F.normalize((f - head["mean_feature"]) @ head["feature_directions"], dim=1)
-    expected = torch.cat([semantic, visual], dim=1) / 2**0.5
+    expected = torch.cat([semantic / 2**0.5, visual / 2**0.5, F.normalize(f, dim=1)], dim=1)
     assert_close(backbone.encode_image(pixels()), expected, rtol=1e-4, atol=1e-5)
 
 
@@ -150,7 +151,8 @@ def test_another_weight_gives_another_digest(copied: Path) -> None:
 def test_recognises_photos(backbone: Backbone, photo: Callable[[], object], expected: str) -> None:
     words = ["dog", "cat", "horse", "cup of coffee", "car", "bridge", "guitar", "flower"]
     image = backbone.preprocess(Image.fromarray(photo()))
-    scores = backbone.encode_image(image[None]) @ zero_shot_embeddings(backbone, words).T
+    embeddings = backbone.encode_image(image[None])[:, :512]
+    scores = embeddings @ zero_shot_embeddings(backbone, words).T
     assert words[int(scores.argmax())] == expected
 
 

@@ -40,6 +40,10 @@ def test_each_family_loads_from_a_folder(name: str, tmp_path: Path) -> None:
     assert backbone.name == f"local-dir:{folder}"
     assert backbone.activation == ("quickgelu" if "quickgelu" in name else "gelu")
     assert backbone.embed_dim == cfg["embed_dim"]
+    # a ResNet's pool sees 32 times the width of its first layer; timm's towers are as they are
+    widths = {"ViT": 32, "RN5": 256, "RN1": 256}
+    timm = "timm_model_name" in cfg["vision_cfg"]
+    assert backbone.penultimate_dim == (0 if timm else widths[name[:3]])
     assert backbone.image_size == cfg["vision_cfg"]["image_size"]
     assert backbone.logit_scale == pytest.approx(model.logit_scale.detach().exp().item())
     towers = [*backbone.image_tower.parameters()]

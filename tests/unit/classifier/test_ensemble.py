@@ -8,7 +8,7 @@ from typing import Any
 import gaussians
 import pytest
 import torch
-from gaussians import Task, averaged, blended, task
+from gaussians import Task, averaged, blended, task, with_penultimate
 from torch.nn import functional as F
 
 import dspt.classifier.ensemble as blending
@@ -22,9 +22,11 @@ SEEDS = range(4)
 def class_means(of: Task) -> LinearClassifier:
     """Those of the given labels, all of which are believed."""
     everyone = torch.ones_like(of.labels, dtype=torch.bool)
-    centred = ShrunkLDA.of(of.features, everyone)
-    weights = F.one_hot(of.labels, len(of.zero_shot)).float()
-    return centred.classifier(centred.directions(everyone, weights))
+    (classes, dim), width = of.zero_shot.shape, of.features.shape[1]
+    centred = ShrunkLDA.of(of.features[:, dim % width :], everyone)
+    weights = F.one_hot(of.labels, classes).float()
+    found = centred.classifier(centred.directions(everyone, weights))
+    return LinearClassifier(F.pad(found.matrix, (dim % width, 0)), found.bias)
 
 
 # ---------------------------------------------------------------------------------- what it gains
@@ -123,24 +125,39 @@ def test_without_zero_shot_as_an_annotator_the_swapped_labels_win(
         assert wrong_share(found.posterior, of.labels) < 0.4  # the labels look right
 
 
+@pytest.mark.parametrize("penultimate", [False, True])
+@pytest.mark.parametrize(("classes", "known"), [(40, 16), (100, 20)])
 def test_many_classes_and_a_weak_zero_shot_is_not_just_copied(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, classes: int, known: int, penultimate: bool
 ) -> None:
-    """Zero-shot confuses 24 of 40 classes with one another, and half of the labels are wrong."""
+    """Zero-shot and the prompt confuse all but `known` classes with one another in the same way.
+
+    Half of the labels are wrong, evenly. Then the class means alone are far better than zero-shot.
+    """
     monkeypatch.setattr(gaussians, "DIM", 64)
-    order = torch.arange(40)
-    order[16:] = order[16:].roll(1)
+    order = torch.arange(classes)
+    order[known:] = order[known:].roll(1)
+    errors = {"zero_shot_error": 0.5, "prompt_error": 0.45}
+    of = task(1, n_classes=classes, per_class=16, rate=0.5, spread=0.2, **errors)
+    of = dataclasses.replace(of, zero_shot=of.zero_shot[order], prompts=of.prompts[:, order])
+    if penultimate:
+        of = with_penultimate(of, 96, 0.15)
+    zero_shot, means = of.accuracy(of.zero_shot), of.accuracy(class_means(of))
+    assert zero_shot < known / classes + 0.02 < means
+    assert of.accuracy(blended(of).classifier) > means
 
-    def measure(seed: int) -> list[float]:
-        errors = {"zero_shot_error": 0.5, "prompt_error": 0.45}
-        of = task(seed, n_classes=40, per_class=16, rate=0.5, spread=0.25, **errors)
-        of = dataclasses.replace(of, zero_shot=of.zero_shot[order], prompts=of.prompts[:, order])
-        found = blended(of).classifier
-        return [of.accuracy(each) for each in (found, of.zero_shot, class_means(of))]
 
-    found, zero_shot, means = averaged(measure, range(1, 3))
-    assert zero_shot < 0.4 < means
-    assert found > means
+def test_penultimate_features_take_the_place_of_the_embedding_in_the_class_means() -> None:
+    """They separate the classes better. A matrix of both parts is served, texts first."""
+    of = task(2, rate=0.25)
+    wide = with_penultimate(of, 48, 0.2)
+    narrow, found = blended(of), blended(wide)
+    assert wide.accuracy(found.classifier) > of.accuracy(narrow.classifier) + 0.03
+    texts = sum(w * t.matrix for w, t in zip(found.weights, of.texts, strict=False))
+    torch.testing.assert_close(found.classifier.matrix[:, :32], texts)
+    of_images = found.classifier.matrix[:, 32:]
+    centre = wide.features[:, 32:].mean(0)
+    torch.testing.assert_close(found.classifier.bias, -(of_images @ centre), atol=1e-3, rtol=1e-3)
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.25, 0.5])

@@ -66,7 +66,8 @@ def light(builtin: Backbone) -> Backbone:
         torch.manual_seed(5)
         linear = nn.Linear(8 * 8 * 3, builtin.embed_dim)
     tower = nn.Sequential(nn.AdaptiveAvgPool2d(8), nn.Flatten(), linear)
-    return dataclasses.replace(builtin, image_tower=tower.requires_grad_(False), digest="1" * 64)
+    tower.requires_grad_(False)
+    return dataclasses.replace(builtin, image_tower=tower, digest="1" * 64, penultimate_dim=0)
 
 
 @pytest.fixture
@@ -101,11 +102,12 @@ def test_features_are_those_of_each_image_alone_whatever_the_batch(
 ) -> None:
     monkeypatch.setattr(module, "BATCH", batch)
     features = encode_images(builtin, dataset)
-    assert features.shape == (N, 1, builtin.embed_dim)
+    assert features.shape == (N, 1, builtin.feature_dim)
     assert features.dtype == torch.float32
     assert len(dataset.items) == N
     torch.testing.assert_close(features[:, 0], one_by_one, atol=1e-5, rtol=0)
-    torch.testing.assert_close(features.norm(dim=-1), torch.ones(N, 1))
+    for part in features.split([builtin.embed_dim, builtin.penultimate_dim], -1):
+        torch.testing.assert_close(part.norm(dim=-1), torch.ones(N, 1))
     # Another image's features are nowhere near so close, so this also proves the order.
     nearest = (features[:, 0] @ one_by_one.T).argmax(1)
     assert torch.equal(nearest, torch.arange(N))

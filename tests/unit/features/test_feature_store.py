@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -225,6 +226,17 @@ def test_a_store_that_cannot_be_used_says_so_once_and_is_empty(tmp_path: Path, d
     assert store.get(VIT, "photo", [0]) == {}
     assert len(failures) == 1
     assert str(folder / "features.sqlite") in failures[0]
+
+
+def test_entries_of_the_first_version_are_not_read(tmp_path: Path) -> None:
+    """They hold embeddings alone, under the digest of the backbone."""
+    store = FeatureStore(tmp_path, on_failure=pytest.fail)
+    row = (VIT, "photo", 0, feature(1).tobytes(), 0.0)
+    with closing(sqlite3.connect(tmp_path / "features.sqlite")) as connection, connection:
+        connection.execute("INSERT INTO features VALUES (?, ?, ?, ?, ?)", row)
+    assert store.get(VIT, "photo", [0]) == {}
+    store.put(VIT, [("photo", 0, feature(2))])
+    assert np.array_equal(store.get(VIT, "photo", [0])[0], feature(2))
 
 
 def test_a_full_disk_does_not_raise(tmp_path: Path) -> None:

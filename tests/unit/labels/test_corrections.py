@@ -83,7 +83,8 @@ def test_nothing_is_encoded_again(dataset: Dataset, builtin: Backbone, tmp_path:
             return out
 
     tower = Counting()
-    backbone = dataclasses.replace(builtin, image_tower=tower, digest="1" * 64)
+    changes = {"image_tower": tower, "digest": "1" * 64, "penultimate_dim": 0}
+    backbone = dataclasses.replace(builtin, **changes)
     store = FeatureStore(tmp_path, on_failure=pytest.fail)
     before = encode_images(backbone, dataset, augment_views=1, store=store)
     assert tower.images == 12 * 2 + 6

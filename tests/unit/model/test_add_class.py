@@ -23,7 +23,7 @@ from dspt.errors import (
     DsptError,
     PromptTooLong,
 )
-from dspt.model.add_class import BIAS, add_classes
+from dspt.model.add_class import BIAS, _closeness, add_classes
 from dspt.model.artifact import TunedModel, load_model, save_model
 from dspt.model.predict import FeatureClassifier, linear_classifier
 from dspt.prompt.learner import zero_shot_embeddings
@@ -66,6 +66,23 @@ def test_the_old_classes_keep_their_rows(tiny: Backbone) -> None:
     assert torch.equal(blend_of(found).bias[:10], blend_of(model).bias)
     assert torch.equal(found.context, model.context)
     assert model.manifest.classes == CLASSES
+
+
+def test_penultimate_features_have_no_text(tiny: Backbone) -> None:
+    """Their columns of a new class come from the tuned classes alone, as its means do."""
+    narrow = blended(tiny)
+    further = torch.randn(10, 8, generator=torch.Generator().manual_seed(7))
+    matrix = torch.cat([blend_of(narrow).matrix, further], dim=1)
+    model = dataclasses.replace(narrow, blend=LinearClassifier(matrix, blend_of(narrow).bias))
+    wide = dataclasses.replace(tiny, penultimate_dim=8)
+    found = blend_of(add_classes(model, {"whale": None}, wide)).matrix
+    assert torch.equal(found[:10], matrix)
+    expected = blend_of(add_classes(narrow, {"whale": None}, tiny)).matrix
+    torch.testing.assert_close(found[:, :16], expected)
+    zero_shot = zero_shot_embeddings(tiny, [*WORDS, "whale"])
+    torch.testing.assert_close(
+        found[10, 16:], _closeness(zero_shot[:10], zero_shot[10:])[0] @ further
+    )
 
 
 def test_a_new_class_has_its_texts_and_a_bias_where_there_are_no_means(tiny: Backbone) -> None:

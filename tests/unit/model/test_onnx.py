@@ -54,7 +54,7 @@ def photo(height: int, width: int, seed: int = 1) -> Image.Image:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small open_clip model with random weights that looks at 32 x 32 pixels."""
+    """A small open_clip model with random weights and 32 x 32 pixels, with penultimate features."""
     torch.manual_seed(5)
     text = {"width": 32, "heads": 2, "layers": 1}
     cfg = {"embed_dim": 16, "vision_cfg": TINY_IMAGES, "text_cfg": text}
@@ -77,7 +77,7 @@ def model(backbone: Backbone) -> TunedModel:
     classes = [*CLASSES[:9], 'a "quoted" ß']
     config = TuneConfig(backbone=backbone.name, n_ctx=4)
     made = model_for(backbone, classes=classes, config=config)
-    return dataclasses.replace(made, blend=blend(16))
+    return dataclasses.replace(made, blend=blend(backbone.feature_dim))
 
 
 @pytest.fixture(scope="module")
@@ -222,7 +222,8 @@ def broken(backbone: Backbone) -> Backbone:
     """Its preprocessing says something else than it does."""
     preprocess = Preprocess(PIXELS)
     preprocess.cfg = PreprocessCfg(**(PIXELS | {"mean": (0.6, 0.3, 0.1)}))
-    tower = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 16)).requires_grad_(False)
+    linear = nn.Linear(3 * 32 * 32, backbone.feature_dim)
+    tower = nn.Sequential(nn.Flatten(), linear).requires_grad_(False)
     return dataclasses.replace(backbone, image_tower=tower, preprocess=preprocess)
 
 

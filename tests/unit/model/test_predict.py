@@ -11,7 +11,7 @@ import pytest
 import torch
 from models import CLASSES, WORDS, blend, model_for, tuned_model, write
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from towers import relative_error, tiny_backbone
 
 from dspt.backbones.base import Backbone
@@ -71,6 +71,38 @@ def test_a_blend_is_served_as_it_is(tiny: Backbone) -> None:
     expected = (features @ linear.matrix.T + linear.bias).softmax(1)
     torch.testing.assert_close(classifier.scores(features), expected)
     assert relative_error(expected, ImageClassifier(model_for(tiny), tiny).scores(features)) > 0.1
+
+
+def test_a_matrix_of_embeddings_is_served_where_the_tower_has_penultimate_features(
+    tiny: Backbone,
+) -> None:
+    """As an artefact from before them. Zero-shot, the prompt and its answers stay the same too."""
+    tower = nn.Sequential(nn.Flatten(), nn.Linear(48, 24)).requires_grad_(False)
+    wide = dataclasses.replace(tiny, image_tower=tower, penultimate_dim=8)
+    narrow = dataclasses.replace(tiny, image_tower=_FirstColumns(tower, 16))
+    models = [
+        model_for(tiny, served="zero_shot"),
+        model_for(tiny),
+        dataclasses.replace(model_for(tiny), blend=blend(16)),
+    ]
+    for model in models:
+        found, expected = (ImageClassifier(model, each) for each in (wide, narrow))
+        assert found.predict(photos(3), 10) == expected.predict(photos(3), 10)
+    linear = blend(24)
+    classifier = ImageClassifier(dataclasses.replace(model_for(tiny), blend=linear), wide)
+    features = wide.encode_image(torch.rand(5, 3, 4, 4))
+    expected = (features @ linear.matrix.T + linear.bias).softmax(1)
+    torch.testing.assert_close(classifier.scores(features), expected)
+
+
+class _FirstColumns(nn.Module):
+    def __init__(self, tower: nn.Module, columns: int) -> None:
+        super().__init__()
+        self.tower, self.columns = tower, columns
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        features: Tensor = self.tower(pixels)[:, : self.columns]
+        return features
 
 
 @pytest.mark.parametrize("dim", [15, 17, 32, 0])

@@ -22,7 +22,7 @@ def features(count: int) -> torch.Tensor:
 
 
 def scores_of_model() -> ClassScores:
-    found = ensemble_scores(artifact_of(MODEL), 512, "toy")
+    found = ensemble_scores(artifact_of(MODEL), (512, 512), "toy")
     assert found is not None
     return found
 
@@ -45,10 +45,18 @@ def test_probabilities_are_those_of_torch(count: int) -> None:
 
 def test_class_embeddings_are_not_in_the_artefact() -> None:
     artifact = artifact_of(MODEL)
-    assert ensemble_scores(artifact.untuned(), 512, "toy") is None
-    assert ensemble_scores(artifact_of(tuned_model()), 512, "toy") is None
+    assert ensemble_scores(artifact.untuned(), (512, 512), "toy") is None
+    assert ensemble_scores(artifact_of(tuned_model()), (512, 512), "toy") is None
 
 
 def test_features_of_another_width_are_refused() -> None:
-    with pytest.raises(ArtifactError, match=r"width 512, but features of toy have width 16"):
-        ensemble_scores(artifact_of(MODEL), 16, "toy")
+    with pytest.raises(ArtifactError, match=r"width 512, but features of toy have width 16 or 48"):
+        ensemble_scores(artifact_of(MODEL), (16, 48), "toy")
+
+
+def test_a_matrix_of_embeddings_reads_the_first_columns_of_wider_features() -> None:
+    rows = features(8)
+    wide = torch.cat([rows, features(8)], dim=1).numpy()
+    scores = ensemble_scores(artifact_of(MODEL), (512, 1024), "toy")
+    assert scores is not None
+    np.testing.assert_array_equal(scores.probabilities(wide), scores.probabilities(rows.numpy()))
