@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
 from app.jobs import repository as jobs
 from app.jobs.review.stored_entries import StoredEntries
 from app.kit.context import Context
@@ -13,6 +15,8 @@ from dspt.errors import DatasetError
 
 if TYPE_CHECKING:
     from dspt.report.change import Prediction
+
+_log = structlog.get_logger(__name__)
 
 
 def change_of(
@@ -33,15 +37,20 @@ def change_of(
         return None
     with context.database.read() as session:
         parent = jobs.get(session, job.corrected_from)
-    if parent is None or parent.predictions_key is None:
+    key = None if parent is None else parent.predictions_key
+    if parent is None or key is None:
+        return None
+    try:
+        with context.storage.open(key) as file:
+            entries = StoredEntries(file).entries()
+            before = {entry["file"]: entry["predicted"] for _, entry in entries}
+    except (FileNotFoundError, ValueError, KeyError) as error:  # the job itself does not need them
+        _log.warning("predictions of the corrected job are lost", key=key, error=repr(error))
         return None
     report, metrics = parent.dataset_report or {}, parent.metrics or {}
     try:
-        with context.storage.open(parent.predictions_key) as file:
-            entries = StoredEntries(file).entries()
-            before = {entry["file"]: entry["predicted"] for _, entry in entries}
         change = Change.of(before, predictions, report.get("classes", ()), classes)
-    except (FileNotFoundError, DatasetError):
+    except DatasetError:
         return None
     return change.to_dict() | {
         "noise_rate_before": metrics.get("noise_rate"),
