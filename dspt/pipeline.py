@@ -29,13 +29,11 @@ from dspt.prompt.checkpoint import Checkpoint, identity_of
 from dspt.prompt.learner import PromptLearner, zero_shot_embeddings
 from dspt.prompt.trainer import EpochReport, TunerState
 from dspt.report.change import Prediction
-from dspt.report.class_warnings import (
-    imbalance_warning,
-    unmeasured_warning,
-    zero_shot_warning,
-)
+from dspt.report.class_findings import class_findings
 from dspt.report.copies import CopyReport
 from dspt.report.evaluation import evaluate
+from dspt.report.finding import HealthFinding
+from dspt.report.health import HealthReport
 
 __all__ = ["Listener", "Progress", "TuneResult", "tune"]
 
@@ -57,6 +55,8 @@ class TuneResult:
     (`CopyReport.to_dict`; None if there are none), history, seconds."""
     audit: AuditReport
     model: TunedModel
+    health: HealthReport
+    """What was found in the data set."""
     predictions: tuple[Prediction, ...] = ()
     """By the served classifier, of the images that accuracy is measured on."""
 
@@ -156,9 +156,11 @@ def tune(
         "labels": splits.labels,
         "noise_rate": asdict(audit.noise_rate) if audit.noise_rate else None,
     }
-    copies = _report_copies(dataset, groups, splits, measured, fitted, listener)
-    for text in _class_warnings(dataset, splits, metrics, fitted, features[train, 0]):
-        listener.warning(text)
+    findings, copies = _copy_findings(CopyReport.of(dataset, groups), splits, measured, fitted)
+    guessed = fitted.zero_shot.logits(features[train, 0]).argmax(1).cpu().numpy()
+    findings += class_findings(dataset, splits, guessed)
+    for finding in findings:
+        listener.warning(finding.text)
     clock.at("saving")
     manifest = Manifest(
         classes=list(dataset.classes),
@@ -179,8 +181,9 @@ def tune(
     }
     ensemble = fitted.ensemble.classifier if config.classifier == "blend" else None
     model = TunedModel(context.cpu(), manifest, ensemble)
+    health = HealthReport.of(dataset, groups, findings)
     predictions = measured.predictions(fitted.served_classifier)
-    return TuneResult(config, metrics, audit, model, predictions)
+    return TuneResult(config, metrics, audit, model, health, predictions)
 
 
 class _History:
@@ -257,49 +260,12 @@ class _Measured:
         return found
 
 
-def _class_warnings(
-    dataset: Dataset,
-    splits: Splits,
-    metrics: dict[str, Any],
-    fitted: Fitted,
-    features: Tensor,
-) -> list[str]:
-    """Warn of classes that are not measured, far smaller, or unknown to zero-shot.
-
-    features: (N, F) of the training images.
-    """
-    classes = dataset.classes
-    labels = np.array([dataset.items[row].label for row in splits.train])
-    tuned = np.isin(splits.train, splits.sampled)
-    predicted = fitted.zero_shot.logits(features).argmax(1).cpu().numpy()
-    # A class without images in test/ has been reported with the data set.
-    held_out = splits.measured_on == "held_out"
-    seen = {item.label for item in dataset.items if item.split == splits.measured_on}
-    unmeasured = [
-        name
-        for label, (name, share) in enumerate(metrics["tuned"]["per_class"].items())
-        if share is None and (held_out or label in seen)
-    ]
-    found = [
-        unmeasured_warning(unmeasured) if unmeasured else None,
-        imbalance_warning(classes, np.bincount(labels[tuned], minlength=len(classes))),
-        zero_shot_warning(classes, labels[tuned], predicted[tuned]),
-    ]
-    return [text for text in found if text is not None]
-
-
-def _report_copies(
-    dataset: Dataset,
-    groups: Rows,
-    splits: Splits,
-    measured: _Measured,
-    fitted: Fitted,
-    listener: Listener,
-) -> dict[str, Any] | None:
-    """Warn of copies and return their report; None if there are none."""
-    report = CopyReport.of(dataset, groups)
+def _copy_findings(
+    report: CopyReport, splits: Splits, measured: _Measured, fitted: Fitted
+) -> tuple[list[HealthFinding], dict[str, Any] | None]:
+    """Return the findings about copies and their metrics (None if there are no copies)."""
     if not report.copies:
-        return None
+        return [], None
     leaked, accuracies = splits.leaked, None
     if len(leaked):
         whole = splits.measured if splits.labels == "clean" else leaked[:0]
@@ -308,9 +274,7 @@ def _report_copies(
             measured.accuracy(served, splits.measured),
             measured.accuracy(served, np.concatenate([whole, leaked])),
         )
-    for text in report.warnings(leaked=len(leaked), accuracies=accuracies):
-        listener.warning(text)
-    return report.to_dict(
+    return report.findings(leaked=len(leaked), accuracies=accuracies), report.to_dict(
         leaked=len(leaked), accuracy_with_leaked=accuracies[1] if accuracies else None
     )
 

@@ -30,9 +30,10 @@ from app.tables.datasets import Dataset
 from app.tables.jobs import Job
 from dspt.config import TuneConfig
 from dspt.data import load_dataset
-from dspt.errors import Cancelled
+from dspt.errors import Cancelled, DatasetError
 from dspt.kit.light_torch import import_light
 from dspt.kit.progress import CompositeListener, Listener, StageClock
+from dspt.report.health import HealthReport
 from worker.failures import explain, job_error
 from worker.jsonable import jsonable
 from worker.patience import patiently
@@ -96,7 +97,9 @@ def _work(lease: Lease, job: Job, watch: Listener) -> str:
     except SQLAlchemyError:
         raise
     except Exception as error:  # noqa: BLE001 - any error must end the job
-        return _fail(lease, reporter, explain(error, lease.job_id))
+        refused = HealthReport.refused(error) if isinstance(error, DatasetError) else None
+        health = jsonable(refused.to_dict()) if refused else None
+        return _fail(lease, reporter, explain(error, lease.job_id), health)
 
 
 def _tune(lease: Lease, job: Job, reporter: Reporter, listener: Listener) -> None:
@@ -169,7 +172,7 @@ def _keep(lease: Lease, job: Job, result: TuneResult) -> None:
         save_model(result.model, path)
         data = path.read_bytes()
     config = result.config.model_dump(mode="json")
-    metrics = jsonable(result.metrics)
+    metrics, health = jsonable(result.metrics), jsonable(result.health.to_dict())
     model = row_of(
         result.model.manifest, data, owner=job.owner, name=job.name, metrics=metrics, job_id=job.id
     )
@@ -201,6 +204,7 @@ def _keep(lease: Lease, job: Job, result: TuneResult) -> None:
                 audit_key=audit_key,
                 predictions_key=predictions_key,
                 change=jsonable(change),
+                health=health,
             )
         )
     except (StepRefusedError, OSError):
@@ -245,10 +249,12 @@ def _settle(lease: Lease, reporter: Reporter) -> str:
         return _settle(lease, reporter)
 
 
-def _fail(lease: Lease, reporter: Reporter, error: Mapping[str, Any]) -> str:
+def _fail(
+    lease: Lease, reporter: Reporter, error: Mapping[str, Any], health: Mapping[str, Any] | None
+) -> str:
     try:
         reporter.flush()
-        patiently(lambda: lease.fail(error))
+        patiently(lambda: lease.fail(error, health))
     except StepRefusedError:  # just cancelled or lost
         return _settle(lease, reporter)
     return "failed"

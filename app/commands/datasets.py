@@ -12,6 +12,7 @@ import typer
 from app.commands import _find as find
 from app.commands._service import AsJson, Url, group, print_deleted, service
 from app.commands._tables import dataset_details, datasets_table, photos_table
+from dspt.cli.health import Files, print_health
 from dspt.cli.terminal import out, print_json, print_stderr
 
 datasets = group("The data sets of a service and their photos.")
@@ -83,6 +84,20 @@ def show(dataset_id: DatasetId, url: Url = None, as_json: AsJson = False) -> Non
         print_json(found.model_dump(mode="json"))
     else:
         out.print(dataset_details(found))
+
+
+@datasets.command()
+def health(
+    dataset_id: DatasetId, files: Files = False, url: Url = None, as_json: AsJson = False
+) -> None:
+    """Show what may be wrong with the photos, and how to fix it; the newest job found it out."""
+    with service(url) as client:
+        found = client.datasets.health(find.dataset_id(client, dataset_id))
+    report = found.model_dump(mode="json")
+    if as_json:
+        print_json(report)
+    else:
+        print_health(report, files=files)
 
 
 @datasets.command()

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Literal
 
-from dspt_client.schemas.datasets import DatasetDetail, DatasetView, PhotoPage
+from dspt_client.schemas.datasets import DatasetDetail, DatasetHealth, DatasetView, PhotoPage
 from fastapi import (
     APIRouter,
     Depends,
@@ -23,7 +23,7 @@ from fastapi import (
 from starlette.datastructures import State
 
 from app.access.caller import CallerDep
-from app.datasets import repository, service, views
+from app.datasets import health, repository, service, views
 from app.datasets.photos import PhotoShelf
 from app.kit.http.context import ContextDep
 from app.kit.http.errors import (
@@ -124,6 +124,17 @@ def get_dataset(
 def delete_dataset(dataset_id: str, context: ContextDep, caller: CallerDep) -> None:
     """Delete a data set that no job uses."""
     service.delete(context, caller, dataset_id)
+
+
+@router.get("/{dataset_id}/health", responses=problems(NotFound, Conflict))
+@rules(Scope.READ)
+def get_dataset_health(dataset_id: str, context: ContextDep, caller: CallerDep) -> DatasetHealth:
+    """What may be wrong with the photos, which files, and how to fix it.
+
+    Counts, copies, leaks, imbalance, unreadable and suspicious photos, names, and what was assumed.
+    Made by each job on the data set; this is the report of the newest one.
+    """
+    return health.find(context, caller, dataset_id)
 
 
 @router.get("/{dataset_id}/images", responses=problems(NotFound, Conflict, Unprocessable))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dspt_client.schemas.status import TERMINAL
 from sqlalchemy import delete, select, update
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session, aliased, undefer
 
 from app.kit.ids import is_id
 from app.tables.datasets import Dataset
@@ -78,3 +79,15 @@ def remove_unused(session: Session, dataset_id: str) -> bool:
         ~select(child.id).where(child.parent_id == dataset_id).exists(),
     )
     return session.execute(query.returning(Dataset.id)).one_or_none() is not None
+
+
+def newest_health(session: Session, dataset_id: str) -> Job | None:
+    """Return the job that read the data set last and has a health report, with the report."""
+    query = select(Job).options(undefer(Job.health)).order_by(Job.finished_at.desc()).limit(1)
+    return session.scalar(query.where(Job.dataset_id == dataset_id, Job.health.is_not(None)))
+
+
+def unfinished_job(session: Session, dataset_id: str) -> Job | None:
+    """Return a job on the data set that has not ended."""
+    waiting = select(Job).where(Job.dataset_id == dataset_id, Job.status.not_in(TERMINAL))
+    return session.scalar(waiting.limit(1))

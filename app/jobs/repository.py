@@ -45,6 +45,11 @@ def get(session: Session, job_id: str, *, lock: bool = False) -> Job | None:
     return session.get(Job, job_id, populate_existing=True, with_for_update=lock)
 
 
+def health(session: Session, job_id: str) -> dict[str, Any] | None:
+    """Return the health report of the job's data set, which `get` does not load."""
+    return session.scalar(select(Job.health).where(Job.id == job_id))
+
+
 def by_idempotency_digest(session: Session, digest: str) -> Job | None:
     return session.scalar(select(Job).where(Job.idempotency_digest == digest))
 

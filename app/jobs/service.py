@@ -127,6 +127,7 @@ def retry(context: Context, caller: Caller, job_id: str) -> JobView:
                 "attempt": 0,
                 "progress": None,
                 "dataset_report": None,
+                "health": None,
                 "warnings": [],
                 **request_origin(),
             },

@@ -42,8 +42,10 @@ from app.tables.jobs import Job
 from app.tables.models import Model
 
 _JOB, _DATASET, _MODEL = Job.__table__, Dataset.__table__, Model.__table__
+#: Of a view; the health report is a response of its own.
+_COLUMNS = [column for column in _JOB.c if column.name != "health"]
 #: Selected as text and parsed only when a view is built.
-_JSON = tuple(column.name for column in _JOB.c if isinstance(column.type, JSON))
+_JSON = tuple(column.name for column in _COLUMNS if isinstance(column.type, JSON))
 #: The data set itself, or the uploaded zip that it corrects.
 _ZIP = _DATASET.alias()
 #: What lists leave out: it grows with the number of classes and files.
@@ -78,7 +80,7 @@ def _query(jobs: Iterable[ColumnElement[Any]]) -> Select[Any]:
 def _summaries(dialect: str) -> Select[Any]:
     """Return the query of a list: jobs without what is large."""
     columns: list[ColumnElement[Any]] = []
-    for column in _JOB.c:
+    for column in _COLUMNS:
         if column.name == "class_names":
             columns.append(cast(null(), Text).label(column.name))
         elif column.name in _LARGE:
@@ -94,7 +96,7 @@ def _as_text(column: Any) -> ColumnElement[Any]:
     return cast(column, Text).label(column.name) if column.name in _JSON else column
 
 
-_SOME = _query(map(_as_text, _JOB.c)).where(_JOB.c.id.in_(bindparam("job_ids", expanding=True)))
+_SOME = _query(map(_as_text, _COLUMNS)).where(_JOB.c.id.in_(bindparam("job_ids", expanding=True)))
 
 _OWNERS = select(_JOB.c.id, _JOB.c.owner).where(_JOB.c.id.in_(bindparam("job_ids", expanding=True)))
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dspt_client.schemas.jobs import JobView
 
 from app.access.caller import Caller
+from app.jobs import repository as jobs
 from app.jobs import views
 from app.kit.context import Context
 from app.kit.http.errors import Conflict
 from app.models import artifacts
 from app.models.service import find
 from dspt.errors import ArtifactError
-from dspt.report.card.schema import CardData, CardFile, JobRecord
+from dspt.report.card.schema import CardData, CardFile, CardHealth, JobRecord
 
 if TYPE_CHECKING:
     from dspt.report.card import ModelCard
@@ -26,6 +27,7 @@ def read(context: Context, caller: Caller, model_id: str) -> ModelCard:
     with context.database.read() as session:
         model = find(session, caller, model_id)
         job = model.job_id and views.view(session, context, caller, model.job_id)
+        health = jobs.health(session, model.job_id) if model.job_id else None
     try:
         manifest = artifacts.read(context, model).manifest
     except ArtifactError as error:
@@ -34,13 +36,13 @@ def read(context: Context, caller: Caller, model_id: str) -> ModelCard:
         manifest,
         name=model.name,
         metrics=model.metrics,
-        job=_record(job) if job else None,
+        job=_record(job, health) if job else None,
         model_id=model.id,
         artifact_sha256=model.sha256,
     )
 
 
-def _record(job: JobView) -> JobRecord:
+def _record(job: JobView, health: dict[str, Any] | None) -> JobRecord:
     data, corrected = job.dataset, job.dataset.corrections
     rejected = data.rejected or []
     return JobRecord(
@@ -54,5 +56,6 @@ def _record(job: JobView) -> JobRecord:
             relabelled=corrected.relabelled if corrected else 0,
             dropped=corrected.dropped if corrected else 0,
         ),
+        health=CardHealth.model_validate(health) if health else None,
         warnings=job.warnings,
     )

@@ -63,6 +63,9 @@ class Job(Base):
     progress: Mapped[dict[str, Any] | None]
     #: {sha256, images, classes, rejected, split} as found by validation.
     dataset_report: Mapped[dict[str, Any] | None]
+    #: What it found out about its data set, see dspt.report.health; null if it did not read all of
+    #: it. Loaded only where it is used, because it lists files.
+    health: Mapped[dict[str, Any] | None] = mapped_column(deferred=True)
     metrics: Mapped[dict[str, Any] | None]
     #: Storage key of the audit of a succeeded job.
     audit_key: Mapped[str | None] = mapped_column(String(200))

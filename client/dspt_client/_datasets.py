@@ -12,7 +12,7 @@ from dspt_client._calls import Call, as_a, delete, get, path
 from dspt_client._connection import Connection
 from dspt_client._packing import OnProgress, Watched, check_data, silent, zip_file
 from dspt_client._pages import items
-from dspt_client.schemas.datasets import DatasetDetail, DatasetView, PhotoView
+from dspt_client.schemas.datasets import DatasetDetail, DatasetHealth, DatasetView, PhotoView
 
 Size = Literal["192", "384", "1280", "original"]
 _PHOTOS_AT_ONCE = 1000
@@ -49,6 +49,15 @@ class DatasetCalls:
         """Return one data set, with its classes."""
         return await self._connection.call(get(path("datasets", dataset_id), as_a(DatasetDetail)))
 
+    async def health(self, dataset_id: str) -> DatasetHealth:
+        """Return what may be wrong with the photos of a data set, and how to fix it.
+
+        dataset_id: of a job, `job.view.dataset.id`. The newest job on the data set made the report;
+        raises Conflict while the first one runs.
+        """
+        where = path("datasets", dataset_id, "health")
+        return await self._connection.call(get(where, as_a(DatasetHealth)))
+
     async def delete(self, dataset_id: str) -> None:
         """Delete a data set that no job uses."""
         await self._connection.call(delete(path("datasets", dataset_id)))
@@ -84,6 +93,7 @@ class Datasets:
     create = blocking(DatasetCalls.create)
     list = blocking_iterator(DatasetCalls.list)
     get = blocking(DatasetCalls.get)
+    health = blocking(DatasetCalls.health)
     delete = blocking(DatasetCalls.delete)
     images = blocking_iterator(DatasetCalls.images)
     image = blocking(DatasetCalls.image)

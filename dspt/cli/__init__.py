@@ -13,6 +13,7 @@ import typer
 
 from dspt.cli.audit import audit
 from dspt.cli.card import card
+from dspt.cli.check import check
 from dspt.cli.compare import compare
 from dspt.cli.export import export
 from dspt.cli.predict import predict
@@ -31,7 +32,8 @@ def build() -> typer.Typer:
     )
     app.callback()(_options)
     commands: dict[str, Any] = {
-        command.__name__: command for command in (tune, audit, predict, compare, card, export)
+        command.__name__: command
+        for command in (check, tune, audit, predict, compare, card, export)
     }
     # An entry point replaces our command of the same name: `predict` that can also use a service.
     for entry in sorted(entry_points(group=_GROUP), key=lambda e: e.name):

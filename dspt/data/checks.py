@@ -131,11 +131,12 @@ def check_appearance(read: Read, findings: Findings) -> None:
     for remark, paths in by_remark.items():
         images = "1 image" if len(paths) == 1 else f"{len(paths):,} images"
         if remark.endswith("bits"):
-            bits = remark.removesuffix(" bits")
+            kind, bits = "depth", remark.removesuffix(" bits")
             message = f"only {bits} of the 16 bits per sample are used, and scaled as such"
         else:
+            kind = remark
             message = f"{remark}; look at them, such photos may be mistakes"
-        findings.warning("appearance", f"{images}: {message}: {_listed(paths, _EXAMPLES)}")
+        findings.warning(kind, f"{images}: {message}: {_listed(paths, _EXAMPLES)}", paths)
 
 
 def check_case(paths: Sequence[str], findings: Findings) -> None:
@@ -145,7 +146,7 @@ def check_case(paths: Sequence[str], findings: Findings) -> None:
         by_fold[path.casefold()].append(path)
     for same in by_fold.values():
         if len(same) > 1:
-            findings.warning("case", f"names that differ only in case: {_listed(same)}")
+            findings.warning("case", f"names that differ only in case: {_listed(same)}", same)
 
 
 def _listed(paths: Sequence[str], shown: int = _FILES_SHOWN) -> str:

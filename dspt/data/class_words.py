@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 
 from dspt.data.findings import Findings
 from dspt.data.names import confusable_key, find_invisible
+from dspt.data.wordnet import is_wordnet_id, wordnet_words
 from dspt.kit.text import printable
 
 MAX_CHARACTERS = 200
 _NAMES_SHOWN = 5
+_WORDNET_SHOWN = 3
+_CODE = re.compile(
+    r"(class|category|label|type|group|cluster|folder|item|object|species|id|cls|c|klasse|classe)?"
+    r"[ ]?\d+|\w|[^\W\d]{1,2} ?\d+|(?=\w*\d)[0-9a-f]{6,}",
+    re.IGNORECASE,
+)
+"""Words that describe nothing, such as `class 3`, `B`, `c07` or `3fa9c1`."""
 
 
 def words_of(folder: str) -> str:
     """Return the words of a folder name: `Red_Fox-2` -> `Red Fox 2`."""
     return " ".join(folder.replace("_", " ").replace("-", " ").split())
+
+
+def is_code(words: str) -> bool:
+    """Return whether words of a class are a number or a code, so they describe nothing.
+
+    A name in a language that the model does not know cannot be told from its form.
+    """
+    return is_wordnet_id(words) or (words.isascii() and _CODE.fullmatch(words) is not None)
 
 
 def class_words(
@@ -30,7 +47,8 @@ def class_words(
 
     Reports words that are missing, only digits, too long or not text; names and words with control
     or invisible characters; folders in `given` that do not exist; and folders whose words look the
-    same, ignoring case. Words for the folders in `ignored` are not a problem.
+    same, ignoring case. Words for the folders in `ignored` are not a problem. WordNet ids are
+    translated, with a warning.
     """
     if given is not None and not isinstance(given, Mapping):
         findings.problem("class_names", "invalid_class_names", "must map each folder to its words")
@@ -48,14 +66,34 @@ def class_words(
                 "unknown_class_name",
                 "class_names has words for this class, but the class folder does not exist",
             )
+    translated = _translate(folders, by_folder, findings)
     result = []
     for folder in folders:
-        if folder in by_folder:
+        if folder in translated:
+            result.append(_checked(folder, translated[folder], "WordNet", findings))
+        elif folder in by_folder:
             result.append(_given_words(folder, by_folder[folder], findings))
         else:
             result.append("" if folder in invalid else _folder_words(folder, findings))
     _check_distinct_words(folders, result, findings)
     return tuple(result)
+
+
+def _translate(
+    folders: Sequence[str], given: Collection[str], findings: Findings
+) -> dict[str, str]:
+    """Return the words of folders that are WordNet ids, except those with `given` words."""
+    found = wordnet_words(folder for folder in folders if folder not in given)
+    if found:
+        examples = ", ".join(f"{k} is {words!r}" for k, words in [*found.items()][:_WORDNET_SHOWN])
+        hidden = len(found) - _WORDNET_SHOWN
+        more = f" and {hidden:,} more" if hidden > 0 else ""
+        findings.warning(
+            "wordnet",
+            "class folders are WordNet ids; their words in the prompt are those of WordNet: "
+            f"{examples}{more}; class_names replaces them",
+        )
+    return found
 
 
 def _check_names(folders: Sequence[str], findings: Findings) -> set[str]:

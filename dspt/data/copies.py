@@ -61,12 +61,13 @@ def thumbnail_of(image: Image.Image) -> Thumbnails:
 
 
 def find_copies(
-    hashes: Sequence[Hashable], features: Tensor, thumbnails: Thumbnails | None = None
+    hashes: Sequence[Hashable], features: Tensor | None, thumbnails: Thumbnails | None = None
 ) -> Groups:
     """Return the group of each image: the position of the group's first image, (N,).
 
-    hashes: N digests; equal ones are copies; features: (N, D), unit length; thumbnails:
-    (N, 32, 32). Without them only equal digests are copies. Memory grows with N, not N squared.
+    hashes: N digests; equal ones are copies; features: (N, D), unit length; without them,
+    candidates are found by thumbnails alone; thumbnails: (N, 32, 32). Without them only equal
+    digests are copies. Memory grows with N, not N squared.
     """
     first: dict[Hashable, int] = {}
     same = np.array([first.setdefault(digest, row) for row, digest in enumerate(hashes)], np.int64)
@@ -74,7 +75,9 @@ def find_copies(
     distinct = np.unique(same)
     if thumbnails is not None and len(distinct) > 1:
         matcher = _Matcher(torch.from_numpy(thumbnails[distinct]).float())
-        pairs = matcher.candidates(features[torch.from_numpy(distinct).to(features.device)])
+        if features is not None:
+            features = features[torch.from_numpy(distinct).to(features.device)]
+        pairs = matcher.candidates(features)
         edges.append(distinct[pairs[:, matcher.likeness(pairs) >= THRESHOLD]])
     ends = np.concatenate(edges, axis=1)
     graph = coo_array((np.ones(ends.shape[1], np.bool_), tuple(ends)), shape=(len(same),) * 2)
@@ -95,12 +98,13 @@ class _Matcher:
         self._coarse = _with_mirrored(F.avg_pool2d(whole, 2))
         """The same at half the size, which depends less on where an image was cropped."""
 
-    def candidates(self, features: Tensor) -> Groups:
+    def candidates(self, features: Tensor | None) -> Groups:
         """Return the pairs (2, P) of each image and its nearest neighbours, each pair once."""
-        found = [_nearest(features[:, None]), _nearest(self._coarse)]
-        pairs = np.sort(np.concatenate(found, axis=1), axis=0)
-        keys = np.unique(pairs[0] * len(features) + pairs[1])
-        one, other = pairs = np.stack(np.divmod(keys, len(features)))
+        views = [self._coarse] if features is None else [features[:, None], self._coarse]
+        pairs = np.sort(np.concatenate([_nearest(view) for view in views], axis=1), axis=0)
+        n = len(self._thumbnails)
+        keys = np.unique(pairs[0] * n + pairs[1])
+        one, other = pairs = np.stack(np.divmod(keys, n))
         alike = (self._coarse[one] * self._coarse[other, :1]).sum(2).amax(1)
         return pairs[:, (alike >= _COMPARED_FROM).numpy()]
 

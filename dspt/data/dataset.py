@@ -22,7 +22,7 @@ from dspt.data.checks import (
     usable_classes,
 )
 from dspt.data.class_words import class_words
-from dspt.data.findings import Findings
+from dspt.data.findings import Findings, Notice
 from dspt.data.folder import open_folder
 from dspt.data.hostile.archive import open_zip
 from dspt.data.hostile.limits import Limits
@@ -56,6 +56,8 @@ class Rejected:
 
     file: str
     reason: str
+    unreadable: bool = False
+    """It belongs to a class, but is not a readable image."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,8 @@ class Dataset:
     """The items before corrections, also the dropped ones; empty if there are no corrections."""
     confirmed: frozenset[str] = frozenset()
     """Paths of the training images whose label a person has corrected or confirmed."""
+    notices: tuple[Notice, ...] = ()
+    """The warnings by kind, with their files."""
 
     def __repr__(self) -> str:
         count = Counter(item.split for item in self.items)
@@ -224,6 +228,7 @@ def _read_dataset(
         hashes=tuple(s.sha256 for _, s in good),
         rejected=rejected,
         warnings=findings.warnings,
+        notices=findings.notices,
         sha256=dataset_digest((c.path, c.class_name, c.split, s.sha256) for c, s in good),
         source=source,
     )
@@ -239,7 +244,7 @@ def _rejected(
         Rejected(p, "a link to outside the folder, or not a regular file") for p in not_read
     ]
     outside = [Rejected(path, reason) for path, reason in layout.outside]
-    unreadable = [Rejected(c.path, s.reason) for c, s in read if s.reason is not None]
+    unreadable = [Rejected(c.path, s.reason, True) for c, s in read if s.reason is not None]
     without_class = [
         Rejected(c.path, f"the class {printable(c.class_name)!r} is left out")
         for c, s in read

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dspt.backbones.base import Backbone
 from dspt.data import Dataset, read_image
-from dspt.data.copies import THUMBNAIL, thumbnail_of
+from dspt.data.copies import THUMBNAIL, empty_thumbnails, thumbnail_of
 from dspt.errors import Cancelled
 from dspt.features.store import FeatureStore
 
@@ -103,6 +103,21 @@ def encode_images(
         done += len(batch)
         progress(done, len(dataset.items))
     return features
+
+
+def read_thumbnails(
+    dataset: Dataset, progress: Callable[[int, int], None] = lambda done, total: None
+) -> NDArray[np.uint8]:
+    """Return the thumbnails of all items, in order: (N, 32, 32)."""
+    thumbnails = empty_thumbnails(len(dataset.items))
+
+    def shrink(row: int) -> None:
+        thumbnails[row] = thumbnail_of(read_image(dataset, dataset.items[row]))
+
+    with ThreadPoolExecutor(DECODERS, thread_name_prefix="decode") as pool:
+        for done, _ in enumerate(pool.map(shrink, range(len(thumbnails))), 1):
+            progress(done, len(thumbnails))
+    return thumbnails
 
 
 def _encode(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dspt.data.dataset import Dataset
 from dspt.kit.text import printable
+from dspt.report.finding import HealthFile, HealthFinding
 
 _EXAMPLES = 3
 _FILES_SHOWN = 5
@@ -83,25 +84,27 @@ class CopyReport:
             found[kind] = [list(files[:_LISTED]) for files in found[kind][:_LISTED]]
         return found | {"single_photo": list(self.single_photo)}
 
-    def warnings(
+    def findings(
         self, *, leaked: int = 0, accuracies: tuple[float, float] | None = None
-    ) -> list[str]:
-        """One sentence per kind of copies, with three examples.
+    ) -> list[HealthFinding]:
+        """One finding per kind of copies, with three examples.
 
         accuracies: of the served classifier without and with the leaked images.
         """
         found = []
         if self.in_class:
-            found.append(
+            text = (
                 f"{_count(self.in_class, 'photo')} in the data set more than once in the same "
                 "class; copies count as one photo and are never on both sides of a split: "
                 f"{_examples(self.in_class)}"
             )
+            found.append(_finding("copies_in_class", text, self.in_class))
         if self.across_classes:
-            found.append(
+            text = (
                 f"{_count(self.across_classes, 'photo')} in several classes, so a label is wrong: "
                 f"{_examples(self.across_classes)}"
             )
+            found.append(_finding("copies_across_classes", text, self.across_classes))
         if self.across_splits:
             text = f"{_count(self.across_splits, 'photo')} both in train and in test or val; " + (
                 "1 image is not measured" if leaked == 1 else f"{leaked:,} images are not measured"
@@ -109,13 +112,24 @@ class CopyReport:
             if accuracies:
                 without, with_them = accuracies
                 text += f" (accuracy {without:.1%} without them, {with_them:.1%} with them)"
-            found.append(f"{text}: {_examples(self.across_splits)}")
+            text += f": {_examples(self.across_splits)}"
+            found.append(_finding("copies_across_splits", text, self.across_splits))
         for name in self.single_photo:
-            found.append(
+            text = (
                 f"{printable(name)} has copies of a single photo; add more images, the result "
                 "depends on this single one"
             )
+            found.append(HealthFinding.of("single_photo", text, classes=[name]))
         return found
+
+
+def _finding(kind: str, text: str, groups: Sequence[Files]) -> HealthFinding:
+    files = [
+        HealthFile(file, "" if file is first else f"same photo as {first}")
+        for first, *others in groups
+        for file in (first, *others)
+    ]
+    return HealthFinding.of(kind, text, files=files)
 
 
 def _count(groups: Sequence[Files], what: str) -> str:

@@ -38,6 +38,31 @@ REPORT = {
     "rejected": [{"file": "a|b.jpg", "reason": "is no image"}],
 }
 
+HEALTH = {
+    "usable": True,
+    "summary": "40 images of 10 classes.",
+    "images": 40,
+    "photos": 40,
+    "left_out": 1,
+    "split": {"train": 20, "val": 0, "test": 20},
+    "n_classes": 1,
+    "classes": [
+        {"name": "[mugs]", "words": "mugs", "train": 20, "val": 0, "test": 20, "photos": 19}
+    ],
+    "findings": [
+        {
+            "kind": "unreadable",
+            "severity": "warning",
+            "title": "unreadable files",
+            "text": "1 file is left out: a|b.jpg: is no image",
+            "fix": "Replace it.",
+            "count": 1,
+            "files": [{"file": "a|b.jpg", "note": "is no image"}],
+            "classes": [],
+        }
+    ],
+}
+
 
 @pytest.fixture(scope="module")
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Context]]:
@@ -77,7 +102,7 @@ def tuned(context: Context, artifact: Path) -> str:
     model = row_of(manifest, data, owner="local", name="mugs | hats", metrics=METRICS)
     model.job_id, model_id = job_id, model.id
     context.storage.put_bytes(model.storage_key, data)
-    lease.succeed(model, config={}, metrics=METRICS, audit_key="audits/a.json")
+    lease.succeed(model, config={}, metrics=METRICS, audit_key="audits/a.json", health=HEALTH)
     return model_id
 
 
@@ -101,6 +126,22 @@ def test_the_card_of_a_model_that_a_job_has_made(http: httpx.Client, tuned: str)
     assert card["artifact_sha256"] == http.get(f"/models/{tuned}").json()["sha256"]
 
 
+def test_the_health_report_by_client_and_command(
+    api: tuple[str, Context], http: httpx.Client, tuned: str
+) -> None:
+    job = http.get(http.get(f"/models/{tuned}").json()["links"]["job"]).json()
+    with Client(api[0]) as client:
+        report = client.datasets.health(job["dataset"]["id"])
+    assert (report.job_id, report.findings[0].files[0].file) == (job["id"], "a|b.jpg")
+    command = ["datasets", "health", report.dataset_id, "--url", api[0]]
+    shown = CliRunner().invoke(build(), [*command, "--files"])
+    assert shown.exit_code == 0, shown.output
+    for text in ("[mugs]", "warning: unreadable files", "a|b.jpg  (is no image)", "Fix: Replace"):
+        assert text in shown.stdout
+    as_json = CliRunner().invoke(build(), [*command, "--json"])
+    assert json.loads(as_json.stdout) == report.model_dump(mode="json")
+
+
 def test_the_card_as_a_text_and_its_curves(http: httpx.Client, tuned: str) -> None:
     url = f"/models/{tuned}/card"
     card = ModelCard.model_validate(http.get(url).json())
@@ -109,6 +150,9 @@ def test_the_card_as_a_text_and_its_curves(http: httpx.Client, tuned: str) -> No
     assert text.headers["content-disposition"] == f'attachment; filename="{tuned}.md"'
     assert text.text == to_markdown(card)
     assert r"| a\|b.jpg | is no image |" in text.text
+    assert "## Health of the data\n\n40 images of 10 classes.\n" in text.text
+    assert "- **Warning: unreadable files.** 1 file is left out: " in text.text
+    assert r"a\|b.jpg: is no image. Replace it." in text.text
     curves = http.get(url, params={"format": "svg"})
     assert curves.headers["content-type"] == "image/svg+xml"
     assert curves.text == curves_svg(card.epochs)

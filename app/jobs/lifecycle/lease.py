@@ -134,6 +134,7 @@ class Lease:
         audit_key: str,
         predictions_key: str | None = None,
         change: Mapping[str, Any] | None = None,
+        health: Mapping[str, Any] | None = None,
     ) -> None:
         """Move from running to succeeded and add the model; may be repeated.
 
@@ -145,16 +146,20 @@ class Lease:
             "audit_key": audit_key,
             "predictions_key": predictions_key,
             "change": change and dict(change),
+            "health": health,
         }
         with self.context.database.write() as session:
             if session.scalar(select(Model.id).where(Model.id == model.id)) is None:
                 self._move(session, Status.SUCCEEDED, values)
                 session.add(model)
 
-    def fail(self, error: Mapping[str, Any]) -> None:
-        """Move from validating or running to failed. Raises StepRefusedError."""
+    def fail(self, error: Mapping[str, Any], health: Mapping[str, Any] | None = None) -> None:
+        """Move from validating or running to failed. Raises StepRefusedError.
+
+        health: the report, if the data set was refused.
+        """
         with self.context.database.write() as session:
-            self._move(session, Status.FAILED, {"error": dict(error)})
+            self._move(session, Status.FAILED, {"error": dict(error), "health": health})
 
     def cancelled(self) -> None:
         """Move from cancelling to cancelled. Raises StepRefusedError."""

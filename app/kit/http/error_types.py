@@ -174,6 +174,11 @@ ERROR_TYPES = {
     "job_not_finished": _type(409, "The job has not ended yet.", "Wait for it, or cancel it."),
     "job_finished": _type(409, "The job has ended already.", "There is nothing to cancel."),
     "job_succeeded": _type(409, "The job has succeeded.", "Create a new job instead of a retry."),
+    "no_health_report": _type(
+        404,
+        "No job has made a health report of this data set.",
+        "Start a job on it, or run `dspt check` on the photos.",
+    ),
     "no_audit": _type(409, "The job did not succeed, so it has no audit.", "Run it again."),
     "audit_not_found": _type(404, "The audit is missing from the storage.", "Run the job again."),
     "no_predictions": _type(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
+
+from dspt_client.schemas.open_enum import OpenEnum
 
 
 class DatasetView(BaseModel):
@@ -64,3 +66,60 @@ class PhotoPage(BaseModel):
     data: list[PhotoView]
     has_more: bool = Field(description="Whether there is a next page.")
     next: int | None = Field(description="`after` of the next page.")
+
+
+class HealthFile(BaseModel):
+    """A file of the data set."""
+
+    file: str
+    note: str = Field(
+        default="", description="Why it is left out, or the photo that it is a copy of; or empty."
+    )
+
+
+class HealthFinding(BaseModel):
+    """One kind of finding, with its files or classes and how to fix it."""
+
+    kind: str = Field(
+        description="Such as `copies_across_classes` or `unreadable`; later versions may have more."
+    )
+    severity: Annotated[Literal["error", "warning", "info"], OpenEnum()] = Field(
+        description="error: a job refuses the data; warning: the result may suffer."
+    )
+    title: str
+    text: str = Field(description="One or several sentences, with up to three examples.")
+    fix: str
+    count: int = Field(
+        description="Number of files or, if it concerns no single files, of classes or warnings."
+    )
+    files: list[HealthFile] = Field(default_factory=list, description="At most 100.")
+    classes: list[str] = Field(default_factory=list, description="At most 100.")
+
+
+class HealthClass(BaseModel):
+    """Images of one class."""
+
+    name: str
+    words: str = Field(description="Words of the class in the prompt.")
+    train: int
+    val: int
+    test: int
+    photos: int = Field(description="Different training photos; copies count once.")
+
+
+class DatasetHealth(BaseModel):
+    """What the newest job that read a data set found out about it, apart from wrong labels."""
+
+    object: Literal["dataset_health"] = "dataset_health"
+    dataset_id: str
+    job_id: str = Field(description="The job that read it, which may have been deleted since.")
+    created_at: datetime
+    usable: bool = Field(description="False if the job refused the data; then no counts are known.")
+    summary: str
+    images: int
+    photos: int = Field(description="Different photos; copies count once.")
+    left_out: int = Field(description="Files that are not used.")
+    split: dict[str, int] = Field(description="Images in train, val and test.")
+    n_classes: int
+    classes: list[HealthClass] = Field(description="At most 1,000.")
+    findings: list[HealthFinding] = Field(description="The most serious first.")

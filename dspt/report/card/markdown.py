@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from dspt.kit.files import atomic_write
 from dspt.report.card.curves import CURVES, curves_svg, sparkline, values_of
-from dspt.report.card.schema import CardClass, CardResult, ModelCard
+from dspt.report.card.schema import CardClass, CardResult, JobRecord, ModelCard
 
 MOST_CLASSES = 100
 """Rows in the table of classes; of more classes the weakest are shown."""
@@ -23,6 +23,7 @@ _SPECIAL = re.compile(
 )
 _NUMBERED = re.compile(r"^(\d+)([.)])(?=\s|$)")
 _NAMES = {"zero_shot": "zero-shot", "prompt": "tuned prompt alone", "tuned": "tuned"}
+_SEVERITIES = {"error": "Error", "warning": "Warning", "info": "Note"}
 _MEASURED = {
     "test": "images in test/, whose labels are assumed to be correct",
     "val": "images in val/, whose labels are assumed to be correct",
@@ -42,6 +43,7 @@ def to_markdown(card: ModelCard, *, picture: str | None = None) -> str:
     parts = [
         _head(card),
         _data(card),
+        _health(card),
         _noise(card),
         _accuracy(card),
         _per_class(card),
@@ -125,8 +127,27 @@ def _data(card: ModelCard) -> str:
         facts,
         files if rejected else "",
         f"and {more:,} more." if more else "",
-        "\n".join(f"- {escaped(text)}" for text in card.job.warnings),
+        "\n".join(f"- {escaped(text)}" for text in _other_warnings(card.job)),
     )
+
+
+def _health(card: ModelCard) -> str:
+    if card.job is None or card.job.health is None:
+        return ""
+    health = card.job.health
+    findings = [
+        f"- **{_SEVERITIES[each.severity]}: {escaped(each.title)}"
+        f"{f' ({each.count:,})' if each.count > 1 else ''}.** {escaped(each.text)}"
+        f"{'' if each.text.endswith('.') else '.'} {escaped(each.fix)}"
+        for each in health.findings
+    ]
+    return _section("Health of the data", escaped(health.summary), "\n".join(findings))
+
+
+def _other_warnings(job: JobRecord) -> list[str]:
+    """The warnings of a job that its health report does not contain."""
+    known = [finding.text for finding in job.health.findings] if job.health else []
+    return [text for text in job.warnings if not any(text in each for each in known)]
 
 
 def _noise(card: ModelCard) -> str:

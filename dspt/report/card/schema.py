@@ -45,6 +45,23 @@ class CardData(BaseModel):
     dropped: int = Field(default=0, description="Number of files dropped by a person.")
 
 
+class CardFinding(BaseModel):
+    """Something about the photos that may be wrong."""
+
+    severity: Literal["error", "warning", "info"]
+    title: str
+    text: str
+    fix: str
+    count: int = Field(description="Number of files or classes.")
+
+
+class CardHealth(BaseModel):
+    """What the job found out about its photos, apart from wrong labels."""
+
+    summary: str
+    findings: list[CardFinding]
+
+
 class CardNoise(BaseModel):
     """Estimated share of wrong labels with a 90 % interval."""
 
@@ -95,6 +112,9 @@ class JobRecord(BaseModel):
     job_id: str
     finished_at: datetime | None = None
     data: CardData = CardData()
+    health: CardHealth | None = Field(
+        default=None, description="null for jobs of earlier versions, which made no report."
+    )
     warnings: list[str] = []
 
 

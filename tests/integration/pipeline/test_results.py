@@ -100,6 +100,8 @@ def test_tells_every_epoch_and_how_far_it_is(tuned: tuple[TuneResult, Recorder, 
         assert epoch["lr"] > 0
     assert recorder.epochs[-1]["loss"] < recorder.epochs[0]["loss"]
     (warning,) = recorder.warnings
+    assert [each.text for each in result.health.findings] == [warning]
+    assert result.health.images == result.health.photos
     assert warning.startswith("Zero-shot is no better than chance for")
 
     fractions = [step.fraction for step in recorder.steps]

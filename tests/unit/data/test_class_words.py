@@ -8,8 +8,9 @@ import pytest
 from dataset_files import jpeg, two_classes, write_folder
 
 from dspt.data import load_dataset
-from dspt.data.class_words import class_words, words_of
+from dspt.data.class_words import class_words, is_code, words_of
 from dspt.data.findings import Findings
+from dspt.data.wordnet import wordnet_words
 from dspt.errors import DatasetError
 from dspt.kit.text import printable
 
@@ -157,3 +158,56 @@ def test_words_do_not_change_the_digest(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "data", two_classes())
     with load_dataset(folder) as plain, load_dataset(folder, {"cat": "kitty"}) as named:
         assert plain.sha256 == named.sha256
+
+
+def test_wordnet_ids_are_translated_with_a_warning() -> None:
+    findings = Findings()
+    folders = ["n02690373", "n01531178", "n03126707", "n02012849", "n99999999", "sparrow"]
+    given = {"n01531178": "a small yellow bird"}
+    assert class_words(folders, given, findings) == (
+        "airliner",
+        "a small yellow bird",
+        "n03126707",  # a crane, the machine
+        "n02012849",  # a crane, the bird: WordNet has no other word for either
+        "n99999999",
+        "sparrow",
+    )
+    (notice,) = findings.notices
+    assert notice.kind == "wordnet"
+    assert "n02690373 is 'airliner'" in notice.text
+    assert findings.problems == ()
+
+
+def test_wordnet_ids_with_the_same_first_word_get_all_words() -> None:
+    # drum: the instrument, and the container
+    found = wordnet_words(["n03249569", "n03249956", "n02690373"])
+    assert found["n02690373"] == "airliner"
+    assert found["n03249569"].startswith("drum, ")
+    assert len(set(found.values())) == len(found)
+
+
+@pytest.mark.parametrize(
+    "words", ["class 0", "Class 12", "A", "c07", "x1", "n02690373", "3fa9c1", "label 3"]
+)
+def test_codes_describe_nothing(words: str) -> None:
+    assert is_code(words)
+
+
+@pytest.mark.parametrize(
+    "words", ["cat", "ox", "boeing 747", "T 34 tank", "class room", "犬", "facade"]
+)
+def test_words_are_no_codes(words: str) -> None:
+    assert not is_code(words)
+
+
+def test_warnings_of_a_kind_are_one_notice_with_all_files() -> None:
+    findings = Findings()
+    for n in range(5):
+        findings.warning("dark", f"photo {n}", [f"{n}.jpg"] * 30)
+    findings.warning("layout", "read as splits")
+    dark, layout = findings.notices
+    assert dark.text == "photo 0; photo 1; photo 2; and 2 more warnings of the kind 'dark'"
+    assert (dark.count, len(dark.files)) == (150, 100)
+    assert (layout.count, layout.files) == (1, ())
+    assert findings.warnings[0] == "photo 0"
+    assert findings.warnings[-1] == "and 2 more warnings of the kind 'dark'"
