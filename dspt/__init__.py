@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         WeightsUnavailable,
     )
     from dspt.estimator import DSPTClassifier, audit
+    from dspt.labels.predictions import audit_probabilities
     from dspt.model.predict import ImageClassifier
     from dspt.pipeline import tune
     from dspt.prompt import losses
@@ -54,6 +55,7 @@ __all__ = [
     "WeightsUnavailable",
     "__version__",
     "audit",
+    "audit_probabilities",
     "dspt_loss",
     "load_backbone",
     "load_dataset",
@@ -66,6 +68,7 @@ _MODULES = {
     "ImageClassifier": "dspt.model.predict",
     "TuneConfig": "dspt.config",
     "audit": "dspt.estimator",
+    "audit_probabilities": "dspt.labels.predictions",
     "dspt_loss": "dspt.prompt.losses",
     "load_backbone": "dspt.backbones",
     "load_dataset": "dspt.data",

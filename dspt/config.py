@@ -8,13 +8,21 @@ import reprlib
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_core import ErrorDetails
 
 from dspt.errors import ConfigError
 
 LossName = Literal["dspt", "ce", "gce", "mae"]
 ClassifierName = Literal["blend", "prompt"]
+TuningName = Literal["prompt", "none"]
 
 DEFAULT_LR: dict[LossName, float] = {"dspt": 0.1, "mae": 0.1, "ce": 0.04, "gce": 0.04}
 """For 200 full-batch steps; chosen on the built-in backbone with 0 to 50 % wrong labels."""
@@ -37,6 +45,12 @@ class TuneConfig(BaseModel):
         default="blend",
         description="`blend` weighs the tuned prompt, zero-shot and the class means of the "
         "training images; `prompt` is the tuned prompt alone, as in the papers.",
+    )
+    tuning: TuningName = Field(
+        default="prompt",
+        description="`prompt` tunes the context. `none` tunes nothing: the classifier is zero-shot "
+        "and the class means alone, fitted in seconds. The context, the loss and the settings of "
+        "the tuning then have no effect.",
     )
     epochs: int = Field(
         default=200, ge=1, le=1000, description="Passes over the training features."
@@ -102,6 +116,18 @@ class TuneConfig(BaseModel):
         description="`auto`, `cpu`, `cuda` or `cuda:N`.",
     )
 
+    @field_validator("tuning")
+    @classmethod
+    def _has_a_prompt_to_serve(cls, value: TuningName, info: ValidationInfo) -> TuningName:
+        if value == "none" and info.data.get("classifier") == "prompt":
+            raise ValueError("`none` leaves no tuned prompt for `classifier: prompt` to serve")
+        return value
+
+    @property
+    def tuned_epochs(self) -> int:
+        """Epochs of the tuning; 0 if no prompt is tuned."""
+        return self.epochs if self.tuning == "prompt" else 0
+
     @property
     def backbone_is_a_place(self) -> bool:
         """Whether `backbone` is a folder, a file after `@`, or an address, and not a plain name.
@@ -142,6 +168,7 @@ def explain(problem: ErrorDetails) -> str:
         return f"{name} is {given} but should be {wanted}"
     # pydantic begins with the kind of value: "Input should be ...", "String should have ..."
     wanted, changed = re.subn(r"^\w+ should", "but should", problem["msg"])
+    wanted = wanted.removeprefix("Value error, ")
     return f"{name} is {given} {wanted}" if changed else f"{name}: {wanted}"
 
 

@@ -22,7 +22,7 @@ from torch import Tensor
 from dspt.backbones import Backbone, load_backbone
 from dspt.backbones.base import unit_features
 from dspt.classifier.fit import Fitted, fit
-from dspt.config import DEFAULT_LR, ClassifierName, LossName, TuneConfig
+from dspt.config import DEFAULT_LR, ClassifierName, LossName, TuneConfig, TuningName
 from dspt.data import Dataset, decode_image
 from dspt.data.copies import empty_thumbnails, find_copies, thumbnail_of
 from dspt.data.images import upright_rgb
@@ -76,6 +76,7 @@ class DSPTClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         *,
         loss: LossName = "dspt",
         classifier: ClassifierName = "blend",
+        tuning: TuningName = "prompt",
         epochs: int = 200,
         batch_size: int = 2048,
         lr: float | None = None,
@@ -89,6 +90,7 @@ class DSPTClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.backbone = backbone
         self.loss = loss
         self.classifier = classifier
+        self.tuning = tuning
         self.epochs = epochs
         self.batch_size = batch_size
         self.lr = lr

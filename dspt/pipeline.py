@@ -49,10 +49,10 @@ class TuneResult:
     config: TuneConfig
     """The requested settings, with the defaults resolved."""
     metrics: dict[str, Any]
-    """zero_shot, prompt and tuned (Evaluation), served, why, temperatures (of the classifiers that
-    are not an ensemble), blend (weights of the ensemble's parts), noise_rate (share of wrong
-    labels: estimate, low, high; None if it cannot be estimated), measured_on, labels, copies
-    (`CopyReport.to_dict`; None if there are none), history, seconds."""
+    """zero_shot, prompt (as zero_shot if none was tuned) and tuned (Evaluation), served, why,
+    temperatures (of the classifiers that are not an ensemble), blend (weights of the ensemble's
+    parts), noise_rate (share of wrong labels: estimate, low, high; None if it cannot be estimated),
+    measured_on, labels, copies (`CopyReport.to_dict`; None if there are none), history, seconds."""
     audit: AuditReport
     model: TunedModel
     health: HealthReport
@@ -85,7 +85,7 @@ def tune(
     `config.backbone`. Raises Cancelled, BackboneError, ConfigError, DatasetError or PromptTooLong.
     """
     listener = listener or Listener()
-    clock = StageClock(listener, config.epochs)
+    clock = StageClock(listener, config.tuned_epochs)
     clock.at("encoding")
     backbone = backbone or load_backbone(config.backbone, device=resolve_device(config.device))
     device = backbone.device
@@ -117,7 +117,7 @@ def tune(
     clock.at("zero_shot")
     zero_shot = zero_shot_embeddings(backbone, dataset.class_words)
 
-    history = _History(listener, clock, config.epochs)
+    history = _History(listener, clock, config.tuned_epochs)
     if checkpoint_file is not None:
         rows = (splits.train, splits.fit, groups[splits.train])
         identity = identity_of(config, backbone.digest, dataset.sha256, dataset.class_words, rows)
@@ -151,7 +151,7 @@ def tune(
         "served": fitted.served,
         "why": fitted.why,
         "temperatures": fitted.temperatures,
-        "blend": dict(zip(_PARTS, fitted.ensemble.weights, strict=True)),
+        "blend": _weights(fitted, config),
         "measured_on": splits.measured_on,
         "labels": splits.labels,
         "noise_rate": asdict(audit.noise_rate) if audit.noise_rate else None,
@@ -219,7 +219,8 @@ class _History:
 
     def _report(self) -> None:
         done = len(self.reports)
-        self._clock.at("tuning", done, self._epochs, done)
+        if self._epochs:
+            self._clock.at("tuning", done, self._epochs, done)
         if done == self._epochs:
             self._clock.at("evaluating")
 
@@ -277,6 +278,12 @@ def _copy_findings(
     return report.findings(leaked=len(leaked), accuracies=accuracies), report.to_dict(
         leaked=len(leaked), accuracy_with_leaked=accuracies[1] if accuracies else None
     )
+
+
+def _weights(fitted: Fitted, config: TuneConfig) -> dict[str, float]:
+    """Return the weights of the ensemble's parts; 0 for a prompt that was not tuned."""
+    parts = [part for part in _PARTS if part != "prompt" or config.tuning == "prompt"]
+    return dict.fromkeys(_PARTS, 0.0) | dict(zip(parts, fitted.ensemble.weights, strict=True))
 
 
 def _brief(metrics: dict[str, Any]) -> dict[str, Any]:

@@ -108,7 +108,7 @@ def _tune(lease: Lease, job: Job, reporter: Reporter, listener: Listener) -> Non
     config, ignored = _with_operators_choice(TuneConfig.parse(job.config), context.settings)
     for text in ignored:
         reporter.warning(text)
-    clock = StageClock(listener, config.epochs)
+    clock = StageClock(listener, config.tuned_epochs)
 
     with (
         context.storage.local_copy(zip_file.storage_key) as path,

@@ -57,9 +57,12 @@ def markdown(document: Mapping[str, Any]) -> str:
             blocks += [f"### {title}", _ranking_table(ranked, measure, form)]
         blocks += ["### ROC-AUC by data set", _by_data_set(ranked)]
     blocks += ["## Labels called wrong", *_flag_table(cells)]
-    return page(
-        "Finding wrong labels", document, *blocks, "## Share of wrong labels", *_rate_table(cells)
-    )
+    blocks += ["## Share of wrong labels", *_rate_table(cells)]
+    if told := [
+        cell for cell in cells if cell.get("expected")
+    ]:  # not in results of earlier versions
+        blocks += ["## Wrong labels to expect", *_expected_table(told)]
+    return page("Finding wrong labels", document, *blocks)
 
 
 def figures(document: Mapping[str, Any]) -> dict[str, bytes]:
@@ -196,6 +199,24 @@ def _rate_table(cells: Cells) -> tuple[str, list[str]]:
     text += f"runs whose interval has the true share. In all: {held} of {len(estimated)} runs"
     text += f"{share}; {len(cells) - len(estimated)} runs without an estimate."
     return text, _grid(cells, "", {"": _rate})
+
+
+def _expected_table(cells: Cells) -> tuple[str, list[str]]:
+    text = "Expected / found wrong labels among the first of the list, means over seeds and noises."
+    firsts = sorted({step["first"] for cell in cells for step in cell["expected"][:-1]})
+    rows = []
+    for dataset in _datasets(cells):
+        own = [cell["expected"] for cell in cells if cell["dataset"] == dataset]
+        columns = [[s for steps in own for s in steps[:-1] if s["first"] == n] for n in firsts]
+        columns.append([steps[-1] for steps in own])
+        rows.append([dataset, *map(_expectation, columns)])
+    return text, table(["data", *(f"{first:,}" for first in firsts), "all"], rows, left=1)
+
+
+def _expectation(steps: Sequence[Mapping[str, float]]) -> str:
+    if not steps:
+        return "–"
+    return f"{fmean(s['wrong'] for s in steps):.1f} / {fmean(s['found'] for s in steps):.1f}"
 
 
 def _rate(cells: Cells) -> str:

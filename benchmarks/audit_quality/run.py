@@ -96,6 +96,7 @@ class Bench:
         return {
             "rankings": {name: scores.rank_scores(found, wrong) for name, found in ranked.items()},
             "flags": {name: scores.flag_scores(found, wrong) for name, found in flags.items()},
+            "expected": _expected(report, wrong),
             "can_tell": report.can_tell,
             "noise_rate": asdict(report.noise_rate) if report.noise_rate else None,
             "logistic_c": logistic.c,
@@ -130,6 +131,15 @@ def _places(report: AuditReport, n: int) -> NDArray[np.float64]:
     found = np.empty(n)
     found[[int(entry.file) for entry in report.entries]] = np.arange(n, 0, -1)
     return found
+
+
+def _expected(report: AuditReport, wrong: NDArray[np.bool_]) -> list[dict[str, float]]:
+    """Return the expected and the found wrong labels among the first entries, for each step."""
+    found = wrong[[int(entry.file) for entry in report.entries]].cumsum()
+    return [
+        step | {"found": int(found[step["first"] - 1])}
+        for step in report.to_dict()["expected_wrong"]
+    ]
 
 
 def _by_all_cleanlab(

@@ -19,12 +19,13 @@ from dspt.classifier.ensemble import (
     calibrated_log_likelihood,
     fit_ensemble,
 )
-from dspt.classifier.linear import LinearClassifier, fit_temperature
+from dspt.classifier.linear import LinearClassifier
 from dspt.config import DEFAULT_LR, ClassifierName, TuneConfig
 from dspt.data.splits import CrossFit
 from dspt.kit.device import tuning_dtype
 from dspt.labels.audit import AuditReport, audit_labels
 from dspt.labels.noise_rate import NoiseRate, estimate_noise_rate
+from dspt.labels.temperature import fit_temperature
 from dspt.prompt.learner import PromptLearner
 from dspt.prompt.losses import suppression
 from dspt.prompt.trainer import EpochReport, Run, Schedule, TunerState, lr_scale_for, tune_contexts
@@ -38,14 +39,15 @@ class Fitted:
 
     zero_shot: LinearClassifier
     prompt: LinearClassifier
-    """The tuned prompt alone."""
+    """The tuned prompt alone; zero-shot if no prompt was tuned."""
     temperatures: dict[Served, float]
     """Divisor of the logits of zero-shot, and of `tuned` where that is the prompt alone. The
     ensemble needs none: the weights of its parts are fitted."""
     tuned: LinearClassifier
     """`prompt` or the ensemble, according to the setting `classifier`."""
     held_out_prompt: Tensor
-    """(N, C): logits of the training images by prompts that were not tuned on them."""
+    """(N, C): logits of the training images by prompts that were not tuned on them, or by zero-shot
+    if no prompt was tuned."""
     ensemble: Ensemble
     """Also fitted where the prompt is served alone: the audit uses it."""
     served: Served
@@ -122,28 +124,32 @@ def fit(
     kept: (N,), images whose label a person has confirmed. Default: none. `state` continues an
     interrupted tuning. Of `config` only the settings of the tuning are read, not those of the data.
 
-    Returns the tuned context, (M, W) or (C, M, W) if class-specific, and the classifiers. Raises
+    Returns the context, (M, W) or (C, M, W) if class-specific, and the classifiers. With
+    `tuning: none` the context is the initial one, which no classifier uses. Raises
     Cancelled once `should_stop()` is true.
     """
     crossfit = CrossFit.plan(labels.cpu().numpy(), config.seed, train_mask, groups)
-    lr = config.lr or DEFAULT_LR[config.loss]
-    rows = [np.flatnonzero(crossfit.train_mask), *crossfit.training_rows]
-    contexts = tune_contexts(
-        prompts,
-        features[..., : backbone.embed_dim],
-        labels,
-        [Run(of_run, config.loss, lr, config.seed) for of_run in rows],
-        Schedule(config.epochs, config.batch_size),
-        logit_scale=backbone.logit_scale,
-        gradient_scale=lr_scale_for(backbone.text_tower.embedding_std),
-        autocast=tuning_dtype(config.precision, features.device),
-        state=state,
-        on_epoch=on_epoch,
-        should_stop=should_stop,
-    )
+    if config.tuning == "none":
+        contexts = prompts.initial(config.seed)[None]
+    else:
+        lr = config.lr or DEFAULT_LR[config.loss]
+        rows = [np.flatnonzero(crossfit.train_mask), *crossfit.training_rows]
+        contexts = tune_contexts(
+            prompts,
+            features[..., : backbone.embed_dim],
+            labels,
+            [Run(of_run, config.loss, lr, config.seed) for of_run in rows],
+            Schedule(config.epochs, config.batch_size),
+            logit_scale=backbone.logit_scale,
+            gradient_scale=lr_scale_for(backbone.text_tower.embedding_std),
+            autocast=tuning_dtype(config.precision, features.device),
+            state=state,
+            on_epoch=on_epoch,
+            should_stop=should_stop,
+        )
     with torch.inference_mode():
         fitted = fit_classifiers(
-            prompts.encode(contexts),
+            prompts.encode(contexts) if config.tuning == "prompt" else None,
             zero_shot,
             features[:, 0],
             labels,
@@ -157,7 +163,7 @@ def fit(
 
 
 def fit_classifiers(
-    classes: Tensor,
+    classes: Tensor | None,
     zero_shot: Tensor,
     features: Tensor,
     labels: Tensor,
@@ -171,20 +177,20 @@ def fit_classifiers(
     """Fit the ensemble and the temperatures, and choose what to serve.
 
     classes: (1 + folds, C, D), class embeddings of the prompt to serve and of the prompt of each
-    fold; zero_shot: (C, D); features: (N, F) of the training images, centre crops; labels: (N,).
-    All embeddings have unit length. kept: (N,) bool, images whose label a person has confirmed.
-    Default: none. Raises Cancelled once `should_stop()` is true.
+    fold; None if no prompt was tuned; zero_shot: (C, D); features: (N, F) of the training images,
+    centre crops; labels: (N,). All embeddings have unit length. kept: (N,) bool, images whose label
+    a person has confirmed. Default: none. Raises Cancelled once `should_stop()` is true.
     """
     if kept is None:
         kept = torch.zeros_like(labels, dtype=torch.bool)
     untuned = LinearClassifier.from_text(zero_shot, logit_scale)
-    prompt = LinearClassifier.from_text(classes[0], logit_scale)
     folds = [torch.from_numpy(fold).to(features.device) for fold in crossfit.held_out]
-    texts = [
-        TextClassifier(untuned.matrix, untuned.logits(features)),
-        TextClassifier(prompt.matrix, held_out_logits(classes[1:], features, folds, logit_scale)),
-    ]
-    by_zero_shot, by_prompt = (text.held_out_logits for text in texts)
+    by_zero_shot = by_prompt = untuned.logits(features)
+    prompt, texts = untuned, [TextClassifier(untuned.matrix, by_zero_shot)]
+    if classes is not None:
+        prompt = LinearClassifier.from_text(classes[0], logit_scale)
+        by_prompt = held_out_logits(classes[1:], features, folds, logit_scale)
+        texts.append(TextClassifier(prompt.matrix, by_prompt))
     train_mask = torch.from_numpy(crossfit.train_mask).to(features.device)
     ensemble = fit_ensemble(
         features, labels, texts, folds, train_mask, kept=kept, should_stop=should_stop

@@ -1,10 +1,4 @@
-"""A linear classifier of image features, and the temperature that calibrates it.
-
-CLIP's logit scale suits its pretraining and not a handful of classes, so its confidence is off.
-Dividing the logits by one scalar fixes the calibration without changing a prediction (Guo et al.,
-ICML 2017). The scalar is fitted to held-out labels under a noise matrix that was estimated
-beforehand: fitted together, the matrix would explain the classifier's errors as wrong labels.
-"""
+"""A linear classifier of image features."""
 
 from __future__ import annotations
 
@@ -12,13 +6,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-
-from dspt.labels.noise_model import log_likelihood
-
-_CANDIDATES = torch.exp2(torch.linspace(-3, 3, 49))
-_MIN_GAIN = 2.0
-"""Least gain in log-likelihood over all images. A temperature that only fits chance gains 0.5 on
-average, and more than 2 in one case of twenty (Wilks, 1938)."""
 
 
 @dataclass(frozen=True)
@@ -50,19 +37,3 @@ class LinearClassifier:
     def probabilities(self, features: Tensor) -> Tensor:
         """(N, F) -> (N, C)."""
         return self.logits(features).softmax(-1)
-
-
-def fit_temperature(logits: Tensor, labels: Tensor, noise: Tensor) -> float:
-    """Return the best divisor of the logits, or 1.0 if no other value is clearly better.
-
-    logits: (N, C) by models that were not trained on the image; labels: (N,), some of them wrong;
-    noise: (C, C), see dspt.labels.noise_model.
-    """
-    if not len(labels):
-        return 1.0
-
-    def evidence(temperature: float) -> float:
-        return float(log_likelihood((logits / temperature).log_softmax(1), labels, noise).sum())
-
-    best = max(_CANDIDATES.tolist(), key=evidence)
-    return best if evidence(best) - evidence(1.0) > _MIN_GAIN else 1.0

@@ -1,10 +1,10 @@
-"""`dspt audit`: find wrong labels in a folder or zip."""
+"""`dspt audit`: find wrong labels in a folder or zip, or with predictions made elsewhere."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,7 +12,7 @@ from dspt.cli.options import (
     AsJson,
     ClassNames,
     Corrected,
-    Data,
+    OptionalData,
     read_class_names,
     with_config_options,
 )
@@ -27,11 +27,36 @@ from dspt.cli.terminal import (
     writing,
 )
 from dspt.config import TuneConfig
+from dspt.errors import ConfigError
+
+if TYPE_CHECKING:
+    from dspt.labels.audit import AuditReport
 
 
 @with_config_options
 def audit(
-    data: Data,
+    data: OptionalData = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="Instead of photos, with --probabilities: the labels. CSV with a column label and "
+            "an optional column file, or .npy with N column numbers or names.",
+            show_default=False,
+        ),
+    ] = None,
+    probabilities: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="With --labels: class probabilities by models that were not trained on these "
+            "labels. CSV with one column per class, named after it, and an optional first column "
+            "file; or .npy of shape (N, C).",
+            show_default=False,
+        ),
+    ] = None,
     csv_file: Annotated[
         Path | None,
         typer.Option(
@@ -50,12 +75,21 @@ def audit(
     *,
     config: TuneConfig,
 ) -> None:
-    """Find the labels that are probably wrong."""
-    with errors_shown(data):
+    """Find the labels that are probably wrong, in photos or with predictions made elsewhere."""
+    with errors_shown(data or labels):
         if csv_file is not None:
             check_writable(csv_file)
             keep_corrections(csv_file, "--corrections")
-        report = run_tuning(data, read_class_names(class_names), config, corrections or ()).audit
+        names, tables = read_class_names(class_names), corrections or ()
+        if data is not None and labels is None and probabilities is None:
+            report = run_tuning(data, names, config, tables).audit
+        elif names is None and not tables and config == TuneConfig():
+            report = _by_predictions(data, labels, probabilities)
+        else:
+            raise ConfigError(
+                "--labels and --probabilities take no corrections, class names or settings of the "
+                "tuning"
+            )
         if csv_file is not None:
             from dspt.labels.audit_csv import audit_csv
 
@@ -69,3 +103,22 @@ def audit(
         out.print(report.why[:1].upper() + report.why[1:], markup=False)
     if csv_file is not None:
         out.print(f"All {len(report.entries)} files ranked in {csv_file}.", markup=False)
+
+
+def _by_predictions(
+    data: Path | None, labels: Path | None, probabilities: Path | None
+) -> AuditReport:
+    if data is not None or labels is None or probabilities is None:
+        raise ConfigError(
+            "pass either a folder or zip of labelled photos, or both --labels and --probabilities"
+        )
+    from dspt.labels.prediction_files import read_predictions
+    from dspt.labels.predictions import audit_probabilities
+
+    found = read_predictions(labels, probabilities)
+    try:
+        return audit_probabilities(
+            found.labels, found.probabilities, classes=found.classes, files=found.files
+        )
+    except ValueError as error:
+        raise ConfigError(f"{labels.name}, {probabilities.name}: {error}") from error

@@ -14,15 +14,14 @@ from dspt.cli.terminal import errors_shown
 from dspt.config import TuneConfig
 from dspt.errors import ConfigError
 
-Data = Annotated[
-    Path,
-    typer.Argument(
-        exists=True,
-        show_default=False,
-        help="Folder or zip: <class>/<image>, or train/<class>/<image> with an optional test/ or "
-        "val/, or images/ with labels.csv.",
-    ),
-]
+_DATA = typer.Argument(
+    exists=True,
+    show_default=False,
+    help="Folder or zip: <class>/<image>, or train/<class>/<image> with an optional test/ or "
+    "val/, or images/ with labels.csv.",
+)
+Data = Annotated[Path, _DATA]
+OptionalData = Annotated[Path | None, _DATA]
 ClassNames = Annotated[
     Path | None,
     typer.Option(

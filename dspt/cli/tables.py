@@ -56,6 +56,8 @@ def accuracies(metrics: Mapping[str, Any]) -> RenderableType:
     for name in ("", "accuracy", "95 % interval", "calibration error", "served"):
         table.add_column(name, justify="left" if not name else "right")
     for name in ("zero_shot", "prompt", "tuned"):
+        if name == "prompt" and metrics.get("blend", {}).get(name) == 0:
+            continue  # none was tuned
         part = metrics[name]
         low, high = part["accuracy_interval"]
         table.add_row(
@@ -82,6 +84,14 @@ def _about_classes(evaluation: Mapping[str, Any]) -> str | None:
     return escape("; ".join(notes)) or None
 
 
+def _worth_checking(expected: Sequence[Mapping[str, float]]) -> str:
+    """Return how far down the list nine tenths of the wrong labels are expected."""
+    every = expected[-1]
+    step = next(step for step in expected if step["wrong"] >= 0.9 * every["wrong"])
+    first = f"{step['wrong']:.0f} among the first {step['first']:,}, " if step != every else ""
+    return f"{first}{every['wrong']:.0f} among all {every['first']:,}"
+
+
 def suspects(audit: Mapping[str, Any], most: int) -> RenderableType:
     """Return the labels to check, the most suspicious first, as a table.
 
@@ -102,6 +112,8 @@ def suspects(audit: Mapping[str, Any], most: int) -> RenderableType:
             f"estimated share of wrong labels: {rate['estimate']:.0%} "
             f"(90 % interval: {rate['low']:.0%} to {rate['high']:.0%})"
         )
+    if expected := audit.get("expected_wrong"):  # not in audits of earlier versions
+        notes.append(f"expected wrong labels: {_worth_checking(expected)}")
     caption = "; ".join(notes)
     table = Table(title=title, caption=caption)
     for name in ("file", "given", "suggested"):

@@ -17,6 +17,11 @@ _SPANS: dict[Stage, tuple[float, float]] = {
     "evaluating": (0.97, 0.99),
     "saving": (0.99, 1.0),
 }
+_SPANS_WITHOUT_TUNING = _SPANS | {
+    "encoding": (0.05, 0.9),
+    "zero_shot": (0.9, 0.92),
+    "evaluating": (0.92, 0.99),
+}
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,9 @@ class StageClock:
     """Converts steps of stages to Progress for a listener, and times the stages."""
 
     def __init__(self, listener: Listener, epochs: int) -> None:
+        """epochs: of the tuning; 0 if no prompt is tuned."""
         self._listener, self._epochs = listener, epochs
+        self._spans = _SPANS if epochs else _SPANS_WITHOUT_TUNING
         self._started = self._stage_started = time.monotonic()
         self._stage: Stage | None = None
         self._first_fraction = 0.0
@@ -87,7 +94,7 @@ class StageClock:
     def at(self, stage: Stage, done: float = 0, total: float = 1, epoch: int | None = None) -> None:
         """Report that `done` of `total` steps of `stage` are done."""
         now = time.monotonic()
-        low, high = _SPANS[stage]
+        low, high = self._spans[stage]
         fraction = low + (high - low) * done / total
         if self._stage is None:
             self._first_fraction = fraction

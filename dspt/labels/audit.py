@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dspt.data.splits import without_copies
+from dspt.labels.expected import expected_steps, wrong_probabilities
 from dspt.labels.noise_rate import NoiseRate
 
 CLEAR_OF_CHANCE = 3.0
@@ -43,7 +44,8 @@ class AuditEntry:
     """Probability that the label is wrong, given all evidence."""
     p_tuned: float
     """Probability of `given` by the ensemble, cross-fitted up to the soft labels of its EM."""
-    p_zero_shot: float
+    p_zero_shot: float | None
+    """The same by zero-shot; None where the predictions come from elsewhere."""
     suppression: float
     """|DSPT gradient| / |cross-entropy gradient|: near 0, DSPT ignores the label as noise."""
     suspect: bool
@@ -75,6 +77,21 @@ class AuditReport:
         rate = f", about {self.noise_rate.estimate:.0%} wrong" if self.noise_rate else ""
         return f"<AuditReport: {len(self.entries)} labels, {len(self.suspects)} suspect{rate}>"
 
+    def expected_wrong(self, count: int, *, after: int = 0) -> float:
+        """Return the expected number of wrong labels among `count` entries after the first `after`.
+
+        It shows how far down the list checking labels is worth it. 0 if the ranking is no better
+        than chance.
+        """
+        if not self.can_tell:
+            return 0.0
+        found = wrong_probabilities(*self._scores())
+        return float(found[after : after + count].sum())
+
+    def _scores(self) -> tuple[list[float], int]:
+        """Return the score of each entry and the number of classes."""
+        return [entry.score for entry in self.entries], len({entry.given for entry in self.entries})
+
     def with_files(self, files: Sequence[str]) -> Self:
         """Replace each `file`, an index as text, by that entry of `files`."""
         entries = (replace(entry, file=files[int(entry.file)]) for entry in self.entries)
@@ -91,6 +108,7 @@ class AuditReport:
             "why": self.why,
             "noise_rate": asdict(self.noise_rate) if self.noise_rate else None,
             "suspects": len(self.suspects),
+            "expected_wrong": expected_steps(*self._scores()) if self.can_tell else [],
             "entries": [asdict(entry) for entry in self.entries],
         }
 
@@ -109,8 +127,8 @@ def audit_labels(
     *,
     log_p: Tensor,
     posterior: Tensor,
-    zero_shot: Tensor,
     suppressed: Tensor,
+    zero_shot: Tensor | None = None,
     noise: Tensor | None = None,
     noise_rate: NoiseRate | None = None,
     groups: NDArray[np.int64] | None = None,
@@ -137,7 +155,7 @@ def audit_labels(
     posterior = _with_confirmed_labels(posterior, labels, kept, groups)
     p_right = _of_label(posterior, labels)
     p_tuned = _of_label(log_p.exp(), labels)
-    p_zero_shot = _of_label(zero_shot, labels)
+    p_zero_shot = None if zero_shot is None else _of_label(zero_shot, labels)
     suggested = posterior.scatter(1, labels[:, None], -1).argmax(1)
     rows = without_copies(np.arange(len(files)), groups, labels.cpu().numpy())
     distinct = torch.from_numpy(rows).to(labels.device)
@@ -167,7 +185,7 @@ def audit_labels(
             suggested=classes[int(suggested[i])],
             score=1 - float(p_right[i]),
             p_tuned=float(p_tuned[i]),
-            p_zero_shot=float(p_zero_shot[i]),
+            p_zero_shot=None if p_zero_shot is None else float(p_zero_shot[i]),
             suppression=float(suppressed[i]),
             suspect=bool(suspect[i]),
             group=int(groups[i]) if counts[groups[i]] > 1 else None,

@@ -25,7 +25,14 @@ def page() -> str:
         "The names that `import dspt` provides, and the types that they return. "
         "[Ten minutes with the library](../library.md) shows them in use.",
     ]
-    for function in (dspt.load_dataset, dspt.tune, dspt.audit, dspt.load_backbone, dspt.dspt_loss):
+    for function in (
+        dspt.load_dataset,
+        dspt.tune,
+        dspt.audit,
+        dspt.audit_probabilities,
+        dspt.load_backbone,
+        dspt.dspt_loss,
+    ):
         parts += _function(f"dspt.{function.__name__}", function)
     parts += _class(dspt.TuneConfig, "dspt.TuneConfig", _settings(dspt.TuneConfig))
     parts += _class(dspt.DSPTClassifier, "dspt.DSPTClassifier")

@@ -219,7 +219,9 @@ def test_a_long_audit_page_by_page(client: TestClient, live: Context) -> None:
     names = [f'{n}/], [{{"entries": [ \\"é, ' for n in range(3000)]
     entries = [entry | {"file": name, "suspect": n < 1700} for n, name in enumerate(names)]
     job = post_job(client)
-    succeed(live, job["id"], AUDIT | {"suspects": 1700, "entries": entries})
+    steps = [{"first": 10, "wrong": 9.5}]
+    audit = {"expected_wrong": steps, **AUDIT, "suspects": 1700, "entries": entries}
+    succeed(live, job["id"], audit)
     url = f"/jobs/{job['id']}/audit"
 
     def pages(query: str) -> list[dict[str, Any]]:
@@ -227,6 +229,7 @@ def test_a_long_audit_page_by_page(client: TestClient, live: Context) -> None:
         while True:
             page = client.get(f"{url}?{query}&after={after}").json()
             assert (page["can_tell"], page["suspects"]) == (True, 1700)
+            assert page["expected_wrong"] == steps
             found.append(page)
             assert page["has_more"] == (page["next"] is not None)
             if page["next"] is None:
@@ -245,7 +248,7 @@ def test_a_long_audit_page_by_page(client: TestClient, live: Context) -> None:
         assert [entry for page in found for entry in page["entries"]] == expected
     whole = client.get(url)
     assert whole.headers["content-type"] == "application/json"
-    assert whole.json()["entries"] == entries
+    assert (whole.json()["entries"], whole.json()["expected_wrong"]) == (entries, steps)
     suspects = client.get(f"{url}?suspect=true").json()
     assert (suspects["entries"], suspects["has_more"]) == (entries[:1700], False)
     table = client.get(f"{url}?format=csv&suspect=false").content.decode()
@@ -272,6 +275,7 @@ def test_the_audit(client: TestClient, live: Context) -> None:
     # an audit of an earlier version has no noise rate, and its entries have fewer members
     entries = [AuditEntryView.model_validate(entry).model_dump() for entry in AUDIT["entries"]]
     expected = AUDIT | {"object": "audit", "job_id": job["id"], "noise_rate": None}
+    expected |= {"expected_wrong": []}
     expected |= {"entries": entries, "has_more": False, "next": None}
     assert audit.json() == expected
     table = client.get(f"/jobs/{job['id']}/audit?format=csv")

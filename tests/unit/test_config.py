@@ -56,6 +56,7 @@ def test_every_setting_says_what_it_is() -> None:
         {"backbone": "local-dir:/models/mine"},
         {"loss": "gce"},
         {"classifier": "prompt"},
+        {"classifier": "blend", "tuning": "none"},
         {"batch_size": 4096},
         {"n_ctx": 1, "ctx_init": "random"},
         {"n_ctx": 64},
@@ -114,6 +115,7 @@ def test_a_misspelt_setting_gets_the_right_spelling(typed: str, meant: str) -> N
         ("epochs", "many", "epochs is 'many' but should be a valid integer"),
         ("batch_size", 4097, "batch_size is 4097 but should be less than or equal to 4096"),
         ("classifier", "means", "classifier is 'means' but should be 'blend' or 'prompt'"),
+        ("tuning", "off", "tuning is 'off' but should be 'prompt' or 'none'"),
         ("batch_size", -1, "batch_size is -1 but should be greater than or equal to 1"),
         ("lr", 0, "lr is 0 but should be greater than 0"),
         ("lr", 11, "lr is 11 but should be less than or equal to 10"),
@@ -144,6 +146,14 @@ def test_a_value_out_of_range_is_named_with_what_it_should_be(
     assert error.param == name
     assert error.code == "invalid_config"
     assert isinstance(error, DsptError)
+
+
+def test_without_tuning_there_is_no_prompt_to_serve() -> None:
+    error = refusal({"tuning": "none", "classifier": "prompt"})
+    assert str(error) == "tuning: `none` leaves no tuned prompt for `classifier: prompt` to serve"
+    assert error.param == "tuning"
+    assert TuneConfig(epochs=7).tuned_epochs == 7
+    assert TuneConfig(epochs=7, tuning="none").tuned_epochs == 0
 
 
 def test_all_settings_at_fault_are_named_at_once() -> None:

@@ -111,7 +111,7 @@ def test_class_names_are_the_words_of_the_prompt(
         classifier().fit(features, codes, class_names={"emu": "large bird"})
 
 
-@pytest.mark.parametrize("settings", [{}, {"classifier": "prompt"}])
+@pytest.mark.parametrize("settings", [{}, {"classifier": "prompt"}, {"tuning": "none"}])
 @pytest.mark.parametrize("integers", [False, True])
 def test_a_saved_classifier_predicts_the_same(
     data: tuple[NDArray[np.float32], NDArray[Any], list[int]],

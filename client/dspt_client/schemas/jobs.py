@@ -194,6 +194,13 @@ class AuditEntryView(BaseModel):
     )
 
 
+class ExpectedWrong(BaseModel):
+    """Expected number of wrong labels among the first entries of an audit."""
+
+    first: int
+    wrong: float
+
+
 class AuditView(BaseModel):
     """Training files, most suspicious first."""
 
@@ -207,6 +214,11 @@ class AuditView(BaseModel):
         "earlier versions.",
     )
     suspects: int = Field(description="Number of labels to check in the whole audit.")
+    expected_wrong: list[ExpectedWrong] = Field(
+        default=[],
+        description="Expected number of wrong labels among the first 10, 20, 50, 100, ... and all "
+        "entries: how far down the list checking is worth it. Empty in audits of earlier versions.",
+    )
     has_more: bool = Field(default=False, description="Whether there is a next page.")
     next: str | None = Field(default=None, description="`after` of the next page.")
     entries: list[AuditEntryView]

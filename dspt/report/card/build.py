@@ -60,7 +60,8 @@ def card_of(
         results=[
             result
             for kind in _KINDS
-            if isinstance(part := found.get(kind), dict)
+            if (kind != "prompt" or manifest.config.tuning == "prompt")
+            and isinstance(part := found.get(kind), dict)
             and (result := _read(CardResult, {**part, "classifier": kind}))
         ],
         classes=_classes(manifest, found),

@@ -44,6 +44,43 @@ def test_audit_shows_suspects_and_writes_all_files_to_a_csv(cli: Cli, photos: Pa
     assert document["suspects"] == len(shown)
 
 
+def test_audit_takes_predictions_made_elsewhere(cli: Cli) -> None:
+    files = [f"{number:02}.jpg" for number in range(40)]
+    truth = ["cat" if number % 2 else "dog" for number in range(40)]
+    given = ["cat" if file == "04.jpg" else name for file, name in zip(files, truth, strict=True)]
+    labels, probabilities = cli.home / "y.csv", cli.home / "p.csv"
+    lines = [f"{file},{name}" for file, name in zip(files, given, strict=True)]
+    labels.write_text("\n".join(["file,label", *lines]))
+    lines = [
+        f"{file},{0.9 if name == 'dog' else 0.1},{0.9 if name == 'cat' else 0.1}"
+        for file, name in zip(files, truth, strict=True)
+    ]
+    probabilities.write_text("\n".join(["file,dog,cat", *reversed(lines)]))
+    inputs = ("--labels", labels, "--probabilities", probabilities)
+    ran = cli.here("audit", *inputs, "--json", "--csv", "predicted.csv")
+    assert ran.returncode == 0, ran.stderr
+    first = json.loads(ran.stdout)["entries"][0]
+    assert (first["file"], first["given"], first["suggested"]) == ("04.jpg", "cat", "dog")
+    assert first["p_zero_shot"] is None
+    with (cli.home / "predicted.csv").open(newline="", encoding="utf-8") as file:
+        assert next(csv.DictReader(file))["file"] == "04.jpg"
+    assert "1 of 40 labels to check" in cli.here("audit", *inputs).stdout
+
+    for arguments, message in (
+        (("--labels", labels), "pass either a folder or zip of labelled photos, or both --labels"),
+        ((cli.home, *inputs), "pass either a folder or zip of labelled photos, or both --labels"),
+        ((), "pass either a folder or zip"),
+        ((*inputs, "--epochs", "3"), "take no corrections, class names or settings of the tuning"),
+    ):
+        ran = cli.here("audit", *arguments)
+        assert (ran.returncode, ran.stdout) == (2, "")
+        assert message in ran.stderr
+    labels.write_text(labels.read_text().replace("01.jpg,cat", "01.jpg,fox"))
+    ran = cli.here("audit", *inputs)
+    assert ran.returncode == 2
+    assert "y.csv, p.csv: label 'fox' in row 38 is not a class" in ran.stderr
+
+
 def test_corrections_in_the_table_of_the_audit_are_applied(cli: Cli, photos: Path) -> None:
     folder = cli.home / "to correct"
     shutil.copytree(photos, folder)

@@ -13,6 +13,7 @@ from dspt.backbones.base import Backbone
 from dspt.config import LossName
 from dspt.data import Dataset, load_dataset
 from dspt.errors import ConfigError, DatasetError
+from dspt.model.add_class import add_classes
 from dspt.model.artifact import load_model, save_model
 from dspt.model.predict import ImageClassifier
 from dspt.pipeline import TuneResult
@@ -80,6 +81,37 @@ def test_other_forms_tune_and_come_back_from_their_artefact(
     ]
     served = result.metrics[result.metrics["served"]]
     assert sum(right) / len(right) == served["accuracy"] >= 0.8
+
+
+def test_without_tuning_the_class_means_are_fitted_and_served(
+    dataset: Dataset, backbone: Backbone, features: Path, tmp_path: Path
+) -> None:
+    recorder = Recorder()
+    result = run(dataset, backbone, features, recorder, tuning="none", ctx_init="random")
+    metrics = result.metrics
+    assert metrics["history"] == recorder.epochs == []
+    assert "tuning" not in {progress.stage for progress in recorder.steps}
+    assert recorder.steps[-1].stage == "saving"
+    assert metrics["prompt"] == metrics["zero_shot"]
+    assert (
+        metrics["blend"]["prompt"]
+        == 0
+        < min(metrics["blend"]["zero_shot"], metrics["blend"]["class_means"])
+    )
+    assert metrics["served"] == "tuned"
+    assert metrics["tuned"]["accuracy"] >= 0.9 > metrics["zero_shot"]["accuracy"]
+    assert result.audit.can_tell
+
+    save_model(result.model, tmp_path / "model.safetensors")
+    model = load_model(tmp_path / "model.safetensors")
+    assert model.manifest.config.tuning == "none"
+    photos, truth = images(dataset, "test")
+    predicted = [top[0][0] for top in ImageClassifier(model, backbone).predict(photos, 1)]
+    right = sum(a == b for a, b in zip(predicted, truth, strict=True))
+    assert right / len(truth) == metrics["tuned"]["accuracy"]
+    extended = add_classes(model, {"stop sign": None}, backbone)
+    assert extended.blend is not None
+    assert len(extended.blend.matrix) == len(CLASSES) + 1
 
 
 def test_shots_cap_what_is_tuned_on_but_not_what_is_audited(

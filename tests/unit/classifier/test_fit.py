@@ -72,6 +72,20 @@ def test_the_prompt_alone_where_it_is_asked_for() -> None:
     assert found.served_classifier is found.prompt
 
 
+def test_without_a_tuned_prompt_zero_shot_and_the_class_means_remain() -> None:
+    of = task(1, rate=0.25)
+    found = fit_classifiers(
+        None, of.zero_shot, of.features, of.labels, crossfit_of(of), logit_scale=SCALE
+    )
+    assert same(found.prompt, found.zero_shot)
+    torch.testing.assert_close(found.held_out_prompt, of.texts[0].held_out_logits)
+    expected = fit_ensemble(of.features, of.labels, of.texts[:1], of.folds)
+    assert same(found.tuned, expected.classifier)
+    assert len(found.ensemble.weights) == 2
+    assert found.served == "tuned"
+    assert of.accuracy(found.tuned) > of.accuracy(of.zero_shot)
+
+
 def test_what_is_not_a_blend_gets_a_temperature() -> None:
     of = task(1, rate=0.25)
     found = fitted(of, "prompt", scale=8 * SCALE)

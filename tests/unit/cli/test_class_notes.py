@@ -7,14 +7,17 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from dspt.cli.tables import accuracies
+from dspt.cli.tables import accuracies, suspects
 from dspt.report.evaluation import evaluate
 
 
-def shown(labels: list[int], right: list[bool], **changes: Any) -> str:
+def shown(
+    labels: list[int], right: list[bool], blend: dict[str, float] | None = None, **changes: Any
+) -> str:
     predicted = [label if ok else (label + 1) % 3 for label, ok in zip(labels, right, strict=True)]
     part = evaluate(np.eye(3)[predicted], labels, ["a", "b", "[c]"]).to_dict() | changes
     metrics = {"zero_shot": part, "prompt": part, "tuned": part, "served": "tuned"}
+    metrics |= {} if blend is None else {"blend": blend}
     console = Console(width=200)
     with console.capture() as captured:
         console.print(accuracies({**metrics, "measured_on": "test"}))
@@ -36,3 +39,23 @@ def test_unequal_classes_show_the_mean_of_the_classes() -> None:
 def test_results_of_earlier_versions_have_no_mean() -> None:
     text = shown([0, 0, 1, 2], [True, True, False, True], balanced_accuracy=None)
     assert "mean accuracy" not in text
+
+
+def test_a_prompt_that_was_not_tuned_has_no_row() -> None:
+    assert "tuned prompt alone" in shown([0, 1, 2], [True] * 3, blend={"prompt": 0.2})
+    assert "tuned prompt alone" not in shown([0, 1, 2], [True] * 3, blend={"prompt": 0.0})
+
+
+def test_suspects_come_with_the_wrong_labels_to_expect() -> None:
+    entry = {"file": "a.jpg", "given": "a", "suggested": "b", "score": 0.9, "suspect": True}
+    audit = {"can_tell": True, "why": "", "entries": [entry] * 40, "noise_rate": None}
+    steps = [{"first": 10, "wrong": 8.4}, {"first": 20, "wrong": 9.6}, {"first": 40, "wrong": 10.0}]
+    console = Console(width=200)
+    with console.capture() as captured:
+        console.print(suspects(audit | {"expected_wrong": steps}, 3))
+        console.print(suspects(audit | {"expected_wrong": steps[-1:]}, 3))
+        console.print(suspects(audit, 3))  # of an earlier version
+    text = " ".join(captured.get().split())
+    assert text.count("expected wrong labels: ") == 2
+    assert "and 37 more; expected wrong labels: 10 among the first 20, 10 among all 40" in text
+    assert "expected wrong labels: 10 among all 40" in text

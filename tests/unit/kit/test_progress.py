@@ -55,6 +55,20 @@ def test_a_job_goes_from_0_to_1_without_going_back(clock: Time) -> None:
     assert order == ["validating", "encoding", "zero_shot", "tuning", "evaluating", "saving"]
 
 
+def test_without_tuning_encoding_is_most_of_a_job(clock: Time) -> None:
+    recorder = Recorder()
+    stages = StageClock(recorder, epochs=0)
+    stages.at("encoding")
+    clock.now += 17
+    stages.at("encoding", 1)
+    stages.at("zero_shot")
+    stages.at("evaluating")
+    stages.at("saving", 1)
+    fractions = [progress.fraction for progress in recorder.seen]
+    assert fractions == sorted(fractions)
+    assert recorder.seen[1].eta_seconds == pytest.approx(2)
+
+
 def test_epochs_are_reported_while_tuning_only(clock: Time) -> None:
     recorder = Recorder()
     stages = StageClock(recorder, epochs=10)

@@ -61,6 +61,9 @@ def test_the_command_measures_reports_and_goes_on(
     # photographs of a cat, a cup and the moon are easily told apart
     assert noisy["rankings"]["ours"]["auc"] > 0.9
     assert noisy["flags"]["ours"]["wrong"] == 6
+    first = noisy["expected"][0]
+    assert first["first"] == 10
+    assert 0 <= first["found"] <= 6
     rate = noisy["noise_rate"]
     assert 0 <= rate["low"] <= rate["estimate"] <= rate["high"] <= 1
 

@@ -163,6 +163,19 @@ def cell(dataset: str, seed: int, wrong: float, auc: float) -> dict[str, Any]:
     }
 
 
+def test_expectations_are_compared_with_what_was_found() -> None:
+    short = [{"first": 10, "wrong": 4.0, "found": 5}, {"first": 12, "wrong": 5.0, "found": 6}]
+    long = [
+        {"first": 10, "wrong": 8.0, "found": 9},
+        {"first": 20, "wrong": 12.25, "found": 10},
+        {"first": 40, "wrong": 15.0, "found": 16},
+    ]
+    text = markdown(document(*(CELLS[1] | {"expected": steps} for steps in (short, long))))
+    assert "| data | 10 | 20 | all |" in text
+    assert "| photos | 6.0 / 7.0 | 12.2 / 10.0 | 10.0 / 11.0 |" in text
+    assert "Wrong labels to expect" not in markdown(document(*CELLS))  # of an earlier version
+
+
 def document(*cells: dict[str, Any]) -> dict[str, Any]:
     return {
         "command": "python -m benchmarks.audit_quality --data photos",

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from dspt.classifier.linear import fit_temperature
 from dspt.labels.noise_model import symmetric_transition_matrix
+from dspt.labels.temperature import fit_temperature
 
 CLASSES = 5
 
