@@ -40,7 +40,10 @@ STYLES = {
     "default": fig.Style(LABELS["default"], fig.BLACK, "D", width=2.0),
     "logistic": fig.Style(LABELS["logistic"], fig.GREEN, "x", ":"),
     "logistic_cleanlab": fig.Style(LABELS["logistic_cleanlab"], fig.PINK, "+", ":"),
+    "gda_text": fig.Style(LABELS["gda_text"], fig.GREEN, "*"),
+    "nlprompt": fig.Style(LABELS["nlprompt"], fig.PINK, "P"),
 }
+"""Methods that are drawn; the table has the others too."""
 
 Counts = NDArray[np.int64]
 
@@ -80,7 +83,8 @@ def _figure(results: Results, noises: Sequence[str], note: str, name: str) -> di
 
 def _panel(axes: Axes, results: Results, dataset: str, noises: Sequence[str]) -> None:
     # this service last, so that it is drawn on top
-    for method in sorted(results.methods, key=lambda name: name == "default"):
+    drawn = [method for method in results.methods if method in STYLES]
+    for method in sorted(drawn, key=lambda name: name == "default"):
         scores = {noise: results.score(method, dataset, noise) for noise in noises}
         rates = [100 * results.noises[noise]["rate"] for noise, score in scores.items() if score]
         fig.draw(axes, STYLES[method], rates, [score for score in scores.values() if score])

@@ -19,6 +19,14 @@ LABELS = {
     "default": "this service",
     "logistic": "logistic regression",
     "logistic_cleanlab": "logistic regression, after cleanlab",
+    "gda": "GDA",
+    "gda_text": "GDA and zero-shot",
+    "tip_adapter_f": "Tip-Adapter-F",
+    "clap_gce": "CLAP with GCE",
+    "lp_plus": "LP++",
+    "elr": "ELR, linear",
+    "nlprompt": "NLPrompt in full",
+    "transclip": "TransCLIP-FS (transductive)",
 }
 PROTOCOLS = {
     "global": "protocol `global`: a share of all few shots is flipped",

@@ -13,7 +13,8 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from benchmarks.noise_robustness import bench, methods, pool
+from benchmarks.noise_robustness import baselines, bench, methods, pool
+from benchmarks.noise_robustness.baselines import BASELINES
 from benchmarks.noise_robustness.bench import Bench
 from benchmarks.noise_robustness.grid import Done, Failed, run_grid
 from benchmarks.noise_robustness.methods import Fitted
@@ -38,7 +39,7 @@ def measure(options: Namespace, document: Document, console: Console) -> None:
         runner = partial(CellRunner, settings)
         pool.run_jobs(jobs, runner, options.jobs, done=done, failed=failed)
 
-    code = [bench, sys.modules[__name__], methods, linear]
+    code = [bench, sys.modules[__name__], methods, linear, *baselines.modules()]
     run_grid(options, document, console, settings, run_cells, folder="cells", code=code)
 
 
@@ -72,6 +73,10 @@ class CellRunner:
             fitted["logistic"] = linear.logistic(task, validated)
             fitted["logistic_cleanlab"] = linear.logistic_cleanlab(task, validated)
             clock.lap("logistic")
+        for name, baseline in BASELINES.items():
+            if name in settings.methods:
+                fitted[name] = baseline(task, recipe)
+                clock.lap(name)
         shots, wrong = task.features[:, 0], torch.from_numpy(job.given != job.true)
         test, labels = bench.features.test, bench.features.test_labels
         return {

@@ -12,7 +12,22 @@ from benchmarks.skeleton.options import Options, add, positive_number
 from dspt.config import DEFAULT_LR, LossName, TuneConfig
 
 MethodName = Literal[
-    "zero_shot", "ce", "gce", "mae", "dspt", "default", "logistic", "logistic_cleanlab"
+    "zero_shot",
+    "ce",
+    "gce",
+    "mae",
+    "dspt",
+    "default",
+    "logistic",
+    "logistic_cleanlab",
+    "gda",
+    "gda_text",
+    "tip_adapter_f",
+    "clap_gce",
+    "lp_plus",
+    "elr",
+    "nlprompt",
+    "transclip",
 ]
 METHODS: tuple[MethodName, ...] = get_args(MethodName)
 LOSSES: tuple[LossName, ...] = ("ce", "gce", "mae", "dspt")

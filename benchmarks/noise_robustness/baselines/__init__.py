@@ -1,0 +1,40 @@
+"""The field's baselines, one file each, on the same features, flips and seeds as every method.
+
+They are written from the papers' equations. Settings that a paper takes from a clean validation set
+are chosen by cross-validation on the noisy labels, and the last epoch is used: clean labels are
+what this benchmark lacks.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from types import ModuleType
+
+from benchmarks.noise_robustness.baselines.clap import clap_gce
+from benchmarks.noise_robustness.baselines.elr import elr
+from benchmarks.noise_robustness.baselines.gda import gda, gda_text
+from benchmarks.noise_robustness.baselines.lp_plus import lp_plus
+from benchmarks.noise_robustness.baselines.nlprompt import nlprompt
+from benchmarks.noise_robustness.baselines.tip_adapter import tip_adapter_f
+from benchmarks.noise_robustness.baselines.transclip import transclip
+from benchmarks.noise_robustness.methods import Fitted, Task
+from benchmarks.noise_robustness.settings import MethodName, Recipe
+
+BASELINES: dict[MethodName, Callable[[Task, Recipe], Fitted]] = {
+    "gda": lambda task, _: gda(task),
+    "gda_text": lambda task, _: gda_text(task),
+    "tip_adapter_f": lambda task, _: tip_adapter_f(task),
+    "clap_gce": lambda task, _: clap_gce(task),
+    "lp_plus": lambda task, _: lp_plus(task),
+    "elr": lambda task, _: elr(task),
+    "nlprompt": nlprompt,
+    "transclip": lambda task, _: transclip(task),
+}
+
+
+def modules() -> list[ModuleType]:
+    """Return the modules of this package."""
+    return [
+        module for name, module in sorted(sys.modules.items()) if name.startswith(f"{__name__}.")
+    ]

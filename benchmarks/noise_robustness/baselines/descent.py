@@ -1,0 +1,56 @@
+"""Shared by the baselines that are trained by gradient descent."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.noise_robustness.methods import Task
+from dspt.errors import Cancelled
+
+MOMENTUM, WEIGHT_DECAY = 0.9, 5e-4
+
+
+def batches(n: int, epochs: int, size: int, seed: int) -> Iterator[Tensor]:
+    """Yield the rows of each step: every epoch in a random order, in batches."""
+    for epoch in range(epochs):
+        order = np.random.default_rng((seed, epoch)).permutation(n)
+        for start in range(0, n, size):
+            yield torch.from_numpy(order[start : start + size])
+
+
+def train(
+    task: Task,
+    parameters: list[Tensor],
+    loss: Callable[[Tensor, Tensor], Tensor],
+    *,
+    epochs: int,
+    rate: float,
+    batch: int,
+    weight_decay: float = WEIGHT_DECAY,
+) -> None:
+    """Minimise by SGD with momentum and cosine decay, in place.
+
+    loss: centre crops or random views (m, D) of the rows (m,) -> a scalar. Raises Cancelled.
+    """
+    for parameter in parameters:
+        parameter.requires_grad_(True)
+    optimizer = torch.optim.SGD(parameters, lr=rate, momentum=MOMENTUM, weight_decay=weight_decay)
+    views = task.features.shape[1]
+    random = np.random.default_rng(task.seed)
+    steps = list(batches(len(task.given), epochs, batch, task.seed))
+    for step, rows in enumerate(steps):
+        if task.should_stop():
+            raise Cancelled("cancelled while training a baseline")
+        optimizer.param_groups[0]["lr"] = 0.5 * rate * (1 + math.cos(math.pi * step / len(steps)))
+        drawn = torch.from_numpy(random.integers(views, size=len(rows)))
+        value = loss(task.features[rows, drawn], rows)
+        optimizer.zero_grad()
+        value.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    for parameter in parameters:
+        parameter.requires_grad_(False)
