@@ -11,25 +11,27 @@ import sys
 from collections.abc import Callable
 from types import ModuleType
 
-from benchmarks.noise_robustness.baselines.clap import clap_gce
-from benchmarks.noise_robustness.baselines.elr import elr
-from benchmarks.noise_robustness.baselines.gda import gda, gda_text
-from benchmarks.noise_robustness.baselines.lp_plus import lp_plus
-from benchmarks.noise_robustness.baselines.nlprompt import nlprompt
-from benchmarks.noise_robustness.baselines.tip_adapter import tip_adapter_f
-from benchmarks.noise_robustness.baselines.transclip import transclip
+from benchmarks.noise_robustness.baselines import (
+    clap,
+    elr,
+    gda,
+    lp_plus,
+    nlprompt,
+    tip_adapter,
+    transclip,
+)
 from benchmarks.noise_robustness.methods import Fitted, Task
 from benchmarks.noise_robustness.settings import MethodName, Recipe
 
 BASELINES: dict[MethodName, Callable[[Task, Recipe], Fitted]] = {
-    "gda": lambda task, _: gda(task),
-    "gda_text": lambda task, _: gda_text(task),
-    "tip_adapter_f": lambda task, _: tip_adapter_f(task),
-    "clap_gce": lambda task, _: clap_gce(task),
-    "lp_plus": lambda task, _: lp_plus(task),
-    "elr": lambda task, _: elr(task),
-    "nlprompt": nlprompt,
-    "transclip": lambda task, _: transclip(task),
+    "gda": lambda task, _: gda.gda(task),
+    "gda_text": lambda task, _: gda.gda_text(task),
+    "tip_adapter_f": lambda task, _: tip_adapter.tip_adapter_f(task),
+    "clap_gce": lambda task, _: clap.clap_gce(task),
+    "lp_plus": lambda task, _: lp_plus.lp_plus(task),
+    "elr": lambda task, _: elr.elr(task),
+    "nlprompt": nlprompt.nlprompt,
+    "transclip": lambda task, _: transclip.transclip(task),
 }
 
 

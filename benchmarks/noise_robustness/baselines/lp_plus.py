@@ -38,7 +38,7 @@ def lp_plus(task: Task) -> Fitted:
         if epoch % ALPHA_EVERY == 0:
             assert alpha.grad is not None
             alpha.data -= alpha_rate * alpha.grad
-    matrix = (weights + alpha[:, None] * text).detach()
+    matrix = weights.detach() + alpha.detach()[:, None] * text
     shift = bias.detach()
     return Fitted(lambda images: images @ matrix.T + shift)
 
