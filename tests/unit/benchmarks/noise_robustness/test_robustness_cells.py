@@ -14,6 +14,7 @@ from noise_sets import write_class_folders
 
 from benchmarks.noise_robustness import run
 from benchmarks.noise_robustness.__main__ import BENCHMARK
+from benchmarks.noise_robustness.baselines import BASELINES
 from benchmarks.noise_robustness.datasets import Listing, open_set
 from benchmarks.noise_robustness.encode import EncodedSet, Features, encode_set
 from benchmarks.noise_robustness.grid import cell_key, make_record
@@ -128,7 +129,7 @@ def test_a_cell_measures_every_method_on_the_clean_test_images(
     for counts in found["suppression"].values():
         assert [len(part) for part in counts.values()] == [SUPPRESSION_BINS] * 2
         assert (sum(counts["clean"]), sum(counts["flipped"])) == (9, 3)
-    assert set(found["seconds"]) == {"losses", "default", "logistic"}
+    assert set(found["seconds"]) == {"losses", "default", "logistic", *BASELINES}
 
 
 def test_no_method_sees_the_true_labels(data: EncodedSet, runner: CellRunner) -> None:
