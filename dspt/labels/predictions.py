@@ -111,7 +111,9 @@ def _checked(probabilities: ArrayLike) -> NDArray[np.float64]:
     return found
 
 
-def _refuse(values: NDArray[np.float64], bad: NDArray[np.bool_], what: str) -> None:
+def _refuse(values: NDArray[np.float64], where: ArrayLike, what: str) -> None:
+    """Raise ValueError if `where` (N,) is true for a row of `values`."""
+    bad = np.asarray(where)
     if bad.any():
         row = int(bad.argmax())
         shown = ", ".join(f"{value:g}" for value in values[row][:_NAMED])
