@@ -14,7 +14,7 @@ from rich.console import Console
 from torch import Tensor
 
 from benchmarks.noise_robustness import baselines, bench, methods, pool
-from benchmarks.noise_robustness.baselines import BASELINES
+from benchmarks.noise_robustness.baselines import BASELINES, fit_baseline
 from benchmarks.noise_robustness.bench import Bench
 from benchmarks.noise_robustness.grid import Done, Failed, run_grid
 from benchmarks.noise_robustness.methods import Fitted
@@ -73,9 +73,9 @@ class CellRunner:
             fitted["logistic"] = linear.logistic(task, validated)
             fitted["logistic_cleanlab"] = linear.logistic_cleanlab(task, validated)
             clock.lap("logistic")
-        for name, baseline in BASELINES.items():
-            if name in settings.methods:
-                fitted[name] = baseline(task, recipe)
+        for name in settings.methods:
+            if name in BASELINES:
+                fitted[name] = fit_baseline(name, task, recipe)
                 clock.lap(name)
         shots, wrong = task.features[:, 0], torch.from_numpy(job.given != job.true)
         test, labels = bench.features.test, bench.features.test_labels

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from types import ModuleType
 
 from benchmarks.noise_robustness.baselines import (
@@ -33,6 +34,13 @@ BASELINES: dict[MethodName, Callable[[Task, Recipe], Fitted]] = {
     "nlprompt": nlprompt.nlprompt,
     "transclip": lambda task, _: transclip.transclip(task),
 }
+
+
+def fit_baseline(name: MethodName, task: Task, recipe: Recipe) -> Fitted:
+    """Fit a baseline on the embeddings alone, as its authors do. Raises Cancelled."""
+    width = task.zero_shot.shape[1]
+    fitted = BASELINES[name](replace(task, features=task.embeddings), recipe)
+    return replace(fitted, score=lambda images: fitted.score(images[:, :width]))
 
 
 def modules() -> list[ModuleType]:

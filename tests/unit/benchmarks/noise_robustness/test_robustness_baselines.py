@@ -16,6 +16,7 @@ from benchmarks.noise_robustness.baselines import (
     BASELINES,
     clap,
     elr,
+    fit_baseline,
     gda,
     lp_plus,
     modules,
@@ -62,6 +63,13 @@ def test_learns_from_noisy_labels_and_repeats_itself(
 def test_a_stop_is_heeded(name: MethodName, clean: Task) -> None:
     with pytest.raises(Cancelled):
         BASELINES[name](replace(clean, should_stop=lambda: True), RECIPE)
+
+
+def test_baselines_see_the_embeddings_alone(noisy: Task) -> None:
+    wider = replace(noisy, features=torch.cat([noisy.features, 9 * noisy.features[..., :4]], 2))
+    expected = fit_baseline("gda", noisy, RECIPE).score(noisy.features[:, 0])
+    found = fit_baseline("gda", wider, RECIPE).score(wider.features[:, 0])
+    torch.testing.assert_close(found, expected)
 
 
 def test_each_has_a_label_and_counts_for_the_records() -> None:
