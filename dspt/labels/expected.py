@@ -6,9 +6,9 @@ and much doubt. A logistic calibration (Platt, 1999) corrects the mean.
 
 Its constants were fitted on two data sets (clothing, eurosat) and confirmed on a third, caltech101:
 16 and 4 images per class, 0 to 50 % wrong labels, 3 seeds, embeddings of the built-in backbone,
-without a tuned prompt and without penultimate features. Mean sum of the scores / expected / found among the first 20: clothing 15.2 / 10.4 / 11.4,
-eurosat 16.2 / 11.0 / 9.8, caltech101 15.8 / 13.1 / 15.2. `python -m benchmarks.audit_quality`
-measures it again.
+without a tuned prompt and without penultimate features. Mean sum of the scores / expected / found
+among the first 20: clothing 15.2 / 10.4 / 11.4, eurosat 16.2 / 11.0 / 9.8, caltech101 15.8 / 13.1 /
+15.2. `python -m benchmarks.audit_quality` measures it again.
 """
 
 from __future__ import annotations
