@@ -15,6 +15,7 @@ from dspt.backbones import load_backbone
 from dspt.backbones.base import Backbone
 from dspt.classifier.fit import Fitted, fit
 from dspt.classifier.linear import LinearClassifier
+from dspt.classifier.validation import Validation
 from dspt.config import DEFAULT_LR, TuneConfig
 from dspt.data import Dataset
 from dspt.data.copies import empty_thumbnails, find_copies
@@ -123,6 +124,7 @@ def tune(
         identity = identity_of(config, backbone.digest, dataset.sha256, dataset.class_words, rows)
         history.keep_in(Checkpoint(checkpoint_file, identity), device)
     train = torch.from_numpy(splits.train).to(device)
+    val = torch.from_numpy(splits.validation).to(device)
     context, fitted = fit(
         backbone,
         prompts,
@@ -133,6 +135,7 @@ def tune(
         train_mask=np.isin(splits.train, splits.fit),
         groups=groups[splits.train],
         kept=np.array([dataset.items[row].path in dataset.confirmed for row in splits.train]),
+        validation=Validation(features[val, 0], labels[val]) if len(val) else None,
         state=history.state,
         on_epoch=history.add,
         should_stop=should_stop,
@@ -179,7 +182,7 @@ def tune(
         "history": [asdict(report) for report in history.reports],
         "seconds": clock.seconds,
     }
-    ensemble = fitted.ensemble.classifier if config.classifier == "blend" else None
+    ensemble = fitted.tuned if config.classifier == "blend" else None
     model = TunedModel(context.cpu(), manifest, ensemble)
     health = HealthReport.of(dataset, groups, findings)
     predictions = measured.predictions(fitted.served_classifier)

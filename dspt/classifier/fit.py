@@ -20,6 +20,7 @@ from dspt.classifier.ensemble import (
     fit_ensemble,
 )
 from dspt.classifier.linear import LinearClassifier
+from dspt.classifier.validation import Validation
 from dspt.config import DEFAULT_LR, ClassifierName, TuneConfig
 from dspt.data.splits import CrossFit
 from dspt.kit.device import tuning_dtype
@@ -42,9 +43,9 @@ class Fitted:
     """The tuned prompt alone; zero-shot if no prompt was tuned."""
     temperatures: dict[Served, float]
     """Divisor of the logits of zero-shot, and of `tuned` where that is the prompt alone. The
-    ensemble needs none: the weights of its parts are fitted."""
+    weights of the ensemble's parts are fitted, and include its temperature."""
     tuned: LinearClassifier
-    """`prompt` or the ensemble, according to the setting `classifier`."""
+    """`prompt` or the ensemble, according to the setting `classifier`; calibrated."""
     held_out_prompt: Tensor
     """(N, C): logits of the training images by prompts that were not tuned on them, or by zero-shot
     if no prompt was tuned."""
@@ -111,6 +112,7 @@ def fit(
     train_mask: NDArray[np.bool_] | None = None,
     groups: NDArray[np.int64] | None = None,
     kept: NDArray[np.bool_] | None = None,
+    validation: Validation | None = None,
     state: TunerState | None = None,
     on_epoch: Callable[[EpochReport, TunerState], None] = lambda report, state: None,
     should_stop: Callable[[], bool] = lambda: False,
@@ -121,7 +123,8 @@ def fit(
     images on the backbone's device, the centre crop first, with penultimate features or the
     embedding alone (F = D); labels: (N,); train_mask: (N,), the images to tune on, the others are
     only audited. Default: all; groups: (N,), equal for copies of a photo, of which one is tuned on;
-    kept: (N,), images whose label a person has confirmed. Default: none. `state` continues an
+    kept: (N,), images whose label a person has confirmed. Default: none; validation: further images
+    with correct labels. `state` continues an
     interrupted tuning. Of `config` only the settings of the tuning are read, not those of the data.
 
     Returns the context, (M, W) or (C, M, W) if class-specific, and the classifiers. With
@@ -157,6 +160,7 @@ def fit(
             logit_scale=backbone.logit_scale,
             classifier=config.classifier,
             kept=None if kept is None else torch.from_numpy(kept).to(features.device),
+            validation=validation,
             should_stop=should_stop,
         )
     return contexts[0], fitted
@@ -172,6 +176,7 @@ def fit_classifiers(
     logit_scale: float,
     classifier: ClassifierName = "blend",
     kept: Tensor | None = None,
+    validation: Validation | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Fitted:
     """Fit the ensemble and the temperatures, and choose what to serve.
@@ -179,7 +184,9 @@ def fit_classifiers(
     classes: (1 + folds, C, D), class embeddings of the prompt to serve and of the prompt of each
     fold; None if no prompt was tuned; zero_shot: (C, D); features: (N, F) of the training images,
     centre crops; labels: (N,). All embeddings have unit length. kept: (N,) bool, images whose label
-    a person has confirmed. Default: none. Raises Cancelled once `should_stop()` is true.
+    a person has confirmed. Default: none. `validation` images calibrate the classifiers further,
+    and count in the choice as the training images do. Raises Cancelled once `should_stop()` is
+    true.
     """
     if kept is None:
         kept = torch.zeros_like(labels, dtype=torch.bool)
@@ -196,22 +203,34 @@ def fit_classifiers(
         features, labels, texts, folds, train_mask, kept=kept, should_stop=should_stop
     )
     scored = ensemble.scored
-    temperature, prompt_temperature = (
-        fit_temperature(logits[scored], labels[scored], ensemble.noise)
-        for logits in (by_zero_shot, by_prompt)
-    )
-    untuned, prompt = (
-        untuned.with_temperature(temperature),
-        prompt.with_temperature(prompt_temperature),
+
+    def calibrate(
+        classifier: LinearClassifier, temperature: float = 1.0
+    ) -> tuple[LinearClassifier, float]:
+        if validation is not None:
+            temperature *= validation.temperature(classifier.with_temperature(temperature))
+        return classifier.with_temperature(temperature), temperature
+
+    (untuned, temperature), (prompt, prompt_temperature) = (
+        calibrate(each, fit_temperature(logits[scored], labels[scored], ensemble.noise))
+        for each, logits in ((untuned, by_zero_shot), (prompt, by_prompt))
     )
     temperatures: dict[Served, float] = {"zero_shot": temperature}
     if classifier == "blend":
-        tuned, likelihood = ensemble.classifier, ensemble.log_likelihood
+        tuned, likelihood = calibrate(ensemble.classifier)[0], ensemble.log_likelihood
     else:
         tuned, likelihood = prompt, calibrated_log_likelihood(by_prompt, labels, scored)
         temperatures["tuned"] = prompt_temperature
     baseline = calibrated_log_likelihood(by_zero_shot, labels, scored)
-    served, why = choose_served(likelihood, baseline, int(scored.sum()))
+    images, in_val = int(scored.sum()), 0
+    if validation is not None:
+        in_val = len(validation)
+        likelihood, baseline = (
+            (images * known if images else 0.0) / (images + in_val)
+            + in_val * validation.log_likelihood(each) / (images + in_val)
+            for known, each in ((likelihood, tuned), (baseline, untuned))
+        )
+    served, why = choose_served(likelihood, baseline, images, in_val)
     return Fitted(untuned, prompt, temperatures, tuned, by_prompt, ensemble, served, why, kept)
 
 
@@ -230,29 +249,39 @@ def held_out_logits(
     return found
 
 
-def choose_served(tuned: float, zero_shot: float, images: int) -> tuple[Served, str]:
+def choose_served(
+    tuned: float, zero_shot: float, images: int, in_val: int = 0
+) -> tuple[Served, str]:
     """Choose the tuned classifier unless zero-shot predicts held-out labels better.
 
-    tuned, zero_shot: mean log p(recorded label) over `images`, each under the noise model that
-    suits the classifier best (see labels.noise_model). Label noise lowers both scores equally, so
-    unlike raw accuracy it cannot flip the comparison. Returns the choice and the reason.
+    tuned, zero_shot: mean log p(recorded label) over `images` training images, each under the noise
+    model that suits the classifier best (see labels.noise_model), and `in_val` images in val/.
+    Label noise lowers both scores equally, so unlike raw accuracy it cannot flip the comparison.
+    Returns the choice and the reason.
 
     With one image per class there is nothing to compare on, and the tuned classifier is served:
     over three data sets with 0 to 50 % wrong labels it was above zero-shot by 9 points on average,
     and below it by 1 at worst.
     """
-    if not images:
+    if not images and not in_val:
         return "tuned", (
             "Serving the tuned classifier. It was not checked against zero-shot: cross-validation "
-            "needs at least two training images per class. Add images to have it checked."
+            "needs at least two images per class to tune on, besides those held out to measure on. "
+            "Add images to have it checked."
         )
     served: Served = "tuned" if tuned >= zero_shot else "zero_shot"
     name, other = ("the tuned classifier", "zero-shot")
     better, worse = _probability(tuned), _probability(zero_shot)
     if served == "zero_shot":
         name, other, better, worse = "zero-shot", "the tuned classifier", worse, better
+    parts = []
+    if images:
+        parts.append(f"in cross-validation on {images:,} training images")
+    if in_val:
+        parts.append(f"on {in_val:,} images in val/")
+    where = " and ".join(parts)
     return served, (
-        f"Serving {name}. In cross-validation on {images:,} training images it gives the recorded "
+        f"Serving {name}. {where[0].upper()}{where[1:]} it gives the recorded "
         f"label a probability of {better} on average; {other} gives {worse}. (Geometric means, "
         "corrected for label noise.)"
     )

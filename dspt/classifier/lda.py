@@ -36,9 +36,14 @@ class ShrunkLDA:
     """(D, r), orthonormal columns. None: r = D, the features are not projected."""
 
     @classmethod
-    def of(cls, features: Tensor, train_mask: Tensor) -> Self:
-        """Centre and project. features: (N, D); train_mask: (N,) bool, the training images."""
-        centre = features[train_mask].mean(0)
+    def of(cls, features: Tensor, train_mask: Tensor, weights: Tensor | None = None) -> Self:
+        """Centre and project.
+
+        features: (N, D); train_mask: (N,) bool, the training images; weights: (N,), of the images
+        in the centre, mean 1 over the training images. Default: all images count the same.
+        """
+        weighted = features if weights is None else features * weights[:, None]
+        centre = weighted[train_mask].mean(0)
         centred = features - centre
         if int(train_mask.sum()) >= features.shape[1]:
             return cls(centred, centre, None)

@@ -92,14 +92,18 @@ def check_images(layout: Layout, classes: Sequence[str], read: Read, findings: F
                 f"{folder} has a single image; add more images, the result depends on this "
                 "single one",
             )
+    present = {split for split, _ in good}
     for split in ("val", "test"):
-        if not any(n for (s, _), n in good.items() if s == split):
+        if split not in present:
             continue
+        measured_on = split == "test" or "test" not in present
         for name in classes:
             if good[split, name]:
                 continue
             held_out = layout.class_folders.get((split, name))
             if held_out is None:
+                if not measured_on:
+                    continue
                 message = f"{printable(name)} has no images in {split}, so it is not measured"
                 findings.warning("unmeasured", message)
             else:

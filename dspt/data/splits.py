@@ -36,6 +36,9 @@ class Splits:
     """The images that accuracy is measured on."""
     leaked: Rows
     """The images of `test/` (or `val/`) that have a copy in training, so they are not measured."""
+    validation: Rows
+    """The images of `val/` where accuracy is measured on `test/`. They calibrate the classifiers
+    and take part in the choice of the served one."""
     measured_on: Literal["test", "val", "held_out"]
 
     @property
@@ -47,6 +50,7 @@ class Splits:
     def of(cls, dataset: Dataset, config: TuneConfig, groups: Rows | None = None) -> Self:
         """Measure on `test/` if there is one, else `val/`, else a share of the sampled images.
 
+        With both, `val/` is the validation part, without the images that have a copy in another.
         The images of a corrected data set are drawn by the labels as uploaded. So an image that was
         held out before a correction is held out after it, and the results can be compared.
         groups: (N,), equal for copies of a photo. Default: there are no copies. A folder whose
@@ -69,18 +73,23 @@ class Splits:
         sampled = without_copies(train, groups, labels)
         if config.shots is not None:
             sampled = sampled[few_shot(labels[sampled], config.shots, config.seed)]
-        leaked = np.empty(0, np.int64)
+        leaked = validation = np.empty(0, np.int64)
         for part in ("test", "val"):
             rows = np.flatnonzero(parts == part)
             copied = np.isin(groups[rows], groups[train])
             unseen, leaked = rows[~copied], rows[copied] if copied.any() else leaked
             if len(unseen):
                 measured = without_copies(unseen, groups, labels)
-                return cls(train, sampled, sampled, measured, leaked, part)
+                if part == "test":
+                    others = np.flatnonzero(parts == "val")
+                    seen = np.isin(groups[others], groups[parts != "val"])
+                    validation = without_copies(others[~seen], groups, labels)
+                return cls(train, sampled, sampled, measured, leaked, validation, part)
         fit, held_out = stratified_holdout(labels[sampled], config.validation_fraction, config.seed)
         if not len(held_out):
             raise _nothing_to_measure_on(config)
-        return cls(train, sampled, sampled[fit], sampled[held_out], leaked, "held_out")
+        fitted, measured = sampled[fit], sampled[held_out]
+        return cls(train, sampled, fitted, measured, leaked, validation, "held_out")
 
     def _corrected(self, dataset: Dataset, groups: Rows) -> Self | None:
         """Return the same split of the images that the corrections kept.
@@ -90,9 +99,9 @@ class Splits:
         """
         row_of = {item.path: row for row, item in enumerate(dataset.items)}
         now = np.array([row_of.get(item.path, -1) for item in dataset.uploaded])
-        train, sampled, fit, measured, leaked = (
-            now[rows][now[rows] >= 0]
-            for rows in (self.train, self.sampled, self.fit, self.measured, self.leaked)
+        parts = self.train, self.sampled, self.fit, self.measured, self.leaked, self.validation
+        train, sampled, fit, measured, leaked, validation = (
+            now[rows][now[rows] >= 0] for rows in parts
         )
         labels = np.array([item.label for item in dataset.items])
         missing = np.setdiff1d(labels[train], labels[fit])
@@ -101,7 +110,7 @@ class Splits:
         measured = measured[~np.isin(groups[measured], groups[moved])]
         if not len(measured):
             return None
-        return type(self)(train, sampled, fit, measured, leaked, self.measured_on)
+        return type(self)(train, sampled, fit, measured, leaked, validation, self.measured_on)
 
 
 @dataclass(frozen=True)

@@ -34,15 +34,19 @@ def true_label_posterior(log_p: Tensor, labels: Tensor, noise: Tensor) -> Tensor
     return (log_p + noise.log()[:, labels].T).softmax(1)
 
 
-def wrong_share(posterior: Tensor, labels: Tensor) -> float:
-    """Expected share of wrong labels. posterior: (N, C) of the true class."""
-    return float(1 - posterior.gather(1, labels[:, None]).mean())
+def wrong_share(posterior: Tensor, labels: Tensor, weights: Tensor | None = None) -> float:
+    """Expected share of wrong labels. posterior: (N, C) of the true class; weights: (N,)."""
+    right = posterior.gather(1, labels[:, None])[:, 0]
+    return float(1 - (right if weights is None else right * weights).mean())
 
 
-def fit_noise(log_p: Tensor, labels: Tensor, noise: Tensor) -> Tensor:
+def fit_noise(
+    log_p: Tensor, labels: Tensor, noise: Tensor, weights: Tensor | None = None
+) -> Tensor:
     """Fit the noise matrix under which the labels are likeliest, starting from `noise`.
 
-    log_p: (N, C) by models that were not trained on the label. Returns (C, C), rows sum to 1.
+    log_p: (N, C) by models that were not trained on the label; weights: (N,), mean 1. Default: all
+    images count the same. Returns (C, C), rows sum to 1.
     """
     n, n_classes = log_p.shape
     if not n:
@@ -51,8 +55,9 @@ def fit_noise(log_p: Tensor, labels: Tensor, noise: Tensor) -> Tensor:
     for _ in range(_ROUNDS):
         posterior = true_label_posterior(log_p, labels, noise)
         # Without this bound, an uninformative classifier would explain every label as wrong.
-        rate = min(max(wrong_share(posterior, labels), _MIN_RATE), 1 - 1.2 / n_classes)
-        counts = posterior.T @ one_hot
+        rate = wrong_share(posterior, labels, weights)
+        rate = min(max(rate, _MIN_RATE), 1 - 1.2 / n_classes)
+        counts = (posterior if weights is None else posterior * weights[:, None]).T @ one_hot
         counts += (
             _PRIOR_IMAGES * n / n_classes * symmetric_transition_matrix(rate, n_classes, log_p)
         )

@@ -19,12 +19,16 @@ from torch import Tensor
 from dspt.backbones.base import CLIP_EMBEDDING_STD
 from dspt.config import LossName
 from dspt.errors import Cancelled
+from dspt.kit.balance import class_weights
 from dspt.prompt.learner import PromptLearner
 from dspt.prompt.losses import per_sample_loss, shift_to_unit, suppression
 
 MOMENTUM = 0.9
 WEIGHT_DECAY = 5e-4
 WARM_UP_LR = 1e-5
+SMOOTHING = 1.0
+"""Images added to each class before the classes are balanced: a class of one or two images does not
+get all of its share."""
 SUPPRESSED_BELOW = 0.1
 """A sample counts as suppressed when its DSPT gradient is under a tenth of cross-entropy's."""
 
@@ -119,6 +123,7 @@ def tune_contexts(
         state = TunerState(0, start, torch.zeros_like(start))
     by_loss = _group_by_loss(runs)
     n_classes = prompts.n_classes
+    balance = torch.stack([_balance(run.rows, labels) for run in runs])
     while state.epoch < schedule.epochs:
         rates = [schedule.lr_at(state.epoch, run.lr) for run in runs]
         lr = torch.tensor(rates, device=device).view(-1, *[1] * (state.context.ndim - 1))
@@ -128,12 +133,16 @@ def tune_contexts(
             if should_stop():
                 raise Cancelled("cancelled while tuning")
             x, y = features[step_rows, step_views], labels[step_rows]
+            weights = balance.gather(1, step_rows)
             context = state.context.requires_grad_(True)
             with torch.autocast(device.type, autocast, enabled=autocast is not None):
                 classes = prompts.encode(context)
             logits = logit_scale * x @ classes.mT
             loss = torch.stack(
-                [per_sample_loss(name, logits[i], y[i]).mean(1).sum() for name, i in by_loss]
+                [
+                    (per_sample_loss(name, logits[i], y[i]) * weights[i]).mean(1).sum()
+                    for name, i in by_loss
+                ]
             ).sum()
             (gradient,) = torch.autograd.grad(loss, context)
             with torch.no_grad():
@@ -144,6 +153,13 @@ def tune_contexts(
         state.epoch += 1
         on_epoch(meter.report(state.epoch, rates[0]), state)
     return state.context.detach()
+
+
+def _balance(rows: NDArray[np.int64], labels: Tensor) -> Tensor:
+    """(N,): weights of a run's images, by the size of their classes."""
+    mask = torch.zeros_like(labels, dtype=torch.bool)
+    mask[torch.from_numpy(rows).to(labels.device)] = True
+    return class_weights(labels, mask, SMOOTHING)
 
 
 class _Meter:

@@ -11,11 +11,10 @@ from scipy.special import bdtrc
 from dspt.data.class_words import is_code
 from dspt.data.dataset import Dataset
 from dspt.data.splits import Splits
+from dspt.kit.balance import FAR_SMALLER
 from dspt.kit.text import printable
 from dspt.report.finding import HealthFinding
 
-FAR_SMALLER = 5
-"""A class is far smaller if the largest class has at least this many times its photos."""
 _MIN_PHOTOS = 4
 """With fewer photos of a class, too few hits of zero-shot may be chance."""
 _SIGNIFICANT = 0.05
@@ -81,8 +80,8 @@ def imbalance_finding(classes: Sequence[str], photos: NDArray[np.int64]) -> Heal
     largest = int(photos.argmax())
     text = (
         f"Classes with far fewer training photos than {printable(classes[largest])} "
-        f"({photos[largest]:,}): {_listed(named)}. All classes count the same in tuning; add "
-        "photos of the small ones, their results depend on few."
+        f"({photos[largest]:,}): {_listed(named)}. Small classes are given more weight; add "
+        "photos of them, their results depend on few."
     )
     return HealthFinding.of("imbalance", text, classes=[classes[c] for c in small])
 

@@ -70,11 +70,12 @@ def tune(
 
 
 class Steps:
-    """Labels that remember which rows each step asked for."""
+    """Features that remember which rows each step asked for."""
 
-    def __init__(self, labels: Tensor) -> None:
-        self.labels, self.asked = labels, []
+    def __init__(self, features: Tensor) -> None:
+        self.features, self.asked = features, []
+        self.device, self.shape = features.device, features.shape
 
-    def __getitem__(self, rows: Tensor) -> Tensor:
-        self.asked.append(rows.clone())
-        return self.labels[rows]
+    def __getitem__(self, rows_and_views: tuple[Tensor, Tensor]) -> Tensor:
+        self.asked.append(rows_and_views[0].clone())
+        return self.features[rows_and_views]

@@ -205,6 +205,7 @@ def test_measures_on_test_rather_than_val(
         metrics = run(dataset, backbone, features, epochs=1).metrics
     assert metrics["measured_on"] == "test"
     assert metrics["tuned"]["images"] == (TEST - 1) * len(CLASSES)
+    assert f"training images and on {len(CLASSES)} images in val/ it gives" in metrics["why"]
 
 
 def test_holds_some_training_images_out_where_there_is_neither(

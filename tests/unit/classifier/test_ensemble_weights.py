@@ -19,14 +19,20 @@ SEEDS = range(4)
 
 
 def cost_by_autograd(
-    logits: Tensor, labels: Tensor, fit: Tensor, noise: Tensor, start: Tensor
+    logits: Tensor,
+    labels: Tensor,
+    fit: Tensor,
+    noise: Tensor,
+    start: Tensor,
+    balance: Tensor,
 ) -> Callable[[Tensor], tuple[float, Tensor]]:
     """The cost of the logarithms of weights and its gradient, in float64."""
 
     def cost(at: Tensor) -> tuple[float, Tensor]:
         at = at.double().detach().requires_grad_()
         log_p = torch.tensordot(at.exp(), logits.double(), dims=1).log_softmax(1)
-        likelihood = (log_p.exp() @ noise.double()).gather(1, labels[:, None])[fit].log().sum()
+        of_label = (log_p.exp() @ noise.double()).gather(1, labels[:, None])[:, 0]
+        likelihood = (of_label.log() * balance)[fit].sum()
         value = 0.5 * ((at - start) / blending._PRIOR_STD).square().sum() - likelihood
         (gradient,) = torch.autograd.grad(value, at)
         return value.item(), gradient
@@ -34,15 +40,16 @@ def cost_by_autograd(
     return cost
 
 
-def weighing(seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Logits of three classifiers, labels, rows to fit to, noise and start."""
+def weighing(seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Logits of three classifiers, labels, rows to fit to, noise, start, and weights of images."""
     of = task(seed, rate=0.25)
     generator = torch.Generator().manual_seed(seed)
     third = torch.randn(of.texts[0].held_out_logits.shape, generator=generator)
     logits = torch.stack([*(text.held_out_logits for text in of.texts), third])
     noise = symmetric_transition_matrix(0.2, 5, logits)
     fit = torch.arange(len(of.labels)) % 5 != 0
-    return logits, of.labels, fit, noise, torch.tensor([-1.5, -1.5, 0.0])
+    balance = torch.linspace(0.5, 1.5, 5)[of.labels]
+    return logits, of.labels, fit, noise, torch.tensor([-1.5, -1.5, 0.0]), balance
 
 
 def test_the_gradient_of_the_weights_is_autograds(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,7 +67,7 @@ def test_the_gradient_of_the_weights_is_autograds(monkeypatch: pytest.MonkeyPatc
             nonlocal checked
             generator = torch.Generator().manual_seed(2)
             for _ in range(5):
-                self.at.copy_(case[-1] + torch.randn(3, generator=generator))
+                self.at.copy_(case[4] + torch.randn(3, generator=generator))
                 ours = cost()
                 value, gradient = theirs(self.at)
                 assert ours == pytest.approx(value, rel=1e-5)
@@ -89,11 +96,13 @@ def test_the_weights_are_those_of_least_cost(seed: int) -> None:
 
 
 def test_weights_of_many_images_are_fitted_to_some(monkeypatch: pytest.MonkeyPatch) -> None:
-    logits, labels, fit, noise, start = weighing(1)
+    logits, labels, fit, noise, start, balance = weighing(1)
     monkeypatch.setattr(blending, "_MAX_FITTED", 50)
-    found = blending._fit_weights(logits, labels, fit, noise, start)
+    found = blending._fit_weights(logits, labels, fit, noise, start, balance)
     rows = fit.nonzero()[::3, 0]  # 120 images: every third
-    expected = blending._fit_weights(logits[:, rows], labels[rows], fit[rows], noise, start)
+    expected = blending._fit_weights(
+        logits[:, rows], labels[rows], fit[rows], noise, start, balance[rows]
+    )
     assert torch.equal(found, expected)
 
 
@@ -117,9 +126,19 @@ def test_a_line_search_that_runs_away_sees_finite_costs(
 
 
 def test_without_images_the_weights_stay_where_they_start() -> None:
-    logits, labels, fit, noise, start = weighing(1)
-    weights = blending._fit_weights(logits, labels, torch.zeros_like(fit), noise, start)
+    logits, labels, fit, noise, start, balance = weighing(1)
+    weights = blending._fit_weights(logits, labels, torch.zeros_like(fit), noise, start, balance)
     assert torch.equal(weights, start.exp())
+
+
+def test_a_class_without_images_takes_no_part() -> None:
+    """Whatever a classifier says of it: the images of other classes would only speak against."""
+    logits, labels, fit, noise, start, balance = weighing(1)
+    fit &= labels != 2
+    found = blending._fit_weights(logits, labels, fit, noise, start, balance)
+    changed = logits.clone()
+    changed[..., 2] += 100
+    assert torch.equal(blending._fit_weights(changed, labels, fit, noise, start, balance), found)
 
 
 # ----------------------------------------------------------------------------- one text, calibrated

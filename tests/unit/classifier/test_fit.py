@@ -215,7 +215,8 @@ def test_without_images_to_compare_on_tuned_is_served_unchecked() -> None:
     assert served == "tuned"
     assert why == (
         "Serving the tuned classifier. It was not checked against zero-shot: cross-validation "
-        "needs at least two training images per class. Add images to have it checked."
+        "needs at least two images per class to tune on, besides those held out to measure on. "
+        "Add images to have it checked."
     )
 
 

@@ -242,6 +242,8 @@ def test_no_class_of_test_is_in_train(tmp_path: Path) -> None:
 def test_a_class_that_test_lacks_is_warned_of(tmp_path: Path) -> None:
     data = opened(tmp_path, split_form(train={"a": 2, "b": 2}, test={"a": 1}))
     assert data.warnings == ("b has no images in test, so it is not measured",)
+    with_val = split_form(train={"a": 2, "b": 2}, val={"a": 1}, test={"a": 1, "b": 1})
+    assert opened(tmp_path / "val", with_val).warnings == ()
 
 
 def test_a_test_class_without_readable_image_is_warned_of(tmp_path: Path) -> None:

@@ -61,6 +61,30 @@ def test_test_images_come_first() -> None:
     assert np.array_equal(splits.fit, splits.train)
 
 
+def test_val_beside_test_is_the_validation_part() -> None:
+    data = dataset(train=[6, 5], val=[2, 3], test=[4, 1])
+    splits = Splits.of(data, TuneConfig())
+    assert parts_of(data, splits.validation) == {"val"}
+    assert counts_of(data, splits.validation) == [2, 3]
+    for other in (dataset(train=[6, 5], val=[2, 3]), dataset(train=[6, 5])):
+        assert not len(Splits.of(other, TuneConfig()).validation)
+    drop = {data.items[splits.fit[0]].path}
+    corrected = Corrections.of(drop=drop).apply(data)
+    assert counts_of(corrected, Splits.of(corrected, TuneConfig()).validation) == [2, 3]
+
+
+def test_images_of_val_with_a_copy_in_another_part_do_not_validate() -> None:
+    data = dataset(train=[6, 5], val=[4, 4], test=[4, 4])
+    rows = {item.path: row for row, item in enumerate(data.items)}
+    groups = np.arange(len(data.items))
+    groups[rows["0/0-val.jpg"]] = rows["0/0-train.jpg"]
+    groups[rows["0/1-val.jpg"]] = rows["0/3-test.jpg"]
+    groups[rows["1/1-val.jpg"]] = groups[rows["1/2-val.jpg"]]
+    splits = Splits.of(data, TuneConfig(), groups)
+    assert counts_of(data, splits.validation) == [2, 3]
+    assert counts_of(data, splits.measured) == [4, 4]
+
+
 def test_then_validation_images() -> None:
     data = dataset(train=[6, 5], val=[2, 3])
     splits = Splits.of(data, TuneConfig())

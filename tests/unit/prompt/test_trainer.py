@@ -102,8 +102,8 @@ def test_every_epoch_shows_every_row_once_in_a_new_order(
     prompts: PromptLearner, tiny: Backbone
 ) -> None:
     features, labels = task(tiny)
-    steps: Any = Steps(labels)
-    tune(prompts, features, steps, [on(rows(*range(5, 21)))], Schedule(epochs=3, batch_size=4))
+    steps: Any = Steps(features)
+    tune(prompts, steps, labels, [on(rows(*range(5, 21)))], Schedule(epochs=3, batch_size=4))
     asked = torch.stack(steps.asked).view(3, 16)  # 4 steps of 4 in each of 3 epochs
     assert all(sorted(epoch) == list(range(5, 21)) for epoch in asked.tolist())
     assert len({tuple(epoch) for epoch in asked.tolist()}) == 3
@@ -111,10 +111,10 @@ def test_every_epoch_shows_every_row_once_in_a_new_order(
 
 def test_each_run_draws_from_its_own_rows(prompts: PromptLearner, tiny: Backbone) -> None:
     features, labels = task(tiny)
-    steps: Any = Steps(labels)
+    steps: Any = Steps(features)
     parts = [rows(0, 1, 2, 3, 4, 5), rows(6, 7, 8), rows(9, 10, 11, 12, 13, 14, 15, 16)]
     runs = [on(part, "ce", seed=seed) for seed, part in enumerate(parts)]
-    tune(prompts, features, steps, runs, Schedule(epochs=2, batch_size=4))
+    tune(prompts, steps, labels, runs, Schedule(epochs=2, batch_size=4))
     for run, part in enumerate(parts):
         assert {int(row) for step in steps.asked for row in step[run]} == set(part.tolist())
 
@@ -124,10 +124,10 @@ def test_a_small_run_does_not_change_the_batches_of_the_largest(
 ) -> None:
     features, labels = task(tiny)
     schedule = Schedule(epochs=2, batch_size=8)
-    alone: Any = Steps(labels)
-    beside: Any = Steps(labels)
-    tune(prompts, features, alone, [on(24, "ce")], schedule)
-    tune(prompts, features, beside, [on(24, "ce"), on(rows(3, 4), "ce")], schedule)
+    alone: Any = Steps(features)
+    beside: Any = Steps(features)
+    tune(prompts, alone, labels, [on(24, "ce")], schedule)
+    tune(prompts, beside, labels, [on(24, "ce"), on(rows(3, 4), "ce")], schedule)
     assert len(alone.asked) == len(beside.asked) == 6
     for step, other in zip(alone.asked, beside.asked, strict=True):
         assert torch.equal(step[0], other[0])
@@ -191,13 +191,13 @@ def test_a_run_ends_the_same_alone_and_beside_others(tiny: Backbone, class_speci
 @pytest.mark.parametrize("steps", [0, 1, 4])
 def test_stops_between_two_steps(prompts: PromptLearner, tiny: Backbone, steps: int) -> None:
     features, labels = task(tiny)
-    asked: Any = Steps(labels)
+    asked: Any = Steps(features)
     epochs: list[int] = []
     with pytest.raises(Cancelled):
         tune(
             prompts,
-            features,
             asked,
+            labels,
             [on(24, "ce")],  # 3 steps an epoch
             should_stop=lambda: len(asked.asked) == steps,
             on_epoch=lambda report, state: epochs.append(report.epoch),
@@ -232,3 +232,19 @@ def test_going_on_gives_the_bits_of_an_unbroken_run(
     )
     assert torch.equal(resumed, whole)
     assert later == reports[done:]
+
+
+# ---------------------------------------------------------------------------------- imbalance
+
+
+def test_images_of_a_small_class_have_more_weight(prompts: PromptLearner, tiny: Backbone) -> None:
+    """As if the images of the small class were given several times."""
+    features, labels = task(tiny)
+    one_of_class_0 = rows(0, *range(1, 24, 3), *range(2, 24, 3))  # 1, 8 and 8 images
+    schedule = Schedule(epochs=2, batch_size=200)
+    found = tune(prompts, features, labels, [on(one_of_class_0)], schedule)
+    # (8 + 1) / (1 + 1) = 4.5: this row nine times, and the others twice
+    repeated = rows(*[0] * 9, *[row for row in one_of_class_0.tolist() if row] * 2)
+    expected = tune(prompts, features[repeated], labels[repeated], [on(len(repeated))], schedule)
+    moved = (expected - prompts.initial(1)).norm()
+    assert (found - expected).norm() < 1e-3 * moved

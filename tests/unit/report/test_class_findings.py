@@ -39,7 +39,7 @@ def test_far_smaller_classes_are_named(photos: list[int], named: str | None) -> 
         assert found is None
     else:
         assert found is not None
-        assert f"than a ({photos[0]}): {named}. All" in found.text
+        assert f"than a ({photos[0]}): {named}. Small" in found.text
         assert found.count == len(found.classes) == named.count("(")
 
 
