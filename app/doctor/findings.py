@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+PARTS = "parts"
+"""Section of database, broker, storage and workers."""
+
 
 class State(StrEnum):
     #: Correct.

@@ -44,8 +44,9 @@ def doctor(*arguments: str | Path, ends: int = 0) -> dict[str, dict[str, Any]]:
 
 
 def test_nothing_is_set_up(tmp_path: Path) -> None:
-    """It answers without torch and the other packages that take seconds to import."""
-    heavy = "{'torch', 'open_clip', 'openvino', 'celery', 'numpy', 'PIL', 'uvicorn', 'app.main'}"
+    """It answers without torch and the other packages that take long to import."""
+    heavy = {"torch", "open_clip", "openvino", "celery", "numpy", "PIL", "uvicorn", "app.main"}
+    heavy |= {"fastapi", "sqlalchemy", "alembic", "redis"}
     code = f"""if True:
         import sys
         from dspt.cli import main

@@ -1,0 +1,97 @@
+"""The database, the workers that it knows, and whether the storage belongs to it.
+
+Imports SQLAlchemy, which takes a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dspt_client.schemas.status import Status
+from sqlalchemy import func, inspect, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.doctor.findings import PARTS, Finding, State
+from app.doctor.variables import shown
+from app.installation.service import InstallationError, check
+from app.jobs.lifecycle.workers import any_alive
+from app.kit.context import Context
+from app.kit.db import Database
+from app.kit.schema import NewerSchemaError, OlderSchemaError, check_connection, current_revision
+from app.kit.settings import Settings
+from app.tables.jobs import Job
+
+
+def look(settings: Settings) -> Iterator[Finding]:
+    """Check schema and workers. Creates nothing."""
+    where = shown("", settings.database_url)
+    try:
+        database = Database(settings.database_url)
+    except ValueError as error:
+        yield Finding(PARTS, "database", State.FAIL, str(error), "correct DSPT_DATABASE_URL")
+        return
+    try:
+        schema = _schema(database, where, settings.migrate_at_start)
+        yield schema
+        if schema.state == State.OK:  # else there may be no tables to read
+            yield _workers(database, settings)
+    except SQLAlchemyError as error:
+        reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+        fix = "start the database, or correct DSPT_DATABASE_URL"
+        yield Finding(PARTS, "database", State.FAIL, f"{where}: {shown('', reason)}", fix)
+    finally:
+        database.close()
+
+
+def _schema(database: Database, where: str, migrate_at_start: bool) -> Finding:
+    with database.engine.connect() as connection:
+        there = current_revision(connection)
+        tables = inspect(connection).get_table_names()
+        start = "the first start of the API" if migrate_at_start else "dspt db upgrade"
+        if there is None:
+            number = f"{len(tables)} table{'' if len(tables) == 1 else 's'}"
+            holds = f"{number} of another program" if tables else "no tables yet"
+            state = State.WARN if tables else State.OFF
+            fix = f"{start} creates the tables of DSPT"
+            return Finding(PARTS, "database", state, f"{where}: up, {holds}", fix)
+        where = f"{where}, schema {there}"
+        try:
+            newer = check_connection(connection)
+        except OlderSchemaError as error:
+            fix = "the API migrates it when it starts" if migrate_at_start else f"run {start}"
+            return Finding(PARTS, "database", State.WARN, f"{where} of {error.newest}", fix)
+        except NewerSchemaError:
+            found, fix = (
+                f"{where}, which is newer than this version",
+                "install the version that created it",
+            )
+            return Finding(PARTS, "database", State.FAIL, found, fix)
+    if newer:
+        found = f"{where}, which is newer than this version but works with it"
+        return Finding(PARTS, "database", State.WARN, found, "install the newer version")
+    return Finding(PARTS, "database", State.OK, where)
+
+
+def _workers(database: Database, settings: Settings) -> Finding:
+    with database.read() as session:
+        alive = any_alive(session, settings)
+        waiting = session.scalar(select(func.count()).where(Job.status == Status.QUEUED)) or 0
+    if alive:
+        return Finding(PARTS, "workers", State.OK, f"running; {waiting} jobs waiting")
+    state = State.WARN if waiting else State.OFF
+    fix = "start one with dspt worker, or everything with dspt serve"
+    return Finding(PARTS, "workers", state, f"none running; {waiting} jobs waiting", fix)
+
+
+def look_at_installation(settings: Settings) -> Iterator[Finding]:
+    """Check that database and storage belong together; nothing if the database has no schema."""
+    try:
+        context = Context.open(settings)
+        try:
+            check(context)
+        finally:
+            context.close()
+    except InstallationError as error:
+        yield Finding(PARTS, "installation", State.FAIL, str(error))
+    except (SQLAlchemyError, ValueError, OSError):  # reported as another part
+        return
