@@ -206,7 +206,7 @@ def _has_support(labels: Tensor, folds: Sequence[Tensor], train_mask: Tensor) ->
     for fold in folds:
         found[fold] = torch.isin(labels[fold], labels[_outside(fold, train_mask)])
     scored = found & train_mask
-    if scored.sum() < 0.5 * train_mask.sum() or len(labels[scored].unique()) < 2:
+    if scored.sum() < 0.5 * train_mask.sum() or len(torch.bincount(labels[scored]).nonzero()) < 2:
         return torch.zeros_like(train_mask)
     return found
 
@@ -324,7 +324,7 @@ def _fit_weights(
     chosen = rows.nonzero()[:, 0]
     chosen = chosen[:: max(1, -(-len(chosen) // _MAX_FITTED))]
     labels, balance = labels[chosen], balance[chosen]
-    present = labels.unique()
+    present = torch.bincount(labels).nonzero()[:, 0]
     logits, log_noise = logits[:, chosen][..., present], noise.log()[present][:, labels].T
     logarithms = start.clone()
     optimizer = torch.optim.LBFGS([logarithms], max_iter=_FIT_STEPS, line_search_fn="strong_wolfe")
