@@ -93,8 +93,8 @@ class _Matcher:
         self._thumbnails = thumbnails
         everything = _averaging(torch.ones(1), torch.zeros(1))[0]
         whole = everything @ thumbnails @ everything.T
-        self._views = _with_mirrored(whole)
-        """(N, 2, V): of the whole thumbnails, and of their mirror images."""
+        self._views = _views(torch.stack([whole, whole.flip(2)], 1))
+        """Of the whole thumbnails, and of their mirror images."""
         self._coarse = _with_mirrored(F.avg_pool2d(whole, 2))
         """The same at half the size, which depends less on where an image was cropped."""
 
@@ -111,24 +111,69 @@ class _Matcher:
     def likeness(self, pairs: Groups) -> NDArray[np.float32]:
         """Return how much the images of each pair look like copies: (P,), at most 1."""
         found = torch.full((pairs.shape[1],), -1.0)
-        for windowed, whole in (pairs, pairs[::-1]):
-            order = np.argsort(windowed, kind="stable")
-            for start in range(0, len(order), _PAIRS):
-                chosen = torch.from_numpy(order[start : start + _PAIRS])
-                best = self._best(windowed[chosen.numpy()], self._views[whole[chosen.numpy()]])
-                found[chosen] = torch.maximum(found[chosen], best)
+        windowed, whole = np.concatenate([pairs, pairs[::-1]], axis=1)
+        order = np.argsort(windowed, kind="stable")  # so windows of an image are computed once
+        for start in range(0, len(order), _PAIRS):
+            chosen = order[start : start + _PAIRS]
+            best = self._best(windowed[chosen], self._views[whole[chosen]])
+            pair = torch.from_numpy(chosen % pairs.shape[1])
+            found.scatter_reduce_(0, pair, best, "amax")
         return found.numpy()
 
     def _best(self, rows: Groups, views: Tensor) -> Tensor:
-        """(P,): the largest likeness of windows of `rows` (P,) and of views (P, 2, V)."""
+        """(P,): the largest likeness of windows of `rows` (P,) and of views (P, 256, 4)."""
         unique, at = np.unique(rows, return_inverse=True)
         windows, places = _windows(self._thumbnails[unique])
-        best, which = (_descriptors(windows)[at] @ views.mT).amax(2).max(1)
+        best, which = _compare(windows, views, at).max(1)
         finer = ((best >= _REFINED_FROM) & (best < THRESHOLD)).nonzero()[:, 0]
         if len(finer):
             windows = _finer_windows(self._thumbnails[rows[finer.numpy()]], places[which[finer]])
-            best[finer] = (_descriptors(windows) @ views[finer].mT).amax((1, 2))
+            best[finer] = _compare(windows, views[finer]).amax(1)
         return best
+
+
+def _views(images: Tensor) -> Tensor:
+    """(N, K, 16, 16) -> (N, 256, 2 K): what `_compare` multiplies windows with.
+
+    The dot product with the descriptor of an image is linear in the window, apart from the lengths
+    of the window's descriptor. So differences need not be computed for each window and pair.
+    """
+    grey, down, right = _parts(images)
+    across = torch.zeros_like(images)  # the adjoint of the differences
+    across[..., 1:, :] += down
+    across[..., :-1, :] -= down
+    across[..., 1:] += right
+    across[..., :-1] -= right
+    of_grey, of_across = _lengths(grey, down, right)[..., None, None].unbind(2)
+    return torch.cat([grey / of_grey, across / of_across], 1).flatten(2).mT.contiguous()
+
+
+def _compare(windows: Tensor, views: Tensor, at: Groups | None = None) -> Tensor:
+    """Return the likeness of windows and the most similar view, (P, W).
+
+    windows: (U, W, 16, 16); views: (P, 256, 2 K); at: (P,), rows of the windows. Default: all.
+    """
+    grey, down, right = _parts(windows)
+    lengths, flat = _lengths(grey, down, right), grey.flatten(2)
+    if at is not None:
+        lengths, flat = lengths[at], flat[at]
+    dots = (flat @ views).unflatten(2, (2, -1))
+    return (dots / lengths[..., None]).sum(2).amax(2) / 2
+
+
+def _parts(windows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the centred grey values, and their differences downwards and to the right."""
+    grey = windows - windows.mean((-2, -1), keepdim=True)
+    return grey, grey.diff(dim=-2), grey.diff(dim=-1)
+
+
+def _lengths(grey: Tensor, down: Tensor, right: Tensor) -> Tensor:
+    """Return the lengths of grey values and of differences, (..., 2), at least 1.
+
+    An image without detail is like no other.
+    """
+    squares = [part.square().sum((-2, -1)) for part in (grey, down, right)]
+    return torch.stack([squares[0], squares[1] + squares[2]], -1).sqrt().clamp_min(1.0)
 
 
 def _with_mirrored(thumbnails: Tensor) -> Tensor:

@@ -120,7 +120,7 @@ class HealthReport:
             return f"A job refuses this data set: {found}."
         return (
             f"{self.images:,} images of {self.n_classes:,} classes, {self.photos:,} different "
-            f"photos, {self.left_out:,} files left out: {found}."
+            f"photos, {self.left_out:,} file{'' if self.left_out == 1 else 's'} left out: {found}."
         )
 
     def to_dict(self) -> dict[str, Any]:
