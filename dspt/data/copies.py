@@ -157,8 +157,8 @@ def _compare(windows: Tensor, views: Tensor, at: Groups | None = None) -> Tensor
     lengths, flat = _lengths(grey, down, right), grey.flatten(2)
     if at is not None:
         lengths, flat = lengths[at], flat[at]
-    dots = (flat @ views).unflatten(2, (2, -1))
-    return (dots / lengths[..., None]).sum(2).amax(2) / 2
+    of_grey, of_across = (flat @ views).chunk(2, 2)
+    return (of_grey / lengths[..., :1] + of_across / lengths[..., 1:]).amax(2) / 2
 
 
 def _parts(windows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
