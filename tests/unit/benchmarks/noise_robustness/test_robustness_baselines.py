@@ -59,7 +59,7 @@ def test_learns_from_noisy_labels_and_repeats_itself(
     torch.testing.assert_close(BASELINES[name](noisy, RECIPE).score(images), scores)
 
 
-@pytest.mark.parametrize("name", set(BASELINES) - {"gda", "transclip"})
+@pytest.mark.parametrize("name", sorted(BASELINES.keys() - {"gda", "transclip"}))
 def test_a_stop_is_heeded(name: MethodName, clean: Task) -> None:
     with pytest.raises(Cancelled):
         BASELINES[name](replace(clean, should_stop=lambda: True), RECIPE)
