@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 
 class DsptError(Exception):
@@ -33,12 +33,14 @@ class DsptError(Exception):
         self.message = message
         self.param = param
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         """Pickle the error as it is; its class may take other arguments."""
         return _rebuilt, (type(self), self.args, self.__dict__)
 
 
-def _rebuilt(kind: type[DsptError], args: tuple[Any, ...], state: dict[str, Any]) -> DsptError:
+def _rebuilt(
+    kind: type[DsptError], args: tuple[object, ...], state: dict[str, object]
+) -> DsptError:
     error = kind.__new__(kind, *args)
     error.__dict__.update(state)
     return error

@@ -28,7 +28,7 @@ from dspt.kit.device import may_have_gpu
 from dspt.kit.memory import trim
 
 if TYPE_CHECKING:
-    from app.predictions.towers import Tower
+    from app.predictions.tower import Tower
     from dspt.backbones.base import Backbone
 
 T = TypeVar("T")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from app.predictions.towers import Features, Tower
+    from app.predictions.tower import Features, Tower
     from dspt.model.format import Artifact
     from dspt.model.scores import ClassScores
 

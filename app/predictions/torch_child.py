@@ -25,7 +25,7 @@ from dspt.errors import BackboneMismatch, DsptError
 if TYPE_CHECKING:
     from PIL import Image
 
-    from app.predictions.towers import Crop, Features
+    from app.predictions.tower import Crop, Features
     from dspt.backbones.base import Backbone
 
 T = TypeVar("T")

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
@@ -27,39 +27,10 @@ from app.predictions.settings import PredictionSettings
 from dspt.errors import ImageError
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-    from PIL import Image
-
-    Crop = NDArray[np.uint8]
-    Features = NDArray[np.float32]
+    from app.predictions.tower import Crop, Features, Tower
 
 _log = structlog.get_logger(__name__)
 T = TypeVar("T")
-
-
-class Tower(Protocol):
-    """An image tower: `Backbone` in torch, `CompiledTower` without it, or `ChildTower`."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def digest(self) -> str: ...
-    @property
-    def engine(self) -> str: ...
-    @property
-    def on_cpu(self) -> bool: ...
-    @property
-    def embed_dim(self) -> int: ...
-    @property
-    def feature_dim(self) -> int: ...
-    @property
-    def nbytes(self) -> int: ...
-    def crop(self, image: Image.Image) -> Crop:
-        """Resize and crop an RGB image: -> (H, W, 3)."""
-
-    def encode(self, crops: Crop) -> Features:
-        """Encode crops: (B, H, W, 3) -> (B, F), as `Backbone.encode_image`."""
 
 
 @dataclass(frozen=True)

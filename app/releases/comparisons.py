@@ -27,7 +27,7 @@ from app.tables.models import Model
 from dspt.errors import ArtifactError, UnknownBackbone
 
 if TYPE_CHECKING:
-    from app.predictions.towers import Features
+    from app.predictions.tower import Features
     from dspt.data.labelled import LabelledFiles
     from dspt.data.layout import Candidate
 

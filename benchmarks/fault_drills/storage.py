@@ -46,7 +46,9 @@ def missing(stack: Stack) -> set[str]:
 def _keys(session: Session) -> set[str]:
     keys = {dataset.storage_key for dataset in session.scalars(select(Dataset))}
     keys |= {model.storage_key for model in session.scalars(select(Model))}
-    return keys | {key for key in session.scalars(select(Job.audit_key)) if key is not None}
+    for column in (Job.audit_key, Job.predictions_key):
+        keys |= {key for key in session.scalars(select(column)) if key is not None}
+    return keys
 
 
 def _files(root: Path) -> set[str]:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from app.predictions.towers import Tower
+from app.predictions.tower import Tower
 from dspt.backbones import Backbone, load_backbone
 from dspt.backbones.compiled import available, compile_image_tower
 from dspt.data import decode_image

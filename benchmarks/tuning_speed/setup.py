@@ -62,9 +62,9 @@ class Case:
 
     @property
     def labels(self) -> torch.Tensor:
-        """Return the label of every image, drawn with the seed."""
+        """Return the label of every image, balanced, in an order by the seed."""
         rng = np.random.default_rng((self.seed, self.classes))
-        return torch.from_numpy(rng.integers(self.classes, size=self.steps * BATCH))
+        return torch.from_numpy(rng.permutation(np.arange(self.steps * BATCH) % self.classes))
 
     def order(self) -> list[list[int]]:
         """Return the images of each step in the order of our trainer."""

@@ -174,6 +174,7 @@ def test_the_audit_as_csv_says_the_same(service: httpx.Client, tuned: Json) -> N
         "suspect",
         "held_out",
         "group",
+        "kept",
     ]
     assert list(rows[0]) == columns
     assert [row["file"] for row in rows] == [entry["file"] for entry in entries]

@@ -283,7 +283,7 @@ def test_the_audit(client: TestClient, live: Context) -> None:
     head, line = table.text.splitlines()
     assert head.startswith("file,given,suggested,correct_label,score,p_tuned,p_zero_shot,suppress")
     assert head.split(",")[4:] == list(AuditEntryView.model_fields)[3:]
-    assert line == "'=cmd|' /C calc'!A0/1.png,cat,'@dog,,0.75,0.25,0.5,0.125,true,false,"
+    assert line == "'=cmd|' /C calc'!A0/1.png,cat,'@dog,,0.75,0.25,0.5,0.125,true,false,,false"
 
 
 def test_events_as_a_list(client: TestClient, live: Context) -> None:

@@ -77,7 +77,7 @@ def test_move_takes_legal_steps_only(context: Context, source: Status) -> None:
 
 def test_a_job_begins_as_queued(context: Context) -> None:
     job = read_job(context, add_job(context))
-    columns = {c.key: getattr(job, c.key) for c in inspect(Job).column_attrs}
+    columns = {c.key: getattr(job, c.key) for c in inspect(Job).column_attrs if not c.deferred}
     values = columns | {"id": new_id("job"), "status": "cancelled", "finished_at": job.created_at}
     with (
         pytest.raises(IntegrityError, match="a job begins as queued"),

@@ -123,7 +123,7 @@ def test_nothing_that_the_backup_names_is_gone(
                     *(f"/models/{model_id}/artifact" for model_id in kept),
                 )
             }
-            assert "Backed up 4 files" in done(dspt("backup", backup))
+            assert "Backed up 5 files" in done(dspt("backup", backup))
             later_job = tune(api, 7)
             later = [import_model(api, artifact, f"later {n}") for n in range(21)]
             deleted = next(iter(kept - {job["model_id"]}))
@@ -141,7 +141,7 @@ def test_nothing_that_the_backup_names_is_gone(
         assert "is sound" in done(dspt("backup", backup, "--check"))
         restored = done(dspt("restore", backup))
         # The model that was deleted after the backup is there again.
-        assert "3 in place, 1 copied from the backup" in restored
+        assert "4 in place, 1 copied from the backup" in restored
 
         context = Context.open(settings)
         age_all_files(context)
@@ -162,6 +162,7 @@ def test_nothing_that_the_backup_names_is_gone(
             newer = {
                 storage_keys.dataset(later_job["dataset"]["id"], corrections=False),
                 storage_keys.audit(later_job["model_id"]),
+                storage_keys.predictions(later_job["model_id"]),
                 *(storage_keys.model(model_id) for model_id in (*later, later_job["model_id"])),
             }
             with pytest.raises(TooMuchGarbageError):

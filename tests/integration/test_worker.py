@@ -191,6 +191,11 @@ def test_a_job_that_kills_its_worker_fails_in_the_end(stack: Stack) -> None:
     with stack.worker() as process:
         for attempt in (1, 2):
             stack.wait(job_id, partial(before_the_first_epoch, attempt))
+            wait_until(
+                lambda attempt=attempt: counted(port)["dspt_worker_attempts_total"] == attempt,
+                120,
+                "the count of attempts",
+            )
             os.kill(child_of(process), signal.SIGKILL)
         job = stack.wait(job_id, lambda job: job["status"] == "failed")
         assert job["error"]["code"] == "worker_lost"

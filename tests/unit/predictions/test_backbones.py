@@ -17,7 +17,7 @@ from app.kit.http.errors import ServiceUnavailable
 from app.predictions.backbones import Backbones
 from app.predictions.inference import Inference
 from app.predictions.settings import PredictionSettings
-from app.predictions.towers import Tower
+from app.predictions.tower import Tower
 from dspt.backbones import Weights
 from dspt.backbones.base import Backbone
 from dspt.errors import BackboneMismatch, WeightsUnavailable

@@ -91,7 +91,7 @@ def test_every_cell_is_run_and_reported(finished: Path) -> None:
     assert document["failed"] == {}
     for cell in document["cells"]:
         assert cell["wrong_share"] == (0 if cell["noise"]["kind"] == "clean" else 0.5)
-        assert len(cell["methods"]) == 8
+        assert len(cell["methods"]) == 16
     table = (finished / "table.md").read_text()
     assert "| eurosat | logistic regression |" in table
     assert document["command"] in table
