@@ -124,7 +124,7 @@ def test_torch_is_in_memory_only_where_and_while_it_is_needed(stack: Stack) -> N
     """Never in the parent, because CUDA would not survive the fork."""
     stack.settings = Settings(
         **stack.settings.model_dump(exclude_unset=True)
-        | {"worker_jobs_per_process": 2, "worker_rest_seconds": 8.0}
+        | {"worker_jobs_per_process": 2, "worker_rest_seconds": 20.0}
     )
 
     def rested() -> bool:
