@@ -20,7 +20,6 @@ from fastapi import (
     Response,
     UploadFile,
 )
-from starlette.datastructures import State
 
 from app.access.caller import CallerDep
 from app.datasets import health, repository, service, views
@@ -37,7 +36,7 @@ from app.kit.http.errors import (
     problems,
 )
 from app.kit.http.paging import After, Limit, Page, page_of
-from app.kit.http.rules import Scope, rules
+from app.kit.http.rules import Scope, max_upload_bytes, rules
 from app.kit.http.schema_types import Omittable
 from app.quotas.early import check_bytes_early
 
@@ -64,17 +63,12 @@ def _shelf(request: Request) -> PhotoShelf:
 ShelfDep = Annotated[PhotoShelf, Depends(_shelf)]
 
 
-def _max_upload_bytes(state: State) -> int:
-    limit: int = state.settings.max_upload_bytes
-    return limit
-
-
 @router.post(
     "",
     status_code=201,
     responses=problems(BadRequest, PayloadTooLarge, RequestTimeout, StorageFull, Unprocessable),
 )
-@rules(Scope.SUBMIT, max_body_bytes=_max_upload_bytes, before_body=check_bytes_early)
+@rules(Scope.SUBMIT, max_body_bytes=max_upload_bytes, before_body=check_bytes_early)
 def create_dataset(
     response: Response,
     context: ContextDep,

@@ -14,7 +14,6 @@ from dspt.data.photos import Photos, open_photos
 from dspt.data.split_names import Split
 from dspt.errors import DatasetError, ImageError
 from dspt.kit.text import printable
-from dspt.labels.corrections import Corrections
 
 #: Data sets that stay open, and the memory of their lists of files.
 _OPEN, _OPEN_BYTES, _BYTES_PER_FILE = 32, 64 * 1024**2, 1500
@@ -63,7 +62,7 @@ class PhotoShelf:
 
     def list(self, zip_file: Dataset, dataset: Dataset) -> list[Photo]:
         """Return the photos of a data set with its corrections, without dropped ones."""
-        changes = self._corrections(dataset)
+        changes = service.corrections_of(self._context, dataset)
         return [
             Photo(number, c.path, c.split, changes.relabel.get(c.path, c.class_name), c.class_name)
             for number, c in enumerate(self.open(zip_file).photos)
@@ -88,9 +87,6 @@ class PhotoShelf:
                 raise Unprocessable(f"{file}: {error.message}", code="unreadable_photo") from error
             self._pictures.put(key, found, len(found))
         return found
-
-    def _corrections(self, dataset: Dataset) -> Corrections:
-        return service.corrections_of(self._context, dataset)
 
 
 def _refused(error: DatasetError) -> Unprocessable:

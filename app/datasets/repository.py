@@ -9,6 +9,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session, aliased, undefer
 
 from app.kit.ids import is_id
+from app.kit.newest_first import newest_first
 from app.tables.datasets import Dataset
 from app.tables.jobs import Job
 
@@ -25,11 +26,7 @@ def page(
     session: Session, *, owner: str | None, after: str | None, limit: int
 ) -> Sequence[Dataset]:
     """Return data sets of one owner, or of all (None), newest first, older than `after`."""
-    query = select(Dataset).order_by(Dataset.id.desc()).limit(limit)
-    if owner is not None:
-        query = query.where(Dataset.owner == owner)
-    if after is not None:
-        query = query.where(Dataset.id < after)
+    query = newest_first(select(Dataset), Dataset, owner=owner, after=after, limit=limit)
     return session.scalars(query).all()
 
 

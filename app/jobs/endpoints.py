@@ -23,7 +23,6 @@ from fastapi import (
 )
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import State
 from starlette.responses import StreamingResponse
 
 from app.access.caller import CallerDep
@@ -48,7 +47,7 @@ from app.kit.http.errors import (
     problems,
 )
 from app.kit.http.paging import After, Limit, Page, page_of
-from app.kit.http.rules import Scope, rules
+from app.kit.http.rules import Scope, max_upload_bytes, rules
 from app.kit.http.schema_types import Omittable
 
 
@@ -94,11 +93,6 @@ async def _known_fields(request: Request) -> None:
         )
 
 
-def _max_upload_bytes(state: State) -> int:
-    limit: int = state.settings.max_upload_bytes
-    return limit
-
-
 @router.post(
     "",
     status_code=202,
@@ -112,7 +106,7 @@ def _max_upload_bytes(state: State) -> int:
         }
     },
 )
-@rules(Scope.SUBMIT, max_body_bytes=_max_upload_bytes, before_body=check_quota_early)
+@rules(Scope.SUBMIT, max_body_bytes=max_upload_bytes, before_body=check_quota_early)
 def create_job(
     request: Request,
     response: Response,

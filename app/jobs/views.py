@@ -37,6 +37,7 @@ from app.kit.context import Context
 from app.kit.http.errors import NotFound
 from app.kit.ids import is_id
 from app.kit.json_columns import LARGE_METRICS, without
+from app.kit.newest_first import newest_first
 from app.tables.datasets import Dataset
 from app.tables.jobs import Job
 from app.tables.models import Model
@@ -173,15 +174,11 @@ def page(
 
     They are summaries: without class words, and without what grows with classes and files.
     """
-    wanted: list[ColumnElement[bool]] = []
-    if after is not None:
-        wanted.append(_JOB.c.id < after)
-    if caller.only_owner is not None:
-        wanted.append(_JOB.c.owner == caller.only_owner)
+    query = _summaries(session.get_bind().dialect.name)
     if status is not None:
-        wanted.append(_JOB.c.status == status)
-    query = _summaries(session.get_bind().dialect.name).where(*wanted)
-    rows = session.execute(query.order_by(_JOB.c.id.desc()).limit(limit)).all()
+        query = query.where(_JOB.c.status == status)
+    query = newest_first(query, _JOB.c, owner=caller.only_owner, after=after, limit=limit)
+    rows = session.execute(query).all()
     alive = _worker_alive(session, context, *rows)
     return [_view(row, worker_alive=alive, summary=True) for row in rows]
 

@@ -17,6 +17,7 @@ from app.kit.control_characters import is_clean
 from app.kit.db import database_now, lock_until_commit
 from app.kit.http.errors import Conflict, NotFound, ProblemItem
 from app.kit.ids import is_id, new_id
+from app.kit.newest_first import newest_first
 from app.models import repository
 from app.models.schemas import ALIAS_PATTERN
 from app.tables.models import AliasMove, Model, ModelAlias
@@ -54,11 +55,7 @@ def page(
     session: Session, *, owner: str | None, after: str | None, limit: int
 ) -> Sequence[ModelAlias]:
     """Return aliases of one owner, or of all (None), newest first, older than `after`."""
-    query = select(ModelAlias).order_by(ModelAlias.id.desc()).limit(limit)
-    if owner is not None:
-        query = query.where(ModelAlias.owner == owner)
-    if after is not None:
-        query = query.where(ModelAlias.id < after)
+    query = newest_first(select(ModelAlias), ModelAlias, owner=owner, after=after, limit=limit)
     return session.scalars(query).all()
 
 

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.kit.ids import is_id
 from app.kit.json_columns import LARGE_METRICS, without
+from app.kit.newest_first import newest_first
 from app.tables.models import Model, ModelAlias
 
 
@@ -30,11 +31,7 @@ def page(
         without(column, dialect, LARGE_METRICS).label("metrics") if key == "metrics" else column
         for key, column in Model.__table__.c.items()
     ]
-    query = select(*columns).order_by(Model.id.desc()).limit(limit)
-    if owner is not None:
-        query = query.where(Model.owner == owner)
-    if after is not None:
-        query = query.where(Model.id < after)
+    query = newest_first(select(*columns), Model, owner=owner, after=after, limit=limit)
     return session.execute(query).all()
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Sequence
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from app.kit.http.errors import ProblemItem, Unprocessable
 
@@ -44,23 +43,6 @@ CONTENT: dict[str, Any] = {
     "image/*": {"schema": {"type": "string", "format": "binary"}},
 }
 """Of the OpenAPI document."""
-
-
-def parse_json(body: bytes) -> JsonImages:
-    """Parse a body. Raises Unprocessable with all that is wrong."""
-    try:
-        return JsonImages.model_validate_json(body)
-    except ValidationError as error:
-        items = [
-            ProblemItem(param=_place(item["loc"]), code=item["type"], message=item["msg"])
-            for item in error.errors(include_url=False, include_input=False)
-        ]
-        detail = "; ".join(f"{item.param}: {item.message}" for item in items)
-        raise Unprocessable(detail, code="invalid_request", errors=items) from error
-
-
-def _place(location: Sequence[int | str]) -> str:
-    return ".".join(str(part) for part in location) or "body"
 
 
 def _decoded(number: int, text: str) -> bytes:

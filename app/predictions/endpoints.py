@@ -38,6 +38,7 @@ from app.kit.http.errors import (
     Unprocessable,
     problems,
 )
+from app.kit.http.json_body import parse_json
 from app.kit.http.rules import Scope, rules
 from app.kit.http.schema_types import Omittable
 from app.predictions import bodies, stream
@@ -147,7 +148,7 @@ async def predict_with_model(
     """Classify the image that is the body, or several in base64 in JSON."""
     body = await request.body()
     if content_type.partition(";")[0].strip().lower() == bodies.JSON:
-        wanted = await run_in_threadpool(bodies.parse_json, body)
+        wanted = await run_in_threadpool(parse_json, bodies.JsonImages, body)
         _check_size(request, [len(image) * 3 // 4 for image in wanted.images])
         images = await run_in_threadpool(wanted.decoded)
         options = PredictOptions(wanted.top_k, wanted.zero_shot, wanted.reject_below)

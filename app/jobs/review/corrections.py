@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pydantic import ValidationError
-
 from app.access.caller import Caller
 from app.datasets import repository as datasets
 from app.datasets import service as dataset_service
@@ -13,10 +11,10 @@ from app.jobs.review import audit
 from app.jobs.schemas import CorrectionsRequest
 from app.jobs.service import Created
 from app.kit.context import Context
-from app.kit.http.errors import BadRequest, NotFound, ProblemItem, Unprocessable
+from app.kit.http.errors import BadRequest, NotFound
+from app.kit.http.json_body import parse_json
 from app.tables.jobs import Job
 from dspt.config import TuneConfig
-from dspt.kit.text import printable
 from dspt.labels.audit_csv import corrections_from_csv
 from dspt.labels.corrections import Corrections
 
@@ -32,7 +30,6 @@ CONTENT_TYPES = {
         }
     },
 }
-_SHOWN = 100
 _SUFFIX = " (corrected)"
 
 
@@ -89,19 +86,7 @@ def _parsed(
         )
     if kind == "text/csv":
         return CorrectionsRequest(), corrections_from_csv(body, "corrections.csv", classes)
-    try:
-        request = CorrectionsRequest.model_validate_json(body)
-    except ValidationError as error:
-        items = [
-            ProblemItem(
-                param=".".join(printable(str(part)) for part in item["loc"]) or "body",
-                code=item["type"],
-                message=item["msg"],
-            )
-            for item in error.errors(include_url=False, include_input=False)[:_SHOWN]
-        ]
-        detail = "; ".join(f"{item.param}: {item.message}" for item in items)
-        raise Unprocessable(detail, errors=items) from error
+    request = parse_json(CorrectionsRequest, body)
     found = Corrections.of(request.relabel, request.drop, request.keep, request.new_classes)
     return request, found
 

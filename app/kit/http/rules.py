@@ -60,6 +60,12 @@ def rules(
     return declare
 
 
+def max_upload_bytes(state: State) -> int:
+    """`max_body_bytes` of routes that take a zip: DSPT_MAX_UPLOAD_BYTES."""
+    limit: int = state.settings.max_upload_bytes
+    return limit
+
+
 class UndeclaredRoute(RuntimeError):
     """Routes of the application declare no rules."""
 
