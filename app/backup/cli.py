@@ -90,7 +90,8 @@ def restore(
     """Restore the database, and the stored files that are missing, from a backup.
 
     Stop the API and all workers first. No stored file is deleted. The backup may come
-    from SQLite and the database be PostgreSQL, or the reverse.
+    from SQLite and the database be PostgreSQL, or the reverse. With DSPT_OWNER_DATABASE_URL it
+    connects as the owner of the tables, and lets the role of DSPT_DATABASE_URL use them.
     """
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -99,9 +100,13 @@ def restore(
     from app.installation.service import InstallationError
     from app.kit.context import Context
     from app.kit.storage import Storage
+    from app.migrations.cli import grant_to_service
 
     try:
-        with service_database(data_dir, upgrade=False) as (settings, database), _bar() as advance:
+        with (
+            service_database(data_dir, upgrade=False, as_owner=True) as (settings, database),
+            _bar() as advance,
+        ):
             context = Context(settings, database, Storage(settings.storage_url))
             done = run(
                 context,
@@ -113,6 +118,7 @@ def restore(
             )
     except (BackupError, InstallationError, OSError, SQLAlchemyError) as error:
         raise _failure("restore", error) from error
+    grant_to_service(settings)
     rows = sum(table.rows for table in done.manifest.tables.values())
     typer.echo(
         f"Restored {rows:,} rows of {done.manifest.created_at:%Y-%m-%d %H:%M:%S} UTC. Files: "

@@ -99,20 +99,22 @@ def database_errors(variable: str = "DSPT_DATABASE_URL") -> Iterator[None]:
 
 @contextmanager
 def service_database(
-    data_dir: Path | None, *, upgrade: bool = True
+    data_dir: Path | None, *, upgrade: bool = True, as_owner: bool = False
 ) -> Iterator[tuple[Settings, Database]]:
     """Yield the settings and the database, with `upgrade` migrated to the newest schema.
 
-    User errors exit with status 1 or 2.
+    With `as_owner` it connects with DSPT_OWNER_DATABASE_URL if that is set. User errors exit with
+    status 1 or 2.
     """
     from app.kit.db import Database
     from app.kit.schema import prepare_schema
 
     settings = settings_for(data_dir)
-    with database_errors():
+    owner = settings.owner_database_url if as_owner else None
+    with database_errors("DSPT_OWNER_DATABASE_URL" if owner else "DSPT_DATABASE_URL"):
         if upgrade:
             prepare_schema(settings)
-        database = Database(settings.database_url, seconds=_STATEMENT_SECONDS)
+        database = Database(owner or settings.database_url, seconds=_STATEMENT_SECONDS)
     try:
         yield settings, database
     finally:

@@ -40,8 +40,9 @@ class Settings(SettingsWithSecrets):
     owner_database_url: str = Field(
         default="",
         description="The same database with the role that owns the tables, for `dspt db upgrade` "
-        "only: it creates the role in DSPT_DATABASE_URL, which can then read and write rows but "
-        "change no table. Default: DSPT_DATABASE_URL, whose role then owns the tables.",
+        "and `dspt restore` only: they create the role in DSPT_DATABASE_URL, which can then read "
+        "and write rows but change no table. Default: DSPT_DATABASE_URL, whose role then owns the "
+        "tables.",
         json_schema_extra=SECRET,
     )
     migrate_at_start: bool = Field(

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from app.kit.command_line import DataDir, database_errors, settings_for
+
+if TYPE_CHECKING:
+    from app.kit.settings import Settings
 
 db = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Migrate the database, or check its schema."
@@ -24,7 +29,6 @@ def upgrade(data_dir: DataDir = None) -> None:
     DSPT_DATABASE_URL if needed, and lets it read and write rows.
     """
     from app.kit.schema import migrate
-    from app.migrations.roles import grant
 
     settings = settings_for(data_dir)
     owner = settings.owner_database_url or settings.database_url
@@ -32,10 +36,7 @@ def upgrade(data_dir: DataDir = None) -> None:
     with database_errors(name):
         warning = migrate(owner)
     typer.echo(warning or "The database has the schema of this version.")
-    if settings.owner_database_url:
-        with database_errors("DSPT_OWNER_DATABASE_URL"):
-            role = grant(owner, settings.database_url)
-        typer.echo(f"The role {role} can read and write rows, and change no table.")
+    grant_to_service(settings)
 
 
 @db.command()
@@ -47,3 +48,13 @@ def check(data_dir: DataDir = None) -> None:
     with database_errors("DSPT_DATABASE_URL"):
         warning = check_schema(settings.database_url)
     typer.echo(warning or "The database has the schema of this version.")
+
+
+def grant_to_service(settings: Settings) -> None:
+    """Let the role of DSPT_DATABASE_URL use the tables, if another role owns them."""
+    from app.migrations.roles import grant
+
+    if settings.owner_database_url:
+        with database_errors("DSPT_OWNER_DATABASE_URL"):
+            role = grant(settings.owner_database_url, settings.database_url)
+        typer.echo(f"The role {role} can read and write rows, and change no table.")

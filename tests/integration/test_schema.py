@@ -183,6 +183,15 @@ def test_a_role_that_reads_and_writes_rows_only(role: tuple[str, str], tmp_path:
             ):
                 session.execute(text(statement))
 
+    # A restore makes the tables again, as the owner, and the service can use them as before.
+    backup = str(tmp_path / "backup")
+    dspt("backup", backup, **environment)  # the files of jobs that did not really run are missing
+    result = dspt("restore", backup, "--replace", "--incomplete", **environment)
+    assert result.exit_code == 0, result.output
+    assert "can read and write rows" in result.output
+    with local_client(create_app(settings)) as client:
+        assert client.delete(f"/jobs/{post_job(client)['id']}").status_code == 409  # it is queued
+
 
 @pytest.mark.parametrize(
     ("owner", "service", "reason"),
