@@ -28,13 +28,11 @@ def check_backbone(config: TuneConfig, local_backbones: Sequence[str]) -> None:
 
 
 def _check_name(name: str) -> None:
-    """Raise Unprocessable unless the name is that of an architecture and a tag.
-
-    The worker checks the tag: that needs open_clip, and so torch.
-    """
+    """Raise Unprocessable unless the name is that of an architecture and its weights."""
     if name == "builtin":
         return
-    from dspt.backbones.architectures import split_name  # its package imports huggingface_hub
+    # Its package imports huggingface_hub.
+    from dspt.backbones.architectures import check_tag, split_name
 
     try:
         architecture, tag = split_name(name)
@@ -43,6 +41,7 @@ def _check_name(name: str) -> None:
                 f"{name} does not name a set of weights; use {architecture}/TAG, such as "
                 "ViT-B-16/openai"
             )
+        check_tag(architecture, tag)
     except UnknownBackbone as error:
         item = ProblemItem(param="backbone", code=error.code, message=error.message)
         raise Unprocessable(error.message, code=error.code, errors=[item]) from error

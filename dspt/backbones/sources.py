@@ -12,7 +12,6 @@ Your own weights are assumed to be trained with the activation of the architectu
 
 from __future__ import annotations
 
-import difflib
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -21,7 +20,12 @@ from typing import Any
 import open_clip
 from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 
-from dspt.backbones.architectures import architectures, known_architecture, split_name
+from dspt.backbones.architectures import (
+    architectures,
+    known_architecture,
+    no_such_tag,
+    split_name,
+)
 from dspt.backbones.catalog import PICKLE, SAFETENSORS
 from dspt.backbones.weights import LOCAL_DIR, Weights
 from dspt.errors import BackboneError, UnknownBackbone, WeightsUnavailable
@@ -129,9 +133,7 @@ def _no_such_tag(architecture: str, tag: str) -> str:
             f"open_clip publishes no weights for {architecture}: use a file, "
             f"{architecture}@/path/to/weights"
         )
-    close = difflib.get_close_matches(tag.lower(), tags, n=1)
-    hint = f"did you mean {architecture}/{close[0]}? " if close else ""
-    return f"{architecture} has no weights {tag}: {hint}Available: {', '.join(tags)}"
+    return no_such_tag(architecture, tag, tags)
 
 
 def _from_file(name: str, model: str, file: Path) -> Source:

@@ -67,7 +67,7 @@ def test_jobs_that_succeed_and_fail(stack: Stack) -> None:
     good = stack.post(photos(), epochs=2, device="cuda:7")
     one_class = {name: data for name, data in photos().items() if name.startswith("red/")}
     bad_data = stack.post(one_class, epochs=2)
-    bad_backbone = stack.post(photos(), epochs=2, backbone="ViT-B-32/no-such-tag")
+    bad_backbone = stack.post(photos(), epochs=2, backbone="ViT-B-32-quickgelu/laion2b_e16")
     assert "no worker is running" in stack.job(good)["progress"]["message"]
     assert stack.client.post(f"/jobs/{good}/cancel").json()["status"] == "cancelled"
     assert stack.client.post(f"/jobs/{good}/retry").json()["status"] == "queued"
@@ -110,7 +110,7 @@ def test_jobs_that_succeed_and_fail(stack: Stack) -> None:
 
         job = stack.wait(bad_backbone, lambda job: job["status"] == "failed")
         assert job["error"]["code"] == "unknown_backbone"
-        assert "no-such-tag" in job["error"]["message"]
+        assert "trained with GELU" in job["error"]["message"]
         before = stack.statuses(bad_backbone)
         again = stack.client.post(job["links"]["retry"]).json()
         assert (again["status"], again["error"], again["attempt"]) == ("queued", None, 0)

@@ -6,7 +6,7 @@ import open_clip
 import pytest
 
 from dspt.backbones import load_backbone
-from dspt.backbones.architectures import architectures
+from dspt.backbones.architectures import architectures, check_tag, published_tags
 from dspt.backbones.sources import resolve
 from dspt.errors import BackboneError, UnknownBackbone
 
@@ -34,6 +34,17 @@ def test_unknown_names_say_what_to_write(name: str, message: str) -> None:
 
 def test_architectures_are_listed_without_open_clip() -> None:
     assert architectures() == set(open_clip.list_models())
+
+
+def test_tags_are_those_of_open_clip() -> None:
+    published = open_clip.list_pretrained()
+    found = {(name, tag) for name, tags in published_tags().items() for tag in tags}
+    assert found == {each for each in published if not each[0].endswith("-quickgelu")}
+    for architecture, tag in published:
+        check_tag(architecture, tag)
+    check_tag("ViT-S-16", "anything")  # it has no published weights; the program may register some
+    with pytest.raises(UnknownBackbone, match="did you mean ViT-B-16-quickgelu/openai"):
+        check_tag("ViT-B-16-quickgelu", "opnai")
 
 
 @pytest.mark.parametrize("name", ["ViT-B-16/openai", "ViT-B/16/openai"])
