@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from dspt.data import copies
 from dspt.data.copies import Groups, empty_thumbnails, find_copies, thumbnail_of
 from scripts.demo.data import PHOTOGRAPHS, photo_path
 
@@ -73,6 +74,8 @@ def test_an_altered_copy_is_found(how: str, photographs: list[Image.Image]) -> N
     found = groups_of(photographs + altered, numbers * 2)
     assert np.mean(found[len(numbers) :] == numbers) > 0.9
     assert found[: len(numbers)].tolist() == numbers
+    alone = [groups_of([photographs[n], altered[n]], [0, 0])[1] == 0 for n in numbers]
+    assert np.mean(alone) > 0.9
 
 
 def test_different_photographs_are_not_copies_however_alike_their_features(
@@ -124,3 +127,17 @@ def test_memory_does_not_grow_with_the_square_of_the_images() -> None:
         assert len(set(found.tolist())) == n
         largest.append(seen.values)
     assert largest[1] < 2.1 * largest[0]
+
+
+def test_what_is_skipped_to_save_time_changes_no_group(
+    photographs: list[Image.Image], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = photographs + [alter(image) for alter in ALTERED.values() for image in photographs]
+    numbers = list(range(len(photographs))) * (1 + len(ALTERED))
+    found = groups_of(images, numbers)
+    monkeypatch.setattr(copies, "_ROWS", 7)
+    assert groups_of(images, numbers).tolist() == found.tolist()
+    monkeypatch.setattr(
+        copies, "_grey_likeness", lambda windows, views: torch.ones(*windows.shape[:2], 2)
+    )
+    assert groups_of(images, numbers).tolist() == found.tolist()
