@@ -21,10 +21,18 @@ def without(
     return column
 
 
-#: Members of the metrics whose size grows with the number of classes, even with its square.
-LARGE_METRICS = tuple(
-    (*before, classifier, member)
-    for before in ((), ("before",))
-    for classifier in ("zero_shot", "prompt", "tuned")
-    for member in ("per_class", "confusion")
+#: Members of the metrics whose size grows with the number of classes (even with its square), of
+#: epochs or of files.
+LARGE_METRICS = (
+    *(
+        (*before, classifier, member)
+        for before in ((), ("before",))
+        for classifier in ("zero_shot", "prompt", "tuned")
+        for member in ("per_class", "per_class_interval", "confusion")
+    ),
+    ("history",),
+    *(
+        ("copies", groups)
+        for groups in ("in_class", "across_classes", "across_splits", "single_photo")
+    ),
 )

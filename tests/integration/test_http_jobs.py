@@ -31,7 +31,14 @@ def succeed(context: Context, job_id: str, audit: dict[str, Any]) -> str:
 
 METRICS = {
     "served": "tuned",
-    "tuned": {"accuracy": 0.5, "per_class": {"cat": 0.5}, "confusion": [[1, 1], [0, 0]]},
+    "tuned": {
+        "accuracy": 0.5,
+        "per_class": {"cat": 0.5},
+        "per_class_interval": {"cat": [0.1, 0.9]},
+        "confusion": [[1, 1], [0, 0]],
+    },
+    "copies": {"copies": 1, "in_class": [["cat/a.png", "cat/b.png"]]},
+    "history": [{"epoch": 1}],
 }
 AUDIT: dict[str, Any] = {
     "can_tell": True,
@@ -126,7 +133,7 @@ def test_lists_carry_summaries(client: TestClient, live: Context) -> None:
     problems = [{"where": "cat", "code": "c", "message": "m"}]
     claim(live, failed["id"]).fail(ERROR | {"problems": problems})
     model_id = succeed(live, post_job(client)["id"], AUDIT)
-    small = {"served": "tuned", "tuned": {"accuracy": 0.5}}
+    small = {"served": "tuned", "tuned": {"accuracy": 0.5}, "copies": {"copies": 1}}
 
     succeeded, failed = client.get("/jobs").json()["data"]
     assert succeeded["summary"]

@@ -16,7 +16,10 @@ from typing import Any
 import httpx
 import pytest
 import redis as redis_client
+from dspt_client.schemas.jobs import JobProgress, StatusData
+from dspt_client.schemas.metrics import EpochMetrics, TuningMetrics, WarningData
 from prometheus_client.parser import text_string_to_metric_families
+from pydantic import TypeAdapter
 from safetensors import safe_open
 
 from app.kit.broker import QUEUE
@@ -81,10 +84,19 @@ def test_jobs_that_succeed_and_fail(stack: Stack) -> None:
         assert job["config"]["n_ctx"] == 4
         assert job["config"]["device"] in ("cpu", "cuda", "cuda:0")
         assert any("`device` was ignored" in warning for warning in job["warnings"])
-        assert job["metrics"]["served"] in ("tuned", "zero_shot")
+        TypeAdapter(TuningMetrics).validate_python(job["metrics"], extra="forbid")
         steps = ["queued", "cancelled", "queued", "validating", "running", "succeeded"]
         assert stack.statuses(good) == steps
         events = stack.client.get(f"/jobs/{good}/events?limit=1000").json()["data"]
+        data_of: dict[str, Any] = {
+            "status": StatusData,
+            "progress": JobProgress,
+            "metrics": EpochMetrics,
+            "warning": WarningData,
+        }
+        for event in events:
+            schema = TypeAdapter(data_of[event["type"]])
+            schema.validate_python(event["data"], extra="forbid")
         epochs = [event["data"]["epoch"] for event in events if event["type"] == "metrics"]
         assert epochs == [1, 2]
         stages = [e["data"]["stage"] for e in events if e["type"] == "progress"]

@@ -7,6 +7,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
+from dspt_client.schemas.metrics import (
+    Described,
+    EpochMetrics,
+    NoiseRateView,
+    TuningMetrics,
+    WarningData,
+)
 from dspt_client.schemas.open_enum import OpenEnum
 from dspt_client.schemas.status import Status
 
@@ -82,14 +89,6 @@ class JobAccuracy(BaseModel):
     accuracy_interval: tuple[float, float] = Field(description="95 % (Wilson).")
 
 
-class NoiseRateView(BaseModel):
-    """Estimated share of wrong labels, 0 to 1, with a 90 % interval."""
-
-    estimate: float
-    low: float
-    high: float
-
-
 class JobChange(BaseModel):
     """What corrections changed, on the images that both jobs were measured on.
 
@@ -133,7 +132,7 @@ class JobView(BaseModel):
     dataset: JobDataset
     config: dict[str, Any] = Field(description="All settings, with defaults.")
     class_names: dict[str, str] | None
-    metrics: dict[str, Any] | None = Field(
+    metrics: Annotated[dict[str, Any], Described(TuningMetrics)] | None = Field(
         description="Metrics of zero_shot, of the tuned prompt alone and of the tuned "
         "classifier; which one is served, and why; the weights of an ensemble; the estimated share "
         "of wrong labels."
@@ -148,13 +147,23 @@ class JobView(BaseModel):
     links: dict[str, str]
 
 
+class StatusData(BaseModel):
+    """Data of a `status` event."""
+
+    status: Annotated[Status, OpenEnum()]
+    attempt: int | None = None
+    error: JobError | None = Field(default=None, description="Why the job failed.")
+
+
 class EventView(BaseModel):
     """An event of a job."""
 
     id: int = Field(description="Number within the job: 1, 2, 3, ...")
     type: Literal["status", "progress", "metrics", "warning"]
     created_at: datetime
-    data: dict[str, Any]
+    data: Annotated[
+        dict[str, Any], Described(StatusData | JobProgress | EpochMetrics | WarningData)
+    ] = Field(description="By type: StatusData, JobProgress, EpochMetrics or WarningData.")
 
 
 class EventList(BaseModel):

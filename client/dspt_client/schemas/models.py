@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
+from dspt_client.schemas.metrics import Described, TuningMetrics
 from dspt_client.schemas.open_enum import OpenEnum
 
 
@@ -28,7 +29,9 @@ class ModelView(BaseModel):
         description="Classifier in use: zero_shot if tuning did not help."
     )
     config: dict[str, Any]
-    metrics: dict[str, Any]
+    metrics: Annotated[dict[str, Any], Described(TuningMetrics)] = Field(
+        description="Of its job; of an imported model as its file has them."
+    )
     dataset_sha256: str = Field(description="SHA-256 of the labelled images it was tuned on.")
     size_bytes: int
     sha256: str = Field(description="SHA-256 of the artefact.")
