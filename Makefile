@@ -5,6 +5,8 @@
 SHELL := bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
+# Keep bytecode: pytest rewrites the assertions of all tests, which takes ten seconds in each process.
+unexport PYTHONDONTWRITEBYTECODE
 
 VENV := .venv
 BIN := $(VENV)/bin

@@ -37,6 +37,19 @@ from tests.integration.jobs import ERROR, add_job, bring_to, claim, files_in, st
 
 ALL_STATES = tuple(Status)
 
+into_the_other = pytest.mark.parametrize(
+    ("migrated", "empty_database_url"),
+    [("sqlite", "postgresql"), ("postgresql", "sqlite")],
+    indirect=True,
+)
+into_sqlite = pytest.mark.parametrize(
+    ("migrated", "empty_database_url"), [("postgresql", "sqlite")], indirect=True
+)
+into_postgres = pytest.mark.parametrize(
+    ("migrated", "empty_database_url"), [("sqlite", "postgresql")], indirect=True
+)
+on_sqlite = pytest.mark.parametrize("migrated", ["sqlite"], indirect=True)
+
 
 @pytest.fixture
 def filled(context: Context) -> Context:
@@ -189,6 +202,7 @@ def test_a_lost_database_comes_back(filled: Context, tmp_path: Path) -> None:
     assert files_in(filled) == before | {later}
 
 
+@into_the_other
 def test_a_restore_replaces_rows_only_on_request(
     filled: Context, target: Context, tmp_path: Path
 ) -> None:
@@ -238,6 +252,7 @@ def test_a_database_is_backed_up_before_its_schema_is_migrated(
     assert restored.created_at == datetime(2026, 1, 2, 3, 4, 5, 6, UTC)
 
 
+@into_postgres
 def test_a_damaged_backup_is_refused_whole(
     filled: Context, target: Context, tmp_path: Path
 ) -> None:
@@ -261,6 +276,7 @@ def test_a_damaged_backup_is_refused_whole(
     assert "not a complete backup" in refused(dspt(target, "restore", folder))
 
 
+@into_sqlite
 def test_an_interrupted_restore_is_repeated(
     filled: Context, target: Context, tmp_path: Path
 ) -> None:
@@ -273,6 +289,7 @@ def test_an_interrupted_restore_is_repeated(
     ensure(target)
 
 
+@into_sqlite
 def test_files_that_are_nowhere_stop_a_restore(
     filled: Context, target: Context, tmp_path: Path
 ) -> None:
@@ -284,6 +301,7 @@ def test_files_that_are_nowhere_stop_a_restore(
     assert "10 missing" in done(dspt(target, "restore", folder, "--incomplete"))
 
 
+@into_sqlite
 def test_a_storage_of_another_installation_is_refused(
     filled: Context, target: Context, tmp_path: Path
 ) -> None:
@@ -299,6 +317,7 @@ def test_a_storage_of_another_installation_is_refused(
     ensure(target)
 
 
+@on_sqlite
 def test_missing_and_damaged_files_are_reported_at_backup(filled: Context, tmp_path: Path) -> None:
     names = sorted(files_in(filled))
     audit, dataset, model = names[0], names[1], names[-1]
@@ -315,6 +334,7 @@ def test_missing_and_damaged_files_are_reported_at_backup(filled: Context, tmp_p
     assert set(read_manifest(tmp_path / "backup").missing) == {audit, dataset, model}
 
 
+@on_sqlite
 def test_a_backup_is_brought_up_to_date(filled: Context, tmp_path: Path) -> None:
     folder = tmp_path / "backup"
     first = make_backup(filled, folder)
@@ -334,6 +354,7 @@ def test_a_backup_is_brought_up_to_date(filled: Context, tmp_path: Path) -> None
     done(dspt(filled, "backup", folder, "--check"))
 
 
+@into_sqlite
 def test_a_backup_overwrites_no_other_folder(
     filled: Context, target: Context, tmp_path: Path
 ) -> None:
@@ -348,6 +369,7 @@ def test_a_backup_overwrites_no_other_folder(
     assert refused(dspt(filled, "backup", tmp_path / "photos" / "a.jpg"))
 
 
+@into_the_other
 def test_a_backup_shows_one_moment_while_the_service_works(
     context: Context, target: Context, tmp_path: Path
 ) -> None:

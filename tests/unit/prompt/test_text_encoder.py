@@ -47,12 +47,8 @@ def test_the_words_have_from_1_to_20_tokens(builtin: Backbone) -> None:
 @pytest.mark.parametrize(
     ("backbone", "n_ctx"),
     [
-        *(
-            (name, n_ctx)
-            for name in ("builtin", "ViT-B-32", "ViT-L-14", "RN50")
-            for n_ctx in (1, 4, 16)
-        ),
-        ("MobileCLIP-B", 16),
+        *(("builtin", n_ctx) for n_ctx in (1, 4, 16)),
+        *((name, 4) for name in ("ViT-B-32", "ViT-L-14", "RN50", "MobileCLIP-B")),
     ],
     indirect=["backbone"],
 )
@@ -72,8 +68,11 @@ def test_a_shared_prefix_changes_neither_output_nor_gradient(
         assert our_gradient[run].abs().amax(-1).min() > 0
 
 
-@pytest.mark.parametrize("backbone", ["builtin", "ViT-B-32", "ViT-L-14", "RN50"], indirect=True)
-@pytest.mark.parametrize("n_ctx", [1, 4, 16])
+@pytest.mark.parametrize(
+    ("backbone", "n_ctx"),
+    [("builtin", 1), ("builtin", 4), ("builtin", 16), ("ViT-B-32", 4)],
+    indirect=["backbone"],
+)
 def test_contexts_of_each_classs_own_change_neither_output_nor_gradient(
     backbone: Backbone, n_ctx: int
 ) -> None:
