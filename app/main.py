@@ -23,6 +23,7 @@ from app.access.middleware import AuthMiddleware
 from app.access.rate_limits import RateLimits
 from app.backbones.endpoints import router as backbones_router
 from app.datasets.endpoints import router as datasets_router
+from app.datasets.upload_endpoints import router as uploads_router
 from app.gc.collector import Collector
 from app.health.endpoints import router as health_router
 from app.installation.start import prepare
@@ -151,6 +152,7 @@ def create_app(settings: Settings | None = None, prepared: Context | None = None
     for router in (
         jobs_router,
         datasets_router,
+        uploads_router,
         models_router,
         cards_router,
         aliases_router,

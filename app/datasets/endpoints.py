@@ -13,6 +13,7 @@ from fastapi import (
     Depends,
     FastAPI,
     File,
+    Form,
     Header,
     Path,
     Query,
@@ -22,7 +23,7 @@ from fastapi import (
 )
 
 from app.access.caller import CallerDep
-from app.datasets import health, repository, service, views
+from app.datasets import health, repository, service, uploads, views
 from app.datasets.photos import PhotoShelf
 from app.kit.http.context import ContextDep
 from app.kit.http.errors import (
@@ -30,6 +31,7 @@ from app.kit.http.errors import (
     Conflict,
     NotFound,
     PayloadTooLarge,
+    ProblemItem,
     RequestTimeout,
     StorageFull,
     Unprocessable,
@@ -66,7 +68,9 @@ ShelfDep = Annotated[PhotoShelf, Depends(_shelf)]
 @router.post(
     "",
     status_code=201,
-    responses=problems(BadRequest, PayloadTooLarge, RequestTimeout, StorageFull, Unprocessable),
+    responses=problems(
+        BadRequest, NotFound, Conflict, PayloadTooLarge, RequestTimeout, StorageFull, Unprocessable
+    ),
 )
 @rules(Scope.SUBMIT, max_body_bytes=max_upload_bytes, before_body=check_bytes_early)
 def create_dataset(
@@ -74,14 +78,26 @@ def create_dataset(
     context: ContextDep,
     caller: CallerDep,
     shelf: ShelfDep,
-    dataset: Annotated[UploadFile, File(description="Zip with one folder of images per class.")],
+    dataset: Annotated[
+        UploadFile | Omittable, File(description="Zip with one folder of images per class.")
+    ] = None,
+    upload_id: Annotated[
+        str | Omittable, Form(description="A complete upload in parts, instead of `dataset`.")
+    ] = None,
 ) -> DatasetDetail:
     """Upload labelled photos for jobs to come. The same zip is stored once.
 
     Folders and tables are checked; the photos themselves are read by the first job.
     """
-    upload = service.receive(dataset.file, dataset.filename)
-    dataset_id = service.store(context, upload, caller.owner, kept=True)
+    if (dataset is None) == (upload_id is None):
+        message = "Send exactly one of `dataset` (a zip file) and `upload_id`."
+        item = ProblemItem(param="dataset", code="missing", message=message)
+        raise Unprocessable(message, errors=[item])
+    if dataset is not None:
+        upload = service.receive(dataset.file, dataset.filename)
+        dataset_id = service.store(context, upload, caller.owner, kept=True)
+    else:
+        dataset_id = uploads.store(context, caller, upload_id or "")
     try:
         found = _detail(context, caller, shelf, dataset_id)
     except Unprocessable:

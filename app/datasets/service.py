@@ -47,7 +47,7 @@ class Upload:
 
 def receive(file: IO[bytes], filename: str | None) -> Upload:
     """Hash an upload. Raises Unprocessable (`not_a_zip`) if it cannot be a zip."""
-    name = cleaned(PurePath(PureWindowsPath(filename or "").name).name)[-255:] or "dataset.zip"
+    name = clean_filename(filename)
     file.seek(0)
     sha256 = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
     size = file.tell()
@@ -59,6 +59,11 @@ def receive(file: IO[bytes], filename: str | None) -> Upload:
             "images per class."
         )
     return Upload(file, name, sha256, size)
+
+
+def clean_filename(filename: str | None) -> str:
+    """Return the last part of a path of any system, at most 255 characters."""
+    return cleaned(PurePath(PureWindowsPath(filename or "").name).name)[-255:] or "dataset.zip"
 
 
 def _may_be_a_zip(file: IO[bytes]) -> bool:

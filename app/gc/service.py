@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from dspt_client.schemas.status import TERMINAL
 
+from app.datasets import uploads
 from app.gc.events import expired_events, thinned_events
 from app.gc.files import collect_files
 from app.gc.findings import GRACE_SECONDS, Finding, Kind
@@ -34,6 +35,8 @@ def collect(
     yield from _expired_features(context, dry_run)
     yield from collect_checkpoints(context, dry_run=dry_run)
     yield from _scratch(context, dry_run)
+    for upload_id, parts in uploads.expire(context, dry_run=dry_run):
+        yield Finding(Kind.UPLOAD, upload_id, count=parts)
     yield from collect_files(context, dry_run=dry_run, force=force, grace_seconds=grace_seconds)
 
 

@@ -9,6 +9,7 @@ from app.kit import storage_keys
 from app.tables.datasets import Dataset
 from app.tables.jobs import Job
 from app.tables.models import Model
+from app.tables.uploads import UploadPart
 
 
 def referenced_keys(session: Session) -> set[str]:
@@ -21,4 +22,5 @@ def referenced_keys(session: Session) -> set[str]:
     of_jobs = session.execute(
         select(Job.audit_key, Job.predictions_key).where(Job.audit_key.is_not(None))
     )
-    return keys | {key for row in of_jobs for key in row if key is not None}
+    keys |= {key for row in of_jobs for key in row if key is not None}
+    return keys | {part.storage_key for part in session.scalars(select(UploadPart))}

@@ -19,6 +19,7 @@ _FILE = (
     rf"datasets/ds_{ID_BODY}\.(zip|json)"
     rf"|models/mdl_{ID_BODY}\.safetensors"
     rf"|(audits|predictions)/mdl_{ID_BODY}\.json"
+    rf"|uploads/upl_{ID_BODY}/\d{{1,7}}"
     r"|checks/[0-9a-f]{16}"
 )
 _OWN = re.compile(_FILE)
@@ -44,6 +45,11 @@ def audit(model_id: str) -> str:
 def predictions(model_id: str) -> str:
     """Return the key of a model's predictions for the images that it was measured on."""
     return f"predictions/{model_id}.json"
+
+
+def upload_part(upload_id: str, number: int) -> str:
+    """Return the key of a part of an upload that is not complete."""
+    return f"uploads/{upload_id}/{number}"
 
 
 def check() -> str:

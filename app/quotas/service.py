@@ -16,6 +16,7 @@ from app.kit.settings import Settings
 from app.tables.datasets import Dataset
 from app.tables.jobs import Job
 from app.tables.models import Model
+from app.tables.uploads import Upload
 
 #: Advisory lock number; arbitrary, but unique within the database.
 _LOCK = 0x64737075
@@ -73,14 +74,15 @@ def _check_bytes(session: Session, settings: Settings, owner: str, more: int) ->
         Dataset.owner == owner, Dataset.expired_at.is_(None)
     )
     models = select(func.coalesce(func.sum(Model.size_bytes), 0)).where(Model.owner == owner)
+    uploads = select(func.coalesce(func.sum(Upload.reserved_bytes), 0)).where(Upload.owner == owner)
     # A sum of big integers is a Decimal on PostgreSQL.
-    stored = int(session.scalar(datasets) or 0) + int(session.scalar(models) or 0)
+    stored = sum(int(session.scalar(each) or 0) for each in (datasets, models, uploads))
     limit = settings.max_stored_bytes_per_owner
     if stored + more > limit:
         raise TooManyRequests(
-            f"Your data sets and models would exceed {limit:,} bytes, the maximum per owner "
-            "(DSPT_MAX_STORED_BYTES_PER_OWNER). Delete models, or jobs whose photos are no longer "
-            "needed.",
+            f"Your data sets, uploads and models would exceed {limit:,} bytes, the maximum per "
+            "owner (DSPT_MAX_STORED_BYTES_PER_OWNER). Delete models, or jobs whose photos are no "
+            "longer needed.",
             code="quota_bytes",
             headers={"Retry-After": _RETRY_BYTES},
         )

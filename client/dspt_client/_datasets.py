@@ -12,6 +12,7 @@ from dspt_client._calls import Call, as_a, delete, get, path
 from dspt_client._connection import Connection
 from dspt_client._packing import OnProgress, Watched, check_data, silent, zip_file
 from dspt_client._pages import items
+from dspt_client._uploads import LARGE_BYTES, send_in_parts
 from dspt_client.schemas.datasets import DatasetDetail, DatasetHealth, DatasetView, PhotoView
 
 Size = Literal["192", "384", "1280", "original"]
@@ -27,14 +28,20 @@ class DatasetCalls:
     async def create(self, data: str | Path, *, on_progress: OnProgress = silent) -> DatasetDetail:
         """Upload a zip or a folder for jobs to come; the same photos are stored once.
 
-        A folder is zipped first; hidden files are not sent. `on_progress` is called with the
-        progress of `packing` (in files) and `sending` (in bytes). Raises NotSent and OSError.
+        A folder is zipped first; hidden files are not sent. More than 64 MiB are sent in parts: if
+        the upload is interrupted, the same call goes on where it was. `on_progress` is called with
+        the progress of `packing` (in files), `checking` and `sending` (in bytes). Raises NotSent
+        and OSError.
         """
         work = self._connection.io.work
         with ExitStack() as open_files:
             await work(lambda: check_data(Path(data)))
             opened = zip_file(Path(data), on_progress)
             filename, file = await work(lambda: open_files.enter_context(opened))
+            if await work(lambda: file.seek(0, 2)) > LARGE_BYTES:
+                sent = await send_in_parts(self._connection, filename, file, on_progress)
+                if sent is not None:
+                    return sent
             files = {"dataset": (filename, Watched(file, on_progress), "application/zip")}
             call = Call(
                 "POST", "/datasets", as_a(DatasetDetail), repeatable=True, options={"files": files}

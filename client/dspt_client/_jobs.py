@@ -19,6 +19,7 @@ from dspt_client._exceptions import Refused
 from dspt_client._job import AsyncJob, Job
 from dspt_client._packing import OnProgress, Watched, check_data, silent, zip_file
 from dspt_client._pages import items
+from dspt_client._uploads import LARGE_BYTES, send_in_parts
 from dspt_client.schemas.jobs import JobView
 from dspt_client.schemas.predictions import JobPredictions
 
@@ -45,9 +46,10 @@ class JobCalls(Generic[J]):
         """Tune a classifier on a zip, a folder, or an existing data set (`ds_...`).
 
         A folder is zipped first; hidden files are not sent. Settings and folders are checked before
-        any photo is sent. `on_progress` is called with the progress of `packing` (in files) and
-        `sending` (in bytes). If the upload has to be repeated, it still creates one job. Raises
-        NotSent and OSError.
+        any photo is sent. More than 64 MiB are sent in parts, as `datasets.create` does; the data
+        set is then kept after its last job. `on_progress` is called with the progress of `packing`
+        (in files), `checking` and `sending` (in bytes). If the upload has to be repeated, it still
+        creates one job. Raises NotSent and OSError.
         """
         fields = {
             "config": json.dumps(dict(config)) if config else None,
@@ -66,8 +68,14 @@ class JobCalls(Generic[J]):
                 filename, file = await self._connection.io.work(
                     lambda: open_files.enter_context(opened)
                 )
-                files = {"dataset": (filename, Watched(file, on_progress), "application/zip")}
-                call = _post_once("/jobs", data=form, files=files)
+                sent = None
+                if await self._connection.io.work(lambda: file.seek(0, 2)) > LARGE_BYTES:
+                    sent = await send_in_parts(self._connection, filename, file, on_progress)
+                if sent is not None:
+                    call = _post_once("/jobs", data=form | {"dataset_id": sent.id})
+                else:
+                    content = (filename, Watched(file, on_progress), "application/zip")
+                    call = _post_once("/jobs", data=form, files={"dataset": content})
             return self._made(await self._connection.call(call))
 
     async def list(self, *, status: str | None = None) -> AsyncIterator[J]:

@@ -69,6 +69,7 @@ def _sensible(case: Case) -> Case:
         body.clear()
         body.update(dataset=ZIP, config='{"epochs": 1}', name=name)
     elif case.operation.label == "POST /datasets":
+        body.clear()  # a zip or an upload, not both
         body.update(dataset=ZIP)
     elif case.operation.label == "POST /models/{name}/predict":
         case.path_parameters.update(name=KNOWN["models"][0])

@@ -136,6 +136,7 @@ def asked(service: Service, headers: Headers, method: str, path: str, made: Made
         "job_id": made.job_id,
         "dataset_id": made.dataset_id,
         "model_id": made.model_id,
+        "upload_id": made.upload_id,
         "name": made.alias,
     }
     body: Any = {"name": "taken", "alias": "taken"} if method == "PATCH" else None
@@ -143,8 +144,10 @@ def asked(service: Service, headers: Headers, method: str, path: str, made: Made
         body = {"images": [""]}
     if path.endswith("/classes"):
         body = {"classes": {"taken": None}}
+    if "/parts/" in path:
+        headers = headers | {"Content-Digest": "sha-256=:AAAA:"}
     response = service.client.request(
-        method, path.format(**ids, number=0), headers=headers, json=body
+        method, path.format(**ids, number=1), headers=headers, json=body
     )
     text = response.text
     for id_ in ids.values():
@@ -156,7 +159,7 @@ def asked(service: Service, headers: Headers, method: str, path: str, made: Made
 def test_objects_of_other_owners_are_not_found(
     service: Service, ann: Headers, bob: Headers, anns: Made, method: str, path: str
 ) -> None:
-    nobodys = Made(new_id("job"), new_id("ds"), new_id("mdl"), "nobodys")
+    nobodys = Made(new_id("job"), new_id("ds"), new_id("mdl"), new_id("upl"), "nobodys")
     answer = asked(service, bob, method, path, anns)
     assert answer == asked(service, bob, method, path, nobodys)
     assert answer[0] == 404
@@ -199,6 +202,14 @@ def uploaded_again(service: Service, bob: Headers, anns: Made) -> None:
         assert response.status_code == 201, response.text
         ids.add(response.json()["id"])
     assert len(ids) == 2
+    theirs = service.client.post("/datasets", data={"upload_id": anns.upload_id}, headers=bob)
+    problem(theirs, 404, "upload_not_found")
+
+
+def uploads(service: Service, bob: Headers, anns: Made) -> None:
+    wanted = {"size_bytes": 10, "sha256": "0" * 64}  # the file that Ann is sending
+    made = service.client.post("/uploads", json=wanted, headers=bob).json()["id"]
+    assert made not in (None, anns.upload_id)
 
 
 def predictions(service: Service, bob: Headers, anns: Made) -> None:
@@ -232,6 +243,7 @@ OTHERS = {
     ("POST", "/models"): imported_models,
     ("POST", "/models/compare"): lambda *a: not_taken(*a, "/models/compare"),
     ("POST", "/predict"): predictions,
+    ("POST", "/uploads"): uploads,
 }
 
 

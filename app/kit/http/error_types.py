@@ -142,6 +142,21 @@ ERROR_TYPES = {
         "The zip cannot be used for a job. `errors` names each problem.",
         "Correct the folders or the table of labels, and upload the zip again.",
     ),
+    "upload_not_found": _type(
+        404, "There is no such open upload.", "Start it again; what has arrived is gone."
+    ),
+    "upload_incomplete": _type(
+        409, "Parts of the upload have not arrived.", "GET /uploads/{id} lists them; send them."
+    ),
+    "damaged_part": _type(400, "A part does not match its Content-Digest.", "Send the part again."),
+    "damaged_upload": _type(
+        400,
+        "The whole file does not have the declared SHA-256. The upload was deleted.",
+        "Upload the file again, and do not change it meanwhile.",
+    ),
+    "quota_uploads": _type(
+        429, "You have too many open uploads.", "Complete or delete some of them."
+    ),
     "photo_not_found": _type(
         404, "The data set has no photo with this number.", "List its images."
     ),

@@ -1,0 +1,136 @@
+"""The HTTP calls about uploads in parts."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from dspt_client.schemas.uploads import UploadView
+from fastapi import APIRouter, Depends, Header, Path, Request
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.datastructures import State
+
+from app.access.caller import CallerDep
+from app.datasets import uploads
+from app.kit.context import Context
+from app.kit.http.context import ContextDep
+from app.kit.http.errors import (
+    BadRequest,
+    NotFound,
+    PayloadTooLarge,
+    RequestTimeout,
+    StorageFull,
+    Unprocessable,
+    problems,
+)
+from app.kit.http.rules import Scope, rules
+from app.tables.uploads import Upload
+
+router = APIRouter(prefix="/uploads", tags=["data sets"])
+
+
+class NewUpload(BaseModel):
+    """The file that will arrive in parts."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    filename: str = Field(default="dataset.zip", max_length=255)
+    size_bytes: int = Field(ge=1, le=2**53, description="Size of the whole file.")
+    sha256: str | None = Field(
+        default=None,
+        pattern="^[0-9a-f]{64}$",
+        description="SHA-256 of the whole file, in hex. With it a repeated request goes on with "
+        "the open upload, and a file that was uploaded before is not sent again.",
+    )
+
+
+def _part_bytes(state: State) -> int:
+    return uploads.PART_BYTES
+
+
+async def _body(request: Request) -> bytes:
+    return await request.body()
+
+
+@router.post("", status_code=201, responses=problems(PayloadTooLarge, Unprocessable))
+@rules(Scope.SUBMIT)
+def create_upload(wanted: NewUpload, context: ContextDep, caller: CallerDep) -> UploadView:
+    """Start an upload in parts, for large files and poor connections.
+
+    Send each part by `PUT`, in any order, also several at once; then `POST /datasets` with
+    `upload_id`. After a cut only the missing parts are sent again.
+    """
+    made = uploads.start(context, caller, wanted.filename, wanted.size_bytes, wanted.sha256)
+    if isinstance(made, Upload):
+        return _view(context, made)
+    return UploadView(
+        id=None,
+        dataset_id=made,
+        size_bytes=wanted.size_bytes,
+        part_bytes=uploads.PART_BYTES,
+        parts=0,
+        missing=[],
+        expires_at=None,
+        links={"dataset": f"/datasets/{made}"},
+    )
+
+
+@router.get("/{upload_id}", responses=problems(NotFound))
+@rules(Scope.READ)
+def get_upload(upload_id: str, context: ContextDep, caller: CallerDep) -> UploadView:
+    """Which parts of an upload have not arrived."""
+    with context.database.read() as session:
+        upload = uploads.find(session, caller, upload_id)
+    return _view(context, upload)
+
+
+@router.put(
+    "/{upload_id}/parts/{number}",
+    status_code=204,
+    responses=problems(
+        BadRequest, NotFound, PayloadTooLarge, RequestTimeout, StorageFull, Unprocessable
+    ),
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/octet-stream": {"schema": {"type": "string", "format": "binary"}}
+            },
+        }
+    },
+)
+@rules(Scope.SUBMIT, max_body_bytes=_part_bytes)
+def put_part(
+    upload_id: str,
+    number: Annotated[int, Path(ge=1, le=1_000_000, description="1, 2, ...")],
+    context: ContextDep,
+    caller: CallerDep,
+    body: Annotated[bytes, Depends(_body)],
+    content_digest: Annotated[
+        str, Header(description="Checksum of the part: `sha-256=:DIGEST IN BASE64:` (RFC 9530).")
+    ],
+) -> None:
+    """Send one part; the same part may be sent again."""
+    uploads.receive_part(context, caller, upload_id, number, body, content_digest)
+
+
+@router.delete("/{upload_id}", status_code=204, responses=problems(NotFound))
+@rules(Scope.SUBMIT)
+def delete_upload(upload_id: str, context: ContextDep, caller: CallerDep) -> None:
+    """Delete an upload and its parts."""
+    uploads.remove(context, caller, upload_id)
+
+
+def _view(context: Context, upload: Upload) -> UploadView:
+    with context.database.read() as session:
+        lacking = uploads.missing(session, upload)
+    address = f"/uploads/{upload.id}"
+    return UploadView(
+        id=upload.id,
+        dataset_id=None,
+        size_bytes=upload.size_bytes,
+        part_bytes=upload.part_bytes,
+        parts=upload.parts,
+        missing=lacking,
+        expires_at=uploads.expires_at(upload),
+        links={"self": address, "part": f"{address}/parts/{{number}}"},
+    )
