@@ -30,6 +30,7 @@ from app.installation.start import prepare
 from app.jobs.endpoints import router as jobs_router
 from app.jobs.lifecycle.housekeeping import Housekeeper
 from app.jobs.metrics import JobsCollector
+from app.jobs.review.endpoints import router as review_router
 from app.kit.background_loop import LoopsCollector, stop_all
 from app.kit.batched_reader import BatchedReader
 from app.kit.context import Context
@@ -151,6 +152,7 @@ def create_app(settings: Settings | None = None, prepared: Context | None = None
     app.add_middleware(CountRequests)
     for router in (
         jobs_router,
+        review_router,
         datasets_router,
         uploads_router,
         models_router,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dspt_client.schemas.jobs import JobView
     from dspt_client.schemas.models import AliasHistory, AliasView, ModelView
     from dspt_client.schemas.predictions import PredictionEntry
+    from dspt_client.schemas.reviews import VerdictView
 
 #: Columns of a terminal that all columns of the list of models fit in.
 _WIDE = 110
@@ -47,6 +48,15 @@ def models_table(models: Sequence[ModelView]) -> RenderableType:
             cells += [str(len(model.classes)), model.backbone]
         created = f"{model.created_at.astimezone():%Y-%m-%d}"
         table.add_row(short, *(Text(cell) for cell in cells), _accuracy(model.metrics), created)
+    return table
+
+
+def verdicts_table(verdicts: Iterable[tuple[str, VerdictView | None]]) -> RenderableType:
+    table = plain_table("file", "verdict", "by", "time", folding=("file", "verdict"))
+    for file, verdict in verdicts:
+        if verdict is not None:
+            decision = verdict.label or verdict.action
+            table.add_row(Text(file), Text(decision), verdict.by or "", _minute(verdict.at))
     return table
 
 

@@ -14,7 +14,7 @@ from dspt_client.schemas.status import Status
 
 from app.commands import _find as find
 from app.commands._service import INTERRUPTED, AsJson, Url, group, print_deleted, service
-from app.commands._tables import job_details, jobs_table, predictions_table
+from app.commands._tables import job_details, jobs_table, predictions_table, verdicts_table
 from dspt.cli.options import ClassNames, config_parameters, read_class_names
 from dspt.cli.tables import accuracies, suspects
 from dspt.cli.terminal import keep_corrections, out, print_json, print_stderr
@@ -22,6 +22,8 @@ from dspt.config import TuneConfig
 
 if TYPE_CHECKING:
     from dspt_client import Job
+
+    from dspt.labels.corrections import Corrections
 
 jobs = group("Tune classifiers on a service and check the labels.")
 
@@ -35,6 +37,7 @@ JobId = Annotated[
 ]
 #: Settings that a service ignores; kept, so that older scripts work.
 _OPERATORS = {"device", "precision"}
+_VERDICTS_AT_ONCE = 5000
 Watch = Annotated[bool, typer.Option("--watch", help="Follow the job until it ends.")]
 
 
@@ -234,19 +237,60 @@ def predictions(
     out.print(f"{len(found.entries)} of {found.images} photos.", markup=False)
 
 
+CorrectedCsv = Annotated[
+    Path | None,
+    typer.Option(
+        "--csv",
+        exists=True,
+        dir_okay=False,
+        help="The table of dspt jobs audit with the column correct_label filled in.",
+        show_default=False,
+    ),
+]
+
+
+@jobs.command()
+def review(
+    job_id: JobId,
+    csv_file: CorrectedCsv = None,
+    most: Annotated[int, typer.Option(min=1, help="Show at most this many.")] = 50,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the verdicts that people have saved on the labels of a job.
+
+    With --csv the decisions of a table are saved first. dspt jobs correct --review creates a job
+    from the verdicts.
+    """
+    with service(url, csv_file) as client:
+        job = client.jobs.get(find.job_id(client, job_id))
+        if csv_file is not None:
+            from dspt.labels.audit_csv import corrections_from_csv
+
+            classes = job.view.dataset.classes or []
+            decided = corrections_from_csv(csv_file.read_bytes(), csv_file.name, classes)
+            verdicts = list(_verdicts_of(decided).items())
+            for first in range(0, len(verdicts), _VERDICTS_AT_ONCE):
+                part = dict(verdicts[first : first + _VERDICTS_AT_ONCE])
+                client.jobs.save_review(job.id, part)
+        found = client.jobs.review(job.id)
+    if as_json:
+        print_json(found.model_dump(mode="json"))
+        return
+    out.print(verdicts_table(list(found.verdicts.items())[:most]))
+    counts = found.counts
+    out.print(
+        f"{counts.keep} kept, {counts.relabel} relabelled, {counts.drop} dropped.", markup=False
+    )
+
+
 @jobs.command()
 def correct(
     job_id: JobId,
-    csv_file: Annotated[
-        Path,
-        typer.Option(
-            "--csv",
-            exists=True,
-            dir_okay=False,
-            help="The table of dspt jobs audit with the column correct_label filled in.",
-            show_default=False,
-        ),
-    ],
+    csv_file: CorrectedCsv = None,
+    reviewed: Annotated[
+        bool, typer.Option("--review", help="Use the verdicts of dspt jobs review.")
+    ] = False,
     name: Annotated[
         str | None, typer.Option(help="Default: the name of the old job with (corrected).")
     ] = None,
@@ -260,8 +304,11 @@ def correct(
     drop, or keep for a right label, which later audits do not list again. Photos that the old job
     held out are held out again, and the new job shows the difference.
     """
+    if (csv_file is None) != reviewed:
+        raise typer.BadParameter("Pass either --csv FILE or --review.")
     with service(url, csv_file) as client:
-        job = client.jobs.correct(find.job_id(client, job_id), csv=csv_file, name=name)
+        found = find.job_id(client, job_id)
+        job = client.jobs.correct(found, csv=csv_file, review=reviewed, name=name)
         _tell(job, watch, as_json)
 
 
@@ -304,3 +351,13 @@ def _results(job: Job) -> None:
 
 def _print(job: Job) -> None:
     print_json(job.view.model_dump(mode="json"))
+
+
+def _verdicts_of(decided: Corrections) -> dict[str, dict[str, Any]]:
+    """Return corrections as verdicts of a review."""
+    relabel = {
+        file: {"action": "relabel", "label": name, "new_class": name in decided.new_classes}
+        for file, name in decided.relabel.items()
+    }
+    others = (("keep", decided.keep), ("drop", decided.drop))
+    return relabel | {file: {"action": action} for action, files in others for file in files}

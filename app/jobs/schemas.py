@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 from dspt_client.schemas.jobs import EventView, JobProgress
+from dspt_client.schemas.reviews import Verdict
 from dspt_client.schemas.status import TERMINAL, Status
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -18,6 +19,18 @@ if TYPE_CHECKING:
 _MAX_FILES = Limits().max_files
 _Name = Annotated[str, Field(min_length=1, max_length=MAX_PATH_CHARACTERS)]
 _Words = Annotated[str, Field(max_length=500)]
+
+
+class ReviewChanges(BaseModel):
+    """Verdicts to save. File names are those of the audit."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    verdicts: dict[_Name, Verdict | None] = Field(
+        max_length=5000,
+        description="Training file -> its verdict; null: undo it.",
+        examples=[{"train/cat/7.jpg": {"action": "relabel", "label": "dog"}}],
+    )
 
 
 class CorrectionsRequest(BaseModel):
@@ -47,6 +60,11 @@ class CorrectionsRequest(BaseModel):
         "in the prompt; null: the name itself.",
         examples=[{"polar_bear": None, "0017": "coffee mug"}],
     )
+    review: bool = Field(
+        default=False,
+        description="Take the corrections from the review of the job. `relabel`, `drop` and `keep` "
+        "must be empty then; `new_classes` may have words.",
+    )
     name: str | None = Field(default=None, max_length=200)
     config: dict[str, Any] = Field(
         default={}, description="Settings to change; the others are taken from this job."
@@ -67,6 +85,7 @@ def links_of(
     links = {"self": base, "events": f"{base}/events"}
     if status == Status.SUCCEEDED:
         links["audit"] = f"{base}/audit"
+        links["review"] = f"{base}/review"
         links["corrections"] = f"{base}/corrections"
     if has_predictions:
         links["predictions"] = f"{base}/predictions"

@@ -10,6 +10,7 @@ ClientError
 │   ├── Forbidden            403  the key's scopes do not allow it
 │   ├── NotFound             404
 │   ├── Conflict             409  not possible in the current state
+│   ├── PreconditionFailed   412  it has changed since the given version
 │   ├── PayloadTooLarge      413
 │   ├── Unprocessable        422  a value is invalid
 │   ├── TooManyRequests      429  a limit of the caller is exceeded
@@ -85,6 +86,10 @@ class Conflict(Refused):
     pass
 
 
+class PreconditionFailed(Refused):
+    pass
+
+
 class PayloadTooLarge(Refused):
     pass
 
@@ -134,6 +139,7 @@ _BY_STATUS: dict[int, type[Refused]] = {
     403: Forbidden,
     404: NotFound,
     409: Conflict,
+    412: PreconditionFailed,
     413: PayloadTooLarge,
     422: Unprocessable,
     429: TooManyRequests,

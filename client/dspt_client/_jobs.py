@@ -13,7 +13,7 @@ from uuid import uuid4
 from dspt_client import _job
 from dspt_client._audit import Audit
 from dspt_client._blocking import blocking, blocking_iterator
-from dspt_client._calls import NO_SUCH_CALL, Call, as_a, delete, nothing, path
+from dspt_client._calls import NO_SUCH_CALL, Call, as_a, delete, get, nothing, path
 from dspt_client._connection import Connection
 from dspt_client._exceptions import Refused
 from dspt_client._job import AsyncJob, Job
@@ -22,6 +22,7 @@ from dspt_client._pages import items
 from dspt_client._uploads import LARGE_BYTES, send_in_parts
 from dspt_client.schemas.jobs import JobView
 from dspt_client.schemas.predictions import JobPredictions
+from dspt_client.schemas.reviews import ReviewView, Verdict, VerdictEvent
 
 J = TypeVar("J")
 _DATASET_ID = re.compile(r"ds_[0-9a-z]{26}")
@@ -124,6 +125,45 @@ class JobCalls(Generic[J]):
         """
         return await _job.predictions(self._connection, job_id, label, predicted, right)
 
+    async def review(self, job_id: str, *, since: int | None = None) -> ReviewView:
+        """Return the verdicts of people on the labels of a job.
+
+        since: only those given after this `version`; an undone verdict is None there.
+        """
+        params = {} if since is None else {"since": since}
+        where = path("jobs", job_id, "review")
+        return await self._connection.call(get(where, as_a(ReviewView), params=params))
+
+    async def save_review(
+        self,
+        job_id: str,
+        verdicts: Mapping[str, Verdict | Mapping[str, Any] | None],
+        *,
+        version: int | None = None,
+    ) -> ReviewView:
+        """Save verdicts and return those that changed.
+
+        verdicts: file, named as in the audit -> `{"action": "keep"}`, `{"action": "drop"}`,
+        `{"action": "relabel", "label": CLASS}`, for a class that the photos do not have yet with
+        `"new_class": True`; or None to undo the verdict. The newest verdict of a file counts.
+        version: raises PreconditionFailed if the review has another one. Default: any.
+        """
+        body = {
+            file: verdict.model_dump() if isinstance(verdict, Verdict) else verdict
+            for file, verdict in verdicts.items()
+        }
+        headers = {} if version is None else {"If-Match": f'"{version}"'}
+        options = {"json": {"verdicts": body}, "headers": headers}
+        where = path("jobs", job_id, "review")
+        # Sent twice, the second changes nothing; with a version it would be refused.
+        call = Call("PATCH", where, as_a(ReviewView), version is None, options)
+        return await self._connection.call(call)
+
+    def verdicts(self, job_id: str) -> AsyncIterator[VerdictEvent]:
+        """Iterate over all verdicts on a job in the order in which they were given."""
+        where = path("jobs", job_id, "review", "history")
+        return items(self._connection, where, VerdictEvent, {}, 1000)
+
     async def correct(
         self,
         job_id: str,
@@ -133,6 +173,7 @@ class JobCalls(Generic[J]):
         keep: Sequence[str] = (),
         new_classes: Iterable[str] | Mapping[str, str | None] = (),
         csv: str | Path | None = None,
+        review: bool = False,
         name: str | None = None,
     ) -> J:
         """Create a job on the same photos with corrected labels. The old job is kept.
@@ -140,24 +181,28 @@ class JobCalls(Generic[J]):
         relabel: file, named as in the audit -> correct class; drop: files to leave out; keep: files
         whose label is right, which later audits do not suspect again; new_classes: those of
         `relabel` that the photos do not have yet, or a mapping from them to words for the prompt.
-        Or csv: the audit's table with its column `correct_label` filled in. name: default is the
-        name of the old job with `(corrected)`. Raises ValueError if both are given, and OSError.
+        Or csv: the audit's table with its column `correct_label` filled in; or review: the verdicts
+        saved in the job's review, `new_classes` may give words. name: default is the name of the
+        old job with `(corrected)`. Raises ValueError if several are given, and OSError.
 
         The photos that the old job held out are held out again. The new job's `view.change` has the
         difference between the two, and `models.compare` compares their models by class.
         """
         where = path("jobs", job_id, "corrections")
         named = {} if name is None else {"name": name}
+        changed = bool(relabel or drop or keep)
+        if (csv is not None) + review + changed > 1 or (csv is not None and new_classes):
+            raise ValueError("pass one of csv, review, and relabel, drop and keep")
         if csv is None:
             changes: dict[str, Any] = {"relabel": dict(relabel or {}), "drop": list(drop)}
+            if review:
+                changes = {"review": True}
             if keep:  # an older service does not know these two
                 changes["keep"] = list(keep)
             if new_classes:
                 words = new_classes if isinstance(new_classes, Mapping) else None
                 changes["new_classes"] = dict(words or dict.fromkeys(new_classes))
             call = _post_once(where, json={**changes, **named})
-        elif relabel or drop or keep or new_classes:
-            raise ValueError("pass either csv, or relabel, drop, keep and new_classes")
         else:
             table = await self._connection.io.work(Path(csv).read_bytes)
             headers = {"Content-Type": "text/csv"}
@@ -200,4 +245,7 @@ class Jobs:
     delete = blocking(JobCalls[Job].delete)
     audit = blocking(JobCalls[Job].audit)
     predictions = blocking(JobCalls[Job].predictions)
+    review = blocking(JobCalls[Job].review)
+    save_review = blocking(JobCalls[Job].save_review)
+    verdicts = blocking_iterator(JobCalls[Job].verdicts)
     correct = blocking(JobCalls[Job].correct)

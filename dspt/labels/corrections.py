@@ -137,6 +137,23 @@ class Corrections:
         findings.refuse_if_any()
         return changed
 
+    def check_names(
+        self,
+        classes: Sequence[str],
+        given: Mapping[str, str],
+        *,
+        words: Mapping[str, str] | None = None,
+    ) -> None:
+        """Raise DatasetError with all unknown files, unknown classes and invalid new classes.
+
+        For decisions that are not complete yet; arguments as in `checked`.
+        """
+        findings = Findings(SHOWN_PER_KIND)
+        words_of_new(self.new_classes, classes, words or {}, findings)
+        self._report_unknown_files(given, (), findings)
+        self._report_unknown_classes([*classes, *self.new_classes], findings)
+        findings.refuse_if_any()
+
     def apply(self, dataset: Dataset, *, may_change_nothing: bool = False) -> Dataset:
         """Return `dataset` with corrected labels and without the dropped files.
 
@@ -192,9 +209,7 @@ class Corrections:
 
         classes: with the new ones.
         """
-        files = (*self.relabel, *sorted(self.drop), *sorted(self.keep))
-        unknown = [file for file in files if file not in given]
-        _report_unknown(dict.fromkeys(unknown), given, held_out, findings)
+        self._report_unknown_files(given, held_out, findings)
         for file in self.relabel:
             if file in self.drop:
                 findings.problem(
@@ -204,13 +219,8 @@ class Corrections:
             if file in self.drop or self.relabel.get(file, given.get(file)) != given.get(file):
                 message = "keep it as it is, or relabel or drop it, not both"
                 findings.problem(printable(file), "kept_and_changed", message)
+        self._report_unknown_classes(classes, findings)
         known = set(classes)
-        elsewhere = [(file, name) for file, name in self.relabel.items() if name not in known]
-        for number, (file, name) in enumerate(elsewhere):
-            # later messages are not shown, and finding a similar name takes time
-            hint = _meant(name, classes) if number < SHOWN_PER_KIND else ""
-            message = f"there is no class {printable(name)!r}; {hint}"
-            findings.problem(printable(file), "unknown_class", message)
         relabel = {
             file: name
             for file, name in self.relabel.items()
@@ -230,8 +240,24 @@ class Corrections:
         keep = (self.keep & given.keys()) | right
         return Corrections(relabel, drop, keep, self.new_classes)
 
+    def _report_unknown_files(
+        self, given: Mapping[str, str], held_out: Collection[str], findings: Findings
+    ) -> None:
+        files = (*self.relabel, *sorted(self.drop), *sorted(self.keep))
+        unknown = [file for file in files if file not in given]
+        _report_files(dict.fromkeys(unknown), given, held_out, findings)
 
-def _report_unknown(
+    def _report_unknown_classes(self, classes: Sequence[str], findings: Findings) -> None:
+        known = set(classes)
+        elsewhere = [(file, name) for file, name in self.relabel.items() if name not in known]
+        for number, (file, name) in enumerate(elsewhere):
+            # later messages are not shown, and finding a similar name takes time
+            hint = _meant(name, classes) if number < SHOWN_PER_KIND else ""
+            message = f"there is no class {printable(name)!r}; {hint}"
+            findings.problem(printable(file), "unknown_class", message)
+
+
+def _report_files(
     unknown: Iterable[str],
     given: Mapping[str, str],
     held_out: Collection[str],

@@ -79,6 +79,8 @@ def _sensible(case: Case) -> Case:
         body.update(config='{"epochs": 1}', name="pets")
     elif case.operation.label == "POST /jobs/{job_id}/corrections":
         body.update(CORRECTIONS, keep=[], new_classes={}, config={"epochs": 1})
+    elif case.operation.label == "PATCH /jobs/{job_id}/review":
+        body.update(verdicts={"red/0.png": {"action": "keep"}, "blue/0.png": None})
     elif case.operation.label == "POST /models/{model_id}/classes":
         case.path_parameters.update(model_id=KNOWN["models"][0])
         body.update(classes={"green": None})

@@ -299,6 +299,22 @@ def test_wrong_corrections_are_reported_and_others_create_a_job(
     assert new["name"] == "second & last"
 
 
+def test_the_decisions_of_a_table_become_verdicts_and_verdicts_a_job(
+    context: Context, tmp_path: Path
+) -> None:
+    table, job_id = tmp_path / "t.csv", done(context)
+    table.write_text("file,correct_label\n'=cat/1.png,keep\ncat/2.png,dog\n")
+    shown = dspt("jobs", "review", job_id, "--csv", table).stdout
+    assert "1 kept, 1 relabelled, 0 dropped." in shown
+    found = document("jobs", "review", job_id)
+    assert (found["version"], found["verdicts"]["cat/2.png"]["label"]) == (2, "dog")
+    assert found["verdicts"]["=cat/1.png"]["action"] == "keep"
+    assert "--review" in dspt("jobs", "correct", job_id, ends=2).stderr
+    new = document("jobs", "correct", job_id, "--review")
+    corrections = new["dataset"]["corrections"]
+    assert (corrections["relabelled"], corrections["kept"]) == (1, 1)
+
+
 def add_model(context: Context) -> str:
     """A classifier without a job."""
     model = make_model("")

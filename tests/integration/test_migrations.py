@@ -37,6 +37,7 @@ def test_the_migrated_tables_are_those_of_the_code(empty_database_url: str) -> N
                 "datasets",
                 "models",
                 "alias_moves",
+                "review_verdicts",
                 "installation",
                 "schema_compatibility",
             ):

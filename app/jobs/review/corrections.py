@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from app.access.caller import Caller
 from app.datasets import repository as datasets
 from app.datasets import service as dataset_service
 from app.jobs import service
 from app.jobs.intake.requests import JobRequest, checked_config, checked_name
-from app.jobs.review import audit
+from app.jobs.review import audit, verdicts
 from app.jobs.schemas import CorrectionsRequest
 from app.jobs.service import Created
 from app.kit.context import Context
-from app.kit.http.errors import BadRequest, NotFound
+from app.kit.http.errors import BadRequest, NotFound, Unprocessable
 from app.kit.http.json_body import parse_json
 from app.tables.jobs import Job
 from dspt.config import TuneConfig
@@ -58,6 +60,11 @@ def create(
     assert job.dataset_report is not None  # an audit exists, so the data set was validated
     classes = job.dataset_report["classes"]
     request, corrections = _parsed(content_type, body, classes)
+    if request.review:
+        with context.database.read() as session:
+            reviewed = verdicts.corrections_of(session, job)
+        new = {**reviewed.new_classes, **corrections.new_classes}
+        corrections = dataclasses.replace(reviewed, new_classes=new)
     wanted = JobRequest(
         name=checked_name(request.name or name) or _name_after(job.name),
         config=_config_after(context, job, request),
@@ -87,6 +94,10 @@ def _parsed(
     if kind == "text/csv":
         return CorrectionsRequest(), corrections_from_csv(body, "corrections.csv", classes)
     request = parse_json(CorrectionsRequest, body)
+    if request.review and (request.relabel or request.drop or request.keep):
+        raise Unprocessable(
+            "Send either `review`, or `relabel`, `drop` and `keep`.", code="review_and_corrections"
+        )
     found = Corrections.of(request.relabel, request.drop, request.keep, request.new_classes)
     return request, found
 

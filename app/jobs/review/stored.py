@@ -34,14 +34,7 @@ def find_stored(
     """
     with context.database.read() as session:
         job = service.find(session, caller, job_id)
-    if job.status not in TERMINAL:
-        raise Conflict(
-            f"The job is {job.status}. It has {what} once it has succeeded.",
-            code="job_not_finished",
-        )
-    key = key_of(job)
-    if key is None:
-        raise Conflict(f"The job has {job.status} and has no {what}.", code=f"no_{what}")
+    key = check_finished(job, what, key_of(job))
     with ExitStack() as stack:
         try:
             entries = StoredEntries(stack.enter_context(context.storage.open(key)))
@@ -51,3 +44,15 @@ def find_stored(
             ) from error
         return Stored(job.id, entries, stack.pop_all())
     raise AssertionError("the block above returns or raises")
+
+
+def check_finished(job: Job, what: str, key: str | None) -> str:
+    """Return the storage key of a job's `what`. Raises Conflict if there is none."""
+    if job.status not in TERMINAL:
+        raise Conflict(
+            f"The job is {job.status}. It has {what} once it has succeeded.",
+            code="job_not_finished",
+        )
+    if key is None:
+        raise Conflict(f"The job has {job.status} and has no {what}.", code=f"no_{what}")
+    return key

@@ -49,6 +49,10 @@ ERROR_TYPES = {
         "Send it again over a faster connection.",
     ),
     "conflict": _type(409, "The current state does not allow the request.", "See `detail`."),
+    "precondition_failed": _type(
+        412, "`If-Match` is not the current version.", "Read the current one, and repeat."
+    ),
+    "bad_etag": _type(400, "`If-Match` is not an ETag of this resource.", "Send its `ETag`."),
     "payload_too_large": _type(
         413,
         "The request body is too large.",
@@ -193,6 +197,21 @@ ERROR_TYPES = {
         404,
         "No job has made a health report of this data set.",
         "Start a job on it, or run `dspt check` on the photos.",
+    ),
+    "review_changed": _type(
+        412,
+        "`If-Match` is not the current version of the review: another verdict was saved.",
+        "Read the changes with `?since=`, and repeat.",
+    ),
+    "review_full": _type(
+        409,
+        "The review has too many verdicts that were undone or replaced.",
+        "Create a corrected job from it and go on there.",
+    ),
+    "review_and_corrections": _type(
+        422,
+        "`review` is true, and the request has corrections of its own.",
+        "Save them in the review, or leave out `review`.",
     ),
     "no_audit": _type(409, "The job did not succeed, so it has no audit.", "Run it again."),
     "audit_not_found": _type(404, "The audit is missing from the storage.", "Run the job again."),

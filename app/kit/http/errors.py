@@ -7,6 +7,7 @@ ApiError (an HTTPException, so that middleware and body parsing let it through)
 ├── NotFound              404
 ├── RequestTimeout        408  the body came too slowly
 ├── Conflict              409  the current state forbids it
+├── PreconditionFailed    412  If-Match is not the current version
 ├── PayloadTooLarge       413
 ├── Unprocessable         422  well-formed, but a value is wrong
 ├── TooManyRequests       429  over the caller's rate limit or quota
@@ -109,6 +110,11 @@ class RequestTimeout(ApiError):
 class Conflict(ApiError):
     status = HTTPStatus.CONFLICT
     default_code = "conflict"
+
+
+class PreconditionFailed(ApiError):
+    status = HTTPStatus.PRECONDITION_FAILED
+    default_code = "precondition_failed"
 
 
 class PayloadTooLarge(ApiError):
