@@ -7,7 +7,10 @@ import json
 import os
 import zipfile
 from base64 import b64encode
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import schemathesis
 from hypothesis import strategies as st
@@ -16,7 +19,9 @@ from PIL import Image
 from schemathesis import Case, GenerationMode, HookContext, Response
 from schemathesis.core.failures import Failure
 from schemathesis.generation.meta import TestPhase
+from schemathesis.generation.value import GeneratedValue
 from schemathesis.openapi.checks import IgnoredAuth, MissingHeaderNotRejected
+from schemathesis.specs.openapi._hypothesis import FormBodyWithContentTypes
 from schemathesis.transport.serialization import Binary
 
 
@@ -36,61 +41,90 @@ def _zip() -> bytes:
 
 
 ZIP, PHOTO = Binary(_zip()), Binary(_photo((0, 200, 0)))
-
-
 #: Ids, names and a path of what was made beforehand (test_schemathesis.Known).
 KNOWN = json.loads(os.environ["DSPT_TEST_KNOWN"])
+ARTIFACT = Binary(Path(KNOWN["artifact"]).read_bytes())
 #: In the audit of the job that has succeeded.
 CORRECTIONS = {"relabel": {"red/0.png": "blue"}, "drop": ["blue/0.png"]}
 
 
 @schemathesis.hook
-def before_generate_case(
-    context: HookContext, strategy: SearchStrategy[Case]
-) -> SearchStrategy[Case]:
-    """Let most of the bodies that fit the document make sense too."""
-    sensible = strategy.map(_sensible)
+def before_generate_body(
+    context: HookContext, strategy: SearchStrategy[Any]
+) -> SearchStrategy[Any]:
+    """Let most of the bodies that fit the document make sense too.
+
+    Here, not in the finished case: that is judged again after a change, and bytes do not count as
+    the string that the document says a file is, so it would count as one that does not fit.
+    """
+    assert context.operation is not None
+    label = context.operation.label
+    sensible = strategy.map(lambda body: _sensible(label, body))
     return st.one_of(sensible, sensible, strategy)
 
 
-def _sensible(case: Case) -> Case:
-    body, meta = case.body, case.meta
+@schemathesis.hook
+def before_generate_path_parameters(
+    context: HookContext, strategy: SearchStrategy[Any]
+) -> SearchStrategy[Any]:
+    """Ask most often for a model that there is where photos or classes are sent to one."""
+    assert context.operation is not None
+    path, known = context.operation.path, KNOWN["models"][0]
+    names = {"/models/{name}/predict": "name", "/models/{model_id}/classes": "model_id"}
+    if path not in names:
+        return strategy
+    there = strategy.map(lambda drawn: {names[path]: known} if _fits(drawn) else drawn)
+    return st.one_of(there, there, strategy)
+
+
+def _fits(drawn: Any) -> bool:
+    """Whether what was drawn is to fit the document: what is not says what is wrong with it."""
+    return not isinstance(drawn, GeneratedValue) or drawn.meta is None
+
+
+@schemathesis.hook
+def after_call(context: HookContext, case: Case, response: Response) -> None:
+    """Note which operations accept a body that was drawn to fit the document."""
+    meta = case.meta
     if (
-        meta is None
-        or meta.phase.name not in (TestPhase.FUZZING, TestPhase.STATEFUL)
-        or meta.generation.mode is not GenerationMode.POSITIVE
-        or not isinstance(body, dict)
+        meta is not None
+        and meta.phase.name is TestPhase.FUZZING
+        and meta.generation.mode is GenerationMode.POSITIVE
+        and response.status_code < 300
     ):
-        return case
-    # In place: a body that is set again is judged again, and bytes do not count as the string that
-    # the document says a file is.
-    if case.operation.label == "POST /jobs":
-        name = body.get("name") or "pets"
-        body.clear()
-        body.update(dataset=ZIP, config='{"epochs": 1}', name=name)
-    elif case.operation.label == "POST /datasets":
-        body.clear()  # a zip or an upload, not both
-        body.update(dataset=ZIP)
-    elif case.operation.label == "POST /models/{name}/predict":
-        case.path_parameters.update(name=KNOWN["models"][0])
-        body.update(images=[b64encode(PHOTO.data).decode()])
-    elif case.operation.label == "POST /jobs/check":
-        body.clear()
-        body.update(config='{"epochs": 1}', name="pets")
-    elif case.operation.label == "POST /jobs/{job_id}/corrections":
-        body.update(CORRECTIONS, keep=[], new_classes={}, config={"epochs": 1})
-    elif case.operation.label == "PATCH /jobs/{job_id}/review":
-        body.update(verdicts={"red/0.png": {"action": "keep"}, "blue/0.png": None})
-    elif case.operation.label == "POST /models/{model_id}/classes":
-        case.path_parameters.update(model_id=KNOWN["models"][0])
-        body.update(classes={"green": None})
-    elif case.operation.label == "POST /predict":
-        known = KNOWN["models"][0]
-        body.clear()  # images or an archive, not both
-        body.update(model=known, images=[PHOTO])
-    elif case.operation.label == "POST /models":
-        body.update(artifact=Binary(Path(KNOWN["artifact"]).read_bytes()), name="imported")
-    return case
+        with Path(KNOWN["accepted"]).open("a") as file:
+            file.write(f"{case.operation.label}\n")
+
+
+def _sensible(label: str, body: Any) -> Any:
+    """The body in the place of one that fits the document."""
+    if isinstance(body, GeneratedValue):
+        return body.map_value(partial(_sensible, label)) if _fits(body) else body
+    if isinstance(body, FormBodyWithContentTypes):
+        return replace(body, body=_sensible(label, body.body))
+    if isinstance(body, bytes | Binary):  # of a photo alone
+        return PHOTO
+    if not isinstance(body, dict):
+        return body
+    known = KNOWN["models"][0]
+    match label:
+        case "POST /jobs":
+            return {"dataset": ZIP, "config": '{"epochs": 1}', "name": body.get("name") or "pets"}
+        case "POST /datasets":
+            return body | {"dataset": ZIP}
+        case "POST /models/{name}/predict":
+            return body | {"images": [b64encode(PHOTO.data).decode()]}
+        case "POST /jobs/check":
+            return {"config": '{"epochs": 1}', "name": "pets"}
+        case "POST /jobs/{job_id}/corrections":
+            return body | CORRECTIONS | {"keep": [], "new_classes": {}, "config": {"epochs": 1}}
+        case "POST /models/{model_id}/classes":
+            return body | {"classes": {"green": None}}
+        case "POST /predict":
+            return {"model": known, "images": [PHOTO]}  # images or an archive, not both
+        case "POST /models":
+            return body | {"artifact": ARTIFACT, "name": "imported"}
+    return body
 
 
 #: Calls whose cursor is a position in a file.
