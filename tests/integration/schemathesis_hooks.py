@@ -111,13 +111,15 @@ def _sensible(label: str, body: Any) -> Any:
         case "POST /jobs":
             return {"dataset": ZIP, "config": '{"epochs": 1}', "name": body.get("name") or "pets"}
         case "POST /datasets":
-            return body | {"dataset": ZIP}
+            return {"dataset": ZIP}  # a zip or an upload, not both
         case "POST /models/{name}/predict":
             return body | {"images": [b64encode(PHOTO.data).decode()]}
         case "POST /jobs/check":
             return {"config": '{"epochs": 1}', "name": "pets"}
         case "POST /jobs/{job_id}/corrections":
             return body | CORRECTIONS | {"keep": [], "new_classes": {}, "config": {"epochs": 1}}
+        case "PATCH /jobs/{job_id}/review":
+            return body | {"verdicts": {"red/0.png": {"action": "keep"}, "blue/0.png": None}}
         case "POST /models/{model_id}/classes":
             return body | {"classes": {"green": None}}
         case "POST /predict":

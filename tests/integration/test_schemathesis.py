@@ -32,6 +32,7 @@ from worker.run import run_next
 EXAMPLES = int(os.environ.get("DSPT_SCHEMATHESIS_EXAMPLES", "15"))
 
 WITH_FILES = [
+    "PATCH /jobs/{job_id}/review",
     "POST /datasets",
     "POST /jobs",
     "POST /jobs/{job_id}/corrections",
