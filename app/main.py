@@ -22,6 +22,8 @@ from app.access.last_uses import LastUses
 from app.access.middleware import AuthMiddleware
 from app.access.rate_limits import RateLimits
 from app.backbones.endpoints import router as backbones_router
+from app.batches.endpoints import router as batches_router
+from app.batches.requeue import batch_reaper
 from app.datasets.endpoints import router as datasets_router
 from app.datasets.upload_endpoints import router as uploads_router
 from app.gc.collector import Collector
@@ -88,7 +90,7 @@ def create_app(settings: Settings | None = None, prepared: Context | None = None
         ProcessCollector(registry=registry)
         job_figures = JobsCollector(context)
         registry.register(job_figures)
-        housekeeper = Housekeeper(context)
+        housekeeper = Housekeeper(context, batch_reaper(context))
         app.state.context = context
         app.state.reader = reader = BatchedReader(
             context.database, settings.database_timeout_seconds
@@ -160,6 +162,7 @@ def create_app(settings: Settings | None = None, prepared: Context | None = None
         aliases_router,
         releases_router,
         predictions_router,
+        batches_router,
         backbones_router,
         metrics_router,
     ):

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
@@ -125,8 +125,15 @@ class Reporter(Listener):
             self._silent_since = None
 
 
+class Renewable(Protocol):
+    """A lease on a job or a batch."""
+
+    def renew(self) -> bool:
+        """Renew the lease; return False if it is lost."""
+
+
 @contextmanager
-def renew_lease(lease: Lease, seconds: float) -> Iterator[None]:
+def renew_lease(lease: Renewable, seconds: float) -> Iterator[None]:
     """Renew the lease in a thread while the block runs."""
     done = threading.Event()
 

@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from dspt_client import Client
     from dspt_client.schemas.models import AliasHistory
 
-_ID = re.compile(r"(job|mdl|ds)_[0-9a-z]{26}")
+_ID = re.compile(r"(bat|job|mdl|ds)_[0-9a-z]{26}")
 #: Candidates that an error lists.
 _SHOWN = 5
 _WORDS = {"dataset": "data set"}
+_PLURALS = {"batch": "batches"}
 
 
 class _Named(Protocol):
@@ -39,6 +40,11 @@ def job_id(client: Client, text: str) -> str:
     if _ID.fullmatch(text):
         return text
     return _the_only(text, "job", (job.view for job in client.jobs.list()))
+
+
+def batch_id(client: Client, text: str) -> str:
+    """Return the same for a batch."""
+    return text if _ID.fullmatch(text) else _the_only(text, "batch", client.batches.list())
 
 
 def dataset_id(client: Client, text: str) -> str:
@@ -80,13 +86,13 @@ def _the_only(text: str, kind: str, items: Iterable[_Named]) -> str:
         named = {"model": "id, name or alias", "dataset": "id or file name"}.get(kind, "id or name")
         raise end(
             f"There is no {_WORDS.get(kind, kind)} {text!r}: no {named} matches. "
-            f"dspt {kind}s list shows all.",
+            f"dspt {_PLURALS.get(kind, f'{kind}s')} list shows all.",
             WRONG_USE,
         )
     shown = [f"  {item.id}  {item.name}" for item in found[:_SHOWN]]
     if len(found) > _SHOWN:
         shown.append(f"  and {len(found) - _SHOWN} more")
-    kinds = f"{_WORDS.get(kind, kind)}s"
+    kinds = _PLURALS.get(kind, f"{_WORDS.get(kind, kind)}s")
     raise end(f"{text!r} matches {len(found)} {kinds}; use more of the id:", WRONG_USE, shown)
 
 

@@ -14,6 +14,7 @@ from dspt.cli.tables import plain_table, shown_ids
 from dspt.cli.terminal import out
 
 if TYPE_CHECKING:
+    from dspt_client.schemas.batches import BatchView
     from dspt_client.schemas.datasets import DatasetDetail, DatasetView, PhotoView
     from dspt_client.schemas.jobs import JobView
     from dspt_client.schemas.models import AliasHistory, AliasView, ModelView
@@ -109,6 +110,31 @@ def dataset_details(dataset: DatasetDetail) -> RenderableType:
     return Group(_pairs(rows), table)
 
 
+def batches_table(batches: Iterable[BatchView]) -> RenderableType:
+    table = plain_table("id", "name", "status", "done", "created", folding=("name",))
+    for each in batches:
+        status = Text(each.status, style=_COLOURS.get(each.status, ""))
+        created = _minute(each.created_at)
+        table.add_row(each.id, Text(each.name), status, _images_done(each), created)
+    return table
+
+
+def batch_details(batch: BatchView) -> RenderableType:
+    rows = {
+        "id": batch.id,
+        "name": batch.name,
+        "status": batch.status,
+        "done": _images_done(batch),
+        "unreadable": str(batch.unreadable),
+        "created": _minute(batch.created_at),
+        "images of": batch.dataset_id or batch.filename,
+        "model": batch.model,
+    }
+    if batch.error is not None:
+        rows["error"] = batch.error.message
+    return _pairs(rows)
+
+
 def photos_table(photos: Iterable[PhotoView]) -> RenderableType:
     table = plain_table("number", "file", "part", "class", folding=("file", "class"))
     for photo in photos:
@@ -161,6 +187,10 @@ def _corrections(dataset: DatasetView) -> str:
     if dataset.parent_id is None:
         return ""
     return f"{dataset.relabelled} relabelled, {dataset.dropped} dropped"
+
+
+def _images_done(batch: BatchView) -> str:
+    return f"{batch.done:,}" if batch.images is None else f"{batch.done:,} of {batch.images:,}"
 
 
 def _accuracy(metrics: Mapping[str, Any] | None) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dspt_client.schemas.batches import BatchStatus
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.kit import storage_keys
+from app.tables.batches import Batch
 from app.tables.datasets import Dataset
 from app.tables.jobs import Job
 from app.tables.models import Model
@@ -19,6 +21,10 @@ def referenced_keys(session: Session) -> set[str]:
     )
     keys = {storage_keys.dataset(id_, corrections=parent is not None) for id_, parent in datasets}
     keys |= {storage_keys.model(id_) for id_ in session.scalars(select(Model.id))}
+    batches = session.scalars(
+        select(Batch.id).where(Batch.dataset_id.is_(None), Batch.status != BatchStatus.SUCCEEDED)
+    )
+    keys |= {storage_keys.batch(id_) for id_ in batches}
     of_jobs = session.execute(
         select(Job.audit_key, Job.predictions_key).where(Job.audit_key.is_not(None))
     )

@@ -20,6 +20,7 @@ _FILE = (
     rf"|models/mdl_{ID_BODY}\.safetensors"
     rf"|(audits|predictions)/mdl_{ID_BODY}\.json"
     rf"|uploads/upl_{ID_BODY}/\d{{1,7}}"
+    rf"|batches/bat_{ID_BODY}\.zip"
     r"|checks/[0-9a-f]{16}"
 )
 _OWN = re.compile(_FILE)
@@ -50,6 +51,11 @@ def predictions(model_id: str) -> str:
 def upload_part(upload_id: str, number: int) -> str:
     """Return the key of a part of an upload that is not complete."""
     return f"uploads/{upload_id}/{number}"
+
+
+def batch(batch_id: str) -> str:
+    """Return the key of the zip that was uploaded for a batch."""
+    return f"batches/{batch_id}.zip"
 
 
 def check() -> str:

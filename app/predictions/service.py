@@ -74,7 +74,7 @@ class Answering:
             raise Conflict(f"Model {self.model.id}: {error.message}", code=error.code) from error
         found = iter(results)
         return [
-            _prediction(name, data if isinstance(data, ImageError) else next(found), self.options)
+            prediction_of(name, data if isinstance(data, ImageError) else next(found), self.options)
             for name, data in images
         ]
 
@@ -157,9 +157,10 @@ def _untuned(read: partial[Artifact]) -> Artifact:
     return read().untuned()
 
 
-def _prediction(
+def prediction_of(
     name: str, result: list[Scores] | ImageError, options: PredictOptions
 ) -> Prediction:
+    """Return the answer for an image, given its scores by each classifier, or its error."""
     if isinstance(result, ImageError):
         return Prediction(file=name, error=ImageProblem(code=result.code, message=result.message))
     top, *others = [

@@ -1,4 +1,4 @@
-"""Quotas: jobs and bytes per owner, and the length of the queue.
+"""Quotas: jobs, batches and bytes per owner, and the length of the queue.
 
 Exact under concurrency: `check_job` and `check_bytes` run last in the transaction that adds a job
 or bytes, include its additions, and hold an advisory lock until it commits.
@@ -6,13 +6,16 @@ or bytes, include its additions, and hold an advisory lock until it commits.
 
 from __future__ import annotations
 
+from dspt_client.schemas.batches import BatchStatus
 from dspt_client.schemas.status import TERMINAL, Status
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from app.kit.db import lock_until_commit
 from app.kit.http.errors import ServiceUnavailable, TooManyRequests
 from app.kit.settings import Settings
+from app.tables.batches import TERMINAL as ENDED
+from app.tables.batches import Batch
 from app.tables.datasets import Dataset
 from app.tables.jobs import Job
 from app.tables.models import Model
@@ -26,7 +29,7 @@ _RETRY_JOBS, _RETRY_BYTES = "60", "3600"
 
 
 def check_job(session: Session, settings: Settings, owner: str) -> None:
-    """Raise TooManyRequests or ServiceUnavailable if this job of `owner` exceeds a limit."""
+    """Raise TooManyRequests or ServiceUnavailable if this job or batch of `owner` is too many."""
     session.flush()  # may wait for a transaction that adds the same row; so before the lock
     lock_until_commit(session, _LOCK)
     _check(session, settings, owner, 0)
@@ -52,16 +55,18 @@ def check_more_bytes(session: Session, settings: Settings, owner: str, more_byte
 
 def _check(session: Session, settings: Settings, owner: str, more: int) -> None:
     limit = settings.max_queued_jobs_per_owner
-    unfinished = select(func.count()).where(Job.owner == owner, Job.status.not_in(sorted(TERMINAL)))
-    if (session.scalar(unfinished) or 0) + more > limit:
+    jobs = select(func.count()).where(Job.owner == owner, Job.status.not_in(sorted(TERMINAL)))
+    batches = select(func.count()).where(Batch.owner == owner, Batch.status.not_in(sorted(ENDED)))
+    if _sum(session, jobs, batches) + more > limit:
         raise TooManyRequests(
-            f"You have {limit} unfinished jobs, the maximum per owner "
+            f"You have {limit} unfinished jobs and batches, the maximum per owner "
             "(DSPT_MAX_QUEUED_JOBS_PER_OWNER). Wait for one to end, or cancel one.",
             code="quota_jobs",
             headers={"Retry-After": _RETRY_JOBS},
         )
-    queued = select(func.count()).where(Job.status == Status.QUEUED)
-    if (session.scalar(queued) or 0) + more > settings.max_queued_jobs:
+    jobs = select(func.count()).where(Job.status == Status.QUEUED)
+    batches = select(func.count()).where(Batch.status == BatchStatus.QUEUED)
+    if _sum(session, jobs, batches) + more > settings.max_queued_jobs:
         raise ServiceUnavailable(
             "The queue is full (DSPT_MAX_QUEUED_JOBS). Nothing was stored. Retry later.",
             code="queue_full",
@@ -75,8 +80,10 @@ def _check_bytes(session: Session, settings: Settings, owner: str, more: int) ->
     )
     models = select(func.coalesce(func.sum(Model.size_bytes), 0)).where(Model.owner == owner)
     uploads = select(func.coalesce(func.sum(Upload.reserved_bytes), 0)).where(Upload.owner == owner)
-    # A sum of big integers is a Decimal on PostgreSQL.
-    stored = sum(int(session.scalar(each) or 0) for each in (datasets, models, uploads))
+    batches = select(func.coalesce(func.sum(Batch.size_bytes), 0)).where(
+        Batch.owner == owner, Batch.status != BatchStatus.SUCCEEDED
+    )
+    stored = _sum(session, datasets, models, uploads, batches)
     limit = settings.max_stored_bytes_per_owner
     if stored + more > limit:
         raise TooManyRequests(
@@ -86,3 +93,8 @@ def _check_bytes(session: Session, settings: Settings, owner: str, more: int) ->
             code="quota_bytes",
             headers={"Retry-After": _RETRY_BYTES},
         )
+
+
+def _sum(session: Session, *counts: Select[int]) -> int:
+    """Return the sum of single numbers; a sum of big integers is a Decimal on PostgreSQL."""
+    return sum(int(session.scalar(count) or 0) for count in counts)

@@ -3,6 +3,6 @@
 Every feature may import from here; these modules import nothing of the features.
 """
 
-from app.tables import access, datasets, installation, jobs, models, reviews, uploads
+from app.tables import access, batches, datasets, installation, jobs, models, reviews, uploads
 
-__all__ = ["access", "datasets", "installation", "jobs", "models", "reviews", "uploads"]
+__all__ = ["access", "batches", "datasets", "installation", "jobs", "models", "reviews", "uploads"]

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 
 from dspt_client._aliases import AliasCalls, Aliases
+from dspt_client._batches import BatchCalls, Batches
 from dspt_client._blocking import run
 from dspt_client._connection import Connection
 from dspt_client._datasets import DatasetCalls, Datasets
@@ -43,6 +44,7 @@ class AsyncClient:
         self._connection = connection = _connection(io, options, retries)
         self.jobs = JobCalls(connection, lambda view: AsyncJob(connection, view))
         self.datasets = DatasetCalls(connection)
+        self.batches = BatchCalls(connection)
         self.models = ModelCalls(connection)
         self.aliases = AliasCalls(connection)
 
@@ -101,6 +103,7 @@ class Client:
         self._connection = connection = _connection(io, options, retries)
         self.jobs = Jobs(connection)
         self.datasets = Datasets(connection)
+        self.batches = Batches(connection)
         self.models = Models(connection)
         self.aliases = Aliases(connection)
 

@@ -42,12 +42,13 @@ def audit_lines(entries: Iterable[Mapping[str, object]]) -> Iterator[str]:
     rows = iter(entries)
     first = next(rows, None)
     columns = [*_FIRST, *(column for column in first or () if column not in _FIRST)]
-    yield _line(columns)
+    yield csv_line(columns)
     for row in rows if first is None else chain([first], rows):
-        yield _line(spreadsheet_cell(row.get(column, "")) for column in columns)
+        yield csv_line(spreadsheet_cell(row.get(column, "")) for column in columns)
 
 
-def _line(cells: Iterable[object]) -> str:
+def csv_line(cells: Iterable[object]) -> str:
+    """Return one line of a table."""
     text = io.StringIO()
     csv.writer(text).writerow(cells)
     return text.getvalue()

@@ -81,10 +81,19 @@ class ImageClassifier(FeatureClassifier):
         self, images: Sequence[Image.Image], top_k: int = 5
     ) -> list[list[tuple[str, float]]]:
         """Return the `top_k` most probable (class, probability) per RGB image, best first."""
-        if not images:
+        return self.predict_crops([self.crop(image) for image in images], top_k)
+
+    def crop(self, image: Image.Image) -> Tensor:
+        """Resize and crop an RGB image: -> (H, W, 3) uint8. Thread-safe."""
+        return self._backbone.preprocess.crop(image)
+
+    def predict_crops(
+        self, crops: Sequence[Tensor], top_k: int = 5
+    ) -> list[list[tuple[str, float]]]:
+        """Do what `predict` does, for images from `crop`."""
+        if not crops:
             return []
-        crops = torch.stack([self._backbone.preprocess.crop(image) for image in images])
-        return self.top(self._backbone.encode_crops(crops), top_k)
+        return self.top(self._backbone.encode_crops(torch.stack(list(crops))), top_k)
 
 
 def untuned(model: TunedModel) -> TunedModel:

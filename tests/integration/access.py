@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fastapi import FastAPI
@@ -58,6 +58,7 @@ class Made:
     upload_id: str
     alias: str = "production"
     """Points to the model."""
+    batch_id: str = "bat_00000000000000000000000000"
 
 
 class Service:
@@ -102,7 +103,9 @@ class Service:
         made = Made(job["id"], job["dataset"]["id"], model.id, upload["id"])
         wanted = {"alias": made.alias}
         self.client.patch(f"/models/{model.id}", json=wanted, headers=headers).raise_for_status()
-        return made
+        data = {"model": model.id, "dataset_id": made.dataset_id}
+        batch = self.client.post("/batches", data=data, headers=headers)
+        return replace(made, batch_id=batch.json()["id"])
 
 
 class User:

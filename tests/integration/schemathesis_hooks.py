@@ -110,6 +110,8 @@ def _sensible(label: str, body: Any) -> Any:
     match label:
         case "POST /jobs":
             return {"dataset": ZIP, "config": '{"epochs": 1}', "name": body.get("name") or "pets"}
+        case "POST /batches":
+            return {"model": known, "archive": ZIP}  # a zip or a data set, not both
         case "POST /datasets":
             return {"dataset": ZIP}  # a zip or an upload, not both
         case "POST /models/{name}/predict":

@@ -134,6 +134,7 @@ def asked(service: Service, headers: Headers, method: str, path: str, made: Made
     """The answer about one thing, without its id: its kind, status and body."""
     ids = {
         "job_id": made.job_id,
+        "batch_id": made.batch_id,
         "dataset_id": made.dataset_id,
         "model_id": made.model_id,
         "upload_id": made.upload_id,
@@ -212,6 +213,18 @@ def uploads(service: Service, bob: Headers, anns: Made) -> None:
     assert made not in (None, anns.upload_id)
 
 
+def batches_on_things_of_others(service: Service, bob: Headers, anns: Made) -> None:
+    def posted(headers: Headers, model: str, **images: Any) -> Any:
+        return service.client.post("/batches", data={"model": model}, headers=headers, **images)
+
+    archive = {"archive": ("a.zip", zip_of({"1.png": b"x"}))}
+    for name in (anns.model_id, anns.alias):
+        problem(posted(bob, name, files=archive), 404, "model_not_found")
+    data = {"model": anns.model_id, "dataset_id": service.post(bob, b"his").json()["dataset"]["id"]}
+    refused = service.client.post("/batches", data=data, headers=service.key("ann"))
+    problem(refused, 404, "dataset_not_found")
+
+
 def predictions(service: Service, bob: Headers, anns: Made) -> None:
     for name in (anns.model_id, anns.alias):
         response = service.client.post(
@@ -232,11 +245,13 @@ def imported_models(service: Service, bob: Headers, anns: Made) -> None:
 #: Routes that name no single thing in their path, and how they could give one away.
 OTHERS = {
     ("GET", "/aliases"): lambda *a: not_listed(*a, "/aliases?limit=100"),
+    ("GET", "/batches"): lambda *a: not_listed(*a, "/batches?limit=100"),
     ("GET", "/backbones"): None,  # has no owner
     ("GET", "/metrics"): None,  # everybody's, counted together, and only for a scope of its own
     ("GET", "/datasets"): lambda *a: not_listed(*a, "/datasets?limit=100"),
     ("GET", "/jobs"): lambda *a: not_listed(*a, "/jobs?limit=100"),
     ("GET", "/models"): lambda *a: not_listed(*a, "/models?limit=100"),
+    ("POST", "/batches"): batches_on_things_of_others,
     ("POST", "/datasets"): uploaded_again,
     ("POST", "/jobs"): jobs_of_a_data_set,
     ("POST", "/jobs/check"): None,  # takes no ids and creates nothing

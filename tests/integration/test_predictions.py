@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import csv
 import hashlib
 import io
+import json
 import subprocess
 import sys
 import threading
@@ -21,6 +23,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from PIL import Image
 
+from app.kit import storage_keys
 from app.kit.context import Context
 from app.kit.ids import new_id
 from app.kit.settings import Settings
@@ -34,8 +37,9 @@ from dspt.config import TuneConfig
 from dspt.data import decode_image
 from dspt.model.artifact import Manifest, TunedModel, load_model, save_model
 from dspt.model.predict import ImageClassifier
-from tests.integration.conftest import local_client
+from tests.integration.conftest import local_client, zip_of
 from tests.services import wait_until
+from worker.batch import run_next_batch
 
 FRUIT = ("apple", "banana", "cherry")
 WEATHER = ("rain", "snow", "sunshine", "fog")
@@ -154,6 +158,43 @@ def test_the_answers_are_the_classifiers(
         assert prediction["label"] == top[0][0]
         assert prediction["score"] == prediction["top"][0]["score"]
         assert "error" not in prediction
+
+
+def test_a_batch_gives_the_same_answers(
+    client: TestClient, app: FastAPI, add_model: AddModel
+) -> None:
+    model = add_model()
+    images = {f"a/{i}.png": photo(i) for i in range(3)} | {"b/=1.png": b"not an image"}
+    files = {"archive": ("many.zip", zip_of(images))}
+    made = client.post("/batches", data={"model": model, "top_k": 2}, files=files)
+    assert made.status_code == 202, made.text
+    batch = made.json()
+    assert (batch["status"], batch["name"], batch["images"]) == ("queued", "many", None)
+    assert made.headers["location"] == batch["links"]["self"]
+    context: Context = app.state.context
+    assert run_next_batch(context, "worker")
+    assert not run_next_batch(context, "worker")
+
+    batch = client.get(f"/batches/{batch['id']}").json()
+    assert (batch["status"], batch["images"], batch["done"]) == ("succeeded", 4, 4)
+    assert batch["unreadable"] == 1
+    assert storage_keys.batch(batch["id"]) not in {file.name for file in context.storage.files()}
+    where = batch["links"]["results"]
+    lines = [json.loads(line) for line in client.get(where).text.splitlines()]
+    assert [line["file"] for line in lines] == list(images)
+    expected = predict(client, model, *images.values(), top_k=2).json()["predictions"]
+    for line, one in zip(lines, expected, strict=True):
+        assert line.get("label") == one.get("label")
+        assert line.get("score") == pytest.approx(one.get("score"), abs=1e-4)
+        assert line.get("error") == one.get("error")
+    assert [json.loads(line) for line in client.get(f"{where}?after=3").text.splitlines()] == [
+        lines[3]
+    ]
+    header, first, *_, last = csv.reader(client.get(f"{where}?format=csv").text.splitlines())
+    assert header == ["file", "label", "score", "rejected", "error"]
+    assert first[:2] == ["a/0.png", lines[0]["label"]]
+    assert last[0] == "b/=1.png"
+    assert last[4] == lines[3]["error"]["message"]
 
 
 def test_a_plain_body_and_json_give_the_same_answer(

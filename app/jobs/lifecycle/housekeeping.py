@@ -1,4 +1,4 @@
-"""Background loops: publish queued jobs, and requeue jobs of dead workers."""
+"""Background loops: publish queued jobs and batches, and requeue those of dead workers."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ _ONE_RETRY = {"max_retries": 1, "interval_start": 0}  # on a new connection; the
 class Housekeeper:
     """Run outbox and reaper, each in its own thread: a silent broker must not stop the reaper."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, *more: Reaper) -> None:
+        """`more`: reapers of other things than jobs."""
         self._celery: Celery | None = (
             celery_app(context.settings) if context.settings.broker_url else None
         )
-        self._reaper = Reaper(context)
+        self._reapers = (Reaper(context), *more)
         self._outbox = Outbox(context, self._send, self._waiting)
         seconds = context.settings.housekeeping_seconds
         self._reaping = Loop("reaper", self._reap, seconds)
@@ -37,7 +38,7 @@ class Housekeeper:
             loop.start()
 
     def wake(self) -> None:
-        """Publish queued jobs at once."""
+        """Publish queued jobs and batches at once."""
         self._relaying.wake()
 
     def close(self) -> None:
@@ -46,7 +47,7 @@ class Housekeeper:
             self._celery.close()
 
     def _reap(self) -> None:
-        if self._reaper.reap():
+        if sum(reaper.reap() for reaper in self._reapers):
             self.wake()
 
     def _send(self, job_id: str) -> None:

@@ -193,6 +193,14 @@ ERROR_TYPES = {
     "job_not_finished": _type(409, "The job has not ended yet.", "Wait for it, or cancel it."),
     "job_finished": _type(409, "The job has ended already.", "There is nothing to cancel."),
     "job_succeeded": _type(409, "The job has succeeded.", "Create a new job instead of a retry."),
+    "batch_not_found": _type(404, "There is no such batch.", "GET /batches lists your batches."),
+    "batch_not_finished": _type(409, "The batch has not ended yet.", "Wait, or cancel it."),
+    "batch_finished": _type(409, "The batch has ended already.", "There is nothing to cancel."),
+    "batch_not_retriable": _type(
+        409,
+        "The batch has not failed and was not cancelled.",
+        "Wait for it, or create a new batch.",
+    ),
     "no_health_report": _type(
         404,
         "No job has made a health report of this data set.",

@@ -1,0 +1,1 @@
+"""Batches: thousands of images that a worker classifies with one model."""

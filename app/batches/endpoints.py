@@ -1,0 +1,184 @@
+"""The HTTP calls about batches."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from dspt_client.schemas.batches import BatchView
+from fastapi import APIRouter, File, Form, Header, Query, Request, Response, UploadFile
+from pydantic import Field
+from starlette.responses import StreamingResponse
+
+from app.access.caller import CallerDep
+from app.batches import repository, service, views
+from app.datasets import service as datasets
+from app.jobs.intake.requests import checked_name
+from app.kit.http.context import ContextDep
+from app.kit.http.errors import (
+    BadRequest,
+    Conflict,
+    NotFound,
+    PayloadTooLarge,
+    ProblemItem,
+    RequestTimeout,
+    ServiceUnavailable,
+    StorageFull,
+    Unprocessable,
+    problems,
+)
+from app.kit.http.paging import After, Limit, Page, page_of
+from app.kit.http.rules import Scope, max_upload_bytes, rules
+from app.kit.http.schema_types import Omittable
+from app.quotas.early import check_bytes_early
+
+router = APIRouter(prefix="/batches", tags=["batches"])
+
+
+@router.post(
+    "",
+    status_code=202,
+    responses=problems(
+        BadRequest,
+        NotFound,
+        Conflict,
+        PayloadTooLarge,
+        RequestTimeout,
+        ServiceUnavailable,
+        StorageFull,
+        Unprocessable,
+    ),
+)
+@rules(Scope.SUBMIT, max_body_bytes=max_upload_bytes, before_body=check_bytes_early)
+def create_batch(
+    request: Request,
+    response: Response,
+    context: ContextDep,
+    caller: CallerDep,
+    model: Annotated[str, Form(description="Id of a tuned classifier, or an alias.")],
+    archive: Annotated[
+        UploadFile | Omittable, File(description="Zip of images, in folders or not.")
+    ] = None,
+    dataset_id: Annotated[
+        str | Omittable,
+        Form(description="Id of a data set whose images are classified, instead of `archive`."),
+    ] = None,
+    name: Annotated[
+        str | Omittable, Form(max_length=200, description="Default: the name of the zip.")
+    ] = None,
+    top_k: Annotated[int, Form(ge=1, le=1000, description="Classes to return per image.")] = 5,
+    reject_below: Annotated[
+        Annotated[float, Field(ge=0, le=1)] | Omittable,
+        Form(description="Return no label if the most likely class is less probable than this."),
+    ] = None,
+    idempotency_key: Annotated[
+        str | Omittable,
+        Header(
+            min_length=1,
+            max_length=255,
+            description="Makes a retry safe: the same key returns the same batch.",
+        ),
+    ] = None,
+) -> BatchView:
+    """Classify thousands of images in the background, by a worker.
+
+    All images of the zip are classified, in the order of their paths. Each result is stored once,
+    also if a worker is stopped or dies: the next one continues after the last stored result.
+    """
+    if (archive is None) == (dataset_id is None):
+        message = "Send exactly one of `archive` (a zip file) and `dataset_id`."
+        item = ProblemItem(param="archive", code="missing", message=message)
+        raise Unprocessable(message, errors=[item])
+    wanted = service.BatchRequest(model, checked_name(name), top_k, reject_below)
+    images: datasets.Upload | str = dataset_id or ""
+    if archive is not None:
+        images = datasets.receive(archive.file, archive.filename)
+    created = service.create(context, caller, wanted, images, idempotency_key)
+    request.app.state.housekeeper.wake()
+    response.headers["Location"] = created.batch.links["self"]
+    if created.replayed:
+        response.headers["Idempotent-Replayed"] = "true"
+    return created.batch
+
+
+@router.get("", responses=problems(Unprocessable))
+@rules(Scope.READ)
+def list_batches(
+    context: ContextDep, caller: CallerDep, after: After = None, limit: Limit = 20
+) -> Page[BatchView]:
+    """Batches, newest first."""
+    with context.database.read() as session:
+        found = repository.page(session, owner=caller.only_owner, after=after, limit=limit + 1)
+    last = found[limit - 1].id if len(found) > limit else None
+    return page_of([views.view(each) for each in found], limit, last)
+
+
+@router.get("/{batch_id}", responses=problems(NotFound))
+@rules(Scope.READ)
+def get_batch(batch_id: str, context: ContextDep, caller: CallerDep) -> BatchView:
+    """One batch, with the number of images done."""
+    with context.database.read() as session:
+        return views.view(service.find(session, caller, batch_id))
+
+
+@router.get(
+    "/{batch_id}/results",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "One line per image: a prediction as `POST /predict` returns it.",
+            "content": {
+                "application/x-ndjson": {"schema": {"type": "string"}},
+                "text/csv": {"schema": {"type": "string"}},
+            },
+        },
+        **problems(NotFound, Unprocessable),
+    },
+)
+@rules(Scope.READ)
+def get_batch_results(
+    batch_id: str,
+    context: ContextDep,
+    caller: CallerDep,
+    format: Annotated[Literal["ndjson", "csv"], Query()] = "ndjson",
+    after: Annotated[
+        int, Query(ge=0, le=2**31 - 1, description="Number of results already read.")
+    ] = 0,
+) -> Any:
+    """The results so far, in the order of the images; all of them once it has succeeded."""
+    with context.database.read() as session:
+        service.find(session, caller, batch_id)
+    results = repository.results(context, batch_id, after)
+    name = {"Content-Disposition": f'attachment; filename="{batch_id}.{format}"'}
+    if format == "csv":
+        return StreamingResponse(views.as_csv(results), media_type="text/csv", headers=name)
+    lines = views.as_ndjson(results)
+    return StreamingResponse(lines, media_type="application/x-ndjson", headers=name)
+
+
+@router.post("/{batch_id}/cancel", status_code=202, responses=problems(NotFound, Conflict))
+@rules(Scope.SUBMIT)
+def cancel_batch(batch_id: str, context: ContextDep, caller: CallerDep) -> BatchView:
+    """Cancel a batch. Its results so far stay."""
+    return service.cancel(context, caller, batch_id)
+
+
+@router.post(
+    "/{batch_id}/retry",
+    status_code=202,
+    responses=problems(NotFound, Conflict, ServiceUnavailable),
+)
+@rules(Scope.SUBMIT)
+def retry_batch(
+    batch_id: str, request: Request, context: ContextDep, caller: CallerDep
+) -> BatchView:
+    """Continue a failed or cancelled batch after its last result."""
+    batch = service.retry(context, caller, batch_id)
+    request.app.state.housekeeper.wake()
+    return batch
+
+
+@router.delete("/{batch_id}", status_code=204, responses=problems(NotFound, Conflict))
+@rules(Scope.SUBMIT)
+def delete_batch(batch_id: str, context: ContextDep, caller: CallerDep) -> None:
+    """Delete an ended batch with its results."""
+    service.delete(context, caller, batch_id)
