@@ -10,20 +10,19 @@ from typing import Annotated, Literal
 from dspt_client.schemas.datasets import DatasetDetail, DatasetHealth, DatasetView, PhotoPage
 from fastapi import (
     APIRouter,
-    Depends,
     FastAPI,
     File,
     Form,
     Header,
     Path,
     Query,
-    Request,
     Response,
     UploadFile,
 )
 
 from app.access.caller import CallerDep
 from app.datasets import health, repository, service, uploads, views
+from app.datasets.dependencies import ShelfDep
 from app.datasets.photos import PhotoShelf
 from app.kit.http.context import ContextDep
 from app.kit.http.errors import (
@@ -55,14 +54,6 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 router = APIRouter(prefix="/datasets", tags=["data sets"], lifespan=_lifespan)
-
-
-def _shelf(request: Request) -> PhotoShelf:
-    shelf: PhotoShelf = request.app.state.photos
-    return shelf
-
-
-ShelfDep = Annotated[PhotoShelf, Depends(_shelf)]
 
 
 @router.post(

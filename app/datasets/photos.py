@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from app.datasets import service
+from app.datasets import repository, service
 from app.kit.cache import SizedCache
 from app.kit.context import Context
 from app.kit.http.errors import NotFound, ProblemItem, Unprocessable
@@ -68,6 +69,18 @@ class PhotoShelf:
             for number, c in enumerate(self.open(zip_file).photos)
             if c.path not in changes.drop
         ]
+
+    def numbers(self, dataset_id: str) -> Mapping[str, int]:
+        """Return file -> number of each photo; empty if the photos are no longer there."""
+        with self._context.database.read() as session:
+            dataset = repository.get(session, dataset_id)
+            zip_file = None if dataset is None else repository.zip_of(session, dataset)
+        if zip_file is None or zip_file.expired_at is not None:
+            return {}
+        try:
+            return self.open(zip_file).numbers
+        except (NotFound, Unprocessable):
+            return {}
 
     def picture(self, zip_file: Dataset, number: int, side: int | None) -> bytes:
         """Return a photo as JPEG with at most `side` pixels on its longer side.

@@ -27,13 +27,14 @@ from starlette.responses import StreamingResponse
 
 from app.access.caller import CallerDep
 from app.datasets import service as datasets
+from app.datasets.dependencies import ShelfDep
 from app.jobs import service, views
 from app.jobs.events import stream
 from app.jobs.events.feed import Feed
 from app.jobs.intake.admission import check_quota_early
 from app.jobs.intake.requests import JobRequest
 from app.jobs.repository import MAX_SEQ
-from app.jobs.review import audit, corrections, predictions
+from app.jobs.review import audit, corrections, predictions, verdicts
 from app.kit.http.context import ContextDep
 from app.kit.http.errors import (
     BadRequest,
@@ -288,9 +289,17 @@ def get_audit(
     job_id: str,
     context: ContextDep,
     caller: CallerDep,
+    shelf: ShelfDep,
     format: Annotated[Literal["json", "csv"], Query()] = "json",
     suspect: Annotated[
         bool | Omittable, Query(description="Only the labels to check, or only the others.")
+    ] = None,
+    given: Annotated[
+        str | Omittable, Query(max_length=1000, description="Only files with this given label.")
+    ] = None,
+    reviewed: Annotated[
+        bool | Omittable,
+        Query(description="Only files that have a verdict in the review, or only the others."),
     ] = None,
     limit: Annotated[
         Annotated[int, Field(ge=1, le=5000)] | Omittable,
@@ -303,15 +312,18 @@ def get_audit(
 ) -> Any:
     """The labels to check, most suspicious first."""
     found = audit.find(context, caller, job_id)
+    files = () if reviewed is None else verdicts.files_reviewed(context, job_id)
+    wanted = audit.Wanted(suspect, given, reviewed, files)
     if format == "csv":
         return StreamingResponse(
-            found.as_csv(suspect),
+            found.as_csv(wanted),
             media_type="text/csv",
             headers={"Content-Disposition": f'attachment; filename="{job_id}-audit.csv"'},
         )
     if limit is None and not after:
-        return StreamingResponse(found.as_json(suspect), media_type="application/json")
-    page = found.page(after=after, limit=limit or _AUDIT_PAGE, suspect=suspect)
+        return StreamingResponse(found.as_json(wanted), media_type="application/json")
+    numbers = shelf.numbers(found.dataset_id)
+    page = found.page(wanted, numbers, after=after, limit=limit or _AUDIT_PAGE)
     return Response(page.model_dump_json(), media_type="application/json")
 
 
@@ -321,6 +333,7 @@ def list_job_predictions(
     job_id: str,
     context: ContextDep,
     caller: CallerDep,
+    shelf: ShelfDep,
     label: Annotated[
         str | Omittable, Query(max_length=1000, description="Only images with this label.")
     ] = None,
@@ -340,6 +353,7 @@ def list_job_predictions(
     return predictions.page(
         context,
         caller,
+        shelf,
         job_id,
         after=after,
         limit=limit,

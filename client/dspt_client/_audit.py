@@ -33,7 +33,7 @@ class Audit(AuditView):
             raise ImportError(
                 "to_pandas() needs pandas: pip install pandas. Without it, use `entries`."
             ) from error
-        columns = list(AuditEntryView.model_fields)
+        columns = [name for name in AuditEntryView.model_fields if name != "image"]
         return pandas.DataFrame(self._rows(), columns=columns)
 
     def to_csv(self, path: str | Path) -> None:
@@ -41,4 +41,4 @@ class Audit(AuditView):
         atomic_write(Path(path), audit_csv(self._rows()))
 
     def _rows(self) -> Iterator[dict[str, object]]:
-        return (entry.model_dump() for entry in self.entries)
+        return (entry.model_dump(exclude={"image"}) for entry in self.entries)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,11 @@ class Photos:
         self.photos = photos
         """In natural order of their paths: the number of a photo never changes."""
         self.warnings = warnings
+
+    @cached_property
+    def numbers(self) -> Mapping[str, int]:
+        """Path of each photo -> its number."""
+        return {photo.path: number for number, photo in enumerate(self.photos)}
 
     def read(self, number: int) -> bytes:
         """Return the file of a photo. Raises IndexError, and ImageError if it is damaged."""

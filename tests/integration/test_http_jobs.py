@@ -280,7 +280,10 @@ def test_the_audit(client: TestClient, live: Context) -> None:
     succeed(live, job["id"], AUDIT)
     audit = client.get(f"/jobs/{job['id']}/audit")
     # an audit of an earlier version has no noise rate, and its entries have fewer members
-    entries = [AuditEntryView.model_validate(entry).model_dump() for entry in AUDIT["entries"]]
+    entries = [
+        AuditEntryView.model_validate(entry).model_dump(exclude={"image"})
+        for entry in AUDIT["entries"]
+    ]
     expected = AUDIT | {"object": "audit", "job_id": job["id"], "noise_rate": None}
     expected |= {"expected_wrong": []}
     expected |= {"entries": entries, "has_more": False, "next": None}
@@ -289,7 +292,7 @@ def test_the_audit(client: TestClient, live: Context) -> None:
     assert table.headers["content-type"].startswith("text/csv")
     head, line = table.text.splitlines()
     assert head.startswith("file,given,suggested,correct_label,score,p_tuned,p_zero_shot,suppress")
-    assert head.split(",")[4:] == list(AuditEntryView.model_fields)[3:]
+    assert head.split(",")[4:] == list(AuditEntryView.model_fields)[3:-1]
     assert line == "'=cmd|' /C calc'!A0/1.png,cat,'@dog,,0.75,0.25,0.5,0.125,true,false,,false"
 
 

@@ -14,7 +14,7 @@ from app.jobs.review import verdicts
 from app.kit.context import Context
 from app.kit.ids import LOCAL_OWNER
 from app.kit.scopes import Scope
-from tests.integration.conftest import post_job
+from tests.integration.conftest import post_job, zip_of
 from tests.integration.jobs import problem
 from tests.integration.test_http_corrections import GIVEN, corrections_of, finish, finished
 
@@ -132,6 +132,37 @@ def test_what_is_wrong_is_refused_together_and_nothing_is_saved(
 
     running = post_job(client)
     problem(client.get(f"/jobs/{running['id']}/review"), 409, "job_not_finished")
+
+
+def test_the_audit_leads_to_photos_and_to_what_is_not_reviewed(
+    client: TestClient, live: Context
+) -> None:
+    archive = zip_of(dict.fromkeys(GIVEN, b"not decoded"))
+    response = client.post("/jobs", files={"dataset": ("pets.zip", archive)})
+    finish(live, response.json()["id"])
+    job = client.get(response.json()["links"]["self"]).json()
+    save(client, job, {"cat/0.png": KEEP, "dog/1.png": DROP, "dog/2.png": KEEP})
+    save(client, job, {"dog/2.png": None})
+
+    def listed(**query: Any) -> list[str]:
+        found, after = [], ""
+        while after is not None:
+            page = client.get(job["links"]["audit"], params={**query, "after": after}).json()
+            found += page["entries"]
+            after = page["next"]
+        images = client.get(f"/datasets/{job['dataset']['id']}/images").json()["data"]
+        by_number = {image["number"]: image["file"] for image in images}
+        if "limit" in query:
+            assert [by_number[entry["image"]] for entry in found] == [e["file"] for e in found]
+        return [entry["file"] for entry in found]
+
+    cats, seen = [file for file in GIVEN if file.startswith("cat")], ["cat/0.png", "dog/1.png"]
+    for limit in ({}, {"limit": 3}):
+        assert listed(**limit) == list(GIVEN)
+        assert listed(given="cat", **limit) == cats
+        assert listed(reviewed="true", **limit) == seen
+        assert listed(reviewed="false", given="cat", **limit) == cats[1:]
+        assert listed(suspect="false", **limit) == []
 
 
 def test_corrections_are_made_from_the_verdicts(client: TestClient, live: Context) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -19,12 +19,34 @@ from dspt.labels.audit_csv import audit_lines
 
 #: Bytes of a stream that are sent at a time.
 _BLOCK = 64 * 1024
-#: Audits of earlier versions have fewer members.
+#: Audits of earlier versions have fewer members. Numbers of photos are not stored.
 _DEFAULTS = {
     name: field.default
     for name, field in AuditEntryView.model_fields.items()
-    if not field.is_required()
+    if not field.is_required() and name != "image"
 }
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which entries of an audit to return. Default: all."""
+
+    suspect: bool | None = None
+    given: str | None = None
+    reviewed: bool | None = None
+    files_reviewed: Collection[str] = ()
+    """Files that have a verdict; needed for `reviewed`."""
+
+    @property
+    def all(self) -> bool:
+        return {self.suspect, self.given, self.reviewed} == {None}
+
+    def fits(self, entry: Mapping[str, Any]) -> bool:
+        return (
+            self.suspect in (None, entry["suspect"])
+            and self.given in (None, entry["given"])
+            and self.reviewed in (None, entry["file"] in self.files_reviewed)
+        )
 
 
 @dataclass(frozen=True)
@@ -37,13 +59,23 @@ class Audit:
     def _stored(self) -> StoredEntries:
         return self._opened.entries
 
-    def page(self, *, after: str | None, limit: int, suspect: bool | None) -> AuditView:
-        """Return up to `limit` entries. Raises Unprocessable if `after` is not a cursor."""
+    @property
+    def dataset_id(self) -> str:
+        return self._opened.dataset_id
+
+    def page(
+        self, wanted: Wanted, numbers: Mapping[str, int], *, after: str | None, limit: int
+    ) -> AuditView:
+        """Return up to `limit` entries. Raises Unprocessable if `after` is not a cursor.
+
+        numbers: file -> number of its photo.
+        """
         found, following = list[AuditEntryView](), 0
         with self._opened.file:
             try:
-                for end, entry in self._wanted(suspect, int(after) if after else None):
+                for end, entry in self._wanted(wanted, int(after) if after else None):
                     following = end
+                    entry["image"] = numbers.get(entry["file"])
                     found.append(AuditEntryView.model_validate(entry))
                     if len(found) == limit:
                         break
@@ -53,43 +85,42 @@ class Audit:
                 raise Unprocessable("`after` must be `next` of the previous page.") from error
         return self._view(found, following)
 
-    def as_json(self, suspect: bool | None) -> Iterator[bytes]:
+    def as_json(self, wanted: Wanted) -> Iterator[bytes]:
         """Yield a JSON document with all entries."""
         with self._opened.file:
             yield self._view([], 0).model_dump_json().encode().removesuffix(b"[]}")
             first = next(self._stored.entries(), None)
-            if suspect is None and (first is None or first[1].keys() >= _DEFAULTS.keys()):
+            if wanted.all and (first is None or first[1].keys() >= _DEFAULTS.keys()):
                 yield from self._stored.raw_entries()
                 return
-            entries = enumerate(self._wanted(suspect))
+            entries = enumerate(self._wanted(wanted))
             yield b"["
             yield from _blocks(
                 (", " if number else "") + json.dumps(entry) for number, (_, entry) in entries
             )
             yield b"]}"
 
-    def as_csv(self, suspect: bool | None) -> Iterator[bytes]:
+    def as_csv(self, wanted: Wanted) -> Iterator[bytes]:
         """Yield a table with all entries, to fill in the correct labels."""
         with self._opened.file:
             if not self._stored.is_ascii():
                 yield "\ufeff".encode()  # Excel would misread the names
-            yield from _blocks(audit_lines(entry for _, entry in self._wanted(suspect)))
+            yield from _blocks(audit_lines(entry for _, entry in self._wanted(wanted)))
 
     def given(self) -> Mapping[str, str]:
         """Return file -> its given label."""
         with self._opened.file:
-            return {entry["file"]: entry["given"] for _, entry in self._wanted(None)}
+            return {entry["file"]: entry["given"] for _, entry in self._wanted(Wanted())}
 
     def _wanted(
-        self, suspect: bool | None, start: int | None = None
+        self, wanted: Wanted, start: int | None = None
     ) -> Iterator[tuple[int, dict[str, Any]]]:
         entries = ((end, _complete(entry)) for end, entry in self._stored.entries(start))
-        if suspect is None:
-            return entries
-        wanted = (each for each in entries if each[1]["suspect"] is suspect)
-        if suspect and start is None:  # the rest of the file need not be read
-            return islice(wanted, self._stored.head["suspects"])
-        return wanted
+        found = (each for each in entries if wanted.fits(each[1]))
+        if wanted == Wanted(suspect=True) and start is None:
+            # The rest of the file need not be read.
+            return islice(found, self._stored.head["suspects"])
+        return found
 
     def _view(self, entries: list[AuditEntryView], following: int) -> AuditView:
         return AuditView(

@@ -8,6 +8,7 @@ from typing import Any
 from dspt_client.schemas.predictions import JobPredictions, PredictionEntry
 
 from app.access.caller import Caller
+from app.datasets.photos import PhotoShelf
 from app.jobs.review.stored import find_stored
 from app.kit.context import Context
 from app.kit.http.errors import Unprocessable
@@ -16,6 +17,7 @@ from app.kit.http.errors import Unprocessable
 def page(
     context: Context,
     caller: Caller,
+    shelf: PhotoShelf,
     job_id: str,
     *,
     after: str | None,
@@ -37,11 +39,13 @@ def page(
             and right in (None, entry["label"] == entry["predicted"])
         )
 
+    numbers = shelf.numbers(stored.dataset_id)
     found, following = list[PredictionEntry](), 0
     with stored.file:
         try:
             for end, entry in stored.entries.entries(int(after) if after else None):
                 if wanted(entry):
+                    entry["image"] = numbers.get(entry["file"])
                     found.append(PredictionEntry.model_validate(entry))
                 if len(found) == limit:
                     following = end

@@ -21,6 +21,7 @@ class Stored:
     """An open file with entries; `file` closes it."""
 
     job_id: str
+    dataset_id: str
     entries: StoredEntries
     file: ExitStack
 
@@ -42,7 +43,7 @@ def find_stored(
             raise NotFound(
                 f"The {what} of the job is no longer in the storage.", code=f"{what}_not_found"
             ) from error
-        return Stored(job.id, entries, stack.pop_all())
+        return Stored(job.id, job.dataset_id, entries, stack.pop_all())
     raise AssertionError("the block above returns or raises")
 
 

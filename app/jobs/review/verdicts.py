@@ -142,6 +142,13 @@ def corrections_of(session: Session, job: Job) -> Corrections:
     return _corrections({file: each for file, each in found.items() if each}, new)
 
 
+def files_reviewed(context: Context, job_id: str) -> frozenset[str]:
+    """Return the files of a job that have a verdict."""
+    with context.database.read() as session:
+        rows = _newest(session, job_id)
+    return frozenset(row.file for row in rows if row.action is not None)
+
+
 def _reviewed(session: Session, caller: Caller, job_id: str, *, lock: bool = False) -> Job:
     job = service.find(session, caller, job_id, lock=lock)
     check_finished(job, "audit", job.audit_key)

@@ -201,6 +201,11 @@ class AuditEntryView(BaseModel):
         description="Whether a person has corrected or confirmed the label; it is then not "
         "suspect.",
     )
+    image: int | None = Field(
+        default=None,
+        description="Number of the photo in `/datasets/{id}/images`; only in pages (`limit` or "
+        "`after`), and null once the photos are deleted.",
+    )
 
 
 class ExpectedWrong(BaseModel):

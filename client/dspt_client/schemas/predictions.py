@@ -87,6 +87,10 @@ class PredictionEntry(BaseModel):
     label: str = Field(description="The given label, or the corrected one.")
     predicted: str
     score: float = Field(description="Probability of the predicted class.")
+    image: int | None = Field(
+        default=None,
+        description="Number of the photo in `/datasets/{id}/images`; null once it is deleted.",
+    )
 
 
 class JobPredictions(BaseModel):
