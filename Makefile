@@ -94,6 +94,28 @@ constraints: $(DEV) ## Write the installed versions to constraints.txt
 reference: $(DEV) ## Generate docs/reference/ from the code
 	@$(BIN)/python -m scripts.reference
 
+# The built page is committed, so that only its developers need Node.
+WEB := app/web/source
+NODE := $(WEB)/node_modules/.package-lock.json
+
+.PHONY: web
+web: $(NODE) $(DEV) ## Build the page into app/web/static/ (needs Node 20.19 or newer)
+	$(BIN)/python -m scripts.openapi > $(WEB)/node_modules/openapi.json
+	cd $(WEB) && npx openapi-typescript node_modules/openapi.json -o src/schema.d.ts && npm run -s build
+
+.PHONY: web-check
+web-check: $(NODE) $(DEV) ## Check the page: types, unit tests, and that what is committed is what its sources build to
+	cd $(WEB) && npm run -s check && npm run -s test
+	$(BIN)/python -m scripts.openapi > $(WEB)/node_modules/openapi.json
+	cd $(WEB) && npx openapi-typescript node_modules/openapi.json -o node_modules/schema.d.ts \
+		&& PAGE_OUT=node_modules/.built npm run -s build
+	diff $(WEB)/node_modules/schema.d.ts $(WEB)/src/schema.d.ts
+	diff -r $(WEB)/node_modules/.built app/web/static
+
+$(NODE): $(WEB)/package.json $(WEB)/package-lock.json
+	cd $(WEB) && npm ci --no-audit --no-fund
+	@touch $(NODE)
+
 .PHONY: clean
 clean: ## Remove .venv and all caches
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

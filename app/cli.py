@@ -86,6 +86,10 @@ def api(
     socket_fd: Annotated[
         int | None, typer.Option(hidden=True, help="A bound socket, inherited from `dspt serve`.")
     ] = None,
+    sign_in_sha256: Annotated[
+        str | None,
+        typer.Option(hidden=True, help="Digest of the token in the link that `dspt serve` prints."),
+    ] = None,
     _no_auth: NoAuth = False,
 ) -> None:
     """Run the HTTP API alone, until Ctrl-C.
@@ -121,7 +125,7 @@ def api(
     configure_logging(settings)
     context = prepare_or_exit("dspt api", settings)
     try:
-        application = create_app(settings, context)
+        application = create_app(settings, context, sign_in_sha256)
     except TracingNotInstalled as error:
         typer.echo(f"dspt api: {error}", err=True)
         raise typer.Exit(2) from error

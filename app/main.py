@@ -21,6 +21,8 @@ from app.access.caller import get_caller
 from app.access.last_uses import LastUses
 from app.access.middleware import AuthMiddleware
 from app.access.rate_limits import RateLimits
+from app.access.session_endpoints import router as session_router
+from app.access.sessions import SignInLink
 from app.backbones.endpoints import router as backbones_router
 from app.batches.endpoints import router as batches_router
 from app.batches.requeue import batch_reaper
@@ -61,6 +63,7 @@ from app.models.endpoints import router as models_router
 from app.predictions.endpoints import router as predictions_router
 from app.predictions.settings import PredictionSettings
 from app.releases.endpoints import router as releases_router
+from app.web.endpoints import router as web_router
 
 #: What pages of other origins may send and read; credentials other than a key are not used.
 _CORS: dict[str, Any] = {
@@ -70,11 +73,16 @@ _CORS: dict[str, Any] = {
 }
 
 
-def create_app(settings: Settings | None = None, prepared: Context | None = None) -> FastAPI:
+def create_app(
+    settings: Settings | None = None,
+    prepared: Context | None = None,
+    sign_in_sha256: str | None = None,
+) -> FastAPI:
     """Build the application; it opens what it needs at start.
 
     prepared: the result of `installation.start.prepare`, for a single start. Default: the
-    application prepares database and storage at each start. Raises TracingNotInstalled.
+    application prepares database and storage at each start. sign_in_sha256: digest of the token
+    of a link that signs in once. Raises TracingNotInstalled.
     """
     settings = settings or get_settings()
     predict_settings = PredictionSettings()
@@ -138,6 +146,7 @@ def create_app(settings: Settings | None = None, prepared: Context | None = None
     app.state.settings = settings
     app.state.predict_settings = predict_settings
     app.state.stop = Stop()
+    app.state.sign_in_link = SignInLink(sign_in_sha256)
     install_error_handlers(app)
     # From the inside out: what is refused further out costs less.
     app.add_middleware(BodyLimit, default_bytes=settings.max_body_bytes)
@@ -171,7 +180,9 @@ def create_app(settings: Settings | None = None, prepared: Context | None = None
             dependencies=[Depends(get_caller)],
             responses=problems(Unauthorized, Forbidden, TooManyRequests),
         )
+    app.include_router(session_router)
     app.include_router(health_router)
+    app.include_router(web_router)
     app.include_router(docs_router)
     app.include_router(errors_router)
     for route in app.routes:

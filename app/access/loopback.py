@@ -19,11 +19,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
+from app.access.cross_site import SAFE_METHODS, from_another_site
 from app.access.local_user import Peer, identify
 from app.kit.http.errors import Forbidden
 
 CREATE_A_KEY = "Create a key with `dspt keys create NAME`"
-_SAFE = ("GET", "HEAD", "OPTIONS")
 _FORWARDED = ("forwarded", "x-real-ip", "via")
 _REFUSED = {
     Peer.OTHER_USER: "This request does not come from a program of the user who runs the service, "
@@ -102,8 +102,8 @@ def check_local(scope: Scope) -> None:
             code="host_not_local",
         )
     # Without DSPT_CORS_ORIGINS a browser keeps the answer to a safe request from the page anyway.
-    changes = scope["method"] not in _SAFE
-    if (changes or "origin" in headers) and _from_another_site(headers, host):
+    changes = scope["method"] not in SAFE_METHODS
+    if (changes or "origin" in headers) and from_another_site(headers, host):
         raise Forbidden(
             "Without API keys a page of another site must not use this service. "
             f"{CREATE_A_KEY} and send it from the page.",
@@ -121,11 +121,3 @@ def _is_local_name(host: str) -> bool:
     except ValueError:
         return False
     return name == "localhost" or is_loopback(name)
-
-
-def _from_another_site(headers: Headers, host: str) -> bool:
-    """Judge by the browser's headers, which programs do not send. `none`: a typed address."""
-    if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
-        return True
-    origin = headers.get("origin")
-    return origin is not None and origin.rpartition("//")[2].lower() != host.lower()

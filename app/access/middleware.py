@@ -11,8 +11,9 @@ from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as Connection
 from starlette.websockets import WebSocketClose
 
-from app.access import keys
+from app.access import keys, sessions
 from app.access.caller import LOCAL, Caller
+from app.access.cross_site import check_own_page
 from app.access.last_uses import LastUses
 from app.access.loopback import LocalRequests
 from app.access.rate_limits import RateLimits
@@ -67,11 +68,12 @@ class AuthMiddleware:
                 code="scope_missing",
                 headers={"WWW-Authenticate": challenge},
             )
-        scope.setdefault("state", {})["caller"] = caller
+        scope["state"]["caller"] = caller
 
     async def _identify(self, scope: Connection) -> Caller:
         """Return the caller. Raises Unauthorized; without keys, Forbidden if it is not local."""
         reader: BatchedReader = scope["app"].state.reader
+        scope.setdefault("state", {})["signed_in"] = False
         kind, _, token = Headers(scope=scope).get("authorization", "").partition(" ")
         if kind.lower() == "bearer":
             caller = await reader.query(keys.callers_with, token.strip())
@@ -81,6 +83,12 @@ class AuthMiddleware:
                     code="key_invalid",
                     headers={"WWW-Authenticate": f'{_CHALLENGE}, error="invalid_token"'},
                 )
+            return caller
+        cookie = sessions.token_of(scope)
+        caller = None if cookie is None else await reader.query(sessions.callers_with, cookie)
+        if caller is not None:
+            check_own_page(scope)
+            scope["state"]["signed_in"] = True
             return caller
         if not self._keys_needed:
             # Queried each time: the first key may be created at any moment. Keys are never deleted.

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import json
 import os
+import secrets
 import shutil
 import socket
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -52,14 +55,19 @@ def serve(
                 # A user's folder may hold `app` or `worker`: never import from the current folder.
                 "PYTHONSAFEPATH": "1",
             }
+            link_token = secrets.token_urlsafe(32)
             with supervising(log_dir, lock, say) as supervisor:
                 up = supervisor.start([_redis(broker)]) and supervisor.start(
-                    [_api(listener, environment, stop_seconds), _worker(url, environment)]
+                    [
+                        _api(listener, environment, stop_seconds, link_token),
+                        _worker(url, environment),
+                    ]
                 )
                 # From now on only the API holds it, so that its stop refuses new connections.
                 listener.close()
                 if up:
-                    say(_welcome(url, data_dir, log_dir))
+                    page = _page(url, link_token)
+                    say(_welcome(url, page, data_dir, log_dir))
                     supervisor.watch()
                 say("Stopping ...")
             say("DSPT has stopped.")
@@ -72,9 +80,12 @@ def _redis(broker: Broker) -> Plan:
     return Plan("redis", [str(broker.program.path), str(config)], os.environ, broker.answers)
 
 
-def _api(listener: socket.socket, environment: Mapping[str, str], stop_seconds: float) -> Plan:
+def _api(
+    listener: socket.socket, environment: Mapping[str, str], stop_seconds: float, link_token: str
+) -> Plan:
     url, descriptor = _url(listener), listener.fileno()
     command = [sys.executable, "-P", "-m", "app.cli", "api", "--socket-fd", str(descriptor)]
+    command += ["--sign-in-sha256", hashlib.sha256(link_token.encode()).hexdigest()]
     # There is no load balancer that could send requests elsewhere.
     environment = {"DSPT_STOP_DELAY_SECONDS": "0"} | dict(environment)
     return Plan(
@@ -156,6 +167,18 @@ def _readiness(url: str) -> dict[str, Any] | None:
     return report
 
 
+def _page(url: str, link_token: str) -> str:
+    """Return the address of the page; where keys are needed, with a token that signs in once."""
+    try:
+        with _local.open(f"{url}/session", timeout=_PROBE_SECONDS):
+            return f"{url}/ui/"
+    except urllib.error.HTTPError as error:
+        error.close()
+        return f"{url}/ui/#/sign-in?link={link_token}" if error.code == 401 else f"{url}/ui/"
+    except OSError:
+        return f"{url}/ui/"
+
+
 def _make_private(*directories: Path) -> None:
     for directory in directories:
         try:
@@ -172,9 +195,10 @@ def _empty(redis_dir: Path) -> None:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def _welcome(address: str, data_dir: Path, log_dir: Path) -> str:
+def _welcome(address: str, page: str, data_dir: Path, log_dir: Path) -> str:
     return f"""
 DSPT is ready.
+  Page   {page}
   API    {address}       POST a zip of labelled photos to /jobs
   Docs   {address}/docs
   Data   {data_dir}

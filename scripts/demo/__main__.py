@@ -38,7 +38,8 @@ def demo() -> None:
         f"Done in {time.monotonic() - started:.0f} s; the stack is stopped. "
         "To use the service yourself, start it with\n"
         "  make serve\n"
-        "and read the documentation of its API at http://127.0.0.1:8000/docs"
+        "and open its page, http://127.0.0.1:8000/ui/. The API is described at "
+        "http://127.0.0.1:8000/docs"
     )
 
 

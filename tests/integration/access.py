@@ -24,6 +24,10 @@ Headers = dict[str, str]
 
 #: Everything that is served without a key.
 PUBLIC = {
+    "/",
+    "/ui",
+    "/ui/",
+    "/ui/{name}",
     "/docs",
     "/docs/{asset}",
     "/errors",
@@ -32,6 +36,8 @@ PUBLIC = {
     "/health/live",
     "/health/ready",
 }
+#: What signs a browser in and out; tests/integration/test_sessions.py.
+SIGN_IN = {("POST", "/session"), ("DELETE", "/session")}
 
 
 def routes(app: FastAPI) -> list[tuple[str, str]]:

@@ -125,7 +125,12 @@ def test_from_start_to_stop(tmp_path: Path) -> None:
         assert ready["status"] == "ready"
         assert ready["checks"]["workers"]["count"] == 1
         assert stack.url.startswith("http://127.0.0.1:")
-        for told in (f"{stack.url}/docs", str(data_dir), str(data_dir / "logs")):
+        for told in (
+            f"{stack.url}/ui/",
+            f"{stack.url}/docs",
+            str(data_dir),
+            str(data_dir / "logs"),
+        ):
             assert told in stack.said
 
         # All state lies below the data directory, closed to other users.

@@ -90,7 +90,7 @@ ERROR_TYPES = {
     ),
     "cross_site": _type(
         403,
-        "Without API keys a page of another site must not use the service.",
+        "A page of another site must not use the service without an API key.",
         "Create a key and send it from the page.",
     ),
     # limits

@@ -26,6 +26,8 @@ from app.main import create_app
 
 PROBES = {"/health/live", "/health/ready"}
 DOCUMENTATION = {"/docs", "/docs/{asset}", "/errors", "/errors/{code}", "/openapi.json"}
+PAGE = {"/", "/ui", "/ui/", "/ui/{name}"}
+SIGN_IN = {("POST", "/session"), ("DELETE", "/session")}
 #: They change nothing; their input does not fit into an address.
 READ_BY_POST = {"/predict", "/models/{name}/predict", "/models/compare"}
 
@@ -43,7 +45,7 @@ def found(app: FastAPI, method: str, path: str, root_path: str = "") -> Rules:
 
 
 def expected_scope(method: str, path: str) -> Scope | None:
-    if path in PROBES | DOCUMENTATION:
+    if path in PROBES | DOCUMENTATION | PAGE or (method, path) in SIGN_IN:
         return None
     if path == "/metrics":
         return Scope.METRICS

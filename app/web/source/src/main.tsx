@@ -1,0 +1,123 @@
+import { render, type JSX } from "preact";
+import { useEffect, useState } from "preact/hooks";
+import "./style.css";
+import { ApiError, del, get, whenSignedOut } from "./api";
+import { Trouble, Waiting } from "./parts/basics";
+import { Theme } from "./parts/theme";
+import { Jobs } from "./pages/jobs";
+import { JobPage } from "./pages/job";
+import { Difference } from "./pages/difference";
+import { HealthPage } from "./pages/health";
+import { Matrix } from "./pages/matrix";
+import { ModelPage } from "./pages/model";
+import { Models } from "./pages/models";
+import { NewJob } from "./pages/new";
+import { ReviewPage } from "./pages/review";
+import { SignIn } from "./pages/sign-in";
+import { go, useRoute, type Route } from "./router";
+import type { Session } from "./types";
+
+function View(props: { route: Route; session: Session }): JSX.Element {
+  const [first = "jobs", id = "", part = ""] = props.route.path;
+  if (first === "new") return <NewJob />;
+  if (first === "jobs" && id) {
+    if (part === "review") return <ReviewPage key={id} id={id} route={props.route} />;
+    if (part === "difference") return <Difference key={id} id={id} />;
+    if (part === "matrix") return <Matrix key={id} id={id} route={props.route} />;
+    return <JobPage key={id} id={id} />;
+  }
+  if (first === "datasets" && id) return <HealthPage key={id} id={id} />;
+  if (first === "models") return id ? <ModelPage key={id} id={id} /> : <Models />;
+  return <Jobs />;
+}
+
+function Navigation(props: { route: Route; session?: Session; out: () => void }): JSX.Element {
+  const here = props.route.path[0] ?? "jobs";
+  const link = (name: string, text: string): JSX.Element => (
+    <a href={`#/${name}`} aria-current={here === name ? "page" : undefined}>
+      {text}
+    </a>
+  );
+  return (
+    <nav aria-label="Main">
+      <a class="brand" href="#/jobs">
+        DSPT
+      </a>
+      {props.session && (
+        <>
+          {link("jobs", "Jobs")}
+          {link("new", "New job")}
+          {link("models", "Models")}
+        </>
+      )}
+      <span class="space" />
+      {props.session?.signed_in && (
+        <button class="plain" onClick={props.out}>
+          Sign out {props.session.owner}
+        </button>
+      )}
+      <Theme />
+    </nav>
+  );
+}
+
+function App(): JSX.Element {
+  const route = useRoute();
+  const [session, setSession] = useState<Session | null>();
+  const [error, setError] = useState<ApiError>();
+  const load = async (): Promise<void> => {
+    try {
+      setSession(await get<Session>("/session"));
+      setError(undefined);
+    } catch (failed) {
+      if (!(failed instanceof ApiError)) throw failed;
+      if (failed.status === 401) setSession(null);
+      else setError(failed);
+    }
+  };
+  useEffect(() => {
+    whenSignedOut(() => setSession(null));
+    void load();
+  }, []);
+  const signOut = async (): Promise<void> => {
+    await del("/session");
+    setSession(null);
+    go("/sign-in");
+    await load();
+  };
+  const link = route.query.get("link");
+  let view: JSX.Element;
+  if (error) view = <Trouble error={error} retry={() => void load()} />;
+  else if (session === undefined) view = <Waiting />;
+  else if (session === null || (route.path[0] === "sign-in" && link)) {
+    view = (
+      <SignIn
+        link={session === null ? link : null}
+        signedIn={(started) => {
+          setSession(started);
+          if (route.path[0] === "sign-in") go("/jobs");
+        }}
+      />
+    );
+  } else view = <View route={route} session={session} />;
+  return (
+    <>
+      <a class="skip" href="#main" onClick={skip}>
+        Skip to the content
+      </a>
+      <Navigation route={route} session={session ?? undefined} out={() => void signOut()} />
+      <main id="main" tabIndex={-1}>
+        {view}
+      </main>
+    </>
+  );
+}
+
+/** The fragment holds the route, so the link moves the focus itself. */
+function skip(event: Event): void {
+  event.preventDefault();
+  document.getElementById("main")?.focus();
+}
+
+const root = document.getElementById("app");
+if (root) render(<App />, root);

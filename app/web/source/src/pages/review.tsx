@@ -1,0 +1,175 @@
+import type { JSX } from "preact";
+import { useMemo, useState } from "preact/hooks";
+import { Title, Trouble, Waiting } from "../parts/basics";
+import { useLoaded } from "../load";
+import { byFrequency, classesFor, useSuspects } from "../review/audit";
+import { Card } from "../review/card";
+import { FindClass, Help, Send } from "../review/dialogs";
+import { Grid } from "../review/grid";
+import { useShortcuts } from "../review/keys";
+import { Large } from "../review/large";
+import { shortcutsOf, type Commands } from "../review/commands";
+import { useReview } from "../review/store";
+import { Status, Toolbar } from "../review/toolbar";
+import type { Verdict } from "../review/state";
+import { useNumbers } from "../numbers";
+import { replaceQuery, type Route } from "../router";
+import type { AuditEntry, Job } from "../types";
+
+type Open = "large" | "find" | "help" | "send" | "";
+
+export function ReviewPage(props: { id: string; route: Route }): JSX.Element {
+  const job = useLoaded<Job>(`/jobs/${props.id}`);
+  const suspects = useSuspects(props.id);
+  // Audits of earlier versions name files only.
+  const unnumbered = suspects.entries[0]?.image == null ? job.value?.dataset.id : undefined;
+  const numbers = useNumbers(unnumbered ?? null);
+  const store = useReview(props.id);
+  const [open, setOpen] = useState<Open>("");
+  const [picked, setPicked] = useState<ReadonlySet<string>>(new Set());
+  const [columns, setColumns] = useState(1);
+  const { query } = props.route;
+  const given = query.get("class") ?? "";
+  const show = query.get("show") ?? "";
+  const { verdicts } = store.review;
+  const { entries } = suspects;
+
+  const shown = useMemo(
+    () =>
+      entries.filter(
+        (entry) =>
+          (!given || entry.given === given) &&
+          (!show || (show === "open") === !(entry.file in verdicts)),
+      ),
+    [entries, given, show, show ? verdicts : null],
+  );
+  const at = Math.max(0, Math.min(Number(query.get("at") ?? 0) || 0, shown.length - 1));
+  const entry = shown[at];
+  const allClasses = job.value?.dataset.classes ?? [];
+  const frequent = useMemo(() => byFrequency(allClasses, entries), [job.value, entries.length]);
+  const files = useMemo(() => new Set(entries.map((each) => each.file)), [entries]);
+
+  const move = (to: number): void => {
+    const place = Math.max(0, Math.min(to, shown.length - 1));
+    replaceQuery({ class: given, show, at: place ? String(place) : "" });
+  };
+  const decide = (verdictOf: (suggested: string) => Verdict | null): void => {
+    const targets = picked.size ? shown.filter((each) => picked.has(each.file)) : entry ? [entry] : [];
+    const suggestions = new Set(targets.map((each) => each.suggested));
+    for (const suggested of suggestions) {
+      const some = targets.filter((each) => each.suggested === suggested);
+      store.decide(some.map((each) => each.file), verdictOf(suggested));
+    }
+    if (picked.size) setPicked(new Set());
+    else if (show !== "open") move(at + 1);
+  };
+  const relabel = (label: string, isNew: boolean): void => {
+    setOpen("");
+    decide(() => ({ action: "relabel", label, ...(isNew && { new_class: true }) }));
+  };
+  const commands: Commands = {
+    accept: () => decide((label) => ({ action: "relabel", label })),
+    keep: () => decide(() => ({ action: "keep" })),
+    drop: () => decide(() => ({ action: "drop" })),
+    clear: () => decide(() => null),
+    nth: (number) => {
+      const label = classesFor(entry, frequent)[number - 1];
+      if (label !== undefined) relabel(label, false);
+    },
+    undo: store.undo,
+    redo: store.redo,
+    large: () => setOpen(open === "large" ? "" : "large"),
+    find: () => setOpen("find"),
+    help: () => setOpen(open === "help" ? "" : "help"),
+    all: () => setPicked(new Set(shown.map((each) => each.file))),
+    left: () => move(at - 1),
+    right: () => move(at + 1),
+    up: () => move(at - columns),
+    down: () => move(at + columns),
+  };
+  const shortcuts = shortcutsOf(commands);
+  useShortcuts(shortcuts, open !== "find" && open !== "send");
+
+  const choose = (index: number, event: MouseEvent): void => {
+    const file = shown[index]?.file;
+    if (file === undefined) return;
+    const next = new Set(picked);
+    if (event.shiftKey) {
+      const [from, to] = [Math.min(at, index), Math.max(at, index)];
+      for (const each of shown.slice(from, to + 1)) next.add(each.file);
+    } else if (event.ctrlKey || event.metaKey) {
+      if (!next.delete(file)) next.add(file);
+    } else next.clear();
+    setPicked(next);
+    move(index);
+  };
+
+  if (!job.value) return job.error ? <Trouble error={job.error} /> : <Waiting />;
+  const dataset = job.value.dataset.id;
+  const numberOf = (each: AuditEntry): number | undefined =>
+    each.image ?? numbers?.get(each.file);
+  return (
+    <>
+      <Title note={<a href={`#/jobs/${props.id}`}>Job {job.value.name}</a>}>Review the labels</Title>
+      {suspects.error && <Trouble error={suspects.error} />}
+      {store.error && <Trouble error={store.error} />}
+      {suspects.audit && (
+        <Status audit={suspects.audit} verdicts={verdicts} files={files} images={entries.length} />
+      )}
+      <Toolbar
+        commands={commands}
+        entry={entry}
+        classes={classesFor(entry, frequent)}
+        picked={picked.size}
+        unsaved={Object.keys(store.review.unsaved).length}
+        canUndo={store.review.past.length > 0}
+        canRedo={store.review.future.length > 0}
+        given={given}
+        show={show}
+        labels={[...new Set(entries.map((each) => each.given))].sort()}
+        filter={(values) => replaceQuery({ class: given, show, ...values })}
+        send={() => setOpen("send")}
+      />
+      {!suspects.audit && !suspects.error && <Waiting />}
+      {suspects.complete && shown.length === 0 && <p>No photos here.</p>}
+      <Grid
+        size={shown.length}
+        current={at}
+        label="Photos to check"
+        columnsChanged={setColumns}
+        card={(index) => {
+          const each = shown[index];
+          if (!each) return null;
+          return (
+            <Card
+              key={each.file}
+              entry={each}
+              dataset={dataset}
+              number={numberOf(each)}
+              verdict={verdicts[each.file]}
+              current={index === at}
+              picked={picked.has(each.file)}
+              choose={(event) => choose(index, event)}
+              open={() => setOpen("large")}
+            />
+          );
+        }}
+      />
+      {open === "large" && entry && (
+        <Large
+          entry={entry}
+          dataset={dataset}
+          number={numberOf(entry)}
+          verdict={verdicts[entry.file]}
+          suspects={files}
+          close={() => setOpen("")}
+        />
+      )}
+      {open === "find" && <FindClass classes={allClasses} choose={relabel} close={() => setOpen("")} />}
+      {open === "help" && <Help shortcuts={shortcuts} close={() => setOpen("")} />}
+      {open === "send" && (
+        <Send jobId={props.id} verdicts={verdicts} close={() => setOpen("")} />
+      )}
+    </>
+  );
+}

@@ -1,0 +1,102 @@
+/** Verdicts of a review with undo and redo without limit. Pure: every call returns a new state. */
+
+export interface Verdict {
+  action: "relabel" | "keep" | "drop";
+  label?: string | null;
+  new_class?: boolean;
+  by?: string | null;
+}
+
+export type Verdicts = Readonly<Record<string, Verdict>>;
+
+interface Change {
+  file: string;
+  before: Verdict | null;
+  after: Verdict | null;
+}
+
+export interface Review {
+  verdicts: Verdicts;
+  /** Steps that can be undone, the newest last; a step may concern many files. */
+  past: readonly (readonly Change[])[];
+  /** Steps that can be redone, the next last. */
+  future: readonly (readonly Change[])[];
+  /** What the service does not have yet. */
+  unsaved: Readonly<Record<string, Verdict | null>>;
+}
+
+export const empty: Review = { verdicts: {}, past: [], future: [], unsaved: {} };
+
+export function same(a: Verdict | null | undefined, b: Verdict | null | undefined): boolean {
+  return a?.action === b?.action && (a?.label ?? null) === (b?.label ?? null);
+}
+
+function write(review: Review, changes: readonly Change[], side: "before" | "after"): Review {
+  const verdicts = { ...review.verdicts };
+  const unsaved = { ...review.unsaved };
+  for (const change of changes) {
+    const verdict = change[side];
+    if (verdict === null) delete verdicts[change.file];
+    else verdicts[change.file] = verdict;
+    unsaved[change.file] = verdict;
+  }
+  return { ...review, verdicts, unsaved };
+}
+
+/** Give one verdict to some files, or with null take theirs back. */
+export function decide(review: Review, files: readonly string[], after: Verdict | null): Review {
+  const changes = files
+    .map((file) => ({ file, before: review.verdicts[file] ?? null, after }))
+    .filter((change) => !same(change.before, after));
+  if (changes.length === 0) return review;
+  return {
+    ...write(review, changes, "after"),
+    past: [...review.past, changes],
+    future: [],
+  };
+}
+
+/** A file that another person has decided in the meantime stays as it is. */
+export function undo(review: Review): Review {
+  const step = review.past.at(-1);
+  if (!step) return review;
+  const mine = step.filter(({ file, after }) => same(review.verdicts[file] ?? null, after));
+  return {
+    ...write(review, mine, "before"),
+    past: review.past.slice(0, -1),
+    future: [...review.future, step],
+  };
+}
+
+export function redo(review: Review): Review {
+  const step = review.future.at(-1);
+  if (!step) return review;
+  const mine = step.filter(({ file, before }) => same(review.verdicts[file] ?? null, before));
+  return {
+    ...write(review, mine, "after"),
+    past: [...review.past, step],
+    future: review.future.slice(0, -1),
+  };
+}
+
+/** Take what the service has; what was decided here since the request counts more. */
+export function merge(review: Review, found: Readonly<Record<string, Verdict | null>>): Review {
+  const verdicts = { ...review.verdicts };
+  let changed = false;
+  for (const [file, verdict] of Object.entries(found)) {
+    if (file in review.unsaved || same(verdicts[file] ?? null, verdict)) continue;
+    changed = true;
+    if (verdict === null) delete verdicts[file];
+    else verdicts[file] = verdict;
+  }
+  return changed ? { ...review, verdicts } : review;
+}
+
+/** The service has these verdicts now. */
+export function saved(review: Review, sent: Readonly<Record<string, Verdict | null>>): Review {
+  const unsaved = { ...review.unsaved };
+  for (const [file, verdict] of Object.entries(sent)) {
+    if (file in unsaved && same(unsaved[file], verdict)) delete unsaved[file];
+  }
+  return { ...review, unsaved };
+}

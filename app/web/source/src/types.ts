@@ -1,0 +1,32 @@
+import type { components } from "./schema.d.ts";
+
+type Schemas = components["schemas"];
+export type Job = Schemas["JobView"];
+export type JobChange = Schemas["JobChange"];
+export type JobEvent = Schemas["EventView"];
+export type Epoch = Schemas["EpochMetrics"];
+export type Progress = Schemas["JobProgress"];
+export type Metrics = Schemas["TuningMetrics"];
+export type Classifier = Schemas["ClassifierMetrics"];
+export type NoiseRate = Schemas["NoiseRateView"];
+export type Audit = Schemas["AuditView"];
+export type AuditEntry = Schemas["AuditEntryView"] & { image?: number | null };
+export type JobPredictions = Schemas["JobPredictions"];
+export type Photo = Schemas["PhotoView"];
+export type PhotoPage = Schemas["PhotoPage"];
+export type ReviewView = Schemas["ReviewView"];
+export type Health = Schemas["DatasetHealth"];
+export type Model = Schemas["ModelView"];
+export type Alias = Schemas["AliasView"];
+export type AliasHistory = Schemas["AliasHistory"];
+export type Backbone = Schemas["BackboneView"];
+export type Session = Schemas["SessionView"];
+export type Problem = Schemas["Problem"];
+export type Answer = Schemas["PredictResponse"];
+export type Prediction = Schemas["Prediction"];
+
+export interface Page<T> {
+  data: T[];
+  has_more: boolean;
+  next?: string | null;
+}
