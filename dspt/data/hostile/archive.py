@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import io
-import lzma
 import stat
 import struct
 import weakref
 import zipfile
-import zlib
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -16,7 +14,7 @@ from dspt.data.findings import Findings
 from dspt.data.formats import recognise
 from dspt.data.hostile.limits import MIB, Limits
 from dspt.data.hostile.quiet import quiet_libraries
-from dspt.data.hostile.unpack import METHODS, unpack
+from dspt.data.hostile.unpack import METHODS, UNPACK_ERRORS, unpack
 from dspt.data.hostile.zip_names import ROOT, member_names
 from dspt.data.names import is_noise, unsafe_reason
 from dspt.data.source import Source
@@ -30,12 +28,10 @@ _BYTES_PER_ENTRY = 512
 
 _UNIX_SYSTEMS = (3, 19)
 """Systems that store file modes in the external attributes: Unix, macOS."""
-_OTHER_METHODS = {9: "deflate64", 93: "zstd", 95: "xz"}
+_OTHER_METHODS = {9: "deflate64"}
 
 _ZIP_ERRORS = (
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
+    *UNPACK_ERRORS,
     struct.error,
     NotImplementedError,  # zipfile: an unsupported feature of the format
     RuntimeError,  # zipfile: encrypted

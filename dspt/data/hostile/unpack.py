@@ -1,6 +1,8 @@
 """Unpack one member of an untrusted zip to exactly the size that its directory states.
 
-zipfile cannot limit the size that a chunk of bzip2 or LZMA unpacks to, so these are unpacked here.
+zipfile cannot limit the size that a chunk of bzip2 or LZMA unpacks to, and does not know Zstandard
+and xz, so these are unpacked here. Deflate64 is refused: inflate64, the only library for it, cannot
+limit the size either.
 """
 
 from __future__ import annotations
@@ -8,12 +10,31 @@ from __future__ import annotations
 import bz2
 import copy
 import lzma
+import sys
 import zipfile
 import zlib
 from typing import IO, Protocol
 
+if sys.version_info >= (3, 14):
+    from compression.zstd import DecompressionParameter, ZstdDecompressor, ZstdError
+else:
+    from backports.zstd import DecompressionParameter, ZstdDecompressor, ZstdError
+
 _CHUNK = 64 * 1024
-METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+ZSTD, XZ = 93, 95
+METHODS = (
+    zipfile.ZIP_STORED,
+    zipfile.ZIP_DEFLATED,
+    zipfile.ZIP_BZIP2,
+    zipfile.ZIP_LZMA,
+    ZSTD,
+    XZ,
+)
+UNPACK_ERRORS = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, ZstdError)
+_XZ_MEMORY = 66 << 20
+"""Enough for the highest preset."""
+_ZSTD_WINDOW_LOG = 23
+"""Logarithm of 8 MiB, which RFC 8878 recommends to support, whatever the size of the content."""
 
 
 class _Decompressor(Protocol):
@@ -54,6 +75,11 @@ def _as_stored(info: zipfile.ZipInfo) -> zipfile.ZipInfo:
 def _decompressor(file: IO[bytes], info: zipfile.ZipInfo) -> _Decompressor:
     if info.compress_type == zipfile.ZIP_BZIP2:
         return bz2.BZ2Decompressor()
+    if info.compress_type == XZ:
+        return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
+    if info.compress_type == ZSTD:
+        window = max(_ZSTD_WINDOW_LOG, info.file_size.bit_length())
+        return ZstdDecompressor(options={DecompressionParameter.window_log_max: window})
     # APPNOTE 5.8.8: version (2 bytes), size of the properties (2), properties, raw LZMA data.
     header = file.read(4)
     properties = file.read(int.from_bytes(header[2:], "little"))
