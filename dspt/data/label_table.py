@@ -93,7 +93,7 @@ def layout_by_tables(tables: Sequence[Table], files: Sequence[str], findings: Fi
     paths = {table.path for table in tables}
     images = [path for path in files if path not in paths]
     finder = _Files(images)
-    rows: dict[str, str] = {}
+    rows: dict[str, Record] = {}
     labelled: list[tuple[str, tuple[str, ...], Split | None]] = []
     for table in tables:
         for record in read_records(table.data, table.path, findings):
@@ -101,7 +101,7 @@ def layout_by_tables(tables: Sequence[Table], files: Sequence[str], findings: Fi
             split = _split_of(record, table, findings)
             if path is None:
                 continue
-            rows[path] = record.where
+            rows[path] = record
             labels = tuple(unicodedata.normalize("NFC", label) for label in record.labels)
             if labels:
                 labelled.append((path, labels, split))
@@ -120,7 +120,7 @@ def layout_by_tables(tables: Sequence[Table], files: Sequence[str], findings: Fi
 
 
 def _file_of(
-    record: Record, finder: _Files, folder: str, rows: dict[str, str], findings: Findings
+    record: Record, finder: _Files, folder: str, rows: dict[str, Record], findings: Findings
 ) -> str | None:
     name = unicodedata.normalize("NFC", record.file).replace("\\", "/").removeprefix("./")
     if not name:
@@ -133,9 +133,12 @@ def _file_of(
     elif len(found) > 1:
         message = f"{shown} is the name of {len(found)} files; write the path"
         findings.problem(record.where, "unknown_file", message)
-    elif found[0] in rows:
-        message = f"{shown} already has a row, {rows[found[0]]}"
-        findings.problem(record.where, "duplicate_row", message)
+    elif (row := rows.get(found[0])) is not None:
+        message = f"{shown} already has a row, {row.where}"
+        if (record.labels, record.split) == (row.labels, row.split):
+            findings.warning("duplicate_row", f"{record.where}: {message}; it is the same")
+        else:
+            findings.problem(record.where, "duplicate_row", message)
     else:
         return found[0]
     return None

@@ -22,6 +22,7 @@ _WORDS: Final[dict[Split, str]] = {
         train training trainset trainval trn learn learning
         entrainement apprentissage entrenamiento addestramento allenamento treino treinamento
         lernen opplaering traning trening treningowy uczacy egitim antrenman pelatihan latih
+        trainingsdaten trainingsbilder trainingsset lerndaten
         обучение обучающая обучающий тренировка тренировочная тренировочный трейн навчання
         训练 訓練 学習 學習 훈련 학습 تدريب प्रशिक्षण
     """,
@@ -29,12 +30,14 @@ _WORDS: Final[dict[Split, str]] = {
         val valid validation validate validationset valset dev devset eval evaluation
         validierung validacion validazione validacao validatie walidacja walidacyjny dogrulama
         validasi evaluierung evaluacion valutazione avaliacao
+        validierungsdaten validierungsbilder
         валидация валидационная валидационный
         验证 驗證 検証 검증 评估 評估 評価 평가 تحقق
     """,
     "test": """
         test testing tests testset tst holdout heldout unseen
         prueba pruebas teste testes prova essai testowy testen testi uji pengujian
+        testdaten testbilder
         тест тестовая тестовый проверка
         测试 測試 テスト 試験 테스트 시험 اختبار परीक्षण
     """,
@@ -61,6 +64,8 @@ _UNSORTED: Final = _set(
     zusortieren unsortiert nichtsortiert atrier nontrie nontries sinclasificar sinordenar
     porclasificar daordinare paraclassificar несортированные несортированное неразобранное
     未分类 未分類 待分类 未整理 미분류 segpred
+    newfolder untitledfolder neuerordner nouveaudossier nuevacarpeta nuovacartella novapasta
+    новаяпапка 新建文件夹 新增資料夾 新しいフォルダー 새폴더
     """
 )
 

@@ -124,6 +124,9 @@ def _json_records(data: Any, path: str, findings: Findings) -> Iterator[Record]:
         for name, files in data.items():
             for file in files:
                 yield Record(path, str(file), (name,), None)
+    elif any(isinstance(part, dict) for value in data.values() for part in _parts(value)):
+        message = "must be a list of objects with file and label, or an object file -> label"
+        findings.problem(path, "invalid_table", message)
     else:
         for file, label in data.items():
             yield Record(path, file, _labels(label), None)
@@ -154,7 +157,11 @@ def _objects(items: list[Any], where: str, findings: Findings, start: int = 1) -
         )
 
 
+def _parts(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
 def _labels(value: Any) -> tuple[str, ...]:
-    values = value if isinstance(value, list) else [value]
+    values = _parts(value)
     texts = [printable(str(v)) if isinstance(v, (dict, list)) else str(v).strip() for v in values]
     return tuple(text for text, v in zip(texts, values, strict=True) if text and v is not None)

@@ -84,6 +84,7 @@ _KINDS = {
         "tables that are not used",
         "Nothing has to be done if the folders are right. Otherwise call the table labels.csv.",
     ),
+    "duplicate_row": _Kind("info", "rows that are repeated", "Nothing has to be done."),
     "code_page": _Kind(
         "info",
         "assumed encoding of the names",

@@ -2,7 +2,7 @@
 
 EXAMPLE = """\
 # pip install onnxruntime pillow
-import json, sys
+import json, re, sys
 import numpy as np, onnxruntime
 from PIL import Image, ImageOps
 
@@ -12,7 +12,13 @@ for file in sys.argv[2:]:
     photo = ImageOps.exif_transpose(Image.open(file))
     if photo.mode.startswith("I"):  # 16 bits per sample, of which cameras often use fewer
         samples = np.asarray(photo).astype(np.uint32)
-        full = 2 ** max(8, (int(samples.max()).bit_length() + 1) // 2 * 2) - 1
+        largest = int(samples.max())
+        bits = max(8, (largest.bit_length() + 1) // 2 * 2)
+        if stated := re.search(rb"\\0\\0\\0\\x01sBIT([\\x08-\\x10])", open(file, "rb").read(1000)):
+            bits = stated[1][0]  # of a PNG; by its standard the upper bits, often the lower ones
+            if largest >> bits or not (samples & (0xFFFF >> bits)).any():
+                bits = 16
+        full = 2**bits - 1
         photo = Image.fromarray(((samples * 255 + full // 2) // full).astype(np.uint8))
     photo = photo.convert("RGBA")
     rgb = Image.new("RGB", photo.size, "white")

@@ -47,7 +47,8 @@ def places(layout: Layout) -> dict[str, list[str]]:
         ("flowers_train", "flowers_test", "test"),
         ("training_set/training_set", "test_set/test_set", "test"),
         ("train/images", "test/images", "test"),
-        ("Trainingsdaten", "Testdaten", None),
+        ("Trainingsdaten", "Testdaten", "test"),
+        ("koulutus", "koe", None),
         ("entraînement", "essai", "test"),
         ("entrenamiento", "prueba", "test"),
         ("addestramento", "validazione", "val"),
@@ -160,6 +161,8 @@ def test_folders_that_are_left_out() -> None:
     assert findings.warnings[-1] == "and 2 more warnings of the kind 'left_out'"
     assert is_unsorted("_To-Sort_")
     assert is_unsorted("unsorted photos 2")
+    assert is_unsorted("Neuer Ordner (2)")
+    assert is_unsorted("新建文件夹")
     assert not is_unsorted("sorted")
 
 

@@ -158,3 +158,18 @@ def test_a_name_of_several_files(tmp_path: Path) -> None:
     assert [(p.where, p.message) for p in error.problems] == [
         ("labels.csv line 2", "'a.jpg' is the name of 2 files; write the path")
     ]
+
+
+def test_a_row_that_is_repeated_does_no_harm(tmp_path: Path) -> None:
+    found = opened(tmp_path, {"labels.csv": CSV + "a.jpg,cat\n"})
+    assert sorted(labels(found).items()) == PAIRS
+    assert found.warnings == (
+        "labels.csv line 6: 'a.jpg' already has a row, labels.csv line 2; it is the same",
+    )
+
+
+def test_json_of_other_programs_is_named(tmp_path: Path) -> None:
+    coco = {"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [{"image_id": 1}]}
+    problems = refused(tmp_path, {"annotations.json": json.dumps(coco)}).problems
+    assert ("annotations.json", "invalid_table") in {(p.where, p.code) for p in problems}
+    assert any("a list of objects with file and label" in p.message for p in problems)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-from dataset_files import encoded, jpeg, noise, pixels, two_classes, write_folder
+import tifffile
+from dataset_files import encoded, jpeg, noise, pixels, png_chunks, two_classes, write_folder
 from PIL import Image, ImageFilter
 
 from dspt.cli.answers import image_files
@@ -64,6 +67,67 @@ def test_deep_samples_are_scaled_by_the_bits_that_they_use(bits: int, kind: str)
     assert (f"{bits} bits" in check_image(deep(bits, kind))) == (bits < 16)
 
 
+def deep_png(samples: np.ndarray, stated: int | None = None) -> bytes:
+    """A PNG with 16-bit samples (H, W) or (H, W, 3 or 4); `stated` is written as sBIT."""
+    high, wide, *channels = samples.shape
+    colour = {(): 0, (3,): 2, (4,): 6}[tuple(channels)]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
+    data = png_chunks(wide, high, depth=16, colour=colour, body=zlib.compress(rows))
+    if stated is None:
+        return data
+    chunk = b"sBIT" + bytes([stated]) * sum(channels or [1])
+    chunk = struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    return data[:33] + chunk + data[33:]  # after the signature and IHDR
+
+
+def ramp(bits: int) -> np.ndarray:
+    return np.linspace(1, 2**bits - 1, 64 * 64).astype(np.uint16).reshape(64, 64)
+
+
+def test_a_dark_photo_is_scaled_by_the_bits_that_a_png_states() -> None:
+    dark = ramp(9)  # of 12 bits
+    assert pixels(deep_png(dark))[..., 0].max() == round(511 / 1023 * 255)  # a guess: 10 bits
+    assert pixels(deep_png(dark, stated=12))[..., 0].max() == round(511 / 4095 * 255)
+    assert "12 bits" in check_image(deep_png(dark, stated=12))
+
+
+def test_samples_in_the_upper_bits_are_scaled_from_16() -> None:
+    upper = ramp(9) << 4  # 12 bits as the PNG standard stores them
+    assert pixels(deep_png(upper, stated=12))[..., 0].max() == round(511 * 16 / 65535 * 255)
+    assert not [remark for remark in check_image(deep_png(upper, stated=12)) if "bits" in remark]
+
+
+@pytest.mark.parametrize("kind", ["PNG", "little TIFF", "big TIFF", "deflated TIFF"])
+@pytest.mark.parametrize("bits", [10, 12, 16])
+def test_deep_colours_are_scaled_by_the_bits_that_they_use(kind: str, bits: int) -> None:
+    samples = np.stack([ramp(bits), ramp(bits).T, ramp(bits)[::-1]], axis=2)
+    data = deep_png(samples) if kind == "PNG" else deep_tiff(samples, kind)
+    expected = np.floor(samples / 256) if bits == 16 else samples / (2**bits - 1) * 255
+    assert np.abs(pixels(data) - expected).max() <= 0.5
+    assert (f"{bits} bits" in check_image(data)) == (bits < 16)
+
+
+def deep_tiff(samples: np.ndarray, kind: str) -> bytes:
+    buffer = io.BytesIO()
+    tifffile.imwrite(
+        buffer,
+        samples,
+        photometric="rgb",
+        byteorder=">" if kind.startswith("big") else "<",
+        compression="zlib" if kind.startswith("deflated") else None,
+    )
+    return buffer.getvalue()
+
+
+def test_deep_transparency_is_scaled_too() -> None:
+    samples = np.full((4, 4, 4), 4095, np.uint16)
+    samples[..., 1] = 0
+    samples[2:, :, 3] = 0
+    found = pixels(deep_png(samples, stated=12))
+    assert found[0, 0].tolist() == [255, 0, 255]
+    assert found[3, 3].tolist() == [255, 255, 255]
+
+
 def test_scaled_samples_are_reported_once(tmp_path: Path) -> None:
     files = two_classes(1) | {f"cat/{i}.png": deep(10)[:-1] + bytes([i]) for i in range(5)}
     files = {name: d + b"x" if name.endswith("png") else d for name, d in files.items()}
@@ -73,6 +137,12 @@ def test_scaled_samples_are_reported_once(tmp_path: Path) -> None:
         "5 images: only 10 of the 16 bits per sample are used, and scaled as such: cat/0.png, "
         "cat/1.png, cat/2.png and 2 more"
     ]
+
+
+def test_photos_of_different_depth_are_warned_of(tmp_path: Path) -> None:
+    files = two_classes(1) | {"cat/a.png": deep(10), "dog/b.png": deep(12)}
+    with load_dataset(write_folder(tmp_path, files)) as data:
+        assert any("some photos use 10 bits and some 12 bits" in w for w in data.warnings)
 
 
 def test_a_jpeg_beyond_the_pixel_limit_is_decoded_smaller() -> None:

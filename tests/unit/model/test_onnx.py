@@ -18,6 +18,7 @@ from models import CLASSES, WORDS, blend, model_for
 from open_clip.model import CLIP
 from open_clip.transform import PreprocessCfg
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from safetensors.torch import save_file
 from torch import nn
 from towers import TINY_IMAGES, disturb
@@ -157,7 +158,7 @@ def example_answers(file: Path, images: list[Path], tmp_path: Path) -> list[tupl
 
 
 def difficult_photos(folder: Path) -> list[Path]:
-    """48 cut-outs on a transparent ground, a turned photo and one of 10 bits per sample."""
+    """48 cut-outs on a transparent ground, a turned photo, and two of 10 bits per sample."""
     files = []
     for i in range(48):
         pixels = np.asarray(photo(50, 70, i)).astype(np.uint32)
@@ -175,6 +176,10 @@ def difficult_photos(folder: Path) -> list[Path]:
     photo(40, 80).save(files[-2], exif=exif)
     deep = np.asarray(photo(50, 70).convert("L"), np.uint16) * 4
     Image.fromarray(deep).save(files[-1])
+    files.append(folder / "ten bits, dark.png")
+    stated = PngInfo()
+    stated.add(b"sBIT", b"\x0a")
+    Image.fromarray(deep // 5).save(files[-1], pnginfo=stated)
     return files
 
 
