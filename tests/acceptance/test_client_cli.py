@@ -18,7 +18,6 @@ from typer.testing import CliRunner, Result
 from dspt.cli import build
 from tests.acceptance.photos import COLOURS, photo, photos
 from tests.acceptance.service import QUICK, Json
-from tests.services import clean_environment
 
 WRONG = "train/lime/of an apple.png"
 
@@ -36,33 +35,42 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "fruit"
 
 
-def dspt(service: httpx.Client, *arguments: str | Path, ends: int = 0) -> str:
-    """What a command prints; it runs in a process of its own, as a user's does."""
-    done = subprocess.run(
-        [Path(sys.executable).with_name("dspt"), *arguments],
-        env=clean_environment(DSPT_URL=str(service.base_url), COLUMNS="150"),
+@pytest.fixture(autouse=True)
+def _environment(service: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DSPT_URL", str(service.base_url))
+    monkeypatch.setenv("COLUMNS", "150")
+
+
+def here(*arguments: str | Path, ends: int = 0) -> Result:
+    """Run a command in this process; one of its own would take seconds to start."""
+    ran = CliRunner().invoke(build(), [str(argument) for argument in arguments])
+    assert ran.exit_code == ends, ran.output
+    return ran
+
+
+def dspt(*arguments: str | Path) -> str:
+    """What a command prints."""
+    return here(*arguments).stdout
+
+
+def test_submit_check_and_correct(folder: Path, tmp_path: Path) -> None:
+    shutil.rmtree(folder / "test")
+    wrong = WRONG.removeprefix("train/")  # the only folder is no part of the names
+    submit = ("jobs", "submit", folder, "--epochs", "2", "--watch")
+    said = subprocess.run(  # in a process of its own, as a user's is
+        [Path(sys.executable).with_name("dspt"), *submit],
         capture_output=True,
         text=True,
         timeout=600,
-        check=False,
-    )
-    assert done.returncode == ends, done.stdout + done.stderr
-    return done.stdout
-
-
-def test_submit_check_and_correct(service: httpx.Client, folder: Path, tmp_path: Path) -> None:
-    shutil.rmtree(folder / "test")
-    wrong = WRONG.removeprefix("train/")  # the only folder is no part of the names
-    said = dspt(service, "jobs", "submit", folder, "--epochs", "2", "--watch")
+        check=True,
+    ).stdout
     job_id = said.split()[0]
     assert f"{job_id} has succeeded." in said
     assert "tuned prompt alone" in said
     assert f"dspt jobs audit {job_id}" in said
 
     table = tmp_path / "to-check.csv"
-    assert f"All 24 files ranked in {table}." in dspt(
-        service, "jobs", "audit", job_id, "--csv", table
-    )
+    assert f"All 24 files ranked in {table}." in dspt("jobs", "audit", job_id, "--csv", table)
     with table.open(newline="") as file:
         rows = list(csv.DictReader(file))
     for row in rows:
@@ -72,57 +80,43 @@ def test_submit_check_and_correct(service: httpx.Client, folder: Path, tmp_path:
         writer.writeheader()
         writer.writerows(rows)
     named = ("--name", "fruit, second pass")
-    done = dspt(service, "jobs", "correct", job_id, "--csv", table, *named, "--watch", "--json")
+    done = dspt("jobs", "correct", job_id, "--csv", table, *named, "--watch", "--json")
     corrected: Json = json.loads(done)
     assert corrected["status"] == "succeeded"
     assert corrected["name"] == "fruit, second pass"
     assert corrected["dataset"]["corrections"]["relabelled"] == 1
 
-    change, compared = corrected["change"], dspt(service, "jobs", "show", corrected["id"])
+    change, compared = corrected["change"], dspt("jobs", "show", corrected["id"])
     assert change["verdict"] in " ".join(compared.split())
-    wrong_now = json.loads(
-        dspt(service, "jobs", "predictions", corrected["id"], "--wrong", "--json")
-    )
+    wrong_now = json.loads(dspt("jobs", "predictions", corrected["id"], "--wrong", "--json"))
     assert wrong_now["images"] == change["images"]
     assert {e["file"] for e in wrong_now["entries"]}.issuperset(change["lost"])
-    assert f"of {change['images']} photos." in dspt(service, "jobs", "predictions", job_id)
+    assert f"of {change['images']} photos." in dspt("jobs", "predictions", job_id)
 
     # The photos that the first job held out are a fair test of both, with the corrected labels.
-    models = [json.loads(dspt(service, "jobs", "show", job_id, "--json")), corrected]
+    models = [json.loads(dspt("jobs", "show", job_id, "--json")), corrected]
     held_out = [
         {e["file"]: e["given"] for e in audit["entries"] if e["held_out"]}
-        for audit in (
-            json.loads(dspt(service, "jobs", "audit", job["id"], "--json")) for job in models
-        )
+        for audit in (json.loads(dspt("jobs", "audit", job["id"], "--json")) for job in models)
     ]
     assert held_out[0].keys() == held_out[1].keys()
     assert len(held_out[0]) == models[0]["metrics"]["tuned"]["images"]
     compare = ("models", "compare", models[0]["model_id"], "fruit, second pass")
-    found = json.loads(dspt(service, *compare, "--json"))
+    found = json.loads(dspt(*compare, "--json"))
     assert (found["part"], found["images"]) == ("held_out", len(held_out[1]))
     assert found["dataset_id"] == corrected["dataset"]["id"]
     images = {row["name"]: row["images"] for row in found["per_class"]}
     assert images == dict(Counter(held_out[1].values()))
-    assert "the jobs of both held out" in dspt(service, *compare)
+    assert "the jobs of both held out" in dspt(*compare)
 
-    assert corrected["model_id"] in dspt(service, "models", "list")
+    assert corrected["model_id"] in dspt("models", "list")
     saved = tmp_path / "model.safetensors"
-    dspt(service, "models", "export", corrected["model_id"], "--out", saved)
-    again = json.loads(dspt(service, "models", "import", saved, "--name", "again", "--json"))
+    dspt("models", "export", corrected["model_id"], "--out", saved)
+    again = json.loads(dspt("models", "import", saved, "--name", "again", "--json"))
     assert (again["name"], again["classes"]) == ("again", sorted(COLOURS))
 
 
-def test_a_folder_is_classified_by_an_alias(
-    service: httpx.Client, folder: Path, tuned: Json, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("DSPT_URL", str(service.base_url))
-
-    def here(*arguments: str | Path, ends: int = 0) -> Result:
-        """In this process: there is nothing to see that another one would show."""
-        ran = CliRunner().invoke(build(), [str(argument) for argument in arguments])
-        assert ran.exit_code == ends, ran.output
-        return ran
-
+def test_a_folder_is_classified_by_an_alias(folder: Path, tuned: Json) -> None:
     here("models", "promote", tuned["model_id"])
     test, table = folder / "test", folder.with_name("answers.csv")
     document = json.loads(here("predict", "production", test, "--json").stdout)

@@ -20,9 +20,10 @@ ROOT = Path(__file__).parents[2]
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The interpreter of a virtual environment that holds the client and what it needs."""
     folder = tmp_path_factory.mktemp("bare") / "venv"
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     python = folder / "bin" / "python"
-    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip = [sys.executable, "-m", "pip", "--python", python, "--quiet"]
+    pip += ["--disable-pip-version-check", "install", "--no-compile"]
     constraints = ROOT / "constraints.txt"
     subprocess.run([*pip, "-c", constraints, ROOT / "client"], check=True, timeout=280)
     return python

@@ -12,12 +12,14 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 import httpx
 import pytest
 
 from app.serve.redis_program import find_redis
 from tests.services import clean_environment, wait_until
+from tests.warm import Warm
 
 pytestmark = pytest.mark.skipif(
     not Path("/proc").is_dir(), reason="finds the processes of a tree through /proc"
@@ -102,20 +104,23 @@ def running(data_dir: Path) -> Iterator[Stack]:
         wait_until(lambda: not stack.processes(), 120, f"the end of {stack.processes()}")
 
 
-def serve(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+class Serve(Protocol):
+    def __call__(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]: ...
+
+
+@pytest.fixture
+def serve(warm_start: Warm, tmp_path: Path) -> Serve:
     """A start that is expected to be refused."""
-    return subprocess.run(
-        [*COMMAND, *arguments],
-        env=clean_environment(**environment),
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
+
+    def start(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        log = tmp_path / "refused.log"
+        return warm_start.run(["serve", *arguments], clean_environment(**environment), log)
+
+    return start
 
 
 @pytest.mark.slow
-def test_from_start_to_stop(tmp_path: Path) -> None:
+def test_from_start_to_stop(tmp_path: Path, serve: Serve) -> None:
     data_dir = tmp_path / "data"
     with running(data_dir) as stack:
         commands = " | ".join(stack.processes().values())
@@ -187,7 +192,9 @@ def test_nothing_outlives_a_supervisor_that_is_killed_and_a_new_one_starts(tmp_p
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])
-def test_an_address_that_others_can_reach_is_refused(tmp_path: Path, host: str) -> None:
+def test_an_address_that_others_can_reach_is_refused(
+    tmp_path: Path, serve: Serve, host: str
+) -> None:
     result = serve("--data-dir", str(tmp_path / "data"), "--host", host)
     assert result.returncode == 1
     assert "dspt keys create" in result.stderr
@@ -195,7 +202,7 @@ def test_an_address_that_others_can_reach_is_refused(tmp_path: Path, host: str) 
     assert not (tmp_path / "data").exists()
 
 
-def test_a_port_that_is_taken(tmp_path: Path) -> None:
+def test_a_port_that_is_taken(tmp_path: Path, serve: Serve) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         result = serve("--data-dir", str(tmp_path / "data"), "--port", str(port))
@@ -205,14 +212,16 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["DSPT_DATABASE_URL", "DSPT_BROKER_URL", "DSPT_STORAGE_URL"])
-def test_settings_of_outside_services_are_not_silently_ignored(tmp_path: Path, name: str) -> None:
+def test_settings_of_outside_services_are_not_silently_ignored(
+    tmp_path: Path, serve: Serve, name: str
+) -> None:
     result = serve("--data-dir", str(tmp_path / "data"), **{name: "sqlite:////nowhere"})
     assert result.returncode == 1
     assert f"{name} is set" in result.stderr
     assert "dspt api" in result.stderr
 
 
-def test_a_data_directory_that_cannot_be_made(tmp_path: Path) -> None:
+def test_a_data_directory_that_cannot_be_made(tmp_path: Path, serve: Serve) -> None:
     (tmp_path / "file").write_text("")
     result = serve("--data-dir", str(tmp_path / "file" / "data"), "--port", "0")
     assert result.returncode == 1
@@ -220,7 +229,7 @@ def test_a_data_directory_that_cannot_be_made(tmp_path: Path) -> None:
     assert "Traceback" not in result.stderr
 
 
-def test_a_setting_that_makes_no_sense_is_named(tmp_path: Path) -> None:
+def test_a_setting_that_makes_no_sense_is_named(tmp_path: Path, serve: Serve) -> None:
     result = serve("--data-dir", str(tmp_path / "data"), DSPT_PORT="many")
     assert result.returncode == 2
     assert "DSPT_PORT" in result.stderr

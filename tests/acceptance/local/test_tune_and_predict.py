@@ -95,7 +95,7 @@ def test_predict_classifies_readable_images_and_lists_the_others(
 ) -> None:
     good = [photos / "test" / name / "0.png" for name in CLASSES]
     bad = photos / "train" / "moon" / "notes.jpg"
-    ran = cli("predict", model, good[0], bad, *good[1:])
+    ran = cli.here("predict", model, good[0], bad, *good[1:])
     assert (ran.returncode, ran.stderr) == (1, f"{bad}: not an image\n")
     lines = ran.stdout.splitlines()
     assert len(lines) == len(good)
