@@ -122,10 +122,13 @@ def warm() -> Iterator[Warm]:
 
 
 def _serve(line: socket.socket) -> None:
+    from dspt.backbones.tokenizer import OpenClipTokenizer
+
     signal.signal(signal.SIGCHLD, _reap)
     gc.disable()
     for name in IMPORTED:
         __import__(name)
+    OpenClipTokenizer()  # reads the vocabulary, which the commands then share
     gc.freeze()  # so that memory stays shared
     gc.enable()
     while True:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,19 @@ class OpenClipTokenizer:
     pad_id = 0
 
     def __init__(self, tokenizer: SimpleTokenizer | None = None) -> None:
-        self._tokenizer = SimpleTokenizer() if tokenizer is None else tokenizer
+        self._tokenizer = _clip_vocabulary() if tokenizer is None else tokenizer
         self.start: tuple[int, ...] = (int(self._tokenizer.sot_token_id),)
         self.end: tuple[int, ...] = (int(self._tokenizer.eot_token_id),)
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of the words, without start and end."""
         return [int(i) for i in self._tokenizer.encode(text)]
+
+
+@cache
+def _clip_vocabulary() -> SimpleTokenizer:
+    """Return CLIP's own vocabulary, read once per process: that takes half a second."""
+    return SimpleTokenizer()
 
 
 class HubTokenizer:

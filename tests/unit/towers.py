@@ -58,7 +58,7 @@ def backbone_of(
         digest=digest,
         image_tower=nn.Sequential(nn.Flatten(), nn.Linear(48, dim)).requires_grad_(False),
         text_tower=tower,
-        tokenizer=tokenizer or _clip_tokenizer(),
+        tokenizer=tokenizer or OpenClipTokenizer(),
         preprocess=ToyPreprocess(),
         augment=lambda image, generator: ToyPreprocess()(image),
         logit_scale=30.0,
@@ -66,12 +66,6 @@ def backbone_of(
         image_size=4,
         activation="gelu",
     )
-
-
-@cache
-def _clip_tokenizer() -> OpenClipTokenizer:
-    """CLIP's tokenizer, built once: it takes half a second."""
-    return OpenClipTokenizer()
 
 
 def tiny_backbone(**text: Any) -> Backbone:

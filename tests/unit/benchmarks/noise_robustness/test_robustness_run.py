@@ -58,6 +58,12 @@ def finished(sets: Path, one_by_one: RunJobs) -> Path:
     return sets / "out"
 
 
+@pytest.fixture(autouse=True)
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw figures in `finished` alone: they take seconds, and test_robustness_report has them."""
+    monkeypatch.setattr("benchmarks.noise_robustness.report.figures", lambda document: {})
+
+
 def folders(sets: Path) -> list[str]:
     return ["--out", str(sets / "out"), "--features", str(sets / "features")]
 
