@@ -28,9 +28,9 @@ _BYTES_PER_ENTRY = 512
 
 _UNIX_SYSTEMS = (3, 19)
 """Systems that store file modes in the external attributes: Unix, macOS."""
-_OTHER_METHODS = {9: "deflate64"}
+_OTHER_METHODS = {9: "deflate64", 93: "zstd"}
 
-_ZIP_ERRORS = (
+_ZIP_ERRORS: tuple[type[Exception], ...] = (
     *UNPACK_ERRORS,
     struct.error,
     NotImplementedError,  # zipfile: an unsupported feature of the format

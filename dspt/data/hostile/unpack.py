@@ -15,10 +15,16 @@ import zipfile
 import zlib
 from typing import IO, Protocol
 
-if sys.version_info >= (3, 14):
-    from compression.zstd import DecompressionParameter, ZstdDecompressor, ZstdError
+try:
+    if sys.version_info >= (3, 14):
+        from compression import zstd
+    else:
+        from backports import zstd
+except ModuleNotFoundError:  # such zips are then refused, as those of other methods
+    HAS_ZSTD = False
+    _ZSTD_ERRORS: tuple[type[Exception], ...] = ()
 else:
-    from backports.zstd import DecompressionParameter, ZstdDecompressor, ZstdError
+    HAS_ZSTD, _ZSTD_ERRORS = True, (zstd.ZstdError,)
 
 _CHUNK = 64 * 1024
 ZSTD, XZ = 93, 95
@@ -27,10 +33,15 @@ METHODS = (
     zipfile.ZIP_DEFLATED,
     zipfile.ZIP_BZIP2,
     zipfile.ZIP_LZMA,
-    ZSTD,
     XZ,
+    *([ZSTD] if HAS_ZSTD else []),
 )
-UNPACK_ERRORS = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, ZstdError)
+UNPACK_ERRORS: tuple[type[Exception], ...] = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    *_ZSTD_ERRORS,
+)
 _XZ_MEMORY = 66 << 20
 """Enough for the highest preset."""
 _ZSTD_WINDOW_LOG = 23
@@ -79,7 +90,7 @@ def _decompressor(file: IO[bytes], info: zipfile.ZipInfo) -> _Decompressor:
         return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
     if info.compress_type == ZSTD:
         window = max(_ZSTD_WINDOW_LOG, info.file_size.bit_length())
-        return ZstdDecompressor(options={DecompressionParameter.window_log_max: window})
+        return zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: window})
     # APPNOTE 5.8.8: version (2 bytes), size of the properties (2), properties, raw LZMA data.
     header = file.read(4)
     properties = file.read(int.from_bytes(header[2:], "little"))
