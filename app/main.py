@@ -68,7 +68,13 @@ from app.web.endpoints import router as web_router
 #: What pages of other origins may send and read; credentials other than a key are not used.
 _CORS: dict[str, Any] = {
     "allow_methods": ("GET", "POST", "PATCH", "PUT", "DELETE"),
-    "allow_headers": ("Authorization", "Idempotency-Key", "If-Match", "Last-Event-ID"),
+    "allow_headers": (
+        "Authorization",
+        "Idempotency-Key",
+        "If-Match",
+        "If-None-Match",
+        "Last-Event-ID",
+    ),
     "expose_headers": ("ETag", "Idempotent-Replayed", "Location", "Retry-After", "X-Request-ID"),
 }
 

@@ -1,21 +1,36 @@
-"""The HTTP calls about aliases. PATCH /models/{id} points an alias to a model."""
+"""The HTTP calls about aliases. PATCH /models/{id} points an alias to a model, too."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from dspt_client.schemas.models import AliasHistory, AliasView
-from fastapi import APIRouter, Query
-from pydantic import Field
+from fastapi import APIRouter, Header, Path, Query, Response
+from pydantic import AfterValidator, Field
 
 from app.access.caller import CallerDep
 from app.kit.http.context import ContextDep
-from app.kit.http.errors import Conflict, NotFound, Unprocessable, problems
+from app.kit.http.errors import (
+    BadRequest,
+    Conflict,
+    NotFound,
+    PreconditionFailed,
+    Unprocessable,
+    problems,
+)
+from app.kit.http.etags import etag, version_in
 from app.kit.http.paging import After, Limit, Page, page_of
 from app.kit.http.rules import Scope, rules
 from app.kit.http.schema_types import Omittable
 from app.models import aliases
-from app.models.schemas import alias_view, history_view
+from app.models.schemas import (
+    ALIAS_PATTERN,
+    AliasTarget,
+    alias_view,
+    history_view,
+    not_an_id,
+)
+from app.models.service import find
 
 router = APIRouter(prefix="/aliases", tags=["models"])
 
@@ -26,6 +41,10 @@ Owner = Annotated[
 Before = Annotated[
     Annotated[int, Field(ge=1, le=2**31 - 1)] | Omittable,
     Query(description="Number of the last move already read."),
+]
+
+IfMatch = Annotated[
+    str | Omittable, Header(description="ETag of the alias as last seen. Default: any.")
 ]
 
 
@@ -45,6 +64,7 @@ def list_aliases(
 @rules(Scope.READ)
 def get_alias(
     name: str,
+    response: Response,
     context: ContextDep,
     caller: CallerDep,
     owner: Owner = None,
@@ -55,19 +75,63 @@ def get_alias(
     with context.database.read() as session:
         alias = aliases.find(session, caller, name, owner)
         moves = aliases.history(session, alias.owner, name, before=before, limit=limit + 1)
+        response.headers["ETag"] = etag(aliases.version_of(session, alias))
     return history_view(alias, moves, limit)
 
 
-@router.post("/{name}/rollback", responses=problems(NotFound, Conflict))
+@router.put(
+    "/{name}",
+    responses=problems(BadRequest, NotFound, PreconditionFailed, Unprocessable),
+)
+@rules(Scope.SUBMIT)
+def put_alias(
+    name: Annotated[str, Path(pattern=ALIAS_PATTERN), AfterValidator(not_an_id)],
+    wanted: AliasTarget,
+    response: Response,
+    context: ContextDep,
+    caller: CallerDep,
+    if_match: IfMatch = None,
+    if_none_match: Annotated[
+        Literal["*"] | Omittable, Header(description="`*`: only if there is no such alias yet.")
+    ] = None,
+) -> AliasView:
+    """Point an alias to a model; a repeated request changes nothing.
+
+    The alias belongs to the owner of the model. Once this call returns, requests for the alias use
+    this model.
+    """
+    version = version_in(if_match)
+    with context.database.write() as session:
+        aliases.lock(session)
+        model = find(session, caller, wanted.model)
+        new = if_none_match is not None
+        alias = aliases.put(session, caller, model, name, version=version, new=new)
+        response.headers["ETag"] = etag(aliases.version_of(session, alias))
+        return alias_view(alias)
+
+
+@router.post(
+    "/{name}/rollback", responses=problems(BadRequest, NotFound, Conflict, PreconditionFailed)
+)
 @rules(Scope.SUBMIT)
 def roll_back_alias(
-    name: str, context: ContextDep, caller: CallerDep, owner: Owner = None
+    name: str,
+    response: Response,
+    context: ContextDep,
+    caller: CallerDep,
+    owner: Owner = None,
+    if_match: IfMatch = None,
 ) -> AliasView:
-    """Point an alias to its previous model; repeat to go back further."""
+    """Point an alias to its previous model; repeat to go back further.
+
+    With `If-Match` a repeated request goes back once.
+    """
+    version = version_in(if_match)
     with context.database.write() as session:
         aliases.lock(session)
         alias = aliases.find(session, caller, name, owner)
-        aliases.roll_back(session, caller, alias)
+        aliases.roll_back(session, caller, alias, version)
+        response.headers["ETag"] = etag(aliases.version_of(session, alias))
         return alias_view(alias)
 
 

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from app.access.caller import Caller
 from app.kit.control_characters import is_clean
 from app.kit.db import database_now, lock_until_commit
-from app.kit.http.errors import Conflict, NotFound, ProblemItem
+from app.kit.http.errors import Conflict, NotFound, PreconditionFailed, ProblemItem
 from app.kit.ids import is_id, new_id
 from app.kit.newest_first import newest_first
 from app.models import repository
@@ -78,13 +78,47 @@ def move(session: Session, caller: Caller, model: Model, name: str) -> None:
         _step(session, caller, model.owner, name, head, model.id, rollback_to)
 
 
-def roll_back(session: Session, caller: Caller, alias: ModelAlias) -> None:
+def put(
+    session: Session, caller: Caller, model: Model, name: str, *, version: int | None, new: bool
+) -> ModelAlias:
+    """Do what `move` does if the alias has this version (None: any), or if `new`, none yet.
+
+    If it points to the model already, nothing happens, whatever its version: the request may be a
+    repeated one. Raises PreconditionFailed.
+    """
+    alias = _get(session, model.owner, name)
+    if alias is None or alias.model_id != model.id:
+        if (new and alias is not None) or (version is not None and alias is None):
+            raise _moved(name)
+        if alias is not None and version not in (None, version_of(session, alias)):
+            raise _moved(name)
+        move(session, caller, model, name)
+    found = _get(session, model.owner, name)
+    assert found is not None
+    return found
+
+
+def version_of(session: Session, alias: ModelAlias) -> int:
+    """Return the number of the newest move."""
+    head = _head(session, alias.owner, alias.name)
+    assert head is not None  # an alias has at least one move
+    return head.number
+
+
+def roll_back(
+    session: Session, caller: Caller, alias: ModelAlias, version: int | None = None
+) -> None:
     """Point an alias to its previous model; the next call goes back one further.
 
-    Raises Conflict if there is none, or if it was deleted.
+    With `version`, the alias must have it; a repeated call changes nothing. Raises Conflict if
+    there is no previous model, or if it was deleted, and PreconditionFailed.
     """
     head = _head(session, alias.owner, alias.name)
     assert head is not None  # an alias has at least one move
+    if version not in (None, head.number):
+        if _is_rollback_from(session, head, version):
+            return
+        raise _moved(alias.name)
     if head.rollback_to is None:
         raise Conflict(
             f"The alias {alias.name!r} has no previous model. {_MOVE}",
@@ -105,6 +139,24 @@ def remove(session: Session, caller: Caller, alias: ModelAlias) -> None:
     """Delete an alias; its history stays and continues if the alias is created again."""
     head = _head(session, alias.owner, alias.name)
     _step(session, caller, alias.owner, alias.name, head, None, None)
+
+
+def _is_rollback_from(session: Session, head: AliasMove, version: int | None) -> bool:
+    """Return whether the newest move is the rollback of move number `version`."""
+    if head.number - 1 != version:
+        return False
+    before = session.get_one(AliasMove, (head.owner, head.alias, version))
+    if before.rollback_to is None:
+        return False
+    target = session.get_one(AliasMove, (head.owner, head.alias, before.rollback_to))
+    return (head.model_id, head.rollback_to) == (target.model_id, target.rollback_to)
+
+
+def _moved(name: str) -> PreconditionFailed:
+    return PreconditionFailed(
+        f"The alias {name!r} has been moved, created or removed since. GET /aliases/{name} has its "
+        "current model and ETag."
+    )
 
 
 def check_unused(session: Session, model: Model) -> None:

@@ -31,7 +31,8 @@ def view(model: Model | Row[Any], aliases: Sequence[str] = ()) -> ModelView:
 _COLUMNS = tuple(key for key in ModelView.model_fields if key not in ("object", "aliases", "links"))
 
 
-def _not_an_id(alias: str) -> str:
+def not_an_id(alias: str) -> str:
+    """Return the alias. Raises ValueError if it has the form of an id."""
     if is_id(alias):
         raise ValueError("an alias must not look like an id")
     return alias
@@ -50,11 +51,19 @@ class ModelUpdate(BaseModel):
         Annotated[str, Field(max_length=200, pattern=r"[^\s\x00-\x1f\x7f-\x9f]")] | None,
         AfterValidator(lambda name: None if name is None else cleaned(name).strip()),
     ] = None
-    alias: Annotated[str, Field(pattern=ALIAS_PATTERN), AfterValidator(_not_an_id)] | None = Field(
+    alias: Annotated[str, Field(pattern=ALIAS_PATTERN), AfterValidator(not_an_id)] | None = Field(
         default=None,
         description="Alias to point to this model, and no longer to another one.",
         examples=["production"],
     )
+
+
+class AliasTarget(BaseModel):
+    """The model that an alias should point to."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: str = Field(max_length=100, description="Id of the model.")
 
 
 def alias_view(alias: ModelAlias) -> AliasView:

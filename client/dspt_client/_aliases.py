@@ -44,14 +44,34 @@ class AliasCalls:
             Call("PATCH", where, as_a(ModelView), repeatable=True, options=options)
         )
 
-    async def rollback(self, alias: str = PRODUCTION, *, owner: str | None = None) -> AliasView:
-        """Point an alias to its previous model. Call it again to go back further."""
-        where = path("aliases", alias, "rollback")
-        options = {"params": _owner(owner)}
-        # Sent twice, it would go back twice.
+    async def put(
+        self, alias: str, model_id: str, *, version: int | None = None, new: bool = False
+    ) -> AliasView:
+        """Point an alias to this model, unless it has been moved meanwhile.
+
+        version: of the alias as last seen, `get(alias).history[0].number`. Default: any. new: only
+        if there is no such alias. Raises Refused with the status 412 otherwise.
+        """
+        options = {"json": {"model": model_id}, "headers": _if_match(version)}
+        if new:
+            options["headers"]["If-None-Match"] = "*"
+        where = path("aliases", alias)
         return await self._connection.call(
-            Call("POST", where, as_a(AliasView), repeatable=False, options=options)
+            Call("PUT", where, as_a(AliasView), repeatable=True, options=options)
         )
+
+    async def rollback(
+        self, alias: str = PRODUCTION, *, version: int | None = None, owner: str | None = None
+    ) -> AliasView:
+        """Point an alias to its previous model. Call it again to go back further.
+
+        version: as of `put`; the request may then be repeated.
+        """
+        where = path("aliases", alias, "rollback")
+        options = {"params": _owner(owner), "headers": _if_match(version)}
+        # Sent twice without a version, it would go back twice.
+        call = Call("POST", where, as_a(AliasView), version is not None, options)
+        return await self._connection.call(call)
 
     async def delete(self, alias: str, *, owner: str | None = None) -> None:
         """Remove an alias. The model is kept."""
@@ -60,6 +80,10 @@ class AliasCalls:
 
 def _owner(owner: str | None) -> dict[str, str]:
     return {} if owner is None else {"owner": owner}
+
+
+def _if_match(version: int | None) -> dict[str, str]:
+    return {} if version is None else {"If-Match": f'"{version}"'}
 
 
 class Aliases:
@@ -71,5 +95,6 @@ class Aliases:
     list = blocking_iterator(AliasCalls.list)
     get = blocking(AliasCalls.get)
     promote = blocking(AliasCalls.promote)
+    put = blocking(AliasCalls.put)
     rollback = blocking(AliasCalls.rollback)
     delete = blocking(AliasCalls.delete)

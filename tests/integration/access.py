@@ -121,8 +121,11 @@ class User:
         self.service, self.owner = service, owner
         self.headers: Headers = service.key(owner, *scopes)
 
-    def send(self, method: str, path: str, **options: Any) -> Any:
-        return self.service.client.request(method, path, headers=self.headers, **options)
+    def send(
+        self, method: str, path: str, *, headers: Headers | None = None, **options: Any
+    ) -> Any:
+        both = self.headers | (headers or {})
+        return self.service.client.request(method, path, headers=both, **options)
 
     def add_model(self) -> str:
         model = make_model("")

@@ -143,6 +143,10 @@ def asked(service: Service, headers: Headers, method: str, path: str, made: Made
         "name": made.alias,
     }
     body: Any = {"name": "taken", "alias": "taken"} if method == "PATCH" else None
+    if method == "PUT" and path == "/aliases/{name}":
+        body = {"model": made.model_id}
+    if path.endswith("/review"):
+        body = {"verdicts": {"cat/1.png": {"action": "keep"}}}
     if path.endswith("/predict"):
         body = {"images": [""]}
     if path.endswith("/classes"):

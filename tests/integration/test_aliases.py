@@ -102,6 +102,35 @@ def test_the_history_and_the_list_are_read_in_pages(ann: User) -> None:
     assert not page["has_more"]
 
 
+def test_put_and_rollback_with_the_version_that_was_seen(ann: User) -> None:
+    first, second, third = ann.add_models(3)
+
+    def put(model: str, **headers: str) -> Any:
+        named = {key.replace("_", "-"): value for key, value in headers.items()}
+        return ann.send("PUT", "/aliases/production", json={"model": model}, headers=named)
+
+    problem(put(first, If_Match='"1"'), 412, "precondition_failed")
+    made = put(first, If_None_Match="*")
+    assert (made.status_code, made.headers["etag"]) == (200, '"1"')
+    problem(put(second, If_None_Match="*"), 412, "precondition_failed")
+    assert put(second, If_Match='"1"').json()["model_id"] == second
+    assert put(second, If_Match='"1"').headers["etag"] == '"2"'  # repeated: nothing changes
+    problem(put(third, If_Match='"1"'), 412, "precondition_failed")
+    problem(put(third, If_Match="2"), 400, "bad_etag")
+    problem(put("mdl_x"), 404, "model_not_found")
+    assert put(third).headers["etag"] == '"3"'
+
+    where = "/aliases/production"
+    seen = {"If-Match": ann.send("GET", where).headers["etag"]}
+    for _ in range(2):
+        moved = ann.send("POST", f"{where}/rollback", headers=seen)
+        assert (moved.json()["model_id"], moved.headers["etag"]) == (second, '"4"')
+    late = ann.send("POST", f"{where}/rollback", headers={"If-Match": '"2"'})
+    problem(late, 412, "precondition_failed")
+    bad = ann.send("PUT", f"/aliases/{AN_ID}", json={"model": first})
+    problem(bad, 422, "invalid_request")
+
+
 def test_rollbacks_go_back_one_after_the_other(ann: User) -> None:
     """And not to and fro: the model that was left behind was left for a reason."""
     first, second, third, fourth = ann.add_models(4)
