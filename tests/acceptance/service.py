@@ -15,7 +15,7 @@ Json = dict[str, Any]
 ENDED = ("succeeded", "failed", "cancelled")
 QUICK: Json = {"epochs": 2}
 #: Settings that keep the worker busy until it is stopped.
-LONG: Json = {"epochs": 1000, "augment_views": 4}
+LONG: Json = {"epochs": 1000, "batch_size": 1}
 
 
 def post_job(

@@ -18,13 +18,18 @@ ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 #: What the documents are written for, with the address that a service has on one's own machine.
 ADDRESS = "http://127.0.0.1:8000"
+#: A number of epochs: the tests tune for fewer.
+EPOCHS = re.compile(r"""(epochs[=": ]+)\d+""")
+#: A job with the default settings, which tune for longer than a test needs.
+DEFAULTS = "-F dataset=@photos.zip http"
+FEWER_EPOCHS = """-F dataset=@photos.zip -F config='{"epochs": 50}' http"""
 
 
 @pytest.fixture
 def demo(tmp_path: Path) -> Path:
     """What `make photos` writes, with fewer and smaller photos: some of them filed wrong."""
     classes = sorted(COLOURS)
-    files = photos(*classes, count=12, folder="train/")
+    files = photos(*classes, count=8, folder="train/")
     for number, name in enumerate(classes):
         wrong = classes[number - 1]
         files[f"train/{name}/wrong.png"] = files.pop(f"train/{wrong}/0.png")
@@ -43,7 +48,8 @@ def demo(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_the_examples_of_a_document(path: Path, service: httpx.Client, demo: Path) -> None:
     address = str(service.base_url).rstrip("/")
-    found = examples(path.read_text("utf-8").replace(ADDRESS, address))
+    text = EPOCHS.sub(r"\g<1>10", path.read_text("utf-8"))
+    found = examples(text.replace(ADDRESS, address).replace(DEFAULTS, FEWER_EPOCHS))
     if not found:
         return
     here = str(Path(sys.executable).parent)
