@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,11 +17,11 @@ from app.commands._service import INTERRUPTED, AsJson, Url, group, print_deleted
 from app.commands._tables import job_details, jobs_table, predictions_table, verdicts_table
 from dspt.cli.options import ClassNames, config_parameters, read_class_names
 from dspt.cli.tables import accuracies, suspects
-from dspt.cli.terminal import keep_corrections, out, print_json, print_stderr
+from dspt.cli.terminal import keep_corrections, out, print_json, print_stderr, writing
 from dspt.config import TuneConfig
 
 if TYPE_CHECKING:
-    from dspt_client import Job
+    from dspt_client import Audit, Client, Job
 
     from dspt.labels.corrections import Corrections
 
@@ -189,6 +189,16 @@ def audit(
             show_default=False,
         ),
     ] = None,
+    html_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--html",
+            help="Write a page with the suspect photos to this file: decide in a browser, save the "
+            "table, and pass it to dspt jobs correct.",
+            dir_okay=False,
+            show_default=False,
+        ),
+    ] = None,
     most: Annotated[int, typer.Option(min=1, help="Show at most this many suspects.")] = 50,
     url: Url = None,
     as_json: AsJson = False,
@@ -197,15 +207,21 @@ def audit(
     with service(url) as client:
         if csv_file is not None:
             keep_corrections(csv_file, "dspt jobs correct")
-        report = client.jobs.audit(find.job_id(client, job_id))
+        job = client.jobs.get(find.job_id(client, job_id))
+        report = job.audit()
         if csv_file is not None:
             report.to_csv(csv_file)
+        if html_file is not None:
+            with writing(html_file):
+                html_file.write_text(_page(client, job, report, most), "utf-8")
     if as_json:
         print_json(report.model_dump(mode="json"))
         return
     out.print(suspects(report.model_dump(), most))
     if csv_file is not None:
         out.print(f"All {len(report)} files ranked in {csv_file}.", markup=False, soft_wrap=True)
+    if html_file is not None:
+        out.print(f"Open {html_file} in a browser to check the labels.", markup=False)
 
 
 @jobs.command()
@@ -361,3 +377,26 @@ def _verdicts_of(decided: Corrections) -> dict[str, dict[str, Any]]:
     }
     others = (("keep", decided.keep), ("drop", decided.drop))
     return relabel | {file: {"action": action} for action, files in others for file in files}
+
+
+def _page(client: Client, job: Job, report: Audit, most: int) -> str:
+    """Return the audit as an HTML page to check the labels."""
+    from dspt.report.review_page import classes_of, review_page
+
+    entries = report.model_dump()["entries"]
+    dataset_id, gone = job.view.dataset.id, job.view.dataset.expired_at is not None
+
+    def thumbnail(entry: Mapping[str, Any]) -> bytes | None:
+        if gone or entry["image"] is None:
+            return None
+        return client.datasets.image(dataset_id, entry["image"], size="192")
+
+    return review_page(
+        entries,
+        job.view.dataset.classes or classes_of(entries),
+        report.suspects,
+        thumbnail,
+        most=most,
+        title=f"Labels to check: {job.view.name}",
+        pass_to=f"dspt jobs correct {job.id} --csv",
+    )

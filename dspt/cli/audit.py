@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -68,6 +69,16 @@ def audit(
             show_default=False,
         ),
     ] = None,
+    html_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--html",
+            help="Write a page with the suspect photos to this file: decide in a browser, save the "
+            "table, and pass it to --corrections.",
+            dir_okay=False,
+            show_default=False,
+        ),
+    ] = None,
     most: Annotated[int, typer.Option(min=1, help="Show at most this many suspects.")] = 50,
     corrections: Corrected = None,
     class_names: ClassNames = None,
@@ -80,6 +91,10 @@ def audit(
         if csv_file is not None:
             check_writable(csv_file)
             keep_corrections(csv_file, "--corrections")
+        if html_file is not None:
+            check_writable(html_file)
+            if data is None:
+                raise ConfigError("--html needs photos")
         names, tables = read_class_names(class_names), corrections or ()
         if data is not None and labels is None and probabilities is None:
             report = run_tuning(data, names, config, tables).audit
@@ -95,6 +110,8 @@ def audit(
 
             with writing(csv_file):
                 csv_file.write_bytes(audit_csv(asdict(entry) for entry in report.entries))
+        if html_file is not None and data is not None:
+            _write_page(html_file, data, report, most)
     if as_json:
         print_json(report.to_dict())
         return
@@ -103,6 +120,36 @@ def audit(
         out.print(report.why[:1].upper() + report.why[1:], markup=False)
     if csv_file is not None:
         out.print(f"All {len(report.entries)} files ranked in {csv_file}.", markup=False)
+    if html_file is not None:
+        out.print(f"Open {html_file} in a browser to check the labels.", markup=False)
+
+
+def _write_page(path: Path, data: Path, report: AuditReport, most: int) -> None:
+    from dspt.data.images import as_jpeg
+    from dspt.data.photos import open_photos
+    from dspt.errors import ImageError
+    from dspt.report.review_page import SIDE, classes_of, review_page
+
+    entries = [asdict(entry) for entry in report.entries]
+    with open_photos(data) as photos:
+
+        def thumbnail(entry: Mapping[str, Any]) -> bytes | None:
+            try:
+                return as_jpeg(photos.read(photos.numbers[entry["file"]]), SIDE)
+            except (ImageError, KeyError):
+                return None
+
+        page = review_page(
+            entries,
+            classes_of(entries),
+            sum(entry["suspect"] for entry in entries),
+            thumbnail,
+            most=most,
+            title=f"Labels to check in {data.name}",
+            pass_to="dspt audit --corrections",
+        )
+    with writing(path):
+        path.write_text(page, "utf-8")
 
 
 def _by_predictions(

@@ -276,6 +276,11 @@ def test_the_audit_as_a_table_a_file_and_a_document(context: Context, tmp_path: 
     found = document("jobs", "audit", job_id)
     assert (found["suspects"], found["entries"][0]["file"]) == (1, "=cat/1.png")
 
+    # The photos of this job are not a data set, so the page has none.
+    page = tmp_path / "check.html"
+    assert f"Open {page} in a browser" in dspt("jobs", "audit", job_id, "--html", page).stdout
+    assert '"file": "=cat/1.png"' in page.read_text("utf-8")
+
     table.write_text(lines[0] + "\ncat/2.png,cat,dog,drop" + "," * lines[0].count(",") + "\n")
     refused = dspt("jobs", "audit", job_id, "--csv", table, ends=2)
     assert "contains corrections and is not overwritten" in refused.stderr

@@ -15,7 +15,7 @@ def test_audit_shows_suspects_and_writes_all_files_to_a_csv(cli: Cli, photos: Pa
     shutil.copytree(photos / "train", wrong)
     (wrong / "brick" / "0.png").rename(wrong / "moon" / "brick in truth.png")
     short = ("--epochs", "15", "--batch-size", "8")
-    ran = cli.here("audit", "wrong", "--csv", "ranked.csv", *short)
+    ran = cli.here("audit", "wrong", "--csv", "ranked.csv", "--html", "check.html", *short)
     assert ran.returncode == 0, ran.stderr
     assert "of 18 labels to check" in ran.stdout
     assert "agree with" in ran.stdout
@@ -31,6 +31,10 @@ def test_audit_shows_suspects_and_writes_all_files_to_a_csv(cli: Cli, photos: Pa
     assert {row["correct_label"] for row in rows} == {""}
     shown = [row["file"] for row in rows if row["suspect"] == "true"]
     assert all(file in ran.stdout for file in shown)
+
+    # The page has their photos.
+    page = (cli.home / "check.html").read_text("utf-8")
+    assert page.count("data:image/jpeg;base64,") == 18
 
     # The same without a place to keep features, which only causes a warning.
     (cli.home / "file").touch()
