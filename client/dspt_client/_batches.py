@@ -14,7 +14,7 @@ from uuid import uuid4
 from dspt_client._blocking import blocking, blocking_iterator
 from dspt_client._calls import Call, as_a, delete, get, path
 from dspt_client._connection import Connection
-from dspt_client._packing import OnProgress, Watched, check_data, silent, zip_file
+from dspt_client._packing import OnProgress, Watched, silent, zip_file
 from dspt_client._pages import items
 from dspt_client.schemas.batches import BatchStatus, BatchView
 from dspt_client.schemas.predictions import Prediction
@@ -60,10 +60,10 @@ class BatchCalls:
             if isinstance(data, str) and _DATASET_ID.fullmatch(data):
                 options["data"]["dataset_id"] = data
             else:
-                work = self._connection.io.work
-                await work(lambda: check_data(Path(data)))
                 opened = zip_file(Path(data), on_progress)
-                filename, file = await work(lambda: open_files.enter_context(opened))
+                filename, file = await self._connection.io.work(
+                    lambda: open_files.enter_context(opened)
+                )
                 options["files"] = {
                     "archive": (filename, Watched(file, on_progress), "application/zip")
                 }
