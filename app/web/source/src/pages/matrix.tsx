@@ -1,7 +1,6 @@
 import type { JSX } from "preact";
 import { Picture, Title, Trouble, Waiting, Wide } from "../parts/basics";
 import { useLoaded } from "../load";
-import { useNumbers } from "../numbers";
 import type { Route } from "../router";
 import { count, fileName, percent } from "../text";
 import type { Classifier, Job, JobPredictions } from "../types";
@@ -131,7 +130,6 @@ function Photos(props: {
   const { label, predicted } = props;
   const query = new URLSearchParams({ label, predicted, limit: "200" });
   const found = useLoaded<JobPredictions>(`/jobs/${props.id}/predictions?${query.toString()}`);
-  const numbers = useNumbers(props.dataset);
   if (!found.value) return found.error ? <Trouble error={found.error} /> : <Waiting />;
   const { entries } = found.value;
   return (
@@ -142,7 +140,7 @@ function Photos(props: {
       <ul class="grid small">
         {entries.map((entry) => (
           <li key={entry.file} class="card">
-            <Picture dataset={props.dataset} number={numbers?.get(entry.file)} alt={entry.file} />
+            <Picture dataset={props.dataset} number={entry.image} alt={entry.file} />
             <span class="name">{fileName(entry.file)}</span>
             <span class="quiet">{percent(entry.score, 0)}</span>
           </li>

@@ -12,18 +12,14 @@ import { shortcutsOf, type Commands } from "../review/commands";
 import { useReview } from "../review/store";
 import { Status, Toolbar } from "../review/toolbar";
 import type { Verdict } from "../review/state";
-import { useNumbers } from "../numbers";
 import { replaceQuery, type Route } from "../router";
-import type { AuditEntry, Job } from "../types";
+import type { Job } from "../types";
 
 type Open = "large" | "find" | "help" | "send" | "";
 
 export function ReviewPage(props: { id: string; route: Route }): JSX.Element {
   const job = useLoaded<Job>(`/jobs/${props.id}`);
   const suspects = useSuspects(props.id);
-  // Audits of earlier versions name files only.
-  const unnumbered = suspects.entries[0]?.image == null ? job.value?.dataset.id : undefined;
-  const numbers = useNumbers(unnumbered ?? null);
   const store = useReview(props.id);
   const [open, setOpen] = useState<Open>("");
   const [picked, setPicked] = useState<ReadonlySet<string>>(new Set());
@@ -106,8 +102,6 @@ export function ReviewPage(props: { id: string; route: Route }): JSX.Element {
 
   if (!job.value) return job.error ? <Trouble error={job.error} /> : <Waiting />;
   const dataset = job.value.dataset.id;
-  const numberOf = (each: AuditEntry): number | undefined =>
-    each.image ?? numbers?.get(each.file);
   return (
     <>
       <Title note={<a href={`#/jobs/${props.id}`}>Job {job.value.name}</a>}>Review the labels</Title>
@@ -145,7 +139,6 @@ export function ReviewPage(props: { id: string; route: Route }): JSX.Element {
               key={each.file}
               entry={each}
               dataset={dataset}
-              number={numberOf(each)}
               verdict={verdicts[each.file]}
               current={index === at}
               picked={picked.has(each.file)}
@@ -159,7 +152,6 @@ export function ReviewPage(props: { id: string; route: Route }): JSX.Element {
         <Large
           entry={entry}
           dataset={dataset}
-          number={numberOf(entry)}
           verdict={verdicts[entry.file]}
           suspects={files}
           close={() => setOpen("")}

@@ -71,7 +71,7 @@ function Row(props: { name: string; found?: Classifier; served: boolean }): JSX.
   return (
     <tr>
       <th scope="row">
-        {props.name}
+        {props.name}{" "}
         {props.served && <span class="badge succeeded">served</span>}
       </th>
       <td>{percent(accuracy)}</td>

@@ -15,7 +15,6 @@ export function verdictText(verdict: Verdict | undefined): string {
 export function Card(props: {
   entry: AuditEntry;
   dataset: string;
-  number?: number;
   verdict?: Verdict;
   current: boolean;
   picked: boolean;
@@ -40,7 +39,7 @@ export function Card(props: {
     >
       <Picture
         dataset={props.dataset}
-        number={props.number}
+        number={entry.image}
         alt={fileName(entry.file)}
       />
       <span class="labels">

@@ -13,7 +13,6 @@ const SHOWN = 3;
 export function Large(props: {
   entry: AuditEntry;
   dataset: string;
-  number?: number;
   verdict?: Verdict;
   suspects: ReadonlySet<string>;
   close(): void;
@@ -22,7 +21,7 @@ export function Large(props: {
   return (
     <Dialog title={fileName(entry.file)} close={props.close} wide>
       <div class="large">
-        <Picture dataset={props.dataset} number={props.number} size={1280} alt={entry.file} />
+        <Picture dataset={props.dataset} number={entry.image} size={1280} alt={entry.file} />
         <div>
           <p>
             <strong>{percent(entry.score, 0)}</strong> probability that the label{" "}

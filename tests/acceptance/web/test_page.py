@@ -1,0 +1,159 @@
+"""The page in a browser: from a dropped folder to corrected labels and a model in use."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from pathlib import Path
+
+import httpx
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from tests.acceptance.photos import COLOURS, photo, photos
+from tests.acceptance.service import Json, get_job
+
+#: A job of two epochs still encodes, measures and audits.
+JOB_MS = 120_000
+#: The first prediction of a service loads its image tower.
+PREDICT_MS = 60_000
+EVERY_PAGE = (
+    "jobs",
+    "new",
+    "jobs/{job}",
+    "jobs/{job}/review",
+    "jobs/{job}/matrix?label=lime&predicted=lime",
+    "jobs/{job}/difference",
+    "datasets/{dataset}",
+    "models",
+    "models/{model}",
+)
+
+
+def folder_of(tmp_path: Path) -> Path:
+    """Four classes; one photo in each is of another class."""
+    files = photos(*COLOURS, count=8, folder="train/")
+    files |= photos(*COLOURS, count=4, folder="test/", first_seed=100)
+    names = [*COLOURS, next(iter(COLOURS))]
+    for name, other in pairwise(names):
+        files[f"train/{name}/wrong.png"] = photo(other, 50)
+    for path, content in files.items():
+        target = tmp_path / "fruit" / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+    (tmp_path / "fruit" / "notes.md").write_text("not a photo")
+    return tmp_path / "fruit"
+
+
+def until_succeeded(page: Page) -> str:
+    """Wait for the job that the page shows; return its id."""
+    expect(page.locator(".title .badge")).to_have_text("succeeded", timeout=JOB_MS)
+    return page.url.rpartition("/")[2]
+
+
+@pytest.mark.slow
+def test_from_a_folder_to_corrected_labels_by_keyboard(
+    page: Page, service: httpx.Client, tmp_path: Path
+) -> None:
+    page.goto("/")
+    expect(page).to_have_url(re.compile("/ui/$"))
+    expect(page.get_by_role("heading", level=1)).to_have_text("Jobs")
+    page.get_by_role("link", name="New job").press("Enter")
+
+    # What will be sent is shown before anything is sent.
+    page.get_by_label("Choose a folder").set_input_files(folder_of(tmp_path))
+    expect(page.get_by_text("52 photos in 4 classes")).to_be_visible()
+    expect(page.get_by_text("1 file will be left out")).to_be_visible()
+    page.locator("summary", has_text="Settings").press("Enter")
+    page.get_by_label("Epochs").fill("2")
+    page.get_by_role("button", name="Send and tune").press("Enter")
+
+    # The job is followed without a reload, and has its curves at the end.
+    page.wait_for_url("**/ui/#/jobs/job_*")
+    job_id = until_succeeded(page)
+    expect(page.get_by_role("img", name="Curves of 2 epochs")).to_be_visible()
+    accuracy = get_job(service, job_id)["metrics"]["tuned"]["accuracy"]
+    expect(page.get_by_role("row", name="Tuned served")).to_contain_text(f"{100 * accuracy:.1f}")
+
+    # The review: one verdict of each kind, undone and redone, by keys alone.
+    page.get_by_role("link", name="Review the labels").press("Enter")
+    audit = service.get(f"/jobs/{job_id}/audit", params={"suspect": True}).json()
+    suspects = [entry["file"] for entry in audit["entries"]]
+    assert len(suspects) >= 3
+    expect(page.locator(".gallery img").first).to_have_js_property("complete", True)
+    for key in "akd":
+        page.keyboard.press(key)
+    expect(page.get_by_text(f"3 of {len(suspects)} checked")).to_be_visible()
+    for _ in range(3):
+        page.keyboard.press("u")
+    expect(page.get_by_text(f"0 of {len(suspects)} checked")).to_be_visible()
+    for _ in range(3):
+        page.keyboard.press("Shift+U")
+    expect(page.get_by_role("button", name="Tune again")).to_be_enabled()
+    found = service.get(f"/jobs/{job_id}/review").json()["verdicts"]
+    assert [found[file]["action"] for file in suspects[:3]] == ["relabel", "keep", "drop"]
+    assert found[suspects[0]]["label"] == audit["entries"][0]["suggested"]
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog")).to_contain_text("Accept the suggestion")
+    page.keyboard.press("Escape")
+    page.keyboard.press("/")
+    page.keyboard.type("ak")  # no key does anything in a field
+    expect(page.get_by_text(f"3 of {len(suspects)} checked")).to_be_visible()
+    page.keyboard.press("Escape")
+
+    # The corrections, and what they changed.
+    page.get_by_role("button", name="Tune again").press("Enter")
+    expect(page.get_by_role("dialog")).to_contain_text("1 label changed")
+    page.get_by_role("button", name="Start the job").press("Enter")
+    page.wait_for_url(lambda url: "/review" not in url)
+    corrected = get_job(service, until_succeeded(page))
+    assert corrected["dataset"]["corrections"]["dropped"] == 1
+    page.get_by_role("link", name="What the corrections changed").press("Enter")
+    expect(page.get_by_role("main")).to_contain_text(corrected["change"]["verdict"])
+
+    # The model: try it, and promote it.
+    page.goto(f"/ui/#/models/{corrected['model_id']}")
+    page.get_by_label("Choose photos").set_input_files(
+        [
+            {"name": "a.png", "mimeType": "image/png", "buffer": photo("lime", 500)},
+            {"name": "b.png", "mimeType": "image/png", "buffer": b"no photo"},
+        ]
+    )
+    expect(page.locator(".tried").first).to_contain_text("Without tuning", timeout=PREDICT_MS)
+    expect(page.locator(".tried").nth(1)).to_contain_text("not an image")
+    page.get_by_label("Alias").fill("page-test")
+    page.get_by_role("button", name="Promote ...").press("Enter")
+    page.get_by_role("dialog").get_by_role("button", name="Promote").press("Enter")
+    expect(page.get_by_text("Moves of page-test")).to_be_visible()
+    assert service.get("/aliases/page-test").json()["model_id"] == corrected["model_id"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("theme", "width"), [("light", 1100), ("dark", 360)])
+def test_every_page_is_accessible_and_fits(page: Page, tuned: Json, theme: str, width: int) -> None:
+    page.emulate_media(color_scheme="dark" if theme == "dark" else "light")
+    page.set_viewport_size({"width": width, "height": 740})
+    for pattern in EVERY_PAGE:
+        ids = {"job": tuned["id"], "dataset": tuned["dataset"]["id"], "model": tuned["model_id"]}
+        page.goto(f"/ui/#/{pattern.format(**ids)}")
+        expect(page.get_by_role("heading", level=1)).to_be_visible()
+        expect(page.get_by_text("Loading ...")).to_have_count(0)
+        found = Axe().run(page)
+        assert found.violations_count == 0, f"{pattern}: {found.generate_report()}"
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, pattern
+
+
+@pytest.mark.slow
+def test_bad_photos_are_listed_by_file(page: Page, tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        for number in range(2):
+            (tmp_path / "pets" / name / f"{number}.jpg").write_bytes(b"no photo")
+    page.goto("/ui/#/new")
+    page.get_by_label("Choose a folder").set_input_files(tmp_path / "pets")
+    page.get_by_role("button", name="Send and tune").press("Enter")
+    expect(page.locator(".title .badge")).to_have_text("failed", timeout=JOB_MS)
+    expect(page.get_by_role("alert")).to_contain_text("0.jpg: not an image")
+    expect(page.get_by_role("row", name="dog")).to_contain_text("no readable image")
+    expect(page.get_by_role("main")).not_to_contain_text("[object")
