@@ -550,7 +550,14 @@ export interface paths {
          * @description The model that an alias points to, and its history, newest first.
          */
         get: operations["get_alias"];
-        put?: never;
+        /**
+         * Put Alias
+         * @description Point an alias to a model; a repeated request changes nothing.
+         *
+         *     The alias belongs to the owner of the model. Once this call returns, requests for the alias use
+         *     this model.
+         */
+        put: operations["put_alias"];
         post?: never;
         /**
          * Delete Alias
@@ -574,6 +581,8 @@ export interface paths {
         /**
          * Roll Back Alias
          * @description Point an alias to its previous model; repeat to go back further.
+         *
+         *     With `If-Match` a repeated request goes back once.
          */
         post: operations["roll_back_alias"];
         delete?: never;
@@ -966,6 +975,17 @@ export interface components {
              * @description API key of the request; null without keys.
              */
             key_id: string | null;
+        };
+        /**
+         * AliasTarget
+         * @description The model that an alias should point to.
+         */
+        AliasTarget: {
+            /**
+             * Model
+             * @description Id of the model.
+             */
+            model: string;
         };
         /**
          * AliasView
@@ -7109,6 +7129,124 @@ export interface operations {
             };
         };
     };
+    put_alias: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description ETag of the alias as last seen. Default: any. */
+                "if-match"?: string;
+                /** @description `*`: only if there is no such alias yet. */
+                "if-none-match"?: "*";
+            };
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AliasTarget"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AliasView"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    /** @description How to send a key. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Precondition Failed */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before a retry. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before a retry. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     delete_alias: {
         parameters: {
             query?: {
@@ -7207,7 +7345,10 @@ export interface operations {
                 /** @description Owner of the alias (admin keys only). Default: the caller. */
                 owner?: string;
             };
-            header?: never;
+            header?: {
+                /** @description ETag of the alias as last seen. Default: any. */
+                "if-match"?: string;
+            };
             path: {
                 name: string;
             };
@@ -7222,6 +7363,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["AliasView"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Unauthorized */
@@ -7255,6 +7405,15 @@ export interface operations {
             };
             /** @description Conflict */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Precondition Failed */
+            412: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -76,7 +76,7 @@ export function Toolbar(props: {
           Large
         </button>
         <button onClick={commands.help} aria-label="Keys">
-          <kbd>?</kbd>
+          ?
         </button>
         <span class="space" />
         <button class="main" disabled={props.unsaved > 0} onClick={props.send}>
