@@ -15,6 +15,7 @@ from dspt_client.schemas.status import Status
 from PIL import Image
 from typer.testing import CliRunner
 
+from app.batches.lease import BatchLease
 from app.jobs import repository
 from app.kit import storage_keys
 from app.kit.context import Context
@@ -134,6 +135,33 @@ def test_a_job_is_submitted_listed_shown_and_cancelled(context: Context, tmp_pat
     again = document("jobs", "submit", job["dataset"]["id"])
     assert again["dataset"]["sha256"] == job["dataset"]["sha256"]
     assert again["config"]["epochs"] != 7
+
+
+def test_a_batch_from_a_flat_folder(context: Context, tmp_path: Path) -> None:
+    model = make_model("")
+    model.job_id = None
+    with context.database.write() as session:
+        session.add(model)
+    (tmp_path / "flat").mkdir()
+    (tmp_path / "flat" / "1.png").write_bytes(encoded(Image.new("RGB", (8, 8))))
+    made = document("batches", "submit", model.id, tmp_path / "flat", "--name", "new ones")
+    assert (made["status"], made["filename"]) == ("queued", "flat.zip")
+    assert "new ones" in dspt("batches", "list").stdout
+    assert document("batches", "cancel", "new ones")["status"] == "cancelled"
+    assert document("batches", "retry", made["id"])["status"] == "queued"
+    lease = BatchLease.claim_next(context, "worker")
+    assert lease is not None
+    lease.opened(1)
+    lease.store(0, [{"file": "1.png", "label": "cat", "score": 0.5}])
+    lease.succeed()
+    assert "1 of 1" in dspt("batches", "show", made["id"][:-1]).stdout
+    table = tmp_path / "a.csv"
+    dspt("batches", "results", "new ones", "--format", "csv", "--out", table)
+    assert table.read_text().splitlines()[1] == "1.png,cat,0.5,,"
+    with Client() as client:
+        assert client.batches.wait(made["id"]).status == "succeeded"
+        assert [each.label for each in client.batches.results(made["id"])] == ["cat"]
+    assert document("batches", "delete", "new ones") == {"batch": made["id"], "deleted": True}
 
 
 def test_data_sets_are_uploaded_listed_looked_at_and_deleted(
