@@ -180,7 +180,7 @@ def _keys(context: Context) -> dict[str, str]:
 
 def _things(address: str, token: str, context: Context, accepted: Path) -> Known:
     headers = {"Authorization": f"Bearer {token}"}
-    with httpx.Client(base_url=address, headers=headers) as client:
+    with httpx.Client(base_url=address, headers=headers, timeout=60) as client:
         jobs = []
         for number in range(3):
             files = {"dataset": ("a.zip", zip_of(photos(per_class=4 + number)))}
