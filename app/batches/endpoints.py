@@ -54,7 +54,7 @@ def create_batch(
     response: Response,
     context: ContextDep,
     caller: CallerDep,
-    model: Annotated[str, Form(description="Id of a tuned classifier, or an alias.")],
+    model: Annotated[str, Form(min_length=1, description="Id of a tuned classifier, or an alias.")],
     archive: Annotated[
         UploadFile | Omittable, File(description="Zip of images, in folders or not.")
     ] = None,

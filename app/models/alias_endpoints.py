@@ -44,7 +44,11 @@ Before = Annotated[
 ]
 
 IfMatch = Annotated[
-    str | Omittable, Header(description="ETag of the alias as last seen. Default: any.")
+    str | Omittable,
+    Header(
+        description="ETag of the alias as last seen. Default: any.",
+        json_schema_extra={"pattern": r'^(\*|"\d{1,15}")$'},
+    ),
 ]
 
 
