@@ -105,6 +105,7 @@ web: $(NODE) $(DEV) ## Build the page into app/web/static/ (needs Node 20.19 or 
 
 .PHONY: web-check
 web-check: $(NODE) $(DEV) ## Check the page: types, unit tests, and that what is committed is what its sources build to
+	! grep -n '://' $(WEB)/package-lock.json  # no registry, no addresses
 	cd $(WEB) && npm run -s check && npm run -s test
 	$(BIN)/python -m scripts.openapi > $(WEB)/node_modules/openapi.json
 	cd $(WEB) && npx openapi-typescript node_modules/openapi.json -o node_modules/schema.d.ts \
