@@ -16,7 +16,14 @@ from app.access.rate_limits import RateLimits
 from app.kit.batched_reader import BatchedReader
 from app.kit.context import Context
 from app.kit.http.context import ContextDep
-from app.kit.http.errors import Forbidden, TooManyRequests, Unauthorized, Unprocessable, problems
+from app.kit.http.errors import (
+    BadRequest,
+    Forbidden,
+    TooManyRequests,
+    Unauthorized,
+    Unprocessable,
+    problems,
+)
 from app.kit.http.rules import Scope, rules
 
 router = APIRouter(prefix="/session", tags=["session"])
@@ -45,7 +52,9 @@ class SessionView(BaseModel):
 
 
 @router.post(
-    "", status_code=201, responses=problems(Unauthorized, Forbidden, TooManyRequests, Unprocessable)
+    "",
+    status_code=201,
+    responses=problems(BadRequest, Unauthorized, Forbidden, TooManyRequests, Unprocessable),
 )
 @rules(None)
 async def sign_in(

@@ -18,7 +18,7 @@ from app.kit.http.errors import (
     Unprocessable,
     problems,
 )
-from app.kit.http.etags import etag, version_in
+from app.kit.http.etags import IfMatch, etag, version_in
 from app.kit.http.paging import After, Limit, Page, page_of
 from app.kit.http.rules import Scope, rules
 from app.kit.http.schema_types import Omittable
@@ -41,14 +41,6 @@ Owner = Annotated[
 Before = Annotated[
     Annotated[int, Field(ge=1, le=2**31 - 1)] | Omittable,
     Query(description="Number of the last move already read."),
-]
-
-IfMatch = Annotated[
-    str | Omittable,
-    Header(
-        description="ETag of the alias as last seen. Default: any.",
-        json_schema_extra={"pattern": r'^(\*|"\d{1,15}")$'},
-    ),
 ]
 
 

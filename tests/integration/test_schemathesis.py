@@ -32,7 +32,7 @@ from worker.run import run_next
 EXAMPLES = int(os.environ.get("DSPT_SCHEMATHESIS_EXAMPLES", "15"))
 
 WITH_FILES = [
-    "PATCH /jobs/{job_id}/review",
+    "POST /batches",
     "POST /datasets",
     "POST /jobs",
     "POST /jobs/{job_id}/corrections",
@@ -40,6 +40,16 @@ WITH_FILES = [
     "POST /models/{model_id}/classes",
     "POST /models/{name}/predict",
     "POST /predict",
+]
+
+#: What fits the document may exceed a limit of the service, be no key, or name an old version.
+LIMITED = [
+    "PATCH /jobs/{job_id}/review",
+    "POST /aliases/{name}/rollback",
+    "POST /session",
+    "POST /uploads",
+    "PUT /aliases/{name}",
+    "PUT /uploads/{upload_id}/parts/{number}",
 ]
 
 CONFIG = """
@@ -62,6 +72,10 @@ aliases = {{ values = {aliases} }}
 [[operations]]
 include-name = {with_files}
 checks.positive_data_acceptance.expected-statuses = ["2xx", 401, 404, 409, 422]
+
+[[operations]]
+include-name = {limited}
+checks.positive_data_acceptance.expected-statuses = ["2xx", 400, 401, 403, 404, 409, 412, 413, 422, 429]
 
 # What was made beforehand is not deleted.
 [[operations]]
@@ -213,6 +227,7 @@ def _schemathesis(
         examples=EXAMPLES,
         users=users_file,
         with_files=json.dumps([*WITH_FILES, "POST /jobs/check", "POST /models/compare"]),
+        limited=json.dumps(LIMITED),
         jobs=json.dumps(known.jobs),
         models=json.dumps(known.models),
         aliases=json.dumps(known.aliases),

@@ -24,7 +24,7 @@ from app.kit.http.errors import (
     Unprocessable,
     problems,
 )
-from app.kit.http.etags import etag, version_in
+from app.kit.http.etags import IfMatch, etag, version_in
 from app.kit.http.rules import Scope, rules
 from app.kit.http.schema_types import Omittable
 
@@ -99,10 +99,7 @@ def change_review(
         _Version | Omittable,
         Query(description="Return all changes after this version. Default: those of this call."),
     ] = None,
-    if_match: Annotated[
-        str | Omittable,
-        Header(description="ETag of the version to change. Default: any version."),
-    ] = None,
+    if_match: IfMatch = None,
 ) -> ReviewView:
     """Save verdicts, or undo them; the newest verdict of a file counts.
 

@@ -3,8 +3,21 @@
 from __future__ import annotations
 
 import re
+from typing import Annotated
+
+from fastapi import Header
 
 from app.kit.http.errors import BadRequest
+from app.kit.http.schema_types import Omittable
+
+#: Header of a call that changes a resource.
+IfMatch = Annotated[
+    str | Omittable,
+    Header(
+        description="ETag of the version to change. Default: any version.",
+        json_schema_extra={"pattern": r'^(\*|"\d{1,15}")$'},
+    ),
+]
 
 _NUMBER = re.compile(r'"(\d{1,15})"')
 
