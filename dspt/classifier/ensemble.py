@@ -167,8 +167,9 @@ def fit_ensemble(
     starts = [
         (one_hot, symmetric_transition_matrix(_FIRST_RATE, n_classes, one_hot)),
         _text_guess(sample, by_text[:1]),
-        _text_guess(sample, by_text),
     ]
+    if len(by_text) > 1:
+        starts.append(_text_guess(sample, by_text))
     found = [_run_em(sample, *start, should_stop) for start in starts]
     best = max(found, key=lambda one: one[0])[1]
     mean = torch.stack([optimum.posterior for _, optimum in found]).mean(0)
