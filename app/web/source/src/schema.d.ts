@@ -7133,7 +7133,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description ETag of the alias as last seen. Default: any. */
+                /** @description ETag of the version to change. Default: any version. */
                 "if-match"?: string;
                 /** @description `*`: only if there is no such alias yet. */
                 "if-none-match"?: "*";
@@ -7346,7 +7346,7 @@ export interface operations {
                 owner?: string;
             };
             header?: {
-                /** @description ETag of the alias as last seen. Default: any. */
+                /** @description ETag of the version to change. Default: any version. */
                 "if-match"?: string;
             };
             path: {
@@ -8987,6 +8987,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SessionView"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Unauthorized */
