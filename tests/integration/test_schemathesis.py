@@ -75,7 +75,9 @@ checks.positive_data_acceptance.expected-statuses = ["2xx", 401, 404, 409, 422]
 
 [[operations]]
 include-name = {limited}
-checks.positive_data_acceptance.expected-statuses = ["2xx", 400, 401, 403, 404, 409, 412, 413, 422, 429]
+checks.positive_data_acceptance.expected-statuses = [
+    "2xx", 400, 401, 403, 404, 409, 412, 413, 422, 429,
+]
 
 # What was made beforehand is not deleted.
 [[operations]]
