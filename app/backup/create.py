@@ -15,6 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from dspt_client.schemas.batches import BatchStatus
 from sqlalchemy import Connection, Engine, select
 from sqlalchemy import Table as SqlTable
 
@@ -156,6 +157,11 @@ def _references(connection: Connection, found: Mapping[str, SqlTable]) -> Iterat
             yield _Reference(key, row["size_bytes"], row["sha256"])
     for row in _rows(connection, models):
         yield _Reference(storage_keys.model(row["id"]), row["size_bytes"], row["sha256"])
+    if (batches := found.get("batches")) is not None:
+        unfinished = batches.c.dataset_id.is_(None) & (batches.c.status != BatchStatus.SUCCEEDED)
+        query = select(batches.c.id, batches.c.size_bytes).where(unfinished)
+        for id_, size in connection.execute(query):
+            yield _Reference(storage_keys.batch(id_), size)
     for name in ("audit_key", "predictions_key"):
         if name in jobs.c:  # not in an older schema
             column = jobs.c[name]

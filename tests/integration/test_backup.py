@@ -28,6 +28,7 @@ from app.kit.context import Context
 from app.kit.http.rules import Scope
 from app.kit.ids import new_id
 from app.kit.schema import current_revision, migrating
+from app.tables.batches import Batch
 from app.tables.datasets import Dataset
 from app.tables.jobs import Job, JobEvent
 from app.tables.models import Model
@@ -76,6 +77,22 @@ def filled(context: Context) -> Context:
                 dropped=0,
             )
         )
+        now = datetime.now(UTC)
+        session.add(
+            Batch(
+                id=new_id("bat"),
+                owner="local",
+                name="a",
+                status="queued",
+                created_at=now,
+                queued_at=now,
+                model_id=new_id("mdl"),
+                filename="a.zip",
+                size_bytes=7,
+                options={},
+                request_sha256="",
+            )
+        )
     store_files(context)
     return context
 
@@ -97,6 +114,7 @@ def store_files(context: Context) -> None:
             session.execute(update(table).values(size_bytes=len(content), sha256=digest))
         rows = [*session.scalars(select(Dataset)), *session.scalars(select(Model))]
         names = [row.storage_key for row in rows]
+        names += [storage_keys.batch(id_) for id_ in session.scalars(select(Batch.id))]
         names += [key for key in session.scalars(select(Job.audit_key)) if key is not None]
     for name in names:
         context.storage.put_bytes(name, content)
@@ -159,11 +177,11 @@ def test_a_backup_restores_every_row_and_file_into_any_database(
 ) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     told = done(dspt(filled, "backup", first))
-    assert "Backed up 10 files (70 bytes)" in told
+    assert "Backed up 11 files (77 bytes)" in told
     assert "is sound: " in done(dspt(filled, "backup", first, "--check"))
 
     told = done(dspt(target, "restore", first))
-    assert "0 in place, 10 copied from the backup, 0 moved back from the trash, 0 missing" in told
+    assert "0 in place, 11 copied from the backup, 0 moved back from the trash, 0 missing" in told
     make_backup(target, second)
     before = rows(first)
     assert rows(second) == before
@@ -196,7 +214,7 @@ def test_a_lost_database_comes_back(filled: Context, tmp_path: Path) -> None:
     lose_database(filled)
 
     told = done(dspt(filled, "restore", folder))
-    assert "9 in place, 0 copied from the backup, 1 moved back from the trash, 0 missing" in told
+    assert "10 in place, 0 copied from the backup, 1 moved back from the trash, 0 missing" in told
     ensure(filled)
     assert storage_id(filled.storage) == installation
     assert files_in(filled) == before | {later}
@@ -285,7 +303,7 @@ def test_an_interrupted_restore_is_repeated(
     copies = folder / "files"
     for path in sorted(copies.rglob("*.safetensors")):
         target.storage.put_bytes(path.relative_to(copies).as_posix(), path.read_bytes())
-    assert "1 in place, 9 copied" in done(dspt(target, "restore", folder))
+    assert "1 in place, 10 copied" in done(dspt(target, "restore", folder))
     ensure(target)
 
 
@@ -296,9 +314,9 @@ def test_files_that_are_nowhere_stop_a_restore(
     folder = tmp_path / "backup"
     make_backup(filled, folder, copy_files=False)
     told = refused(dspt(target, "restore", folder))
-    assert "10 of 10 files are neither stored nor in the backup" in told
+    assert "11 of 11 files are neither stored nor in the backup" in told
     assert "--incomplete" in told
-    assert "10 missing" in done(dspt(target, "restore", folder, "--incomplete"))
+    assert "11 missing" in done(dspt(target, "restore", folder, "--incomplete"))
 
 
 @into_sqlite
@@ -320,7 +338,7 @@ def test_a_storage_of_another_installation_is_refused(
 @on_sqlite
 def test_missing_and_damaged_files_are_reported_at_backup(filled: Context, tmp_path: Path) -> None:
     names = sorted(files_in(filled))
-    audit, dataset, model = names[0], names[1], names[-1]
+    audit, dataset, model = names[0], names[2], names[-1]
     assert [name.split("/")[0] for name in (audit, dataset, model)] == [
         "audits",
         "datasets",
@@ -346,7 +364,7 @@ def test_a_backup_is_brought_up_to_date(filled: Context, tmp_path: Path) -> None
         session.delete(model)
     done(dspt(filled, "backup", folder))
     second = read_manifest(folder)
-    assert (first.files, second.files) == (10, 9)
+    assert (first.files, second.files) == (11, 10)
     assert [path.name for path in folder.glob("database-*")] == [second.dump]
     assert {path: path.stat().st_mtime_ns for path in copies} == copies
     assert not (folder / "files" / model.storage_key).exists()
