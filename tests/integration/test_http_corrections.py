@@ -451,5 +451,7 @@ def test_the_documentation_names_both_forms(unchanged: TestClient) -> None:
     content = operation["requestBody"]["content"]
     assert set(content) == {"application/json", "text/csv"}
     properties = content["application/json"]["schema"]["properties"]
-    assert set(properties) == {"relabel", "drop", "keep", "new_classes", "name", "config"}
+    assert set(properties) == {
+        "relabel", "drop", "keep", "new_classes", "review", "name", "config",
+    }  # fmt: skip
     assert {"400", "404", "409", "413", "422"} <= set(operation["responses"])

@@ -194,7 +194,7 @@ def test_corrections_as_values_or_as_a_table(tmp_path: Path) -> None:
         "text/csv",
     )
     assert all(request.headers["Idempotency-Key"] for request in script.requests)
-    with pytest.raises(ValueError, match="either csv"):
+    with pytest.raises(ValueError, match="pass one of csv"):
         client.jobs.correct(JOB_ID, drop=["b.png"], csv=tmp_path / "t.csv")
 
 
