@@ -398,5 +398,5 @@ def _page(client: Client, job: Job, report: Audit, most: int) -> str:
         thumbnail,
         most=most,
         title=f"Labels to check: {job.view.name}",
-        pass_to=f"dspt jobs correct {job.id} --csv",
+        command=f"dspt jobs correct {job.id} --csv",
     )

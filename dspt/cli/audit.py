@@ -146,7 +146,7 @@ def _write_page(path: Path, data: Path, report: AuditReport, most: int) -> None:
             thumbnail,
             most=most,
             title=f"Labels to check in {data.name}",
-            pass_to="dspt audit --corrections",
+            command="dspt audit --corrections",
         )
     with writing(path):
         path.write_text(page, "utf-8")

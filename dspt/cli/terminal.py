@@ -74,17 +74,17 @@ def check_writable(path: Path) -> None:
             pass
 
 
-def keep_corrections(path: Path, pass_to: str) -> None:
+def keep_corrections(path: Path, command: str) -> None:
     """Raise ConfigError if `path` is an audit's table with corrections, so it is not overwritten.
 
-    pass_to: option or command that accepts such a table.
+    command: option or command that accepts such a table.
     """
     from dspt.labels.audit_csv import has_corrections
 
     if path.is_file() and has_corrections(path.read_bytes()):
         raise ConfigError(
             f"{path}: contains corrections and is not overwritten. Choose another file for --csv, "
-            f"or pass this one to {pass_to}"
+            f"or pass this one to {command}"
         )
 
 

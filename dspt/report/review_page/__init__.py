@@ -28,7 +28,7 @@ form-action 'none'">
 <style>{style}</style>
 <header>
 <h1>{title}</h1>
-<p>{shown} Decisions stay in this browser until you save the table, which {pass_to} accepts.<br>
+<p>{shown} Decisions stay in this browser until you save the table, which {command} accepts.<br>
 Keys: <kbd>&larr;</kbd> <kbd>&rarr;</kbd> photo, <kbd>K</kbd> keep, <kbd>A</kbd> accept the \
 suggestion, <kbd>D</kbd> drop, <kbd>C</kbd> class, <kbd>U</kbd> undo.</p>
 <button type="button" id="undo">Undo</button>
@@ -50,14 +50,14 @@ def review_page(
     *,
     most: int,
     title: str,
-    pass_to: str,
+    command: str,
 ) -> str:
     """Return the page with all suspects, and with others up to `most` photos.
 
     Labels that were confirmed before are left out.
 
     entries: of an audit, in order. photo: returns the thumbnail of an entry as JPEG, or None.
-    pass_to: the command that takes the table. At most MAX_PHOTOS entries are shown.
+    command: the command that takes the table. At most MAX_PHOTOS entries are shown.
     """
     open_ones = (entry for entry in entries if not entry.get("kept"))
     ordered = sorted(open_ones, key=lambda entry: not entry["suspect"])
@@ -77,7 +77,7 @@ def review_page(
         # No tag can end or begin within the data.
         data=json.dumps(document).replace("<", "\\u003c"),
         title=html.escape(title),
-        pass_to=html.escape(pass_to),
+        command=html.escape(command),
         shown=f"{len(shown):,} of {len(entries):,} files, most suspicious first; {suspects:,} are "
         "suspect.",
     )

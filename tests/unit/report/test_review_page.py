@@ -26,7 +26,7 @@ def page_of(entries: list[dict[str, Any]], suspects: int, most: int = 50) -> str
         lambda each: None if each["file"] == "gone.png" else b"jpeg",
         most=most,
         title="<b>pets</b>",
-        pass_to="dspt audit --corrections",
+        command="dspt audit --corrections",
     )
 
 
