@@ -5,7 +5,9 @@ from __future__ import annotations
 import signal
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
+from typing import Annotated
 
 import typer
 from dspt_client import Client, ClientError
@@ -16,7 +18,11 @@ from scripts.demo.report import print_accuracy, print_audit, print_data, print_p
 from scripts.demo.stack import StackError, running_stack
 
 
-def demo() -> None:
+def demo(
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave the service and its page running until Ctrl-C.")
+    ] = False,
+) -> None:
     """Start the service, tune a classifier on photographs with wrong labels, print the results.
 
     The stack runs in a temporary folder and on a free port; it is stopped at the end.
@@ -27,7 +33,7 @@ def demo() -> None:
     started = time.monotonic()
     try:
         with tempfile.TemporaryDirectory(prefix="dspt-demo-") as folder:
-            _demo(console, Path(folder))
+            _demo(console, Path(folder), keep)
     except KeyboardInterrupt:
         console.print("Interrupted; the stack is stopped.")
         raise typer.Exit(130) from None
@@ -35,7 +41,9 @@ def demo() -> None:
         console.print(f"The demo failed: {error}", style="red", markup=False)
         raise typer.Exit(1) from error
     console.print(
-        f"Done in {time.monotonic() - started:.0f} s; the stack is stopped. "
+        f"Done in {time.monotonic() - started:.0f} s; the stack is stopped. To look at this result "
+        "photo by photo in a browser, run\n"
+        '  make demo ARGS="--keep"\n'
         "To use the service yourself, start it with\n"
         "  make serve\n"
         "and open its page, http://127.0.0.1:8000/ui/. The API is described at "
@@ -43,7 +51,7 @@ def demo() -> None:
     )
 
 
-def _demo(console: Console, folder: Path) -> None:
+def _demo(console: Console, folder: Path, keep: bool) -> None:
     data = make_demo_data()
     print_data(console, data)
     console.print("Starting the stack ...")
@@ -61,6 +69,14 @@ def _demo(console: Console, folder: Path) -> None:
         print_audit(console, job.audit(), data.planted)
         images = [image.jpeg for image in data.unseen]
         print_predictions(console, client.predict(job.model_id, images).predictions, data)
+        if keep:
+            console.print(
+                f"Review the suspected labels: {address}/ui/#/jobs/{job.id}/review\n"
+                f"All jobs and models:         {address}/ui/\n"
+                "Ctrl-C stops the stack and deletes its data."
+            )
+            with suppress(KeyboardInterrupt):
+                signal.pause()
 
 
 if __name__ == "__main__":
