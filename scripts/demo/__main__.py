@@ -40,6 +40,9 @@ def demo(
     except (StackError, ClientError) as error:
         console.print(f"The demo failed: {error}", style="red", markup=False)
         raise typer.Exit(1) from error
+    if keep:
+        console.print("The stack is stopped.")
+        return
     console.print(
         f"Done in {time.monotonic() - started:.0f} s; the stack is stopped. To look at this result "
         "photo by photo in a browser, run\n"
