@@ -12,7 +12,7 @@ from dspt_client._calls import Call, as_a, delete, get, path
 from dspt_client._connection import Connection
 from dspt_client._packing import OnProgress, Watched, check_data, silent, zip_file
 from dspt_client._pages import items
-from dspt_client._uploads import LARGE_BYTES, send_in_parts
+from dspt_client._uploads import send_in_parts
 from dspt_client.schemas.datasets import DatasetDetail, DatasetHealth, DatasetView, PhotoView
 
 Size = Literal["192", "384", "1280", "original"]
@@ -38,10 +38,9 @@ class DatasetCalls:
             await work(lambda: check_data(Path(data)))
             opened = zip_file(Path(data), on_progress)
             filename, file = await work(lambda: open_files.enter_context(opened))
-            if await work(lambda: file.seek(0, 2)) > LARGE_BYTES:
-                sent = await send_in_parts(self._connection, filename, file, on_progress)
-                if sent is not None:
-                    return sent
+            sent = await send_in_parts(self._connection, filename, file, on_progress)
+            if sent is not None:
+                return sent
             files = {"dataset": (filename, Watched(file, on_progress), "application/zip")}
             call = Call(
                 "POST", "/datasets", as_a(DatasetDetail), repeatable=True, options={"files": files}

@@ -19,7 +19,7 @@ from dspt_client._exceptions import Refused
 from dspt_client._job import AsyncJob, Job
 from dspt_client._packing import OnProgress, Watched, check_data, silent, zip_file
 from dspt_client._pages import items
-from dspt_client._uploads import LARGE_BYTES, send_in_parts
+from dspt_client._uploads import send_in_parts
 from dspt_client.schemas.jobs import JobView
 from dspt_client.schemas.predictions import JobPredictions
 from dspt_client.schemas.reviews import ReviewView, Verdict, VerdictEvent
@@ -69,9 +69,7 @@ class JobCalls(Generic[J]):
                 filename, file = await self._connection.io.work(
                     lambda: open_files.enter_context(opened)
                 )
-                sent = None
-                if await self._connection.io.work(lambda: file.seek(0, 2)) > LARGE_BYTES:
-                    sent = await send_in_parts(self._connection, filename, file, on_progress)
+                sent = await send_in_parts(self._connection, filename, file, on_progress)
                 if sent is not None:
                     call = _post_once("/jobs", data=form | {"dataset_id": sent.id})
                 else:

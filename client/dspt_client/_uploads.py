@@ -15,7 +15,7 @@ from dspt_client._packing import OnProgress
 from dspt_client.schemas.datasets import DatasetDetail
 from dspt_client.schemas.uploads import UploadView
 
-#: Smaller files are sent in one request.
+#: Files up to this size are sent in one request.
 LARGE_BYTES = 64 * 1024**2
 _READ_BYTES = 1024**2
 
@@ -23,13 +23,17 @@ _READ_BYTES = 1024**2
 async def send_in_parts(
     connection: Connection, filename: str, file: IO[bytes], on_progress: OnProgress
 ) -> DatasetDetail | None:
-    """Upload a file in parts and return the data set; None if the service is too old for it.
+    """Upload a large file in parts and return the data set; None if it has to be sent whole.
+
+    That is a small file, or any file if the service is too old.
 
     If the same file was interrupted before, only what is missing is sent. `on_progress` is called
     with the progress of `checking` and `sending`, in bytes.
     """
     work = connection.io.work
     size = await work(lambda: file.seek(0, 2))
+    if size <= LARGE_BYTES:
+        return None
     sha256 = await work(lambda: _sha256(file, lambda done: on_progress("checking", done, size)))
     wanted = {"filename": filename, "size_bytes": size, "sha256": sha256}
     start = Call("POST", "/uploads", as_a(UploadView), repeatable=True, options={"json": wanted})

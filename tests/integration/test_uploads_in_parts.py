@@ -191,8 +191,7 @@ def test_what_is_left_is_deleted_after_a_day(client: TestClient, live: Context) 
 def test_the_client_goes_on_after_a_cut(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dspt_client._datasets.LARGE_BYTES", PART)
-    monkeypatch.setattr("dspt_client._jobs.LARGE_BYTES", PART)
+    monkeypatch.setattr("dspt_client._uploads.LARGE_BYTES", PART)
     place = tmp_path / "photos.zip"
     place.write_bytes(DATA)
     sent: list[int] = []
