@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
@@ -12,14 +11,13 @@ from typing import Any, Literal
 from uuid import uuid4
 
 from dspt_client._blocking import blocking, blocking_iterator
-from dspt_client._calls import Call, as_a, delete, get, path
+from dspt_client._calls import DATASET_ID, Call, as_a, delete, get, path
 from dspt_client._connection import Connection
 from dspt_client._packing import OnProgress, Watched, silent, zip_file
 from dspt_client._pages import items
 from dspt_client.schemas.batches import BatchStatus, BatchView
 from dspt_client.schemas.predictions import Prediction
 
-_DATASET_ID = re.compile(r"ds_[0-9a-z]{26}")
 _ENDED = frozenset({BatchStatus.SUCCEEDED, BatchStatus.FAILED, BatchStatus.CANCELLED})
 _POLL_SECONDS = 1.0
 
@@ -57,7 +55,7 @@ class BatchCalls:
             "headers": {"Idempotency-Key": str(uuid4())},
         }
         with ExitStack() as open_files:
-            if isinstance(data, str) and _DATASET_ID.fullmatch(data):
+            if isinstance(data, str) and DATASET_ID.fullmatch(data):
                 options["data"]["dataset_id"] = data
             else:
                 opened = zip_file(Path(data), on_progress)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -12,6 +13,8 @@ from pydantic import BaseModel, ValidationError
 
 from dspt_client._exceptions import Item, Refused, UnexpectedAnswer, refused
 
+#: Form of the id of a data set, to tell it from a path.
+DATASET_ID = re.compile(r"ds_[0-9a-z]{26}")
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
 #: Codes of a service that does not have this path or method.

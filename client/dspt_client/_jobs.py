@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,7 +12,7 @@ from uuid import uuid4
 from dspt_client import _job
 from dspt_client._audit import Audit
 from dspt_client._blocking import blocking, blocking_iterator
-from dspt_client._calls import NO_SUCH_CALL, Call, as_a, delete, get, nothing, path
+from dspt_client._calls import DATASET_ID, NO_SUCH_CALL, Call, as_a, delete, get, nothing, path
 from dspt_client._connection import Connection
 from dspt_client._exceptions import Refused
 from dspt_client._job import AsyncJob, Job
@@ -25,7 +24,6 @@ from dspt_client.schemas.predictions import JobPredictions
 from dspt_client.schemas.reviews import ReviewView, Verdict, VerdictEvent
 
 J = TypeVar("J")
-_DATASET_ID = re.compile(r"ds_[0-9a-z]{26}")
 
 
 class JobCalls(Generic[J]):
@@ -59,7 +57,7 @@ class JobCalls(Generic[J]):
         }
         form = {key: value for key, value in fields.items() if value is not None}
         with ExitStack() as open_files:
-            if isinstance(data, str) and _DATASET_ID.fullmatch(data):
+            if isinstance(data, str) and DATASET_ID.fullmatch(data):
                 call = _post_once("/jobs", data=form | {"dataset_id": data})
             else:
                 await self._connection.io.work(lambda: check_data(Path(data)))
