@@ -24,6 +24,8 @@ export function ReviewPage(props: { id: string; route: Route }): JSX.Element {
   const [open, setOpen] = useState<Open>("");
   const [picked, setPicked] = useState<ReadonlySet<string>>(new Set());
   const [columns, setColumns] = useState(1);
+  // A dialog reports its end late: another one may be open by then.
+  const close = (which: Open): void => setOpen((now) => (now === which ? "" : now));
   const { query } = props.route;
   const given = query.get("class") ?? "";
   const show = query.get("show") ?? "";
@@ -154,13 +156,13 @@ export function ReviewPage(props: { id: string; route: Route }): JSX.Element {
           dataset={dataset}
           verdict={verdicts[entry.file]}
           suspects={files}
-          close={() => setOpen("")}
+          close={() => close("large")}
         />
       )}
-      {open === "find" && <FindClass classes={allClasses} choose={relabel} close={() => setOpen("")} />}
-      {open === "help" && <Help shortcuts={shortcuts} close={() => setOpen("")} />}
+      {open === "find" && <FindClass classes={allClasses} choose={relabel} close={() => close("find")} />}
+      {open === "help" && <Help shortcuts={shortcuts} close={() => close("help")} />}
       {open === "send" && (
-        <Send jobId={props.id} verdicts={verdicts} close={() => setOpen("")} />
+        <Send jobId={props.id} verdicts={verdicts} close={() => close("send")} />
       )}
     </>
   );

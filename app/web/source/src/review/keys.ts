@@ -1,5 +1,5 @@
 /** Keys of the review. The help lists exactly these. */
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 
 export interface Shortcut {
   keys: string[];
@@ -12,7 +12,8 @@ export interface Shortcut {
 export function useShortcuts(shortcuts: Shortcut[], active: boolean): void {
   const latest = useRef(shortcuts);
   latest.current = shortcuts;
-  useEffect(() => {
+  // At once, not after the next frame: the next key may follow within it.
+  useLayoutEffect(() => {
     if (!active) return;
     const pressed = (event: KeyboardEvent): void => {
       const target = event.target as HTMLElement;
