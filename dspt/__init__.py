@@ -7,7 +7,6 @@ See docs/library.md for a tour.
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -80,6 +79,8 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'dspt' has no attribute {name!r}")
     if name == "__version__":
+        from importlib.metadata import version
+
         value: Any = version("dspt")
     elif name == "losses":
         value = import_module("dspt.prompt.losses")

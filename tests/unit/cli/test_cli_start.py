@@ -8,6 +8,11 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+import pytest
+import typer.main
+
+from dspt.cli import build
+
 DSPT = Path(sys.executable).parent / "dspt"
 
 
@@ -25,11 +30,23 @@ def test_commands_are_light() -> None:
     }
     code = f"""if True:
         import sys
+        import typer.main
         from dspt.cli import build
-        build()
+        commands = typer.main.get_command(build()).commands
+        commands.listed()
+        print(sorted({heavy | {"pydantic", "rich"}} & set(sys.modules)))
+        dict(commands)
         print(sorted({heavy} & set(sys.modules)))"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert done.stdout.splitlines() == ["[]", "[]"]
+
+
+def test_summaries_are_the_first_sentences_of_the_help() -> None:
+    commands = getattr(typer.main.get_command(build()), "commands")  # noqa: B009
+    assert list(commands) == list(commands.listed())
+    for name, listed in commands.listed().items():
+        found = commands[name].get_short_help_str(1000)
+        assert listed.get_short_help_str(1000) == found, f"summary of dspt {name}"
 
 
 def test_version() -> None:
@@ -37,7 +54,8 @@ def test_version() -> None:
     assert done.stdout == f"dspt {version('dspt')}\n"
 
 
-def test_broken_command_of_another_package(tmp_path: Path) -> None:
+@pytest.mark.parametrize("arguments", [["card", "--help"], ["--help"]])
+def test_broken_command_of_another_package(tmp_path: Path, arguments: list[str]) -> None:
     """It causes a warning. The other commands work, also the one that it would replace."""
     info = tmp_path / "plugin-1.0.dist-info"
     info.mkdir()
@@ -46,10 +64,10 @@ def test_broken_command_of_another_package(tmp_path: Path) -> None:
     (tmp_path / "plugin.py").write_text("raise ValueError('needs Python 4')\n")
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
     done = subprocess.run(
-        [DSPT, "card", "--help"], capture_output=True, text=True, check=True, env=environment
+        [DSPT, *arguments], capture_output=True, text=True, check=True, env=environment
     )
     assert "Show the model card of a tuned classifier" in done.stdout
-    for name in ("extra", "card"):
+    for name in ("card",) if arguments[0] == "card" else ("extra", "card"):
         assert (
             f"warning: the command `dspt {name}` of the package plugin cannot be loaded "
             "(ValueError: needs Python 4)" in done.stderr
