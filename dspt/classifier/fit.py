@@ -13,14 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dspt.backbones.base import Backbone
-from dspt.classifier.ensemble import (
-    Ensemble,
-    TextClassifier,
-    calibrated_log_likelihood,
-    fit_ensemble,
-)
+from dspt.classifier.ensemble import Ensemble, TextClassifier, fit_ensemble
 from dspt.classifier.linear import LinearClassifier
 from dspt.classifier.validation import Validation
+from dspt.classifier.weights import calibrated_log_likelihood
 from dspt.config import DEFAULT_LR, ClassifierName, TuneConfig
 from dspt.data.splits import CrossFit
 from dspt.kit.device import tuning_dtype

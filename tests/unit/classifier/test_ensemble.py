@@ -125,6 +125,22 @@ def test_without_zero_shot_as_an_annotator_the_swapped_labels_win(
         assert wrong_share(found.posterior, of.labels) < 0.4  # the labels look right
 
 
+@pytest.mark.parametrize(("rate", "trust"), [(0.1, None), (0.5, 0.75)])
+def test_the_labels_count_beside_the_posteriors(rate: float, trust: float | None) -> None:
+    """The fewer labels look wrong, the more: some right ones always look wrong."""
+    of = task(1, rate=rate, spread=0.5)
+    found = blended(of)
+    if trust is None:
+        trust = 3 * wrong_share(found.posterior, of.labels)
+        assert 0.1 < trust < 0.6
+    texts = zip(found.weights, of.texts, strict=False)
+    of_lda = found.classifier.matrix - sum(weight * text.matrix for weight, text in texts)
+    everyone = torch.ones_like(of.labels, dtype=torch.bool)
+    guess = (1 - trust) * F.one_hot(of.labels).float() + trust * found.posterior
+    expected = ShrunkLDA.of(of.features, everyone).directions(everyone, guess)
+    assert float(F.cosine_similarity(of_lda.ravel(), expected.ravel(), dim=0)) > 0.9999
+
+
 @pytest.mark.parametrize("penultimate", [False, True])
 @pytest.mark.parametrize(("classes", "known"), [(40, 16), (100, 20)])
 def test_many_classes_and_a_weak_zero_shot_is_not_just_copied(

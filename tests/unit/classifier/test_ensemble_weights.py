@@ -11,8 +11,8 @@ import torch
 from gaussians import SCALE, task
 from torch import Tensor
 
-import dspt.classifier.ensemble as blending
-from dspt.classifier.ensemble import calibrated_log_likelihood
+import dspt.classifier.weights as fitting
+from dspt.classifier.weights import calibrated_log_likelihood
 from dspt.labels.noise_model import symmetric_transition_matrix
 
 SEEDS = range(4)
@@ -33,7 +33,7 @@ def cost_by_autograd(
         log_p = torch.tensordot(at.exp(), logits.double(), dims=1).log_softmax(1)
         of_label = (log_p.exp() @ noise.double()).gather(1, labels[:, None])[:, 0]
         likelihood = (of_label.log() * balance)[fit].sum()
-        value = 0.5 * ((at - start) / blending._PRIOR_STD).square().sum() - likelihood
+        value = 0.5 * ((at - start) / fitting._PRIOR_STD).square().sum() - likelihood
         (gradient,) = torch.autograd.grad(value, at)
         return value.item(), gradient
 
@@ -76,14 +76,14 @@ def test_the_gradient_of_the_weights_is_autograds(monkeypatch: pytest.MonkeyPatc
                 checked += 1
 
     monkeypatch.setattr(torch.optim, "LBFGS", Probe)
-    blending._fit_weights(*case)
+    fitting.fit_weights(*case)
     assert checked == 5
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_weights_are_those_of_least_cost(seed: int) -> None:
     case = weighing(seed)
-    weights = blending._fit_weights(*case)
+    weights = fitting.fit_weights(*case)
     theirs = cost_by_autograd(*case)
     value, gradient = theirs(weights.log())
     assert float(gradient.norm()) < 0.2  # of a cost of about 100
@@ -97,10 +97,10 @@ def test_the_weights_are_those_of_least_cost(seed: int) -> None:
 
 def test_weights_of_many_images_are_fitted_to_some(monkeypatch: pytest.MonkeyPatch) -> None:
     logits, labels, fit, noise, start, balance = weighing(1)
-    monkeypatch.setattr(blending, "_MAX_FITTED", 50)
-    found = blending._fit_weights(logits, labels, fit, noise, start, balance)
+    monkeypatch.setattr(fitting, "_MAX_FITTED", 50)
+    found = fitting.fit_weights(logits, labels, fit, noise, start, balance)
     rows = fit.nonzero()[::3, 0]  # 120 images: every third
-    expected = blending._fit_weights(
+    expected = fitting.fit_weights(
         logits[:, rows], labels[rows], fit[rows], noise, start, balance[rows]
     )
     assert torch.equal(found, expected)
@@ -122,12 +122,12 @@ def test_a_line_search_that_runs_away_sees_finite_costs(
             assert (self.at.grad.sign() == math.copysign(1, tried)).all()  # it leads back
 
     monkeypatch.setattr(torch.optim, "LBFGS", RunsAway)
-    assert torch.isfinite(blending._fit_weights(*weighing(1)).log()).all()
+    assert torch.isfinite(fitting.fit_weights(*weighing(1)).log()).all()
 
 
 def test_without_images_the_weights_stay_where_they_start() -> None:
     logits, labels, fit, noise, start, balance = weighing(1)
-    weights = blending._fit_weights(logits, labels, torch.zeros_like(fit), noise, start, balance)
+    weights = fitting.fit_weights(logits, labels, torch.zeros_like(fit), noise, start, balance)
     assert torch.equal(weights, start.exp())
 
 
@@ -135,10 +135,10 @@ def test_a_class_without_images_takes_no_part() -> None:
     """Whatever a classifier says of it: the images of other classes would only speak against."""
     logits, labels, fit, noise, start, balance = weighing(1)
     fit &= labels != 2
-    found = blending._fit_weights(logits, labels, fit, noise, start, balance)
+    found = fitting.fit_weights(logits, labels, fit, noise, start, balance)
     changed = logits.clone()
     changed[..., 2] += 100
-    assert torch.equal(blending._fit_weights(changed, labels, fit, noise, start, balance), found)
+    assert torch.equal(fitting.fit_weights(changed, labels, fit, noise, start, balance), found)
 
 
 # ----------------------------------------------------------------------------- one text, calibrated

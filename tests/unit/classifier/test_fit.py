@@ -11,9 +11,10 @@ import torch
 from gaussians import SCALE, Task, task
 from torch import Tensor
 
-from dspt.classifier.ensemble import calibrated_log_likelihood, fit_ensemble
+from dspt.classifier.ensemble import fit_ensemble
 from dspt.classifier.fit import Fitted, choose_served, fit_classifiers, held_out_logits
 from dspt.classifier.linear import LinearClassifier
+from dspt.classifier.weights import calibrated_log_likelihood
 from dspt.config import ClassifierName
 from dspt.data.splits import CrossFit
 from dspt.errors import Cancelled

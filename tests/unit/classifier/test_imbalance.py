@@ -7,9 +7,9 @@ import torch
 from gaussians import SCALE, Task, averaged, blended, task
 from torch.nn import functional as F
 
-import dspt.classifier.ensemble as ensemble
 from dspt.classifier.lda import ShrunkLDA
 from dspt.classifier.linear import LinearClassifier
+from dspt.classifier.weights import SMOOTHING
 from dspt.kit.balance import class_weights
 
 SEEDS = range(6)
@@ -68,7 +68,7 @@ def test_a_plain_centre_would_cost_a_class() -> None:
     def measure(seed: int) -> list[float]:
         of, fit = uneven(seed, 24, 2)
         found = []
-        for weights in (class_weights(of.labels, fit, ensemble._SMOOTHING), None):
+        for weights in (class_weights(of.labels, fit, SMOOTHING), None):
             lda = ShrunkLDA.of(of.features, fit, weights)
             directions = lda.directions(fit, F.one_hot(of.labels, 2).float())
             found.append(min(recalls(of, lda.classifier(directions))))
