@@ -325,7 +325,7 @@ def _photos(X: Any) -> list[Photo] | None:
 
 
 def _encode(photos: Iterable[Photo], backbone: Backbone) -> tuple[Tensor, NDArray[np.uint8]]:
-    images = (_opened(photo) for photo in photos)
+    images = (_opened(photo, backbone.read_side) for photo in photos)
     prepared = [(backbone.preprocess.crop(image), thumbnail_of(image)) for image in images]
     crops = [crop for crop, _ in prepared]
     parts = [
@@ -335,12 +335,12 @@ def _encode(photos: Iterable[Photo], backbone: Backbone) -> tuple[Tensor, NDArra
     return torch.cat(parts).clone(), np.stack([thumbnail for _, thumbnail in prepared])
 
 
-def _opened(photo: Photo) -> Image.Image:
+def _opened(photo: Photo, side: int) -> Image.Image:
     """RGB, upright. Raises ImageError, which names the file."""
     if isinstance(photo, Image.Image):
         return upright_rgb(photo)
     try:
-        return decode_image(Path(photo).read_bytes())
+        return decode_image(Path(photo).read_bytes(), side=side)
     except OSError as error:
         raise ImageError(f"{photo}: cannot be read: {error.strerror}", param=str(photo)) from error
     except ImageError as error:

@@ -151,7 +151,7 @@ def _crop(
     classifier: ImageClassifier, read: Callable[[str], bytes], file: str
 ) -> Tensor | ImageError:
     try:
-        return classifier.crop(decode_image(read(file)))
+        return classifier.crop(decode_image(read(file), side=classifier.read_side))
     except ImageError as error:
         return error
 

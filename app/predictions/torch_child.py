@@ -135,6 +135,11 @@ class ChildTower:
         self._preprocessing = Preprocessing(about["preprocess"])
         self._child = child
 
+    @property
+    def read_side(self) -> int:
+        """Pixels that the shorter side of a photo needs."""
+        return self._preprocessing.read_side
+
     def crop(self, image: Image.Image) -> Crop:
         """Resize and crop an RGB image: -> (H, W, 3)."""
         return self._preprocessing.crop(image)

@@ -30,6 +30,10 @@ class Tower(Protocol):
     def feature_dim(self) -> int: ...
     @property
     def nbytes(self) -> int: ...
+    @property
+    def read_side(self) -> int:
+        """Pixels that the shorter side of a photo needs: `decode_image(data, side=...)`."""
+
     def crop(self, image: Image.Image) -> Crop:
         """Resize and crop an RGB image: -> (H, W, 3)."""
 

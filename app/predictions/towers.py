@@ -144,7 +144,7 @@ class Towers:
         from dspt.data import decode_image
 
         try:
-            image = decode_image(data, max_pixels=self._settings.max_pixels)
+            image = decode_image(data, side=tower.read_side, max_pixels=self._settings.max_pixels)
         except ImageError as error:
             return error
         return tower.crop(image)

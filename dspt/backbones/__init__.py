@@ -24,7 +24,10 @@ __all__ = [
 
 
 def load_backbone(name: str, *, device: torch.device | str = "cpu") -> Backbone:
-    """Return the frozen backbone `name` in float32 on `device`.
+    """Return the frozen backbone `name` on `device`, in float32.
+
+    On a GPU the image tower has float16 weights, if it then classifies the same; see
+    `Backbone.precision`.
 
     `name` is one of
 
@@ -42,11 +45,17 @@ def load_backbone(name: str, *, device: torch.device | str = "cpu") -> Backbone:
     if name == "builtin":
         from dspt.backbones.builtin import load_builtin
 
-        return load_builtin(device)
-    # Imported here because open_clip takes seconds to import.
-    from dspt.backbones.openclip import load_openclip
+        loaded = load_builtin(device)
+    else:
+        # Imported here because open_clip takes seconds to import.
+        from dspt.backbones.openclip import load_openclip
 
-    return load_openclip(name, device)
+        loaded = load_openclip(name, device)
+    if loaded.on_cpu:
+        return loaded
+    from dspt.backbones.half import in_float16
+
+    return in_float16(loaded)
 
 
 def find_weights(name: str) -> Weights:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 import torch
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from dspt.kit.device import tf32_allowed
 
 if TYPE_CHECKING:  # open_clip takes seconds to import
     from dspt.backbones.text_tower import OpenClipTextTower
@@ -54,7 +56,7 @@ class Backbone:
     tokenizer: Tokenizer
     preprocess: Preprocess
     augment: Callable[[Image.Image, torch.Generator], Tensor]
-    """As `preprocess`, with a random resized crop and a random flip drawn from the generator."""
+    """As `crop`, with a random resized crop and a random flip drawn from the generator."""
     logit_scale: float
     """Factor on cosine similarities, exp of the trained parameter (100 in published CLIPs)."""
     embed_dim: int
@@ -65,6 +67,9 @@ class Backbone:
     penultimate_dim: int = 0
     """D', the width of the features from which the image tower projects the embedding; 0 if it
     does not return them."""
+
+    precision: Literal["float32", "float16"] = "float32"
+    """Arithmetic of the image tower; see `dspt.backbones.half`."""
 
     engine = "torch"
     """Library that runs the image tower; see `dspt.backbones.compiled` for the other one."""
@@ -91,6 +96,11 @@ class Backbone:
         """Whether the towers run on the CPU."""
         return self.device.type == "cpu"
 
+    @property
+    def read_side(self) -> int:
+        """Pixels that the shorter side of a photo needs: `decode_image(data, side=...)`."""
+        return self.preprocess.read_side
+
     def crop(self, image: Image.Image) -> NDArray[np.uint8]:
         """Resize and crop an RGB image: -> (H, W, 3)."""
         return self.preprocess.crop(image).numpy()
@@ -105,11 +115,14 @@ class Backbone:
         Crops take a quarter of the bytes of pixels, and normalising a batch takes a third of the
         time.
         """
-        return self.encode_image(self.preprocess.normalised(crops.to(self.device)))
+        if self.device.type == "cuda" and crops.device.type == "cpu" and torch.cuda.is_available():
+            crops = crops.pin_memory()  # so that the copy need not be waited for
+        crops = crops.to(self.device, non_blocking=True)
+        return self.encode_image(self.preprocess.normalised(crops))
 
     def encode_image(self, pixels: Tensor) -> Tensor:
         """Encode pixels on `device`: (B, 3, H, W) -> (B, F), float32, both parts of unit length."""
-        with torch.inference_mode():
+        with torch.inference_mode(), tf32_allowed(self.device):
             return unit_features(self.image_tower(pixels).float(), self.embed_dim)
 
 

@@ -53,6 +53,11 @@ class CompiledTower:
         self._compiled = compiled
         self._local = threading.local()
 
+    @property
+    def read_side(self) -> int:
+        """Pixels that the shorter side of a photo needs."""
+        return self._preprocessing.read_side
+
     def crop(self, image: Image.Image) -> NDArray[np.uint8]:
         """Resize and crop an RGB image: -> (H, W, 3)."""
         return self._preprocessing.crop(image)

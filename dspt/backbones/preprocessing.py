@@ -35,6 +35,14 @@ class Preprocessing:
         self.mean, self.std = (_per_channel(cfg[name]) for name in ("mean", "std"))
         """(3, 1, 1), of pixels from 0 to 1."""
 
+    @property
+    def read_side(self) -> int:
+        """Pixels that the shorter side of a photo needs: `decode_image(data, side=...)`.
+
+        Twice those of the crop. Then a JPEG decoded at a reduced size gives nearly the same crop.
+        """
+        return 2 * max(self._height, self._width)
+
     def crop(self, image: Image.Image) -> NDArray[np.uint8]:
         """Resize and crop an RGB image: -> (H, W, 3)."""
         height, width = self._resized(image.height, image.width)

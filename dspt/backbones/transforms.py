@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import torch
 from open_clip.transform import PreprocessCfg
 from PIL import Image
@@ -33,12 +34,16 @@ class Preprocess:
         self.cfg = PreprocessCfg(**cfg)
         """The config, for exports."""
         self._steps = Preprocessing(asdict(self.cfg))
-        self._mean, self._std = (
-            torch.from_numpy(each) for each in (self._steps.mean, self._steps.std)
-        )
+        cpu = tuple(torch.from_numpy(each) for each in (self._steps.mean, self._steps.std))
+        self._mean_and_std = {torch.device("cpu"): cpu}
 
     def __call__(self, image: Image.Image) -> Tensor:
         return self.normalised(self.crop(image)[None])[0]
+
+    @property
+    def read_side(self) -> int:
+        """Pixels that the shorter side of a photo needs; see `Preprocessing`."""
+        return self._steps.read_side
 
     def crop(self, image: Image.Image) -> Tensor:
         """Resize and crop an RGB image: -> (H, W, 3) uint8."""
@@ -47,12 +52,15 @@ class Preprocess:
     def normalised(self, crops: Tensor) -> Tensor:
         """Convert crops to input of image towers: (B, H, W, 3) uint8 -> (B, 3, H, W) float32."""
         pixels = crops.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
-        mean, std = (each.to(pixels.device) for each in (self._mean, self._std))
+        if (device := pixels.device) not in self._mean_and_std:
+            on_cpu = self._mean_and_std[torch.device("cpu")]
+            self._mean_and_std[device] = tuple(each.to(device) for each in on_cpu)
+        mean, std = self._mean_and_std[device]
         return pixels.div_(255).sub_(mean).div_(std)
 
 
 def make_augment(cfg: dict[str, Any]) -> Callable[[Image.Image, torch.Generator], Tensor]:
-    """Return a function (RGB image, generator) -> (3, H, W): a random resized crop and flip.
+    """Return a function (RGB image, generator) -> (H, W, 3) uint8: a random crop and flip.
 
     The view depends only on the generator, so equal generators give equal views in any thread.
     """
@@ -60,7 +68,6 @@ def make_augment(cfg: dict[str, Any]) -> Callable[[Image.Image, torch.Generator]
     height, width = (size, size) if isinstance(size, int) else size
     bilinear = cfg["interpolation"] == "bilinear"
     interpolation = InterpolationMode.BILINEAR if bilinear else InterpolationMode.BICUBIC
-    mean, std = list(cfg["mean"]), list(cfg["std"])
 
     def augment(image: Image.Image, generator: torch.Generator) -> Tensor:
         top, left, h, w = _random_box(image.height, image.width, generator)
@@ -69,8 +76,7 @@ def make_augment(cfg: dict[str, Any]) -> Callable[[Image.Image, torch.Generator]
         )
         if torch.rand((), generator=generator) < 0.5:
             view = tf.hflip(view)
-        pixels: Tensor = tf.normalize(tf.to_tensor(view), mean, std)
-        return pixels
+        return torch.from_numpy(np.array(view))
 
     return augment
 

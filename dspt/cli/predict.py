@@ -92,7 +92,7 @@ def _classify(classifier: ImageClassifier, paths: list[Path], top_k: int) -> lis
     for path in paths:
         answer: Answer = {"file": str(path)}
         try:
-            images.append(decode_image(path.read_bytes()))
+            images.append(decode_image(path.read_bytes(), side=classifier.read_side))
         except OSError as error:
             answer |= read_error(error)
         except ImageError as error:

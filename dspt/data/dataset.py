@@ -155,11 +155,11 @@ def load_dataset(
         raise
 
 
-def read_image(dataset: Dataset | Source[Any], item: Item) -> Image.Image:
-    """Decode one item as RGB. Thread-safe. Raises ImageError."""
+def read_image(dataset: Dataset | Source[Any], item: Item, side: int | None = None) -> Image.Image:
+    """Decode one item as RGB, as `decode_image` does. Thread-safe. Raises ImageError."""
     source = dataset.source if isinstance(dataset, Dataset) else dataset
     try:
-        return decode_image(source.read(item.path), max_pixels=source.limits.max_pixels)
+        return decode_image(source.read(item.path), side=side, max_pixels=source.limits.max_pixels)
     except ImageError as error:
         raise ImageError(f"{printable(item.path)}: {error.message}", param=item.path) from error
 

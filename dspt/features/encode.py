@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,18 +19,24 @@ from dspt.data import Dataset, read_image
 from dspt.data.copies import THUMBNAIL, empty_thumbnails, thumbnail_of
 from dspt.errors import Cancelled
 from dspt.features.store import FeatureStore
+from dspt.kit.cpus import available_cpus
 
-BATCH = 32  # views per batch; at least one image
-DECODERS = 4  # threads; decoding releases the GIL
+BATCH = 32
+"""Views that a CPU encodes together; at least one image."""
+GPU_BATCH = 256
+"""The same on a GPU. On an H200, ViT-B-16 encodes 8 % more images a second than with 64."""
+DECODERS = max(4, available_cpus())  # threads; decoding releases the GIL
+CHECKED_SIDE = 448
+"""Pixels of the shorter side for thumbnails without features: as a tower of 224 x 224 pixels."""
 
 
 @dataclass(frozen=True)
 class _Prepared:
-    """One image: features of the views in the store, and pixels of the other views."""
+    """One image: features of the views in the store, and crops (H, W, 3) of the other views."""
 
     row: int
     features: dict[int, Tensor]
-    pixels: dict[int, Tensor]
+    crops: dict[int, Tensor]
     new_thumbnail: bool = False
 
 
@@ -58,44 +65,49 @@ def encode_images(
 
     Raises Cancelled if should_stop() returns True.
     """
-    views = 1 + augment_views
+    views, side = 1 + augment_views, backbone.read_side
+    features_key = backbone.digest
+    if backbone.precision != "float32":
+        features_key += f"/{backbone.precision}"
+    thumbnail_key = f"{side}/{THUMBNAIL}"  # the size at which a JPEG is decoded changes it a little
     features = torch.empty(len(dataset.items), views, backbone.feature_dim)
 
     def prepare(row: int) -> _Prepared:
         item, sha256 = dataset.items[row], dataset.hashes[row]
         wanted = range(views if item.split == "train" else 1)
-        kept = store.get(backbone.digest, sha256, wanted) if store else {}
+        kept = store.get(features_key, sha256, wanted) if store else {}
         known = {view: torch.from_numpy(feature) for view, feature in kept.items()}
         missing = [view for view in wanted if view not in known]
-        small = store.get(THUMBNAIL, sha256, (0,)) if store and thumbnails is not None else {}
+        small = store.get(thumbnail_key, sha256, (0,)) if store and thumbnails is not None else {}
         if thumbnails is not None and small:
             thumbnails[row] = small[0].reshape(thumbnails.shape[1:])
         if not missing and (thumbnails is None or small):
             return _Prepared(row, known, {})
-        image = read_image(dataset, item)
+        image = read_image(dataset, item, side)
         if thumbnails is not None and not small:
             thumbnails[row] = thumbnail_of(image)
-        pixels = {
-            view: backbone.augment(image, _generator(sha256, view))
-            if view
-            else backbone.preprocess(image)
-            for view in missing
-        }
-        return _Prepared(row, known, pixels, new_thumbnail=thumbnails is not None and not small)
+        crops = {0: backbone.preprocess.crop(image)} if 0 in missing else {}
+        if any(missing):  # a random crop may be small, so it needs the full size
+            image = read_image(dataset, item)
+            for view in filter(None, missing):
+                crops[view] = backbone.augment(image, _generator(sha256, view))
+        return _Prepared(row, known, crops, new_thumbnail=thumbnails is not None and not small)
 
     done = 0
-    for batch in _prefetched(prepare, range(len(dataset.items)), max(1, BATCH // views)):
-        if should_stop():
-            raise Cancelled("cancelled while encoding images")
+    size = max(1, (BATCH if backbone.on_cpu else GPU_BATCH) // views)
+    rows = range(len(dataset.items))
+    for batch, new_features in _encoded(backbone, prepare, rows, size, should_stop):
         known = sum(len(image.features) for image in batch)
-        _encode(backbone, dataset, batch, store)
+        encoded_now = _keep(dataset, batch, new_features)
+        if store is not None:
+            store.put(features_key, encoded_now)
         if store is not None and thumbnails is not None:
             new = [(image.row, dataset.hashes[image.row]) for image in batch if image.new_thumbnail]
             store.put(
-                THUMBNAIL,
+                thumbnail_key,
                 [(sha, 0, thumbnails[row].reshape(-1)) for row, sha in new],
             )
-        encoded(sum(len(image.pixels) for image in batch), known)
+        encoded(sum(len(image.crops) for image in batch), known)
         for image in batch:
             for view in range(views):
                 # Test images have no augmented views; use their centre crop.
@@ -112,7 +124,7 @@ def read_thumbnails(
     thumbnails = empty_thumbnails(len(dataset.items))
 
     def shrink(row: int) -> None:
-        thumbnails[row] = thumbnail_of(read_image(dataset, dataset.items[row]))
+        thumbnails[row] = thumbnail_of(read_image(dataset, dataset.items[row], CHECKED_SIDE))
 
     with ThreadPoolExecutor(DECODERS, thread_name_prefix="decode") as pool:
         for done, _ in enumerate(pool.map(shrink, range(len(thumbnails))), 1):
@@ -120,20 +132,41 @@ def read_thumbnails(
     return thumbnails
 
 
-def _encode(
-    backbone: Backbone, dataset: Dataset, batch: list[_Prepared], store: FeatureStore | None
-) -> None:
-    """Encode the pixels in `batch`; add the features to each image and to `store`."""
-    todo = [(image, view, pixels) for image in batch for view, pixels in image.pixels.items()]
-    if not todo:
-        return
-    pixels = torch.stack([pixels for _, _, pixels in todo]).to(backbone.device)
+def _encoded(
+    backbone: Backbone,
+    prepare: Callable[[int], _Prepared],
+    rows: Iterable[int],
+    size: int,
+    should_stop: Callable[[], bool],
+) -> Iterator[tuple[list[_Prepared], Tensor]]:
+    """Yield batches of prepared rows with the features of their crops, (B, F) on the CPU.
+
+    A GPU computes the next batch while the caller uses this one. Raises Cancelled.
+    """
+    running: deque[tuple[list[_Prepared], Tensor]] = deque()
+    for batch in _prefetched(prepare, rows, size):
+        if should_stop():
+            raise Cancelled("cancelled while encoding images")
+        crops = [crop for image in batch for crop in image.crops.values()]
+        found = backbone.encode_crops(torch.stack(crops)) if crops else torch.empty(0)
+        running.append((batch, found))
+        if backbone.on_cpu or len(running) > 1:
+            batch, found = running.popleft()
+            yield batch, found.cpu()
+    for batch, found in running:
+        yield batch, found.cpu()
+
+
+def _keep(
+    dataset: Dataset, batch: list[_Prepared], features: Tensor
+) -> list[tuple[str, int, NDArray[np.float32]]]:
+    """Add the features of the crops, (B, F), to each image; return them for the store."""
+    todo = [(image, view) for image in batch for view in image.crops]
     new = []
-    for (image, view, _), feature in zip(todo, backbone.encode_image(pixels).cpu(), strict=True):
+    for (image, view), feature in zip(todo, features, strict=True):
         image.features[view] = feature
         new.append((dataset.hashes[image.row], view, feature.numpy()))
-    if store is not None:
-        store.put(backbone.digest, new)
+    return new
 
 
 def _generator(sha256: str, view: int) -> torch.Generator:

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 Feature = NDArray[np.float32]
 """(F,)."""
 DEFAULT_LIMIT = 2 << 30  # bytes; about 300,000 features of 1,792 float32
-_FORMAT = "2"
-"""Version of the features. Entries of version 1, embeddings alone, have other keys: they are not
-found, and evicted in time."""
+_FORMAT = "3"
+"""Version of the features. Entries of other versions have other keys: they are not found, and
+evicted in time. Version 1: embeddings alone; version 2: of JPEGs decoded at their full size."""
 _BUSY_SECONDS = 30
 
 _SCHEMA = """

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,6 +45,26 @@ def resolve_device(name: str) -> torch.device:
             param="device",
         )
     return device
+
+
+@contextmanager
+def tf32_allowed(device: torch.device) -> Iterator[None]:
+    """Let products of float32 matrices on a GPU use TensorFloat-32 (10 bits) for a while.
+
+    It is for image towers only: on an H200 ViT-B-16 is 3.5 times as fast, and its embeddings have a
+    cosine of at least 0.99999 to those in float32.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    import torch
+
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def tuning_dtype(precision: str, device: torch.device) -> torch.dtype | None:

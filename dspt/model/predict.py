@@ -83,6 +83,11 @@ class ImageClassifier(FeatureClassifier):
         """Return the `top_k` most probable (class, probability) per RGB image, best first."""
         return self.predict_crops([self.crop(image) for image in images], top_k)
 
+    @property
+    def read_side(self) -> int:
+        """Pixels that the shorter side of a photo needs: `decode_image(data, side=...)`."""
+        return self._backbone.read_side
+
     def crop(self, image: Image.Image) -> Tensor:
         """Resize and crop an RGB image: -> (H, W, 3) uint8. Thread-safe."""
         return self._backbone.preprocess.crop(image)

@@ -41,6 +41,8 @@ KILLS = 4
 class Brightness:
     """A classifier without torch: the score of an image is its brightness."""
 
+    read_side = 448
+
     def crop(self, image: Image.Image) -> int:
         grey = image.convert("L").getpixel((0, 0))
         assert isinstance(grey, int)

@@ -7,9 +7,12 @@ import numpy as np, onnxruntime
 from PIL import Image, ImageOps
 
 session = onnxruntime.InferenceSession(sys.argv[1])
-classes = json.loads(session.get_modelmeta().custom_metadata_map["classes"])
+about = session.get_modelmeta().custom_metadata_map
+classes, side = json.loads(about["classes"]), int(about["read_side"])
 for file in sys.argv[2:]:
-    photo = ImageOps.exif_transpose(Image.open(file))
+    photo = Image.open(file)
+    photo.draft(photo.mode, (side, side))  # a large JPEG: decode it at a reduced size
+    photo = ImageOps.exif_transpose(photo)
     if photo.mode.startswith("I"):  # 16 bits per sample, of which cameras often use fewer
         samples = np.asarray(photo).astype(np.uint32)
         largest = int(samples.max())

@@ -36,7 +36,7 @@ def export(
     """Implement `dspt.model.onnx.export_onnx`."""
     classifier = ImageClassifier(model, backbone)
     graph = _graph(classifier.linear, backbone)
-    _describe(graph, model.manifest)
+    _describe(graph, model.manifest, backbone.read_side)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
@@ -107,7 +107,7 @@ def _joined(first: onnx.ModelProto, tower: onnx.ModelProto, n_classes: int) -> o
     return model
 
 
-def _describe(graph: onnx.ModelProto, manifest: Manifest) -> None:
+def _describe(graph: onnx.ModelProto, manifest: Manifest, read_side: int) -> None:
     """Add the classes, the origin of the model and the example to the file's metadata."""
     graph.doc_string = EXAMPLE
     helper.set_model_props(
@@ -119,6 +119,7 @@ def _describe(graph: onnx.ModelProto, manifest: Manifest) -> None:
             "backbone": manifest.config.backbone,
             "backbone_digest": manifest.backbone_digest,
             "dataset_sha256": manifest.dataset_sha256,
+            "read_side": str(read_side),
             "input": "images: uint8 RGB (N, H, W, 3), upright, of any size",
             "output": "probabilities: float32 (N, classes)",
         },

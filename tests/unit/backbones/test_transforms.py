@@ -82,21 +82,19 @@ def test_the_global_generator_is_left_alone() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_a_uniform_image_gives_its_normalised_colour_whatever_the_view() -> None:
+def test_a_uniform_image_gives_its_colour_whatever_the_view() -> None:
     grey = Image.new("RGB", (90, 60), (51, 102, 204))
-    want = (torch.tensor([0.2, 0.4, 0.8]) - torch.tensor(CFG["mean"])) / torch.tensor(CFG["std"])
     for seed in range(5):
         view = make_augment(CFG)(grey, seeded(seed))
-        assert view.shape == (3, 32, 32)
-        torch.testing.assert_close(view.amin((1, 2)), want)
-        torch.testing.assert_close(view.amax((1, 2)), want)
+        assert (view.shape, view.dtype) == ((32, 32, 3), torch.uint8)
+        assert (view == torch.tensor([51, 102, 204])).all()
 
 
 def test_half_of_the_views_are_flipped() -> None:
     ramp = Image.fromarray(np.tile(np.arange(0, 240, dtype=np.uint8)[None, :, None], (240, 1, 3)))
     generator = seeded(3)
     augment = make_augment(CFG)
-    views = [augment(ramp, generator)[0] for _ in range(200)]
+    views = [augment(ramp, generator)[..., 0].float() for _ in range(200)]
     flipped = sum(bool(view[:, 0].mean() > view[:, -1].mean()) for view in views)
     assert 70 < flipped < 130
 
@@ -104,5 +102,4 @@ def test_half_of_the_views_are_flipped() -> None:
 @pytest.mark.parametrize(("height", "width"), [(1, 400), (400, 1), (3, 3)])
 def test_odd_shapes(height: int, width: int) -> None:
     view = make_augment(CFG | {"size": (32, 24)})(picture(height, width), seeded(0))
-    assert view.shape == (3, 32, 24)
-    assert bool(view.isfinite().all())
+    assert view.shape == (32, 24, 3)

@@ -85,6 +85,47 @@ def test_exif_orientation_of_a_jpeg() -> None:
     assert result[28].max() < 15
 
 
+def blotches() -> Image.Image:
+    return noise(1, (15, 10)).resize((1500, 1000), Image.Resampling.BICUBIC)
+
+
+@pytest.mark.parametrize(
+    ("side", "size"),
+    [
+        (None, (1500, 1000)),
+        (501, (1500, 1000)),
+        (500, (750, 500)),
+        (250, (375, 250)),
+        (125, (188, 125)),
+        (10, (188, 125)),
+    ],
+)
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_is_reduced_to_no_less_than_the_side(
+    side: int | None, size: tuple[int, int], progressive: bool
+) -> None:
+    image = blotches()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for kind, upright in ((None, size), (exif, size[::-1])):
+        extra = {} if kind is None else {"exif": kind}
+        data = encoded(image, "JPEG", quality=90, progressive=progressive, **extra)
+        found = decode_image(data, side=side)
+        assert found.size == upright
+        # As Pillow scales the whole image.
+        whole = decode_image(data).resize(found.size, Image.Resampling.BOX)
+        assert np.abs(np.asarray(found, float) - np.asarray(whole, float)).mean() < 3
+    assert decode_image(encoded(image, "PNG"), side=side).size == (1500, 1000)
+
+
+def test_a_jpeg_over_the_limit_is_reduced_further_if_the_side_allows() -> None:
+    data = encoded(blotches(), "JPEG")
+    limit = 800_000
+    assert decode_image(data, max_pixels=limit).size == (750, 500)
+    assert decode_image(data, max_pixels=limit, side=200).size == (375, 250)
+    assert decode_image(data, max_pixels=limit, side=900).size == (750, 500)
+
+
 @pytest.mark.parametrize(
     "exif", [b"Exif\0\0garbage", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0"]
 )

@@ -158,7 +158,7 @@ def example_answers(file: Path, images: list[Path], tmp_path: Path) -> list[tupl
 
 
 def difficult_photos(folder: Path) -> list[Path]:
-    """48 cut-outs on a transparent ground, a turned photo, and two of 10 bits per sample."""
+    """48 cut-outs on a transparent ground, two turned photos, and two of 10 bits per sample."""
     files = []
     for i in range(48):
         pixels = np.asarray(photo(50, 70, i)).astype(np.uint32)
@@ -172,8 +172,10 @@ def difficult_photos(folder: Path) -> list[Path]:
         Image.fromarray(rgba).save(files[-1])
     exif = Image.Exif()
     exif[0x0112] = 6
-    files += [folder / "turned.jpg", folder / "ten bits.png"]
-    photo(40, 80).save(files[-2], exif=exif)
+    for name, size in (("turned.jpg", (40, 80)), ("large.jpg", (1300, 1700))):
+        files.append(folder / name)
+        photo(*size).save(files[-1], exif=exif)
+    files.append(folder / "ten bits.png")
     deep = np.asarray(photo(50, 70).convert("L"), np.uint16) * 4
     Image.fromarray(deep).save(files[-1])
     files.append(folder / "ten bits, dark.png")
@@ -192,7 +194,7 @@ def test_library_shell_and_example_give_the_same_answers(
 ) -> None:
     files = difficult_photos(tmp_path)
     save_model(model, tmp_path / "model.safetensors")
-    images = [decode_image(file.read_bytes()) for file in files]
+    images = [decode_image(file.read_bytes(), side=backbone.read_side) for file in files]
     by_library = [top for top, *_ in ImageClassifier(model, backbone).predict(images, 1)]
     shell = CliRunner().invoke(
         build(),
