@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
+from collections.abc import Callable
+
 import typer
 
 from dspt.kit.cpus import set_thread_defaults
@@ -28,7 +31,26 @@ def worker() -> None:
         typer.echo(f"dspt worker: {error}", err=True)
         raise typer.Exit(2) from error
     configure_logging(settings)
-    prepare_or_exit("dspt worker", settings).close()
+    _in_child(lambda: prepare_or_exit("dspt worker", settings).close())
     app.worker_main(
         ["--quiet", "worker", "--without-gossip", "--without-mingle", "--without-heartbeat"]
     )
+
+
+def _in_child(work: Callable[[], None]) -> None:
+    """Run `work` in a forked process; exit as it does unless it succeeds.
+
+    The client of a bucket hangs in a process forked from one that has used it, as Celery's are.
+    """
+    process = multiprocessing.get_context("fork").Process(target=_exit_with, args=(work,))
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise typer.Exit(max(process.exitcode, 1))
+
+
+def _exit_with(work: Callable[[], None]) -> None:
+    try:
+        work()
+    except typer.Exit as ended:
+        raise SystemExit(ended.exit_code) from ended

@@ -41,14 +41,14 @@ def backup(
     from app.backup.manifest import BackupError
     from app.installation.service import InstallationError
     from app.kit.context import Context
-    from app.kit.storage import Storage
+    from app.kit.storage import open_storage
 
     try:
         if check:
             _check(folder)
             return
         with service_database(data_dir, upgrade=False) as (settings, database), _bar() as advance:
-            context = Context(settings, database, Storage(settings.storage_url))
+            context = Context(settings, database, open_storage(settings))
             done = back_up(context, folder, copy_files=not no_files, on_progress=advance)
     except (BackupError, InstallationError, OSError) as error:
         raise _failure("backup", error) from error
@@ -99,7 +99,7 @@ def restore(
     from app.backup.restore import restore as run
     from app.installation.service import InstallationError
     from app.kit.context import Context
-    from app.kit.storage import Storage
+    from app.kit.storage import open_storage
     from app.migrations.cli import grant_to_service
 
     try:
@@ -107,7 +107,7 @@ def restore(
             service_database(data_dir, upgrade=False, as_owner=True) as (settings, database),
             _bar() as advance,
         ):
-            context = Context(settings, database, Storage(settings.storage_url))
+            context = Context(settings, database, open_storage(settings))
             done = run(
                 context,
                 folder,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from app.doctor.findings import PARTS, Finding, State
 from app.doctor.variables import shown
 from app.kit.redis_url import redis_url
 from app.kit.settings import GIB, Settings
-from app.kit.storage import Storage
+from app.kit.storage import StorageUnavailable, open_storage
 from app.serve import ServeError
 from app.serve.redis_program import find_redis
 
@@ -94,10 +95,11 @@ def _storage(settings: Settings) -> Finding:
     if folder is not None and not folder.exists():
         return Finding(PARTS, "storage", State.OFF, f"{where}: {_NOT_YET}")
     try:
-        Storage(settings.storage_url).check()
-    except (OSError, ValueError, ImportError) as error:
-        fix = "check its permissions, its free space and DSPT_STORAGE_URL"
-        return Finding(PARTS, "storage", State.FAIL, f"{where}: {error}", fix)
+        storage = open_storage(settings)
+        storage.probe()  # first: some servers create a missing bucket with the first file
+        storage.check()
+    except (OSError, ValueError) as error:
+        return Finding(PARTS, "storage", State.FAIL, f"{where}: {error}", _storage_fix(error))
     if folder is None:
         return Finding(PARTS, "storage", State.OK, where)
     free = shutil.disk_usage(folder).free
@@ -106,3 +108,25 @@ def _storage(settings: Settings) -> Finding:
         fix = "free some space; dspt gc deletes data that is no longer needed"
         return Finding(PARTS, "storage", State.WARN, found, fix)
     return Finding(PARTS, "storage", State.OK, found)
+
+
+#: What S3 servers answer -> what helps.
+_S3_FIXES = {
+    "SignatureDoesNotMatch": "correct AWS_SECRET_ACCESS_KEY",
+    "InvalidAccessKeyId": "correct AWS_ACCESS_KEY_ID",
+    "AccessDenied": "allow this key to list the bucket and to get, put and delete its objects",
+    "NoSuchBucket": "create the bucket, or correct DSPT_STORAGE_URL",
+    "PermanentRedirect": "set DSPT_S3_REGION to the region of the bucket",
+    "169.254.169.254": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or use a role",
+}
+
+
+def _storage_fix(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return "free some space, or raise the quota; dspt gc deletes what is no longer needed"
+    for reason, fix in _S3_FIXES.items():
+        if reason in str(error):
+            return fix
+    if isinstance(error, StorageUnavailable):
+        return "check that the S3 server runs, DSPT_S3_ENDPOINT and the network"
+    return "check its permissions, its free space and DSPT_STORAGE_URL"

@@ -47,12 +47,12 @@ def gc(
     from app.gc.service import collect
     from app.installation.service import InstallationError, ensure
     from app.kit.context import Context
-    from app.kit.storage import Storage
+    from app.kit.storage import open_storage
 
     findings: list[Finding] = []
     stopped: Exception | None = None
     with service_database(data_dir) as (settings, database):
-        context = Context(settings, database, Storage(settings.storage_url))
+        context = Context(settings, database, open_storage(settings))
         try:
             if not dry_run:
                 ensure(context)

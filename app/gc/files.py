@@ -99,7 +99,7 @@ def _empty_trash(
             yield Finding(Kind.NEEDED, trashed.name, size_bytes=file.size_bytes)
         elif trashed.day + timedelta(days=context.settings.trash_days) < today:
             if not dry_run:
-                context.storage.remove(file)
+                context.storage.remove(file.name)
             yield Finding(Kind.TRASH, file.name, size_bytes=file.size_bytes)
 
 

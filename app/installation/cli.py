@@ -29,10 +29,10 @@ def adopt(data_dir: DataDir = None) -> None:
     from app.installation.references import referenced_keys
     from app.kit import storage_keys
     from app.kit.context import Context
-    from app.kit.storage import Storage
+    from app.kit.storage import open_storage
 
     with service_database(data_dir) as (settings, database):
-        context = Context(settings, database, Storage(settings.storage_url))
+        context = Context(settings, database, open_storage(settings))
         own = service.adopt(context)
         if settings.broker_url:
             try:

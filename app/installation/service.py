@@ -50,7 +50,7 @@ def ensure(context: Context) -> str:
             return ours
         new = _new_id(session, context.storage, ours, theirs)
         # The storage first: if the process dies before the commit, the next start takes this id.
-        mark_storage(context.storage, new)
+        _mark_new_storage(context.storage, new)
         mark_database(session, new)
     _log.info("database and storage marked", installation=new, storage=context.storage.url)
     return new
@@ -106,7 +106,21 @@ def mark_database(session: Session, new: str) -> None:
 
 def mark_storage(storage: Storage, new: str) -> None:
     """Write the id to the storage."""
-    storage.put_bytes(storage_keys.INSTALLATION, json.dumps({"id": new}).encode() + b"\n")
+    storage.put_bytes(storage_keys.INSTALLATION, _mark(new))
+
+
+def _mark_new_storage(storage: Storage, new: str) -> None:
+    """Write the id to the storage. Raises InstallationError if it has another one meanwhile."""
+    try:
+        storage.create(storage_keys.INSTALLATION, _mark(new))
+    except FileExistsError as error:  # the service of another database started at the same time
+        theirs = storage_id(storage)
+        if theirs != new:
+            raise InstallationError(_explain(new, theirs)) from error
+
+
+def _mark(new: str) -> bytes:
+    return json.dumps({"id": new}).encode() + b"\n"
 
 
 def has_rows(session: Session) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from app.kit.db import Database
 from app.kit.settings import Settings
-from app.kit.storage import Storage
+from app.kit.storage import Storage, open_storage
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,7 @@ class Context:
             pool_size=settings.database_pool_size,
             seconds=settings.database_timeout_seconds,
         )
-        storage = Storage(settings.storage_url, settings.storage_timeout_seconds)
-        return cls(settings, database, storage)
+        return cls(settings, database, open_storage(settings))
 
     def close(self) -> None:
         self.database.close()

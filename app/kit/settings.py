@@ -69,9 +69,22 @@ class Settings(SettingsWithSecrets):
     )
     storage_url: str = Field(
         default="",
-        description="fsspec URL of a folder or bucket for data sets and models. "
+        description="`file:///FOLDER` or `s3://BUCKET/PREFIX` for data sets and models. "
         "Default: `storage/` in the data directory.",
         json_schema_extra=SECRET,
+    )
+    s3_endpoint: str = Field(
+        default="",
+        pattern=r"^(https?://[^/\s]+/?)?$",
+        description="URL of an S3 server. Default: AWS. The environment has the credentials "
+        "(`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, or a role).",
+    )
+    s3_region: str = Field(
+        default="", description="Region of the bucket. Default: `AWS_REGION`, then `us-east-1`."
+    )
+    s3_path_style: bool = Field(
+        default=True,
+        description="Name the bucket in the path of S3 URLs. `false`: in the host name.",
     )
     storage_timeout_seconds: float = Field(
         default=5,

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -27,26 +27,39 @@ class TimeLimit:
         """Return what `work` returns. It gets a function to call whenever it makes progress.
 
         Raises TimeoutError if it makes no progress for the time limit and `extra_seconds`; the call
-        itself goes on in its thread. Raises the errors of `work`.
+        itself goes on in its thread until its next progress, which then raises TimeoutError, too.
+        Raises the errors of `work`.
         """
         if time.monotonic() < self._silent_until:
             raise TimeoutError(f"{self._service} did not answer a moment ago")
-        result: Future[T] = Future()
-        progress = threading.Event()
-        threading.Thread(target=_run, args=(work, progress, result), daemon=True).start()
-        while not result.done():
-            if not progress.wait(self._seconds + extra_seconds):
+        call = _Call(work)
+        threading.Thread(target=call.run, daemon=True).start()
+        while not call.result.done():
+            if not call.progress.wait(self._seconds + extra_seconds):
+                call.given_up = True
                 self._silent_until = time.monotonic() + self._seconds
                 raise TimeoutError(f"{self._service} did not answer within {self._seconds:g} s")
-            progress.clear()
-        return result.result()
+            call.progress.clear()
+        return call.result.result()
 
 
-def _run(
-    work: Callable[[Callable[[], None]], T], progress: threading.Event, result: Future[T]
-) -> None:
-    try:
-        result.set_result(work(progress.set))
-    except BaseException as error:  # noqa: BLE001 - raised where the result is awaited
-        result.set_exception(error)
-    progress.set()
+class _Call(Generic[T]):
+    """A call in a thread of its own."""
+
+    def __init__(self, work: Callable[[Callable[[], None]], T]) -> None:
+        self._work = work
+        self.result: Future[T] = Future()
+        self.progress = threading.Event()
+        self.given_up = False
+
+    def run(self) -> None:
+        try:
+            self.result.set_result(self._work(self._report))
+        except BaseException as error:  # noqa: BLE001 - raised where the result is awaited
+            self.result.set_exception(error)
+        self.progress.set()
+
+    def _report(self) -> None:
+        if self.given_up:
+            raise TimeoutError("the caller has given up")
+        self.progress.set()

@@ -21,6 +21,7 @@ from app.kit.context import Context
 from app.kit.schema import migrate
 from app.kit.settings import Settings
 from app.main import create_app
+from tests.s3_server import CREDENTIALS, S3Server, s3_server
 from tests.services import RedisServer, postgres_database, postgres_server, redis_server
 from tests.warm import Warm, warm
 
@@ -74,6 +75,25 @@ def postgres_url() -> Iterator[str]:
 def redis() -> Iterator[RedisServer]:
     with redis_server() as server:
         yield server
+
+
+@pytest.fixture
+def s3_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the environment, for storages that this process opens."""
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture(scope="session")
+def _s3_server() -> Iterator[S3Server]:
+    with s3_server() as server:
+        yield server
+
+
+@pytest.fixture
+def s3(_s3_server: S3Server, s3_credentials: None) -> S3Server:
+    """A real S3 server, whose bucket other tests use too, under other prefixes."""
+    return _s3_server
 
 
 @pytest.fixture(scope="session")

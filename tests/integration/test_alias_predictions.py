@@ -17,7 +17,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from app.kit.settings import Settings
-from app.kit.storage import Storage
+from app.kit.storage.local import LocalStorage
 from app.main import create_app
 from dspt.backbones import load_backbone
 from dspt.backbones.base import Backbone
@@ -181,14 +181,14 @@ def test_a_request_whose_model_is_replaced_and_deleted_meanwhile_is_answered_by_
     """It was not in memory yet, and its artefact is gone when it is to be loaded."""
     move(client, "replaced", models[0])
     loading, go_on = threading.Event(), threading.Event()
-    local_copy = Storage.local_copy
+    local_copy = LocalStorage.local_copy
 
-    def held_up(storage: Storage, key: str) -> Any:
+    def held_up(storage: LocalStorage, key: str) -> Any:
         loading.set()
         assert go_on.wait(60)
         return local_copy(storage, key)
 
-    monkeypatch.setattr(Storage, "local_copy", held_up)
+    monkeypatch.setattr(LocalStorage, "local_copy", held_up)
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(predict, client, "replaced")
         try:

@@ -22,6 +22,7 @@ from app.kit.schema import migrate
 from app.kit.settings import Settings
 from dspt.cli import build
 from tests.integration.own_api import running
+from tests.s3_server import S3Server
 from tests.services import RedisServer
 
 
@@ -132,6 +133,26 @@ def test_broken_parts_are_listed_with_a_fix(
     for fix in ("start the database", "start Redis", "check its permissions", "mount it on this"):
         assert fix in " ".join(ran.output.split())
     assert "3 errors, 1 warning" in ran.output
+
+
+def test_a_bucket(tmp_path: Path, s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    def storage(**environment: str) -> dict[str, str]:
+        with monkeypatch.context() as patch:
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            return doctor("--data-dir", tmp_path, ends=int(bool(environment)))["storage"]
+
+    monkeypatch.setenv("DSPT_STORAGE_URL", s3.new_url())
+    monkeypatch.setenv("DSPT_S3_ENDPOINT", s3.endpoint)
+    assert storage()["state"] == "ok"
+    for wrong, fix in (
+        ({"AWS_SECRET_ACCESS_KEY": "wrong"}, "correct AWS_SECRET_ACCESS_KEY"),
+        ({"AWS_ACCESS_KEY_ID": "wrong"}, "correct AWS_ACCESS_KEY_ID"),
+        ({"DSPT_STORAGE_URL": "s3://no-such-bucket"}, "create the bucket"),
+        ({"DSPT_S3_ENDPOINT": "http://127.0.0.1:9"}, "check that the S3 server runs"),
+    ):
+        found = storage(**wrong)
+        assert (found["state"], found["mend"].startswith(fix)) == ("fail", True), found
 
 
 def test_a_database_of_another_version(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,8 +16,6 @@ from typing import Any
 import httpx
 import pytest
 from dspt_client.schemas.status import Status
-from fsspec.implementations.memory import MemoryFileSystem
-from fsspec.registry import _registry
 from sqlalchemy import make_url
 
 from app.jobs.lifecycle.lease import Lease
@@ -28,6 +25,7 @@ from tests.integration.conftest import zip_of
 from tests.integration.jobs import bring_to
 from tests.integration.own_api import running
 from tests.proxy import Proxy, proxy_to_file, proxy_to_port
+from tests.s3_server import S3Server
 from tests.services import RedisServer, clean_environment, postgres_database, wait_until
 
 #: Longest answer, whatever is broken.
@@ -197,43 +195,17 @@ def test_a_frozen_broker(api: Api) -> None:
     assert api.stop() < GRACE_SECONDS
 
 
-class ProxiedMemory(MemoryFileSystem):  # type: ignore[misc]  # fsspec has no types
-    """A bucket behind a proxy, with a library that knows no time limits."""
-
-    port = 0
-
-    def _reach(self) -> None:
-        with socket.create_connection(("127.0.0.1", self.port)) as connection:
-            connection.sendall(b"PING\r\n")
-            assert connection.recv(64) == b"+PONG\r\n"
-
-    def info(self, *arguments: Any, **options: Any) -> Any:
-        self._reach()
-        return super().info(*arguments, **options)
-
-    def open(self, *arguments: Any, **options: Any) -> Any:
-        self._reach()
-        return super().open(*arguments, **options)
-
-    def rm_file(self, path: str) -> None:
-        self._reach()
-        super().rm_file(path)
-
-
-def test_a_frozen_storage(
-    redis: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(_registry, "memory", ProxiedMemory)
-    given = Settings(
-        data_dir=tmp_path,
-        storage_url=f"memory://{tmp_path.name}",
-        storage_timeout_seconds=1,
-        broker_url=redis.emptied(),
-        no_auth=True,
-    )
+def test_a_frozen_storage(redis: RedisServer, s3: S3Server, tmp_path: Path) -> None:
     zipped = {"dataset": ("a.zip", zip_of({"a/1": b"x"}))}
-    with proxy_to_port(redis.port) as proxy, ThreadPoolExecutor(60) as threads:
-        monkeypatch.setattr(ProxiedMemory, "port", proxy.port)
+    with proxy_to_port(s3.port) as proxy, ThreadPoolExecutor(60) as threads:
+        given = Settings(
+            data_dir=tmp_path,
+            storage_url=s3.new_url(),
+            s3_endpoint=f"http://127.0.0.1:{proxy.port}",
+            storage_timeout_seconds=1,
+            broker_url=redis.emptied(),
+            no_auth=True,
+        )
         with running(given) as (url, context), httpx.Client(base_url=url, timeout=60) as api:
             job_id = bring_to(context, Status.SUCCEEDED)
             model_id = api.get(f"/jobs/{job_id}").json()["model_id"]

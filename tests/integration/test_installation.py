@@ -28,6 +28,7 @@ from dspt.cli import build
 from tests.integration.conftest import MigratedDatabase, local_client, post_job, settings_for
 from tests.integration.jobs import bring_to, files_in
 from tests.integration.own_api import running
+from tests.s3_server import CREDENTIALS
 from tests.services import RedisServer, clean_environment, free_port
 from tests.warm import Warm
 
@@ -215,7 +216,13 @@ def test_the_commands_refuse_in_one_sentence(
         ("api", {"DSPT_DATABASE_URL": "mysql://x"}, "mysql is not supported; use sqlite:///FILE"),
         ("worker", {"DSPT_DATABASE_URL": "postgresql://127.0.0.1:1/x"}, "cannot use the database:"),
         ("worker", {"DSPT_DATABASE_URL": "sqlite:////proc/x/dspt.db"}, "cannot use the database:"),
-        ("api", {"DSPT_STORAGE_URL": "s3://b/x"}, "DSPT_STORAGE_URL: cannot use the storage: "),
+        ("api", {"DSPT_STORAGE_URL": "gs://b/x"}, "DSPT_STORAGE_URL: cannot use the storage: gs:"),
+        (
+            "worker",
+            {"DSPT_STORAGE_URL": "s3://b/x", "DSPT_S3_ENDPOINT": "http://127.0.0.1:9"}
+            | CREDENTIALS,
+            "DSPT_STORAGE_URL: cannot use the storage: ",
+        ),
         ("worker", {"DSPT_MIGRATE_AT_START": "false"}, "Run `dspt db upgrade`"),
     ],
 )
