@@ -16,8 +16,9 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 from starlette.types import Scope
 
-from app.access import keys
+from app.access import keys, sessions
 from app.access.caller import get_caller
+from app.access.key_endpoints import router as keys_router
 from app.access.last_uses import LastUses
 from app.access.middleware import AuthMiddleware
 from app.access.rate_limits import RateLimits
@@ -113,7 +114,8 @@ def create_app(
         app.state.rate_limits = rate_limits = RateLimits(
             settings.requests_per_minute, settings.images_per_minute, settings.broker_url
         )
-        app.state.last_uses = last_uses = LastUses(context.database)
+        app.state.last_uses = last_uses = LastUses(context.database, keys.used)
+        app.state.session_uses = session_uses = LastUses(context.database, sessions.used)
         if settings.bootstrap_key:
             await run_in_threadpool(_ensure_bootstrap_key, context)
         collector = Collector(context)
@@ -131,6 +133,7 @@ def create_app(
             await run_in_threadpool(housekeeper.close)
             await run_in_threadpool(reader.close)
             await run_in_threadpool(last_uses.close)
+            await run_in_threadpool(session_uses.close)
             await rate_limits.close()
             job_figures.close()
             context.close()
@@ -179,6 +182,7 @@ def create_app(
         predictions_router,
         batches_router,
         backbones_router,
+        keys_router,
         metrics_router,
     ):
         app.include_router(

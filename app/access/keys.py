@@ -6,11 +6,11 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, bindparam, or_, select
+from sqlalchemy import ColumnElement, Row, Update, bindparam, or_, select, update
 from sqlalchemy.orm import Session
 from ulid import ULID
 
@@ -86,6 +86,14 @@ def every(session: Session) -> Sequence[ApiKey]:
     return session.scalars(select(ApiKey).order_by(ApiKey.id)).all()
 
 
+def page(session: Session, after: str | None, limit: int) -> Sequence[ApiKey]:
+    """Return up to `limit` keys older than the key `after`, newest first."""
+    query = select(ApiKey).order_by(ApiKey.id.desc()).limit(limit)
+    if after is not None:
+        query = query.where(ApiKey.id < after)
+    return session.scalars(query).all()
+
+
 def find(session: Session, key_id: str) -> ApiKey | None:
     """Return a key by its id or a unique beginning of it; None if there is no such key."""
     if len(key_id) <= len(_PREFIX) or not is_id(key_id.ljust(_ID_LENGTH, "0")):
@@ -134,6 +142,11 @@ def callers_with(session: Session, tokens: Sequence[str]) -> list[Caller | None]
     rows = session.execute(_BY_IDS, {"key_ids": sorted(ids)}).all() if ids else []
     kept = {row.id: row for row in rows}
     return [None if part is None else _caller(kept.get(part[0]), part[1]) for part in parts]
+
+
+def used(key_ids: Collection[str]) -> Update:
+    """Return the statement that records that these keys are used now."""
+    return update(ApiKey).where(ApiKey.id.in_(key_ids)).values(last_used_at=datetime.now(UTC))
 
 
 def _id_and_secret(token: str) -> tuple[str, str] | None:

@@ -1,44 +1,52 @@
-"""Record when each API key was last used."""
+"""Record when API keys and sessions were last used."""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 
 import structlog
-from sqlalchemy import update
+from cachetools import TTLCache
+from sqlalchemy import Update
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.kit.db import Database
-from app.tables.access import ApiKey
 
 _log = structlog.get_logger(__name__)
-#: A key's use is written at most once in this time by each process.
+#: A use is written at most once in this time by each process.
 _SECONDS = 60.0
+_MOST = 10_000
 
 
 class LastUses:
-    """Writes uses on a thread of its own, so that no request waits for it."""
+    """Writes uses on a thread of its own, so that no request waits for it.
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    `used` returns the statement that records the use of some keys, or some sessions.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        used: Callable[[Collection[str]], Update],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._database, self._used = database, used
         self._lock = threading.Lock()
-        self._noted: dict[str, float] = {}
+        self._noted: TTLCache[str, bool] = TTLCache(_MOST, _SECONDS, clock)
         self._pending: set[str] = set()
         # One thread: while the database does not answer, further uses wait in `_pending`.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="last uses")
 
-    def note(self, key_id: str) -> None:
-        """Record that a key is used now."""
-        now = time.monotonic()
-        if now - self._noted.get(key_id, -_SECONDS) < _SECONDS:
+    def note(self, used: str) -> None:
+        """Record that a key or a session is used now."""
+        if used in self._noted:
             return
         with self._lock:
-            self._noted[key_id] = now
+            self._noted[used] = True
             first = not self._pending
-            self._pending.add(key_id)
+            self._pending.add(used)
         if first:
             self._thread.submit(self._write)
 
@@ -48,10 +56,9 @@ class LastUses:
 
     def _write(self) -> None:
         with self._lock:
-            key_ids, self._pending = self._pending, set()
-        used = update(ApiKey).where(ApiKey.id.in_(key_ids)).values(last_used_at=datetime.now(UTC))
+            found, self._pending = self._pending, set()
         try:
             with self._database.write() as session:
-                session.execute(used)
+                session.execute(self._used(found))
         except SQLAlchemyError as error:  # a date is not worth a failed request
-            _log.warning("last use of keys not recorded", keys=len(key_ids), error=str(error))
+            _log.warning("last uses not recorded", number=len(found), error=str(error))

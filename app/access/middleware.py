@@ -89,6 +89,8 @@ class AuthMiddleware:
         if caller is not None:
             check_own_page(scope)
             scope["state"]["signed_in"] = True
+            session_uses: LastUses = scope["app"].state.session_uses
+            session_uses.note(sessions.digest(cookie or ""))
             return caller
         if not self._keys_needed:
             # Queried each time: the first key may be created at any moment. Keys are never deleted.

@@ -47,7 +47,7 @@ class SessionView(BaseModel):
     key_id: str | None = Field(description="API key in use; null without keys.")
     signed_in: bool = Field(description="Whether the caller has the cookie of a session.")
     ends_at: datetime | None = Field(
-        default=None, description="When a session that has just started ends."
+        default=None, description="When a session that has just started ends if it is not used."
     )
 
 
@@ -60,9 +60,10 @@ class SessionView(BaseModel):
 async def sign_in(
     wanted: SignIn, request: Request, response: Response, context: ContextDep
 ) -> SessionView:
-    """Start a session of 7 days for the page, and set its cookie.
+    """Start a session for the page, and set its cookie.
 
-    The session ends with its key, and has the key's owner and scopes.
+    It has the owner and the scopes of the key. It ends with the key, 12 hours after its last
+    request, and after 7 days at the latest.
     """
     check_own_page(request.scope)
     if (wanted.key is None) == (wanted.link is None):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import bindparam, delete, select
+from sqlalchemy import Update, bindparam, delete, select, update
 from sqlalchemy.orm import Session
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
@@ -19,6 +19,8 @@ from app.kit.http.rules import Scope
 from app.tables.access import ApiKey, PageSession
 
 LIFETIME = timedelta(days=7)
+#: A session without a request for this long ends.
+IDLE = timedelta(hours=12)
 _KEY, _SESSION = ApiKey.__table__, PageSession.__table__
 #: Runs with every request of the page.
 _BY_DIGESTS = (
@@ -52,14 +54,23 @@ class SignInLink:
 
 
 def start(session: Session, key_id: str | None) -> tuple[str, datetime]:
-    """Return the token of a new session and when it ends; delete those that have ended."""
+    """Return the token of a new session and when it ends if it is not used; delete ended ones."""
     now, token = datetime.now(UTC), secrets.token_urlsafe(32)
     session.execute(delete(PageSession).where(PageSession.expires_at <= now))
-    ends = now + LIFETIME
+    ends = now + IDLE
     session.add(
         PageSession(token_sha256=digest(token), key_id=key_id, created_at=now, expires_at=ends)
     )
     return token, ends
+
+
+def used(digests: Collection[str]) -> Update:
+    """Return the statement that prolongs sessions that are used now, but not beyond LIFETIME."""
+    now = datetime.now(UTC)
+    prolonged = update(PageSession).where(
+        PageSession.token_sha256.in_(digests), PageSession.created_at > now + IDLE - LIFETIME
+    )
+    return prolonged.values(expires_at=now + IDLE)
 
 
 def end(session: Session, token: str) -> None:

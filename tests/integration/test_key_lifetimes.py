@@ -71,16 +71,13 @@ def test_rotation(settings: Settings) -> None:
         assert status(service, new_token) == 401
 
 
-def test_the_last_use_is_written_once_a_minute(
-    context: Context, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_last_use_is_written_once_a_minute(context: Context) -> None:
     now = [1000.0]
-    monkeypatch.setattr("app.access.last_uses.time.monotonic", lambda: now[0])
     key, _ = add(context)
     moments = []
+    uses = LastUses(context.database, keys.used, lambda: now[0])
     for seconds in (0, 30, 31):
         now[0] += seconds
-        uses = LastUses(context.database) if not moments else uses  # noqa: F821
         uses.note(key.id)
         uses._thread.submit(lambda: None).result()
         moments.append(read(context, key.id).last_used_at)
@@ -104,6 +101,35 @@ def test_a_request_records_the_use_of_its_key(settings: Settings) -> None:
         assert read(opened, other.id).last_used_at is None
     finally:
         opened.close()
+
+
+def test_an_admin_creates_lists_and_revokes_keys(settings: Settings) -> None:
+    with served(settings) as service:
+        admin = service.key("root", Scope.ADMIN)
+        wanted = {"name": " camera ", "scopes": ["read"], "expires_in_days": 2}
+        response = service.client.post("/keys", json=wanted, headers=admin)
+        assert response.status_code == 201, response.text
+        made = response.json()
+        token = made.pop("key")
+        assert (made["name"], made["owner"], made["scopes"]) == ("camera", "camera", ["read"])
+        assert status(service, token) == 200
+        first, second = (
+            service.client.get("/keys", params=query, headers=admin).json()
+            for query in ({"limit": 1}, {"after": made["id"]})
+        )
+        assert [key["id"] for key in first["data"]] == [made["id"]]
+        assert (first["has_more"], first["next"]) == (True, made["id"])
+        assert [key["owner"] for key in second["data"]] == ["root"]
+        assert token.rpartition("_")[2] not in json.dumps(first)
+
+        for _ in range(2):
+            revoked = service.client.delete(f"/keys/{made['id']}", headers=admin)
+            assert revoked.status_code == 204
+        assert status(service, token) == 401
+        problem(service.client.delete("/keys/key_0", headers=admin), 404, "key_not_found")
+        for wrong in ({"name": " "}, {"name": "a\x00"}, {"name": "a", "scopes": []}, {}):
+            refused = service.client.post("/keys", json=wrong, headers=admin)
+            assert refused.status_code == 422, wrong
 
 
 @contextmanager

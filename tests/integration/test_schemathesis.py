@@ -42,10 +42,14 @@ WITH_FILES = [
     "POST /predict",
 ]
 
-#: What fits the document may exceed a limit of the service, be no key, or name an old version.
+#: What fits the document may exceed a limit of the service, be no key, name an old version, or be
+#: for admins.
 LIMITED = [
+    "DELETE /keys/{key_id}",
+    "GET /keys",
     "PATCH /jobs/{job_id}/review",
     "POST /aliases/{name}/rollback",
+    "POST /keys",
     "POST /session",
     "POST /uploads",
     "PUT /aliases/{name}",

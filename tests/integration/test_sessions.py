@@ -15,6 +15,7 @@ from app.tables.access import ApiKey, PageSession
 from tests.integration.access import Service, served
 from tests.integration.conftest import MigratedDatabase
 from tests.integration.jobs import problem
+from tests.services import wait_until
 
 #: What the browser sends from the page itself.
 OWN = {"Sec-Fetch-Site": "same-origin"}
@@ -103,7 +104,6 @@ def test_a_session_ends_with_its_key_by_time_and_by_signing_out(service: Service
     with service.context.database.write() as session:
         kept = session.get(PageSession, sessions.digest(token))
         assert kept is not None
-        assert kept.expires_at > datetime.now(UTC) + timedelta(days=6)
         kept.expires_at = datetime.now(UTC)
     problem(service.client.get("/jobs"), 401, "key_missing")
 
@@ -114,6 +114,33 @@ def test_a_session_ends_with_its_key_by_time_and_by_signing_out(service: Service
     service.client.cookies.set("dspt", token)
     problem(service.client.get("/jobs"), 401, "key_missing")
     assert service.client.delete("/session", headers=OWN).status_code == 204
+
+
+def test_a_session_ends_twelve_hours_after_its_last_request(service: Service) -> None:
+    token = sign_in(service, "gil").cookies["dspt"]
+
+    def ends(after: timedelta | None = None) -> timedelta:
+        """Time until the session ends; set to `after` before."""
+        with service.context.database.write() as session:
+            kept = session.get(PageSession, sessions.digest(token))
+            assert kept is not None
+            if after is not None:
+                kept.expires_at = datetime.now(UTC) + after
+            return kept.expires_at - datetime.now(UTC)
+
+    assert timedelta(hours=11) < ends() < timedelta(hours=13)
+    assert ends(timedelta(hours=1)) < timedelta(hours=2)
+    assert service.client.get("/jobs").status_code == 200
+    wait_until(lambda: ends() > timedelta(hours=11), 10, "the session is prolonged")
+    # On its last day a request prolongs it no more.
+    ends(timedelta(hours=1))
+    with service.context.database.write() as session:
+        kept = session.get(PageSession, sessions.digest(token))
+        assert kept is not None
+        kept.created_at -= timedelta(days=6, hours=13)
+        session.flush()
+        session.execute(sessions.used([sessions.digest(token)]))
+    assert ends() < timedelta(hours=2)
 
 
 def test_a_wrong_key_is_counted_and_refused(service: Service) -> None:

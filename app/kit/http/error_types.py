@@ -146,6 +146,7 @@ ERROR_TYPES = {
         "The zip cannot be used for a job. `errors` names each problem.",
         "Correct the folders or the table of labels, and upload the zip again.",
     ),
+    "key_not_found": _type(404, "There is no such API key.", "GET /keys lists them."),
     "upload_not_found": _type(
         404, "There is no such open upload.", "Start it again; what has arrived is gone."
     ),
