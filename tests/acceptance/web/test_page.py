@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,6 +16,7 @@ from playwright.sync_api import Page, expect
 
 from tests.acceptance.photos import COLOURS, photo, photos
 from tests.acceptance.service import Json, get_job
+from tests.acceptance.web.conftest import check_accessible
 
 #: A job of two epochs still encodes, measures and audits.
 JOB_MS = 120_000
@@ -36,6 +40,9 @@ EVERY_PAGE = (
     "jobs/{job}/review",
     "jobs/{job}/matrix?label=lime&predicted=lime",
     "jobs/{job}/difference",
+    "jobs/{job}/health",
+    "compare",
+    "batches",
     "datasets/{dataset}",
     "models",
     "models/{model}",
@@ -124,8 +131,10 @@ def test_from_a_folder_to_corrected_labels_by_keyboard(
     page.get_by_role("link", name="What the corrections changed").press("Enter")
     expect(page.get_by_role("main")).to_contain_text(corrected["change"]["verdict"])
 
-    # The model: try it, and promote it.
+    # The model: try it with files and with the camera, promote it and roll back.
+    service.patch(f"/models/{get_job(service, job_id)['model_id']}", json={"alias": "page-test"})
     page.goto(f"/ui/#/models/{corrected['model_id']}")
+    page.get_by_label("Beside").select_option(get_job(service, job_id)["model_id"])
     page.get_by_label("Choose photos").set_input_files(
         [
             {"name": "a.png", "mimeType": "image/png", "buffer": photo("lime", 500)},
@@ -133,12 +142,52 @@ def test_from_a_folder_to_corrected_labels_by_keyboard(
         ]
     )
     expect(page.locator(".tried").first).to_contain_text("Without tuning", timeout=PREDICT_MS)
+    expect(page.locator(".tried").first).to_contain_text("The other model")
     expect(page.locator(".tried").nth(1)).to_contain_text("not an image")
+    page.get_by_role("button", name="Use the camera").press("Enter")
+    expect(page.get_by_label("Camera")).to_have_js_property("paused", False)
+    page.get_by_role("button", name="Take a photo").press("Enter")
+    expect(page.locator(".tried")).to_have_count(3)
+    expect(page.locator(".tried").first).to_contain_text("Tuned:")
+    page.get_by_role("button", name="Stop the camera").press("Enter")
+    expect(page.get_by_label("Camera")).to_have_count(0)
     page.get_by_label("Alias").fill("page-test")
     page.get_by_role("button", name="Promote ...").press("Enter")
+    expect(page.get_by_role("dialog")).to_contain_text(corrected["model_id"])
+    check_accessible(page, "promote")
     page.get_by_role("dialog").get_by_role("button", name="Promote").press("Enter")
     expect(page.get_by_text("Moves of page-test")).to_be_visible()
+    expect(page.get_by_role("row", name=corrected["model_id"])).to_be_visible()
     assert service.get("/aliases/page-test").json()["model_id"] == corrected["model_id"]
+
+    # The snippets are run as they stand.
+    (tmp_path / "photo.jpg").write_bytes(photo("lime", 501, "JPEG"))
+    texts = page.locator(".snippet").all_inner_texts()
+    assert len(texts) == 3
+    for text, command in zip(
+        texts, (["sh", "-c"], [sys.executable, "-c"], ["sh", "-c"]), strict=True
+    ):
+        run = subprocess.run(
+            [*command, text],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        )
+        assert "lime" in run.stdout, f"{text}\n{run.stdout}{run.stderr}"
+
+    # Both models on the same photos.
+    page.goto(f"/ui/#/compare?a={get_job(service, job_id)['model_id']}&b={corrected['model_id']}")
+    expect(page.get_by_role("row", name="B:")).to_be_visible(timeout=PREDICT_MS)
+    expect(page.get_by_role("heading", name="Only B is right")).to_be_visible()
+
+    page.goto(f"/ui/#/models/{corrected['model_id']}")
+    page.get_by_label("Alias").fill("page-test")
+    page.get_by_role("button", name="Roll back").press("Enter")
+    expect(page.get_by_role("button", name="Promote ...")).to_be_enabled()
+    target = service.get("/aliases/page-test").json()["model_id"]
+    assert target == get_job(service, job_id)["model_id"]
 
 
 @pytest.mark.slow
@@ -154,6 +203,21 @@ def test_every_page_is_accessible_and_fits(page: Page, tuned: Json, theme: str, 
         found = Axe().run(page)
         assert found.violations_count == 0, f"{pattern}: {found.generate_report()}"
         assert page.evaluate("document.documentElement.scrollWidth") <= width, pattern
+
+
+@pytest.mark.slow
+def test_each_number_of_the_matrix_opens_its_photos(page: Page, tuned: Json) -> None:
+    page.goto(f"/ui/#/jobs/{tuned['id']}/matrix")
+    links = page.locator(".matrix td a")
+    expect(links.first).to_be_visible()
+    counts = [int(text) for text in links.all_inner_texts()]
+    metrics = tuned["metrics"]
+    confusion = metrics[metrics["served"]]["confusion"]
+    assert counts == [n for row in confusion for n in row if n]
+    for position, n in enumerate(counts):
+        links.nth(position).press("Enter")
+        expect(page.locator(".grid img")).to_have_count(n)
+        expect(links.nth(position)).to_have_attribute("aria-current", "true")
 
 
 @pytest.mark.slow

@@ -71,24 +71,27 @@ export const postForm = <T>(path: string, form: FormData): Promise<T> =>
 
 export interface Sending<T> {
   done: Promise<T>;
-  cancel(): void;
+  /** `keep`: what has arrived stays there, to go on from later. */
+  cancel(keep: boolean): void;
 }
 
-/** Upload a form and report the bytes sent; fetch cannot do that. */
-export function upload<T>(
+/** Send a body and report the bytes sent; fetch cannot do that. */
+export function transfer<T>(
+  method: string,
   path: string,
-  form: FormData,
-  key: string,
+  body: FormData | Blob,
+  headers: Record<string, string>,
   onProgress: (sent: number, total: number) => void,
 ): Sending<T> {
   const request = new XMLHttpRequest();
   const done = new Promise<T>((resolve, reject) => {
-    request.open("POST", address(path));
-    request.setRequestHeader("Idempotency-Key", key);
+    request.open(method, address(path));
+    for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
     request.upload.onprogress = (event) => onProgress(event.loaded, event.total);
     request.onload = () => {
-      if (request.status < 300) resolve(JSON.parse(request.responseText) as T);
-      else reject(problemOf(request.status, request.responseText));
+      const text = request.responseText;
+      if (request.status < 300) resolve((text ? JSON.parse(text) : undefined) as T);
+      else reject(problemOf(request.status, text));
     };
     request.onerror = () =>
       reject(
@@ -98,7 +101,7 @@ export function upload<T>(
         }),
       );
     request.onabort = () => reject(new ApiError(0, { ...offline, detail: "Upload cancelled." }));
-    request.send(form);
+    request.send(body);
   });
   return { done, cancel: () => request.abort() };
 }

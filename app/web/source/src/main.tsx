@@ -2,12 +2,15 @@ import { render, type JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import "./style.css";
 import { ApiError, del, get, whenSignedOut } from "./api";
-import { Trouble, Waiting } from "./parts/basics";
+import { Title, Trouble, Waiting } from "./parts/basics";
 import { Theme } from "./parts/theme";
+import { BatchPage, Batches } from "./pages/batches";
+import { Compare } from "./pages/compare";
 import { Jobs } from "./pages/jobs";
 import { JobPage } from "./pages/job";
 import { Difference } from "./pages/difference";
-import { HealthPage } from "./pages/health";
+import { HealthPage, JobHealth } from "./pages/health";
+import { Keys } from "./pages/keys";
 import { Matrix } from "./pages/matrix";
 import { ModelPage } from "./pages/model";
 import { Models } from "./pages/models";
@@ -17,19 +20,38 @@ import { SignIn } from "./pages/sign-in";
 import { go, useRoute, type Route } from "./router";
 import type { Session } from "./types";
 
-function View(props: { route: Route; session: Session }): JSX.Element {
-  const [first = "jobs", id = "", part = ""] = props.route.path;
-  if (first === "new") return <NewJob />;
-  if (first === "jobs" && id) {
-    if (part === "review") return <ReviewPage key={id} id={id} route={props.route} />;
-    if (part === "difference") return <Difference key={id} id={id} />;
-    if (part === "matrix") return <Matrix key={id} id={id} route={props.route} />;
-    return <JobPage key={id} id={id} />;
-  }
-  if (first === "datasets" && id) return <HealthPage key={id} id={id} />;
-  if (first === "models") return id ? <ModelPage key={id} id={id} /> : <Models />;
-  return <Jobs />;
+/** Each view by the first and third part of its address; the second is an id. */
+const views: Record<string, (id: string, route: Route, session?: Session) => JSX.Element> = {
+  jobs: () => <Jobs />,
+  "jobs//": (id) => <JobPage key={id} id={id} />,
+  "jobs//review": (id, route) => <ReviewPage key={id} id={id} route={route} />,
+  "jobs//difference": (id) => <Difference key={id} id={id} />,
+  "jobs//matrix": (id, route) => <Matrix key={id} id={id} route={route} />,
+  "jobs//health": (id) => <JobHealth key={id} id={id} />,
+  "datasets//": (id) => <HealthPage key={id} id={id} />,
+  models: () => <Models />,
+  "models//": (id) => <ModelPage key={id} id={id} />,
+  batches: () => <Batches />,
+  "batches//": (id) => <BatchPage key={id} id={id} />,
+  compare: (_, route) => <Compare route={route} />,
+  keys: (_id, _route, session) => <Keys session={session} />,
+  new: () => <NewJob />,
+};
+
+function View(props: { route: Route; session?: Session }): JSX.Element {
+  const [first = "jobs", id = "", ...rest] = props.route.path;
+  const view = views[id ? `${first}//${rest.join("/")}` : first];
+  return view ? view(id, props.route, props.session) : <Unknown />;
 }
+
+const Unknown = (): JSX.Element => (
+  <>
+    <Title>There is no such page</Title>
+    <p>
+      <a href="#/jobs">All jobs</a>, <a href="#/models">all models</a>
+    </p>
+  </>
+);
 
 function Navigation(props: { route: Route; session?: Session; out: () => void }): JSX.Element {
   const here = props.route.path[0] ?? "jobs";
@@ -48,6 +70,8 @@ function Navigation(props: { route: Route; session?: Session; out: () => void })
           {link("jobs", "Jobs")}
           {link("new", "New job")}
           {link("models", "Models")}
+          {link("batches", "Batches")}
+          {props.session.scopes.includes("admin") && link("keys", "Keys")}
         </>
       )}
       <span class="space" />
@@ -63,6 +87,7 @@ function Navigation(props: { route: Route; session?: Session; out: () => void })
 
 function App(): JSX.Element {
   const route = useRoute();
+  // Undefined while it loads: the view need not wait for it, and gives way to the sign-in if there is none.
   const [session, setSession] = useState<Session | null>();
   const [error, setError] = useState<ApiError>();
   const load = async (): Promise<void> => {
@@ -88,7 +113,7 @@ function App(): JSX.Element {
   const link = route.query.get("link");
   let view: JSX.Element;
   if (error) view = <Trouble error={error} retry={() => void load()} />;
-  else if (session === undefined) view = <Waiting />;
+  else if (session === undefined && route.path[0] === "sign-in") view = <Waiting />;
   else if (session === null || (route.path[0] === "sign-in" && link)) {
     view = (
       <SignIn

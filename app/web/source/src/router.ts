@@ -14,25 +14,46 @@ function current(): Route {
   };
 }
 
+function addressOf({ path, query }: Route): string {
+  const text = query.toString();
+  return `#/${path.map(encodeURIComponent).join("/")}${text && `?${text}`}`;
+}
+
+/** Browsers refuse more than a few changes of the address a second, so it follows the view. */
+const DELAY = 200;
+let shown = current();
+let pending: ReturnType<typeof setTimeout> | undefined;
+const views = new Set<(route: Route) => void>();
+
+function show(route: Route): void {
+  clearTimeout(pending);
+  shown = route;
+  for (const view of views) view(route);
+}
+
+addEventListener("hashchange", () => show(current()));
+
 export function useRoute(): Route {
-  const [route, setRoute] = useState(current);
+  const [route, setRoute] = useState(shown);
   useEffect(() => {
-    const changed = (): void => setRoute(current());
-    addEventListener("hashchange", changed);
-    return () => removeEventListener("hashchange", changed);
+    views.add(setRoute);
+    return () => void views.delete(setRoute);
   }, []);
   return route;
 }
 
 export function go(path: string): void {
+  clearTimeout(pending);
   location.hash = path;
 }
 
 /** Change the query of the current view without an entry in the history. */
 export function replaceQuery(values: Record<string, string>): void {
-  const [path = ""] = location.hash.split("?");
   const query = new URLSearchParams(Object.entries(values).filter(([, value]) => value !== ""));
-  const text = query.toString();
-  history.replaceState(null, "", text ? `${path}?${text}` : path);
-  dispatchEvent(new HashChangeEvent("hashchange"));
+  const route = { path: shown.path, query };
+  show(route);
+  pending = setTimeout(() => {
+    const same = addressOf({ ...current(), query }) === addressOf(route);
+    if (same) history.replaceState(null, "", addressOf(route));
+  }, DELAY);
 }

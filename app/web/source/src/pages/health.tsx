@@ -3,7 +3,7 @@ import { Picture, Title, Trouble, Waiting } from "../parts/basics";
 import { useLoaded } from "../load";
 import { useNumbers } from "../numbers";
 import { fileName } from "../text";
-import type { Health } from "../types";
+import type { Health, Job } from "../types";
 
 /** What may be wrong with the photos themselves, with pictures and the fix. */
 export function HealthPage(props: { id: string }): JSX.Element {
@@ -40,4 +40,11 @@ export function HealthPage(props: { id: string }): JSX.Element {
       ))}
     </>
   );
+}
+
+/** The same by the id of a job. */
+export function JobHealth(props: { id: string }): JSX.Element {
+  const job = useLoaded<Job>(`/jobs/${props.id}`);
+  if (!job.value) return job.error ? <Trouble error={job.error} /> : <Waiting />;
+  return <HealthPage id={job.value.dataset.id} />;
 }

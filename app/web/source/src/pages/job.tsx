@@ -3,6 +3,7 @@ import { useState } from "preact/hooks";
 import { ApiError, del, post } from "../api";
 import { Failure } from "../parts/failure";
 import { Badge, Bar, Title, Trouble, Waiting } from "../parts/basics";
+import { Confirm } from "../parts/confirm";
 import { Curve } from "../parts/curve";
 import { Result } from "../parts/result";
 import { useEvents } from "../events";
@@ -94,7 +95,6 @@ function Running(props: { progress: Progress; status: Job }): JSX.Element {
 function Actions(props: { job: Job; changed: () => void }): JSX.Element {
   const { job } = props;
   const [error, setError] = useState<ApiError>();
-  const [sure, setSure] = useState(false);
   const run = async (call: () => Promise<void>): Promise<void> => {
     setError(undefined);
     try {
@@ -108,11 +108,6 @@ function Actions(props: { job: Job; changed: () => void }): JSX.Element {
     void run(async () => {
       await post(link);
       props.changed();
-    });
-  const remove = (): void =>
-    void run(async () => {
-      await del(`/jobs/${job.id}`);
-      go("/jobs");
     });
   const { cancel, retry } = job.links;
   return (
@@ -147,19 +142,23 @@ function Actions(props: { job: Job; changed: () => void }): JSX.Element {
             <a class="button" href={`#/jobs/${job.id}/matrix`}>
               Where it is wrong
             </a>
-            <a class="button" href={`#/datasets/${job.dataset.id}`}>
+            <a class="button" href={`#/jobs/${job.id}/health`}>
               Health of the photos
             </a>
           </>
         )}
-        {isOver(job.status) &&
-          (sure ? (
-            <button class="danger" onClick={remove}>
-              Delete the job; its model stays
-            </button>
-          ) : (
-            <button onClick={() => setSure(true)}>Delete ...</button>
-          ))}
+        {isOver(job.status) && (
+          <Confirm
+            button="Delete"
+            title="Delete the job"
+            run={async () => {
+              await del(`/jobs/${job.id}`);
+              go("/jobs");
+            }}
+          >
+            {job.name}, its review and its curves will be deleted. Its model stays.
+          </Confirm>
+        )}
       </p>
     </>
   );

@@ -1,32 +1,51 @@
 import type { JSX } from "preact";
-import { Badge, Bar, Title, Trouble, Waiting } from "../parts/basics";
+import { Badge, Bar, Title } from "../parts/basics";
+import { List } from "../parts/list";
 import { useLoaded } from "../load";
+import { usePages } from "../pages";
 import { count, day, isOver, percent, stages } from "../text";
-import type { Job, Page } from "../types";
+import type { Job, Ready } from "../types";
 
 export function Jobs(): JSX.Element {
-  const jobs = useLoaded<Page<Job>>("/jobs?limit=100", 5);
+  const jobs = usePages<Job>("/jobs", 5);
   return (
     <>
       <Title note="A job tunes a classifier on labelled photos and finds their wrong labels.">
         Jobs
       </Title>
-      {jobs.error && <Trouble error={jobs.error} retry={() => void jobs.reload()} />}
-      {!jobs.value && !jobs.error && <Waiting />}
-      {jobs.value?.data.length === 0 && (
-        <p>
-          No jobs yet. <a href="#/new">Drop a folder of photos</a> to start the first.
-        </p>
-      )}
-      <ul class="cards">
-        {jobs.value?.data.map((job) => (
-          <li key={job.id}>
-            <Row job={job} />
-          </li>
-        ))}
-      </ul>
-      {jobs.value?.has_more && <p class="quiet">The newest 100 jobs are shown.</p>}
+      <Queue jobs={jobs.items ?? []} />
+      <List
+        pages={jobs}
+        empty={
+          <>
+            No jobs yet. <a href="#/new">Drop a folder of photos</a> to start the first.
+          </>
+        }
+        row={(job) => <Row job={job} />}
+      />
     </>
+  );
+}
+
+/** How many workers there are, and what waits for them. */
+function Queue(props: { jobs: Job[] }): JSX.Element | null {
+  const ready = useLoaded<Ready>("/health/ready", 10);
+  const { workers } = ready.value?.checks ?? {};
+  if (!workers) return null;
+  const some = (...wanted: string[]): number =>
+    props.jobs.filter((job) => wanted.includes(job.status)).length;
+  if (workers.status !== "ok") {
+    return (
+      <p class="trouble" role="status">
+        {workers.detail}
+      </p>
+    );
+  }
+  return (
+    <p class="quiet" role="status">
+      {count(workers.count, "worker")}, {count(some("validating", "running", "cancelling"), "job")}{" "}
+      running, {count(some("queued"), "job")} waiting
+    </p>
   );
 }
 

@@ -1,4 +1,4 @@
-import type { JSX } from "preact";
+import type { JSX, TargetedKeyboardEvent } from "preact";
 import { Picture, Title, Trouble, Waiting, Wide } from "../parts/basics";
 import { useLoaded } from "../load";
 import type { Route } from "../router";
@@ -76,8 +76,11 @@ function Cells(props: {
     <section>
       <h2>Confusion matrix</h2>
       <Wide label="Confusion matrix">
-        <table class="matrix">
-          <caption>Row: label; column: prediction. Open a number to see its photos.</caption>
+        <table class="matrix" onKeyDown={arrows}>
+          <caption>
+            Row: label; column: prediction. Open a number to see its photos; arrow keys lead to the
+            next one.
+          </caption>
           <thead>
             <tr>
               <th scope="col">Label</th>
@@ -119,6 +122,34 @@ function Cells(props: {
       </Wide>
     </section>
   );
+}
+
+const steps: Record<string, readonly [number, number]> = {
+  ArrowLeft: [0, -1],
+  ArrowRight: [0, 1],
+  ArrowUp: [-1, 0],
+  ArrowDown: [1, 0],
+};
+
+/** Move the focus to the next number in the direction of the key. */
+function arrows(event: TargetedKeyboardEvent<HTMLTableElement>): void {
+  const cell = (event.target as HTMLElement).closest("td");
+  const step = steps[event.key];
+  if (!cell || !step) return;
+  let row = (cell.parentElement as HTMLTableRowElement).rowIndex + step[0];
+  let column = cell.cellIndex + step[1];
+  for (;;) {
+    const next = event.currentTarget.rows[row]?.cells[column];
+    if (!next) return;
+    const link = next.querySelector("a");
+    if (link) {
+      event.preventDefault();
+      link.focus();
+      return;
+    }
+    row += step[0];
+    column += step[1];
+  }
 }
 
 function Photos(props: {

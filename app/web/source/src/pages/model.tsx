@@ -1,10 +1,12 @@
 import type { JSX } from "preact";
-import { address } from "../api";
+import { address, del } from "../api";
 import { Title, Trouble, Waiting } from "../parts/basics";
+import { Confirm } from "../parts/confirm";
 import { Promote } from "../parts/promote";
 import { Snippets } from "../parts/snippets";
 import { Try } from "../parts/try";
 import { useLoaded } from "../load";
+import { go } from "../router";
 import { count, day } from "../text";
 import type { Model } from "../types";
 
@@ -31,6 +33,19 @@ export function ModelPage(props: { id: string }): JSX.Element {
         <a class="button" href={address(`/models/${found.id}/artifact`)} download>
           Download the model
         </a>
+        <a class="button" href={`#/compare?a=${found.id}`}>
+          Compare
+        </a>
+        <Confirm
+          button="Delete"
+          title="Delete the model"
+          run={async () => {
+            await del(`/models/${found.id}`);
+            go("/models");
+          }}
+        >
+          {found.name} ({found.id}) will classify nothing any more. Its job stays.
+        </Confirm>
       </p>
       {found.metrics.why && <p>{found.metrics.why}</p>}
       <Try model={found.id} />

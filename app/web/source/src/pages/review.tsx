@@ -1,5 +1,5 @@
 import type { JSX } from "preact";
-import { useMemo, useState } from "preact/hooks";
+import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { Title, Trouble, Waiting } from "../parts/basics";
 import { useLoaded } from "../load";
 import { byFrequency, classesFor, useSuspects } from "../review/audit";
@@ -19,7 +19,8 @@ type Open = "large" | "find" | "help" | "send" | "";
 
 export function ReviewPage(props: { id: string; route: Route }): JSX.Element {
   const job = useLoaded<Job>(`/jobs/${props.id}`);
-  const suspects = useSuspects(props.id);
+  const what = props.route.query.get("what") ?? "";
+  const suspects = useSuspects(props.id, what === "all");
   const store = useReview(props.id);
   const [open, setOpen] = useState<Open>("");
   const [picked, setPicked] = useState<ReadonlySet<string>>(new Set());
@@ -45,11 +46,23 @@ export function ReviewPage(props: { id: string; route: Route }): JSX.Element {
   const entry = shown[at];
   const allClasses = job.value?.dataset.classes ?? [];
   const frequent = useMemo(() => byFrequency(allClasses, entries), [job.value, entries.length]);
+  const labels = useMemo(() => [...new Set(entries.map((each) => each.given))].sort(), [entries]);
   const files = useMemo(() => new Set(entries.map((each) => each.file)), [entries]);
 
+  // Another browser, or the same on another day, goes on at the first photo without a verdict.
+  const placed = useRef(query.has("at"));
+  useEffect(() => {
+    if (placed.current || !store.loaded || shown.length === 0) return;
+    const first = shown.findIndex((each) => !(each.file in verdicts));
+    if (first < 0 && !suspects.complete) return;
+    placed.current = true;
+    if (first > 0) replaceQuery({ what, class: given, show, at: String(first) });
+  }, [store.loaded, shown, verdicts, suspects.complete]);
+
   const move = (to: number): void => {
+    placed.current = true;
     const place = Math.max(0, Math.min(to, shown.length - 1));
-    replaceQuery({ class: given, show, at: place ? String(place) : "" });
+    replaceQuery({ what, class: given, show, at: place ? String(place) : "" });
   };
   const decide = (verdictOf: (suggested: string) => Verdict | null): void => {
     const targets = picked.size ? shown.filter((each) => picked.has(each.file)) : entry ? [entry] : [];
@@ -102,6 +115,12 @@ export function ReviewPage(props: { id: string; route: Route }): JSX.Element {
     move(index);
   };
 
+  // The cards keep the same functions, so that most need not be rendered again.
+  const latest = useRef(choose);
+  latest.current = choose;
+  const chooseLatest = useCallback((index: number, event: MouseEvent) => latest.current(index, event), []);
+  const openLarge = useCallback(() => setOpen("large"), []);
+
   if (!job.value) return job.error ? <Trouble error={job.error} /> : <Waiting />;
   const dataset = job.value.dataset.id;
   return (
@@ -110,7 +129,7 @@ export function ReviewPage(props: { id: string; route: Route }): JSX.Element {
       {suspects.error && <Trouble error={suspects.error} />}
       {store.error && <Trouble error={store.error} />}
       {suspects.audit && (
-        <Status audit={suspects.audit} verdicts={verdicts} files={files} images={entries.length} />
+        <Status audit={suspects.audit} verdicts={verdicts} files={files} all={what === "all"} />
       )}
       <Toolbar
         commands={commands}
@@ -120,10 +139,11 @@ export function ReviewPage(props: { id: string; route: Route }): JSX.Element {
         unsaved={Object.keys(store.review.unsaved).length}
         canUndo={store.review.past.length > 0}
         canRedo={store.review.future.length > 0}
+        what={what}
         given={given}
         show={show}
-        labels={[...new Set(entries.map((each) => each.given))].sort()}
-        filter={(values) => replaceQuery({ class: given, show, ...values })}
+        labels={labels}
+        filter={(values) => replaceQuery({ what, class: given, show, ...values })}
         send={() => setOpen("send")}
       />
       {!suspects.audit && !suspects.error && <Waiting />}
@@ -139,13 +159,14 @@ export function ReviewPage(props: { id: string; route: Route }): JSX.Element {
           return (
             <Card
               key={each.file}
+              index={index}
               entry={each}
               dataset={dataset}
               verdict={verdicts[each.file]}
               current={index === at}
               picked={picked.has(each.file)}
-              choose={(event) => choose(index, event)}
-              open={() => setOpen("large")}
+              choose={chooseLatest}
+              open={openLarge}
             />
           );
         }}

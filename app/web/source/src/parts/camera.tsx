@@ -8,6 +8,7 @@ export function Camera(props: {
 }): JSX.Element {
   const video = useRef<HTMLVideoElement>(null);
   const [stream, setStream] = useState<MediaStream>();
+  const [ready, setReady] = useState(false);
   const [failed, setFailed] = useState("");
   useEffect(() => {
     if (video.current && stream) video.current.srcObject = stream;
@@ -23,6 +24,7 @@ export function Camera(props: {
   }
   const start = async (): Promise<void> => {
     try {
+      setReady(false);
       setStream(await navigator.mediaDevices.getUserMedia({ video: true }));
       setFailed("");
     } catch {
@@ -50,8 +52,15 @@ export function Camera(props: {
   }
   return (
     <span class="camera">
-      <video ref={video} autoplay muted playsInline aria-label="Camera" />
-      <button class="main" onClick={take}>
+      <video
+        ref={video}
+        autoplay
+        muted
+        playsInline
+        aria-label="Camera"
+        onLoadedData={() => setReady(true)}
+      />
+      <button class="main" disabled={!ready} onClick={take}>
         Take a photo
       </button>
       <button onClick={() => setStream(undefined)}>Stop the camera</button>

@@ -1,13 +1,19 @@
 import type { JSX } from "preact";
 import { address } from "../api";
+import { useLoaded } from "../load";
+import type { Session } from "../types";
 
-/** Commands that classify with this model. The key is left out: it is yours alone. */
+/** Commands that classify with this model. The key itself is left out. */
 export function Snippets(props: { model: string }): JSX.Element {
   const base = address("/").replace(/\/$/, "");
+  const session = useLoaded<Session>("/session");
+  if (!session.value) return <></>;
+  const withKey = session.value.key_id !== null;
+  const header = withKey ? '-H "Authorization: Bearer $DSPT_API_KEY" \\\n  ' : "";
   const shown = [
     [
       "curl",
-      `curl -H "Authorization: Bearer $DSPT_API_KEY" \\\n  -F model=${props.model} -F images=@photo.jpg ${base}/predict`,
+      `curl ${header}-F model=${props.model} -F images=@photo.jpg ${base}/predict`,
     ],
     [
       "Python",
@@ -18,6 +24,11 @@ export function Snippets(props: { model: string }): JSX.Element {
   return (
     <section>
       <h2>Use it</h2>
+      {withKey && (
+        <p class="quiet">
+          Set <code>DSPT_API_KEY</code> to a key of yours before.
+        </p>
+      )}
       {shown.map(([name, text]) => (
         <figure key={name}>
           <figcaption>{name}</figcaption>

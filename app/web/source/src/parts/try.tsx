@@ -1,8 +1,9 @@
 import type { JSX, TargetedEvent } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { ApiError, postForm } from "../api";
-import { percent } from "../text";
-import type { Answer, Prediction } from "../types";
+import { useLoaded } from "../load";
+import { day, percent } from "../text";
+import type { Answer, Model, Page, Prediction } from "../types";
 import { Trouble } from "./basics";
 import { Camera } from "./camera";
 
@@ -10,28 +11,37 @@ interface Tried {
   file: File;
   source: string;
   prediction: Prediction;
+  /** Of the other model. */
+  other?: Prediction;
 }
 
-/** Classify photos that are dropped, pasted, chosen or taken; CLIP without tuning beside. */
+/** Classify photos that are dropped, pasted, chosen or taken; CLIP without tuning beside, or a model. */
 export function Try(props: { model: string }): JSX.Element {
   const [tried, setTried] = useState<Tried[]>([]);
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState<ApiError>();
   const [below, setBelow] = useState(0);
+  const [beside, setBeside] = useState("");
+  const models = useLoaded<Page<Model>>("/models?limit=100");
+  const others = models.value?.data.filter(({ id }) => id !== props.model) ?? [];
+  const ask = async (model: string, files: File[]): Promise<Prediction[]> => {
+    const form = new FormData();
+    form.set("model", model);
+    form.set("zero_shot", "true");
+    form.set("top_k", "3");
+    for (const file of files) form.append("images", file, file.name || "pasted.png");
+    return (await postForm<Answer>("/predict", form)).predictions;
+  };
   const classify = async (files: File[]): Promise<void> => {
     if (files.length === 0) return;
     setBusy(true);
     setError(undefined);
-    const form = new FormData();
-    form.set("model", props.model);
-    form.set("zero_shot", "true");
-    form.set("top_k", "3");
-    for (const file of files) form.append("images", file, file.name || "pasted.png");
     try {
-      const answer = await postForm<Answer>("/predict", form);
-      const made = answer.predictions.map((prediction, at) => {
+      const found = await ask(props.model, files);
+      const second = beside ? await ask(beside, files) : [];
+      const made = found.map((prediction, at) => {
         const file = files[at] as File;
-        return { file, prediction, source: URL.createObjectURL(file) };
+        return { file, prediction, other: second[at], source: URL.createObjectURL(file) };
       });
       setTried((old) => [...made, ...old].slice(0, 60));
     } catch (failed) {
@@ -46,7 +56,7 @@ export function Try(props: { model: string }): JSX.Element {
     };
     addEventListener("paste", paste);
     return () => removeEventListener("paste", paste);
-  }, [props.model]);
+  }, [props.model, beside]);
   const picked = (event: TargetedEvent<HTMLInputElement>): void => {
     void classify([...(event.currentTarget.files ?? [])]);
     event.currentTarget.value = "";
@@ -71,6 +81,19 @@ export function Try(props: { model: string }): JSX.Element {
           <Camera taken={(file) => void classify([file])} picked={picked} />
         </p>
       </div>
+      {others.length > 0 && (
+        <label class="narrow">
+          Beside
+          <select value={beside} onChange={(event) => setBeside(event.currentTarget.value)}>
+            <option value="">No other model</option>
+            {others.map((one) => (
+              <option key={one.id} value={one.id}>
+                {one.name}, {day(one.created_at)}
+              </option>
+            ))}
+          </select>
+        </label>
+      )}
       {error && <Trouble error={error} />}
       {tried.length > 0 && (
         <label class="narrow">
@@ -90,6 +113,7 @@ export function Try(props: { model: string }): JSX.Element {
           <li key={one.source} class="card tried">
             <img src={one.source} alt={one.file.name} />
             <Outcome prediction={one.prediction} below={below} />
+            {one.other && <Outcome prediction={one.other} below={below} title="The other model" />}
           </li>
         ))}
       </ul>
@@ -97,7 +121,7 @@ export function Try(props: { model: string }): JSX.Element {
   );
 }
 
-function Outcome(props: { prediction: Prediction; below: number }): JSX.Element {
+function Outcome(props: { prediction: Prediction; below: number; title?: string }): JSX.Element {
   const { error, top, zero_shot, file } = props.prediction;
   if (error) return <p class="few">{error.message}</p>;
   const [best] = top ?? [];
@@ -106,7 +130,7 @@ function Outcome(props: { prediction: Prediction; below: number }): JSX.Element 
   return (
     <div>
       <strong>{best && best.score >= props.below ? best.label : "Rejected"}</strong>
-      <p class="quiet">{file}</p>
+      <p class="quiet">{props.title ?? file}</p>
       <p>Tuned: {scores(top)}</p>
       <p class="quiet">Without tuning: {scores(zero_shot)}</p>
     </div>

@@ -1,4 +1,4 @@
-/** The suspects of a job, most suspicious first, page by page. */
+/** The suspects of a job, or all its training photos; most suspicious first, page by page. */
 import { useEffect, useState } from "preact/hooks";
 import { ApiError, get } from "../api";
 import type { Audit, AuditEntry } from "../types";
@@ -10,22 +10,28 @@ export interface Suspects {
   error?: ApiError;
 }
 
+const REST = 150;
+
 /** The first page is small, so that the first photos appear at once. */
-export function useSuspects(jobId: string): Suspects {
+export function useSuspects(jobId: string, all: boolean): Suspects {
   const [state, setState] = useState<Suspects>({ entries: [], complete: false });
   useEffect(() => {
     let left = false;
+    setState({ entries: [], complete: false });
     const load = async (): Promise<void> => {
       const entries: AuditEntry[] = [];
       let next = "";
       do {
         const limit = next ? 5000 : 100;
-        const path = `/jobs/${jobId}/audit?suspect=true&limit=${limit}&after=${next}`;
+        const some = all ? "" : "suspect=true&";
+        const path = `/jobs/${jobId}/audit?${some}limit=${limit}&after=${next}`;
         const audit: Audit = await get<Audit>(path);
         if (left) return;
         entries.push(...audit.entries);
         next = audit.next ?? "";
         setState({ audit, entries: [...entries], complete: !next });
+        // The thumbnails of the first page come first: a large page keeps the service busy.
+        if (next) await new Promise((resolve) => setTimeout(resolve, REST));
       } while (next);
     };
     load().catch((error: unknown) => {
@@ -35,7 +41,7 @@ export function useSuspects(jobId: string): Suspects {
     return () => {
       left = true;
     };
-  }, [jobId]);
+  }, [jobId, all]);
   return state;
 }
 

@@ -1,4 +1,4 @@
-import type { JSX } from "preact";
+import { Component, type JSX } from "preact";
 import { Picture } from "../parts/basics";
 import { fileName, percent } from "../text";
 import type { AuditEntry } from "../types";
@@ -12,41 +12,53 @@ export function verdictText(verdict: Verdict | undefined): string {
   return `→ ${verdict.label ?? ""}${by}`;
 }
 
-export function Card(props: {
+interface Props {
+  index: number;
   entry: AuditEntry;
   dataset: string;
   verdict?: Verdict;
   current: boolean;
   picked: boolean;
-  choose(event: MouseEvent): void;
+  choose(index: number, event: MouseEvent): void;
   open(): void;
-}): JSX.Element {
-  const { entry, verdict } = props;
-  const state = [
-    "suspect",
-    props.current ? "current" : "",
-    props.picked ? "picked" : "",
-    verdict ? `is-${verdict.action}` : "",
-  ];
-  return (
-    <button
-      class={state.join(" ")}
-      aria-current={props.current}
-      aria-pressed={props.picked}
-      onClick={props.choose}
-      onDblClick={props.open}
-      tabIndex={props.current ? 0 : -1}
-    >
-      <Picture
-        dataset={props.dataset}
-        number={entry.image}
-        alt={fileName(entry.file)}
-      />
-      <span class="labels">
-        <s>{entry.given}</s> <span aria-hidden="true">→</span> <b>{entry.suggested}</b>
-      </span>
-      <span class="quiet">{percent(entry.score, 0)} wrong</span>
-      <span class="verdict">{verdictText(verdict)}</span>
-    </button>
-  );
+}
+
+/** A key changes one or two cards: the others are not rendered again. */
+export class Card extends Component<Props> {
+  override shouldComponentUpdate(next: Props): boolean {
+    return (Object.keys(next) as (keyof Props)[]).some((name) => next[name] !== this.props[name]);
+  }
+
+  render(): JSX.Element {
+    const { entry, verdict, current, picked, index } = this.props;
+    const state = [
+      "suspect",
+      current ? "current" : "",
+      picked ? "picked" : "",
+      verdict ? `is-${verdict.action}` : "",
+    ];
+    return (
+      <button
+        class={state.join(" ")}
+        aria-current={current}
+        aria-pressed={picked}
+        onClick={(event) => this.props.choose(index, event)}
+        onDblClick={() => this.props.open()}
+        tabIndex={current ? 0 : -1}
+      >
+        <Picture dataset={this.props.dataset} number={entry.image} alt={fileName(entry.file)} />
+        <span class="labels">
+          {entry.given === entry.suggested ? (
+            entry.given
+          ) : (
+            <>
+              <s>{entry.given}</s> <span aria-hidden="true">→</span> <b>{entry.suggested}</b>
+            </>
+          )}
+        </span>
+        <span class="quiet">{percent(entry.score, 0)} wrong</span>
+        <span class="verdict">{verdictText(verdict)}</span>
+      </button>
+    );
+  }
 }

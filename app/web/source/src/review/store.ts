@@ -26,7 +26,8 @@ function reduce(review: Review, action: Action): Review {
 }
 
 const PAUSE = 150;
-const POLL = 2000;
+/** Verdicts of others appear within two seconds. */
+const POLL = 1000;
 const RETRY = 3000;
 
 export interface ReviewStore {

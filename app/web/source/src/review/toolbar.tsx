@@ -9,9 +9,10 @@ export function Status(props: {
   audit: Audit;
   verdicts: Verdicts;
   files: ReadonlySet<string>;
-  images: number;
+  all: boolean;
 }): JSX.Element {
   const { audit } = props;
+  const total = props.all ? props.files.size : audit.suspects;
   const done = Object.keys(props.verdicts).filter((file) => props.files.has(file)).length;
   const rate = audit.noise_rate;
   const worth = audit.expected_wrong?.filter((each) => each.first <= audit.suspects).at(-1);
@@ -25,12 +26,12 @@ export function Status(props: {
         {!audit.can_tell && ` ${audit.why}`}
       </p>
       <progress
-        max={Math.max(1, audit.suspects)}
+        max={Math.max(1, total)}
         value={done}
         aria-label="Labels checked"
       />
       <p class="quiet" role="status">
-        {done} of {audit.suspects} checked
+        {done} of {total} checked
       </p>
     </section>
   );
@@ -44,6 +45,7 @@ export function Toolbar(props: {
   unsaved: number;
   canUndo: boolean;
   canRedo: boolean;
+  what: string;
   given: string;
   show: string;
   labels: string[];
@@ -84,6 +86,14 @@ export function Toolbar(props: {
         </button>
       </p>
       <p class="choices">
+        <select
+          aria-label="Photos"
+          value={props.what}
+          onChange={(event) => props.filter({ what: event.currentTarget.value })}
+        >
+          <option value="">Suspects</option>
+          <option value="all">All training photos</option>
+        </select>
         <select
           aria-label="Class"
           value={props.given}

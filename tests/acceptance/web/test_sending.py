@@ -1,0 +1,264 @@
+"""Large uploads that are cut off, and jobs that are followed while the API restarts. No worker."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import re
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Page, Request, Route, expect
+
+from tests.acceptance.photos import photo, photos, zipped
+from tests.acceptance.web.conftest import check_accessible, measured, window
+from tests.acceptance.web.own_api import OwnApi, archive_of, own_api, succeed
+from tests.integration.jobs import claim
+from tests.services import wait_until
+
+PART = 16 * 1024**2
+#: What the browser itself writes on the console for a connection that the test cuts.
+CUT = r"net::ERR_|status of 50[23]"
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnApi]:
+    with own_api(tmp_path_factory.mktemp("sending")) as opened:
+        yield opened
+
+
+def large_zip(path: Path, parts: int) -> Path:
+    """A zip of a little less than so many parts. The API reads its names only."""
+    random.seed(0)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("cat", "dog"):
+            for number in range(8 * parts):
+                archive.writestr(f"{name}/{number}.jpg", random.randbytes(1024**2 - 20_000))
+    return path
+
+
+def choose(page: Page, path: Path) -> None:
+    page.goto("/ui/#/new")
+    page.get_by_label("Choose a zip").set_input_files(path)
+    expect(page.get_by_text("photos in 2 classes")).to_be_visible()
+
+
+@pytest.mark.slow
+def test_a_large_zip_that_is_cut_off_goes_on_also_after_a_reload(
+    browser: Browser, api: OwnApi, tmp_path: Path
+) -> None:
+    path = large_zip(tmp_path / "pets.zip", 3)
+    sent: list[str] = []
+    cuts = {2: 1, 3: 100}  # part -> how often it fails
+
+    def cut(route: Route, request: Request) -> None:
+        part = int(request.url.rpartition("/")[2])
+        cuts[part] = cuts.get(part, 0) - 1
+        if cuts[part] >= 0:
+            route.abort("connectionreset")
+        else:
+            sent.append(request.url)
+            route.continue_()
+
+    with window(browser, api.address, expected=CUT) as opened:
+        opened.route("**/uploads/*/parts/*", cut)
+        page = opened.new_page()
+        choose(page, path)
+        page.get_by_role("button", name="Send and tune").click()
+        # The second part is sent again by itself; the third fails until the page is reloaded.
+        expect(page.get_by_text("The connection was lost; the upload goes on")).to_be_visible()
+        wait_until(lambda: page.wait_for_timeout(50) or cuts[3] < 100, 30, "the third part")
+        page.on("dialog", lambda asked: asked.accept())
+        page.reload()
+        cuts.clear()
+        choose(page, path)
+        page.get_by_role("button", name="Send and tune").click()
+        page.wait_for_url("**/ui/#/jobs/job_*")
+        job_id = page.url.rpartition("/")[2]
+        expect(page.get_by_text("no worker is running")).to_be_visible()
+    assert [int(url.rpartition("/")[2]) for url in sent] == [1, 2, 3]
+    assert len({url.split("/")[-3] for url in sent}) == 1
+    job = api.client.get(f"/jobs/{job_id}").json()
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert (job["name"], job["dataset"]["sha256"]) == ("pets", sha256)
+
+
+@pytest.mark.web_only
+def test_a_very_large_zip_needs_little_memory_and_can_be_cancelled(
+    browser: Browser, api: OwnApi, tmp_path: Path
+) -> None:
+    path = large_zip(tmp_path / "many.zip", 24)
+    jobs = api.client.get("/jobs").json()["data"]
+    with window(browser, api.address, expected=CUT) as opened:
+        page = opened.new_page()
+        choose(page, path)
+        before = largest_renderer()
+        with page.expect_request("**/uploads/*/parts/*") as first:
+            page.get_by_role("button", name="Send and tune").click()
+        upload = "/".join(first.value.url.split("/")[-4:-2])
+        most = 0
+        while len(api.client.get(f"/{upload}").json()["missing"]) > 12:
+            most = max(most, largest_renderer())
+            page.wait_for_timeout(20)
+        page.get_by_role("button", name="Cancel").click()
+        expect(page.get_by_role("alert")).to_contain_text("Upload cancelled")
+        gone = lambda: api.client.get(f"/{upload}").status_code == 404  # noqa: E731
+        wait_until(lambda: page.wait_for_timeout(50) or gone(), 10, "the end of the upload")
+    growth = (most - before) / 1024**2
+    measured(f"memory grew by {growth:.0f} MiB for {path.stat().st_size / 1024**2:.0f} MiB")
+    assert growth < 100
+    assert api.client.get("/jobs").json()["data"] == jobs
+
+
+def largest_renderer() -> int:
+    """Resident memory in bytes of the largest process that renders a page."""
+    found = [0]
+    for process in Path("/proc").iterdir():
+        if not process.name.isdigit():
+            continue
+        try:
+            if "--type=renderer" in (process / "cmdline").read_text():
+                status = (process / "status").read_text()
+                found += [1024 * int(kib) for kib in re.findall(r"RssAnon:\s+(\d+)", status)]
+        except OSError:  # it has ended
+            continue
+    return max(found)
+
+
+@pytest.mark.slow
+def test_the_curve_goes_on_when_the_api_restarts(browser: Browser, api: OwnApi) -> None:
+    epochs, given = 200, {"cat/0.png": "cat", "dog/0.png": "dog"}
+    job_id = api.post(archive_of(given))
+    history = [
+        {"epoch": n, "loss": 1 / n, "train_accuracy": 0.5, "suppressed": 0.1, "lr": 0.01}
+        for n in range(1, epochs + 1)
+    ]
+    drawn = """addEventListener("DOMContentLoaded", () => {
+      window.drawn = [];
+      const look = () => {
+        const label = document.querySelector(".curve")?.getAttribute("aria-label") ?? "";
+        const count = Number(/of (\\d+)/.exec(label)?.[1] ?? 0);
+        if (count && count !== drawn.at(-1)?.[0]) drawn.push([count, Date.now() / 1000]);
+      };
+      const everything = {subtree: true, attributes: true, childList: true};
+      new MutationObserver(look).observe(document, everything);
+    })"""
+    with window(browser, api.address, expected=CUT) as opened:
+        page = opened.new_page()
+        page.add_init_script(drawn)
+        page.goto(f"/ui/#/jobs/{job_id}")
+        expect(page.get_by_text("no worker is running. Start one with")).to_be_visible()
+        lease = api.take(job_id, 2, ["cat", "dog"])
+        reported: list[float] = []
+
+        def report(count: int) -> None:
+            """Report so many epochs, twenty a second."""
+            for _ in range(count):
+                start, metrics = time.time(), history[len(reported)]
+                progress = {"stage": "tuning", "epoch": metrics["epoch"], "epochs": epochs}
+                lease.report([("metrics", metrics)], progress=progress, warnings=[])
+                reported.append(time.time())
+                page.wait_for_timeout(max(0.0, 1000 * (start + 0.05 - time.time())))
+
+        report(100)
+        label = page.get_by_role("img", name=re.compile("Curves of"))
+        expect(label).to_have_accessible_name(re.compile("Curves of 100 epochs"))
+        late = []
+        for count, moment in page.evaluate("drawn"):
+            late.append(moment - reported[count - 1])
+        api.stop()
+        expect(page.get_by_text("The connection was lost")).to_be_visible()
+        report(50)
+        api.start()
+        report(50)
+        whole = f"Curves of {epochs} epochs; the last has a loss of {1 / epochs:.3f}"
+        expect(label).to_have_accessible_name(re.compile(whole), timeout=30_000)
+        expect(page.get_by_text("The connection was lost")).to_have_count(0)
+        counts = [count for count, _ in page.evaluate("drawn")]
+        assert counts == sorted(counts)
+        page.reload()
+        expect(label).to_have_accessible_name(re.compile(whole))
+        succeed(lease, given, {"history": history})
+        expect(page.locator(".title .badge")).to_have_text("succeeded")
+        expect(label).to_have_accessible_name(re.compile(whole))
+    late.sort()
+    measured(f"points drawn within {late[len(late) // 2]:.2f} s, at most {late[-1]:.2f} s")
+    assert late[int(len(late) * 0.95)] < 1
+
+
+@pytest.mark.slow
+def test_a_failed_job_lists_every_problem_and_is_retried(browser: Browser, api: OwnApi) -> None:
+    job_id = api.post(archive_of({"cat/0.png": "cat", "dog/0.png": "dog"}))
+    problems = [
+        {"code": "not_an_image", "where": "cat/0.png", "message": "not an image"},
+        {"code": "empty_class", "where": "dog", "message": "no readable image"},
+        {"code": "too_few", "where": "", "message": "fewer than two classes"},
+    ]
+    error = {"code": "invalid_dataset", "message": "3 problems", "param": None}
+    claim(api.context, job_id).fail({**error, "problems": problems})
+    with window(browser, api.address) as opened:
+        page = opened.new_page()
+        page.goto(f"/ui/#/jobs/{job_id}")
+        for problem in problems:
+            row = page.get_by_role("row", name=problem["where"] or "whole data set")
+            expect(row.first).to_contain_text(problem["message"])
+        expect(page.get_by_role("main")).not_to_contain_text("[object")
+        check_accessible(page, "failed job")
+        page.get_by_role("button", name="Retry").click()
+        expect(page.get_by_text("no worker is running")).to_be_visible()
+    assert api.client.get(f"/jobs/{job_id}").json()["status"] == "queued"
+
+
+@pytest.mark.slow
+def test_a_zip_is_read_before_it_is_sent(browser: Browser, api: OwnApi, tmp_path: Path) -> None:
+    files = photos("apple", "lime", count=5, folder="train/") | photos("kiwi", count=1)
+    files |= {"test/plum/1.png": photo("plum", 0), "train/lime/empty.png": b"", "notes.md": b"x"}
+    (tmp_path / "fruit.zip").write_bytes(zipped({f"fruit/{name}": files[name] for name in files}))
+    (tmp_path / "cut.zip").write_bytes((tmp_path / "fruit.zip").read_bytes()[:-100])
+    with window(browser, api.address) as opened:
+        page = opened.new_page()
+        page.goto("/ui/#/new")
+        page.get_by_label("Choose a zip").set_input_files(tmp_path / "cut.zip")
+        expect(page.get_by_role("alert")).to_contain_text("its end is missing")
+        page.get_by_role("button", name="Choose other photos").click()
+        page.get_by_label("Choose a zip").set_input_files(tmp_path / "fruit.zip")
+        expect(page.get_by_text("13 photos in 4 classes")).to_be_visible()
+        sample = page.get_by_role("img", name="A photo of lime")
+        expect(sample).to_have_js_property("naturalWidth", 48)
+        for problem in (
+            "1 class without training photos",
+            "1 class with fewer than 4 training photos",
+            "1 photo without content",
+            "1 file will be left out",
+        ):
+            expect(page.get_by_text(problem)).to_be_visible()
+        for summary in ("Settings", "Words of the classes"):
+            page.locator("summary", has_text=summary).click()
+        page.get_by_label("lime", exact=True).fill("green lime")
+        check_accessible(page, "before sending")
+        page.get_by_role("button", name="Send and tune").click()
+        page.wait_for_url("**/ui/#/jobs/job_*")
+        job = api.client.get(f"/jobs/{page.url.rpartition('/')[2]}").json()
+    assert (job["name"], job["class_names"]) == ("fruit", {"lime": "green lime"})
+
+
+@pytest.mark.slow
+def test_views_have_addresses_and_say_what_is_not_there(browser: Browser, api: OwnApi) -> None:
+    job_id = api.finished({"cat/0.png": "cat", "dog/0.png": "dog"})
+    dataset = httpx.get(f"{api.address}/jobs/{job_id}").json()["dataset"]["id"]
+    # The job of this test made no report of its photos.
+    with window(browser, api.address, expected="status of 40[49]") as opened:
+        page = opened.new_page()
+        for address, text in (
+            (f"jobs/{job_id}/health", "report"),
+            (f"datasets/{dataset}", "report"),
+            ("jobs/job_01/review", "There is no job"),
+            ("nothing", "There is no such page"),
+            (f"jobs/{job_id}/nothing", "There is no such page"),
+        ):
+            page.goto(f"/ui/#/{address}")
+            expect(page.get_by_role("main")).to_contain_text(text)
