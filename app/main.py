@@ -27,6 +27,7 @@ from app.access.sessions import SignInLink
 from app.backbones.endpoints import router as backbones_router
 from app.batches.endpoints import router as batches_router
 from app.batches.requeue import batch_reaper
+from app.datasets.addition_endpoints import router as additions_router
 from app.datasets.endpoints import router as datasets_router
 from app.datasets.upload_endpoints import router as uploads_router
 from app.gc.collector import Collector
@@ -174,6 +175,7 @@ def create_app(
         jobs_router,
         review_router,
         datasets_router,
+        additions_router,
         uploads_router,
         models_router,
         cards_router,

@@ -195,9 +195,12 @@ def _images(
         dataset = datasets.get(session, batch.dataset_id)
         if dataset is None:
             raise DatasetError([Problem("", "dataset_not_found", "The data set was deleted.")])
-        zip_file = datasets.zip_of(session, dataset)
+        zips = datasets.zips_of(session, dataset)
     dropped = dataset_service.corrections_of(context, dataset).drop
-    with context.storage.local_copy(zip_file.storage_key) as path, open_photos(path) as photos:
+    with (
+        dataset_service.local_copies(context, zips) as (first, *added),
+        open_photos(first, added=added) as photos,
+    ):
         numbers = {photo.path: number for number, photo in enumerate(photos.photos)}
         files = [file for file in numbers if file not in dropped]
         yield files, lambda file: photos.read(numbers[file])

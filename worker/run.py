@@ -77,12 +77,12 @@ def _read_job(context: Context, job_id: str) -> Job:
     return job
 
 
-def _read_dataset(context: Context, dataset_id: str) -> tuple[Dataset, Dataset]:
-    """Return the job's data set, and the one that has the zip."""
+def _read_dataset(context: Context, dataset_id: str) -> tuple[Dataset, list[Dataset]]:
+    """Return the job's data set, and those that have its zips."""
     with context.database.read() as session:
         dataset = datasets.get(session, dataset_id)
         assert dataset is not None
-        return dataset, datasets.zip_of(session, dataset)
+        return dataset, datasets.zips_of(session, dataset)
 
 
 def _work(lease: Lease, job: Job, watch: Listener) -> str:
@@ -104,17 +104,18 @@ def _work(lease: Lease, job: Job, watch: Listener) -> str:
 
 def _tune(lease: Lease, job: Job, reporter: Reporter, listener: Listener) -> None:
     context = lease.context
-    dataset_row, zip_file = patiently(lambda: _read_dataset(context, job.dataset_id))
+    dataset_row, zips = patiently(lambda: _read_dataset(context, job.dataset_id))
     config, ignored = _with_operators_choice(TuneConfig.parse(job.config), context.settings)
     for text in ignored:
         reporter.warning(text)
     clock = StageClock(listener, config.tuned_epochs)
 
     with (
-        context.storage.local_copy(zip_file.storage_key) as path,
+        dataset_service.local_copies(context, zips) as (first, *added),
         load_dataset(
-            path,
+            first,
             job.class_names,
+            added=added,
             progress=lambda done, total: clock.at("validating", done, total),
             should_stop=reporter.should_stop,
         ) as uploaded,

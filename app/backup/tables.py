@@ -101,7 +101,10 @@ def without_triggers(connection: Connection, tables: list[SqlTable]) -> Iterator
 def _ordered(table: SqlTable) -> Select[Any]:
     """Return a query of all rows, in which a row comes after the row of the table it refers to."""
     own = [c for c in table.columns if any(key.column.table is table for key in c.foreign_keys)]
-    return select(table).order_by(*(c.is_not(None) for c in own), *table.primary_key.columns)
+    # A data set is made from an earlier version.
+    version = [table.c.version] if own and "version" in table.c else []
+    referring = [column.is_not(None) for column in own]
+    return select(table).order_by(*version, *referring, *table.primary_key.columns)
 
 
 def _to_json(value: Any) -> Any:

@@ -102,8 +102,12 @@ def dataset_details(dataset: DatasetDetail) -> RenderableType:
         "created": _minute(dataset.created_at),
         "images": "deleted" if dataset.expired else str(dataset.images),
     }
-    if dataset.parent_id is not None:
-        rows |= {"corrects": dataset.parent_id, "corrected": _corrections(dataset)}
+    if dataset.version > 1:
+        rows["version"] = str(dataset.version)
+    if dataset.relabelled is not None:
+        rows |= {"corrects": dataset.parent_id or "", "corrected": _corrections(dataset)}
+    elif dataset.parent_id is not None:
+        rows["added to"] = dataset.parent_id
     table = plain_table("class", "train", "val", "test", folding=("class",))
     for each in dataset.classes:
         table.add_row(Text(each.name), *(f"{n:,}" for n in (each.train, each.val, each.test)))
@@ -184,8 +188,8 @@ def model_details(model: ModelView) -> RenderableType:
 
 
 def _corrections(dataset: DatasetView) -> str:
-    if dataset.parent_id is None:
-        return ""
+    if dataset.relabelled is None:
+        return "" if dataset.parent_id is None else f"photos added to {dataset.parent_id}"
     return f"{dataset.relabelled} relabelled, {dataset.dropped} dropped"
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -14,6 +15,9 @@ from app.commands._service import AsJson, Url, group, print_deleted, service
 from app.commands._tables import dataset_details, datasets_table, photos_table
 from dspt.cli.health import Files, print_health
 from dspt.cli.terminal import out, print_json, print_stderr
+
+if TYPE_CHECKING:
+    from dspt_client.schemas.datasets import DatasetDetail
 
 datasets = group("The data sets of a service and their photos.")
 
@@ -48,12 +52,40 @@ def upload(
         with Bar("packing") as bar, warnings.catch_warnings(record=True) as links:
             warnings.simplefilter("always", UserWarning)
             found = client.datasets.create(data, on_progress=bar.advance)
-    for warning in [*(str(each.message) for each in links), *found.warnings]:
-        print_stderr(f"warning: {warning}", "yellow")
-    if as_json:
-        print_json(found.model_dump(mode="json"))
-    else:
-        out.print(dataset_details(found))
+    _print_stored(found, links, as_json)
+
+
+@datasets.command()
+def add(
+    dataset_id: DatasetId,
+    data: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATA",
+            exists=True,
+            show_default=False,
+            help="Folder (it is zipped first) or zip, as for `upload`; one class is enough.",
+        ),
+    ],
+    label: Annotated[
+        str | None,
+        typer.Option(
+            help="Class of all photos in a folder, which then needs no class folders.",
+            show_default=False,
+        ),
+    ] = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Add labelled photos to a data set; the result is a new version that shares its files."""
+    with service(url) as client:
+        from dspt_client._bar import Bar
+
+        with Bar("packing") as bar, warnings.catch_warnings(record=True) as links:
+            warnings.simplefilter("always", UserWarning)
+            base = find.dataset_id(client, dataset_id)
+            found = client.datasets.add(base, data, label=label, on_progress=bar.advance)
+    _print_stored(found, links, as_json)
 
 
 @datasets.command("list")
@@ -133,3 +165,15 @@ def delete(dataset_id: DatasetId, url: Url = None, as_json: AsJson = False) -> N
         deleted = find.dataset_id(client, dataset_id)
         client.datasets.delete(deleted)
     print_deleted("dataset", deleted, as_json)
+
+
+def _print_stored(
+    found: DatasetDetail, links: Sequence[warnings.WarningMessage], as_json: bool
+) -> None:
+    """Print a data set that was sent. links: warnings of links that were not sent."""
+    for warning in [*(str(each.message) for each in links), *found.warnings]:
+        print_stderr(f"warning: {warning}", "yellow")
+    if as_json:
+        print_json(found.model_dump(mode="json"))
+    else:
+        out.print(dataset_details(found))

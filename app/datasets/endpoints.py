@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Annotated, Literal
 
 from dspt_client.schemas.datasets import DatasetDetail, DatasetHealth, DatasetView, PhotoPage
@@ -21,7 +20,7 @@ from fastapi import (
 )
 
 from app.access.caller import CallerDep
-from app.datasets import health, repository, service, uploads, views
+from app.datasets import details, health, repository, service, uploads, views
 from app.datasets.dependencies import ShelfDep
 from app.datasets.photos import PhotoShelf
 from app.kit.http.context import ContextDep
@@ -89,12 +88,7 @@ def create_dataset(
         dataset_id = service.store(context, upload, caller.owner, kept=True)
     else:
         dataset_id = uploads.store(context, caller, upload_id or "")
-    try:
-        found = _detail(context, caller, shelf, dataset_id)
-    except Unprocessable:
-        with suppress(Conflict):  # a job has the same zip, and fails for the same reasons
-            service.delete(context, caller, dataset_id)
-        raise
+    found = details.of_new(context, caller, shelf, dataset_id)
     response.headers["Location"] = found.links["self"]
     return found
 
@@ -117,7 +111,7 @@ def get_dataset(
     dataset_id: str, context: ContextDep, caller: CallerDep, shelf: ShelfDep
 ) -> DatasetDetail:
     """One data set, with its classes and the number of files in each."""
-    return _detail(context, caller, shelf, dataset_id)
+    return details.of(context, caller, shelf, dataset_id)
 
 
 @router.delete("/{dataset_id}", status_code=204, responses=problems(NotFound, Conflict))
@@ -153,7 +147,7 @@ def list_images(
     ] = -1,
     limit: Annotated[int, Query(ge=1, le=1000, description="Photos per page.")] = 100,
 ) -> PhotoPage:
-    """The photos of a data set, in the order of their paths."""
+    """The photos of a data set, in the order of their paths, and then those added later."""
     zip_file, dataset = service.photos_of(context, caller, dataset_id)
     wanted = {"split": split, "label": label, "given": given}
     found = [
@@ -201,13 +195,3 @@ def get_image(
         return Response(status_code=304, headers=headers)
     picture = shelf.picture(zip_file, number, SIZES[size])
     return Response(picture, media_type="image/jpeg", headers=headers)
-
-
-def _detail(
-    context: ContextDep, caller: CallerDep, shelf: PhotoShelf, dataset_id: str
-) -> DatasetDetail:
-    zip_file, dataset = service.find_with_zip(context, caller, dataset_id)
-    if zip_file.expired_at is not None:
-        return views.detail(dataset, Counter(), ())
-    counts = Counter((photo.label, photo.split) for photo in shelf.list(zip_file, dataset))
-    return views.detail(dataset, counts, shelf.open(zip_file).warnings)

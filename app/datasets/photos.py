@@ -16,15 +16,16 @@ from dspt.data.split_names import Split
 from dspt.errors import DatasetError, ImageError
 from dspt.kit.text import printable
 
-#: Data sets that stay open, and the memory of their lists of files.
-_OPEN, _OPEN_BYTES, _BYTES_PER_FILE = 32, 64 * 1024**2, 1500
+#: Data sets that stay open, and the memory of their lists of files. A zip counts as if it were
+#: larger, so that versions with many zips do not exhaust the open files of the process.
+_OPEN, _OPEN_BYTES, _BYTES_PER_FILE, _BYTES_PER_ZIP = 32, 64 * 1024**2, 1500, 256 * 1024
 #: Encoded pictures that stay in memory. Browsers keep their own copies.
 _PICTURES, _PICTURES_BYTES = 10_000, 64 * 1024**2
 
 
 @dataclass(frozen=True)
 class Photo:
-    """A file of a data set; `number` is its place in the uploaded zip."""
+    """A file of a data set; `number` is its place in the uploaded zip, and in those added to it."""
 
     number: int
     file: str
@@ -45,20 +46,26 @@ class PhotoShelf:
         self._pictures: SizedCache[bytes] = SizedCache(_PICTURES, _PICTURES_BYTES)
 
     def open(self, zip_file: Dataset) -> Photos:
-        """Open an uploaded zip. Raises NotFound, and Unprocessable if a job would refuse it."""
+        """Open a zip and those that it was added to.
+
+        Raises NotFound, and Unprocessable if a job would refuse it.
+        """
         found = self._open.get(zip_file.id)
         if found is None:
+            with self._context.database.read() as session:
+                zips = repository.zips_of(session, zip_file)
             try:
-                # Open beyond the `with`: the file stays readable after it was deleted.
-                with self._context.storage.local_copy(zip_file.storage_key) as path:
-                    found = open_photos(path)
+                # Open beyond the `with`: the files stay readable after they were deleted.
+                with service.local_copies(self._context, zips) as (first, *added):
+                    found = open_photos(first, added=added)
             except FileNotFoundError as error:
                 raise NotFound(
                     "The photos are missing from the storage.", code="dataset_not_found"
                 ) from error
             except DatasetError as error:
                 raise _refused(error) from error
-            self._open.put(zip_file.id, found, _BYTES_PER_FILE * len(found.photos))
+            size = _BYTES_PER_ZIP * len(zips) + _BYTES_PER_FILE * len(found.photos)
+            self._open.put(zip_file.id, found, size)
         return found
 
     def list(self, zip_file: Dataset, dataset: Dataset) -> list[Photo]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from dspt_client.schemas.status import TERMINAL
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.orm import Session, aliased, undefer
 
 from app.kit.ids import is_id
@@ -36,23 +36,49 @@ def set_kept(session: Session, dataset_id: str, kept: bool) -> bool:
     return session.execute(changed.returning(Dataset.id)).one_or_none() is not None
 
 
+def lineage(session: Session, dataset: Dataset) -> Iterator[Dataset]:
+    """Yield the data set and all that it was made from, the first zip last."""
+    yield dataset
+    while (made_from := dataset.parent_id or dataset.base_id) is not None:
+        earlier = session.get(Dataset, made_from)
+        assert earlier is not None  # foreign key
+        dataset = earlier
+        yield dataset
+
+
 def zip_of(session: Session, dataset: Dataset) -> Dataset:
-    """Return the uploaded zip: the data set itself, or the one that it corrects."""
-    if dataset.parent_id is None:
-        return dataset
-    found = session.get(Dataset, dataset.parent_id)
-    assert found is not None  # foreign key
-    return found
+    """Return the newest zip of a data set: the data set itself, or the one that it corrects."""
+    return next(each for each in lineage(session, dataset) if each.parent_id is None)
+
+
+def zips_of(session: Session, dataset: Dataset) -> list[Dataset]:
+    """Return all zips with photos of a data set, the first one first."""
+    zips = [each for each in lineage(session, dataset) if each.parent_id is None]
+    return zips[::-1]
+
+
+def corrections_of(session: Session, dataset: Dataset) -> Dataset | None:
+    """Return the corrections that apply to a data set: its own, or those before photos were added.
+
+    None if there are none.
+    """
+    return next((each for each in lineage(session, dataset) if each.parent_id is not None), None)
 
 
 def kept_zip_of(session: Session, dataset: Dataset) -> Dataset | None:
-    """Return the uploaded zip, locked against changes in this transaction; None if deleted."""
-    return session.get(
-        Dataset,
-        dataset.parent_id or dataset.id,
-        populate_existing=True,
-        with_for_update={"read": True},
-    )
+    """Return the newest zip, locked against changes in this transaction; None if deleted.
+
+    The first zip is locked for its whole family.
+    """
+    root = select(Dataset.id).where(Dataset.id == dataset.family_id)
+    session.execute(root.with_for_update(read=True))
+    return session.get(Dataset, dataset.parent_id or dataset.id, populate_existing=True)
+
+
+def next_version(session: Session, family_id: str) -> int:
+    """Return the next number in a family. The first zip must be locked."""
+    family = or_(Dataset.id == family_id, Dataset.root_id == family_id)
+    return 1 + (session.scalar(select(func.max(Dataset.version)).where(family)) or 0)
 
 
 def lock(session: Session, dataset_id: str) -> None:
@@ -61,7 +87,7 @@ def lock(session: Session, dataset_id: str) -> None:
 
 
 def remove_unused(session: Session, dataset_id: str) -> bool:
-    """Delete the row if it is not kept, and no job and no corrections refer to it.
+    """Delete the row if it is not kept, no job refers to it, and nothing was made from it.
 
     Return whether it was deleted.
 
@@ -69,11 +95,12 @@ def remove_unused(session: Session, dataset_id: str) -> bool:
     see the other's reference, and neither would delete the row.
     """
     child = aliased(Dataset)
+    made_from_it = or_(child.parent_id == dataset_id, child.base_id == dataset_id)
     query = delete(Dataset).where(
         Dataset.id == dataset_id,
         Dataset.kept.is_(False),
         ~select(Job.id).where(Job.dataset_id == dataset_id).exists(),
-        ~select(child.id).where(child.parent_id == dataset_id).exists(),
+        ~select(child.id).where(made_from_it).exists(),
     )
     return session.execute(query.returning(Dataset.id)).one_or_none() is not None
 

@@ -1,4 +1,4 @@
-"""Receive, hash and store data sets, uploaded or corrected; each is stored once."""
+"""Receive, hash and store data sets: uploaded, corrected, or photos added; each is stored once."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import hashlib
 import io
 import json
 import zipfile
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import PurePath, PureWindowsPath
+from pathlib import Path, PurePath, PureWindowsPath
 from typing import IO
 
 from sqlalchemy.exc import IntegrityError
@@ -33,13 +35,15 @@ from dspt.labels.corrections import Corrections
 
 @dataclass(frozen=True)
 class Upload:
-    """An uploaded file on disk, or corrections of an earlier one."""
+    """An uploaded file on disk, corrections of an earlier one, or photos added to one."""
 
     file: IO[bytes]
     filename: str
     sha256: str
     size_bytes: int
     parent_id: str | None = None
+    base_id: str | None = None
+    root_id: str | None = None
     relabelled: int | None = None
     dropped: int | None = None
     confirmed: int | None = None
@@ -61,9 +65,9 @@ def receive(file: IO[bytes], filename: str | None) -> Upload:
     return Upload(file, name, sha256, size)
 
 
-def clean_filename(filename: str | None) -> str:
+def clean_filename(filename: str | None, default: str = "dataset.zip") -> str:
     """Return the last part of a path of any system, at most 255 characters."""
-    return cleaned(PurePath(PureWindowsPath(filename or "").name).name)[-255:] or "dataset.zip"
+    return cleaned(PurePath(PureWindowsPath(filename or "").name).name)[-255:] or default
 
 
 def _may_be_a_zip(file: IO[bytes]) -> bool:
@@ -76,6 +80,8 @@ def _may_be_a_zip(file: IO[bytes]) -> bool:
 def corrected(zip_file: Dataset, corrections: Corrections) -> Upload:
     """Return the data set to store for a zip with these corrections."""
     document = {"zip_sha256": zip_file.sha256, **corrections.to_dict()}
+    if zip_file.base_id is not None:  # the same photos may have been added to several data sets
+        document["zip_id"] = zip_file.id
     data = json.dumps(document, sort_keys=True).encode()
     return Upload(
         file=io.BytesIO(data),
@@ -83,6 +89,7 @@ def corrected(zip_file: Dataset, corrections: Corrections) -> Upload:
         sha256=hashlib.sha256(data).hexdigest(),
         size_bytes=len(data),
         parent_id=zip_file.id,
+        root_id=zip_file.family_id,
         relabelled=len(corrections.relabel),
         dropped=len(corrections.drop),
         confirmed=len(corrections.keep),
@@ -90,10 +97,19 @@ def corrected(zip_file: Dataset, corrections: Corrections) -> Upload:
 
 
 def corrections_of(context: Context, dataset: Dataset) -> Corrections:
-    """Return all corrections since the upload; empty for an uploaded zip."""
-    if dataset.parent_id is None:
+    """Return all corrections since the upload; empty if there are none."""
+    with context.database.read() as session:
+        corrected = repository.corrections_of(session, dataset)
+    if corrected is None:
         return Corrections()
-    return Corrections.from_dict(json.loads(context.storage.read_bytes(dataset.storage_key)))
+    return Corrections.from_dict(json.loads(context.storage.read_bytes(corrected.storage_key)))
+
+
+@contextmanager
+def local_copies(context: Context, zips: Iterable[Dataset]) -> Iterator[list[Path]]:
+    """Yield local copies of the zips of a data set, in order. Raises FileNotFoundError."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(context.storage.local_copy(each.storage_key)) for each in zips]
 
 
 def find(session: Session, caller: Caller, dataset_id: str) -> Dataset:
@@ -107,7 +123,7 @@ def find(session: Session, caller: Caller, dataset_id: str) -> Dataset:
 
 
 def find_with_zip(context: Context, caller: Caller, dataset_id: str) -> tuple[Dataset, Dataset]:
-    """Return the uploaded zip of a data set, and the data set. Raises NotFound."""
+    """Return the newest zip of a data set, and the data set. Raises NotFound."""
     with context.database.read() as session:
         dataset = find(session, caller, dataset_id)
         return repository.zip_of(session, dataset), dataset
@@ -126,10 +142,11 @@ def store(context: Context, upload: Upload, owner: str, *, kept: bool = False) -
 
     kept: also when no job uses it.
 
-    Raises TooManyRequests if the owner's quota is exceeded, and NotFound if the zip that it
-    corrects was deleted in the meantime.
+    Raises TooManyRequests if the owner's quota is exceeded, NotFound if the data set that it is
+    made from was deleted in the meantime, and Conflict if that has expired.
     """
-    identity = owner_digest(owner, upload.sha256)
+    content = upload.sha256 if upload.base_id is None else f"{upload.base_id}/{upload.sha256}"
+    identity = owner_digest(owner, content)
     with context.database.read() as session:
         known = repository.by_identity(session, identity)
     if known is not None and (known.kept or not kept or _keep(context, known.id)):
@@ -143,6 +160,8 @@ def store(context: Context, upload: Upload, owner: str, *, kept: bool = False) -
         filename=upload.filename,
         created_at=datetime.now(UTC),
         parent_id=upload.parent_id,
+        base_id=upload.base_id,
+        root_id=upload.root_id,
         relabelled=upload.relabelled,
         dropped=upload.dropped,
         kept=kept,
@@ -152,21 +171,34 @@ def store(context: Context, upload: Upload, owner: str, *, kept: bool = False) -
     context.storage.put(dataset.storage_key, upload.file)
     try:
         with context.database.write() as session:
+            if dataset.root_id is not None:
+                _lock_family(session, dataset.root_id)
+                dataset.version = repository.next_version(session, dataset.root_id)
             session.add(dataset)
             quotas.check_bytes(session, context.settings, owner)
-    except TooManyRequests:
+    except (Conflict, NotFound, TooManyRequests):
         context.storage.delete(dataset.storage_key)
         raise
     except IntegrityError as error:  # a concurrent request stored the same bytes
         context.storage.delete(dataset.storage_key)
         with context.database.read() as session:
             twin = repository.by_identity(session, identity)
-        if twin is None and upload.parent_id is not None:
-            raise NotFound("The data set was deleted.", code="dataset_not_found") from error
+        if twin is None and upload.root_id is not None:
+            raise _deleted() from error
         if twin is None or (kept and not _keep(context, twin.id)):
             raise
         return twin.id
     return dataset.id
+
+
+def _lock_family(session: Session, root_id: str) -> None:
+    """Lock a family against deletion and expiry. Raises NotFound, Conflict if it has expired."""
+    repository.lock(session, root_id)
+    root = session.get(Dataset, root_id, populate_existing=True)
+    if root is None:
+        raise _deleted()
+    if root.expired_at is not None:
+        raise _expired()
 
 
 def _keep(context: Context, dataset_id: str) -> bool:
@@ -183,7 +215,8 @@ def delete(context: Context, caller: Caller, dataset_id: str) -> None:
         removed = remove_if_unused(session, dataset)
         if not removed:
             raise Conflict(
-                "Jobs use this data set, or corrections of it. Delete those jobs first.",
+                "Jobs use this data set or corrections of it, or photos were added to it. Delete "
+                "those jobs and later versions first.",
                 code="dataset_in_use",
             )
     for key in removed:
@@ -197,25 +230,29 @@ def keep_for_a_job(session: Session, dataset: Dataset) -> None:
     """
     zip_file = repository.kept_zip_of(session, dataset)
     if zip_file is None:
-        raise NotFound("The data set was deleted.", code="dataset_not_found")
+        raise _deleted()
     if zip_file.expired_at is not None:
         raise _expired()
 
 
 def remove_if_unused(session: Session, dataset: Dataset) -> list[str]:
-    """Delete the row if nothing refers to it, and then the zip that it corrects likewise.
+    """Delete the row if nothing refers to it, and then what it was made from likewise.
 
     Return the storage keys to delete after the commit.
     """
-    zip_file = repository.zip_of(session, dataset)
-    for each in (zip_file, dataset):  # the lock order of a new job on corrections
+    lineage = list(repository.lineage(session, dataset))
+    for each in reversed(lineage):  # the lock order of a new job
         repository.lock(session, each.id)
     removed = []
-    for each in dict.fromkeys((dataset, zip_file)):
+    for each in lineage:
         if not repository.remove_unused(session, each.id):
             break
         removed.append(each.storage_key)
     return removed
+
+
+def _deleted() -> NotFound:
+    return NotFound("The data set was deleted.", code="dataset_not_found")
 
 
 def _expired() -> Conflict:

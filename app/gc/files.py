@@ -111,15 +111,17 @@ def _move(context: Context, name: str, target: str) -> None:
 def _unused_datasets(
     session: Session, context: Context, now: datetime, only: str | None = None
 ) -> list[Dataset]:
-    """Return the zips, with their corrections, that no job used for the retention time.
+    """Return the zips, with all made from them, that no job used for the retention time.
 
-    `only`: of this zip.
+    `only`: of this first zip.
     """
     if context.settings.keep_datasets_days is None:
         return []
     before = now - timedelta(days=context.settings.keep_datasets_days)
     zip_file, member, job = aliased(Dataset), aliased(Dataset), aliased(Job)
-    family = or_(member.id == zip_file.id, member.parent_id == zip_file.id)
+    family = or_(
+        member.id == zip_file.id, member.parent_id == zip_file.id, member.root_id == zip_file.id
+    )
     used = select(job.id).where(
         job.dataset_id == member.id, or_(job.finished_at.is_(None), job.finished_at > before)
     )
@@ -130,13 +132,15 @@ def _unused_datasets(
     )
     zips = select(zip_file.id).where(
         zip_file.parent_id.is_(None),
+        zip_file.base_id.is_(None),
         zip_file.expired_at.is_(None),
         ~in_use.correlate(zip_file).exists(),
     )
     if only is not None:
         zips = zips.where(zip_file.id == only)
     unused = select(Dataset).where(
-        func.coalesce(Dataset.parent_id, Dataset.id).in_(zips), Dataset.expired_at.is_(None)
+        func.coalesce(Dataset.root_id, Dataset.parent_id, Dataset.id).in_(zips),
+        Dataset.expired_at.is_(None),
     )
     return list(session.scalars(unused.order_by(Dataset.id)))
 
@@ -146,7 +150,7 @@ def _expire_datasets(
 ) -> Iterator[Finding]:
     gone = unused
     if not dry_run:
-        zips = [dataset.id for dataset in unused if dataset.parent_id is None]
+        zips = [dataset.id for dataset in unused if dataset.family_id == dataset.id]
         gone = [dataset for zip_id in zips for dataset in _expire(context, zip_id)]
     for dataset in gone:
         # After the commit: a crash may leave a file without a row, never the reverse.
@@ -156,15 +160,15 @@ def _expire_datasets(
 
 
 def _expire(context: Context, zip_id: str) -> list[Dataset]:
-    """Mark a zip and its corrections as expired if they are still unused; return them."""
-    family = (Dataset.id == zip_id) | (Dataset.parent_id == zip_id)
+    """Mark a first zip and all made from it as expired if they are still unused; return them."""
+    family = or_(Dataset.id == zip_id, Dataset.parent_id == zip_id, Dataset.root_id == zip_id)
     with context.database.write() as session:
         # Locked against the concurrent creation of a job; the zip first, as that does, to avoid a
         # deadlock.
         session.execute(
             select(Dataset.id)
             .where(family)
-            .order_by(Dataset.parent_id.is_not(None), Dataset.id)
+            .order_by(Dataset.id != zip_id, Dataset.id)
             .with_for_update()
         )
         now = database_now(session)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
@@ -24,8 +25,8 @@ class Photos:
     """A data set, and whether only its test part can be used."""
 
     dataset: Dataset
-    storage_key: str
-    """Key of the uploaded zip."""
+    zips: Sequence[Dataset]
+    """Those that have its photos."""
     used_for_tuning: bool
     """Whether a model is known to be tuned on it: then only its test part is a fair test, or the
     images that the jobs of both models held out."""
@@ -43,36 +44,36 @@ def photos_for(
     """
     tuned_by = [_job_of(session, model) for model in models]
     tuned_on = [None if job is None else datasets.get(session, job.dataset_id) for job in tuned_by]
-    zips = [None if found is None else datasets.zip_of(session, found).id for found in tuned_on]
+    families = [None if each is None else each.family_id for each in tuned_on]
     if dataset_id is not None:
         dataset = find(session, caller, dataset_id)
     elif tuned_on[0] is None or tuned_on[1] is None:
-        lost = " and ".join(m.id for m, zip_id in zip(models, zips, strict=True) if zip_id is None)
+        lost = " and ".join(m.id for m, of in zip(models, families, strict=True) if of is None)
         raise Conflict(
             f"The photos that {lost} was tuned on are unknown: the model was imported, or its job "
             f"was deleted. {_FIX}",
             code="no_common_photos",
         )
-    elif zips[0] != zips[1]:
+    elif families[0] != families[1]:
         raise Conflict(
-            f"The two models were tuned on different photos ({zips[0]} and {zips[1]}), so test "
-            f"photos of one may be training photos of the other. {_FIX}",
+            f"The two models were tuned on different photos ({families[0]} and {families[1]}), so "
+            f"test photos of one may be training photos of the other. {_FIX}",
             code="no_common_photos",
         )
     else:  # the labels of the newer one are the more corrected ones
         dataset = max(tuned_on[0], tuned_on[1], key=lambda each: each.created_at)
-    zip_file = datasets.zip_of(session, dataset)
-    if zip_file.expired_at is not None:
+    zips = datasets.zips_of(session, dataset)
+    if zips[0].expired_at is not None:
         raise Conflict(
             "The photos of this data set were deleted by retention. " + _FIX,
             code="dataset_expired",
         )
     audits = [job.audit_key for job in tuned_by if job is not None and job.audit_key is not None]
-    both = zips == [zip_file.id, zip_file.id] and len(audits) == len(models)
+    both = families == [dataset.family_id] * 2 and len(audits) == len(models)
     return Photos(
         dataset,
-        zip_file.storage_key,
-        used_for_tuning=zip_file.id in zips,
+        zips,
+        used_for_tuning=dataset.family_id in families,
         audit_keys=tuple(audits) if both else (),
     )
 

@@ -87,11 +87,11 @@ def _opened(stack: ExitStack, context: Context, photos: Photos, everything: bool
     from dspt.data.labelled import labelled_files
 
     try:
-        path = stack.enter_context(context.storage.local_copy(photos.storage_key))
+        first, *added = stack.enter_context(datasets.local_copies(context, photos.zips))
         corrections = datasets.corrections_of(context, photos.dataset)
     except FileNotFoundError as error:  # deleted in the meantime, or lost
         raise NotFound("The data set was deleted.", code="dataset_not_found") from error
-    files = stack.enter_context(labelled_files(path))
+    files = stack.enter_context(labelled_files(first, added=added))
     test = files.held_out()
     if everything:
         if photos.used_for_tuning:

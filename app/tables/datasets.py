@@ -1,4 +1,4 @@
-"""The table of data sets, uploaded or corrected."""
+"""The table of data sets: uploaded, corrected, or with photos added."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from app.kit.db import Base
 
 
 class Dataset(Base):
-    """An uploaded zip, or corrections of the labels in one. Never changed.
+    """An uploaded zip, corrections of the labels in it, or a zip of photos added to it.
+
+    Never changed. What is made from a data set refers to it, so that its file is stored once: the
+    first zip and all that was made from it are a family.
 
     Each job reads the content of the zip itself.
     """
@@ -43,8 +46,8 @@ class Dataset(Base):
     #: Whether it was uploaded by itself. Others are deleted with the last job that uses them.
     kept: Mapped[bool] = mapped_column(default=False, server_default=false())
 
-    #: Of corrections: the corrected zip. They include all earlier corrections, so that those can be
-    #: deleted.
+    #: Of corrections: the corrected zip, or the zip of the last photos added to it. They include
+    #: all earlier corrections, so that those can be deleted.
     parent_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"), index=True)
     #: Of corrections: number of files with a corrected class.
     relabelled: Mapped[int | None]
@@ -52,6 +55,20 @@ class Dataset(Base):
     dropped: Mapped[int | None]
     #: Of corrections: number of files whose label was confirmed; null in those of older versions.
     confirmed: Mapped[int | None]
+
+    #: Of added photos: the data set that they were added to. Its photos and corrections belong to
+    #: this one, too.
+    base_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"), index=True)
+    #: The first zip of the family; null in the first zip itself, and in corrections of it by older
+    #: versions of the code.
+    root_id: Mapped[str | None] = mapped_column(String(40), index=True)
+    #: Its number in its family: 1, 2, ...; higher than that of the data set it was made from.
+    version: Mapped[int] = mapped_column(default=1, server_default="1")
+
+    @property
+    def family_id(self) -> str:
+        """Id of the first zip."""
+        return self.root_id or self.parent_id or self.id
 
     @property
     def storage_key(self) -> str:

@@ -10,6 +10,7 @@ from typing import Literal
 from dspt_client._blocking import blocking, blocking_iterator
 from dspt_client._calls import Call, as_a, delete, get, path
 from dspt_client._connection import Connection
+from dspt_client._exceptions import NotSent
 from dspt_client._packing import OnProgress, Watched, check_data, silent, zip_file
 from dspt_client._pages import items
 from dspt_client._uploads import send_in_parts
@@ -44,6 +45,34 @@ class DatasetCalls:
             files = {"dataset": (filename, Watched(file, on_progress), "application/zip")}
             call = Call(
                 "POST", "/datasets", as_a(DatasetDetail), repeatable=True, options={"files": files}
+            )
+            return await self._connection.call(call)
+
+    async def add(
+        self,
+        dataset_id: str,
+        data: str | Path,
+        *,
+        label: str | None = None,
+        on_progress: OnProgress = silent,
+    ) -> DatasetDetail:
+        """Add labelled photos to a data set and return the new version, which shares its files.
+
+        data: a folder or a zip, as for `create`; one class is enough. label: class of all photos in
+        a folder, which then needs no class folders. A job on the new version encodes the new photos
+        only. Raises NotSent and OSError.
+        """
+        where, folder = path("datasets", dataset_id, "images"), Path(data)
+        if label is not None and (not label.strip() or "/" in label or not folder.is_dir()):
+            raise NotSent("`label` needs a folder of photos, and a name of a class without /.")
+        with ExitStack() as open_files:
+            opened = zip_file(folder, on_progress, top=f"{label}/" if label else "")
+            filename, file = await self._connection.io.work(
+                lambda: open_files.enter_context(opened)
+            )
+            files = {"archive": (filename, Watched(file, on_progress), "application/zip")}
+            call = Call(
+                "POST", where, as_a(DatasetDetail), repeatable=True, options={"files": files}
             )
             return await self._connection.call(call)
 
@@ -97,6 +126,7 @@ class Datasets:
         self._core = DatasetCalls(connection)
 
     create = blocking(DatasetCalls.create)
+    add = blocking(DatasetCalls.add)
     list = blocking_iterator(DatasetCalls.list)
     get = blocking(DatasetCalls.get)
     health = blocking(DatasetCalls.health)

@@ -23,8 +23,12 @@ def silent(stage: str, done: int, total: int) -> None:
 
 
 @contextmanager
-def zip_file(data: Path, on_progress: OnProgress = silent) -> Iterator[tuple[str, IO[bytes]]]:
+def zip_file(
+    data: Path, on_progress: OnProgress = silent, *, top: str = ""
+) -> Iterator[tuple[str, IO[bytes]]]:
     """Yield name and content of a zip, or of a folder zipped into a temporary file.
+
+    top: of a folder, the folder in the zip that everything is put into, such as `cat/`.
 
     Hidden files are not sent, nor are links that lead out of the folder (with a warning). Photos
     are compressed already, so they are stored uncompressed. Raises OSError.
@@ -41,10 +45,10 @@ def zip_file(data: Path, on_progress: OnProgress = silent) -> Iterator[tuple[str
             for (
                 folder
             ) in folders:  # an empty folder is a class without photos: the service reports it
-                archive.writestr(zipfile.ZipInfo(folder + "/"), b"")
+                archive.writestr(zipfile.ZipInfo(f"{top}{folder}/"), b"")
             for number, (name, path) in enumerate(files.items(), 1):
                 # A plain ZipInfo has a fixed date: the same photos make the same zip.
-                archive.writestr(zipfile.ZipInfo(name), path.read_bytes())
+                archive.writestr(zipfile.ZipInfo(top + name), path.read_bytes())
                 on_progress("packing", number, len(files))
         file.seek(0)
         yield f"{data.resolve().name}.zip", file

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,17 +23,15 @@ from dspt.data.checks import (
 )
 from dspt.data.class_words import class_words
 from dspt.data.findings import Findings, Notice
-from dspt.data.folder import open_folder
-from dspt.data.hostile.archive import open_zip
 from dspt.data.hostile.limits import Limits
 from dspt.data.images import NESTED_ARCHIVE, decode_image
-from dspt.data.lay_out import lay_out
 from dspt.data.layout import Candidate, Layout
 from dspt.data.names import natural_key
+from dspt.data.opening import open_laid_out
 from dspt.data.reading import Seen, read_all
 from dspt.data.source import Source
 from dspt.data.split_names import Split
-from dspt.errors import DatasetError, ImageError, Problem
+from dspt.errors import ImageError
 from dspt.kit.text import printable
 
 _REJECTED_SHOWN = 1000
@@ -132,6 +130,7 @@ def load_dataset(
     path: Path | str,
     class_names: Mapping[str, str] | None = None,
     *,
+    added: Sequence[Path] = (),
     limits: Limits | None = None,
     progress: Callable[[int, int], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
@@ -142,14 +141,17 @@ def load_dataset(
     Nothing is unpacked to disk.
 
     class_names: maps class folders to their words in the prompt. Default: the folder's name.
+    added: zips of photos that were added later. They are laid out like a data set, and may have
+    some of its classes only.
     progress(done, total) and should_stop() are called after each file.
 
     Raises DatasetError with all problems, and Cancelled if should_stop() returns True.
     """
     findings = Findings()
-    source, not_read = open_source(Path(path), limits or Limits(), findings)
+    opened = open_laid_out(Path(path), added, limits or Limits(), findings)
+    source, layout, not_read = opened
     try:
-        return _read_dataset(source, not_read, class_names, findings, progress, should_stop)
+        return _read_dataset(source, layout, not_read, class_names, findings, progress, should_stop)
     except BaseException:
         source.close()
         raise
@@ -173,31 +175,15 @@ def dataset_digest(entries: Iterable[tuple[str, str, str, str]]) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def open_source(path: Path, limits: Limits, findings: Findings) -> tuple[Source[Any], list[str]]:
-    """Open a folder or zip; return it and the paths of the links and devices that are not read.
-
-    Raises DatasetError.
-    """
-    try:
-        if path.is_dir():
-            return open_folder(path, limits, findings)
-        return open_zip(path, limits, findings), []
-    except FileNotFoundError:
-        raise DatasetError([Problem(str(path), "not_found", "not found")]) from None
-    except OSError as error:
-        message = f"cannot be read: {error.strerror}"
-        raise DatasetError([Problem(str(path), "unreadable", message)]) from error
-
-
 def _read_dataset(
     source: Source[Any],
+    layout: Layout,
     not_read: list[str],
     class_names: Mapping[str, str] | None,
     findings: Findings,
     progress: Callable[[int, int], None] | None,
     should_stop: Callable[[], bool] | None,
 ) -> Dataset:
-    layout = lay_out(source, findings)
     check_classes(layout, source.limits.max_classes, findings)
     check_case(source.files, findings)
 

@@ -38,10 +38,13 @@ class Reading:
     """The reason for all other files."""
 
 
-def read_folders(root: Folder, findings: Findings, *, is_train: bool = False) -> Reading:
+def read_folders(
+    root: Folder, findings: Findings, *, is_train: bool = False, partial: bool = False
+) -> Reading:
     """Return the reading of the folders in `root`. Problems and assumptions go to `findings`.
 
     is_train: the folder around all others is called `train`, so these are the classes.
+    partial: the photos are added to a data set, so `train` may be missing.
     """
     reading = Reading()
     for folder in root.empty_folders:
@@ -57,7 +60,7 @@ def read_folders(root: Folder, findings: Findings, *, is_train: bool = False) ->
     if len(tops) > _MANY:
         reading.places = {top.path: ("train", top.name) for top in tops}
     elif parts:
-        _split_then_class(tops, parts, reading, findings)
+        _split_then_class(tops, parts, reading, findings, partial)
     elif any(_splits_inside(top) for top in nested):
         _class_then_split(tops, reading, findings)
     elif not is_train and _share_subfolders(nested):
@@ -77,14 +80,18 @@ def _splits_among(nested: Sequence[Folder]) -> dict[str, Split]:
 
 
 def _split_then_class(
-    tops: Sequence[Folder], parts: dict[str, Split], reading: Reading, findings: Findings
+    tops: Sequence[Folder],
+    parts: dict[str, Split],
+    reading: Reading,
+    findings: Findings,
+    partial: bool,
 ) -> None:
     folders = [top for top in tops if top.path in parts]
     others = [top for top in tops if top.path not in parts]
     unlabelled = [top for top in others if split_of(top.name) and not top.nested]
     others = [top for top in others if not split_of(top.name) or top.nested]
     splits = set(parts.values())
-    if "train" not in splits and not others:
+    if "train" not in splits and not others and not partial:
         findings.problem(
             "",
             "no_train",

@@ -7,17 +7,16 @@ for a data set that was checked before.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dspt.data.dataset import open_source
 from dspt.data.findings import Findings
 from dspt.data.hostile.limits import Limits
-from dspt.data.lay_out import lay_out
 from dspt.data.layout import Candidate
+from dspt.data.opening import open_laid_out
 from dspt.data.source import Source
 from dspt.errors import ImageError
 
@@ -55,12 +54,16 @@ class LabelledFiles:
 
 
 @contextmanager
-def labelled_files(path: Path, limits: Limits | None = None) -> Iterator[LabelledFiles]:
-    """Open a folder or zip. Raises DatasetError if it cannot be read or is not safe to read."""
+def labelled_files(
+    path: Path, limits: Limits | None = None, *, added: Sequence[Path] = ()
+) -> Iterator[LabelledFiles]:
+    """Open a folder or zip. Raises DatasetError if it cannot be read or is not safe to read.
+
+    added: zips of photos that were added later, as in `load_dataset`.
+    """
     findings = Findings()
-    source, _ = open_source(path, limits or Limits(), findings)
+    source, layout, _ = open_laid_out(path, added, limits or Limits(), findings)
     try:
-        layout = lay_out(source, findings)
         findings.refuse_if_any()
         yield LabelledFiles(tuple(layout.candidates), source)
     finally:

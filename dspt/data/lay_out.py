@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from dspt.data.findings import Findings
@@ -25,22 +25,28 @@ _UNREAD = (".xlsx", ".xls", ".ods", ".parquet", ".feather")
 """Tables in other forms."""
 
 
-def lay_out(source: Source[Any], findings: Findings) -> Layout:
+def lay_out(source: Source[Any], findings: Findings, *, known: Collection[str] = ()) -> Layout:
     """Return class and split of each file. Raises DatasetError if labels.csv cannot be read.
+
+    known: classes of the data set that these photos are added to; then one class is enough, and
+    train/ may be missing.
 
     A table called labels (.csv, .tsv, .json, .jsonl) decides. Otherwise the folders do, if they
     give at least two classes; otherwise other tables in the root or in split folders.
     """
-    top = common_top(source.files, source.folders) or ""
+    top = common_top(source.files, source.folders, known) or ""
     if top:
         source.strip_top(top)
     is_train = split_of(top.rpartition("/")[2]) == "train"
-    layout = _lay_out(source, findings, is_train=is_train)
-    drop_unknown_classes(layout, findings)
+    layout = _lay_out(source, findings, is_train=is_train, known=known)
+    if not known:
+        drop_unknown_classes(layout, findings)
     return layout
 
 
-def _lay_out(source: Source[Any], findings: Findings, *, is_train: bool) -> Layout:
+def _lay_out(
+    source: Source[Any], findings: Findings, *, is_train: bool, known: Collection[str]
+) -> Layout:
     files, folders = source.files, source.folders
     tables = [table for path in table_paths(files) if (table := _read(source, path))]
     labels = [table for table in tables if "/" not in table.path and is_labels(table.path)]
@@ -49,9 +55,9 @@ def _lay_out(source: Source[Any], findings: Findings, *, is_train: bool) -> Layo
             return layout_by_tables([table], files, findings)
     understood = [table for table in tables if is_understood(table.data, table.path)]
     tried = Findings()
-    by_folder = layout_by_folder(files, folders, tried, is_train=is_train)
+    by_folder = layout_by_folder(files, folders, tried, is_train=is_train, partial=bool(known))
     train = {name for split, name in by_folder.class_folders if split == "train"}
-    if len(train) > 1 and not tried.problems:
+    if (len(train) > 1 or not train.isdisjoint(known)) and not tried.problems:
         for table in understood:
             message = f"{printable(table.path)} is not used: the folders give the classes"
             findings.warning("table", message)
@@ -63,7 +69,7 @@ def _lay_out(source: Source[Any], findings: Findings, *, is_train: bool) -> Layo
         for path in (path for path in files if path.lower().endswith(_UNREAD)):
             message = "is not read; save it as CSV with the columns file and label"
             findings.problem(path, "invalid_table", message)
-    return layout_by_folder(files, folders, findings, is_train=is_train)
+    return layout_by_folder(files, folders, findings, is_train=is_train, partial=bool(known))
 
 
 def _read(source: Source[Any], path: str) -> Table | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from dspt.data.class_words import words_of
@@ -47,19 +47,22 @@ def is_labels(path: str) -> bool:
     return path.lower().rpartition("/")[2] in {f"labels{suffix}" for suffix in TABLE_SUFFIXES}
 
 
-def common_top(files: Sequence[str], folders: Sequence[str]) -> str | None:
+def common_top(
+    files: Sequence[str], folders: Sequence[str], known: Collection[str] = ()
+) -> str | None:
     """Return the path of the folders that wrap the whole data set and are no class, or None.
 
     `photos/new/cat/1.jpg` with `photos/new/dog/2.jpg` -> `photos/new`; `cat/1.jpg` -> None. Files
     and empty folders beside a wrapper are ignored. A single `test` or `val` is not a wrapper: its
-    photos must not be trained on by accident.
+    photos must not be trained on by accident. A folder with the name of a `known` class is none
+    either.
     """
     with_labels = {p.rpartition("/")[0] for p in files if is_labels(p)}
     with_tables = {p.rpartition("/")[0] for p in files if p.lower().endswith(TABLE_SUFFIXES)}
     here = folder_tree(files, folders)
     while here.path not in with_labels and len(inside := list(here)) == 1:
         top = inside[0]
-        if not top.nested and top.path not in with_tables:
+        if top.name in known or (not top.nested and top.path not in with_tables):
             break
         has_train = top.path in with_tables or any(split_of(f.name) == "train" for f in top)
         if split_of(top.name) in ("val", "test") and not has_train:
@@ -69,13 +72,20 @@ def common_top(files: Sequence[str], folders: Sequence[str]) -> str | None:
 
 
 def layout_by_folder(
-    files: Sequence[str], folders: Sequence[str], findings: Findings, *, is_train: bool = False
+    files: Sequence[str],
+    folders: Sequence[str],
+    findings: Findings,
+    *,
+    is_train: bool = False,
+    partial: bool = False,
 ) -> Layout:
     """Return the layout that the folders give; see `folder_layout`.
 
     is_train: a folder called `train` was around all others, so these are the classes.
+    partial: the photos are added to a data set, so `train` may be missing.
     """
-    reading = read_folders(folder_tree(files, folders), findings, is_train=is_train)
+    tree = folder_tree(files, folders)
+    reading = read_folders(tree, findings, is_train=is_train, partial=partial)
     layout = Layout(ignored={path.rpartition("/")[2] for path in reading.left_out})
     if findings.problems:
         return layout

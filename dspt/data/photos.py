@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from dspt.data.checks import check_classes
-from dspt.data.dataset import open_source
 from dspt.data.findings import Findings
 from dspt.data.hostile.limits import Limits
-from dspt.data.lay_out import lay_out
 from dspt.data.layout import Candidate
-from dspt.data.names import natural_key
+from dspt.data.opening import open_laid_out
 from dspt.data.source import Source
 
 
@@ -25,7 +23,8 @@ class Photos:
     ) -> None:
         self._source = source
         self.photos = photos
-        """In natural order of their paths: the number of a photo never changes."""
+        """In natural order of their paths, and then photos that were added later. So the number of
+        a photo never changes, also when more are added."""
         self.warnings = warnings
 
     @cached_property
@@ -48,21 +47,21 @@ class Photos:
         self.close()
 
 
-def open_photos(path: Path, limits: Limits | None = None) -> Photos:
+def open_photos(path: Path, limits: Limits | None = None, *, added: Sequence[Path] = ()) -> Photos:
     """Open an untrusted folder or zip and find class and split of each file.
+
+    added: zips of photos that were added later, as in `load_dataset`.
 
     Takes a small part of the time of `load_dataset`, because no file is decoded: a file may still
     turn out to be damaged, and a class to have no usable photo.
     Raises DatasetError with all reasons why its files or its layout cannot be used.
     """
     findings = Findings()
-    source, _ = open_source(path, limits or Limits(), findings)
+    source, layout, _ = open_laid_out(path, added, limits or Limits(), findings)
     try:
-        layout = lay_out(source, findings)
         check_classes(layout, source.limits.max_classes, findings)
         findings.refuse_if_any()
     except BaseException:
         source.close()
         raise
-    ordered = sorted(layout.candidates, key=lambda photo: natural_key(photo.path))
-    return Photos(source, tuple(ordered), findings.warnings)
+    return Photos(source, tuple(layout.candidates), findings.warnings)

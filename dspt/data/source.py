@@ -25,12 +25,15 @@ class Source(ABC, Generic[Handle]):
         folders: Iterable[str],
         limits: Limits,
         stored_bytes: int = 0,
+        unpacked_bytes: int | None = None,
     ) -> None:
         self._members = members
         self._folders = tuple(sorted(folders, key=natural_key))
         self.limits = limits
         self.stored_bytes = stored_bytes
         """Total size on disk, in bytes."""
+        self.unpacked_bytes = stored_bytes if unpacked_bytes is None else unpacked_bytes
+        """Total size of the files, in bytes, as a zip declares it."""
         self._order()
 
     def _order(self) -> None:

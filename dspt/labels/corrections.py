@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from dspt.data import Dataset, Item, dataset_digest
+from dspt.data.class_words import words_of
 from dspt.data.findings import Findings
 from dspt.kit.text import printable
 from dspt.labels.new_classes import warnings_of_new, words_of_new
@@ -164,7 +165,15 @@ class Corrections:
         given = {i.path: dataset.classes[i.label] for i in dataset.items if i.split == "train"}
         held_out = {item.path for item in dataset.items if item.split != "train"}
         words = dict(zip(dataset.classes, dataset.class_words, strict=True))
-        changed = self.checked(
+        # Photos added since may have brought a class that was new when the labels were corrected.
+        added = self.new_classes.keys() & set(dataset.classes) if may_change_nothing else set()
+        words |= {
+            name: text
+            for name in added
+            if (text := self.new_classes[name]) is not None and words[name] == words_of(name)
+        }
+        new_classes = {n: text for n, text in self.new_classes.items() if n not in added}
+        changed = dataclasses.replace(self, new_classes=new_classes).checked(
             dataset.classes,
             given,
             held_out,
@@ -183,7 +192,7 @@ class Corrections:
         corrected = dataclasses.replace(
             dataset,
             classes=classes,
-            class_words=(*dataset.class_words, *new.values()),
+            class_words=(*(words[name] for name in dataset.classes), *new.values()),
             items=tuple(items),
             hashes=tuple(dataset.hashes[row] for row in rows),
             warnings=(*dataset.warnings, *warnings_of_new(new, changed.relabel, dataset)),

@@ -67,13 +67,17 @@ def before_generate_body(
 def before_generate_path_parameters(
     context: HookContext, strategy: SearchStrategy[Any]
 ) -> SearchStrategy[Any]:
-    """Ask most often for a model that there is where photos or classes are sent to one."""
+    """Ask most often for what there is where photos or classes are sent to it."""
     assert context.operation is not None
-    path, known = context.operation.path, KNOWN["models"][0]
-    names = {"/models/{name}/predict": "name", "/models/{model_id}/classes": "model_id"}
+    path = context.operation.path
+    names = {
+        "/models/{name}/predict": {"name": KNOWN["models"][0]},
+        "/models/{model_id}/classes": {"model_id": KNOWN["models"][0]},
+        "/datasets/{dataset_id}/images": {"dataset_id": KNOWN["datasets"][0]},
+    }
     if path not in names:
         return strategy
-    there = strategy.map(lambda drawn: {names[path]: known} if _fits(drawn) else drawn)
+    there = strategy.map(lambda drawn: names[path] if _fits(drawn) else drawn)
     return st.one_of(there, there, strategy)
 
 
@@ -114,6 +118,8 @@ def _sensible(label: str, body: Any) -> Any:
             return {"model": known, "archive": ZIP}  # a zip or a data set, not both
         case "POST /datasets":
             return {"dataset": ZIP}  # a zip or an upload, not both
+        case "POST /datasets/{dataset_id}/images":
+            return {"archive": ZIP}  # a zip or images, not both
         case "POST /models/{name}/predict":
             return body | {"images": [b64encode(PHOTO.data).decode()]}
         case "POST /jobs/check":

@@ -77,6 +77,20 @@ def filled(context: Context) -> Context:
                 dropped=0,
             )
         )
+        session.add(
+            Dataset(
+                id="ds_" + "0" * 25 + "1",
+                owner="local",
+                identity="photos added to the corrections",
+                sha256="",
+                size_bytes=0,
+                filename="more.zip",
+                created_at=datetime.now(UTC),
+                base_id="ds_" + "0" * 26,
+                root_id=parent.id,
+                version=3,
+            )
+        )
         now = datetime.now(UTC)
         session.add(
             Batch(
@@ -177,15 +191,15 @@ def test_a_backup_restores_every_row_and_file_into_any_database(
 ) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     told = done(dspt(filled, "backup", first))
-    assert "Backed up 11 files (77 bytes)" in told
+    assert "Backed up 12 files (84 bytes)" in told
     assert "is sound: " in done(dspt(filled, "backup", first, "--check"))
 
     told = done(dspt(target, "restore", first))
-    assert "0 in place, 11 copied from the backup, 0 moved back from the trash, 0 missing" in told
+    assert "0 in place, 12 copied from the backup, 0 moved back from the trash, 0 missing" in told
     make_backup(target, second)
     before = rows(first)
     assert rows(second) == before
-    assert {len(before["jobs"]), len(before["datasets"])} == {len(ALL_STATES), len(ALL_STATES) + 1}
+    assert {len(before["jobs"]), len(before["datasets"])} == {len(ALL_STATES), len(ALL_STATES) + 2}
     assert files_in(target) == files_in(filled)
     ensure(target)
     assert storage_id(target.storage) != storage_id(filled.storage)  # it is a copy
@@ -214,7 +228,7 @@ def test_a_lost_database_comes_back(filled: Context, tmp_path: Path) -> None:
     lose_database(filled)
 
     told = done(dspt(filled, "restore", folder))
-    assert "10 in place, 0 copied from the backup, 1 moved back from the trash, 0 missing" in told
+    assert "11 in place, 0 copied from the backup, 1 moved back from the trash, 0 missing" in told
     ensure(filled)
     assert storage_id(filled.storage) == installation
     assert files_in(filled) == before | {later}
@@ -303,7 +317,7 @@ def test_an_interrupted_restore_is_repeated(
     copies = folder / "files"
     for path in sorted(copies.rglob("*.safetensors")):
         target.storage.put_bytes(path.relative_to(copies).as_posix(), path.read_bytes())
-    assert "1 in place, 10 copied" in done(dspt(target, "restore", folder))
+    assert "1 in place, 11 copied" in done(dspt(target, "restore", folder))
     ensure(target)
 
 
@@ -314,9 +328,9 @@ def test_files_that_are_nowhere_stop_a_restore(
     folder = tmp_path / "backup"
     make_backup(filled, folder, copy_files=False)
     told = refused(dspt(target, "restore", folder))
-    assert "11 of 11 files are neither stored nor in the backup" in told
+    assert "12 of 12 files are neither stored nor in the backup" in told
     assert "--incomplete" in told
-    assert "11 missing" in done(dspt(target, "restore", folder, "--incomplete"))
+    assert "12 missing" in done(dspt(target, "restore", folder, "--incomplete"))
 
 
 @into_sqlite
@@ -364,7 +378,7 @@ def test_a_backup_is_brought_up_to_date(filled: Context, tmp_path: Path) -> None
         session.delete(model)
     done(dspt(filled, "backup", folder))
     second = read_manifest(folder)
-    assert (first.files, second.files) == (11, 10)
+    assert (first.files, second.files) == (12, 11)
     assert [path.name for path in folder.glob("database-*")] == [second.dump]
     assert {path: path.stat().st_mtime_ns for path in copies} == copies
     assert not (folder / "files" / model.storage_key).exists()

@@ -124,6 +124,27 @@ def test_from_audit_to_corrections_to_a_better_classifier(stack: Stack) -> None:
         assert {e["file"] for e in entries if e["kept"]} == set(relabel)
         assert not any(e["suspect"] for e in entries if e["kept"])
 
+        # A job on a version with more photos encodes those only.
+        before = features
+        more = {f"{n}.png": data for n, data in enumerate(photos(22).values()) if n in (20, 21)}
+        added = stack.client.post(
+            f"/datasets/{second['dataset']['id']}/images",
+            files=[("images", image) for image in more.items()],
+            data={"label": "red"},
+        )
+        assert added.status_code == 201, added.text
+        on_more = {"dataset_id": added.json()["id"], "config": '{"epochs": 1}'}
+        fourth_id = stack.client.post("/jobs", data=on_more).json()["id"]
+        fourth = stack.wait(fourth_id, succeeded)
+        assert fourth["dataset"]["images"] == 42
+        new = {f"images/{name}": "red" for name in more}
+        assert labels(stack, fourth_id) == labels(stack, second_id) | new
+        features = kept_features(stack)
+        assert len(features) == 42
+        assert set(before) < set(features)
+        assert stack.client.delete(f"/jobs/{fourth_id}").status_code == 204
+        assert stack.client.delete(f"/datasets/{added.json()['id']}").status_code == 204
+
         # Corrections of the corrected job add up, and nothing that it was made from is needed.
         last = list(WRONG)[2]
         kept = "train/blue/9.png"

@@ -34,6 +34,7 @@ EXAMPLES = int(os.environ.get("DSPT_SCHEMATHESIS_EXAMPLES", "15"))
 WITH_FILES = [
     "POST /batches",
     "POST /datasets",
+    "POST /datasets/{dataset_id}/images",
     "POST /jobs",
     "POST /jobs/{job_id}/corrections",
     "POST /models",
@@ -112,6 +113,7 @@ class Known:
 
     jobs: list[str]
     """One that has succeeded, one that was cancelled, one that waits."""
+    datasets: list[str]
     models: list[str]
     aliases: list[str]
     artifact: str
@@ -208,13 +210,15 @@ def _things(address: str, token: str, context: Context, accepted: Path) -> Known
             assert response.status_code == 202, response.text
             jobs.append(response.json()["id"])
         run_next(context, "worker")
-        assert client.get(f"/jobs/{jobs[0]}").json()["status"] == "succeeded"
+        done = client.get(f"/jobs/{jobs[0]}").json()
+        assert done["status"] == "succeeded"
         assert client.post(f"/jobs/{jobs[1]}/cancel").status_code == 202
         [model] = client.get("/models").json()["data"]
         client.patch(f"/models/{model['id']}", json={"alias": "production"}).raise_for_status()
         artifact = context.settings.data_dir / "artifact.safetensors"
         artifact.write_bytes(client.get(model["links"]["artifact"]).content)
-    return Known(jobs, [model["id"]], ["production"], str(artifact), str(accepted))
+    datasets = [done["dataset"]["id"]]
+    return Known(jobs, datasets, [model["id"]], ["production"], str(artifact), str(accepted))
 
 
 def _schemathesis(

@@ -139,7 +139,12 @@ ERROR_TYPES = {
         409, "The photos of the data set were deleted by retention.", "Upload them again."
     ),
     "dataset_in_use": _type(
-        409, "Jobs use the data set.", "Delete those jobs first, or keep the data set."
+        409,
+        "Jobs or later versions use the data set.",
+        "Delete those first, or keep the data set.",
+    ),
+    "too_many_additions": _type(
+        409, "Photos were added too many times.", "Upload all of them as one zip."
     ),
     "invalid_dataset": _type(
         422,

@@ -11,19 +11,29 @@ from dspt_client.schemas.open_enum import OpenEnum
 
 
 class DatasetView(BaseModel):
-    """Labelled photos: an uploaded zip, or corrections of the labels in one."""
+    """Labelled photos: an uploaded zip, corrections of its labels, or photos added to it."""
 
     id: str
     object: Literal["dataset"] = "dataset"
     filename: str = Field(description="File name of the uploaded zip.")
-    sha256: str = Field(description="SHA-256 of the uploaded file, or of the corrections.")
-    size_bytes: int
+    sha256: str = Field(
+        description="SHA-256 of the uploaded file, of the corrections, or of the added photos."
+    )
+    size_bytes: int = Field(description="Of that file; the files of earlier versions are shared.")
     created_at: datetime
     kept: bool = Field(
         description="Whether it was uploaded by itself. Others are deleted with their last job."
     )
     expired: bool = Field(description="Whether retention deleted its photos.")
-    parent_id: str | None = Field(description="Of corrections: the uploaded zip.")
+    parent_id: str | None = Field(
+        description="Of corrections: the zip that they correct. Of added photos: the version that "
+        "they were added to."
+    )
+    version: int = Field(
+        default=1,
+        description="1 for an uploaded zip. Corrections of it, and photos added to it or to its "
+        "versions, have the next numbers.",
+    )
     relabelled: int | None = Field(description="Of corrections: files with a corrected label.")
     dropped: int | None = Field(description="Of corrections: dropped files.")
     links: dict[str, str]
@@ -51,7 +61,9 @@ class DatasetDetail(DatasetView):
 class PhotoView(BaseModel):
     """One file of a data set."""
 
-    number: int = Field(description="It never changes; corrections have the numbers of the zip.")
+    number: int = Field(
+        description="It never changes; later versions have the numbers of earlier ones."
+    )
     file: str
     split: Literal["train", "val", "test"]
     label: str = Field(description="Its class; after corrections, the corrected one.")
@@ -60,7 +72,7 @@ class PhotoView(BaseModel):
 
 
 class PhotoPage(BaseModel):
-    """One page of the photos of a data set, in the order of their paths."""
+    """One page of the photos of a data set: in the order of their paths, then those added later."""
 
     object: Literal["list"] = "list"
     data: list[PhotoView]

@@ -86,7 +86,8 @@ class ZipSource(Source[zipfile.ZipInfo]):
         limits: Limits,
         stored_bytes: int,
     ) -> None:
-        super().__init__(members, folders, limits, stored_bytes)
+        unpacked_bytes = sum(info.file_size for info in members.values())
+        super().__init__(members, folders, limits, stored_bytes, unpacked_bytes)
         self._archive = archive
         self._close = weakref.finalize(self, handle.close)
 

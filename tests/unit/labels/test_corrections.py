@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from dataset_files import jpeg, write_zip
 from torch import Tensor, nn
 
 from dspt.backbones.base import Backbone
@@ -70,19 +71,24 @@ def test_the_corrected_set_is_the_one_that_a_person_would_have_sorted(
     assert {item.path: CLASSES[item.label] for item in dataset.items} != labels
 
 
-def test_nothing_is_encoded_again(dataset: Dataset, builtin: Backbone, tmp_path: Path) -> None:
-    class Counting(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.linear = nn.Linear(3, builtin.embed_dim)
-            self.images = 0
+class Counting(nn.Module):
+    """An image tower that counts the images it encodes."""
 
-        def forward(self, pixels: Tensor) -> Tensor:
-            self.images += len(pixels)
-            out: Tensor = self.linear(pixels.mean((2, 3)))
-            return out
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, width)
+        self.images = 0
 
-    tower = Counting()
+    def forward(self, pixels: Tensor) -> Tensor:
+        self.images += len(pixels)
+        out: Tensor = self.linear(pixels.mean((2, 3)))
+        return out
+
+
+def test_only_what_is_new_is_encoded(
+    folder: Path, dataset: Dataset, builtin: Backbone, tmp_path: Path
+) -> None:
+    tower = Counting(builtin.embed_dim)
     changes = {"image_tower": tower, "digest": "1" * 64, "penultimate_dim": 0}
     backbone = dataclasses.replace(builtin, **changes)
     store = FeatureStore(tmp_path, on_failure=pytest.fail)
@@ -94,6 +100,14 @@ def test_nothing_is_encoded_again(dataset: Dataset, builtin: Backbone, tmp_path:
     assert tower.images == 0
     kept = [row for row, i in enumerate(dataset.items) if i.path != "train/cat/3.png"]
     assert torch.equal(after, before[kept])
+
+    new = write_zip(tmp_path / "new.zip", {"cat/0.jpg": jpeg(1), "moon/0.jpg": jpeg(2)})
+    with load_dataset(folder, added=[new]) as more:
+        after = encode_images(backbone, more, augment_views=1, store=store)
+        assert tower.images == 2 * 2
+        old = [row for row, item in enumerate(more.items) if item in dataset.items]
+        assert torch.equal(after[old], before)
+        assert len(more.items) == len(old) + 2
 
 
 def test_corrections_add_up(dataset: Dataset) -> None:

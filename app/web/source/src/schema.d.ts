@@ -326,11 +326,19 @@ export interface paths {
         };
         /**
          * List Images
-         * @description The photos of a data set, in the order of their paths.
+         * @description The photos of a data set, in the order of their paths, and then those added later.
          */
         get: operations["list_images"];
         put?: never;
-        post?: never;
+        /**
+         * Add Images
+         * @description Add labelled photos: the answer is a new version, and the old one stays as it is.
+         *
+         *     The new version shares the files and corrections of the old one, so that only the new photos
+         *     are stored and encoded. A class that the data set does not have is new. A file whose path is
+         *     taken gets a number. Repeating the request returns the same version.
+         */
+        post: operations["add_images"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1298,6 +1306,36 @@ export interface components {
                 [key: string]: string;
             };
         };
+        /** Body_add_images */
+        Body_add_images: {
+            /**
+             * Archive
+             * @description Zip of labelled photos, as for `POST /datasets`; one class is enough.
+             */
+            archive?: string;
+            /**
+             * Images
+             * @description Up to 1,000 image files, instead of `archive`.
+             */
+            images?: string[];
+            /**
+             * Label
+             * @description Class of all `images`.
+             */
+            label?: string;
+            /**
+             * Labels
+             * @description Class of each of `images`: JSON object from file name to class.
+             */
+            labels?: string;
+            /**
+             * Split
+             * @description What `images` are used for.
+             * @default train
+             * @enum {string}
+             */
+            split: "train" | "val" | "test";
+        };
         /** Body_check_job */
         Body_check_job: {
             /**
@@ -1942,10 +1980,13 @@ export interface components {
             filename: string;
             /**
              * Sha256
-             * @description SHA-256 of the uploaded file, or of the corrections.
+             * @description SHA-256 of the uploaded file, of the corrections, or of the added photos.
              */
             sha256: string;
-            /** Size Bytes */
+            /**
+             * Size Bytes
+             * @description Of that file; the files of earlier versions are shared.
+             */
             size_bytes: number;
             /**
              * Created At
@@ -1964,9 +2005,15 @@ export interface components {
             expired: boolean;
             /**
              * Parent Id
-             * @description Of corrections: the uploaded zip.
+             * @description Of corrections: the zip that they correct. Of added photos: the version that they were added to.
              */
             parent_id: string | null;
+            /**
+             * Version
+             * @description 1 for an uploaded zip. Corrections of it, and photos added to it or to its versions, have the next numbers.
+             * @default 1
+             */
+            version: number;
             /**
              * Relabelled
              * @description Of corrections: files with a corrected label.
@@ -2058,7 +2105,7 @@ export interface components {
         };
         /**
          * DatasetView
-         * @description Labelled photos: an uploaded zip, or corrections of the labels in one.
+         * @description Labelled photos: an uploaded zip, corrections of its labels, or photos added to it.
          */
         DatasetView: {
             /** Id */
@@ -2076,10 +2123,13 @@ export interface components {
             filename: string;
             /**
              * Sha256
-             * @description SHA-256 of the uploaded file, or of the corrections.
+             * @description SHA-256 of the uploaded file, of the corrections, or of the added photos.
              */
             sha256: string;
-            /** Size Bytes */
+            /**
+             * Size Bytes
+             * @description Of that file; the files of earlier versions are shared.
+             */
             size_bytes: number;
             /**
              * Created At
@@ -2098,9 +2148,15 @@ export interface components {
             expired: boolean;
             /**
              * Parent Id
-             * @description Of corrections: the uploaded zip.
+             * @description Of corrections: the zip that they correct. Of added photos: the version that they were added to.
              */
             parent_id: string | null;
+            /**
+             * Version
+             * @description 1 for an uploaded zip. Corrections of it, and photos added to it or to its versions, have the next numbers.
+             * @default 1
+             */
+            version: number;
             /**
              * Relabelled
              * @description Of corrections: files with a corrected label.
@@ -3055,7 +3111,7 @@ export interface components {
         };
         /**
          * PhotoPage
-         * @description One page of the photos of a data set, in the order of their paths.
+         * @description One page of the photos of a data set: in the order of their paths, then those added later.
          */
         PhotoPage: {
             /**
@@ -3084,7 +3140,7 @@ export interface components {
         PhotoView: {
             /**
              * Number
-             * @description It never changes; corrections have the numbers of the zip.
+             * @description It never changes; later versions have the numbers of earlier ones.
              */
             number: number;
             /** File */
@@ -5901,6 +5957,146 @@ export interface operations {
                 headers: {
                     /** @description Seconds to wait before a retry. */
                     "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    add_images: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                dataset_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "multipart/form-data": components["schemas"]["Body_add_images"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DatasetDetail"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    /** @description How to send a key. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before a retry. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before a retry. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Insufficient Storage */
+            507: {
+                headers: {
                     [name: string]: unknown;
                 };
                 content: {

@@ -1,0 +1,91 @@
+"""The HTTP call that adds photos to a data set."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from dspt_client.schemas.datasets import DatasetDetail
+from fastapi import APIRouter, File, Form, Response, UploadFile
+
+from app.access.caller import CallerDep
+from app.datasets import additions, details, service
+from app.datasets.dependencies import ShelfDep
+from app.kit.http.context import ContextDep
+from app.kit.http.errors import (
+    BadRequest,
+    Conflict,
+    NotFound,
+    PayloadTooLarge,
+    ProblemItem,
+    RequestTimeout,
+    StorageFull,
+    Unprocessable,
+    problems,
+)
+from app.kit.http.rules import Scope, max_upload_bytes, rules
+from app.kit.http.schema_types import Omittable
+from app.quotas.early import check_bytes_early
+
+router = APIRouter(prefix="/datasets", tags=["data sets"])
+
+
+@router.post(
+    "/{dataset_id}/images",
+    status_code=201,
+    responses=problems(
+        BadRequest, NotFound, Conflict, PayloadTooLarge, RequestTimeout, StorageFull, Unprocessable
+    ),
+)
+@rules(Scope.SUBMIT, max_body_bytes=max_upload_bytes, before_body=check_bytes_early)
+def add_images(
+    dataset_id: str,
+    response: Response,
+    context: ContextDep,
+    caller: CallerDep,
+    shelf: ShelfDep,
+    archive: Annotated[
+        UploadFile | Omittable,
+        File(description="Zip of labelled photos, as for `POST /datasets`; one class is enough."),
+    ] = None,
+    images: Annotated[
+        list[UploadFile] | Omittable,
+        File(description="Up to 1,000 image files, instead of `archive`.", min_length=1),
+    ] = None,
+    label: Annotated[
+        str | Omittable, Form(min_length=1, max_length=200, description="Class of all `images`.")
+    ] = None,
+    labels: Annotated[
+        str | Omittable,
+        Form(description="Class of each of `images`: JSON object from file name to class."),
+    ] = None,
+    split: Annotated[
+        Literal["train", "val", "test"], Form(description="What `images` are used for.")
+    ] = "train",
+) -> DatasetDetail:
+    """Add labelled photos: the answer is a new version, and the old one stays as it is.
+
+    The new version shares the files and corrections of the old one, so that only the new photos
+    are stored and encoded. A class that the data set does not have is new. A file whose path is
+    taken gets a number. Repeating the request returns the same version.
+    """
+    if (archive is None) == (images is None):
+        raise _missing("Send exactly one of `archive` (a zip file) and `images`.", "archive")
+    if archive is not None:
+        if label is not None or labels is not None:
+            raise _missing("Send `label` or `labels` with `images`, not with `archive`.", "images")
+        upload = service.receive(archive.file, archive.filename)
+        made = additions.add(context, caller, dataset_id, upload)
+    else:
+        names = [service.clean_filename(each.filename, "image") for each in images or []]
+        of_file = additions.labels_of(names, label, labels)
+        files = {name: each.file for name, each in zip(names, images or [], strict=True)}
+        with additions.packed(files, of_file, split) as upload:
+            made = additions.add(context, caller, dataset_id, upload)
+    found = details.of_new(context, caller, shelf, made)
+    response.headers["Location"] = found.links["self"]
+    return found
+
+
+def _missing(message: str, param: str) -> Unprocessable:
+    item = ProblemItem(param=param, code="missing", message=message)
+    return Unprocessable(message, errors=[item])
