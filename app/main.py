@@ -66,6 +66,8 @@ from app.predictions.endpoints import router as predictions_router
 from app.predictions.settings import PredictionSettings
 from app.releases.endpoints import router as releases_router
 from app.web.endpoints import router as web_router
+from app.webhooks.endpoints import router as webhooks_router
+from app.webhooks.sender import WebhookSender
 
 #: What pages of other origins may send and read; credentials other than a key are not used.
 _CORS: dict[str, Any] = {
@@ -119,10 +121,12 @@ def create_app(
         app.state.session_uses = session_uses = LastUses(context.database, sessions.used)
         if settings.bootstrap_key:
             await run_in_threadpool(_ensure_bootstrap_key, context)
+        app.state.webhook_sender = sender = WebhookSender(context)
         collector = Collector(context)
-        app.state.loops = loops = [*housekeeper.loops, collector.loop]
+        app.state.loops = loops = [*housekeeper.loops, sender.loop, collector.loop]
         registry.register(LoopsCollector(loops))
         housekeeper.start()
+        sender.loop.start()
         collector.loop.start()
         try:
             yield
@@ -183,6 +187,7 @@ def create_app(
         releases_router,
         predictions_router,
         batches_router,
+        webhooks_router,
         backbones_router,
         keys_router,
         metrics_router,

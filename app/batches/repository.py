@@ -17,6 +17,7 @@ from app.kit.ids import is_id
 from app.kit.newest_first import newest_first
 from app.tables.batches import LEASED, TERMINAL, Batch, BatchResults
 from app.tables.jobs import Job
+from app.webhooks.events import record_end
 
 #: Target -> the states from which it can be entered.
 _SOURCES = MappingProxyType(
@@ -89,7 +90,19 @@ def move(
     query = update(Batch).where(Batch.id == batch_id, Batch.status.in_(sorted(allowed)))
     if owner is not None:
         query = query.where(Batch.lease_owner == owner)
-    return session.execute(query.values(changes).returning(Batch.id)).one_or_none() is not None
+    row = session.execute(query.values(changes).returning(Batch.owner, Batch.name)).one_or_none()
+    if row is not None and target in TERMINAL:
+        record_end(
+            session,
+            "batch",
+            batch_id,
+            owner=row.owner,
+            name=row.name,
+            status=target,
+            error=changes["error"],
+            now=now,
+        )
+    return row is not None
 
 
 def remove(session: Session, batch_id: str) -> bool:

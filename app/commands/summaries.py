@@ -15,5 +15,6 @@ SUMMARIES = {
     "restore": "Restore the database, and the stored files that are missing, from a backup.",
     "serve": "Run the whole service on this machine until Ctrl-C.",
     "storage": "Manage which storage belongs to the database.",
+    "webhooks": "Addresses that receive the ends of jobs and batches.",
     "worker": "Run one worker, which tunes one job at a time, until Ctrl-C.",
 }

@@ -14,6 +14,8 @@ class Kind(StrEnum):
     ORPHAN = "orphaned file"
     #: Photos that no job has used for DSPT_KEEP_DATASETS_DAYS.
     DATASET = "expired data set"
+    #: Deliveries of a webhook that ended long ago.
+    DELIVERIES = "old webhook deliveries"
     #: Parts of an upload of which none arrived for a day.
     UPLOAD = "expired upload"
     #: A file in the trash for more than DSPT_TRASH_DAYS.

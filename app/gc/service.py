@@ -14,6 +14,7 @@ from app.installation import service as installation
 from app.jobs import repository as jobs
 from app.kit import scratch
 from app.kit.context import Context
+from app.webhooks.sender import expire_deliveries
 
 
 def collect(
@@ -37,6 +38,8 @@ def collect(
     yield from _scratch(context, dry_run)
     for upload_id, parts in uploads.expire(context, dry_run=dry_run):
         yield Finding(Kind.UPLOAD, upload_id, count=parts)
+    for webhook_id, count in expire_deliveries(context, dry_run=dry_run):
+        yield Finding(Kind.DELIVERIES, webhook_id, count=count)
     yield from collect_files(context, dry_run=dry_run, force=force, grace_seconds=grace_seconds)
 
 

@@ -129,8 +129,8 @@ def has_rows(session: Session) -> bool:
 
 
 def files_in(storage: Storage) -> Iterator[str]:
-    """Yield the names of all files, except the mark and test files; also of foreign files."""
-    ignored = (storage_keys.INSTALLATION, "checks/")
+    """Yield the names of all files, except the mark, the key and test files; also foreign ones."""
+    ignored = (storage_keys.INSTALLATION, storage_keys.WEBHOOK_KEY, "checks/")
     return (file.name for file in storage.files() if not file.name.startswith(ignored))
 
 

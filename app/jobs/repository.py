@@ -14,6 +14,7 @@ from app.kit.db import database_now
 from app.kit.ids import is_id
 from app.tables.job_state import LEASED, sources
 from app.tables.jobs import Job, JobEvent, OutboxEntry
+from app.webhooks.events import record_end
 
 #: The highest number that an event can have.
 MAX_SEQ = 2**31 - 1
@@ -116,7 +117,8 @@ def move(
     query = update(Job).where(Job.id == job_id, Job.status.in_(sorted(allowed)))
     if owner is not None:
         query = query.where(Job.lease_owner == owner)
-    row = session.execute(query.values(changes).returning(Job.event_seq, Job.attempt)).one_or_none()
+    found = (Job.event_seq, Job.attempt, Job.owner, Job.name)
+    row = session.execute(query.values(changes).returning(*found)).one_or_none()
     if row is None:
         return False
     data: dict[str, Any] = {"status": target, "attempt": row.attempt}
@@ -128,6 +130,18 @@ def move(
         session.flush()
     else:
         session.execute(delete(OutboxEntry).where(OutboxEntry.job_id == job_id))
+    if target in TERMINAL:
+        error = changes["error"]
+        record_end(
+            session,
+            "job",
+            job_id,
+            owner=row.owner,
+            name=row.name,
+            status=target,
+            error=error,
+            now=now,
+        )
     return True
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import platformdirs
 from pydantic import Field, field_validator, model_validator
@@ -211,6 +211,27 @@ class Settings(SettingsWithSecrets):
         default=[],
         description="Origins of web pages in browsers that may call the API, with a key, as a JSON "
         'list such as `["https://shop.example"]`; `["*"]` allows all. Default: none.',
+    )
+    private_hosts: list[str] = Field(
+        default=[],
+        description="Hosts to which webhooks may be sent by http and at private addresses, as a "
+        'JSON list such as `["hooks.internal"]`. Default: https and public addresses only.',
+    )
+    webhook_key: str = Field(
+        default="",
+        pattern=r"^([!-~]{32,200})?$",
+        repr=False,
+        json_schema_extra=SECRET,
+        description="Key that the secrets of webhooks are derived from: 32 to 200 ASCII characters "
+        "without spaces, such as from `openssl rand -hex 32`. Another key invalidates them. "
+        "Default: a file in the storage, which `dspt backup` leaves out.",
+    )
+    # Eight attempts in 18 hours.
+    webhook_retry_seconds: list[Annotated[float, Field(gt=0)]] = Field(
+        default=[5, 60, 300, 1800, 7200, 18_000, 36_000],
+        max_length=20,
+        description="Seconds between the attempts to deliver an event, as a JSON list. After the "
+        "last one the delivery has failed; after five in a row the webhook is disabled.",
     )
     # Each is an open connection; many systems limit a process to 1,024.
     max_listeners: int = Field(default=500, ge=1, description="Maximum open event streams.")

@@ -3,6 +3,26 @@
 Every feature may import from here; these modules import nothing of the features.
 """
 
-from app.tables import access, batches, datasets, installation, jobs, models, reviews, uploads
+from app.tables import (
+    access,
+    batches,
+    datasets,
+    installation,
+    jobs,
+    models,
+    reviews,
+    uploads,
+    webhooks,
+)
 
-__all__ = ["access", "batches", "datasets", "installation", "jobs", "models", "reviews", "uploads"]
+__all__ = [
+    "access",
+    "batches",
+    "datasets",
+    "installation",
+    "jobs",
+    "models",
+    "reviews",
+    "uploads",
+    "webhooks",
+]

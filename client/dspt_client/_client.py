@@ -22,6 +22,7 @@ from dspt_client._models import ModelCalls, Models
 from dspt_client._packing import OnProgress, silent
 from dspt_client._predict import Image, Question, predict
 from dspt_client._retries import Retries
+from dspt_client._webhooks import WebhookCalls, Webhooks
 from dspt_client.schemas.predictions import PredictResponse
 
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -47,6 +48,7 @@ class AsyncClient:
         self.batches = BatchCalls(connection)
         self.models = ModelCalls(connection)
         self.aliases = AliasCalls(connection)
+        self.webhooks = WebhookCalls(connection)
 
     async def predict(
         self,
@@ -106,6 +108,7 @@ class Client:
         self.batches = Batches(connection)
         self.models = Models(connection)
         self.aliases = Aliases(connection)
+        self.webhooks = Webhooks(connection)
 
     def predict(
         self,

@@ -65,6 +65,7 @@ class Made:
     alias: str = "production"
     """Points to the model."""
     batch_id: str = "bat_00000000000000000000000000"
+    webhook_id: str = "whk_00000000000000000000000000"
 
 
 class Service:
@@ -111,7 +112,9 @@ class Service:
         self.client.patch(f"/models/{model.id}", json=wanted, headers=headers).raise_for_status()
         data = {"model": model.id, "dataset_id": made.dataset_id}
         batch = self.client.post("/batches", data=data, headers=headers)
-        return replace(made, batch_id=batch.json()["id"])
+        wanted = {"url": "https://host.invalid/"}  # nothing is sent: nothing ends any more
+        webhook = self.client.post("/webhooks", json=wanted, headers=headers)
+        return replace(made, batch_id=batch.json()["id"], webhook_id=webhook.json()["id"])
 
 
 class User:

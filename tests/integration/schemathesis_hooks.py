@@ -132,6 +132,8 @@ def _sensible(label: str, body: Any) -> Any:
             return body | {"classes": {"green": None}}
         case "POST /predict":
             return {"model": known, "images": [PHOTO]}  # images or an archive, not both
+        case "POST /webhooks":
+            return body | {"url": "https://host.invalid/"}  # and nothing is sent to others
         case "POST /models":
             return body | {"artifact": ARTIFACT, "name": "imported"}
     return body

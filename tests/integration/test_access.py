@@ -144,6 +144,8 @@ def asked(service: Service, headers: Headers, method: str, path: str, made: Made
         "model_id": made.model_id,
         "upload_id": made.upload_id,
         "name": made.alias,
+        "webhook_id": made.webhook_id,
+        "delivery_id": "msg_00000000000000000000000000",
     }
     body: Any = {"name": "taken", "alias": "taken"} if method == "PATCH" else None
     if method == "PUT" and path == "/aliases/{name}":
@@ -263,6 +265,7 @@ OTHERS = {
     ("GET", "/jobs"): lambda *a: not_listed(*a, "/jobs?limit=100"),
     ("GET", "/session"): None,  # describes the caller
     ("GET", "/models"): lambda *a: not_listed(*a, "/models?limit=100"),
+    ("GET", "/webhooks"): lambda *a: not_listed(*a, "/webhooks?limit=100"),
     ("POST", "/batches"): batches_on_things_of_others,
     ("POST", "/datasets"): uploaded_again,
     ("POST", "/jobs"): jobs_of_a_data_set,
@@ -271,11 +274,13 @@ OTHERS = {
     ("POST", "/models/compare"): lambda *a: not_taken(*a, "/models/compare"),
     ("POST", "/predict"): predictions,
     ("POST", "/uploads"): uploads,
+    ("POST", "/webhooks"): None,  # takes no ids; events of other owners: test_webhooks.py
 }
 
 
 def not_listed(service: Service, bob: Headers, anns: Made, path: str) -> None:
-    assert not {anns.job_id, anns.dataset_id, anns.model_id} & listed(service, path, bob)
+    anns_ids = {anns.job_id, anns.dataset_id, anns.model_id, anns.webhook_id}
+    assert not anns_ids & listed(service, path, bob)
 
 
 def not_taken(service: Service, bob: Headers, anns: Made, path: str) -> None:

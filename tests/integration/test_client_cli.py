@@ -25,8 +25,10 @@ from app.tables.models import Model
 from dspt.cli import build, terminal
 from tests.acceptance.photos import encoded
 from tests.integration.conftest import zip_of
-from tests.integration.jobs import ERROR, bring_to, claim, make_model
+from tests.integration.jobs import ERROR, add_job, bring_to, claim, make_model
 from tests.integration.own_api import running
+from tests.receiver import receiver
+from tests.services import wait_until
 
 NO_JOB = "job_" + "0" * 26
 MODEL = "mdl_" + "0" * 26
@@ -64,7 +66,11 @@ METRICS = {
 
 @pytest.fixture(scope="module")
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Context]]:
-    settings = Settings(data_dir=tmp_path_factory.mktemp("cli"), event_poll_seconds=0.02)
+    settings = Settings(
+        data_dir=tmp_path_factory.mktemp("cli"),
+        event_poll_seconds=0.02,
+        private_hosts=["127.0.0.1"],
+    )
     with running(settings) as started:
         yield started
 
@@ -165,6 +171,31 @@ def test_a_batch_from_a_flat_folder(context: Context, tmp_path: Path) -> None:
         assert client.batches.wait(made["id"]).status == "succeeded"
         assert [each.label for each in client.batches.results(made["id"])] == ["cat"]
     assert document("batches", "delete", "new ones") == {"batch": made["id"], "deleted": True}
+
+
+def test_webhooks_are_added_listed_replayed_and_deleted(context: Context) -> None:
+    with receiver() as received:
+        received.statuses.append(410)
+        added = document("webhooks", "add", received.url, "--event", "job.cancelled")
+        job_id = add_job(context)
+        dspt("jobs", "cancel", job_id)
+        with Client() as client:
+            wait_until(lambda: client.webhooks.get(added["id"]).disabled_at, 60, "410")
+        assert "Gone" in dspt("webhooks", "list").stdout
+        [failed] = document("webhooks", "deliveries", added["id"], "--status", "failed")
+        assert (failed["response_status"], failed["event"]["data"]["id"]) == (410, job_id)
+        assert "answered 410" in dspt("webhooks", "deliveries", added["id"]).stdout
+        assert document("webhooks", "enable", added["id"])["failures"] == 0
+        replayed = document("webhooks", "replay", added["id"], failed["id"])
+        assert replayed["status"] == "pending"
+        wait_until(lambda: len(received.requests) == 2, 60, "the replay")
+        assert document("webhooks", "delete", added["id"]) == {
+            "webhook": added["id"],
+            "deleted": True,
+        }
+    created, secret = dspt("webhooks", "add", "https://host.invalid/").stdout.splitlines()
+    assert secret.startswith("whsec_")
+    dspt("webhooks", "delete", created.split()[1].rstrip("."))
 
 
 def test_data_sets_are_uploaded_listed_looked_at_and_deleted(

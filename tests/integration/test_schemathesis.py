@@ -53,6 +53,7 @@ LIMITED = [
     "POST /keys",
     "POST /session",
     "POST /uploads",
+    "POST /webhooks",
     "PUT /aliases/{name}",
     "PUT /uploads/{upload_id}/parts/{number}",
 ]

@@ -262,6 +262,28 @@ ERROR_TYPES = {
     "learned_from": _type(
         409, "A model was tuned on these photos.", "Omit `all`, or name another data set."
     ),
+    # webhooks
+    "webhook_not_found": _type(
+        404, "There is no such webhook.", "GET /webhooks lists your webhooks."
+    ),
+    "delivery_not_found": _type(
+        404,
+        "The webhook has no such delivery; old ones are deleted.",
+        "GET /webhooks/{id}/deliveries lists them.",
+    ),
+    "url_not_allowed": _type(
+        422, "The service sends no requests to this URL.", "`detail` says what it must be."
+    ),
+    "quota_webhooks": _type(429, "The owner has the maximum of webhooks.", "Delete one."),
+    "webhook_disabled": _type(
+        409, "The webhook is disabled.", "Correct the receiver, then enable the webhook."
+    ),
+    "webhook_key_changed": _type(
+        409,
+        "The key that the webhook's secret was derived from is gone.",
+        "Delete the webhook and create it again.",
+    ),
+    "delivery_pending": _type(409, "The delivery has not ended yet.", "Wait for it."),
     "error": _type(422, "The request cannot be carried out.", "See `detail`."),
 }
 
