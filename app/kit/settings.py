@@ -214,8 +214,9 @@ class Settings(SettingsWithSecrets):
     )
     private_hosts: list[str] = Field(
         default=[],
-        description="Hosts to which webhooks may be sent by http and at private addresses, as a "
-        'JSON list such as `["hooks.internal"]`. Default: https and public addresses only.',
+        description="Hosts to which webhooks may be sent, and from which images may be fetched "
+        "(DSPT_PREDICT_URL_HOSTS), by http and at private addresses, as a JSON list such as "
+        '`["hooks.internal"]`. Default: https and public addresses only.',
     )
     webhook_key: str = Field(
         default="",

@@ -1,14 +1,17 @@
-"""Images in the body of a request: one as it is, or several as base64 in JSON."""
+"""Images in the body of a request: one as it is, or several in JSON as base64 or as URLs."""
 
 from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
 
 from app.kit.http.errors import ProblemItem, Unprocessable
+from app.kit.outgoing import OutgoingError
 
 Named = tuple[str, bytes]
 JSON = "application/json"
@@ -20,7 +23,9 @@ class JsonImages(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     images: list[str] = Field(
-        min_length=1, description="Images in base64, also as `data:image/...;base64,...`."
+        min_length=1,
+        description="Images in base64, also as `data:image/...;base64,...`, or as https URLs of "
+        "hosts that the operator allows (DSPT_PREDICT_URL_HOSTS).",
     )
     top_k: int = Field(default=5, ge=1, le=1000, description="Classes to return per image.")
     zero_shot: bool = Field(
@@ -33,16 +38,59 @@ class JsonImages(BaseModel):
         description="Return no label if the most likely class is less probable than this.",
     )
 
-    def decoded(self) -> list[Named]:
-        """Return the images with their names. Raises Unprocessable for invalid base64."""
-        return [(f"image {i}", _decoded(i, text)) for i, text in enumerate(self.images)]
+
+class JsonPrediction(JsonImages):
+    """The same for `POST /predict`."""
+
+    model: str = Field(min_length=1, description="Id of a tuned classifier, or an alias.")
+
+
+async def read_images(
+    texts: Sequence[str], fetch: Callable[[str, int], Awaitable[bytes]], most_bytes: int
+) -> list[Named]:
+    """Return the images with their names, decoded or fetched.
+
+    fetch: returns the content behind a URL, up to a number of bytes. Raises Unprocessable,
+    """
+    images = await run_in_threadpool(
+        lambda: [None if _is_url(text) else _decoded(i, text) for i, text in enumerate(texts)]
+    )
+    left = most_bytes - sum(len(image) for image in images if image is not None)
+    for i, text in enumerate(texts):
+        if images[i] is None:
+            images[i] = content = await _fetched(i, text, fetch, left)
+            left -= len(content)
+    return [(f"image {i}", image or b"") for i, image in enumerate(images)]
+
+
+def is_json(content_type: str) -> bool:
+    """Return whether a Content-Type is JSON."""
+    return content_type.partition(";")[0].strip().lower() == JSON
 
 
 CONTENT: dict[str, Any] = {
     JSON: {"schema": JsonImages.model_json_schema()},
     "image/*": {"schema": {"type": "string", "format": "binary"}},
 }
+PREDICT_CONTENT: dict[str, Any] = {
+    # Not required by the endpoint, which also takes JSON.
+    "multipart/form-data": {"schema": {"required": ["model"]}},
+    JSON: {"schema": JsonPrediction.model_json_schema()},
+}
 """Of the OpenAPI document."""
+
+
+def _is_url(text: str) -> bool:
+    return text.startswith(("https:", "http:"))
+
+
+async def _fetched(
+    number: int, url: str, fetch: Callable[[str, int], Awaitable[bytes]], most_bytes: int
+) -> bytes:
+    try:
+        return await fetch(url, most_bytes)
+    except OutgoingError as error:
+        raise _wrong(number, "url_not_fetched", str(error)) from error
 
 
 def _decoded(number: int, text: str) -> bytes:
@@ -51,7 +99,10 @@ def _decoded(number: int, text: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
-        param = f"images.{number}"
-        message = f"is not base64: {error}"
-        item = ProblemItem(param=param, code="invalid_base64", message=message)
-        raise Unprocessable(f"{param}: {message}", code="invalid_base64", errors=[item]) from error
+        raise _wrong(number, "invalid_base64", f"is not base64: {error}") from error
+
+
+def _wrong(number: int, code: str, message: str) -> Unprocessable:
+    param = f"images.{number}"
+    item = ProblemItem(param=param, code=code, message=message)
+    return Unprocessable(f"{param}: {message}", code=code, errors=[item])

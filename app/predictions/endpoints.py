@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from dspt_client.schemas.predictions import PredictResponse
 from fastapi import (
@@ -20,6 +20,7 @@ from fastapi import (
     Response,
     UploadFile,
 )
+from fastapi.exceptions import RequestValidationError
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import State
@@ -42,6 +43,7 @@ from app.kit.http.json_body import parse_json
 from app.kit.http.rules import Scope, rules
 from app.kit.http.schema_types import Omittable
 from app.predictions import bodies, stream
+from app.predictions.image_urls import ImageUrls
 from app.predictions.inference import Inference
 from app.predictions.metrics import EngineMetrics
 from app.predictions.service import Deadline, Predictions, PredictOptions
@@ -54,6 +56,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state.inference = Inference(
         state.predict_settings, state.context.settings.tower_dir, EngineMetrics(state.registry)
     )
+    state.image_urls = ImageUrls(
+        state.predict_settings.url_hosts, state.context.settings.private_hosts
+    )
     state.predictions = Predictions(state.context, state.reader, state.inference)
     try:
         yield
@@ -61,6 +66,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await run_in_threadpool(state.inference.close)
 
 
+J = TypeVar("J", bound=bodies.JsonImages)
 router = APIRouter(tags=["predictions"], lifespan=_lifespan)
 
 
@@ -90,12 +96,15 @@ def _max_body_bytes(state: State) -> int:
             ServiceUnavailable,
         ),
     },
+    openapi_extra={"requestBody": {"content": bodies.PREDICT_CONTENT}},
 )
 @rules(Scope.READ, max_body_bytes=_max_body_bytes)
 async def predict(
     request: Request,
     caller: CallerDep,
-    model: Annotated[str, Form(description="Id of a tuned classifier, or an alias.")],
+    model: Annotated[
+        str | Omittable, Form(description="Id of a tuned classifier, or an alias.")
+    ] = None,
     images: Annotated[
         list[UploadFile] | Omittable, File(description="One or more images.", min_length=1)
     ] = None,
@@ -111,8 +120,19 @@ async def predict(
         Form(description="Return no label if the most likely class is less probable than this."),
     ] = None,
     accept: Annotated[str, Header(include_in_schema=False)] = "",
+    content_type: Annotated[str, Header(include_in_schema=False)] = "",
 ) -> Any:
-    """Classify images. An unreadable image only affects its own result."""
+    """Classify images. An unreadable image only affects its own result.
+
+    They come in a form, or in JSON in base64 or by URL.
+    """
+    if bodies.is_json(content_type):
+        asked = await _parsed(request, bodies.JsonPrediction)
+        answer = _answer_json(request, caller, asked.model, asked, accept)
+        return await cancel_on_disconnect(request, answer)
+    if model is None:
+        missing = {"type": "missing", "loc": ("body", "model"), "msg": "Field required"}
+        raise RequestValidationError([missing | {"input": None}])
     if (images is None) == (archive is None):
         raise _neither_or_both()
     options = PredictOptions(top_k, zero_shot, reject_below)
@@ -145,17 +165,35 @@ async def predict_with_model(
     ] = None,
     content_type: Annotated[str, Header(include_in_schema=False)] = "",
 ) -> Any:
-    """Classify the image that is the body, or several in base64 in JSON."""
-    body = await request.body()
-    if content_type.partition(";")[0].strip().lower() == bodies.JSON:
-        wanted = await run_in_threadpool(parse_json, bodies.JsonImages, body)
-        _check_size(request, [len(image) * 3 // 4 for image in wanted.images])
-        images = await run_in_threadpool(wanted.decoded)
-        options = PredictOptions(wanted.top_k, wanted.zero_shot, wanted.reject_below)
+    """Classify the image that is the body, or several in JSON, in base64 or by URL."""
+    if bodies.is_json(content_type):
+        asked = await _parsed(request, bodies.JsonImages)
+        answer = _answer_json(request, caller, name, asked, "")
     else:
-        images, options = [("image 0", body)], PredictOptions(top_k, zero_shot, reject_below)
-    answer = _answer(request, caller, name, images, None, options, "")
+        images, options = (
+            [("image 0", await request.body())],
+            PredictOptions(top_k, zero_shot, reject_below),
+        )
+        answer = _answer(request, caller, name, images, None, options, "")
     return await cancel_on_disconnect(request, answer)
+
+
+async def _parsed(request: Request, schema: type[J]) -> J:
+    asked = await run_in_threadpool(parse_json, schema, await request.body())
+    _check_size(request, [len(image) * 3 // 4 for image in asked.images])
+    return asked
+
+
+async def _answer_json(
+    request: Request, caller: Caller, model: str, asked: bodies.JsonImages, accept: str
+) -> Any:
+    state = request.app.state
+    async with Deadline(state.predict_settings):
+        images = await bodies.read_images(
+            asked.images, state.image_urls.fetch, state.settings.max_body_bytes
+        )
+    options = PredictOptions(asked.top_k, asked.zero_shot, asked.reject_below)
+    return await _answer(request, caller, model, images, None, options, accept)
 
 
 async def _answer(

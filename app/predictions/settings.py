@@ -56,6 +56,11 @@ class PredictionSettings(BaseSettings):
     max_archive_bytes: int = Field(
         default=GIB, ge=1, description="Largest zip of images per request."
     )
+    url_hosts: list[str] = Field(
+        default=[],
+        description="Hosts from which images in JSON may be fetched by https URLs, as a JSON list "
+        'such as `["images.example"]`. Default: none.',
+    )
     # An hour of work on two cores if the images are large.
     max_archive_images: int = Field(
         default=20_000, ge=1, description="Maximum files in a zip of images."

@@ -28,6 +28,7 @@ from app.kit.context import Context
 from app.kit.ids import new_id
 from app.kit.settings import Settings
 from app.main import create_app
+from app.predictions.image_urls import ImageUrls
 from app.predictions.inference import Inference
 from app.predictions.settings import PredictionSettings
 from app.tables.models import Model
@@ -38,6 +39,7 @@ from dspt.data import decode_image
 from dspt.model.artifact import Manifest, TunedModel, load_model, save_model
 from dspt.model.predict import ImageClassifier
 from tests.integration.conftest import local_client, zip_of
+from tests.receiver import receiver
 from tests.services import wait_until
 from worker.batch import run_next_batch
 
@@ -236,6 +238,71 @@ def test_a_plain_body_and_json_give_the_same_answer(
         404,
         "model_not_found",
     )
+
+
+def test_one_image_has_the_same_answer_to_the_byte_in_all_kinds_of_bodies(
+    client: TestClient, add_model: AddModel
+) -> None:
+    model, image = add_model(), photo(1)
+    where, options = f"/models/{model}/predict", {"top_k": 2, "zero_shot": True}
+    encoded = {"images": [base64.b64encode(image).decode()], **options}
+    answers = [
+        client.post(where, content=image, params=options),
+        client.post(where, json=encoded),
+        client.post("/predict", json={"model": model, **encoded}),
+        client.post(
+            "/predict", data={"model": model, **options}, files={"images": ("image 0", image)}
+        ),
+    ]
+    assert [answer.status_code for answer in answers] == [200] * 4
+    assert len({answer.content for answer in answers}) == 1
+    stream = client.post(
+        "/predict",
+        json={"model": model, **encoded},
+        headers={"Accept": "application/x-ndjson"},
+    )
+    assert json.loads(stream.text.splitlines()[1]) == answers[0].json()["predictions"][0]
+    # And the same refusals.
+    for body, param in (({"images": [""]}, "model"), ({"model": model, "x": 1, **encoded}, "x")):
+        refused = client.post("/predict", json=body)
+        assert problem(refused) == (422, "invalid_request")
+        assert [item["param"] for item in refused.json()["errors"]] == [param]
+    without = client.post("/predict", files={"images": image})
+    assert problem(without) == (422, "invalid_request")
+    assert [item["param"] for item in without.json()["errors"]] == ["model"]
+
+
+def test_images_by_url_come_from_allowed_hosts_only(
+    client: TestClient, add_model: AddModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ask(*images: str) -> Any:
+        return client.post("/predict", json={"model": model, "images": images})
+
+    model, state = add_model(), client.app.state  # type: ignore[attr-defined]
+    [item] = ask("https://example.com/a.png").json()["errors"]
+    assert (item["param"], item["code"]) == ("images.0", "url_not_fetched")
+    assert "DSPT_PREDICT_URL_HOSTS" in item["message"]
+    local = ["127.0.0.1"]
+    with receiver() as host:
+        host.content = photo(1)
+        monkeypatch.setattr(state, "image_urls", ImageUrls(local, local))
+        encoded = base64.b64encode(photo(1)).decode()
+        fetched = ask(host.url)
+        assert fetched.content == ask(encoded).content
+        assert [p["file"] for p in ask(encoded, host.url).json()["predictions"]] == [
+            "image 0",
+            "image 1",
+        ]
+        host.statuses.append(302)
+        assert "redirects are not followed" in ask(host.url).json()["detail"]
+        host.content = b"x" * (state.settings.max_body_bytes + 1)
+        assert "more than" in ask(host.url).json()["detail"]
+        assert "is not one of the hosts" in ask("https://example.com/").json()["detail"]
+        monkeypatch.setattr(state, "image_urls", ImageUrls(local, []))
+        asked = len(host.requests)
+        assert "https" in ask(host.url).json()["detail"]
+        assert "private" in ask(host.url.replace("http:", "https:")).json()["detail"]
+        assert len(host.requests) == asked
 
 
 def test_pages_of_allowed_origins_may_call_it(tmp_path: Path) -> None:

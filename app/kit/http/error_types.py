@@ -61,6 +61,11 @@ ERROR_TYPES = {
     "invalid_base64": _type(
         422, "An image in JSON is not valid base64.", "`errors` names it; encode it again."
     ),
+    "url_not_fetched": _type(
+        422,
+        "An image cannot be fetched from its URL.",
+        "`errors` names it. The operator allows hosts by DSPT_PREDICT_URL_HOSTS.",
+    ),
     "too_many_images": _type(
         413, "The request has too many images.", "Send a zip as `archive`, or several requests."
     ),
