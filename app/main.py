@@ -21,9 +21,11 @@ from app.access.caller import get_caller
 from app.access.key_endpoints import router as keys_router
 from app.access.last_uses import LastUses
 from app.access.middleware import AuthMiddleware
+from app.access.path_tokens import PathTokens, TakeToken, has_token
 from app.access.rate_limits import RateLimits
 from app.access.session_endpoints import router as session_router
 from app.access.sessions import SignInLink
+from app.access.token_endpoints import router as tokens_router
 from app.backbones.endpoints import router as backbones_router
 from app.batches.endpoints import router as batches_router
 from app.batches.requeue import batch_reaper
@@ -117,6 +119,7 @@ def create_app(
         app.state.rate_limits = rate_limits = RateLimits(
             settings.requests_per_minute, settings.images_per_minute, settings.broker_url
         )
+        app.state.path_tokens = PathTokens(context)
         app.state.last_uses = last_uses = LastUses(context.database, keys.used)
         app.state.session_uses = session_uses = LastUses(context.database, sessions.used)
         if settings.bootstrap_key:
@@ -150,7 +153,9 @@ def create_app(
         version=version("dspt"),
         lifespan=lifespan,
         responses=COMMON_PROBLEMS,
-        telemetry=_telemetry(tracing, lambda scope: find_rules(routes, scope).probe),
+        telemetry=_telemetry(
+            tracing, lambda scope: find_rules(routes, scope).probe or has_token(scope)
+        ),
         docs_url=None,
         redoc_url=None,
         servers=[{"url": "/", "description": "this service"}],
@@ -175,6 +180,7 @@ def create_app(
         app.add_middleware(CORSMiddleware, allow_origins=settings.cors_origins, **_CORS)
     app.add_middleware(FindRules)
     app.add_middleware(CountRequests)
+    app.add_middleware(TakeToken)
     for router in (
         jobs_router,
         review_router,
@@ -186,6 +192,7 @@ def create_app(
         aliases_router,
         releases_router,
         predictions_router,
+        tokens_router,
         batches_router,
         webhooks_router,
         backbones_router,

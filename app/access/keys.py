@@ -149,6 +149,13 @@ def used(key_ids: Collection[str]) -> Update:
     return update(ApiKey).where(ApiKey.id.in_(key_ids)).values(last_used_at=datetime.now(UTC))
 
 
+def callers_of(session: Session, key_ids: Sequence[str]) -> list[Caller | None]:
+    """Return the caller of each key; None for an unknown, revoked or expired one."""
+    rows = session.execute(_BY_IDS, {"key_ids": sorted(set(key_ids))}).all()
+    kept = {row.id: _valid(row) for row in rows}
+    return [kept.get(key_id) for key_id in key_ids]
+
+
 def _id_and_secret(token: str) -> tuple[str, str] | None:
     if shown := _TOKEN.fullmatch(token):
         return _PREFIX + shown[1], shown[2]
@@ -179,7 +186,11 @@ def _add(
 def _caller(row: Row[Any] | None, secret: str) -> Caller | None:
     kept = _NO_SECRET if row is None else row.secret_sha256
     right = hmac.compare_digest(kept, _digest(secret))
-    if row is None or not right or row.revoked_at is not None or _expired(row.expires_at):
+    return None if row is None or not right else _valid(row)
+
+
+def _valid(row: Row[Any]) -> Caller | None:
+    if row.revoked_at is not None or _expired(row.expires_at):
         return None
     return Caller(row.owner, frozenset(map(Scope, row.scopes)), row.id)
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import structlog
 from sqlalchemy.orm import Session
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as Connection
@@ -13,14 +14,15 @@ from starlette.websockets import WebSocketClose
 
 from app.access import keys, sessions
 from app.access.caller import LOCAL, Caller
-from app.access.cross_site import check_own_page
+from app.access.cross_site import SAFE_METHODS, check_own_page
 from app.access.last_uses import LastUses
 from app.access.loopback import LocalRequests
+from app.access.path_tokens import PathTokens
 from app.access.rate_limits import RateLimits
 from app.kit.batched_reader import BatchedReader
 from app.kit.http.errors import Forbidden, Unauthorized
 from app.kit.http.middleware import pass_if
-from app.kit.http.rules import Rules, rules_of
+from app.kit.http.rules import Rules, Scope, rules_of
 
 _CHALLENGE = 'Bearer realm="dspt"'
 
@@ -84,6 +86,8 @@ class AuthMiddleware:
                     headers={"WWW-Authenticate": f'{_CHALLENGE}, error="invalid_token"'},
                 )
             return caller
+        if (given := scope.get("dspt.token")) is not None:
+            return await self._with_token(scope, given)
         cookie = sessions.token_of(scope)
         caller = None if cookie is None else await reader.query(sessions.callers_with, cookie)
         if caller is not None:
@@ -103,6 +107,24 @@ class AuthMiddleware:
             )
         await self._local.check(scope)
         return LOCAL
+
+    async def _with_token(self, scope: Connection, token: str) -> Caller:
+        """Return the caller of a token for this path. Raises Unauthorized."""
+        tokens: PathTokens = scope["app"].state.path_tokens
+        caller: Caller | None = None
+        if scope["method"] in SAFE_METHODS and rules_of(scope).scope is Scope.READ:
+            key_id = await run_in_threadpool(tokens.key_id, token, scope["path"])
+            if key_id is not None:
+                reader: BatchedReader = scope["app"].state.reader
+                caller = await reader.query(keys.callers_of, key_id) if key_id else LOCAL
+        if caller is None:
+            raise Unauthorized(
+                "The token is invalid, has expired, or is for another path. Get a new one by "
+                "`POST /tokens`.",
+                code="token_invalid",
+                headers={"WWW-Authenticate": f'{_CHALLENGE}, error="invalid_token"'},
+            )
+        return caller
 
 
 def _any_created(session: Session, asked: Sequence[None]) -> list[bool]:

@@ -130,7 +130,7 @@ def has_rows(session: Session) -> bool:
 
 def files_in(storage: Storage) -> Iterator[str]:
     """Yield the names of all files, except the mark, the key and test files; also foreign ones."""
-    ignored = (storage_keys.INSTALLATION, storage_keys.WEBHOOK_KEY, "checks/")
+    ignored = (storage_keys.INSTALLATION, storage_keys.SIGNING_KEY, "checks/")
     return (file.name for file in storage.files() if not file.name.startswith(ignored))
 
 

@@ -78,13 +78,13 @@ def send(
     """
     parts = check_url(url, private_hosts)
     backend = _GuardedBackend(parts.hostname in private_hosts, time.monotonic() + seconds)
-    sent: dict[bytes | str, bytes | str] = {
-        "Host": parts.netloc,
-        "User-Agent": "dspt",
-        "Accept-Encoding": "identity",
-        "Content-Length": str(len(body)),
-        **(headers or {}),
-    }
+    sent: list[tuple[bytes | str, bytes | str]] = [
+        ("Host", parts.netloc),
+        ("User-Agent", "dspt"),
+        ("Accept-Encoding", "identity"),
+        ("Content-Length", str(len(body))),
+        *(headers or {}).items(),
+    ]
     try:
         with (
             httpcore.ConnectionPool(ssl_context=_tls(), network_backend=backend) as pool,

@@ -218,13 +218,14 @@ class Settings(SettingsWithSecrets):
         "(DSPT_PREDICT_URL_HOSTS), by http and at private addresses, as a JSON list such as "
         '`["hooks.internal"]`. Default: https and public addresses only.',
     )
-    webhook_key: str = Field(
+    signing_key: str = Field(
         default="",
         pattern=r"^([!-~]{32,200})?$",
         repr=False,
         json_schema_extra=SECRET,
-        description="Key that the secrets of webhooks are derived from: 32 to 200 ASCII characters "
-        "without spaces, such as from `openssl rand -hex 32`. Another key invalidates them. "
+        description="Key that secrets of webhooks and `POST /tokens` are derived from: 32 "
+        "to 200 ASCII characters without spaces, such as from `openssl rand -hex 32`. Another key "
+        "invalidates them. "
         "Default: a file in the storage, which `dspt backup` leaves out.",
     )
     # Eight attempts in 18 hours.

@@ -14,8 +14,8 @@ from app.kit.ids import ID_BODY
 
 #: Id of the installation that the storage belongs to.
 INSTALLATION = "installation.json"
-#: Key of the webhooks' secrets. Never garbage, and in no backup.
-WEBHOOK_KEY = "webhooks.key"
+#: Key of the service (app.kit.signing_key). Never garbage, and in no backup.
+SIGNING_KEY = "signing.key"
 
 _FILE = (
     rf"datasets/ds_{ID_BODY}\.(zip|json)"

@@ -21,8 +21,9 @@ from app.kit.background_loop import Loop
 from app.kit.context import Context
 from app.kit.db import database_now
 from app.kit.outgoing import OutgoingError, send
+from app.kit.signing_key import signing_key
 from app.tables.webhooks import Webhook, WebhookDelivery
-from app.webhooks.secrets import key_of, secret_of, sha256_of
+from app.webhooks.secrets import secret_of, sha256_of
 
 _log = structlog.get_logger(__name__)
 
@@ -124,7 +125,7 @@ class WebhookSender:
     def _send(self, claim: _Claim) -> _Result:
         from standardwebhooks.webhooks import Webhook as Signer
 
-        key = key_of(self._context)
+        key = signing_key(self._context)
         secret = None if key is None else secret_of(key, claim.webhook_id)
         if secret is None or sha256_of(secret) != claim.secret_sha256:
             why = "The service has another signing key than when the webhook was created."

@@ -15,8 +15,9 @@ from app.kit.http.errors import Conflict, NotFound, ProblemItem, TooManyRequests
 from app.kit.ids import is_id, new_id
 from app.kit.newest_first import newest_first
 from app.kit.outgoing import OutgoingError, check_url
+from app.kit.signing_key import ensure_signing_key
 from app.tables.webhooks import Webhook, WebhookDelivery
-from app.webhooks.secrets import ensure_key, secret_of, sha256_of
+from app.webhooks.secrets import secret_of, sha256_of
 
 #: Advisory lock number; arbitrary, but unique within the database.
 _LOCK = 0x64737071
@@ -33,7 +34,7 @@ def create(
         item = ProblemItem(param="url", code="url_not_allowed", message=str(error))
         raise Unprocessable(f"url: {error}", code="url_not_allowed", errors=[item]) from error
     webhook_id = new_id("whk")
-    secret = secret_of(ensure_key(context), webhook_id)
+    secret = secret_of(ensure_signing_key(context), webhook_id)
     with context.database.write() as session:
         webhook = Webhook(
             id=webhook_id,
@@ -75,7 +76,7 @@ def find(session: Session, caller: Caller, webhook_id: str, *, lock: bool = Fals
 
 def enable(context: Context, caller: Caller, webhook_id: str) -> Webhook:
     """Send events to a disabled webhook again. Raises NotFound and Conflict."""
-    key = ensure_key(context)
+    key = ensure_signing_key(context)
     with context.database.write() as session:
         webhook = find(session, caller, webhook_id, lock=True)
         if sha256_of(secret_of(key, webhook.id)) != webhook.secret_sha256:

@@ -13,6 +13,7 @@ import httpx
 from dspt_client._aliases import AliasCalls, Aliases
 from dspt_client._batches import BatchCalls, Batches
 from dspt_client._blocking import run
+from dspt_client._calls import Call, as_a
 from dspt_client._connection import Connection
 from dspt_client._datasets import DatasetCalls, Datasets
 from dspt_client._io import AsyncIo, BlockingIo, Io
@@ -24,6 +25,7 @@ from dspt_client._predict import Image, Question, predict
 from dspt_client._retries import Retries
 from dspt_client._webhooks import WebhookCalls, Webhooks
 from dspt_client.schemas.predictions import PredictResponse
+from dspt_client.schemas.tokens import TokenView
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 
@@ -69,6 +71,13 @@ class AsyncClient:
         """
         question = Question(model, top_k, zero_shot, reject_below)
         return await predict(self._connection, question, images, on_progress)
+
+    async def token(self, path: str) -> TokenView:
+        """Return a token for `GET path`, valid for 5 minutes, and the URL with it.
+
+        For a browser that cannot send the API key: `EventSource`, `<img>`.
+        """
+        return await self._connection.call(_token(path))
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -130,6 +139,13 @@ class Client:
         question = Question(model, top_k, zero_shot, reject_below)
         return run(predict(self._connection, question, images, on_progress))
 
+    def token(self, path: str) -> TokenView:
+        """Return a token for `GET path`, valid for 5 minutes, and the URL with it.
+
+        For a browser that cannot send the API key: `EventSource`, `<img>`.
+        """
+        return run(self._connection.call(_token(path)))
+
     def close(self) -> None:
         """Close the connections."""
         run(self._connection.io.shut())
@@ -161,6 +177,11 @@ def http_options(url: str | None, api_key: str | None, timeout: float) -> dict[s
     if key:
         headers["Authorization"] = f"Bearer {key}"
     return {"base_url": base, "headers": headers, "timeout": httpx.Timeout(timeout, connect=10.0)}
+
+
+def _token(path: str) -> Call[TokenView]:
+    options = {"json": {"path": path}}
+    return Call("POST", "/tokens", as_a(TokenView), repeatable=True, options=options)
 
 
 def _key_from_file() -> str:

@@ -120,7 +120,7 @@ def test_a_secret_is_compared_in_constant_time_whether_or_not_there_is_such_a_ke
 
 @EACH
 def test_each_route_needs_its_scope(service: Service, method: str, path: str) -> None:
-    reads = method == "GET" or path.endswith(("/predict", "/compare"))
+    reads = method == "GET" or path.endswith(("/predict", "/compare", "/tokens"))
     needed, other = (Scope.READ, Scope.SUBMIT) if reads else (Scope.SUBMIT, Scope.READ)
     if path == "/metrics":
         needed = Scope.METRICS
@@ -260,6 +260,7 @@ OTHERS = {
     ("GET", "/backbones"): None,  # has no owner
     ("GET", "/keys"): None,  # for admins
     ("POST", "/keys"): None,
+    ("DELETE", "/keys/{key_id}"): None,
     ("GET", "/metrics"): None,  # everybody's, counted together, and only for a scope of its own
     ("GET", "/datasets"): lambda *a: not_listed(*a, "/datasets?limit=100"),
     ("GET", "/jobs"): lambda *a: not_listed(*a, "/jobs?limit=100"),
@@ -273,6 +274,7 @@ OTHERS = {
     ("POST", "/models"): imported_models,
     ("POST", "/models/compare"): lambda *a: not_taken(*a, "/models/compare"),
     ("POST", "/predict"): predictions,
+    ("POST", "/tokens"): None,  # gives no right that the caller does not have: test_path_tokens.py
     ("POST", "/uploads"): uploads,
     ("POST", "/webhooks"): None,  # takes no ids; events of other owners: test_webhooks.py
 }

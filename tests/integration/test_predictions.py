@@ -28,7 +28,6 @@ from app.kit.context import Context
 from app.kit.ids import new_id
 from app.kit.settings import Settings
 from app.main import create_app
-from app.predictions.image_urls import ImageUrls
 from app.predictions.inference import Inference
 from app.predictions.settings import PredictionSettings
 from app.tables.models import Model
@@ -282,10 +281,11 @@ def test_images_by_url_come_from_allowed_hosts_only(
     [item] = ask("https://example.com/a.png").json()["errors"]
     assert (item["param"], item["code"]) == ("images.0", "url_not_fetched")
     assert "DSPT_PREDICT_URL_HOSTS" in item["message"]
-    local = ["127.0.0.1"]
+    local, urls = ["127.0.0.1"], state.image_urls
     with receiver() as host:
         host.content = photo(1)
-        monkeypatch.setattr(state, "image_urls", ImageUrls(local, local))
+        monkeypatch.setattr(urls, "_hosts", local)
+        monkeypatch.setattr(urls, "_private_hosts", local)
         encoded = base64.b64encode(photo(1)).decode()
         fetched = ask(host.url)
         assert fetched.content == ask(encoded).content
@@ -298,7 +298,7 @@ def test_images_by_url_come_from_allowed_hosts_only(
         host.content = b"x" * (state.settings.max_body_bytes + 1)
         assert "more than" in ask(host.url).json()["detail"]
         assert "is not one of the hosts" in ask("https://example.com/").json()["detail"]
-        monkeypatch.setattr(state, "image_urls", ImageUrls(local, []))
+        monkeypatch.setattr(urls, "_private_hosts", [])
         asked = len(host.requests)
         assert "https" in ask(host.url).json()["detail"]
         assert "private" in ask(host.url.replace("http:", "https:")).json()["detail"]

@@ -189,7 +189,7 @@ def test_a_backup_and_the_database_do_not_have_the_secret(
     with context.database.write() as session:  # the sender lets an ended delivery be
         long_ago = database_now(session) - KEEP - timedelta(days=1)
         session.execute(update(WebhookDelivery).values(created_at=long_ago))
-    key = context.storage.read_bytes(storage_keys.WEBHOOK_KEY)
+    key = context.storage.read_bytes(storage_keys.SIGNING_KEY)
     back_up(context, tmp_path / "backup", copy_files=True, on_progress=lambda *_: None)
     files = [path for path in (tmp_path / "backup").rglob("*") if path.is_file()]
     contents = [path.read_bytes() for path in files]
@@ -200,7 +200,7 @@ def test_a_backup_and_the_database_do_not_have_the_secret(
     assert [(each.name, each.count) for each in found] == [(webhook["id"], 1)]
     assert deliveries(api, webhook) == []
     # In another storage there is another key, or none: nothing is signed wrongly.
-    context.storage.delete(storage_keys.WEBHOOK_KEY)
+    context.storage.delete(storage_keys.SIGNING_KEY)
     cancel(api)
     where = webhook["links"]["self"]
     wait_until(lambda: api.get(where).json()["disabled_at"], 60, "the end of it")

@@ -78,6 +78,11 @@ ERROR_TYPES = {
     "key_invalid": _type(
         401, "The API key is invalid, has expired or was revoked.", "Ask for a new key."
     ),
+    "token_invalid": _type(
+        401,
+        "The token of the query is invalid, has expired, or is for another path.",
+        "Get a new one by `POST /tokens`.",
+    ),
     "forbidden": _type(403, "The caller may not do this.", "See `detail`."),
     "scope_missing": _type(
         403, "The API key lacks the scope for this call.", "Use a key with the scope in `detail`."

@@ -98,6 +98,8 @@ class SecureHeaders:
                     headers["Content-Security-Policy"] = policy
                 if "etag" in headers:  # may be cached if revalidated each time
                     headers.setdefault("Cache-Control", "private, no-cache")
+                if "dspt.token" in scope:  # a page of another origin shows it in <img>
+                    headers["Cross-Origin-Resource-Policy"] = "cross-origin"
                 for name, value in SECURE_HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)

@@ -656,6 +656,8 @@ export interface paths {
         /**
          * Predict
          * @description Classify images. An unreadable image only affects its own result.
+         *
+         *     They come in a form, or in JSON in base64 or by URL.
          */
         post: operations["predict"];
         delete?: never;
@@ -675,9 +677,32 @@ export interface paths {
         put?: never;
         /**
          * Predict With Model
-         * @description Classify the image that is the body, or several in base64 in JSON.
+         * @description Classify the image that is the body, or several in JSON, in base64 or by URL.
          */
         post: operations["predict_with_model"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/tokens": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Create Token
+         * @description A token for one path, where a header cannot be sent: `EventSource`, `<img>`.
+         *
+         *     Send it as `?token=`. It is valid for 5 minutes, for GET, and as long as the API key that you
+         *     send here. A stream that is open by then goes on. It is never logged.
+         */
+        post: operations["create_token"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1550,7 +1575,7 @@ export interface components {
              * Model
              * @description Id of a tuned classifier, or an alias.
              */
-            model: string;
+            model?: string;
             /**
              * Images
              * @description One or more images.
@@ -3151,6 +3176,17 @@ export interface components {
             expires_in_days?: number | null;
         };
         /**
+         * NewToken
+         * @description The path that the token is for.
+         */
+        NewToken: {
+            /**
+             * Path
+             * @description Of one GET call, without a query, such as `/jobs/{id}/events` or `/datasets/{id}/images/{number}`.
+             */
+            path: string;
+        };
+        /**
          * NewUpload
          * @description The file that will arrive in parts.
          */
@@ -3810,6 +3846,32 @@ export interface components {
             attempt?: number | null;
             /** @description Why the job failed. */
             error?: components["schemas"]["JobError"] | null;
+        };
+        /**
+         * TokenView
+         * @description A token that can be sent as `?token=` to one path.
+         */
+        TokenView: {
+            /**
+             * Object
+             * @default token
+             * @constant
+             */
+            object: "token";
+            /** Token */
+            token: string;
+            /** Path */
+            path: string;
+            /**
+             * Url
+             * @description The path with the token.
+             */
+            url: string;
+            /**
+             * Expires At
+             * Format: date-time
+             */
+            expires_at: string;
         };
         /**
          * TuningMetrics
@@ -8478,9 +8540,38 @@ export interface operations {
             path?: never;
             cookie?: never;
         };
-        requestBody: {
+        requestBody?: {
             content: {
                 "multipart/form-data": components["schemas"]["Body_predict"];
+                "application/json": {
+                    /**
+                     * Images
+                     * @description Images in base64, also as `data:image/...;base64,...`, or as https URLs of hosts that the operator allows (DSPT_PREDICT_URL_HOSTS).
+                     */
+                    images: string[];
+                    /**
+                     * Top K
+                     * @description Classes to return per image.
+                     * @default 5
+                     */
+                    top_k?: number;
+                    /**
+                     * Zero Shot
+                     * @description Also return the zero-shot prediction of the untuned model.
+                     * @default false
+                     */
+                    zero_shot?: boolean;
+                    /**
+                     * Reject Below
+                     * @description Return no label if the most likely class is less probable than this.
+                     */
+                    reject_below?: number | null;
+                    /**
+                     * Model
+                     * @description Id of a tuned classifier, or an alias.
+                     */
+                    model: string;
+                };
             };
         };
         responses: {
@@ -8623,7 +8714,7 @@ export interface operations {
                 "application/json": {
                     /**
                      * Images
-                     * @description Images in base64, also as `data:image/...;base64,...`.
+                     * @description Images in base64, also as `data:image/...;base64,...`, or as https URLs of hosts that the operator allows (DSPT_PREDICT_URL_HOSTS).
                      */
                     images: string[];
                     /**
@@ -8706,6 +8797,90 @@ export interface operations {
             };
             /** @description Request Entity Too Large */
             413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before a retry. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before a retry. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_token: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewToken"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TokenView"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    /** @description How to send a key. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
