@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Response, expect
 
 from app.access import keys
 from app.kit.scopes import Scope
@@ -42,8 +42,15 @@ def sign_in(page: Page, token: str) -> None:
 def test_without_keys_a_foreign_name_is_refused(browser: Browser, api: OwnApi) -> None:
     with window(browser, api.address) as opened:
         page = opened.new_page()
+        answers: list[Response] = []
+        page.on("response", lambda answer: answers.append(answer))
         page.goto("/ui/")
         expect(page.get_by_text("No jobs yet")).to_be_visible()
+        files = [answer for answer in answers if "/ui/" in answer.url]
+        calls = len(answers) - len(files)
+        assert (len(files), calls) == (4, 3)  # and the page asks for no more than it shows
+        size = sum(answer.request.sizes()["responseBodySize"] for answer in files)
+        assert size < 70_000
         check_accessible(page, "no jobs")
         for view in ("models", "batches", "new"):
             page.goto(f"/ui/#/{view}")

@@ -43,6 +43,8 @@ EVERY_PAGE = (
     "jobs/{job}/health",
     "compare",
     "batches",
+    "service",
+    "keys",
     "datasets/{dataset}",
     "models",
     "models/{model}",

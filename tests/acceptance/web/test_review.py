@@ -33,6 +33,10 @@ new PerformanceObserver((list) => {
   for (const one of list.getEntries()) if (one.name === "keydown") found.keys.push(one.duration);
 }).observe({type: "event", durationThreshold: 16});
 """
+#: Bytes of photos that came over the network.
+_FETCHED = """performance.getEntriesByType("resource")
+  .filter((one) => one.name.includes("/images/"))
+  .reduce((sum, one) => sum + one.transferSize, 0)"""
 #: Number of frames while the gallery is scrolled for a second.
 _SCROLL = """() => new Promise((resolve) => {
   let frames = 0;
@@ -139,8 +143,12 @@ def test_dialogs_are_accessible_and_all_photos_can_be_reviewed(
     job_id = api.finished({f"{name}/{n}.png": name for name in ("cat", "dog") for n in range(3)})
     with window(browser, api.address) as opened:
         page = opened.new_page()
-        page.goto(f"/ui/#/jobs/{job_id}/review")
-        expect(page.get_by_text("0 of 6 checked")).to_be_visible()
+        for fetched in (True, False):  # the second time all photos are in the browser's cache
+            page.goto("about:blank")
+            page.goto(f"/ui/#/jobs/{job_id}/review")
+            expect(page.get_by_text("0 of 6 checked")).to_be_visible()
+            expect(page.locator(".gallery img").last).to_have_js_property("naturalWidth", 48)
+            assert (page.evaluate(_FETCHED) > 0) == fetched
         for key, text in (("?", "Undo"), ("/", "Choose a class"), (" ", "probability that the")):
             page.keyboard.press(key)
             expect(page.get_by_role("dialog")).to_contain_text(text)

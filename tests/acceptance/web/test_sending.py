@@ -87,6 +87,52 @@ def test_a_large_zip_that_is_cut_off_goes_on_also_after_a_reload(
     assert (job["name"], job["dataset"]["sha256"]) == ("pets", sha256)
 
 
+def folder_of(path: Path, photos_per_class: int) -> Path:
+    """Two classes with so many files of 100 kB."""
+    for name in ("cat", "dog"):
+        (path / name).mkdir(parents=True)
+        for number in range(photos_per_class):
+            (path / name / f"{number}.jpg").write_bytes(random.randbytes(100_000))
+    return path
+
+
+@pytest.mark.slow
+def test_an_upload_whose_answer_is_lost_makes_one_job(
+    browser: Browser, api: OwnApi, tmp_path: Path
+) -> None:
+    jobs = len(api.client.get("/jobs").json()["data"])
+    lost: list[str] = []
+
+    def lose(route: Route) -> None:
+        if lost:
+            route.continue_()
+        else:
+            lost.append(route.fetch().json()["id"])
+            route.abort("connectionreset")
+
+    with window(browser, api.address, expected=CUT) as opened:
+        page = opened.new_page()
+        page.goto("/ui/#/new")
+        page.get_by_label("Choose a folder").set_input_files(folder_of(tmp_path / "few", 2))
+        page.route("**/jobs", lose)
+        page.get_by_role("button", name="Send and tune").click()
+        expect(page.get_by_role("alert")).to_contain_text("no second job is created")
+        page.get_by_role("button", name="Send again").click()
+        page.wait_for_url(f"**/ui/#/jobs/{lost[0]}")
+        page.unroute("**/jobs")
+
+        page.goto("/ui/#/new")
+        page.get_by_label("Choose a folder").set_input_files(folder_of(tmp_path / "many", 150))
+        expect(page.get_by_text("300 photos in 2 classes")).to_be_visible()
+        start = time.monotonic()
+        page.get_by_role("button", name="Send and tune").click()
+        page.wait_for_url("**/ui/#/jobs/job_*")
+        seconds = time.monotonic() - start
+        measured(f"300 photos of 30 MB sent in {seconds:.1f} s")
+        assert seconds < 5
+    assert len(api.client.get("/jobs").json()["data"]) == jobs + 2
+
+
 @pytest.mark.web_only
 def test_a_very_large_zip_needs_little_memory_and_can_be_cancelled(
     browser: Browser, api: OwnApi, tmp_path: Path

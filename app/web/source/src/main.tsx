@@ -16,6 +16,7 @@ import { ModelPage } from "./pages/model";
 import { Models } from "./pages/models";
 import { NewJob } from "./pages/new";
 import { ReviewPage } from "./pages/review";
+import { Service } from "./pages/service";
 import { SignIn } from "./pages/sign-in";
 import { go, useRoute, type Route } from "./router";
 import type { Session } from "./types";
@@ -35,6 +36,7 @@ const views: Record<string, (id: string, route: Route, session?: Session) => JSX
   "batches//": (id) => <BatchPage key={id} id={id} />,
   compare: (_, route) => <Compare route={route} />,
   keys: (_id, _route, session) => <Keys session={session} />,
+  service: () => <Service />,
   new: () => <NewJob />,
 };
 

@@ -17,6 +17,8 @@ export const seconds = (value: number): string =>
 export const day = (moment: string): string =>
   new Date(moment).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" });
 
+export const capitalised = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
+
 export const fileName = (path: string): string => path.slice(path.lastIndexOf("/") + 1);
 
 export const stages: Record<string, string> = {

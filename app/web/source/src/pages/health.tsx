@@ -2,7 +2,7 @@ import type { JSX } from "preact";
 import { Picture, Title, Trouble, Waiting } from "../parts/basics";
 import { useLoaded } from "../load";
 import { useNumbers } from "../numbers";
-import { fileName } from "../text";
+import { capitalised, fileName } from "../text";
 import type { Health, Job } from "../types";
 
 /** What may be wrong with the photos themselves, with pictures and the fix. */
@@ -20,8 +20,8 @@ export function HealthPage(props: { id: string }): JSX.Element {
       {findings.map((finding) => (
         <section key={finding.kind} class={`card finding ${finding.severity}`}>
           <h2>
-            {finding.title.charAt(0).toUpperCase() + finding.title.slice(1)}{" "}
-          <span class={`badge ${finding.severity}`}>{finding.severity}</span>
+            {capitalised(finding.title)}{" "}
+            <span class={`badge ${finding.severity}`}>{finding.severity}</span>
           </h2>
           <p>{finding.text}</p>
           <p>

@@ -9,7 +9,7 @@ import { Result } from "../parts/result";
 import { useEvents } from "../events";
 import { useLoaded } from "../load";
 import { go } from "../router";
-import { count, day, isOver, seconds, stages } from "../text";
+import { capitalised, count, day, isOver, seconds, stages } from "../text";
 import type { Job, Progress } from "../types";
 
 export function JobPage(props: { id: string }): JSX.Element {
@@ -83,10 +83,10 @@ function Running(props: { progress: Progress; status: Job }): JSX.Element {
     <section aria-label="Progress" aria-live="polite">
       <Bar share={fraction ?? 0} label="Progress of the job" />
       <p>
-        {stages[stage] ?? stage}
+        {waits && message ? capitalised(message) : (stages[stage] ?? stage)}
         {typeof epoch === "number" && `, epoch ${epoch} of ${epochs}`}
         {typeof eta_seconds === "number" && `, about ${seconds(eta_seconds)} left`}
-        {message && `: ${message}`}
+        {!waits && message && `: ${message}`}
       </p>
     </section>
   );

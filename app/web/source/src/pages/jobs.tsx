@@ -37,13 +37,13 @@ function Queue(props: { jobs: Job[] }): JSX.Element | null {
   if (workers.status !== "ok") {
     return (
       <p class="trouble" role="status">
-        {workers.detail}
+        {workers.detail} <a href="#/service">State of the service</a>
       </p>
     );
   }
   return (
     <p class="quiet" role="status">
-      {count(workers.count, "worker")}, {count(some("validating", "running", "cancelling"), "job")}{" "}
+      <a href="#/service">{count(workers.count, "worker")}</a>, {count(some("validating", "running", "cancelling"), "job")}{" "}
       running, {count(some("queued"), "job")} waiting
     </p>
   );

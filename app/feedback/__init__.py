@@ -1,1 +1,0 @@
-"""Predictions kept on request, the correct classes that people give for them, and drift."""
