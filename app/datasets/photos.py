@@ -55,9 +55,9 @@ class PhotoShelf:
             with self._context.database.read() as session:
                 zips = repository.zips_of(session, zip_file)
             try:
-                # Open beyond the `with`: the files stay readable after they were deleted.
-                with service.local_copies(self._context, zips) as (first, *added):
-                    found = open_photos(first, added=added)
+                storage = self._context.storage
+                first, *added = (storage.remote_file(each.storage_key) for each in zips)
+                found = open_photos(first, added=added)
             except FileNotFoundError as error:
                 raise NotFound(
                     "The photos are missing from the storage.", code="dataset_not_found"

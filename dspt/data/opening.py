@@ -11,7 +11,7 @@ from typing import Any
 from dspt.data.class_words import words_of
 from dspt.data.findings import Findings
 from dspt.data.folder import open_folder
-from dspt.data.hostile.archive import open_zip
+from dspt.data.hostile.archive import StoredZip, open_zip
 from dspt.data.hostile.limits import Limits
 from dspt.data.lay_out import lay_out
 from dspt.data.layout import Candidate, Layout, drop_unknown_classes
@@ -62,24 +62,28 @@ class JoinedSource(Source[tuple[Source[Any], str]]):
             source.close()
 
 
-def open_source(path: Path, limits: Limits, findings: Findings) -> tuple[Source[Any], list[str]]:
+def open_source(
+    path: Path | StoredZip, limits: Limits, findings: Findings
+) -> tuple[Source[Any], list[str]]:
     """Open a folder or zip; return it and the paths of the links and devices that are not read.
 
     Raises DatasetError.
     """
     try:
-        if path.is_dir():
+        if isinstance(path, Path) and path.is_dir():
             return open_folder(path, limits, findings)
         return open_zip(path, limits, findings), []
     except FileNotFoundError:
         raise DatasetError([Problem(str(path), "not_found", "not found")]) from None
+    except ConnectionError:
+        raise
     except OSError as error:
         message = f"cannot be read: {error.strerror}"
         raise DatasetError([Problem(str(path), "unreadable", message)]) from error
 
 
 def open_laid_out(
-    path: Path, added: Sequence[Path], limits: Limits, findings: Findings
+    path: Path | StoredZip, added: Sequence[Path | StoredZip], limits: Limits, findings: Findings
 ) -> tuple[Source[Any], Layout, list[str]]:
     """Open a folder or zip and the zips of photos added to it, and find class and split of each.
 

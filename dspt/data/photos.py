@@ -9,6 +9,7 @@ from typing import Any
 
 from dspt.data.checks import check_classes
 from dspt.data.findings import Findings
+from dspt.data.hostile.archive import StoredZip
 from dspt.data.hostile.limits import Limits
 from dspt.data.layout import Candidate
 from dspt.data.opening import open_laid_out
@@ -47,7 +48,9 @@ class Photos:
         self.close()
 
 
-def open_photos(path: Path, limits: Limits | None = None, *, added: Sequence[Path] = ()) -> Photos:
+def open_photos(
+    path: Path | StoredZip, limits: Limits | None = None, *, added: Sequence[Path | StoredZip] = ()
+) -> Photos:
     """Open an untrusted folder or zip and find class and split of each file.
 
     added: zips of photos that were added later, as in `load_dataset`.

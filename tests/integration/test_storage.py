@@ -6,6 +6,7 @@ import io
 import secrets
 import threading
 import time
+import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -19,6 +20,7 @@ from obstore.store import MemoryStore
 from app.kit.settings import Settings
 from app.kit.storage import Storage, StorageUnavailable, open_storage
 from app.kit.storage.objects import PART_BYTES, ObjectStorage
+from app.kit.storage.ranged import BLOCK_BYTES
 from tests.proxy import proxy_to_port
 from tests.s3_server import S3Server
 
@@ -170,6 +172,38 @@ def test_a_large_file_goes_in_parts(storage: Storage) -> None:
     storage.put("a", io.BytesIO(content))
     with storage.local_copy("a") as path:
         assert path.read_bytes() == content
+
+
+def test_parts_of_a_file_are_read(storage: Storage) -> None:
+    content = secrets.token_bytes(3 * BLOCK_BYTES + 5)
+    storage.put_bytes("a", content)
+    with storage.remote_file("a").open("rb", 0) as file:
+        assert file.seek(0, io.SEEK_END) == len(content)
+        assert file.read(1) == b""
+        file.seek(5)
+        assert (file.read(2), file.tell()) == (content[5:7], 7)
+    for start, end in [(BLOCK_BYTES - 2, BLOCK_BYTES + 2), (7, len(content)), (0, len(content))]:
+        with io.BufferedReader(storage.remote_file("a").open("rb", 0)) as buffered:
+            buffered.seek(start)
+            assert buffered.read(end - start) == content[start:end]
+    with pytest.raises(FileNotFoundError):
+        storage.remote_file("b")
+
+
+def test_a_member_of_a_zip_costs_few_requests_and_no_copy(s3: S3Server) -> None:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        for number in range(40):
+            file.writestr(f"a/{number}.bin", bytes([number]) * 500_000)
+    storage = in_bucket(s3)()
+    storage.put("a", io.BytesIO(archive.getvalue()))
+    before = s3.requests()
+    with zipfile.ZipFile(io.BufferedReader(storage.remote_file("a").open("rb", 0))) as stored:
+        assert stored.read("a/20.bin") == bytes([20]) * 500_000
+        assert s3.requests() - before <= 4  # size, directory, one or two blocks
+        for number in range(40):
+            assert stored.read(f"a/{number}.bin") == bytes([number]) * 500_000
+    assert s3.requests() - before <= 22  # 20 MB in blocks of 1 MiB
 
 
 def test_files_of_other_processes_are_seen_at_once(again: Opener) -> None:

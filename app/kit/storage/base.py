@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from app.kit import storage_keys
+from app.kit.storage.ranged import RemoteFile
 
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)*")
 
@@ -26,7 +27,7 @@ class Stored:
     modified_at: datetime
 
 
-class StorageUnavailable(OSError):
+class StorageUnavailable(ConnectionError):
     """The bucket does not answer in time, or at all. The next attempt may succeed."""
 
 
@@ -60,6 +61,10 @@ class Storage(ABC):
     @abstractmethod
     def local_copy(self, key: str) -> AbstractContextManager[Path]:
         """Yield a local path of the file, valid inside the `with`. Raises FileNotFoundError."""
+
+    @abstractmethod
+    def remote_file(self, key: str) -> Path | RemoteFile:
+        """Return the file, to read parts of it. Raises FileNotFoundError."""
 
     @abstractmethod
     def files(self) -> Iterator[Stored]:

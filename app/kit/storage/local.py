@@ -44,10 +44,13 @@ class LocalStorage(Storage):
 
     @contextmanager
     def local_copy(self, key: str) -> Iterator[Path]:
+        yield self.remote_file(key)
+
+    def remote_file(self, key: str) -> Path:
         path = self._path(key)
         if not path.is_file():
             raise FileNotFoundError(path)
-        yield path
+        return path
 
     def files(self) -> Iterator[Stored]:
         for folder, _, names in os.walk(self._root, followlinks=True):

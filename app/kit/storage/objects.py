@@ -20,7 +20,9 @@ from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import ObjectStore
 
 from app.kit import storage_keys
+from app.kit.cache import SizedCache
 from app.kit.storage.base import Storage, StorageUnavailable, Stored, checked
+from app.kit.storage.ranged import RemoteFile
 from app.kit.time_limit import TimeLimit
 
 T = TypeVar("T")
@@ -36,6 +38,8 @@ _BYTES_PER_SECOND = 10 * 1024**2
 #: A bucket that answered this recently is not asked again whether it does.
 _FRESH_SECONDS = 30.0
 _LISTED_AT_ONCE = 1000
+#: Parts of files that stay in memory.
+_BLOCKS_BYTES = 64 * 1024**2
 _S3_ERROR = re.compile(r"<Code>(.*?)</Code>\s*<Message>(.*?)</Message>", re.S)
 _FULL = re.compile(r"QuotaExceeded|StorageFull|507 Insufficient Storage")
 
@@ -53,6 +57,7 @@ class ObjectStorage(Storage):
         self._store = store
         self._limit = TimeLimit("the storage", seconds)
         self._answered_at = float("-inf")
+        self._blocks: SizedCache[bytes] = SizedCache(_BLOCKS_BYTES, _BLOCKS_BYTES)
 
     def put_bytes(self, key: str, data: bytes) -> None:
         self._put_one(checked(key), data, new=False)
@@ -100,6 +105,18 @@ class ObjectStorage(Storage):
 
             self._call(fetch)
             yield copy
+
+    def remote_file(self, key: str) -> RemoteFile:
+        path = checked(key)
+        size = self._call(lambda _: obstore.head(self._store, path))["size"]
+
+        def fetch(start: int, end: int) -> bytes:
+            extra = min(_PART_SECONDS, (end - start) / _BYTES_PER_SECOND)
+            return self._call(
+                lambda _: bytes(obstore.get_range(self._store, path, start=start, end=end)), extra
+            )
+
+        return RemoteFile(path, size, fetch, self._blocks)
 
     def files(self) -> Iterator[Stored]:
         def found(progress: Progress) -> list[Stored]:

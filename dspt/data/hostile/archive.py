@@ -9,6 +9,7 @@ import weakref
 import zipfile
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Literal, Protocol
 
 from dspt.data.findings import Findings
 from dspt.data.formats import recognise
@@ -46,15 +47,26 @@ class _TooManyEntriesError(Exception):
     pass
 
 
+class StoredZip(Protocol):
+    """A zip that is not on this machine; what is used here of `pathlib.Path`.
+
+    Reading raises ConnectionError if the other machine does not answer.
+    """
+
+    def open(self, mode: Literal["rb"], buffering: Literal[0], /) -> io.RawIOBase:
+        """Open it for reading."""
+
+
 class _ZipFileHandle(io.BufferedReader):
     """File object of a zip that rejects a directory too large for memory while it is opened.
 
     zipfile reads the whole directory at once and creates an object for every entry.
     """
 
-    def __init__(self, path: Path, max_entries: int) -> None:
-        super().__init__(io.FileIO(path))
-        self._size = path.stat().st_size
+    def __init__(self, path: Path | StoredZip, max_entries: int) -> None:
+        super().__init__(path.open("rb", 0))
+        self._size = self.seek(0, io.SEEK_END)
+        self.seek(0)
         self._max_entries: int | None = max_entries
 
     def opened(self) -> None:
@@ -100,6 +112,8 @@ class ZipSource(Source[zipfile.ZipInfo]):
             raise ImageError(f"unpacks to {ratio:,.0f} times its size, like a zip bomb", param=path)
         try:
             return unpack(self._archive, handle)
+        except ConnectionError:
+            raise
         except _ZIP_ERRORS as error:
             raise ImageError("damaged inside the zip", param=path) from error
 
@@ -107,7 +121,7 @@ class ZipSource(Source[zipfile.ZipInfo]):
         self._close()
 
 
-def open_zip(path: Path, limits: Limits, findings: Findings) -> ZipSource:
+def open_zip(path: Path | StoredZip, limits: Limits, findings: Findings) -> ZipSource:
     """Read and check the directory of a zip, without unpacking any file.
 
     Raises DatasetError with all reasons why the zip is unsafe or unreadable.
@@ -121,19 +135,21 @@ def open_zip(path: Path, limits: Limits, findings: Findings) -> ZipSource:
                 archive = zipfile.ZipFile(handle)
         except _TooManyEntriesError:
             raise DatasetError([Problem("", "too_many_files", _too_many(limits))]) from None
+        except ConnectionError:
+            raise
         except _ZIP_ERRORS as error:
             raise DatasetError([_why_unreadable(error)]) from error
         handle.opened()
-        size = path.stat().st_size
+        size = handle.seek(0, io.SEEK_END)
         members, folders = _check_directory(archive, size, limits, findings)
         findings.refuse_if_any()
         unless_returned.pop_all()
         return ZipSource(archive, handle, members, folders, limits, size)
 
 
-def _refuse_other_formats(path: Path, findings: Findings) -> None:
-    with path.open("rb") as file:
-        start = file.read(512)
+def _refuse_other_formats(path: Path | StoredZip, findings: Findings) -> None:
+    with path.open("rb", 0) as file:
+        start = file.read(512) or b""
     if not start:
         findings.problem("", "not_a_zip", "the file is empty (0 bytes)")
     elif not start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
