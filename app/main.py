@@ -32,6 +32,7 @@ from app.batches.requeue import batch_reaper
 from app.datasets.addition_endpoints import router as additions_router
 from app.datasets.endpoints import router as datasets_router
 from app.datasets.upload_endpoints import router as uploads_router
+from app.feedback.endpoints import router as feedback_router
 from app.gc.collector import Collector
 from app.health.endpoints import router as health_router
 from app.installation.start import prepare
@@ -195,6 +196,7 @@ def create_app(
         tokens_router,
         batches_router,
         webhooks_router,
+        feedback_router,
         backbones_router,
         keys_router,
         metrics_router,

@@ -162,6 +162,9 @@ def _references(connection: Connection, found: Mapping[str, SqlTable]) -> Iterat
         query = select(batches.c.id, batches.c.size_bytes).where(unfinished)
         for id_, size in connection.execute(query):
             yield _Reference(storage_keys.batch(id_), size)
+    if (captured := found.get("captured_predictions")) is not None:
+        for id_, size in connection.execute(select(captured.c.id, captured.c.size_bytes)):
+            yield _Reference(storage_keys.capture(id_), size)
     for name in ("audit_key", "predictions_key"):
         if name in jobs.c:  # not in an older schema
             column = jobs.c[name]

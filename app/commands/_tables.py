@@ -16,6 +16,7 @@ from dspt.cli.terminal import out
 if TYPE_CHECKING:
     from dspt_client.schemas.batches import BatchView
     from dspt_client.schemas.datasets import DatasetDetail, DatasetView, PhotoView
+    from dspt_client.schemas.feedback import CapturedView
     from dspt_client.schemas.jobs import JobView
     from dspt_client.schemas.models import AliasHistory, AliasView, ModelView
     from dspt_client.schemas.predictions import PredictionEntry
@@ -151,6 +152,14 @@ def predictions_table(entries: Iterable[PredictionEntry]) -> RenderableType:
     for each in entries:
         cells = (each.file, each.label, each.predicted, f"{each.score:.3f}")
         table.add_row(*map(Text, cells))
+    return table
+
+
+def captured_table(captured: Iterable[CapturedView]) -> RenderableType:
+    table = plain_table("id", "file", "predicted", "p", "correct", folding=("file", "predicted"))
+    for each in captured:
+        cells = (each.file, each.predicted, f"{each.score:.3f}", each.label or "")
+        table.add_row(each.id, *map(Text, cells))
     return table
 
 

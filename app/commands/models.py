@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from app.commands import _find as find
-from app.commands import aliases, artifacts, releases
+from app.commands import aliases, artifacts, feedback, releases
 from app.commands._service import AsJson, ModelId, Url, group, print_deleted, service
 from app.commands._tables import model_details, models_table
 from dspt.cli.terminal import out, print_json
@@ -83,5 +83,6 @@ for command in (aliases.promote, aliases.rollback, aliases.aliases, aliases.unal
     models.command()(command)
 models.command("add-class")(releases.add_class)
 models.command()(releases.compare)
+models.command()(feedback.predictions)
 models.command()(artifacts.card)
 models.command()(artifacts.export)

@@ -45,6 +45,12 @@ def predict(
     csv_file: CsvFile = None,
     backbone: BackboneOption = None,
     device: DeviceOption = "auto",
+    capture: Annotated[
+        bool,
+        typer.Option(
+            "--capture", help="Let the service keep the photos and answers, for `dspt feedback`."
+        ),
+    ] = False,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
@@ -57,6 +63,8 @@ def predict(
         if not Path(model).is_file():
             why = "is a folder, not a classifier" if Path(model).is_dir() else "does not exist"
             raise typer.BadParameter(f"{model!r} {why}.", param_hint="'MODEL'")
+        if capture:
+            raise typer.BadParameter("--capture needs a model of a service, not a file.")
         predict_here(Path(model), images, top_k, reject_below, csv_file, backbone, device, as_json)
         return
     if backbone is not None or device != "auto":
@@ -68,9 +76,8 @@ def predict(
         files = image_files(images)
         if csv_file is not None:
             check_writable(csv_file)
-        about, answers = _ask(
-            client, find.model_or_alias(client, model), files, top_k, reject_below
-        )
+        name = find.model_or_alias(client, model)
+        about, answers = _ask(client, name, files, top_k, reject_below, capture)
         print_answers(answers, csv_file, about if as_json else None)
 
 
@@ -80,7 +87,12 @@ def _is_file(model: str) -> bool:
 
 
 def _ask(
-    client: Client, model: str, files: Sequence[Path], top_k: int, reject_below: float | None
+    client: Client,
+    model: str,
+    files: Sequence[Path],
+    top_k: int,
+    reject_below: float | None,
+    capture: bool,
 ) -> tuple[Answer, list[Answer]]:
     """Return the service's answer about itself, and an answer for each file."""
     from dspt_client._bar import Bar
@@ -96,6 +108,7 @@ def _ask(
             chain([first], readable),
             top_k=top_k,
             reject_below=reject_below,
+            capture=capture,
             on_progress=lambda stage, done, _: bar.advance(stage, done, len(files)),
         )
     found = iter(response.predictions)

@@ -7,6 +7,7 @@ SUMMARIES = {
     "datasets": "The data sets of a service and their photos.",
     "db": "Migrate the database, or check its schema.",
     "doctor": "Check installation, settings and services, and suggest fixes.",
+    "feedback": "Correct classes of photos that a service has classified with --capture.",
     "gc": "Delete files left by crashes, and data past its retention.",
     "jobs": "Tune classifiers on a service and check the labels.",
     "keys": "Create, list, rotate and revoke API keys.",

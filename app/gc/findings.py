@@ -28,6 +28,8 @@ class Kind(StrEnum):
     THINNED = "thinned events"
     #: Encoded photos on this machine that were not used for DSPT_KEEP_FEATURES_DAYS.
     FEATURES = "expired features"
+    #: Photos and answers of predictions with `capture`: too old, too many, or of a deleted model.
+    CAPTURE = "expired predictions"
     #: Checkpoint on this machine of a job that has ended.
     CHECKPOINT = "checkpoint of an ended job"
     #: Temporary files on this machine of a dead worker.

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dspt_client.schemas.status import TERMINAL
 
 from app.datasets import uploads
+from app.feedback import retention
 from app.gc.events import expired_events, thinned_events
 from app.gc.files import collect_files
 from app.gc.findings import GRACE_SECONDS, Finding, Kind
@@ -40,6 +41,8 @@ def collect(
         yield Finding(Kind.UPLOAD, upload_id, count=parts)
     for webhook_id, count in expire_deliveries(context, dry_run=dry_run):
         yield Finding(Kind.DELIVERIES, webhook_id, count=count)
+    for name, count in retention.expire(context, dry_run=dry_run):
+        yield Finding(Kind.CAPTURE, name, count=count)
     yield from collect_files(context, dry_run=dry_run, force=force, grace_seconds=grace_seconds)
 
 

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from app.kit import storage_keys
 from app.tables.batches import Batch
+from app.tables.captures import CapturedPrediction
 from app.tables.datasets import Dataset
 from app.tables.jobs import Job
 from app.tables.models import Model
@@ -25,6 +26,8 @@ def referenced_keys(session: Session) -> set[str]:
         select(Batch.id).where(Batch.dataset_id.is_(None), Batch.status != BatchStatus.SUCCEEDED)
     )
     keys |= {storage_keys.batch(id_) for id_ in batches}
+    captured = session.scalars(select(CapturedPrediction.id))
+    keys |= {storage_keys.capture(id_) for id_ in captured}
     of_jobs = session.execute(
         select(Job.audit_key, Job.predictions_key).where(Job.audit_key.is_not(None))
     )

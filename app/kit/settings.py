@@ -156,7 +156,9 @@ class Settings(SettingsWithSecrets):
     )
     # Sixteen of the largest uploads.
     max_stored_bytes_per_owner: int = Field(
-        default=64 * GIB, ge=1, description="Maximum bytes of data sets and models per owner."
+        default=64 * GIB,
+        ge=1,
+        description="Maximum bytes of data sets, models and captured photos per owner.",
     )
 
     local_backbones: list[str] = Field(
@@ -260,6 +262,19 @@ class Settings(SettingsWithSecrets):
         default=None,
         gt=0,
         description="Days to keep encoded photos after their last use. Default: forever.",
+    )
+    # Of predictions with `capture`, which is off by default.
+    keep_captured_days: float = Field(
+        default=30,
+        gt=0,
+        description="Days to keep the photos and answers of predictions with `capture`.",
+    )
+    # Enough to choose from and to notice drift; 4 GB of photos of 2 MB.
+    max_captured_per_model: int = Field(
+        default=2000,
+        ge=1,
+        description="Maximum photos of predictions with `capture` per model. Beyond it the oldest "
+        "are deleted, those with feedback last.",
     )
     trash_days: int = Field(
         default=7,

@@ -23,6 +23,7 @@ _FILE = (
     rf"|(audits|predictions)/mdl_{ID_BODY}\.json"
     rf"|uploads/upl_{ID_BODY}/\d{{1,7}}"
     rf"|batches/bat_{ID_BODY}\.zip"
+    rf"|captures/prd_{ID_BODY}"
     r"|checks/[0-9a-f]{16}"
 )
 _OWN = re.compile(_FILE)
@@ -58,6 +59,11 @@ def upload_part(upload_id: str, number: int) -> str:
 def batch(batch_id: str) -> str:
     """Return the key of the zip that was uploaded for a batch."""
     return f"batches/{batch_id}.zip"
+
+
+def capture(prediction_id: str) -> str:
+    """Return the key of the photo of a captured prediction."""
+    return f"captures/{prediction_id}"
 
 
 def check() -> str:

@@ -8,6 +8,7 @@ from dspt_client.schemas.models import ModelView
 from fastapi import APIRouter, File, Form, Response, UploadFile
 
 from app.access.caller import CallerDep
+from app.feedback import retention
 from app.kit import storage_keys
 from app.kit.http.context import ContextDep
 from app.kit.http.errors import (
@@ -128,9 +129,12 @@ def get_artifact(model_id: str, context: ContextDep, caller: CallerDep) -> Respo
 @router.delete("/{model_id}", status_code=204, responses=problems(NotFound, Conflict))
 @rules(Scope.SUBMIT)
 def delete_model(model_id: str, context: ContextDep, caller: CallerDep) -> None:
-    """Delete a classifier and its artefact; its job stays."""
+    """Delete a classifier, its artefact and its captured photos; its job stays."""
     with context.database.write() as session:
         aliases.lock(session)
-        aliases.check_unused(session, find(session, caller, model_id))
+        model = find(session, caller, model_id)
+        owner = model.owner
+        aliases.check_unused(session, model)
         repository.remove(session, model_id)
     context.storage.delete(storage_keys.model(model_id))
+    retention.remove_of_deleted_models(context, owner)

@@ -12,8 +12,14 @@ from starlette.concurrency import run_in_threadpool
 
 from app.kit.http.errors import ProblemItem, Unprocessable
 from app.kit.outgoing import OutgoingError
+from app.predictions.service import PredictOptions
 
 Named = tuple[str, bytes]
+CAPTURE = (
+    "Keep the photos with their answers for feedback, for DSPT_KEEP_CAPTURED_DAYS. Each prediction "
+    "then has the id `prediction`."
+)
+"""Description of the option of that name."""
 JSON = "application/json"
 
 
@@ -37,6 +43,12 @@ class JsonImages(BaseModel):
         le=1,
         description="Return no label if the most likely class is less probable than this.",
     )
+
+    capture: bool = Field(default=False, description=CAPTURE)
+
+    def options(self) -> PredictOptions:
+        """Return the options."""
+        return PredictOptions(self.top_k, self.zero_shot, self.reject_below, self.capture)
 
 
 class JsonPrediction(JsonImages):

@@ -30,6 +30,7 @@ from app.access.rate_limits import RateLimits
 from app.kit.http.cancel_on_disconnect import cancel_on_disconnect
 from app.kit.http.errors import (
     Conflict,
+    Forbidden,
     NotFound,
     PayloadTooLarge,
     ProblemItem,
@@ -43,6 +44,7 @@ from app.kit.http.json_body import parse_json
 from app.kit.http.rules import Scope, rules
 from app.kit.http.schema_types import Omittable
 from app.predictions import bodies, stream
+from app.predictions.bodies import CAPTURE
 from app.predictions.image_urls import ImageUrls
 from app.predictions.inference import Inference
 from app.predictions.metrics import EngineMetrics
@@ -119,6 +121,7 @@ async def predict(
         Annotated[float, Field(ge=0, le=1)] | Omittable,
         Form(description="Return no label if the most likely class is less probable than this."),
     ] = None,
+    capture: Annotated[bool, Form(description=CAPTURE)] = False,
     accept: Annotated[str, Header(include_in_schema=False)] = "",
     content_type: Annotated[str, Header(include_in_schema=False)] = "",
 ) -> Any:
@@ -135,7 +138,7 @@ async def predict(
         raise RequestValidationError([missing | {"input": None}])
     if (images is None) == (archive is None):
         raise _neither_or_both()
-    options = PredictOptions(top_k, zero_shot, reject_below)
+    options = PredictOptions(top_k, zero_shot, reject_below, capture)
     _check_size(request, [image.size or 0 for image in images or []])
     named = await _read(images or [])
     answer = _answer(request, caller, model, named, archive, options, accept)
@@ -163,6 +166,7 @@ async def predict_with_model(
         Annotated[float, Field(ge=0, le=1)] | Omittable,
         Query(description="As in `POST /predict`."),
     ] = None,
+    capture: Annotated[bool, Query(description="As in `POST /predict`.")] = False,
     content_type: Annotated[str, Header(include_in_schema=False)] = "",
 ) -> Any:
     """Classify the image that is the body, or several in JSON, in base64 or by URL."""
@@ -170,10 +174,8 @@ async def predict_with_model(
         asked = await _parsed(request, bodies.JsonImages)
         answer = _answer_json(request, caller, name, asked, "")
     else:
-        images, options = (
-            [("image 0", await request.body())],
-            PredictOptions(top_k, zero_shot, reject_below),
-        )
+        options = PredictOptions(top_k, zero_shot, reject_below, capture)
+        images = [("image 0", await request.body())]
         answer = _answer(request, caller, name, images, None, options, "")
     return await cancel_on_disconnect(request, answer)
 
@@ -192,8 +194,7 @@ async def _answer_json(
         images = await bodies.read_images(
             asked.images, state.image_urls.fetch, state.settings.max_body_bytes
         )
-    options = PredictOptions(asked.top_k, asked.zero_shot, asked.reject_below)
-    return await _answer(request, caller, model, images, None, options, accept)
+    return await _answer(request, caller, model, images, None, asked.options(), accept)
 
 
 async def _answer(
@@ -205,6 +206,11 @@ async def _answer(
     options: PredictOptions,
     accept: str,
 ) -> Any:
+    if options.capture and not caller.may(Scope.SUBMIT):
+        raise Forbidden(
+            "`capture` stores photos, so it needs a key with the scope `submit`.",
+            code="scope_missing",
+        )
     settings: PredictionSettings = request.app.state.predict_settings
     predictions: Predictions = request.app.state.predictions
     limits: RateLimits = request.app.state.rate_limits

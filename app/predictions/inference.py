@@ -48,6 +48,19 @@ class Served:
     """`tuned` or `zero_shot`."""
 
 
+@dataclass(frozen=True)
+class Classified:
+    """The answer for one image, with what a captured prediction keeps of it."""
+
+    scores: list[Scores]
+    """By each classifier."""
+    margin: float
+    """Probability of the most likely class minus that of the second one, by the first classifier.
+    """
+    features: NDArray[np.float16]
+    """(F,)"""
+
+
 class Inference:
     """One per process. Close it at the end."""
 
@@ -105,6 +118,19 @@ class Inference:
         """
         matrices = [each.matrix for each in served]
         answer = partial(_top, matrices, top_k)
+        name, digest = served[0].backbone, served[0].backbone_digest
+        return await self._encoded(name, digest, images, answer, key_id)
+
+    async def predict_to_capture(
+        self,
+        served: Sequence[Served],
+        images: Sequence[bytes],
+        top_k: int,
+        key_id: str | None = None,
+    ) -> list[Classified | ImageError]:
+        """Do what `predict` does, and return margins and features too."""
+        matrices = [each.matrix for each in served]
+        answer = partial(_classified, matrices, top_k)
         name, digest = served[0].backbone, served[0].backbone_digest
         return await self._encoded(name, digest, images, answer, key_id)
 
@@ -203,3 +229,19 @@ def _top(matrices: Sequence[ClassScores], top_k: int, features: Features) -> lis
     """Return for each image the scores by each matrix."""
     by_matrix = [matrix.top(features, top_k) for matrix in matrices]
     return [list(scores) for scores in zip(*by_matrix, strict=True)]
+
+
+def _classified(
+    matrices: Sequence[ClassScores], top_k: int, features: Features
+) -> list[Classified]:
+    """Return for each image the scores by each matrix, the margin and the features."""
+    found = _top(matrices, max(2, top_k), features)
+    return [
+        Classified([each[:top_k] for each in scores], _margin(scores[0]), row)
+        for scores, row in zip(found, features.astype("float16"), strict=True)
+    ]
+
+
+def _margin(scores: Scores) -> float:
+    (_, best), (_, second) = scores[:2]
+    return best - second

@@ -10,15 +10,18 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from dspt_client.schemas.predictions import Answered, ClassScore, ImageProblem, Prediction
+from starlette.concurrency import run_in_threadpool
 
 from app.access.caller import Caller
+from app.feedback import capture
+from app.feedback.capture import Captured
 from app.kit import storage_keys
 from app.kit.batched_reader import BatchedReader
 from app.kit.context import Context
 from app.kit.http.errors import Conflict, ServiceUnavailable
 from app.models.resolve import ResolvedModel, resolve
 from app.models.service import name_not_found
-from app.predictions.inference import Inference, Scores, Served
+from app.predictions.inference import Classified, Inference, Scores, Served
 from app.predictions.settings import PredictionSettings
 from dspt.errors import ArtifactError, BackboneMismatch, ImageError, UnknownBackbone
 
@@ -35,12 +38,15 @@ class PredictOptions:
     """Also return the zero-shot prediction."""
     reject_below: float | None = None
     """Return no label below this probability."""
+    capture: bool = False
+    """Keep the photos and answers for feedback."""
 
 
 @dataclass(frozen=True)
 class Answering:
     """A loaded model with the options of one request; it answers the whole request."""
 
+    context: Context
     inference: Inference
     options: PredictOptions
     model: ResolvedModel
@@ -66,17 +72,41 @@ class Answering:
     async def answer(self, images: Sequence[tuple[str, bytes | ImageError]]) -> list[Prediction]:
         """Return the predictions of images (name, encoded bytes or read error), in order."""
         readable = [data for _, data in images if not isinstance(data, ImageError)]
+        inference, options = self.inference, self.options
+        predict = inference.predict_to_capture if options.capture else inference.predict
         try:
-            results = await self.inference.predict(
-                self.served, readable, self.options.top_k, self.key_id
-            )
+            results = await predict(self.served, readable, options.top_k, self.key_id)
         except BackboneMismatch as error:
             raise Conflict(f"Model {self.model.id}: {error.message}", code=error.code) from error
         found = iter(results)
-        return [
-            prediction_of(name, data if isinstance(data, ImageError) else next(found), self.options)
-            for name, data in images
+        answers = [data if isinstance(data, ImageError) else next(found) for _, data in images]
+        predictions = [
+            prediction_of(name, each.scores if isinstance(each, Classified) else each, options)
+            for (name, _), each in zip(images, answers, strict=True)
         ]
+        if options.capture:
+            await run_in_threadpool(self._capture, images, answers, predictions)
+        return predictions
+
+    def _capture(
+        self,
+        images: Sequence[tuple[str, bytes | ImageError]],
+        answers: Sequence[list[Scores] | Classified | ImageError],
+        predictions: Sequence[Prediction],
+    ) -> None:
+        """Keep the readable images, and add to each prediction its id, or why it is not kept."""
+        kept, captured = [], []
+        for (name, data), answer, prediction in zip(images, answers, predictions, strict=True):
+            if isinstance(answer, Classified) and isinstance(data, bytes):
+                label, score = answer.scores[0][0]
+                kept.append(prediction)
+                captured.append(Captured(name, data, label, score, answer.margin, answer.features))
+        ids = capture.store_or_explain(self.context, self.model, captured)
+        for i, prediction in enumerate(kept):
+            if isinstance(ids, ImageProblem):
+                prediction.not_captured = ids
+            else:
+                prediction.prediction = ids[i]
 
 
 class Predictions:
@@ -108,7 +138,9 @@ class Predictions:
             except (ArtifactError, UnknownBackbone) as error:
                 raise Conflict(f"Model {model.id}: {error.message}", code=error.code) from error
             else:
-                return Answering(self._inference, options, model, served, caller.key_id)
+                return Answering(
+                    self._context, self._inference, options, model, served, caller.key_id
+                )
 
     async def _find(self, caller: Caller, name: str) -> ResolvedModel:
         model = await self._reader.query(resolve, (caller.owner, name))

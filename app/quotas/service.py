@@ -16,6 +16,7 @@ from app.kit.http.errors import ServiceUnavailable, TooManyRequests
 from app.kit.settings import Settings
 from app.tables.batches import TERMINAL as ENDED
 from app.tables.batches import Batch
+from app.tables.captures import CapturedPrediction
 from app.tables.datasets import Dataset
 from app.tables.jobs import Job
 from app.tables.models import Model
@@ -83,13 +84,16 @@ def _check_bytes(session: Session, settings: Settings, owner: str, more: int) ->
     batches = select(func.coalesce(func.sum(Batch.size_bytes), 0)).where(
         Batch.owner == owner, Batch.status != BatchStatus.SUCCEEDED
     )
-    stored = _sum(session, datasets, models, uploads, batches)
+    captured = select(func.coalesce(func.sum(CapturedPrediction.size_bytes), 0)).where(
+        CapturedPrediction.owner == owner
+    )
+    stored = _sum(session, datasets, models, uploads, batches, captured)
     limit = settings.max_stored_bytes_per_owner
     if stored + more > limit:
         raise TooManyRequests(
-            f"Your data sets, uploads and models would exceed {limit:,} bytes, the maximum per "
-            "owner (DSPT_MAX_STORED_BYTES_PER_OWNER). Delete models, or jobs whose photos are no "
-            "longer needed.",
+            f"Your data sets, uploads, models and captured photos would exceed {limit:,} bytes, "
+            "the maximum per owner (DSPT_MAX_STORED_BYTES_PER_OWNER). Delete models, or jobs whose "
+            "photos are no longer needed.",
             code="quota_bytes",
             headers={"Retry-After": _RETRY_BYTES},
         )

@@ -6,6 +6,7 @@ Every feature may import from here; these modules import nothing of the features
 from app.tables import (
     access,
     batches,
+    captures,
     datasets,
     installation,
     jobs,
@@ -18,6 +19,7 @@ from app.tables import (
 __all__ = [
     "access",
     "batches",
+    "captures",
     "datasets",
     "installation",
     "jobs",

@@ -16,6 +16,7 @@ from dspt_client._blocking import run
 from dspt_client._calls import Call, as_a
 from dspt_client._connection import Connection
 from dspt_client._datasets import DatasetCalls, Datasets
+from dspt_client._feedback import Feedback, FeedbackCalls
 from dspt_client._io import AsyncIo, BlockingIo, Io
 from dspt_client._job import AsyncJob
 from dspt_client._jobs import JobCalls, Jobs
@@ -49,6 +50,7 @@ class AsyncClient:
         self.datasets = DatasetCalls(connection)
         self.batches = BatchCalls(connection)
         self.models = ModelCalls(connection)
+        self.feedback = FeedbackCalls(connection)
         self.aliases = AliasCalls(connection)
         self.webhooks = WebhookCalls(connection)
 
@@ -60,16 +62,18 @@ class AsyncClient:
         top_k: int = 5,
         zero_shot: bool = False,
         reject_below: float | None = None,
+        capture: bool = False,
         on_progress: OnProgress = silent,
     ) -> PredictResponse:
         """Classify images: paths, bytes or open files, any number of them, in their order.
 
         model: an id or an alias. Many images are sent in several requests; one model answers all of
         them. zero_shot: also return the prediction of CLIP without tuning. reject_below: return no
-        label if the most probable class is less probable. on_progress is called with `classifying`,
-        the number of images done, and the total (0 if `images` has no length). Raises OSError.
+        label if the most probable class is less probable. capture: let the service keep the photos
+        and answers, for `client.feedback`. on_progress is called with `classifying`, the number of
+        images done, and the total (0 if `images` has no length). Raises OSError.
         """
-        question = Question(model, top_k, zero_shot, reject_below)
+        question = Question(model, top_k, zero_shot, reject_below, capture)
         return await predict(self._connection, question, images, on_progress)
 
     async def token(self, path: str) -> TokenView:
@@ -116,6 +120,7 @@ class Client:
         self.datasets = Datasets(connection)
         self.batches = Batches(connection)
         self.models = Models(connection)
+        self.feedback = Feedback(connection)
         self.aliases = Aliases(connection)
         self.webhooks = Webhooks(connection)
 
@@ -127,16 +132,18 @@ class Client:
         top_k: int = 5,
         zero_shot: bool = False,
         reject_below: float | None = None,
+        capture: bool = False,
         on_progress: OnProgress = silent,
     ) -> PredictResponse:
         """Classify images: paths, bytes or open files, any number of them, in their order.
 
         model: an id or an alias. Many images are sent in several requests; one model answers all of
         them. zero_shot: also return the prediction of CLIP without tuning. reject_below: return no
-        label if the most probable class is less probable. on_progress is called with `classifying`,
-        the number of images done, and the total (0 if `images` has no length). Raises OSError.
+        label if the most probable class is less probable. capture: let the service keep the photos
+        and answers, for `client.feedback`. on_progress is called with `classifying`, the number of
+        images done, and the total (0 if `images` has no length). Raises OSError.
         """
-        question = Question(model, top_k, zero_shot, reject_below)
+        question = Question(model, top_k, zero_shot, reject_below, capture)
         return run(predict(self._connection, question, images, on_progress))
 
     def token(self, path: str) -> TokenView:

@@ -28,6 +28,7 @@ class Question:
     top_k: int = 5
     zero_shot: bool = False
     reject_below: float | None = None
+    capture: bool = False
 
 
 async def predict(
@@ -68,13 +69,16 @@ def _ask(question: Question, images: list[_Named]) -> Call[PredictResponse]:
         "top_k": str(question.top_k),
         # Defaults are not sent: an older service may not know the field.
         "zero_shot": "true" if question.zero_shot else None,
+        "capture": "true" if question.capture else None,
         "reject_below": None if question.reject_below is None else str(question.reject_below),
     }
     options = {
         "data": {name: value for name, value in fields.items() if value is not None},
         "files": [("images", image) for image in images],
     }
-    return Call("POST", "/predict", as_a(PredictResponse), repeatable=True, options=options)
+    # A repeated capture would keep the photos twice.
+    repeatable = not question.capture
+    return Call("POST", "/predict", as_a(PredictResponse), repeatable=repeatable, options=options)
 
 
 def _rejected(answer: Prediction, below: float | None) -> Prediction:

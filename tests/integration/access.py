@@ -8,15 +8,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from fastapi.testclient import TestClient
 
 from app.access import keys
+from app.feedback import capture
+from app.feedback.capture import Captured
 from app.kit.context import Context
 from app.kit.http.rules import Scope
 from app.kit.settings import Settings
 from app.main import create_app
+from app.models.resolve import ResolvedModel
 from tests.integration.conftest import zip_of
 from tests.integration.jobs import claim, make_model
 
@@ -66,6 +70,7 @@ class Made:
     """Points to the model."""
     batch_id: str = "bat_00000000000000000000000000"
     webhook_id: str = "whk_00000000000000000000000000"
+    prediction_id: str = "prd_00000000000000000000000000"
 
 
 class Service:
@@ -114,7 +119,15 @@ class Service:
         batch = self.client.post("/batches", data=data, headers=headers)
         wanted = {"url": "https://host.invalid/"}  # nothing is sent: nothing ends any more
         webhook = self.client.post("/webhooks", json=wanted, headers=headers)
-        return replace(made, batch_id=batch.json()["id"], webhook_id=webhook.json()["id"])
+        kept = Captured("a.png", b"x", "cat", 0.5, 0.1, np.ones(2, np.float16))
+        of_owner = ResolvedModel(model.id, owner, "", None)
+        (prediction,) = capture.store(self.context, of_owner, [kept])
+        return replace(
+            made,
+            batch_id=batch.json()["id"],
+            webhook_id=webhook.json()["id"],
+            prediction_id=prediction,
+        )
 
 
 class User:

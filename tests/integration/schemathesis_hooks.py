@@ -72,6 +72,7 @@ def before_generate_path_parameters(
     path = context.operation.path
     names = {
         "/models/{name}/predict": {"name": KNOWN["models"][0]},
+        "/models/{name}/predictions": {"name": KNOWN["models"][0]},
         "/models/{model_id}/classes": {"model_id": KNOWN["models"][0]},
         "/datasets/{dataset_id}/images": {"dataset_id": KNOWN["datasets"][0]},
     }
@@ -138,13 +139,19 @@ def _sensible(label: str, body: Any) -> Any:
             return {"model": known, "images": [PHOTO]}  # images or an archive, not both
         case "POST /webhooks":
             return body | {"url": "https://host.invalid/"}  # and nothing is sent to others
+        case "POST /feedback":
+            return body | {"prediction": KNOWN["prediction"], "label": "green"}
         case "POST /models":
             return body | {"artifact": ARTIFACT, "name": "imported"}
     return body
 
 
-#: Calls whose cursor is a position in a file.
-_PAGED = ("GET /jobs/{job_id}/audit", "GET /jobs/{job_id}/predictions")
+#: Calls whose cursor is the place of an item, which has to be there.
+_PAGED = (
+    "GET /jobs/{job_id}/audit",
+    "GET /jobs/{job_id}/predictions",
+    "GET /models/{name}/predictions",
+)
 
 
 @schemathesis.hook

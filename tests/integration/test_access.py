@@ -143,6 +143,7 @@ def asked(service: Service, headers: Headers, method: str, path: str, made: Made
         "dataset_id": made.dataset_id,
         "model_id": made.model_id,
         "upload_id": made.upload_id,
+        "prediction_id": made.prediction_id,
         "name": made.alias,
         "webhook_id": made.webhook_id,
         "delivery_id": "msg_00000000000000000000000000",
@@ -242,6 +243,18 @@ def predictions(service: Service, bob: Headers, anns: Made) -> None:
             "/predict", data={"model": name}, files={"images": b"x"}, headers=bob
         )
         problem(response, 404, "model_not_found")
+    captured = service.client.post(
+        "/predict",
+        data={"model": anns.model_id, "capture": "true"},
+        files={"images": b"x"},
+        headers=service.key("ann", Scope.READ),
+    )
+    problem(captured, 403, "scope_missing")
+
+
+def feedback(service: Service, bob: Headers, anns: Made) -> None:
+    answer = {"prediction": anns.prediction_id, "label": "dog"}
+    problem(service.client.post("/feedback", json=answer, headers=bob), 404, "prediction_not_found")
 
 
 def imported_models(service: Service, bob: Headers, anns: Made) -> None:
@@ -269,6 +282,7 @@ OTHERS = {
     ("GET", "/webhooks"): lambda *a: not_listed(*a, "/webhooks?limit=100"),
     ("POST", "/batches"): batches_on_things_of_others,
     ("POST", "/datasets"): uploaded_again,
+    ("POST", "/feedback"): feedback,
     ("POST", "/jobs"): jobs_of_a_data_set,
     ("POST", "/jobs/check"): None,  # takes no ids and creates nothing
     ("POST", "/models"): imported_models,

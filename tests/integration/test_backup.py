@@ -29,6 +29,7 @@ from app.kit.http.rules import Scope
 from app.kit.ids import new_id
 from app.kit.schema import current_revision, migrating
 from app.tables.batches import Batch
+from app.tables.captures import CapturedPrediction
 from app.tables.datasets import Dataset
 from app.tables.jobs import Job, JobEvent
 from app.tables.models import Model
@@ -107,6 +108,22 @@ def filled(context: Context) -> Context:
                 request_sha256="",
             )
         )
+        model = session.scalars(select(Model)).first()
+        assert model is not None
+        session.add(
+            CapturedPrediction(
+                id=new_id("prd"),
+                owner="local",
+                model_id=model.id,
+                created_at=now,
+                file="a.png",
+                predicted="cat",
+                score=0.5,
+                margin=0.1,
+                features="AAA=",
+                size_bytes=7,
+            )
+        )
     store_files(context)
     return context
 
@@ -129,6 +146,7 @@ def store_files(context: Context) -> None:
         rows = [*session.scalars(select(Dataset)), *session.scalars(select(Model))]
         names = [row.storage_key for row in rows]
         names += [storage_keys.batch(id_) for id_ in session.scalars(select(Batch.id))]
+        names += [row.storage_key for row in session.scalars(select(CapturedPrediction))]
         names += [key for key in session.scalars(select(Job.audit_key)) if key is not None]
     for name in names:
         context.storage.put_bytes(name, content)

@@ -43,6 +43,7 @@ def own_keys() -> list[str]:
         storage_keys.dataset(new_id("ds"), corrections=True),
         storage_keys.model(new_id("mdl")),
         storage_keys.audit(new_id("mdl")),
+        storage_keys.capture(new_id("prd")),
         storage_keys.check(),
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import time
@@ -18,6 +19,7 @@ from PIL import Image
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.kit import storage_keys
 from app.kit.settings import Settings
 from app.main import create_app
 from app.predictions import stream
@@ -263,3 +265,41 @@ def test_a_client_that_goes_away(
                 timeout=httpx.Timeout(60, read=0.001),
             )
         wait_until(lambda: gone == ["/predict"], 120, "the service to give it up")
+
+
+def test_captured_photos_have_ids_in_each_kind_of_answer(
+    client: TestClient, app: FastAPI, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = [photo(1), b"no image", photo(2)]
+    whole = ask(client, model, photos, capture="true", top_k=1)["predictions"]
+    assert [("prediction" in each, len(each.get("top", ()))) for each in whole] == [
+        (True, 1),
+        (False, 0),
+        (True, 1),
+    ]
+    data = {"model": model, "capture": "true"}
+    streamed = client.post("/predict", data=data, files=files(photos[:1]), headers=NDJSON)
+    where = f"/models/{model}/predict"
+    encoded = [base64.b64encode(photos[0]).decode()]
+    as_json = client.post(where, json={"images": encoded, "capture": True}).json()
+    as_body = client.post(where, content=photos[0], params={"capture": "true"}).json()
+    one = [lines(streamed)[1], as_json["predictions"][0], as_body["predictions"][0]]
+    ids = [each["prediction"] for each in (whole[0], whole[2], *one)]
+    listed = client.get(f"/models/{model}/predictions").json()["data"]
+    assert [each["id"] for each in listed] == sorted(ids, reverse=True)
+    kept = {each["id"]: each for each in listed}[ids[0]]
+    assert (kept["file"], kept["predicted"]) == ("0.png", whole[0]["label"])
+    assert kept["score"] == pytest.approx(whole[0]["score"])
+    with app.state.context.storage.open(storage_keys.capture(ids[0])) as file:
+        assert file.read() == photos[0]
+    chosen = client.get(f"/models/{model}/predictions", params={"order": "instructive", "limit": 2})
+    assert len({each["file"] for each in chosen.json()["data"]}) == 2  # copies teach nothing
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(type(app.state.context.storage), "put_bytes", full)
+    (answer,) = ask(client, model, photos[:1], capture="true")["predictions"]
+    assert answer["label"] == whole[0]["label"]
+    assert answer["not_captured"]["code"] == "storage_unavailable"
+    assert "prediction" not in answer

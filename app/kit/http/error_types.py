@@ -112,7 +112,8 @@ ERROR_TYPES = {
     ),
     "quota_bytes": _type(
         429,
-        "Data sets and models of the owner would exceed the maximum of stored bytes.",
+        "Data sets, models and captured photos of the owner would exceed the maximum of stored "
+        "bytes.",
         "Delete models, and jobs whose photos are no longer needed.",
     ),
     "queue_full": _type(503, "The queue of jobs is full. Nothing was stored.", "Retry later."),
@@ -178,7 +179,18 @@ ERROR_TYPES = {
         429, "You have too many open uploads.", "Complete or delete some of them."
     ),
     "photo_not_found": _type(
-        404, "The data set has no photo with this number.", "List its images."
+        404, "There is no such photo, or it was deleted.", "List the images or predictions."
+    ),
+    "prediction_not_found": _type(
+        404,
+        "The prediction was made without `capture`, or its photo was deleted.",
+        "GET /models/{id}/predictions lists those that are kept.",
+    ),
+    "unknown_cursor": _type(
+        422, "The last item of the previous page was deleted.", "Start with the first page."
+    ),
+    "invalid_class": _type(
+        422, "The name cannot be that of a new class.", "See `detail`; correct the name."
     ),
     "unreadable_photo": _type(422, "The file is not an image that can be read.", "See `detail`."),
     "invalid_corrections": _type(

@@ -41,6 +41,12 @@ class Prediction(BaseModel):
     zero_shot: list[ClassScore] | None = Field(
         default=None, description="The same by zero-shot CLIP, if requested."
     )
+    prediction: str | None = Field(
+        default=None, description="Id for `POST /feedback`, with `capture`."
+    )
+    not_captured: ImageProblem | None = Field(
+        default=None, description="Why the photo was not kept although `capture` was requested."
+    )
     error: ImageProblem | None = Field(default=None, description="Why there is no prediction.")
 
 

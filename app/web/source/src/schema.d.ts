@@ -472,7 +472,7 @@ export interface paths {
         post?: never;
         /**
          * Delete Model
-         * @description Delete a classifier and its artefact; its job stays.
+         * @description Delete a classifier, its artefact and its captured photos; its job stays.
          */
         delete: operations["delete_model"];
         options?: never;
@@ -925,6 +925,92 @@ export interface paths {
          * @description Send an ended delivery again, with the same `webhook-id`.
          */
         post: operations["replay_delivery"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/feedback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Give Feedback
+         * @description Give the correct class of a photo; the newest feedback counts.
+         *
+         *     A repeated request changes nothing.
+         */
+        post: operations["give_feedback"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/models/{name}/predictions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Captured
+         * @description The captured predictions of a model, by its id or an alias.
+         */
+        get: operations["list_captured"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/predictions/{prediction_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Captured
+         * @description One captured prediction.
+         */
+        get: operations["get_captured"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete Captured
+         * @description Delete a captured prediction, its photo and the feedback on it.
+         */
+        delete: operations["delete_captured"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/predictions/{prediction_id}/image": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Captured Image
+         * @description The photo of a captured prediction.
+         */
+        get: operations["get_captured_image"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1603,6 +1689,73 @@ export interface components {
              * @description Return no label if the most likely class is less probable than this.
              */
             reject_below?: number;
+            /**
+             * Capture
+             * @description Keep the photos with their answers for feedback, for DSPT_KEEP_CAPTURED_DAYS. Each prediction then has the id `prediction`.
+             * @default false
+             */
+            capture: boolean;
+        };
+        /**
+         * CapturedView
+         * @description A prediction whose photo is kept, and the correct class if a person has given it.
+         */
+        CapturedView: {
+            /** Id */
+            id: string;
+            /**
+             * Object
+             * @default prediction
+             * @constant
+             */
+            object: "prediction";
+            /** Model Id */
+            model_id: string;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /**
+             * Expires At
+             * Format: date-time
+             * @description Time at which it is deleted with its photo.
+             */
+            expires_at: string;
+            /**
+             * File
+             * @description Name of the file in the request.
+             */
+            file: string;
+            /**
+             * Predicted
+             * @description Most likely class.
+             */
+            predicted: string;
+            /**
+             * Score
+             * @description Probability of the most likely class.
+             */
+            score: number;
+            /**
+             * Margin
+             * @description Probability of the most likely class minus that of the second one.
+             */
+            margin: number;
+            /**
+             * Label
+             * @description Correct class according to feedback; null without feedback. It may be a class that the model does not have.
+             */
+            label: string | null;
+            /**
+             * Labelled At
+             * @description Time of the feedback that counts.
+             */
+            labelled_at: string | null;
+            /** Links */
+            links: {
+                [key: string]: string;
+            };
         };
         /**
          * CardBackbone
@@ -2489,6 +2642,22 @@ export interface components {
             wrong: number;
         };
         /**
+         * Feedback
+         * @description The correct class of a photo that was classified with `capture`.
+         */
+        Feedback: {
+            /**
+             * Prediction
+             * @description Id of the prediction.
+             */
+            prediction: string;
+            /**
+             * Label
+             * @description The correct class; it may be one that the model does not have.
+             */
+            label: string;
+        };
+        /**
          * HealthClass
          * @description Images of one class.
          */
@@ -3330,6 +3499,27 @@ export interface components {
              */
             next: string | null;
         };
+        /** Page[CapturedView] */
+        Page_CapturedView_: {
+            /**
+             * Object
+             * @default list
+             * @constant
+             */
+            object: "list";
+            /** Data */
+            data: components["schemas"]["CapturedView"][];
+            /**
+             * Has More
+             * @description Whether there is a next page.
+             */
+            has_more: boolean;
+            /**
+             * Next
+             * @description `after` of the next page.
+             */
+            next: string | null;
+        };
         /** Page[DatasetView] */
         Page_DatasetView_: {
             /**
@@ -3576,6 +3766,13 @@ export interface components {
              * @description The same by zero-shot CLIP, if requested.
              */
             zero_shot?: components["schemas"]["ClassScore"][] | null;
+            /**
+             * Prediction
+             * @description Id for `POST /feedback`, with `capture`.
+             */
+            prediction?: string | null;
+            /** @description Why the photo was not kept although `capture` was requested. */
+            not_captured?: components["schemas"]["ImageProblem"] | null;
             /** @description Why there is no prediction. */
             error?: components["schemas"]["ImageProblem"] | null;
         };
@@ -8567,6 +8764,12 @@ export interface operations {
                      */
                     reject_below?: number | null;
                     /**
+                     * Capture
+                     * @description Keep the photos with their answers for feedback, for DSPT_KEEP_CAPTURED_DAYS. Each prediction then has the id `prediction`.
+                     * @default false
+                     */
+                    capture?: boolean;
+                    /**
                      * Model
                      * @description Id of a tuned classifier, or an alias.
                      */
@@ -8701,6 +8904,8 @@ export interface operations {
                 zero_shot?: boolean;
                 /** @description As in `POST /predict`. */
                 reject_below?: number;
+                /** @description As in `POST /predict`. */
+                capture?: boolean;
             };
             header?: never;
             path: {
@@ -8734,6 +8939,12 @@ export interface operations {
                      * @description Return no label if the most likely class is less probable than this.
                      */
                     reject_below?: number | null;
+                    /**
+                     * Capture
+                     * @description Keep the photos with their answers for feedback, for DSPT_KEEP_CAPTURED_DAYS. Each prediction then has the id `prediction`.
+                     * @default false
+                     */
+                    capture?: boolean;
                 };
                 "image/*": string;
             };
@@ -10239,6 +10450,482 @@ export interface operations {
             };
             /** @description Conflict */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before a retry. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before a retry. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    give_feedback: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Feedback"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CapturedView"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    /** @description How to send a key. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before a retry. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before a retry. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_captured: {
+        parameters: {
+            query?: {
+                /** @description `uncertain`: the least certain first, by the margin between the two most likely classes. `instructive`: uncertain photos that differ from each other and from those with feedback; one page, without those that have feedback. */
+                order?: "newest" | "uncertain" | "instructive";
+                /** @description Only those with feedback, or without. */
+                labelled?: boolean;
+                /** @description Id of the last item of the previous page. */
+                after?: string;
+                /** @description Items per page. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_CapturedView_"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    /** @description How to send a key. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before a retry. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before a retry. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_captured: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                prediction_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CapturedView"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    /** @description How to send a key. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before a retry. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before a retry. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_captured: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                prediction_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    /** @description How to send a key. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before a retry. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before a retry. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_captured_image: {
+        parameters: {
+            query?: {
+                /** @description Pixels of the longer side. */
+                size?: "192" | "384" | "1280" | "original";
+            };
+            header?: never;
+            path: {
+                prediction_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A JPEG, encoded anew and without metadata. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "image/jpeg": string;
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    /** @description How to send a key. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };

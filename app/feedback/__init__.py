@@ -1,0 +1,1 @@
+"""Predictions kept on request, the correct classes that people give for them, and drift."""

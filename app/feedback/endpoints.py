@@ -1,0 +1,127 @@
+"""The HTTP calls about captured predictions and feedback."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from dspt_client.schemas.feedback import CapturedView, Order
+from fastapi import APIRouter, Query, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.access.caller import CallerDep
+from app.datasets.endpoints import SIZES
+from app.feedback import service
+from app.feedback.views import view
+from app.kit import storage_keys
+from app.kit.http.context import ContextDep
+from app.kit.http.errors import BadRequest, NotFound, Unprocessable, problems
+from app.kit.http.paging import After, Limit, Page, page_of
+from app.kit.http.rules import Scope, rules
+from app.kit.http.schema_types import Omittable
+from dspt.data.images import as_jpeg
+from dspt.errors import ImageError
+
+router = APIRouter(tags=["feedback"])
+
+
+class Feedback(BaseModel):
+    """The correct class of a photo that was classified with `capture`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    prediction: str = Field(max_length=100, description="Id of the prediction.")
+    label: str = Field(
+        min_length=1,
+        max_length=500,
+        description="The correct class; it may be one that the model does not have.",
+    )
+
+
+@router.post("/feedback", responses=problems(BadRequest, NotFound, Unprocessable))
+@rules(Scope.SUBMIT)
+def give_feedback(feedback: Feedback, context: ContextDep, caller: CallerDep) -> CapturedView:
+    """Give the correct class of a photo; the newest feedback counts.
+
+    A repeated request changes nothing.
+    """
+    return service.give(context, caller, feedback.prediction, feedback.label)
+
+
+@router.get("/models/{name}/predictions", responses=problems(NotFound, Unprocessable))
+@rules(Scope.READ)
+def list_captured(
+    name: str,
+    context: ContextDep,
+    caller: CallerDep,
+    order: Annotated[
+        Order,
+        Query(
+            description="`uncertain`: the least certain first, by the margin between the two most "
+            "likely classes. `instructive`: uncertain photos that differ from each other and from "
+            "those with feedback; one page, without those that have feedback."
+        ),
+    ] = "newest",
+    labelled: Annotated[
+        bool | Omittable, Query(description="Only those with feedback, or without.")
+    ] = None,
+    after: After = None,
+    limit: Limit = 20,
+) -> Page[CapturedView]:
+    """The captured predictions of a model, by its id or an alias."""
+    more = 0 if order == "instructive" else 1
+    found = service.page(
+        context, caller, name, order, labelled=labelled, after=after, limit=limit + more
+    )
+    return page_of(found, limit, found[limit - 1].id if len(found) > limit else None)
+
+
+@router.get("/predictions/{prediction_id}", responses=problems(NotFound))
+@rules(Scope.READ)
+def get_captured(prediction_id: str, context: ContextDep, caller: CallerDep) -> CapturedView:
+    """One captured prediction."""
+    with context.database.read() as session:
+        return view(service.find(session, caller, prediction_id), context.settings)
+
+
+@router.get(
+    "/predictions/{prediction_id}/image",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "A JPEG, encoded anew and without metadata.",
+            "content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}},
+        },
+        **problems(NotFound, Unprocessable),
+    },
+)
+@rules(Scope.READ)
+def get_captured_image(
+    prediction_id: str,
+    context: ContextDep,
+    caller: CallerDep,
+    size: Annotated[
+        Literal["192", "384", "1280", "original"],
+        Query(description="Pixels of the longer side."),
+    ] = "192",
+) -> Response:
+    """The photo of a captured prediction."""
+    with context.database.read() as session:
+        service.find(session, caller, prediction_id)
+    try:
+        data = context.storage.read_bytes(storage_keys.capture(prediction_id))
+    except FileNotFoundError as error:
+        raise NotFound("The photo is missing from the storage.", code="photo_not_found") from error
+    try:
+        picture = as_jpeg(data, SIZES[size])
+    except ImageError as error:
+        raise Unprocessable(error.message, code="unreadable_photo") from error
+    # An hour: the photo never changes, but it is deleted.
+    headers = {"Cache-Control": "private, max-age=3600"}
+    return Response(picture, media_type="image/jpeg", headers=headers)
+
+
+@router.delete("/predictions/{prediction_id}", status_code=204, responses=problems(NotFound))
+@rules(Scope.SUBMIT)
+def delete_captured(prediction_id: str, context: ContextDep, caller: CallerDep) -> None:
+    """Delete a captured prediction, its photo and the feedback on it."""
+    service.delete(context, caller, prediction_id)
