@@ -7,7 +7,14 @@ from typing import get_args
 
 from benchmarks.noise_robustness import settings
 from benchmarks.noise_robustness.settings import METHODS, PAPER_RATES, Protocol, RecipeName
-from benchmarks.skeleton.options import add, add_common, count, json_object, positive
+from benchmarks.skeleton.options import (
+    add,
+    add_common,
+    count,
+    json_object,
+    positive,
+    positive_number,
+)
 from benchmarks.skeleton.program import Benchmark, run
 from dspt.kit.cpus import available_cpus
 
@@ -61,6 +68,10 @@ def _options(parser: ArgumentParser) -> None:
     what = "cells at once, each in a process that loads the backbone (default: one per CPU)"
     add(running, "--jobs", available_cpus(), what, type=positive, metavar="N")
     add_common(running, "device", "precision", "features")
+    what = (
+        "start no further cell after so many minutes (default: no limit); the same command resumes"
+    )
+    add(running, "--budget", None, what, type=positive_number, metavar="MINUTES")
     add(running, "--fresh", False, "run finished cells again, too", action="store_true")
 
 

@@ -32,7 +32,7 @@ from dspt.kit.device import resolve_device, tuning_dtype
 Done = Callable[[Job, dict[str, Any]], None]
 Failed = Callable[[Job, BaseException], None]
 RunJobs = Callable[[Sequence[Job], Backbone, Done, Failed], None]
-"""Runs every job once; calls the one or the other function as each job ends."""
+"""Runs every job once, or stops early; calls the one or the other function as each job ends."""
 
 _NOT_REPORTED = {"key", "files", "true", "given", "dataset_sha256", "classes", "test_images"}
 
@@ -110,13 +110,12 @@ def run_grid(
                 bar.advance(task)
         try:
             run_jobs(jobs, backbone, done, failed)
-        except KeyboardInterrupt:
-            console.print(
-                f"Stopped with {len(finished)} of {len(grid)} cells finished. "
-                "The same command resumes."
-            )
-            raise
         finally:
+            if len(finished) + len(document["failed"]) < len(grid):
+                console.print(
+                    f"Stopped with {len(finished)} of {len(grid)} cells finished. "
+                    "The same command resumes."
+                )
             ordered = [finished[cell.name] for cell in grid if cell.name in finished]
             document["datasets"] = {name: _about(data) for name, data in sets.items()}
             document["cells"] = [_reported(record) for record in ordered]

@@ -30,19 +30,21 @@ def run_jobs(
     *,
     done: Callable[[Job, Result], None],
     failed: Callable[[Job, BaseException], None],
+    may_start: Callable[[], bool] = lambda: True,
 ) -> None:
     """Run every job once; call `done` or `failed` in this process as each one ends.
 
-    If a process dies, the jobs that were running are run again one by one, to find the one that
-    killed it. On KeyboardInterrupt, and on any error in `done` or `failed`, stops the running jobs
-    and raises the error. The processes share the CPUs of this one.
+    Once `may_start()` is false no further job starts, and those that run finish. If a process dies,
+    the jobs that were running are run again one by one, to find the one that killed it. On
+    KeyboardInterrupt, and on any error in `done` or `failed`, stops the running jobs and raises the
+    error. The processes share the CPUs of this one.
     """
     waiting = deque(jobs)
     with _threads_divided_by(processes):
         while waiting:
-            for suspect in _in_one_pool(waiting, make_runner, processes, done, failed):
+            for suspect in _in_one_pool(waiting, make_runner, processes, done, failed, may_start):
                 alone = deque([suspect])
-                if _in_one_pool(alone, make_runner, 1, done, failed):
+                if _in_one_pool(alone, make_runner, 1, done, failed, lambda: True):
                     failed(suspect, RuntimeError("its process died, maybe out of memory"))
 
 
@@ -52,6 +54,7 @@ def _in_one_pool(
     processes: int,
     done: Callable[[Job, Result], None],
     failed: Callable[[Job, BaseException], None],
+    may_start: Callable[[], bool],
 ) -> list[Job]:
     """Run all of `waiting`; if a process dies, return the jobs that were running."""
     context = multiprocessing.get_context("spawn")  # torch does not survive a fork
@@ -60,6 +63,8 @@ def _in_one_pool(
     running: dict[Future[Result], Job] = {}
     try:
         while waiting or running:
+            if not may_start():
+                waiting.clear()
             while waiting and len(running) < processes:
                 job = waiting.popleft()
                 try:

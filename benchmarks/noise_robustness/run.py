@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from argparse import Namespace
@@ -34,10 +35,18 @@ def measure(options: Namespace, document: Document, console: Console) -> None:
     from benchmarks.noise_robustness import linear  # takes seconds, and not each cell needs it
 
     settings = settings_of(options)
+    end = time.monotonic() + 60 * (options.budget or math.inf)
 
     def run_cells(jobs: Sequence[Job], _: Backbone, done: Done, failed: Failed) -> None:
         runner = partial(CellRunner, settings)
-        pool.run_jobs(jobs, runner, options.jobs, done=done, failed=failed)
+        pool.run_jobs(
+            jobs,
+            runner,
+            options.jobs,
+            done=done,
+            failed=failed,
+            may_start=lambda: time.monotonic() < end,
+        )
 
     code = [bench, sys.modules[__name__], methods, linear, *baselines.modules()]
     run_grid(options, document, console, settings, run_cells, folder="cells", code=code)

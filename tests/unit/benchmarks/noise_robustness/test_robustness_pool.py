@@ -44,6 +44,22 @@ def test_a_job_that_raises_or_kills_its_process_fails_alone() -> None:
     assert multiprocessing.active_children() == []
 
 
+def test_a_budget_that_is_spent_lets_running_jobs_finish() -> None:
+    found = Outcome()
+    jobs = [Number(n) for n in range(6)]
+    run_jobs(
+        jobs,
+        Squares,
+        2,
+        done=found.finish,
+        failed=found.fail,
+        may_start=lambda: len(found.done) < 1,
+    )
+    assert 1 <= len(found.done) <= 3  # two were running when the first one ended
+    assert found.failed == {}
+    assert multiprocessing.active_children() == []
+
+
 def test_an_error_in_this_process_stops_the_others_at_once() -> None:
     jobs = [ENDLESS[0], Number(1, "raise"), *ENDLESS[2:]]
 

@@ -76,7 +76,7 @@ def cells(out: Path) -> dict[str, bytes]:
 def one_by_one() -> RunJobs:
     """Runs cells in this process, without the time that others take to start."""
 
-    def run_jobs(jobs: Any, make_runner: Any, processes: int, *, done: Any, failed: Any) -> None:
+    def run_jobs(jobs: Any, make_runner: Any, processes: int, *, done: Any, **_: Any) -> None:
         runner = make_runner(lambda: False)
         for job in jobs:
             done(job, runner(job))
@@ -116,7 +116,7 @@ def test_a_second_run_goes_on_where_the_first_was(
     (out / "cells" / "eurosat-4shot-clean-seed1.json").write_text('{"key": ')
     run_again: list[str] = []
 
-    def instead(jobs: Any, make_runner: object, processes: int, *, done: Any, failed: Any) -> None:
+    def instead(jobs: Any, make_runner: object, processes: int, *, done: Any, **_: Any) -> None:
         for job in jobs:
             run_again.append(job.cell.name)
             done(job, {k: json.loads(before[f"{job.cell.name}.json"])[k] for k in RESULT})
