@@ -175,7 +175,13 @@ def _keep(lease: Lease, job: Job, result: TuneResult) -> None:
     config = result.config.model_dump(mode="json")
     metrics, health = jsonable(result.metrics), jsonable(result.health.to_dict())
     model = row_of(
-        result.model.manifest, data, owner=job.owner, name=job.name, metrics=metrics, job_id=job.id
+        result.model.manifest,
+        data,
+        owner=job.owner,
+        name=job.name,
+        metrics=metrics,
+        job_id=job.id,
+        metadata=job.user_metadata,
     )
     # Keys are unique per attempt, in case another one wins.
     audit_key, predictions_key = storage_keys.audit(model.id), storage_keys.predictions(model.id)

@@ -35,6 +35,19 @@ Url = Annotated[
         show_default="http://127.0.0.1:8000",
     ),
 ]
+Name = Annotated[
+    str | None,
+    typer.Option(help="Only those whose name contains this, in any case.", show_default=False),
+]
+Metadata = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--metadata",
+        metavar="KEY=VALUE",
+        help="Metadata of your own; may be repeated.",
+        show_default=False,
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
 
 ModelId = Annotated[
@@ -50,6 +63,14 @@ ModelId = Annotated[
 def group(about: str) -> typer.Typer:
     """A group of commands on a service."""
     return typer.Typer(no_args_is_help=True, rich_markup_mode=None, help=f"{about} {EPILOG}")
+
+
+def pairs(metadata: list[str] | None) -> dict[str, str] | None:
+    """Return `--metadata` options as a map. Raises BadParameter."""
+    for each in metadata or []:
+        if "=" not in each:
+            raise typer.BadParameter(f"{each!r} must be KEY=VALUE", param_hint="--metadata")
+    return dict(each.split("=", 1) for each in metadata) if metadata else None
 
 
 def print_deleted(kind: str, deleted: str, as_json: bool) -> None:

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from app.commands import _find as find
-from app.commands._service import AsJson, Url, group, print_deleted, service
+from app.commands._service import (
+    AsJson,
+    Metadata,
+    Name,
+    Url,
+    group,
+    pairs,
+    print_deleted,
+    service,
+)
 from app.commands._tables import dataset_details, datasets_table, photos_table
 from dspt.cli.health import Files, print_health
 from dspt.cli.terminal import out, print_json, print_stderr
@@ -42,16 +51,18 @@ def upload(
             help="Folder (it is zipped first) or zip.",
         ),
     ],
+    metadata: Metadata = None,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
     """Upload labelled photos for jobs to come: `dspt jobs submit DATASET`."""
+    own = pairs(metadata)
     with service(url) as client:
         from dspt_client._bar import Bar
 
         with Bar("packing") as bar, warnings.catch_warnings(record=True) as links:
             warnings.simplefilter("always", UserWarning)
-            found = client.datasets.create(data, on_progress=bar.advance)
+            found = client.datasets.create(data, metadata=own, on_progress=bar.advance)
     _print_stored(found, links, as_json)
 
 
@@ -74,29 +85,36 @@ def add(
             show_default=False,
         ),
     ] = None,
+    metadata: Metadata = None,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
     """Add labelled photos to a data set; the result is a new version that shares its files."""
+    own = pairs(metadata)
     with service(url) as client:
         from dspt_client._bar import Bar
 
         with Bar("packing") as bar, warnings.catch_warnings(record=True) as links:
             warnings.simplefilter("always", UserWarning)
             base = find.dataset_id(client, dataset_id)
-            found = client.datasets.add(base, data, label=label, on_progress=bar.advance)
+            found = client.datasets.add(
+                base, data, label=label, metadata=own, on_progress=bar.advance
+            )
     _print_stored(found, links, as_json)
 
 
 @datasets.command("list")
 def list_datasets(
+    name: Name = None,
+    metadata: Metadata = None,
     limit: Annotated[int, typer.Option(min=1, help="Show at most this many.")] = 20,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
     """List data sets, newest first."""
+    own = pairs(metadata)
     with service(url) as client:
-        found = list(islice(client.datasets.list(), limit))
+        found = list(islice(client.datasets.list(name=name, metadata=own), limit))
     if as_json:
         print_json([dataset.model_dump(mode="json") for dataset in found])
     elif found:

@@ -13,7 +13,17 @@ import typer
 from dspt_client.schemas.status import Status
 
 from app.commands import _find as find
-from app.commands._service import INTERRUPTED, AsJson, Url, group, print_deleted, service
+from app.commands._service import (
+    INTERRUPTED,
+    AsJson,
+    Metadata,
+    Name,
+    Url,
+    group,
+    pairs,
+    print_deleted,
+    service,
+)
 from app.commands._tables import job_details, jobs_table, predictions_table, verdicts_table
 from dspt.cli.options import ClassNames, config_parameters, read_class_names
 from dspt.cli.tables import accuracies, suspects
@@ -74,6 +84,7 @@ def submit(
     ],
     name: Annotated[str | None, typer.Option(help="Default: the name of the file.")] = None,
     class_names: ClassNames = None,
+    metadata: Metadata = None,
     watch: Watch = False,
     url: Url = None,
     as_json: AsJson = False,
@@ -88,6 +99,7 @@ def submit(
         print_stderr(
             f"warning: --{setting} is ignored: the operator of the service chooses it.", "yellow"
         )
+    own = pairs(metadata)
     with service(url) as client:
         from dspt_client._bar import Bar
 
@@ -95,7 +107,12 @@ def submit(
             warnings.simplefilter("always", UserWarning)
             words = read_class_names(class_names)
             job = client.jobs.create(
-                data, config=config, class_names=words, name=name, on_progress=bar.advance
+                data,
+                config=config,
+                class_names=words,
+                name=name,
+                metadata=own,
+                on_progress=bar.advance,
             )
         for warning in links:
             print_stderr(f"warning: {warning.message}", "yellow")
@@ -107,13 +124,17 @@ def list_jobs(
     status: Annotated[
         Status | None, typer.Option(help="Show only jobs with this status.", show_default=False)
     ] = None,
+    name: Name = None,
+    metadata: Metadata = None,
     limit: Annotated[int, typer.Option(min=1, help="Show at most this many.")] = 20,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
     """List jobs, newest first."""
+    own = pairs(metadata)
     with service(url) as client:
-        found = [job.view for job in islice(client.jobs.list(status=status), limit)]
+        listed = client.jobs.list(status=status, name=name, metadata=own)
+        found = [job.view for job in islice(listed, limit)]
     if as_json:
         print_json([job.model_dump(mode="json") for job in found])
     elif found:

@@ -10,7 +10,17 @@ import typer
 
 from app.commands import _find as find
 from app.commands import aliases, artifacts, feedback, releases
-from app.commands._service import AsJson, ModelId, Url, group, print_deleted, service
+from app.commands._service import (
+    AsJson,
+    Metadata,
+    ModelId,
+    Name,
+    Url,
+    group,
+    pairs,
+    print_deleted,
+    service,
+)
 from app.commands._tables import model_details, models_table
 from dspt.cli.terminal import out, print_json
 
@@ -19,13 +29,16 @@ models = group("The tuned classifiers of a service.")
 
 @models.command("list")
 def list_models(
+    name: Name = None,
+    metadata: Metadata = None,
     limit: Annotated[int, typer.Option(min=1, help="Show at most this many.")] = 20,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
     """List tuned classifiers, newest first."""
+    own = pairs(metadata)
     with service(url) as client:
-        found = list(islice(client.models.list(), limit))
+        found = list(islice(client.models.list(name=name, metadata=own), limit))
     if as_json:
         print_json([model.model_dump(mode="json") for model in found])
     elif found:

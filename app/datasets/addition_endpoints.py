@@ -24,6 +24,7 @@ from app.kit.http.errors import (
 )
 from app.kit.http.rules import Scope, max_upload_bytes, rules
 from app.kit.http.schema_types import Omittable
+from app.kit.metadata import FORM, parse
 from app.quotas.early import check_bytes_early
 
 router = APIRouter(prefix="/datasets", tags=["data sets"])
@@ -61,6 +62,7 @@ def add_images(
     split: Annotated[
         Literal["train", "val", "test"], Form(description="What `images` are used for.")
     ] = "train",
+    metadata: Annotated[str | Omittable, Form(description=FORM)] = None,
 ) -> DatasetDetail:
     """Add labelled photos: the answer is a new version, and the old one stays as it is.
 
@@ -68,6 +70,7 @@ def add_images(
     are stored and encoded. A class that the data set does not have is new. A file whose path is
     taken gets a number. Repeating the request returns the same version.
     """
+    pairs = parse(metadata)
     if (archive is None) == (images is None):
         raise _missing("Send exactly one of `archive` (a zip file) and `images`.", "archive")
     if archive is not None:
@@ -81,6 +84,8 @@ def add_images(
         files = {name: each.file for name, each in zip(names, images or [], strict=True)}
         with additions.packed(files, of_file, split) as upload:
             made = additions.add(context, caller, dataset_id, upload)
+    if pairs is not None:
+        service.set_metadata(context, caller, made, pairs)
     found = details.of_new(context, caller, shelf, made)
     response.headers["Location"] = found.links["self"]
     return found

@@ -35,9 +35,11 @@ from app.kit.http.errors import (
     Unprocessable,
     problems,
 )
+from app.kit.http.filters import FiltersDep
 from app.kit.http.paging import After, Limit, Page, page_of
 from app.kit.http.rules import Scope, max_upload_bytes, rules
 from app.kit.http.schema_types import Omittable
+from app.kit.metadata import FORM, MetadataUpdate, parse
 from app.quotas.early import check_bytes_early
 
 #: Names of the sizes -> pixels of the longer side.
@@ -74,6 +76,7 @@ def create_dataset(
     upload_id: Annotated[
         str | Omittable, Form(description="A complete upload in parts, instead of `dataset`.")
     ] = None,
+    metadata: Annotated[str | Omittable, Form(description=FORM)] = None,
 ) -> DatasetDetail:
     """Upload labelled photos for jobs to come. The same zip is stored once.
 
@@ -83,11 +86,14 @@ def create_dataset(
         message = "Send exactly one of `dataset` (a zip file) and `upload_id`."
         item = ProblemItem(param="dataset", code="missing", message=message)
         raise Unprocessable(message, errors=[item])
+    pairs = parse(metadata)
     if dataset is not None:
         upload = service.receive(dataset.file, dataset.filename)
         dataset_id = service.store(context, upload, caller.owner, kept=True)
     else:
         dataset_id = uploads.store(context, caller, upload_id or "")
+    if pairs is not None:
+        service.set_metadata(context, caller, dataset_id, pairs)
     found = details.of_new(context, caller, shelf, dataset_id)
     response.headers["Location"] = found.links["self"]
     return found
@@ -96,11 +102,16 @@ def create_dataset(
 @router.get("", responses=problems(Unprocessable))
 @rules(Scope.READ)
 def list_datasets(
-    context: ContextDep, caller: CallerDep, after: After = None, limit: Limit = 20
+    context: ContextDep,
+    caller: CallerDep,
+    filters: FiltersDep,
+    after: After = None,
+    limit: Limit = 20,
 ) -> Page[DatasetView]:
     """Data sets, newest first."""
+    owner = caller.only_owner
     with context.database.read() as session:
-        found = repository.page(session, owner=caller.only_owner, after=after, limit=limit + 1)
+        found = repository.page(session, filters, owner=owner, after=after, limit=limit + 1)
     last = found[limit - 1].id if len(found) > limit else None
     return page_of([views.view(each) for each in found], limit, last)
 
@@ -112,6 +123,15 @@ def get_dataset(
 ) -> DatasetDetail:
     """One data set, with its classes and the number of files in each."""
     return details.of(context, caller, shelf, dataset_id)
+
+
+@router.patch("/{dataset_id}", responses=problems(BadRequest, NotFound, Unprocessable))
+@rules(Scope.SUBMIT)
+def update_dataset(
+    dataset_id: str, wanted: MetadataUpdate, context: ContextDep, caller: CallerDep
+) -> DatasetView:
+    """Replace the metadata of a data set; its photos never change."""
+    return views.view(service.set_metadata(context, caller, dataset_id, wanted.metadata))
 
 
 @router.delete("/{dataset_id}", status_code=204, responses=problems(NotFound, Conflict))

@@ -8,6 +8,7 @@ from dspt_client.schemas.status import TERMINAL
 from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.orm import Session, aliased, undefer
 
+from app.kit.http.filters import Filters
 from app.kit.ids import is_id
 from app.kit.newest_first import newest_first
 from app.tables.datasets import Dataset
@@ -23,10 +24,12 @@ def by_identity(session: Session, identity: str) -> Dataset | None:
 
 
 def page(
-    session: Session, *, owner: str | None, after: str | None, limit: int
+    session: Session, filters: Filters, *, owner: str | None, after: str | None, limit: int
 ) -> Sequence[Dataset]:
     """Return data sets of one owner, or of all (None), newest first, older than `after`."""
     query = newest_first(select(Dataset), Dataset, owner=owner, after=after, limit=limit)
+    columns = Dataset.__table__.c
+    query = filters.apply(query, columns, columns.filename)
     return session.scalars(query).all()
 
 

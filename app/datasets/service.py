@@ -207,6 +207,16 @@ def _keep(context: Context, dataset_id: str) -> bool:
         return repository.set_kept(session, dataset_id, True)
 
 
+def set_metadata(
+    context: Context, caller: Caller, dataset_id: str, metadata: dict[str, str]
+) -> Dataset:
+    """Replace the metadata of a data set, and return it. Raises NotFound."""
+    with context.database.write() as session:
+        dataset = find(session, caller, dataset_id)
+        dataset.user_metadata = metadata
+    return dataset
+
+
 def delete(context: Context, caller: Caller, dataset_id: str) -> None:
     """Delete a data set and its file. Raises NotFound, and Conflict if a job uses it."""
     with context.database.write() as session:
@@ -216,7 +226,7 @@ def delete(context: Context, caller: Caller, dataset_id: str) -> None:
         if not removed:
             raise Conflict(
                 "Jobs use this data set or corrections of it, or photos were added to it. Delete "
-                "those jobs and later versions first.",
+                "those jobs first, and the later versions.",
                 code="dataset_in_use",
             )
     for key in removed:

@@ -62,6 +62,7 @@ def _fields(dataset: Dataset) -> dict[str, Any]:
         "expired": dataset.expired_at is not None,
         "parent_id": dataset.parent_id or dataset.base_id,
         "version": dataset.version,
+        "metadata": dataset.user_metadata or {},
         "relabelled": dataset.relabelled,
         "dropped": dataset.dropped,
         "links": {"self": address, "images": f"{address}/images"},

@@ -47,9 +47,11 @@ from app.kit.http.errors import (
     Unprocessable,
     problems,
 )
+from app.kit.http.filters import Backbone, FiltersDep
 from app.kit.http.paging import After, Limit, Page, page_of
 from app.kit.http.rules import Scope, max_upload_bytes, rules
 from app.kit.http.schema_types import Omittable
+from app.kit.metadata import FORM, MetadataUpdate
 
 
 @asynccontextmanager
@@ -67,7 +69,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 router = APIRouter(prefix="/jobs", tags=["jobs"], lifespan=_lifespan)
 
 _AUDIT_PAGE = 1000
-_FIELDS = ("dataset", "dataset_id", "config", "class_names", "name")
+_FIELDS = ("dataset", "dataset_id", "config", "class_names", "name", "metadata")
 
 IdempotencyKey = Annotated[
     str | Omittable,
@@ -126,6 +128,7 @@ def create_job(
         str | Omittable, Form(description="JSON object: class folder -> class words of the prompt.")
     ] = None,
     name: Annotated[str | Omittable, Form(max_length=200)] = None,
+    metadata: Annotated[str | Omittable, Form(description=FORM)] = None,
     idempotency_key: IdempotencyKey = None,
 ) -> JobView:
     """Upload labelled photos and tune a classifier on them."""
@@ -133,6 +136,7 @@ def create_job(
         name=name,
         config=config,
         class_names=class_names,
+        metadata=metadata,
         local_backbones=context.settings.local_backbones,
     )
     if (dataset is None) == (dataset_id is None):
@@ -169,12 +173,14 @@ def check_job(
     ] = None,
     class_names: Annotated[str | Omittable, Form()] = None,
     name: Annotated[str | Omittable, Form(max_length=200)] = None,
+    metadata: Annotated[str | Omittable, Form()] = None,
 ) -> None:
     """Check the settings of a job before its photos are uploaded; no job is created."""
     JobRequest.parse(
         name=name,
         config=config,
         class_names=class_names,
+        metadata=metadata,
         local_backbones=context.settings.local_backbones,
     )
 
@@ -192,9 +198,11 @@ def _accepted(request: Request, response: Response, created: service.Created) ->
 def list_jobs(
     context: ContextDep,
     caller: CallerDep,
+    filters: FiltersDep,
     after: After = None,
     limit: Limit = 20,
     status: Annotated[Status | Omittable, Query()] = None,
+    backbone: Backbone = None,
 ) -> Page[JobView]:
     """Jobs, newest first.
 
@@ -202,7 +210,16 @@ def list_jobs(
     each class, which may be large: `GET /jobs/{job_id}` has them.
     """
     with context.database.read() as session:
-        jobs = views.page(session, context, caller, after=after, limit=limit + 1, status=status)
+        jobs = views.page(
+            session,
+            context,
+            caller,
+            after=after,
+            limit=limit + 1,
+            status=status,
+            backbone=backbone,
+            filters=filters,
+        )
     return page_of(jobs, limit, jobs[limit - 1].id if len(jobs) > limit else None)
 
 
@@ -251,6 +268,15 @@ async def list_events(
             raise BadRequest("Last-Event-ID must be the id of an event.", code="bad_event_id")
         after = int(last_event_id)
     return stream.EventStream(request.app.state.feed, job_id, after)
+
+
+@router.patch("/{job_id}", responses=problems(BadRequest, NotFound, Unprocessable))
+@rules(Scope.SUBMIT)
+def update_job(
+    job_id: str, wanted: MetadataUpdate, context: ContextDep, caller: CallerDep
+) -> JobView:
+    """Replace the metadata of a job."""
+    return service.set_metadata(context, caller, job_id, wanted.metadata)
 
 
 @router.post("/{job_id}/cancel", status_code=202, responses=problems(NotFound, Conflict))

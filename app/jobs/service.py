@@ -93,6 +93,16 @@ def find(session: Session, caller: Caller, job_id: str, *, lock: bool = False) -
     return job
 
 
+def set_metadata(
+    context: Context, caller: Caller, job_id: str, metadata: dict[str, str]
+) -> JobView:
+    """Replace the metadata of a job. Raises NotFound."""
+    with context.database.write() as session:
+        find(session, caller, job_id, lock=True).user_metadata = metadata
+        session.flush()
+        return view(session, context, caller, job_id)
+
+
 def cancel(context: Context, caller: Caller, job_id: str) -> JobView:
     """Cancel a job: at once if queued, else through its worker. Raises NotFound, Conflict."""
     with context.database.write() as session:
@@ -211,8 +221,9 @@ def _insert(
     with context.database.write() as session:
         dataset = dataset_service.find(session, caller, dataset_id)
         dataset_service.keep_for_a_job(session, dataset)
-        if corrected_from is not None:
-            find(session, caller, corrected_from)  # it may just have been deleted
+        metadata = request.metadata
+        if corrected_from is not None:  # it may just have been deleted
+            metadata = find(session, caller, corrected_from).user_metadata
         name = request.name or dataset.filename.removesuffix(".zip") or dataset.filename
         job = Job(
             id=new_id("job"),
@@ -223,6 +234,7 @@ def _insert(
             dataset_id=dataset_id,
             corrected_from=corrected_from,
             class_names=request.class_names,
+            user_metadata=metadata,
             config=request.config,
             requested_config=request.config,
             warnings=[],

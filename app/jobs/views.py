@@ -35,6 +35,7 @@ from app.kit.batched_reader import BatchedReader
 from app.kit.cache import SizedCache
 from app.kit.context import Context
 from app.kit.http.errors import NotFound
+from app.kit.http.filters import Filters
 from app.kit.ids import is_id
 from app.kit.json_columns import LARGE_METRICS, without
 from app.kit.newest_first import newest_first
@@ -169,6 +170,8 @@ def page(
     after: str | None,
     limit: int,
     status: Status | None,
+    backbone: str | None,
+    filters: Filters,
 ) -> list[JobView]:
     """Return the jobs that the caller may see, newest first, older than the job `after`.
 
@@ -177,6 +180,9 @@ def page(
     query = _summaries(session.get_bind().dialect.name)
     if status is not None:
         query = query.where(_JOB.c.status == status)
+    if backbone is not None:
+        query = query.where(_JOB.c.config["backbone"].as_string() == backbone)
+    query = filters.apply(query, _JOB.c, _JOB.c.name)
     query = newest_first(query, _JOB.c, owner=caller.only_owner, after=after, limit=limit)
     rows = session.execute(query).all()
     alive = _worker_alive(session, context, *rows)
@@ -232,6 +238,7 @@ def _view(job: Row[Any], *, worker_alive: bool, summary: bool = False) -> JobVie
         ),
         config=stored["config"],
         class_names=stored["class_names"],
+        metadata=stored["metadata"] or {},
         metrics=stored["metrics"],
         change=JobChange.model_validate(stored["change"]) if stored["change"] else None,
         warnings=stored["warnings"],

@@ -24,6 +24,7 @@ def row_of(
     name: str,
     metrics: dict[str, Any],
     job_id: str | None = None,
+    metadata: dict[str, Any] | None = None,
 ) -> Model:
     """Return a new row of `owner` for the artefact `data` with this manifest."""
     return Model(
@@ -31,6 +32,7 @@ def row_of(
         owner=owner,
         name=name,
         job_id=job_id,
+        user_metadata=metadata,
         created_at=datetime.now(UTC),
         backbone=manifest.config.backbone,
         backbone_digest=manifest.backbone_digest,

@@ -21,6 +21,7 @@ from app.kit.http.errors import (
     Unprocessable,
     problems,
 )
+from app.kit.http.filters import Backbone, FiltersDep
 from app.kit.http.paging import After, Limit, Page, page_of
 from app.kit.http.rules import Scope, rules
 from app.kit.http.schema_types import Omittable
@@ -34,11 +35,23 @@ router = APIRouter(prefix="/models", tags=["models"])
 @router.get("", responses=problems(Unprocessable))
 @rules(Scope.READ)
 def list_models(
-    context: ContextDep, caller: CallerDep, after: After = None, limit: Limit = 20
+    context: ContextDep,
+    caller: CallerDep,
+    filters: FiltersDep,
+    after: After = None,
+    limit: Limit = 20,
+    backbone: Backbone = None,
 ) -> Page[ModelView]:
     """Tuned classifiers, newest first, without the metrics of each class."""
     with context.database.read() as session:
-        models = repository.page(session, owner=caller.only_owner, after=after, limit=limit + 1)
+        models = repository.page(
+            session,
+            filters,
+            backbone=backbone,
+            owner=caller.only_owner,
+            after=after,
+            limit=limit + 1,
+        )
         names = repository.aliases_of(session, [model.id for model in models])
     last = models[limit - 1].id if len(models) > limit else None
     return page_of([view(model, names[model.id]) for model in models], limit, last)
@@ -80,7 +93,7 @@ def get_model(model_id: str, context: ContextDep, caller: CallerDep) -> ModelVie
 def update_model(
     model_id: str, wanted: ModelUpdate, context: ContextDep, caller: CallerDep
 ) -> ModelView:
-    """Rename a classifier, or point an alias to it.
+    """Rename a classifier, point an alias to it, or replace its metadata.
 
     Once this call returns, requests for the alias use this model.
     """
@@ -89,6 +102,8 @@ def update_model(
         model = find(session, caller, model_id)
         if wanted.name is not None:
             model.name = wanted.name
+        if wanted.metadata is not None:
+            model.user_metadata = wanted.metadata
         if wanted.alias is not None:
             aliases.move(session, caller, model, wanted.alias)
         return view(model, repository.aliases_of(session, [model.id])[model.id])

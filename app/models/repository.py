@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Row, delete, select
 from sqlalchemy.orm import Session
 
+from app.kit.http.filters import Filters
 from app.kit.ids import is_id
 from app.kit.json_columns import LARGE_METRICS, without
 from app.kit.newest_first import newest_first
@@ -20,18 +21,29 @@ def get(session: Session, model_id: str) -> Model | None:
 
 
 def page(
-    session: Session, *, owner: str | None, after: str | None, limit: int
+    session: Session,
+    filters: Filters,
+    *,
+    backbone: str | None,
+    owner: str | None,
+    after: str | None,
+    limit: int,
 ) -> Sequence[Row[Any]]:
     """Return models of one owner, or of all (None), newest first, older than `after`.
 
     Their metrics lack what grows with the number of classes.
     """
     dialect = session.get_bind().dialect.name
-    columns = [
-        without(column, dialect, LARGE_METRICS).label("metrics") if key == "metrics" else column
-        for key, column in Model.__table__.c.items()
-    ]
+    table = Model.__table__.c
+    changed = {
+        "metrics": without(table.metrics, dialect, LARGE_METRICS).label("metrics"),
+        "metadata": table.metadata.label("user_metadata"),
+    }
+    columns = [changed.get(key, column) for key, column in table.items()]
     query = newest_first(select(*columns), Model, owner=owner, after=after, limit=limit)
+    query = filters.apply(query, table, table.name)
+    if backbone is not None:
+        query = query.where(table.backbone == backbone)
     return session.execute(query).all()
 
 

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from app.kit.control_characters import cleaned
 from app.kit.ids import is_id
+from app.kit.metadata import Metadata
 
 if TYPE_CHECKING:
     from sqlalchemy import Row
@@ -25,10 +26,12 @@ def view(model: Model | Row[Any], aliases: Sequence[str] = ()) -> ModelView:
     if model.job_id is not None:
         links["job"] = f"/jobs/{model.job_id}"
     columns = {key: getattr(model, key) for key in _COLUMNS}
-    return ModelView.model_validate({**columns, "aliases": list(aliases), "links": links})
+    more = {"aliases": list(aliases), "links": links, "metadata": model.user_metadata or {}}
+    return ModelView.model_validate({**columns, **more})
 
 
-_COLUMNS = tuple(key for key in ModelView.model_fields if key not in ("object", "aliases", "links"))
+_NO_COLUMNS = ("object", "aliases", "links", "metadata")
+_COLUMNS = tuple(key for key in ModelView.model_fields if key not in _NO_COLUMNS)
 
 
 def not_an_id(alias: str) -> str:
@@ -55,6 +58,9 @@ class ModelUpdate(BaseModel):
         default=None,
         description="Alias to point to this model, and no longer to another one.",
         examples=["production"],
+    )
+    metadata: Metadata | None = Field(
+        default=None, description="Your own metadata; it replaces all earlier pairs."
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, String, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column
@@ -64,6 +65,9 @@ class Dataset(Base):
     root_id: Mapped[str | None] = mapped_column(String(40), index=True)
     #: Its number in its family: 1, 2, ...; higher than that of the data set it was made from.
     version: Mapped[int] = mapped_column(default=1, server_default="1")
+
+    #: Pairs of the user's own.
+    user_metadata: Mapped[dict[str, Any] | None] = mapped_column("metadata")
 
     @property
     def family_id(self) -> str:

@@ -54,6 +54,8 @@ class Job(Base):
     #: Id of the job whose labels were corrected to create this one; null once that job is deleted.
     corrected_from: Mapped[str | None] = mapped_column(String(40), index=True)
     class_names: Mapped[dict[str, Any] | None]
+    #: Pairs of the user's own.
+    user_metadata: Mapped[dict[str, Any] | None] = mapped_column("metadata")
     #: All settings; once it has succeeded, with automatic values filled in.
     config: Mapped[dict[str, Any]]
     #: The settings as requested, from which a corrected job starts.

@@ -40,6 +40,8 @@ class Model(Base):
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     #: SHA-256 (hex) of the artefact.
     sha256: Mapped[str] = mapped_column(String(64))
+    #: Pairs of the user's own.
+    user_metadata: Mapped[dict[str, Any] | None] = mapped_column("metadata")
 
     @property
     def storage_key(self) -> str:

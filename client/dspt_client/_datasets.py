@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +14,7 @@ from dspt_client._calls import Call, as_a, delete, get, path
 from dspt_client._connection import Connection
 from dspt_client._exceptions import NotSent
 from dspt_client._packing import OnProgress, Watched, check_data, silent, zip_file
-from dspt_client._pages import items
+from dspt_client._pages import items, matching
 from dspt_client._uploads import send_in_parts
 from dspt_client.schemas.datasets import DatasetDetail, DatasetHealth, DatasetView, PhotoView
 
@@ -26,7 +28,13 @@ class DatasetCalls:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def create(self, data: str | Path, *, on_progress: OnProgress = silent) -> DatasetDetail:
+    async def create(
+        self,
+        data: str | Path,
+        *,
+        metadata: Mapping[str, str] | None = None,
+        on_progress: OnProgress = silent,
+    ) -> DatasetDetail:
         """Upload a zip or a folder for jobs to come; the same photos are stored once.
 
         A folder is zipped first; hidden files are not sent. More than 64 MiB are sent in parts: if
@@ -41,11 +49,14 @@ class DatasetCalls:
             filename, file = await work(lambda: open_files.enter_context(opened))
             sent = await send_in_parts(self._connection, filename, file, on_progress)
             if sent is not None:
+                if metadata:
+                    await self.update(sent.id, metadata=metadata)
+                    return sent.model_copy(update={"metadata": dict(metadata)})
                 return sent
             files = {"dataset": (filename, Watched(file, on_progress), "application/zip")}
-            call = Call(
-                "POST", "/datasets", as_a(DatasetDetail), repeatable=True, options={"files": files}
-            )
+            options = {"files": files, "data": _form(metadata)}
+            made = as_a(DatasetDetail)
+            call = Call("POST", "/datasets", made, repeatable=True, options=options)
             return await self._connection.call(call)
 
     async def add(
@@ -54,6 +65,7 @@ class DatasetCalls:
         data: str | Path,
         *,
         label: str | None = None,
+        metadata: Mapping[str, str] | None = None,
         on_progress: OnProgress = silent,
     ) -> DatasetDetail:
         """Add labelled photos to a data set and return the new version, which shares its files.
@@ -71,14 +83,31 @@ class DatasetCalls:
                 lambda: open_files.enter_context(opened)
             )
             files = {"archive": (filename, Watched(file, on_progress), "application/zip")}
-            call = Call(
-                "POST", where, as_a(DatasetDetail), repeatable=True, options={"files": files}
-            )
+            options = {"files": files, "data": _form(metadata)}
+            call = Call("POST", where, as_a(DatasetDetail), repeatable=True, options=options)
             return await self._connection.call(call)
 
-    def list(self) -> AsyncIterator[DatasetView]:
-        """Iterate over data sets, newest first. Pages are fetched on demand."""
-        return items(self._connection, "/datasets", DatasetView, {})
+    def list(
+        self,
+        *,
+        name: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+    ) -> AsyncIterator[DatasetView]:
+        """Iterate over data sets, newest first. Pages are fetched on demand.
+
+        name: part of the name; metadata: pairs that all must match; times: of creation.
+        """
+        filters = matching(name, metadata, created_after, created_before)
+        return items(self._connection, "/datasets", DatasetView, filters)
+
+    async def update(self, dataset_id: str, *, metadata: Mapping[str, str]) -> DatasetView:
+        """Replace the metadata of a data set."""
+        options = {"json": {"metadata": dict(metadata)}}
+        where = path("datasets", dataset_id)
+        call = Call("PATCH", where, as_a(DatasetView), repeatable=True, options=options)
+        return await self._connection.call(call)
 
     async def get(self, dataset_id: str) -> DatasetDetail:
         """Return one data set, with its classes."""
@@ -119,6 +148,10 @@ class DatasetCalls:
         return await self._connection.call(get(where, bytes, params={"size": size}))
 
 
+def _form(metadata: Mapping[str, str] | None) -> dict[str, str]:
+    return {"metadata": json.dumps(dict(metadata))} if metadata else {}
+
+
 class Datasets:
     """`client.datasets`."""
 
@@ -128,6 +161,7 @@ class Datasets:
     create = blocking(DatasetCalls.create)
     add = blocking(DatasetCalls.add)
     list = blocking_iterator(DatasetCalls.list)
+    update = blocking(DatasetCalls.update)
     get = blocking(DatasetCalls.get)
     health = blocking(DatasetCalls.health)
     delete = blocking(DatasetCalls.delete)

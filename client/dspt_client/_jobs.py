@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 from uuid import uuid4
@@ -17,7 +18,7 @@ from dspt_client._connection import Connection
 from dspt_client._exceptions import Refused
 from dspt_client._job import AsyncJob, Job
 from dspt_client._packing import OnProgress, Watched, check_data, silent, zip_file
-from dspt_client._pages import items
+from dspt_client._pages import items, matching
 from dspt_client._uploads import send_in_parts
 from dspt_client.schemas.jobs import JobView
 from dspt_client.schemas.predictions import JobPredictions
@@ -40,6 +41,7 @@ class JobCalls(Generic[J]):
         config: Mapping[str, Any] | None = None,
         class_names: Mapping[str, str] | None = None,
         name: str | None = None,
+        metadata: Mapping[str, str] | None = None,
         on_progress: OnProgress = silent,
     ) -> J:
         """Tune a classifier on a zip, a folder, or an existing data set (`ds_...`).
@@ -54,6 +56,7 @@ class JobCalls(Generic[J]):
             "config": json.dumps(dict(config)) if config else None,
             "class_names": json.dumps(dict(class_names)) if class_names else None,
             "name": name,
+            "metadata": json.dumps(dict(metadata)) if metadata else None,
         }
         form = {key: value for key, value in fields.items() if value is not None}
         with ExitStack() as open_files:
@@ -75,12 +78,24 @@ class JobCalls(Generic[J]):
                     call = _post_once("/jobs", data=form, files={"dataset": content})
             return self._made(await self._connection.call(call))
 
-    async def list(self, *, status: str | None = None) -> AsyncIterator[J]:
-        """Iterate over jobs, newest first; `status` filters them. Pages are fetched on demand.
+    async def list(
+        self,
+        *,
+        status: str | None = None,
+        backbone: str | None = None,
+        name: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+    ) -> AsyncIterator[J]:
+        """Iterate over jobs, newest first. Pages are fetched on demand.
 
+        name: part of the name; metadata: pairs that all must match; times: of creation.
         Their `view` is a summary, without what may be large, until `refresh` is called.
         """
-        async for view in items(self._connection, "/jobs", JobView, {"status": status}):
+        filters = matching(name, metadata, created_after, created_before)
+        filters |= {"status": status, "backbone": backbone}
+        async for view in items(self._connection, "/jobs", JobView, filters):
             yield self._made(view)
 
     async def get(self, job_id: str) -> J:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import AsyncIterator, Iterable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from dspt_client._calls import Call, as_a, delete, get, nothing, path
 from dspt_client._connection import Connection
 from dspt_client._exceptions import UnexpectedAnswer
 from dspt_client._files import replacing
-from dspt_client._pages import items
+from dspt_client._pages import items, matching
 from dspt_client.schemas.comparisons import ComparisonView
 from dspt_client.schemas.models import ModelView
 
@@ -26,9 +27,21 @@ class ModelCalls:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def list(self) -> AsyncIterator[ModelView]:
-        """Iterate over tuned classifiers, newest first. Pages are fetched on demand."""
-        return items(self._connection, "/models", ModelView, {})
+    def list(
+        self,
+        *,
+        backbone: str | None = None,
+        name: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+    ) -> AsyncIterator[ModelView]:
+        """Iterate over tuned classifiers, newest first. Pages are fetched on demand.
+
+        name: part of the name; metadata: pairs that all must match; times: of creation.
+        """
+        filters = matching(name, metadata, created_after, created_before)
+        return items(self._connection, "/models", ModelView, filters | {"backbone": backbone})
 
     async def get(self, model_id: str) -> ModelView:
         """Return one tuned classifier."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
 from typing import TypeVar
 
 from pydantic import BaseModel
@@ -11,7 +12,22 @@ from dspt_client._calls import Page, as_a, get
 from dspt_client._connection import Connection
 
 M = TypeVar("M", bound=BaseModel)
-Filters = Mapping[str, str | int | None]
+Filters = Mapping[str, str | int | list[str] | None]
+
+
+def matching(
+    name: str | None,
+    metadata: Mapping[str, str] | None,
+    created_after: datetime | None,
+    created_before: datetime | None,
+) -> dict[str, str | int | list[str] | None]:
+    """Return the filters that lists of data sets, jobs and models share."""
+    return {
+        "name": name,
+        "metadata": [f"{key}={value}" for key, value in (metadata or {}).items()] or None,
+        "created_after": created_after.astimezone(UTC).isoformat() if created_after else None,
+        "created_before": created_before.astimezone(UTC).isoformat() if created_before else None,
+    }
 
 
 async def items(

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from app.backbones.allowed import check_backbone
 from app.kit.control_characters import is_clean
 from app.kit.http.errors import ProblemItem, Unprocessable
+from app.kit.metadata import parse as parse_metadata
 from dspt.config import TuneConfig, explain
 from dspt.data import Limits
 from dspt.data.class_words import MAX_CHARACTERS
@@ -33,6 +34,7 @@ class JobRequest:
     name: str | None
     config: dict[str, Any]
     class_names: dict[str, str] | None
+    metadata: dict[str, str] | None = None
 
     @classmethod
     def parse(
@@ -41,6 +43,7 @@ class JobRequest:
         name: str | None,
         config: str | None,
         class_names: str | None,
+        metadata: str | None = None,
         local_backbones: Sequence[str],
     ) -> JobRequest:
         """Validate the form fields. Raises Unprocessable.
@@ -51,11 +54,14 @@ class JobRequest:
             name=checked_name(name),
             config=checked_config(_object("config", config) or {}, local_backbones),
             class_names=_class_names(class_names),
+            metadata=parse_metadata(metadata),
         )
 
     def sha256(self, dataset: str) -> str:
         """Return a digest of the request; `dataset` identifies the data set."""
-        text = json.dumps([dataset, self.name, self.config, self.class_names], sort_keys=True)
+        wanted = [dataset, self.name, self.config, self.class_names]
+        wanted += [self.metadata] if self.metadata else []
+        text = json.dumps(wanted, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -34,6 +34,7 @@ class DatasetView(BaseModel):
         description="1 for an uploaded zip. Corrections of it, and photos added to it or to its "
         "versions, have the next numbers.",
     )
+    metadata: dict[str, str] = Field(default_factory=dict, description="Pairs of your own.")
     relabelled: int | None = Field(description="Of corrections: files with a corrected label.")
     dropped: int | None = Field(description="Of corrections: dropped files.")
     links: dict[str, str]

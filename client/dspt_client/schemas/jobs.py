@@ -132,6 +132,7 @@ class JobView(BaseModel):
     dataset: JobDataset
     config: dict[str, Any] = Field(description="All settings, with defaults.")
     class_names: dict[str, str] | None
+    metadata: dict[str, str] = Field(default_factory=dict, description="Pairs of your own.")
     metrics: Annotated[dict[str, Any], Described(TuningMetrics)] | None = Field(
         description="Metrics of zero_shot, of the tuned prompt alone and of the tuned "
         "classifier; which one is served, and why; the weights of an ensemble; the estimated share "

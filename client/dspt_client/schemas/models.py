@@ -35,6 +35,7 @@ class ModelView(BaseModel):
     dataset_sha256: str = Field(description="SHA-256 of the labelled images it was tuned on.")
     size_bytes: int
     sha256: str = Field(description="SHA-256 of the artefact.")
+    metadata: dict[str, str] = Field(default_factory=dict, description="Pairs of your own.")
     links: dict[str, str]
 
 

@@ -72,7 +72,11 @@ export interface paths {
         delete: operations["delete_job"];
         options?: never;
         head?: never;
-        patch?: never;
+        /**
+         * Update Job
+         * @description Replace the metadata of a job.
+         */
+        patch: operations["update_job"];
         trace?: never;
     };
     "/jobs/{job_id}/events": {
@@ -291,7 +295,11 @@ export interface paths {
         delete: operations["delete_dataset"];
         options?: never;
         head?: never;
-        patch?: never;
+        /**
+         * Update Dataset
+         * @description Replace the metadata of a data set; its photos never change.
+         */
+        patch: operations["update_dataset"];
         trace?: never;
     };
     "/datasets/{dataset_id}/health": {
@@ -479,7 +487,7 @@ export interface paths {
         head?: never;
         /**
          * Update Model
-         * @description Rename a classifier, or point an alias to it.
+         * @description Rename a classifier, point an alias to it, or replace its metadata.
          *
          *     Once this call returns, requests for the alias use this model.
          */
@@ -1557,6 +1565,11 @@ export interface components {
              * @enum {string}
              */
             split: "train" | "val" | "test";
+            /**
+             * Metadata
+             * @description Your own metadata as a JSON object, such as `{"camera": "left"}`.
+             */
+            metadata?: string;
         };
         /** Body_check_job */
         Body_check_job: {
@@ -1569,6 +1582,8 @@ export interface components {
             class_names?: string;
             /** Name */
             name?: string;
+            /** Metadata */
+            metadata?: string;
         };
         /** Body_create_batch */
         Body_create_batch: {
@@ -1616,6 +1631,11 @@ export interface components {
              * @description A complete upload in parts, instead of `dataset`.
              */
             upload_id?: string;
+            /**
+             * Metadata
+             * @description Your own metadata as a JSON object, such as `{"camera": "left"}`.
+             */
+            metadata?: string;
         };
         /** Body_create_job */
         Body_create_job: {
@@ -1641,6 +1661,11 @@ export interface components {
             class_names?: string;
             /** Name */
             name?: string;
+            /**
+             * Metadata
+             * @description Your own metadata as a JSON object, such as `{"camera": "left"}`.
+             */
+            metadata?: string;
         };
         /** Body_import_model */
         Body_import_model: {
@@ -2304,6 +2329,13 @@ export interface components {
              */
             version: number;
             /**
+             * Metadata
+             * @description Pairs of your own.
+             */
+            metadata?: {
+                [key: string]: string;
+            };
+            /**
              * Relabelled
              * @description Of corrections: files with a corrected label.
              */
@@ -2446,6 +2478,13 @@ export interface components {
              * @default 1
              */
             version: number;
+            /**
+             * Metadata
+             * @description Pairs of your own.
+             */
+            metadata?: {
+                [key: string]: string;
+            };
             /**
              * Relabelled
              * @description Of corrections: files with a corrected label.
@@ -3060,6 +3099,13 @@ export interface components {
                 [key: string]: string;
             } | null;
             /**
+             * Metadata
+             * @description Pairs of your own.
+             */
+            metadata?: {
+                [key: string]: string;
+            };
+            /**
              * Metrics
              * @description Metrics of zero_shot, of the tuned prompt alone and of the tuned classifier; which one is served, and why; the weights of an ensemble; the estimated share of wrong labels.
              */
@@ -3129,6 +3175,19 @@ export interface components {
              * @default []
              */
             stuck_loops: string[];
+        };
+        /**
+         * MetadataUpdate
+         * @description New metadata, which replaces all earlier pairs.
+         */
+        MetadataUpdate: {
+            /**
+             * Metadata
+             * @description At most 16 pairs of your own. Keys have up to 64 letters, digits and `_ . : / -`, values up to 500 characters.
+             */
+            metadata: {
+                [key: string]: string;
+            };
         };
         /**
          * ModelCard
@@ -3228,6 +3287,13 @@ export interface components {
              * @example production
              */
             alias?: string | null;
+            /**
+             * Metadata
+             * @description Your own metadata; it replaces all earlier pairs.
+             */
+            metadata?: {
+                [key: string]: string;
+            } | null;
         };
         /**
          * ModelView
@@ -3293,6 +3359,13 @@ export interface components {
              * @description SHA-256 of the artefact.
              */
             sha256: string;
+            /**
+             * Metadata
+             * @description Pairs of your own.
+             */
+            metadata?: {
+                [key: string]: string;
+            };
             /** Links */
             links: {
                 [key: string]: string;
@@ -4389,6 +4462,16 @@ export interface operations {
                 /** @description Items per page. */
                 limit?: number;
                 status?: components["schemas"]["Status"];
+                /** @description Name of the backbone. */
+                backbone?: string;
+                /** @description Part of the name, in upper or lower case. */
+                name?: string;
+                /** @description Of this owner; admins see all owners. */
+                owner?: string;
+                created_after?: string;
+                created_before?: string;
+                /** @description `key=value` of the metadata; may be repeated, and all must match. */
+                metadata?: string[];
             };
             header?: never;
             path?: never;
@@ -4830,6 +4913,110 @@ export interface operations {
             };
             /** @description Conflict */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before a retry. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before a retry. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    update_job: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                job_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MetadataUpdate"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JobView"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    /** @description How to send a key. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5977,6 +6164,14 @@ export interface operations {
                 after?: string;
                 /** @description Items per page. */
                 limit?: number;
+                /** @description Part of the name, in upper or lower case. */
+                name?: string;
+                /** @description Of this owner; admins see all owners. */
+                owner?: string;
+                created_after?: string;
+                created_before?: string;
+                /** @description `key=value` of the metadata; may be repeated, and all must match. */
+                metadata?: string[];
             };
             header?: never;
             path?: never;
@@ -6333,6 +6528,110 @@ export interface operations {
             };
             /** @description Conflict */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before a retry. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before a retry. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    update_dataset: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                dataset_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MetadataUpdate"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DatasetView"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    /** @description How to send a key. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -7257,6 +7556,16 @@ export interface operations {
                 after?: string;
                 /** @description Items per page. */
                 limit?: number;
+                /** @description Name of the backbone. */
+                backbone?: string;
+                /** @description Part of the name, in upper or lower case. */
+                name?: string;
+                /** @description Of this owner; admins see all owners. */
+                owner?: string;
+                created_after?: string;
+                created_before?: string;
+                /** @description `key=value` of the metadata; may be repeated, and all must match. */
+                metadata?: string[];
             };
             header?: never;
             path?: never;
