@@ -22,7 +22,7 @@ from dspt.data.copies import empty_thumbnails, find_copies
 from dspt.data.splits import Rows, Splits
 from dspt.features.encode import encode_images
 from dspt.features.store import FeatureStore
-from dspt.kit.device import resolve_device
+from dspt.kit.device import resolve_device, sent
 from dspt.kit.progress import Listener, Progress, StageClock
 from dspt.labels.audit import AuditReport
 from dspt.model.artifact import Manifest, TunedModel
@@ -113,7 +113,7 @@ def tune(
     ).to(device)
     groups = find_copies(dataset.hashes, features[:, 0, : backbone.embed_dim], thumbnails)
     splits = Splits.of(dataset, config, groups)
-    labels = torch.tensor([item.label for item in dataset.items], device=device)
+    labels = sent(torch.tensor([item.label for item in dataset.items]), device)
 
     clock.at("zero_shot")
     zero_shot = zero_shot_embeddings(backbone, dataset.class_words)
@@ -123,8 +123,8 @@ def tune(
         rows = (splits.train, splits.fit, groups[splits.train])
         identity = identity_of(config, backbone.digest, dataset.sha256, dataset.class_words, rows)
         history.keep_in(Checkpoint(checkpoint_file, identity), device)
-    train = torch.from_numpy(splits.train).to(device)
-    val = torch.from_numpy(splits.validation).to(device)
+    train = sent(torch.from_numpy(splits.train), device)
+    val = sent(torch.from_numpy(splits.validation), device)
     context, fitted = fit(
         backbone,
         prompts,
@@ -208,7 +208,7 @@ class _History:
 
     def add(self, report: EpochReport, state: TunerState) -> None:
         self.reports.append(report)
-        if self._checkpoint is not None:
+        if self._checkpoint is not None and report.epoch == state.epoch:
             try:
                 self._checkpoint.save(state, self.reports)
             except OSError as error:  # the job itself does not need it
@@ -239,13 +239,13 @@ class _Measured:
 
     def accuracy(self, classifier: LinearClassifier, rows: Rows) -> float:
         """Share of `rows` that a classifier gets right."""
-        chosen = torch.from_numpy(rows).to(self.labels.device)
+        chosen = sent(torch.from_numpy(rows), self.labels.device)
         right = classifier.logits(self.features[chosen]).argmax(1) == self.labels[chosen]
         return float(right.double().mean())
 
     def predictions(self, classifier: LinearClassifier) -> tuple[Prediction, ...]:
         """Return the prediction for each image that accuracy is measured on, in their order."""
-        rows = torch.from_numpy(self.splits.measured).to(self.labels.device)
+        rows = sent(torch.from_numpy(self.splits.measured), self.labels.device)
         scores, predicted = classifier.probabilities(self.features[rows]).max(1)
         items = [self.dataset.items[row] for row in self.splits.measured]
         classes = self.dataset.classes
@@ -256,9 +256,10 @@ class _Measured:
 
     def evaluate(self, classifier: LinearClassifier) -> dict[str, Any]:
         """Evaluate a classifier on the rows that accuracy is measured on."""
-        rows = torch.from_numpy(self.splits.measured).to(self.labels.device)
+        rows = sent(torch.from_numpy(self.splits.measured), self.labels.device)
         probabilities = classifier.probabilities(self.features[rows])
-        found = evaluate(probabilities, self.labels[rows], self.dataset.classes).to_dict()
+        labels = np.array([self.dataset.items[row].label for row in self.splits.measured])
+        found = evaluate(probabilities, labels, self.dataset.classes).to_dict()
         if len(self.dataset.classes) > MAX_CONFUSION_CLASSES:
             found["confusion"] = None
         return found

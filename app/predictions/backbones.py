@@ -313,7 +313,13 @@ def _log_torch(name: str, error: Exception) -> None:
 
 def _log_loaded(event: str, tower: Tower, start: float) -> None:
     seconds = round(time.monotonic() - start, 1)
-    _log.info(event, backbone=tower.name, engine=tower.engine, seconds=seconds)
+    _log.info(
+        event,
+        backbone=tower.name,
+        engine=tower.engine,
+        precision=tower.precision,
+        seconds=seconds,
+    )
 
 
 def _log_failure(future: Future[None]) -> None:

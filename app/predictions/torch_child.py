@@ -120,6 +120,7 @@ class ChildTower:
     """The image tower of a backbone in such a process."""
 
     engine = "torch"
+    precision = "float32"
     on_cpu = True
 
     def __init__(self, child: TorchChild, name: str) -> None:

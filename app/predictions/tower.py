@@ -23,6 +23,10 @@ class Tower(Protocol):
     @property
     def engine(self) -> str: ...
     @property
+    def precision(self) -> str:
+        """`float32`, or `float16` on a GPU."""
+
+    @property
     def on_cpu(self) -> bool: ...
     @property
     def embed_dim(self) -> int: ...

@@ -25,7 +25,7 @@ from benchmarks.tuning_speed.setup import (
 from dspt.data import load_dataset, read_image
 from dspt.kit.cpus import available_cpus
 from dspt.prompt.learner import RANDOM, PromptLearner
-from dspt.prompt.trainer import MOMENTUM, WEIGHT_DECAY
+from dspt.prompt.step import MOMENTUM, WEIGHT_DECAY
 
 
 class PlainTrainer:

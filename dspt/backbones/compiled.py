@@ -40,6 +40,7 @@ class CompiledTower:
     """The image tower of a backbone and its preprocessing. Several threads may use it at once."""
 
     engine = "openvino"
+    precision = "float32"
     on_cpu = True
 
     def __init__(self, name: str, about: Mapping[str, Any], compiled: Any, nbytes: int) -> None:

@@ -15,6 +15,8 @@ from open_clip.transformer import LayerScale, QuickGELU
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dspt.kit.device import sent
+
 KeysValues = Sequence[Tensor]
 """Of the tokens that all classes see: (R, H, P, d) each, for R runs, H heads and P tokens."""
 _QUICK = 1.702  # QuickGELU(u) = u sigmoid(1.702 u) = silu(1.702 u) / 1.702
@@ -60,8 +62,11 @@ class Layout:
         for (count, length), group in zip(groups, ends, strict=True):
             rows.append(at + torch.arange(count) * length + torch.tensor(group))
             at += count * length
-        end_masks = [mask[torch.tensor(g)][:, None] for mask, g in zip(masks, ends, strict=True)]
-        return Layout(groups, masks, torch.cat(rows).to(like.device), end_masks)
+        end_masks = [
+            mask[sent(torch.tensor(g), like.device)][:, None]
+            for mask, g in zip(masks, ends, strict=True)
+        ]
+        return Layout(groups, masks, sent(torch.cat(rows), like.device), end_masks)
 
 
 class FrozenBlock:

@@ -259,7 +259,8 @@ def _classifier(sample: _Sample, optimum: _EMResult) -> LinearClassifier:
     The columns of the texts are the first, those of the LDA the last.
     """
     weights = optimum.weights
-    rate = wrong_share(optimum.posterior[sample.train_mask], sample.labels[sample.train_mask])
+    rows = sample.train_mask
+    rate = float(wrong_share(optimum.posterior[rows], sample.labels[rows]))
     trust = min(_MOST_TRUST, _TRUST_PER_RATE * rate)
     guess = torch.lerp(_one_hot(sample), optimum.posterior, trust)
     directions = sample.images.directions(sample.train_mask, guess)

@@ -19,7 +19,7 @@ from dspt.classifier.validation import Validation
 from dspt.classifier.weights import calibrated_log_likelihood
 from dspt.config import DEFAULT_LR, ClassifierName, TuneConfig
 from dspt.data.splits import CrossFit
-from dspt.kit.device import tuning_dtype
+from dspt.kit.device import moved, tuning_dtype
 from dspt.labels.audit import AuditReport, audit_labels
 from dspt.labels.noise_rate import NoiseRate, estimate_noise_rate
 from dspt.labels.temperature import fit_temperature
@@ -28,6 +28,9 @@ from dspt.prompt.losses import suppression
 from dspt.prompt.trainer import EpochReport, Run, Schedule, TunerState, lr_scale_for, tune_contexts
 
 Served = Literal["tuned", "zero_shot"]
+
+_SMALL = 1 << 18
+"""Images x classes of the largest task that is fitted on the CPU: 100 classes of 25 images."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,10 @@ class Fitted:
     """The reason for `served`, with figures: sentences for the user."""
     kept: Tensor
     """(N,) bool: training images whose label a person has confirmed."""
+
+    def to(self, device: torch.device) -> Fitted:
+        """Return a copy on `device`."""
+        return moved(self, device)
 
     @property
     def served_classifier(self) -> LinearClassifier:
@@ -90,11 +97,11 @@ class Fitted:
         found = self.ensemble
         if not found.scored.any():
             return None
-        rows = found.scored & ~self.kept
+        rows = (found.scored & ~self.kept).nonzero()[:, 0]
         rate = estimate_noise_rate(
             found.log_p[rows], found.posterior[rows], labels[rows], found.noise
         )
-        return (rate or NoiseRate(0.0, 0.0, 0.0)).among(float(rows.sum() / found.scored.sum()))
+        return (rate or NoiseRate(0.0, 0.0, 0.0)).among(len(rows) / int(found.scored.sum()))
 
 
 def fit(
@@ -183,9 +190,28 @@ def fit_classifiers(
     a person has confirmed. Default: none. `validation` images calibrate the classifiers further,
     and count in the choice as the training images do. Raises Cancelled once `should_stop()` is
     true.
+
+    A small task is fitted on the CPU also if its tensors are on a GPU: it takes thousands of
+    operations, most of which would take less time than to launch them.
     """
+    device = features.device
     if kept is None:
         kept = torch.zeros_like(labels, dtype=torch.bool)
+    small = len(features) * len(zero_shot) <= _SMALL
+    if device.type != "cpu" and small:
+        fitted = fit_classifiers(
+            None if classes is None else classes.cpu(),
+            zero_shot.cpu(),
+            features.cpu(),
+            labels.cpu(),
+            crossfit,
+            logit_scale=logit_scale,
+            classifier=classifier,
+            kept=kept.cpu(),
+            validation=validation and validation.to(torch.device("cpu")),
+            should_stop=should_stop,
+        )
+        return fitted.to(device)
     untuned = LinearClassifier.from_text(zero_shot, logit_scale)
     folds = [torch.from_numpy(fold).to(features.device) for fold in crossfit.held_out]
     by_zero_shot = by_prompt = untuned.logits(features)

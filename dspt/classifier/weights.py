@@ -76,19 +76,25 @@ def fit_weights(
     labels, balance = labels[chosen], balance[chosen]
     present = torch.bincount(labels).nonzero()[:, 0]
     logits, log_noise = logits[:, chosen][..., present], noise.log()[present][:, labels].T
-    logarithms = start.clone()
+    # L-BFGS reads its variables all the time, so they are on the CPU. A GPU sends one tensor back
+    # for each evaluation.
+    logarithms = start.cpu().clone()
     optimizer = torch.optim.LBFGS([logarithms], max_iter=_FIT_STEPS, line_search_fn="strong_wolfe")
 
     def cost() -> float:
-        weights = logarithms.clamp(*_RANGE).exp()
+        tried = logarithms.to(start.device, non_blocking=True)
+        weights = tried.clamp(*_RANGE).exp()
         log_p = mix(weights, logits)
         evidence = log_p + log_noise
         # d cost / d logits = p - posterior
         slope = (log_p.exp() - evidence.softmax(1)) * balance[:, None]
-        pull = (logarithms - start) / _PRIOR_STD**2
-        logarithms.grad = (logits * slope).sum((1, 2)) * weights + pull
-        penalty = 0.5 * (pull * (logarithms - start)).sum()
-        return float(penalty - (evidence.logsumexp(1) * balance).sum())
+        pull = (tried - start) / _PRIOR_STD**2
+        gradient = (logits * slope).sum((1, 2)) * weights + pull
+        penalty = 0.5 * (pull * (tried - start)).sum()
+        value = penalty - (evidence.logsumexp(1) * balance).sum()
+        found = torch.cat([value[None], gradient]).cpu()
+        logarithms.grad = found[1:]
+        return float(found[0])
 
     optimizer.step(cost)  # type: ignore[no-untyped-call]
-    return logarithms.clamp(*_RANGE).exp()
+    return logarithms.clamp(*_RANGE).exp().to(start.device)

@@ -19,9 +19,10 @@ def class_weights(labels: Tensor, rows: Tensor, smoothing: float) -> Tensor:
     each class. With 0, all classes have the same total weight; with more, a class has the less the
     fewer images it has. All weights are 1 if no class is far smaller than another.
     """
+    device, labels, rows = labels.device, labels.cpu(), rows.cpu()  # not to wait at each operation
     counts = labels[rows].bincount(minlength=int(labels.max()) + 1 if len(labels) else 0)
     found = counts[counts > 0]
     if not len(found) or found.max() < FAR_SMALLER * found.min():
-        return labels.new_ones(len(labels)).float()
+        return labels.new_ones(len(labels)).float().to(device)
     weights = (1 / (counts.double() + smoothing))[labels]
-    return (weights / weights[rows].mean()).float()
+    return (weights / weights[rows].mean()).float().to(device)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dspt.errors import ConfigError
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
+
+T = TypeVar("T")
 
 _GPU_FILES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
 """Of NVIDIA's driver, of Windows' subsystem for Linux, and of AMD's driver."""
@@ -45,6 +49,29 @@ def resolve_device(name: str) -> torch.device:
             param="device",
         )
     return device
+
+
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """Copy a tensor to `device`, without waiting for it where that is a GPU."""
+    import torch
+
+    if device.type == "cuda" and tensor.device.type == "cpu" and torch.cuda.is_available():
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=device.type == "cuda")
+
+
+def moved(value: T, device: torch.device) -> T:
+    """Return a copy of a dataclass with all tensors in it, also in nested ones, on `device`."""
+    from torch import Tensor
+
+    changes: dict[str, Any] = {}
+    for field in dataclasses.fields(value):  # type: ignore[arg-type]
+        part = getattr(value, field.name)
+        if isinstance(part, Tensor):
+            changes[field.name] = part.cpu() if device.type == "cpu" else sent(part, device)
+        elif dataclasses.is_dataclass(part) and not isinstance(part, type):
+            changes[field.name] = moved(part, device)
+    return dataclasses.replace(value, **changes)  # type: ignore[type-var]
 
 
 @contextmanager

@@ -148,10 +148,15 @@ def audit_labels(
         return AuditReport(False, "there are no labels to check.", ())
     if groups is None:
         groups = np.arange(len(files))
-    if noise is not None:
-        posterior = _with_labels_of_copies(posterior, labels, noise, groups)
     if kept is None:
         kept = torch.zeros_like(labels, dtype=torch.bool)
+    # From here on rows are read one by one, which would wait for a GPU each time.
+    posterior, labels, log_p, suppressed, kept = (
+        tensor.cpu() for tensor in (posterior, labels, log_p, suppressed, kept)
+    )
+    zero_shot = None if zero_shot is None else zero_shot.cpu()
+    if noise is not None:
+        posterior = _with_labels_of_copies(posterior, labels, noise.cpu(), groups)
     posterior = _with_confirmed_labels(posterior, labels, kept, groups)
     p_right = _of_label(posterior, labels)
     p_tuned = _of_label(log_p.exp(), labels)
@@ -178,18 +183,22 @@ def audit_labels(
     order = p_tuned.argsort(stable=True)
     order = order[p_right[order].argsort(stable=True)]
     counts = np.bincount(groups)
+    given, other = labels.tolist(), suggested.tolist()
+    right, by_tuned = p_right.tolist(), p_tuned.tolist()
+    by_zero_shot = [None] * len(files) if p_zero_shot is None else p_zero_shot.tolist()
+    ratios, suspects, confirmed = suppressed.tolist(), suspect.tolist(), kept.tolist()
     entries = tuple(
         AuditEntry(
             file=files[i],
-            given=classes[int(labels[i])],
-            suggested=classes[int(suggested[i])],
-            score=1 - float(p_right[i]),
-            p_tuned=float(p_tuned[i]),
-            p_zero_shot=None if p_zero_shot is None else float(p_zero_shot[i]),
-            suppression=float(suppressed[i]),
-            suspect=bool(suspect[i]),
+            given=classes[given[i]],
+            suggested=classes[other[i]],
+            score=1 - right[i],
+            p_tuned=by_tuned[i],
+            p_zero_shot=by_zero_shot[i],
+            suppression=ratios[i],
+            suspect=suspects[i],
             group=int(groups[i]) if counts[groups[i]] > 1 else None,
-            kept=bool(kept[i]),
+            kept=confirmed[i],
         )
         for i in order.tolist()
     )

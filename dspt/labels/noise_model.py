@@ -18,7 +18,7 @@ a free matrix would have more entries than there are images."""
 _MIN_RATE = 0.005
 
 
-def symmetric_transition_matrix(rate: float, n_classes: int, like: Tensor) -> Tensor:
+def symmetric_transition_matrix(rate: float | Tensor, n_classes: int, like: Tensor) -> Tensor:
     """(C, C) matrix in which `rate` of the labels are wrong, evenly over the other classes."""
     eye = torch.eye(n_classes, dtype=like.dtype, device=like.device)
     return (1 - rate) * eye + rate / (n_classes - 1) * (1 - eye)
@@ -34,10 +34,13 @@ def true_label_posterior(log_p: Tensor, labels: Tensor, noise: Tensor) -> Tensor
     return (log_p + noise.log()[:, labels].T).softmax(1)
 
 
-def wrong_share(posterior: Tensor, labels: Tensor, weights: Tensor | None = None) -> float:
-    """Expected share of wrong labels. posterior: (N, C) of the true class; weights: (N,)."""
+def wrong_share(posterior: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Expected share of wrong labels, a scalar on the device of the tensors.
+
+    posterior: (N, C) of the true class; weights: (N,).
+    """
     right = posterior.gather(1, labels[:, None])[:, 0]
-    return float(1 - (right if weights is None else right * weights).mean())
+    return 1 - (right if weights is None else right * weights).mean()
 
 
 def fit_noise(
@@ -51,15 +54,15 @@ def fit_noise(
     n, n_classes = log_p.shape
     if not n:
         return noise
-    one_hot = torch.nn.functional.one_hot(labels, n_classes).to(log_p)
     for _ in range(_ROUNDS):
         posterior = true_label_posterior(log_p, labels, noise)
         # Without this bound, an uninformative classifier would explain every label as wrong.
         rate = wrong_share(posterior, labels, weights)
-        rate = min(max(rate, _MIN_RATE), 1 - 1.2 / n_classes)
-        counts = (posterior if weights is None else posterior * weights[:, None]).T @ one_hot
-        counts += (
-            _PRIOR_IMAGES * n / n_classes * symmetric_transition_matrix(rate, n_classes, log_p)
-        )
+        rate = rate.clamp_min(_MIN_RATE).clamp_max(1 - 1.2 / n_classes)  # without reading it
+        counted = posterior if weights is None else posterior * weights[:, None]
+        # [j, k]: images of class k with label j; a product with one-hot labels costs N C^2.
+        by_label = torch.zeros_like(noise).index_add_(0, labels, counted)
+        prior = symmetric_transition_matrix(rate, n_classes, log_p)
+        counts = by_label.T + _PRIOR_IMAGES * n / n_classes * prior
         noise = counts / counts.sum(1, keepdim=True)
     return noise

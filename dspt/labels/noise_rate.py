@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dspt.kit.device import sent
 from dspt.labels.noise_model import fit_noise, true_label_posterior, wrong_share
 
 _QUANTILE = 1.645
@@ -58,7 +59,7 @@ def estimate_noise_rate(
     n = len(log_p)
     if not n:
         return None
-    estimate = wrong_share(posterior, labels)
+    estimate = float(wrong_share(posterior, labels))
     right = posterior.gather(1, labels[:, None])
     doubt = float((right * (1 - right)).mean())
     error = (_refitting_variance(log_p, labels, noise, seed) + doubt / n) ** 0.5
@@ -72,11 +73,10 @@ def _refitting_variance(log_p: Tensor, labels: Tensor, noise: Tensor, seed: int)
     n, n_classes = log_p.shape
     drawn = min(n, max(1, _MAX_ENTRIES // n_classes))
     generator = torch.Generator().manual_seed(seed)
+    samples = [torch.randint(n, (drawn,), generator=generator) for _ in range(_RESAMPLES)]
     shares = []
-    for _ in range(_RESAMPLES):
-        rows = torch.randint(n, (drawn,), generator=generator).to(labels.device)
+    for rows in sent(torch.stack(samples), labels.device):
         found = fit_noise(log_p[rows], labels[rows], noise)
-        shares.append(
-            wrong_share(true_label_posterior(log_p[rows], labels[rows], found), labels[rows])
-        )
-    return float(torch.tensor(shares, dtype=torch.float64).var()) * drawn / n
+        posterior = true_label_posterior(log_p[rows], labels[rows], found)
+        shares.append(wrong_share(posterior, labels[rows]))
+    return float(torch.stack(shares).double().var()) * drawn / n

@@ -28,8 +28,10 @@ def fit_temperature(logits: Tensor, labels: Tensor, noise: Tensor) -> float:
     if not len(labels):
         return 1.0
 
-    def evidence(temperature: float) -> float:
-        return float(log_likelihood((logits / temperature).log_softmax(1), labels, noise).sum())
+    def evidence(temperature: float) -> Tensor:
+        return log_likelihood((logits / temperature).log_softmax(1), labels, noise).sum()
 
-    best = max(_CANDIDATES.tolist(), key=evidence)
-    return best if evidence(best) - evidence(1.0) > _MIN_GAIN else 1.0
+    candidates = [*_CANDIDATES.tolist(), 1.0]
+    *found, plain = torch.stack([evidence(each) for each in candidates]).tolist()  # read at once
+    gain, best = max(zip(found, candidates, strict=False), key=lambda pair: pair[0])
+    return best if gain - plain > _MIN_GAIN else 1.0

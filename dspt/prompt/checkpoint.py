@@ -31,7 +31,8 @@ class Checkpoint:
 
     def save(self, state: TunerState, history: Sequence[EpochReport]) -> None:
         """Replace the file atomically. Raises OSError, for example if the disk is full."""
-        tensors = {"context": state.context.cpu(), "momentum": state.momentum.cpu()}
+        context, momentum = torch.stack([state.context, state.momentum]).cpu()  # one transfer
+        tensors = {"context": context.contiguous(), "momentum": momentum.contiguous()}
         metadata = {
             "identity": self._identity,
             "epoch": str(state.epoch),

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from dspt.backbones.base import CLIP_EMBEDDING_STD, Backbone, Tokenizer
 from dspt.errors import ConfigError, PromptTooLong
+from dspt.kit.device import sent
 from dspt.prompt.text_encoder import PlainEncoder, SharedPrefixEncoder, shares_prefix
 
 RANDOM = "random"
@@ -53,12 +54,12 @@ class PromptLearner:
         head = start + [0] * self.n_ctx
         rows = [head + body for body in bodies]
         # The end token stands at the last place before padding.
-        self._end = torch.tensor([len(row) - 1 for row in rows], device=self.device)
+        self._end = sent(torch.tensor([len(row) - 1 for row in rows]), self.device)
         rows = [tower.pad(row) for row in rows]
         longest = max(map(len, rows))
         rows = [row + row[-1:] * (longest - len(row)) for row in rows]
         with torch.no_grad():
-            table = tower.embed(torch.tensor(rows, device=self.device))
+            table = tower.embed(sent(torch.tensor(rows), self.device))
         self._prefix = table[0, : len(start)]
         self._suffix = table[:, len(head) :]
         self._encoder: SharedPrefixEncoder | PlainEncoder
@@ -84,7 +85,7 @@ class PromptLearner:
         """
         if self._init_ids is not None:
             with torch.no_grad():
-                ids = torch.tensor(self._init_ids, device=self.device)
+                ids = sent(torch.tensor(self._init_ids), self.device)
                 context = self._tower.embed(ids).float()
             if self.class_specific:
                 context = context.expand(self.n_classes, -1, -1)

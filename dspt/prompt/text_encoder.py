@@ -24,6 +24,7 @@ from torch.utils.checkpoint import checkpoint
 
 from dspt.backbones.frozen_block import FrozenBlock, Layout, can_freeze
 from dspt.backbones.text_tower import OpenClipTextTower
+from dspt.kit.device import sent
 from dspt.kit.memory import memory_limit
 
 _CPU_MEMORY = 2 << 30
@@ -174,14 +175,14 @@ class SharedPrefixEncoder:
             ends = [[lengths[c] - 1 for c in group] for group in together]
             layout = Layout.of(ends, self._suffix)
             left -= per_token * sum(count * length for count, length in layout.groups)
-            classes = [torch.tensor(group, device=device) for group in together]
+            classes = [sent(torch.tensor(group), device) for group in together]
             suffixes = [
                 self._suffix[group, : length - own]
-                for group, (_, length) in zip(together, layout.groups, strict=True)
+                for group, (_, length) in zip(classes, layout.groups, strict=True)
             ]
             chunks.append(_Chunk(layout, classes, suffixes, keep=left >= 0))
         order = torch.tensor([c for group in groups for c in group]).argsort()
-        return _Plan(blocks, chunks, order.to(device))
+        return _Plan(blocks, chunks, sent(order, device))
 
 
 class PlainEncoder:

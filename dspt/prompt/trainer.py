@@ -20,17 +20,16 @@ from dspt.backbones.base import CLIP_EMBEDDING_STD
 from dspt.config import LossName
 from dspt.errors import Cancelled
 from dspt.kit.balance import class_weights
+from dspt.kit.device import sent
 from dspt.prompt.learner import PromptLearner
-from dspt.prompt.losses import per_sample_loss, shift_to_unit, suppression
+from dspt.prompt.step import Step
 
-MOMENTUM = 0.9
-WEIGHT_DECAY = 5e-4
 WARM_UP_LR = 1e-5
 SMOOTHING = 1.0
 """Images added to each class before the classes are balanced: a class of one or two images does not
 get all of its share."""
-SUPPRESSED_BELOW = 0.1
-"""A sample counts as suppressed when its DSPT gradient is under a tenth of cross-entropy's."""
+REPORTED_TOGETHER = 40
+"""Epochs of which a GPU reports together: the program waits for it only then."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ class EpochReport:
     train_accuracy: float
     """Against the recorded labels, some of which may be wrong."""
     suppressed: float
-    """Share of samples whose gradient DSPT almost removes (see SUPPRESSED_BELOW)."""
+    """Share of samples whose gradient DSPT almost removes (see `step.SUPPRESSED_BELOW`)."""
     lr: float
 
 
@@ -115,71 +114,67 @@ def tune_contexts(
     """Tune one context per run and return them: (R, M, W), or (R, C, M, W) if class-specific.
 
     features: (N, V, D) unit length, V views of each image, of which a step draws one at random;
-    labels: (N,). Raises Cancelled, between two steps, once `should_stop()` is true.
+    labels: (N,).
+
+    on_epoch: called for each epoch; on a GPU for several at once, with the state after
+    the last of them. Raises Cancelled, between two steps, once `should_stop()` is true.
     """
     device = features.device
     if state is None:
         start = torch.stack([prompts.initial(run.seed) for run in runs]).to(device)
         state = TunerState(0, start, torch.zeros_like(start))
-    by_loss = _group_by_loss(runs)
-    n_classes = prompts.n_classes
-    balance = torch.stack([_balance(run.rows, labels) for run in runs])
-    while state.epoch < schedule.epochs:
-        rates = [schedule.lr_at(state.epoch, run.lr) for run in runs]
-        lr = torch.tensor(rates, device=device).view(-1, *[1] * (state.context.ndim - 1))
-        rows, views = epoch_order(runs, schedule.batch_size, features.shape[1], state.epoch)
-        meter = _Meter(runs[0].loss, n_classes)
-        for step_rows, step_views in zip(rows.to(device), views.to(device), strict=True):
-            if should_stop():
-                raise Cancelled("cancelled while tuning")
-            x, y = features[step_rows, step_views], labels[step_rows]
-            weights = balance.gather(1, step_rows)
-            context = state.context.requires_grad_(True)
-            with torch.autocast(device.type, autocast, enabled=autocast is not None):
-                classes = prompts.encode(context)
-            logits = logit_scale * x @ classes.mT
-            loss = torch.stack(
-                [
-                    (per_sample_loss(name, logits[i], y[i]) * weights[i]).mean(1).sum()
-                    for name, i in by_loss
-                ]
-            ).sum()
-            (gradient,) = torch.autograd.grad(loss, context)
-            with torch.no_grad():
-                update = gradient * gradient_scale + WEIGHT_DECAY * context
-                state.momentum.mul_(MOMENTUM).add_(update)
-                state.context = context.detach() - lr * state.momentum
-            meter.add(logits[0].detach(), y[0])
-        state.epoch += 1
-        on_epoch(meter.report(state.epoch, rates[0]), state)
-    return state.context.detach()
-
-
-def _balance(rows: NDArray[np.int64], labels: Tensor) -> Tensor:
-    """(N,): weights of a run's images, by the size of their classes."""
-    mask = torch.zeros_like(labels, dtype=torch.bool)
-    mask[torch.from_numpy(rows).to(labels.device)] = True
-    return class_weights(labels, mask, SMOOTHING)
-
-
-class _Meter:
-    """Metrics of an epoch, kept on the device until its end."""
-
-    def __init__(self, loss: LossName, n_classes: int) -> None:
-        self._loss, self._n_classes = loss, n_classes
-        self._parts: list[Tensor] = []
-
-    def add(self, logits: Tensor, labels: Tensor) -> None:
-        shifted = shift_to_unit(
-            self._loss, per_sample_loss(self._loss, logits, labels), self._n_classes
+    batch = min(schedule.batch_size, max(len(run.rows) for run in runs))
+    step = Step(
+        state.context,
+        state.momentum,
+        features,
+        labels,
+        _balance(runs, labels),
+        _group_by_loss(runs),
+        batch,
+        encode=prompts.encode,
+        logit_scale=logit_scale,
+        gradient_scale=gradient_scale,
+        autocast=autocast,
+    )
+    block = 1 if device.type == "cpu" else REPORTED_TOGETHER
+    captured = not torch.cuda.is_available() or device.type != "cuda"
+    for first in range(state.epoch, schedule.epochs, block):
+        epochs = range(first, min(first + block, schedule.epochs))
+        rates = [[schedule.lr_at(epoch, run.lr) for run in runs] for epoch in epochs]
+        lr = sent(torch.tensor(rates), device).view(
+            len(epochs), len(runs), *[1] * (state.context.ndim - 1)
         )
-        right = (logits.argmax(-1) == labels).float()
-        ignored = (suppression(logits, labels) < SUPPRESSED_BELOW).float()
-        self._parts.append(torch.stack([shifted.mean(), right.mean(), ignored.mean()]))
+        orders = [epoch_order(runs, batch, features.shape[1], epoch) for epoch in epochs]
+        # (epochs, steps, R, B)
+        rows, views = (sent(torch.stack(part), device) for part in zip(*orders, strict=True))
+        metrics = step.metrics.new_empty(*rows.shape[:2], 3)
+        for epoch in range(len(epochs)):
+            for number in range(rows.shape[1]):
+                if should_stop():
+                    raise Cancelled("cancelled while tuning")
+                step.load(rows[epoch, number], views[epoch, number], lr[epoch])
+                if not captured:
+                    captured = True
+                    step.capture()
+                step.run()
+                metrics[epoch, number].copy_(step.metrics)
+        state = TunerState(epochs.stop, step.context.clone(), step.momentum.clone())
+        # The only place that waits for a GPU.
+        for epoch, rate, measured in zip(epochs, rates, metrics.mean(1).tolist(), strict=True):
+            loss, accuracy, suppressed = measured
+            on_epoch(EpochReport(epoch + 1, loss, accuracy, suppressed, rate[0]), state)
+    return state.context
 
-    def report(self, epoch: int, lr: float) -> EpochReport:
-        loss, accuracy, suppressed = torch.stack(self._parts).mean(0).tolist()
-        return EpochReport(epoch, loss, accuracy, suppressed, lr)
+
+def _balance(runs: Sequence[Run], labels: Tensor) -> Tensor:
+    """(R, N): weights of each run's images, by the size of their classes."""
+    on_cpu, weights = labels.cpu(), []
+    for run in runs:
+        mask = torch.zeros_like(on_cpu, dtype=torch.bool)
+        mask[torch.from_numpy(run.rows)] = True
+        weights.append(class_weights(on_cpu, mask, SMOOTHING))
+    return torch.stack(weights).to(labels.device)
 
 
 def _group_by_loss(runs: Sequence[Run]) -> list[tuple[LossName, slice | list[int]]]:

@@ -34,6 +34,8 @@ class LetterTokenizer:
 class ToyPreprocess:
     """Four by four pixels, from 0 to 1."""
 
+    read_side = 8
+
     def __call__(self, image: Image.Image) -> Tensor:
         return self.normalised(self.crop(image)[None])[0]
 
@@ -60,7 +62,7 @@ def backbone_of(
         text_tower=tower,
         tokenizer=tokenizer or OpenClipTokenizer(),
         preprocess=ToyPreprocess(),
-        augment=lambda image, generator: ToyPreprocess()(image),
+        augment=lambda image, generator: ToyPreprocess().crop(image),
         logit_scale=30.0,
         embed_dim=dim,
         image_size=4,

@@ -18,7 +18,8 @@ from benchmarks.noise_robustness.settings import Recipe
 from dspt.config import LossName
 from dspt.errors import Cancelled
 from dspt.prompt.losses import per_sample_loss
-from dspt.prompt.trainer import MOMENTUM, WEIGHT_DECAY, Schedule, lr_scale_for
+from dspt.prompt.step import MOMENTUM, WEIGHT_DECAY
+from dspt.prompt.trainer import Schedule, lr_scale_for
 
 ENTROPY, ITERATIONS, RENEWED_EVERY = 0.01, 200, 5
 

@@ -103,6 +103,7 @@ def test_one_request_of_a_batch_does_not_fail_the_others() -> None:
 class _WrongSize:
     def __init__(self, preprocess: Preprocess) -> None:
         self._preprocess = preprocess
+        self.read_side = preprocess.read_side
 
     def crop(self, image: Image.Image) -> torch.Tensor:
         return self._preprocess.crop(image)[1:]
