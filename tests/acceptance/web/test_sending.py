@@ -17,6 +17,7 @@ from playwright.sync_api import Browser, Page, Request, Route, expect
 from tests.acceptance.photos import photo, photos, zipped
 from tests.acceptance.web.conftest import check_accessible, measured, window
 from tests.acceptance.web.own_api import OwnApi, archive_of, own_api, succeed
+from tests.integration import test_feedback
 from tests.integration.jobs import claim
 from tests.services import wait_until
 
@@ -290,6 +291,27 @@ def test_a_zip_is_read_before_it_is_sent(browser: Browser, api: OwnApi, tmp_path
         page.wait_for_url("**/ui/#/jobs/job_*")
         job = api.client.get(f"/jobs/{page.url.rpartition('/')[2]}").json()
     assert (job["name"], job["class_names"]) == ("fruit", {"lime": "green lime"})
+
+
+@pytest.mark.slow
+def test_the_least_certain_photos_of_production_are_labelled(browser: Browser, api: OwnApi) -> None:
+    model_id = test_feedback.add_model(api.context)
+    ids = test_feedback.keep(api.context, model_id, [0.5, 0.1, 0.9], photo("lime", 0))
+    with window(browser, api.address) as opened:
+        page = opened.new_page()
+        page.goto(f"/ui/#/models/{model_id}")
+        page.get_by_role("link", name="Photos to label next").click()
+        expect(page.locator(".grid img")).to_have_count(3)
+        expect(page.locator(".grid img").first).to_have_attribute("alt", "1.png")
+        expect(page.locator(".grid img").first).to_have_js_property("naturalWidth", 48)
+        check_accessible(page, "photos to label")
+        page.get_by_role("button", name="Right").first.press("Enter")
+        page.get_by_label("Class of 0.png").select_option("dog")
+        expect(page.get_by_text("2 labelled")).to_be_visible()
+        page.get_by_role("button", name="Next photos").click()
+        expect(page.locator(".grid img")).to_have_count(1)
+    found = [api.client.get(f"/predictions/{each}").json()["label"] for each in ids]
+    assert found == ["dog", "cat", None]
 
 
 @pytest.mark.slow

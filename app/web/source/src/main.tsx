@@ -11,6 +11,7 @@ import { JobPage } from "./pages/job";
 import { Difference } from "./pages/difference";
 import { HealthPage, JobHealth } from "./pages/health";
 import { Keys } from "./pages/keys";
+import { LabelPage } from "./pages/label";
 import { Matrix } from "./pages/matrix";
 import { ModelPage } from "./pages/model";
 import { Models } from "./pages/models";
@@ -37,6 +38,7 @@ const views: Record<string, (id: string, route: Route, session?: Session) => JSX
   compare: (_, route) => <Compare route={route} />,
   keys: (_id, _route, session) => <Keys session={session} />,
   service: () => <Service />,
+  "models//label": (id) => <LabelPage key={id} id={id} />,
   new: () => <NewJob />,
 };
 

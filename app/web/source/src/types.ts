@@ -26,6 +26,7 @@ export type Comparison = Schemas["ComparisonView"];
 export type Ready = Schemas["Ready"];
 export type Key = Schemas["KeyView"];
 export type CreatedKey = Schemas["CreatedKey"];
+export type Captured = Schemas["CapturedView"];
 export type Backbone = Schemas["BackboneView"];
 export type Session = Schemas["SessionView"];
 export type Problem = Schemas["Problem"];

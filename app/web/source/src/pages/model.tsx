@@ -33,6 +33,9 @@ export function ModelPage(props: { id: string }): JSX.Element {
         <a class="button" href={address(`/models/${found.id}/artifact`)} download>
           Download the model
         </a>
+        <a class="button" href={`#/models/${found.id}/label`}>
+          Photos to label next
+        </a>
         <a class="button" href={`#/compare?a=${found.id}`}>
           Compare
         </a>

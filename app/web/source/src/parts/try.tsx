@@ -22,6 +22,7 @@ export function Try(props: { model: string }): JSX.Element {
   const [error, setError] = useState<ApiError>();
   const [below, setBelow] = useState(0);
   const [beside, setBeside] = useState("");
+  const [keep, setKeep] = useState(false);
   const models = useLoaded<Page<Model>>("/models?limit=100");
   const others = models.value?.data.filter(({ id }) => id !== props.model) ?? [];
   const ask = async (model: string, files: File[]): Promise<Prediction[]> => {
@@ -29,6 +30,7 @@ export function Try(props: { model: string }): JSX.Element {
     form.set("model", model);
     form.set("zero_shot", "true");
     form.set("top_k", "3");
+    if (keep && model === props.model) form.set("capture", "true");
     for (const file of files) form.append("images", file, file.name || "pasted.png");
     return (await postForm<Answer>("/predict", form)).predictions;
   };
@@ -56,7 +58,7 @@ export function Try(props: { model: string }): JSX.Element {
     };
     addEventListener("paste", paste);
     return () => removeEventListener("paste", paste);
-  }, [props.model, beside]);
+  }, [props.model, beside, keep]);
   const picked = (event: TargetedEvent<HTMLInputElement>): void => {
     void classify([...(event.currentTarget.files ?? [])]);
     event.currentTarget.value = "";
@@ -81,6 +83,14 @@ export function Try(props: { model: string }): JSX.Element {
           <Camera taken={(file) => void classify([file])} picked={picked} />
         </p>
       </div>
+      <label class="check">
+        <input
+          type="checkbox"
+          checked={keep}
+          onChange={(event) => setKeep(event.currentTarget.checked)}
+        />{" "}
+        Keep the photos, to label them later
+      </label>
       {others.length > 0 && (
         <label class="narrow">
           Beside
