@@ -1,7 +1,7 @@
 """Choose the photos whose labels would teach a model the most: typical, different, uncertain.
 
-Labels of the least certain photos alone make a model worse as often as better: such photos are
-unlike their class, whose mean they then move. docs/benchmarks.md has the figures.
+The least certain photos alone may be unlike their class, whose mean they then move: their labels
+cost more accuracy in the worst case. docs/benchmarks.md has the figures.
 """
 
 from __future__ import annotations
