@@ -28,7 +28,10 @@ from app.access.sessions import SignInLink
 from app.access.token_endpoints import router as tokens_router
 from app.backbones.endpoints import router as backbones_router
 from app.batches.endpoints import router as batches_router
-from app.batches.requeue import batch_reaper
+from app.batches.repository import BATCHES
+from app.comparisons.endpoints import models_router as model_comparisons_router
+from app.comparisons.endpoints import router as comparisons_router
+from app.comparisons.repository import COMPARISONS
 from app.datasets.addition_endpoints import router as additions_router
 from app.datasets.endpoints import router as datasets_router
 from app.datasets.upload_endpoints import router as uploads_router
@@ -39,6 +42,7 @@ from app.installation.start import prepare
 from app.jobs.endpoints import router as jobs_router
 from app.jobs.lifecycle.housekeeping import Housekeeper
 from app.jobs.metrics import JobsCollector
+from app.jobs.repository import JOBS
 from app.jobs.review.endpoints import router as review_router
 from app.kit.background_loop import LoopsCollector, stop_all
 from app.kit.batched_reader import BatchedReader
@@ -111,7 +115,7 @@ def create_app(
         ProcessCollector(registry=registry)
         job_figures = JobsCollector(context)
         registry.register(job_figures)
-        housekeeper = Housekeeper(context, batch_reaper(context))
+        housekeeper = Housekeeper(context, JOBS, BATCHES, COMPARISONS)
         app.state.context = context
         app.state.reader = reader = BatchedReader(
             context.database, settings.database_timeout_seconds
@@ -191,12 +195,14 @@ def create_app(
         models_router,
         cards_router,
         aliases_router,
+        model_comparisons_router,
         releases_router,
         predictions_router,
         tokens_router,
         batches_router,
         webhooks_router,
         feedback_router,
+        comparisons_router,
         backbones_router,
         keys_router,
         metrics_router,

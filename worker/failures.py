@@ -1,4 +1,4 @@
-"""Map exceptions to the error that a failed job shows."""
+"""Map exceptions to the error that a failed job, batch or comparison shows."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ from worker.jsonable import jsonable
 _log = structlog.get_logger(__name__)
 
 
-def explain(error: Exception, job_id: str) -> dict[str, Any]:
-    """Return {code, message, param, problems}; internal details go to the log only."""
+def explain(error: Exception, noun: str, row_id: str) -> dict[str, Any]:
+    """Return {code, message, param, problems}; internal details go to the log only.
+
+    noun: `job`, `batch` or `comparison`.
+    """
     if isinstance(error, DsptError):
-        _log.info("job failed", code=error.code, error=error.message)
+        _log.info(f"{noun} failed", code=error.code, error=error.message)
         problems = error.problems if isinstance(error, DatasetError) else ()
         return job_error(
             error.code,
@@ -24,37 +27,38 @@ def explain(error: Exception, job_id: str) -> dict[str, Any]:
             param=error.param,
             problems=[{"where": p.where, "code": p.code, "message": p.message} for p in problems],
         )
-    code, message = _unexpected(error, job_id)
-    _log.error("job failed", code=code, exc_info=error)
+    code, message = _unexpected(error, noun, row_id)
+    _log.error(f"{noun} failed", code=code, exc_info=error)
     return job_error(code, message)
 
 
 def job_error(
     code: str, message: str, *, param: str | None = None, problems: Any = ()
 ) -> dict[str, Any]:
-    """Return an error in the form of `jobs.error`."""
+    """Return an error in the form of the column `error`."""
     error: dict[str, Any] = jsonable(
         {"code": code, "message": message, "param": param, "problems": list(problems)}
     )
     return error
 
 
-def _unexpected(error: Exception, job_id: str) -> tuple[str, str]:
-    again = "retry the job."
+def _unexpected(error: Exception, noun: str, row_id: str) -> tuple[str, str]:
+    again = f"retry the {noun}."
     if _is_out_of_memory(error):
         detail = str(error).splitlines()[0] if str(error) else "no details"
-        return (
-            "out_of_memory",
-            f"Out of memory ({detail}). Lower `augment_views`, `batch_size` or the number of "
-            "images.",
-        )
+        lower = "Lower `augment_views`, `batch_size` or the number of images."
+        more = f"Give the worker more memory, then {again}"
+        return "out_of_memory", f"Out of memory ({detail}). {lower if noun == 'job' else more}"
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return (
             "storage_full",
             "The server's disk is full, so the result cannot be stored. Free space, then " + again,
         )
     if isinstance(error, FileNotFoundError):
-        return "file_missing", "A file of this job is missing from the storage. Upload it again."
+        return (
+            "file_missing",
+            f"A file of this {noun} is missing from the storage. Upload it again.",
+        )
     if isinstance(error, OSError):
         return (
             "storage_failed",
@@ -63,7 +67,7 @@ def _unexpected(error: Exception, job_id: str) -> tuple[str, str]:
         )
     return (
         "internal_error",
-        f"Internal error. The worker's log has the details under job_id {job_id}.",
+        f"Internal error. The worker's log has the details under {noun}_id {row_id}.",
     )
 
 

@@ -37,13 +37,23 @@ class WorkerMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.attempts = Counter("dspt_worker_attempts", "Attempts started.", registry=registry)
-        self.jobs = Counter(
-            "dspt_worker_jobs",
-            "Attempts ended, by outcome; `killed`: the process died.",
-            ["outcome"],
+        self.job, self.batch, self.comparison = (
+            Counter(
+                f"dspt_worker_{name}",
+                f"Attempts at {name} ended, by outcome; `killed`: the process died.",
+                ["outcome"],
+                registry=registry,
+            )
+            for name in ("jobs", "batches", "comparisons")
+        )
+        self.at_work = Gauge(
+            "dspt_worker_busy", "1 while a job, batch or comparison is running.", registry=registry
+        )
+        self.images = Counter(
+            "dspt_worker_images",
+            "Images classified for batches and comparisons.",
             registry=registry,
         )
-        self.at_work = Gauge("dspt_worker_busy", "1 while a job is running.", registry=registry)
         self.stage_seconds = Histogram(
             "dspt_worker_stage_seconds",
             "Seconds per stage of a job.",
@@ -74,14 +84,16 @@ class WorkerMetrics:
             registry=registry,
         )
         # Start at 0, so that Prometheus sees the first increment.
-        for outcome in OUTCOMES:
-            self.jobs.labels(outcome)
+        for counter in (self.job, self.batch, self.comparison):
+            for outcome in OUTCOMES:
+                counter.labels(outcome)
         for stage in get_args(Stage):
             self.stage_seconds.labels(stage)
         for source in ("tower", "store"):
             self.views.labels(source)
         self._process: int | None = None
-        self._busy = False
+        #: Kind of what runs now, `job` for example.
+        self._running: str | None = None
         # Of the forked process: the parent itself is idle.
         ProcessCollector(registry=registry, pid=lambda: self._process or os.getpid())
 
@@ -91,7 +103,8 @@ class WorkerMetrics:
             self._new_process(int(value))
             return
         if name == "at_work":
-            self._busy = bool(value)
+            self._running = labels["noun"] if value else None
+            labels = {}
         metric = getattr(self, name)
         if labels:
             metric = metric.labels(**labels)
@@ -103,10 +116,10 @@ class WorkerMetrics:
             metric.set(value)
 
     def _new_process(self, pid: int) -> None:
-        """Record a new forked process; a job still running in the previous one was killed."""
-        if self._busy:
-            self.jobs.labels("killed").inc()
-        self._process, self._busy = pid, False
+        """Record a new forked process; what still runs in the previous one was killed."""
+        if self._running is not None:
+            getattr(self, self._running).labels("killed").inc()
+        self._process, self._running = pid, None
         for gauge in (self.at_work, self.suppressed_share, self.gpu_bytes):
             gauge.set(0)
 

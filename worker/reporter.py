@@ -7,12 +7,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
-from app.jobs.lifecycle.lease import Lease
+from app.jobs.lifecycle.lease import JobLease
 from app.kit.db import UNAVAILABLE
+from app.leased.lease import Lease
 from dspt.kit.progress import Listener, Progress
 from worker import patience
 from worker.jsonable import jsonable
@@ -31,7 +32,7 @@ class Reporter(Listener):
     database is unavailable the job goes on, for up to PATIENCE_SECONDS: its lease is still there.
     """
 
-    def __init__(self, lease: Lease, time_limit: float) -> None:
+    def __init__(self, lease: JobLease, time_limit: float) -> None:
         self._lease = lease
         self._lock = threading.Lock()
         self._events: list[tuple[str, dict[str, Any]]] = []
@@ -125,15 +126,8 @@ class Reporter(Listener):
             self._silent_since = None
 
 
-class Renewable(Protocol):
-    """A lease on a job or a batch."""
-
-    def renew(self) -> bool:
-        """Renew the lease; return False if it is lost."""
-
-
 @contextmanager
-def renew_lease(lease: Renewable, seconds: float) -> Iterator[None]:
+def renew_lease(lease: Lease[Any], seconds: float) -> Iterator[None]:
     """Renew the lease in a thread while the block runs."""
     done = threading.Event()
 

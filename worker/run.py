@@ -1,267 +1,55 @@
-"""Run one job from claim to end.
-
-torch is imported once the data set is valid, so that a process without a job does not have it.
-"""
+"""Claim the next job, batch or comparison, and run it to its end."""
 
 from __future__ import annotations
 
-import json
-import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import Any
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
-from app.datasets import repository as datasets
-from app.datasets import service as dataset_service
+from app.batches.lease import BatchLease
+from app.comparisons.lease import ComparisonLease
 from app.gc.service import collect_checkpoints
-from app.jobs import repository as jobs
-from app.jobs.lifecycle.lease import Lease, StepRefusedError
-from app.jobs.review.changes import change_of
-from app.kit import storage_keys
+from app.jobs.lifecycle.lease import JobLease
 from app.kit.context import Context
-from app.kit.settings import Settings
-from app.models.artifacts import row_of
-from app.tables.datasets import Dataset
-from app.tables.jobs import Job
-from dspt.config import TuneConfig
-from dspt.data import load_dataset
-from dspt.errors import Cancelled, DatasetError
-from dspt.kit.light_torch import import_light
-from dspt.kit.progress import CompositeListener, Listener, StageClock
-from dspt.report.health import HealthReport
-from worker.failures import explain, job_error
-from worker.jsonable import jsonable
+from app.leased.lease import Lease, claim_first
+from worker.batch import Classification
+from worker.compare import Comparing
 from worker.patience import patiently
-from worker.reporter import Reporter, renew_lease
+from worker.reporter import renew_lease
+from worker.task import Task
 from worker.telemetry import Telemetry
-
-if TYPE_CHECKING:
-    from dspt.pipeline import TuneResult
+from worker.tune import Tuning
 
 _log = structlog.get_logger(__name__)
 
+_TASKS: Mapping[type[Lease[Any]], type[Task[Any, Any]]] = MappingProxyType(
+    {JobLease: Tuning, BatchLease: Classification, ComparisonLease: Comparing}
+)
 
-def run_next(context: Context, worker_id: str, telemetry: Telemetry | None = None) -> None:
-    """Claim the queued job whose turn it is and run it to its end; do nothing if none is queued.
+
+def run_next(context: Context, worker_id: str, telemetry: Telemetry | None = None) -> bool:
+    """Claim the next job, batch or comparison and run it; return False if nothing is queued.
 
     Raises SQLAlchemyError if the database stays unavailable for minutes: the lease then lapses, and
-    the job is queued again.
+    the row is queued again.
     """
-    lease = Lease.claim_next(context, worker_id)
+    lease = claim_first(context, worker_id, list(_TASKS))
     if lease is None:
-        _log.info("no job is queued")
-        return
-    job_id = lease.job_id
-    with structlog.contextvars.bound_contextvars(job_id=job_id, request_id=None, attempt=None):
-        job = patiently(lambda: _read_job(context, job_id))
-        structlog.contextvars.bind_contextvars(request_id=job.request_id, attempt=job.attempt)
-        _log.info("job started")
+        _log.info("nothing is queued")
+        return False
+    noun = lease.kind.noun
+    ids = {f"{noun}_id": lease.id, "request_id": None, "attempt": None}
+    with structlog.contextvars.bound_contextvars(**ids):
+        row = patiently(lease.row)
+        structlog.contextvars.bind_contextvars(request_id=row.request_id, attempt=row.attempt)
+        _log.info(f"{noun} started")
         with (
-            (telemetry or Telemetry()).attempt(job) as attempt,
+            (telemetry or Telemetry()).attempt(noun, row) as attempt,
             renew_lease(lease, context.settings.heartbeat_seconds),
         ):
-            attempt.outcome = _work(lease, job, attempt)
+            attempt.outcome = _TASKS[type(lease)](lease, row, attempt).run()
         for finding in collect_checkpoints(context):
             _log.debug("deleted", what=finding.kind, name=finding.name)
-
-
-def _read_job(context: Context, job_id: str) -> Job:
-    with context.database.read() as session:
-        job = jobs.get(session, job_id)
-    assert job is not None  # a leased job cannot be deleted
-    return job
-
-
-def _read_dataset(context: Context, dataset_id: str) -> tuple[Dataset, list[Dataset]]:
-    """Return the job's data set, and those that have its zips."""
-    with context.database.read() as session:
-        dataset = datasets.get(session, dataset_id)
-        assert dataset is not None
-        return dataset, datasets.zips_of(session, dataset)
-
-
-def _work(lease: Lease, job: Job, watch: Listener) -> str:
-    """Run the job; return its outcome."""
-    reporter = Reporter(lease, lease.context.settings.job_time_limit_seconds)
-    try:
-        _tune(lease, job, reporter, CompositeListener(watch, reporter))
-        _log.info("job succeeded")
-        return "succeeded"
-    except (Cancelled, StepRefusedError):
-        return _settle(lease, reporter)
-    except SQLAlchemyError:
-        raise
-    except Exception as error:  # noqa: BLE001 - any error must end the job
-        refused = HealthReport.refused(error) if isinstance(error, DatasetError) else None
-        health = jsonable(refused.to_dict()) if refused else None
-        return _fail(lease, reporter, explain(error, lease.job_id), health)
-
-
-def _tune(lease: Lease, job: Job, reporter: Reporter, listener: Listener) -> None:
-    context = lease.context
-    dataset_row, zips = patiently(lambda: _read_dataset(context, job.dataset_id))
-    config, ignored = _with_operators_choice(TuneConfig.parse(job.config), context.settings)
-    for text in ignored:
-        reporter.warning(text)
-    clock = StageClock(listener, config.tuned_epochs)
-
-    with (
-        dataset_service.local_copies(context, zips) as (first, *added),
-        load_dataset(
-            first,
-            job.class_names,
-            added=added,
-            progress=lambda done, total: clock.at("validating", done, total),
-            should_stop=reporter.should_stop,
-        ) as uploaded,
-    ):
-        corrections = patiently(lambda: dataset_service.corrections_of(context, dataset_row))
-        # A later correction may have reverted an earlier one.
-        dataset = corrections.apply(uploaded, may_change_nothing=True)
-        for text in dataset.warnings:
-            reporter.warning(text)
-        reporter.flush()
-        report = jsonable(dataset.to_dict())
-        patiently(lambda: lease.start_running(report))
-        import_light()
-        from dspt.pipeline import tune
-
-        result = tune(
-            dataset,
-            config,
-            listener=listener,
-            should_stop=reporter.should_stop,
-            feature_dir=context.settings.feature_dir,
-            checkpoint_file=_checkpoint(lease),
-        )
-    reporter.flush()
-    _keep(lease, job, result)
-
-
-def _with_operators_choice(config: TuneConfig, settings: Settings) -> tuple[TuneConfig, list[str]]:
-    """Return the settings with this worker's device and precision, and warnings of other wishes."""
-    chosen = {"device": settings.worker_device, "precision": settings.worker_precision}
-    ignored = [
-        f"The setting `{name}` was ignored; the operator of the service chooses it "
-        f"(DSPT_WORKER_{name.upper()}={value})."
-        for name, value in chosen.items()
-        if getattr(config, name) not in (value, TuneConfig.model_fields[name].default)
-    ]
-    return config.model_copy(update=chosen), ignored
-
-
-def _checkpoint(lease: Lease) -> Path:
-    """Return the checkpoint's path: on this machine only, as it saves time but is not required."""
-    return lease.context.settings.checkpoint_dir / f"{lease.job_id}.safetensors"
-
-
-def _keep(lease: Lease, job: Job, result: TuneResult) -> None:
-    """Store artefact, audit and predictions, then the model's row with the last transition.
-
-    All or nothing.
-    """
-    from dspt.model.artifact import save_model
-
-    storage = lease.context.storage
-    with tempfile.TemporaryDirectory(prefix="dspt-") as folder:
-        path = Path(folder) / "model.safetensors"
-        save_model(result.model, path)
-        data = path.read_bytes()
-    config = result.config.model_dump(mode="json")
-    metrics, health = jsonable(result.metrics), jsonable(result.health.to_dict())
-    model = row_of(
-        result.model.manifest,
-        data,
-        owner=job.owner,
-        name=job.name,
-        metrics=metrics,
-        job_id=job.id,
-        metadata=job.user_metadata,
-    )
-    # Keys are unique per attempt, in case another one wins.
-    audit_key, predictions_key = storage_keys.audit(model.id), storage_keys.predictions(model.id)
-    files = {
-        model.storage_key: data,
-        audit_key: json.dumps(jsonable(result.audit.to_dict())).encode(),
-        predictions_key: json.dumps(jsonable(_predictions(result))).encode(),
-    }
-    change = patiently(
-        lambda: change_of(
-            lease.context,
-            job,
-            result.predictions,
-            result.model.manifest.classes,
-            metrics["noise_rate"],
-        )
-    )
-    # Not after a database error: the transition may have been committed.
-    try:
-        for key, content in files.items():
-            patiently(partial(storage.put_bytes, key, content))
-        patiently(
-            lambda: lease.succeed(
-                model,
-                config=config,
-                metrics=metrics,
-                audit_key=audit_key,
-                predictions_key=predictions_key,
-                change=jsonable(change),
-                health=health,
-            )
-        )
-    except (StepRefusedError, OSError):
-        for key in files:
-            storage.delete(key)
-        raise
-
-
-def _predictions(result: TuneResult) -> dict[str, Any]:
-    """Return the document of the predictions; its last member are the entries."""
-    return {
-        **{name: result.metrics[name] for name in ("measured_on", "labels", "served")},
-        "images": len(result.predictions),
-        "entries": [asdict(each) for each in result.predictions],
-    }
-
-
-def _settle(lease: Lease, reporter: Reporter) -> str:
-    """End a job that stopped early, by its stop request; return the outcome."""
-    request = patiently(lease.stop_request)
-    if request.lost:
-        _log.warning("lease lost")
-        return "lost"
-    if request.cancel:
-        patiently(lease.cancelled)
-        _log.info("job cancelled")
-        return "cancelled"
-    try:
-        if not reporter.out_of_time:
-            patiently(lease.release)
-            _log.info("job returned to the queue: this worker is shutting down")
-            return "given_back"
-        limit = lease.context.settings.job_time_limit_seconds
-        error = job_error(
-            "time_limit",
-            f"The job exceeded its time limit of {limit:g} seconds. Lower `epochs`, "
-            "`augment_views` or the number of images, or raise DSPT_JOB_TIME_LIMIT_SECONDS.",
-        )
-        patiently(lambda: lease.fail(error))
-        return "failed"
-    except StepRefusedError:  # just cancelled
-        return _settle(lease, reporter)
-
-
-def _fail(
-    lease: Lease, reporter: Reporter, error: Mapping[str, Any], health: Mapping[str, Any] | None
-) -> str:
-    try:
-        reporter.flush()
-        patiently(lambda: lease.fail(error, health))
-    except StepRefusedError:  # just cancelled or lost
-        return _settle(lease, reporter)
-    return "failed"
+    return True

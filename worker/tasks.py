@@ -32,10 +32,8 @@ def _telemetry() -> Telemetry:
     retry_kwargs={"max_retries": 20, "countdown": 5},
 )
 def run_job(_job_id: str) -> None:
-    """Run the next job or batch, which need not be the one that the message was sent for."""
-    from worker.batch import run_next_batch
+    """Run whatever is next, which need not be what the message was sent for."""
     from worker.run import run_next
 
     with rest_after(settings.worker_rest_seconds):
-        if not run_next_batch(_context(), heartbeat.worker_id):
-            run_next(_context(), heartbeat.worker_id, _telemetry())
+        run_next(_context(), heartbeat.worker_id, _telemetry())

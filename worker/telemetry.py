@@ -1,4 +1,4 @@
-"""Metrics and trace spans of a running job."""
+"""Metrics and trace spans of running jobs, batches and comparisons."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 from opentelemetry.trace import NoOpTracer, Span, SpanKind, Status, StatusCode, Tracer, use_span
 
 from app.kit.tracing import Tracing, context_of
-from app.tables.jobs import Job
+from app.tables.leased import Leased
 from dspt.kit.progress import Listener, Progress
 from worker.stats import NullStats, WorkerStats
 
 
 class Attempt(Listener):
-    """One attempt at a job, measured by stage and epoch."""
+    """One attempt at a leased row; a job is measured by stage and epoch."""
 
     def __init__(self, stats: WorkerStats, tracer: Tracer) -> None:
         self._stats, self._tracer = stats, tracer
@@ -49,6 +49,10 @@ class Attempt(Listener):
             if count:
                 self._stats.send("views", count, source=source)
 
+    def classified(self, images: int) -> None:
+        """Count images of a batch or a comparison."""
+        self._stats.send("images", images)
+
     def end_stage(self) -> None:
         if self._stage_span is not None:
             seconds = time.monotonic() - self._stage_began
@@ -64,16 +68,16 @@ class Telemetry:
         self._stats, self._tracing = stats or NullStats(), tracing
 
     @contextmanager
-    def attempt(self, job: Job) -> Iterator[Attempt]:
-        """Measure the block as an attempt at `job`, in the trace of the request that created it."""
+    def attempt(self, noun: str, row: Leased) -> Iterator[Attempt]:
+        """Measure the block as an attempt at `row`, in the trace of the request that created it."""
         tracer = NoOpTracer() if self._tracing is None else self._tracing.tracer
         self._stats.send("attempts")
-        self._stats.send("at_work", 1)
+        self._stats.send("at_work", 1, noun=noun)
         span = tracer.start_span(
-            "job",
-            context_of(job.traceparent),
+            noun,
+            context_of(row.traceparent),
             SpanKind.CONSUMER,
-            {"dspt.job.id": job.id, "dspt.job.attempt": job.attempt},
+            {f"dspt.{noun}.id": row.id, f"dspt.{noun}.attempt": row.attempt},
         )
         attempt = Attempt(self._stats, tracer)
         with use_span(span, end_on_exit=True):
@@ -81,10 +85,10 @@ class Telemetry:
                 yield attempt
             finally:
                 attempt.end_stage()
-                span.set_attribute("dspt.job.outcome", attempt.outcome)
+                span.set_attribute(f"dspt.{noun}.outcome", attempt.outcome)
                 if attempt.outcome in ("failed", "abandoned"):
                     span.set_status(Status(StatusCode.ERROR))
-                self._stats.send("jobs", outcome=attempt.outcome)
-                self._stats.send("at_work", 0)
+                self._stats.send(noun, outcome=attempt.outcome)
+                self._stats.send("at_work", 0, noun=noun)
         if self._tracing is not None:
             self._tracing.flush()

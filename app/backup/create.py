@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from dspt_client.schemas.batches import BatchStatus
+from dspt_client.schemas.status import Status
 from sqlalchemy import Connection, Engine, select
 from sqlalchemy import Table as SqlTable
 
@@ -158,7 +158,7 @@ def _references(connection: Connection, found: Mapping[str, SqlTable]) -> Iterat
     for row in _rows(connection, models):
         yield _Reference(storage_keys.model(row["id"]), row["size_bytes"], row["sha256"])
     if (batches := found.get("batches")) is not None:
-        unfinished = batches.c.dataset_id.is_(None) & (batches.c.status != BatchStatus.SUCCEEDED)
+        unfinished = batches.c.dataset_id.is_(None) & (batches.c.status != Status.SUCCEEDED)
         query = select(batches.c.id, batches.c.size_bytes).where(unfinished)
         for id_, size in connection.execute(query):
             yield _Reference(storage_keys.batch(id_), size)

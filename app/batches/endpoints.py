@@ -11,6 +11,7 @@ from starlette.responses import StreamingResponse
 
 from app.access.caller import CallerDep
 from app.batches import repository, service, views
+from app.batches.repository import BATCHES
 from app.datasets import service as datasets
 from app.jobs.intake.requests import checked_name
 from app.kit.http.context import ContextDep
@@ -29,6 +30,7 @@ from app.kit.http.errors import (
 from app.kit.http.paging import After, Limit, Page, page_of
 from app.kit.http.rules import Scope, max_upload_bytes, rules
 from app.kit.http.schema_types import Omittable
+from app.leased.service import find
 from app.quotas.early import check_bytes_early
 
 router = APIRouter(prefix="/batches", tags=["batches"])
@@ -107,7 +109,7 @@ def list_batches(
 ) -> Page[BatchView]:
     """Batches, newest first."""
     with context.database.read() as session:
-        found = repository.page(session, owner=caller.only_owner, after=after, limit=limit + 1)
+        found = BATCHES.page(session, owner=caller.only_owner, after=after, limit=limit + 1)
     last = found[limit - 1].id if len(found) > limit else None
     return page_of([views.view(each) for each in found], limit, last)
 
@@ -117,7 +119,7 @@ def list_batches(
 def get_batch(batch_id: str, context: ContextDep, caller: CallerDep) -> BatchView:
     """One batch, with the number of images done."""
     with context.database.read() as session:
-        return views.view(service.find(session, caller, batch_id))
+        return views.view(find(BATCHES, session, caller, batch_id))
 
 
 @router.get(
@@ -146,7 +148,7 @@ def get_batch_results(
 ) -> Any:
     """The results so far, in the order of the images; all of them once it has succeeded."""
     with context.database.read() as session:
-        service.find(session, caller, batch_id)
+        find(BATCHES, session, caller, batch_id)
     results = repository.results(context, batch_id, after)
     name = {"Content-Disposition": f'attachment; filename="{batch_id}.{format}"'}
     if format == "csv":

@@ -7,21 +7,22 @@ import json
 from dataclasses import dataclass
 
 import structlog
-from dspt_client.schemas.batches import BatchStatus, BatchView
+from dspt_client.schemas.batches import BatchView
+from dspt_client.schemas.status import Status
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.access.caller import Caller
-from app.batches import repository
+from app.batches.repository import BATCHES
 from app.batches.views import view
 from app.datasets import service as datasets
 from app.datasets.repository import zip_of
 from app.kit import storage_keys
 from app.kit.context import Context
 from app.kit.db import database_now
-from app.kit.http.errors import Conflict, NotFound
 from app.kit.ids import new_id, owner_digest
 from app.kit.tracing import request_origin
+from app.leased import service as leased
 from app.models.resolve import resolve
 from app.models.service import name_not_found
 from app.quotas import service as quotas
@@ -65,9 +66,8 @@ def create(
     Raises NotFound, Conflict, and TooManyRequests or ServiceUnavailable if a quota is exceeded.
     """
     upload = None if isinstance(images, str) else images
-    digest = owner_digest(caller.owner, idempotency_key) if idempotency_key else None
     request_sha256 = request.sha256(upload.sha256 if upload else str(images))
-    if found := _replayed(context, caller, digest, request_sha256):
+    if found := _replayed(context, caller, idempotency_key, request_sha256):
         return Created(found, replayed=True)
     batch_id = new_id("bat")
     key = storage_keys.batch(batch_id)
@@ -77,7 +77,9 @@ def create(
     try:
         with context.database.write() as session:
             batch = _row(session, caller, request, images, batch_id)
-            batch.idempotency_digest, batch.request_sha256 = digest, request_sha256
+            batch.request_sha256 = request_sha256
+            if idempotency_key is not None:
+                batch.idempotency_digest = owner_digest(caller.owner, idempotency_key)
             session.add(batch)
             quotas.check_job(session, context.settings, batch.owner)
             quotas.check_bytes(session, context.settings, batch.owner)
@@ -87,7 +89,7 @@ def create(
             context.storage.delete(key)
         # A concurrent request with the same key created a batch.
         if isinstance(error, IntegrityError) and (
-            found := _replayed(context, caller, digest, request_sha256)
+            found := _replayed(context, caller, idempotency_key, request_sha256)
         ):
             return Created(found, replayed=True)
         raise
@@ -95,28 +97,10 @@ def create(
     return Created(found, replayed=False)
 
 
-def find(session: Session, caller: Caller, batch_id: str, *, lock: bool = False) -> Batch:
-    """Return the batch. Raises NotFound, also if it belongs to another owner."""
-    batch = repository.get(session, batch_id, lock=lock)
-    if batch is None or not caller.sees(batch.owner):
-        raise NotFound(f"There is no batch {batch_id!r}.", code="batch_not_found")
-    return batch
-
-
 def cancel(context: Context, caller: Caller, batch_id: str) -> BatchView:
     """Cancel a batch: at once if queued, else through its worker. Raises NotFound, Conflict."""
     with context.database.write() as session:
-        find(session, caller, batch_id, lock=True)
-        moved = repository.move(
-            session, batch_id, BatchStatus.CANCELLED, when=[BatchStatus.QUEUED]
-        ) or repository.move(session, batch_id, BatchStatus.CANCELLING)
-        batch = find(session, caller, batch_id)
-        if not moved and batch.status != BatchStatus.CANCELLING:
-            raise Conflict(
-                f"The batch has ended ({batch.status}) and cannot be cancelled.",
-                code="batch_finished",
-            )
-        return view(batch)
+        return view(leased.cancel(BATCHES, session, caller, batch_id))
 
 
 def retry(context: Context, caller: Caller, batch_id: str) -> BatchView:
@@ -124,36 +108,15 @@ def retry(context: Context, caller: Caller, batch_id: str) -> BatchView:
 
     Raises NotFound, Conflict, and TooManyRequests or ServiceUnavailable if a quota is exceeded.
     """
+    fresh = {"worked_seconds": 0.0}
     with context.database.write() as session:
-        find(session, caller, batch_id, lock=True)
-        moved = repository.move(
-            session,
-            batch_id,
-            BatchStatus.QUEUED,
-            when=[BatchStatus.FAILED, BatchStatus.CANCELLED],
-            values={"attempt": 0, "request_id": request_origin()["request_id"]},
-        )
-        batch = find(session, caller, batch_id)
-        if not moved:
-            raise Conflict(
-                f"The batch is {batch.status}; only a failed or cancelled batch can be retried.",
-                code="batch_not_retriable",
-            )
-        quotas.check_job(session, context.settings, batch.owner)
-        return view(batch)
+        return view(leased.retry(BATCHES, session, context.settings, caller, batch_id, fresh))
 
 
 def delete(context: Context, caller: Caller, batch_id: str) -> None:
     """Delete an ended batch with its results and its uploaded zip. Raises NotFound, Conflict."""
     with context.database.write() as session:
-        batch = find(session, caller, batch_id, lock=True)
-        status, key = batch.status, batch.storage_key
-        session.expunge(batch)
-        if not repository.remove(session, batch_id):
-            raise Conflict(
-                f"The batch is {status}. Cancel it first, or wait until it has ended.",
-                code="batch_not_finished",
-            )
+        key = leased.delete(BATCHES, session, caller, batch_id).storage_key
     if key is not None:
         context.storage.delete(key)
 
@@ -179,7 +142,7 @@ def _row(
         id=batch_id,
         owner=model.owner,
         name=(request.name or filename.removesuffix(".zip") or filename)[:200],
-        status=BatchStatus.QUEUED,
+        status=Status.QUEUED,
         created_at=now,
         queued_at=now,
         attempt=0,
@@ -191,23 +154,13 @@ def _row(
         options={"top_k": request.top_k, "reject_below": request.reject_below},
         done=0,
         unreadable=0,
-        request_id=request_origin()["request_id"],
+        **request_origin(),
     )
 
 
 def _replayed(
-    context: Context, caller: Caller, digest: str | None, request_sha256: str
+    context: Context, caller: Caller, key: str | None, request_sha256: str
 ) -> BatchView | None:
-    if digest is None:
-        return None
     with context.database.read() as session:
-        batch = repository.by_idempotency_digest(session, digest)
-        if batch is None:
-            return None
-        if batch.request_sha256 != request_sha256:
-            raise Conflict(
-                f"The Idempotency-Key was used for a different request (batch {batch.id}). Use a "
-                "new key for a new batch.",
-                code="idempotency_key_reused",
-            )
-        return view(find(session, caller, batch.id))
+        batch = leased.replayed(BATCHES, session, caller, key, request_sha256)
+        return None if batch is None else view(batch)

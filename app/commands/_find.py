@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from dspt_client import Client
     from dspt_client.schemas.models import AliasHistory
 
-_ID = re.compile(r"(bat|job|mdl|ds)_[0-9a-z]{26}")
+_ID = re.compile(r"(bat|cmp|job|mdl|ds)_[0-9a-z]{26}")
 #: Candidates that an error lists.
 _SHOWN = 5
 _WORDS = {"dataset": "data set"}
@@ -45,6 +45,13 @@ def job_id(client: Client, text: str) -> str:
 def batch_id(client: Client, text: str) -> str:
     """Return the same for a batch."""
     return text if _ID.fullmatch(text) else _the_only(text, "batch", client.batches.list())
+
+
+def comparison_id(client: Client, text: str) -> str:
+    """Return the same for a comparison."""
+    if _ID.fullmatch(text):
+        return text
+    return _the_only(text, "comparison", client.comparisons.list())
 
 
 def dataset_id(client: Client, text: str) -> str:

@@ -15,6 +15,7 @@ from dspt.cli.terminal import out
 
 if TYPE_CHECKING:
     from dspt_client.schemas.batches import BatchView
+    from dspt_client.schemas.comparisons import ComparisonJobView
     from dspt_client.schemas.datasets import DatasetDetail, DatasetView, PhotoView
     from dspt_client.schemas.feedback import CapturedView
     from dspt_client.schemas.jobs import JobView
@@ -115,13 +116,32 @@ def dataset_details(dataset: DatasetDetail) -> RenderableType:
     return Group(_pairs(rows), table)
 
 
-def batches_table(batches: Iterable[BatchView]) -> RenderableType:
+def batches_table(rows: Iterable[BatchView | ComparisonJobView]) -> RenderableType:
     table = plain_table("id", "name", "status", "done", "created", folding=("name",))
-    for each in batches:
+    for each in rows:
         status = Text(each.status, style=_COLOURS.get(each.status, ""))
         created = _minute(each.created_at)
         table.add_row(each.id, Text(each.name), status, _images_done(each), created)
     return table
+
+
+comparisons_table = batches_table
+
+
+def comparison_details(comparison: ComparisonJobView) -> RenderableType:
+    rows = {
+        "id": comparison.id,
+        "name": comparison.name,
+        "status": comparison.status,
+        "done": _images_done(comparison),
+        "created": _minute(comparison.created_at),
+        "images of": comparison.dataset_id,
+        "A": comparison.a_alias or comparison.a,
+        "B": comparison.b_alias or comparison.b,
+    }
+    if comparison.error is not None:
+        rows["error"] = comparison.error.message
+    return _pairs(rows)
 
 
 def batch_details(batch: BatchView) -> RenderableType:
@@ -202,7 +222,7 @@ def _corrections(dataset: DatasetView) -> str:
     return f"{dataset.relabelled} relabelled, {dataset.dropped} dropped"
 
 
-def _images_done(batch: BatchView) -> str:
+def _images_done(batch: BatchView | ComparisonJobView) -> str:
     return f"{batch.done:,}" if batch.images is None else f"{batch.done:,} of {batch.images:,}"
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from app.commands import _find as find
-from app.commands._service import AsJson, ModelId, Url, service
+from app.commands._service import FAILED, AsJson, ModelId, Url, end, in_command_words, service
 from app.commands._tables import model_details
 from dspt.cli.compare import comparison_tables
 from dspt.cli.terminal import out, print_json
+
+if TYPE_CHECKING:
+    from dspt_client import Client
+    from dspt_client.schemas.comparisons import ComparisonView
 
 _PARTS = {
     "test": "all of test/",
@@ -55,9 +60,10 @@ def compare(
     data: Annotated[
         str | None,
         typer.Option(
-            metavar="DATASET",
-            help="Id of a data set; see `dspt jobs show`. Default: the one that both were tuned "
-            "on. Without test photos: the photos that the jobs of both held out.",
+            metavar="DATA",
+            help="Id of a data set (see `dspt datasets list`), or a folder or zip, which is "
+            "uploaded. Default: the one that both were tuned on. Without test photos: the photos "
+            "that the jobs of both held out.",
             show_default=False,
         ),
     ] = None,
@@ -68,19 +74,41 @@ def compare(
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare two classifiers on the same test photos, class by class.
+    """Compare two classifiers on the same test photos, class by class, by a worker.
 
     Reports which one is right more often, and whether the difference is significant (McNemar).
     """
     with service(url) as client:
         sides = [find.model_or_alias(client, name) for name in (a, b)]
-        found = client.models.compare(*sides, dataset_id=data, all=everything)
-    document = found.model_dump(mode="json")
+        found = _compared(client, sides, data, everything)
     if as_json:
-        print_json(document)
-        return
+        print_json(found.model_dump(mode="json"))
+    else:
+        print_comparison(found)
+
+
+def print_comparison(found: ComparisonView) -> None:
+    """Print the result of a comparison."""
+    document = found.model_dump(mode="json")
     names = {side: f"{document[side]['name']} ({document[side]['model']})" for side in ("a", "b")}
     out.print(f"Images of data set {found.dataset_id}: {_PARTS[found.part]}")
     out.print(comparison_tables({**document, "models": names}))
     if found.unreadable:
         out.print(f"{found.unreadable} files cannot be read.")
+
+
+def _compared(
+    client: Client, sides: Sequence[str], data: str | None, everything: bool
+) -> ComparisonView:
+    """Return the result of a comparison. Exits if it fails."""
+    from dspt_client._bar import Bar
+
+    with Bar("comparing") as bar:
+        a, b = sides
+        made = client.comparisons.create(a, b, data, all=everything, on_progress=bar.advance)
+        found = client.comparisons.wait(made.id, on_progress=bar.advance)
+    if found.result is not None:
+        return found.result
+    if found.error is not None:
+        raise end(in_command_words(found.error.message), FAILED)
+    raise end(f"{found.id} was {found.status}", FAILED)

@@ -4,6 +4,7 @@ SUMMARIES = {
     "api": "Run the HTTP API alone, until Ctrl-C.",
     "backup": "Back up the database and the stored files, while the service runs.",
     "batches": "Thousands of images, classified in the background by a service.",
+    "comparisons": "Comparisons of two classifiers, started by `dspt models compare`.",
     "datasets": "The data sets of a service and their photos.",
     "db": "Migrate the database, or check its schema.",
     "doctor": "Check installation, settings and services, and suggest fixes.",

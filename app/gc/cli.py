@@ -37,12 +37,12 @@ def gc(
 ) -> None:
     """Delete files left by crashes, and data past its retention.
 
-    The API does the same every hour. DSPT_KEEP_DATASETS_DAYS, DSPT_KEEP_EVENTS_DAYS and
-    DSPT_KEEP_FEATURES_DAYS set how long photos, events and encoded photos are kept. Default:
-    forever. DSPT_KEEP_CAPTURED_DAYS and DSPT_MAX_CAPTURED_PER_MODEL limit the photos of
-    predictions with `capture`. Stored files are first moved to `trash/` in the storage and deleted
-    from there after DSPT_TRASH_DAYS; files in the trash that the database needs again are moved
-    back.
+    The API does the same every hour. DSPT_KEEP_DATASETS_DAYS, DSPT_KEEP_EVENTS_DAYS,
+    DSPT_KEEP_BATCHES_DAYS and DSPT_KEEP_FEATURES_DAYS set how long photos, events, batches with
+    comparisons, and encoded photos are kept. Default: forever. DSPT_KEEP_CAPTURED_DAYS and
+    DSPT_MAX_CAPTURED_PER_MODEL limit the photos of predictions with `capture`. Stored files are
+    first moved to `trash/` in the storage and deleted from there after DSPT_TRASH_DAYS; files in
+    the trash that the database needs again are moved back.
     """
     # Imported here, so that other commands start without it.
     from app.gc.files import TooMuchGarbageError

@@ -18,6 +18,8 @@ class Kind(StrEnum):
     DELIVERIES = "old webhook deliveries"
     #: Parts of an upload of which none arrived for a day.
     UPLOAD = "expired upload"
+    #: A batch or a comparison that ended more than DSPT_KEEP_BATCHES_DAYS ago.
+    RUN = "expired batch or comparison"
     #: A file in the trash for more than DSPT_TRASH_DAYS.
     TRASH = "old trash"
     #: A file in the trash that a row of the database refers to.

@@ -11,6 +11,7 @@ from app.feedback import retention
 from app.gc.events import expired_events, thinned_events
 from app.gc.files import collect_files
 from app.gc.findings import GRACE_SECONDS, Finding, Kind
+from app.gc.runs import expired_runs
 from app.installation import service as installation
 from app.jobs import repository as jobs
 from app.kit import scratch
@@ -34,6 +35,7 @@ def collect(
     installation.check(context)
     yield from expired_events(context, dry_run)
     yield from thinned_events(context, dry_run)
+    yield from expired_runs(context, dry_run)
     yield from _expired_features(context, dry_run)
     yield from collect_checkpoints(context, dry_run=dry_run)
     yield from _scratch(context, dry_run)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dspt_client.schemas.batches import BatchStatus
+from dspt_client.schemas.status import Status
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -23,7 +23,7 @@ def referenced_keys(session: Session) -> set[str]:
     keys = {storage_keys.dataset(id_, corrections=parent is not None) for id_, parent in datasets}
     keys |= {storage_keys.model(id_) for id_ in session.scalars(select(Model.id))}
     batches = session.scalars(
-        select(Batch.id).where(Batch.dataset_id.is_(None), Batch.status != BatchStatus.SUCCEEDED)
+        select(Batch.id).where(Batch.dataset_id.is_(None), Batch.status != Status.SUCCEEDED)
     )
     keys |= {storage_keys.batch(id_) for id_ in batches}
     captured = session.scalars(select(CapturedPrediction.id))

@@ -1,4 +1,4 @@
-"""Metrics of jobs and workers, read from the database at each scrape.
+"""Metrics of jobs, batches, comparisons and workers, read from the database at each scrape.
 
 Counters in this process would miss what workers and other API processes do.
 """
@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import structlog
-from dspt_client.schemas.status import Status
+from dspt_client.schemas.status import RunStatus, Status
 from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
@@ -20,6 +20,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.jobs.lifecycle import workers
 from app.kit.context import Context
+from app.tables.batches import Batch
+from app.tables.comparisons import Comparison
 from app.tables.jobs import Job, OutboxEntry
 
 _log = structlog.get_logger(__name__)
@@ -30,7 +32,8 @@ _TIMEOUT_SECONDS = 3.0
 
 @dataclass(frozen=True)
 class _Counts:
-    by_status: dict[str, int]
+    by_status: dict[str, dict[str, int]]
+    """Name of a table -> status -> number."""
     unsent: int
     workers: int
 
@@ -55,14 +58,19 @@ class JobsCollector(Collector):
         except (TimeoutError, SQLAlchemyError) as error:
             _log.warning("cannot read job metrics", error=str(error) or "timeout")
             return
-        jobs = GaugeMetricFamily(
-            "dspt_jobs", "Jobs by state; `queued` jobs wait for a worker.", labels=["status"]
-        )
-        for status in Status:
-            jobs.add_metric([status], counts.by_status.get(status, 0))
-        yield jobs
+        for name, by_status in counts.by_status.items():
+            family = GaugeMetricFamily(
+                f"dspt_{name}",
+                f"{name.capitalize()} by state; `queued` ones wait for a worker.",
+                labels=["status"],
+            )
+            for status in Status if name == "jobs" else RunStatus:
+                family.add_metric([status], by_status.get(status, 0))
+            yield family
         yield GaugeMetricFamily(
-            "dspt_jobs_unsent", "Queued jobs not yet sent to the broker.", counts.unsent
+            "dspt_jobs_unsent",
+            "Queued jobs, batches and comparisons not yet sent to the broker.",
+            counts.unsent,
         )
         yield GaugeMetricFamily("dspt_workers", "Workers with a recent heartbeat.", counts.workers)
 
@@ -72,10 +80,19 @@ class JobsCollector(Collector):
 
     def _read(self) -> _Counts:
         with self._context.database.read() as session:
-            by_status = session.execute(select(Job.status, func.count()).group_by(Job.status))
+            by_status = {
+                table.__tablename__: dict(
+                    iter(session.execute(select(table.status, func.count()).group_by(table.status)))
+                )
+                for table in (Job, Batch, Comparison)
+            }
             unsent = select(func.count()).where(OutboxEntry.sent_at.is_(None))
+            queued = (
+                select(func.count()).where(table.status == Status.QUEUED, table.sent_at.is_(None))
+                for table in (Batch, Comparison)
+            )
             return _Counts(
-                dict(iter(by_status)),
-                session.scalar(unsent) or 0,
+                by_status,
+                sum(session.scalar(query) or 0 for query in (unsent, *queued)),
                 workers.count_alive(session, self._context.settings),
             )

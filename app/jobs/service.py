@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 
 import structlog
 from dspt_client.schemas.jobs import JobView
-from dspt_client.schemas.status import Status
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -16,11 +15,13 @@ from app.datasets import repository as datasets
 from app.datasets import service as dataset_service
 from app.jobs import repository
 from app.jobs.intake.requests import JobRequest
-from app.jobs.views import not_found, view
+from app.jobs.repository import JOBS
+from app.jobs.views import view
 from app.kit.context import Context
-from app.kit.http.errors import Conflict, NotFound, ServiceUnavailable, TooManyRequests
+from app.kit.http.errors import NotFound, ServiceUnavailable, TooManyRequests
 from app.kit.ids import new_id, owner_digest
 from app.kit.tracing import request_origin
+from app.leased import service as leased
 from app.quotas import service as quotas
 from app.tables.jobs import Job
 
@@ -54,9 +55,10 @@ def create(
     origin = upload.sha256 if upload else str(dataset)
     request_sha256 = request.sha256(f"{corrected_from}/{origin}" if corrected_from else origin)
     for last_try in (False, True):
-        replayed = _replay(context, caller, idempotency_key, request_sha256)
-        if replayed is not None:
-            return Created(replayed, replayed=True)
+        with context.database.read() as session:
+            earlier = leased.replayed(JOBS, session, caller, idempotency_key, request_sha256)
+            if earlier is not None:
+                return Created(view(session, context, caller, earlier.id), replayed=True)
         dataset_id = dataset_service.store(context, upload, owner) if upload else str(dataset)
         try:
             job_id = _insert(
@@ -87,10 +89,7 @@ def find(session: Session, caller: Caller, job_id: str, *, lock: bool = False) -
 
     Lock order: the job first, then its data set.
     """
-    job = repository.get(session, job_id, lock=lock)
-    if job is None or not caller.sees(job.owner):
-        raise not_found(job_id)
-    return job
+    return leased.find(JOBS, session, caller, job_id, lock=lock)
 
 
 def set_metadata(
@@ -106,16 +105,7 @@ def set_metadata(
 def cancel(context: Context, caller: Caller, job_id: str) -> JobView:
     """Cancel a job: at once if queued, else through its worker. Raises NotFound, Conflict."""
     with context.database.write() as session:
-        find(session, caller, job_id, lock=True)
-        moved = repository.move(
-            session, job_id, Status.CANCELLED, when=[Status.QUEUED]
-        ) or repository.move(session, job_id, Status.CANCELLING)
-        job = find(session, caller, job_id)
-        if not moved and job.status != Status.CANCELLING:
-            raise Conflict(
-                f"The job has already {_ENDED[Status(job.status)]} and cannot be cancelled.",
-                code="job_finished",
-            )
+        leased.cancel(JOBS, session, caller, job_id)
         return view(session, context, caller, job_id)
 
 
@@ -128,27 +118,7 @@ def retry(context: Context, caller: Caller, job_id: str) -> JobView:
         dataset = datasets.get(session, find(session, caller, job_id, lock=True).dataset_id)
         assert dataset is not None  # foreign key
         dataset_service.keep_for_a_job(session, dataset)
-        moved = repository.move(
-            session,
-            job_id,
-            Status.QUEUED,
-            when=[Status.FAILED, Status.CANCELLED],
-            values={
-                "attempt": 0,
-                "progress": None,
-                "dataset_report": None,
-                "health": None,
-                "warnings": [],
-                **request_origin(),
-            },
-        )
-        job = find(session, caller, job_id)
-        if not moved:
-            raise Conflict(
-                f"The job is {job.status}; only a failed or cancelled job can be retried.",
-                code="job_succeeded" if job.status == Status.SUCCEEDED else "job_not_finished",
-            )
-        quotas.check_job(session, context.settings, job.owner)
+        leased.retry(JOBS, session, context.settings, caller, job_id, {"health": None})
         return view(session, context, caller, job_id)
 
 
@@ -158,15 +128,9 @@ def delete(context: Context, caller: Caller, job_id: str) -> None:
     Its model stays. Raises NotFound, Conflict.
     """
     with context.database.write() as session:
-        job = find(session, caller, job_id, lock=True)
+        job = leased.delete(JOBS, session, caller, job_id)
         dataset = datasets.get(session, job.dataset_id)
         assert dataset is not None  # foreign key
-        session.expunge(job)
-        if not repository.remove(session, job_id):
-            raise Conflict(
-                f"The job is {job.status}. Cancel it first, or wait until it has ended.",
-                code="job_not_finished",
-            )
         dataset_keys = dataset_service.remove_if_unused(session, dataset)
     # After the commit: a crash in between leaves a file without a row, never a row without a file.
     for key in (job.audit_key, job.predictions_key, *dataset_keys):
@@ -181,32 +145,6 @@ def _forget(context: Context, dataset_id: str) -> None:
         keys = dataset_service.remove_if_unused(session, dataset) if dataset else []
     for key in keys:
         context.storage.delete(key)
-
-
-_ENDED = {
-    Status.SUCCEEDED: "succeeded",
-    Status.FAILED: "failed",
-    Status.CANCELLED: "been cancelled",
-}
-
-
-def _replay(
-    context: Context, caller: Caller, key: str | None, request_sha256: str
-) -> JobView | None:
-    if key is None:
-        return None
-    with context.database.read() as session:
-        job = repository.by_idempotency_digest(session, owner_digest(caller.owner, key))
-        if job is None:
-            return None
-        find(session, caller, job.id)  # an admin may have created it for another owner
-        if job.request_sha256 != request_sha256:
-            raise Conflict(
-                f"The Idempotency-Key {key!r} was used for a different request (job {job.id}). "
-                "Use a new key for a new job.",
-                code="idempotency_key_reused",
-            )
-        return view(session, context, caller, job.id)
 
 
 def _insert(

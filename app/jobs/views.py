@@ -30,6 +30,7 @@ from sqlalchemy.orm import Session
 
 from app.access.caller import Caller
 from app.jobs.lifecycle import workers
+from app.jobs.repository import JOBS
 from app.jobs.schemas import links_of, progress_of
 from app.kit.batched_reader import BatchedReader
 from app.kit.cache import SizedCache
@@ -39,6 +40,7 @@ from app.kit.http.filters import Filters
 from app.kit.ids import is_id
 from app.kit.json_columns import LARGE_METRICS, without
 from app.kit.newest_first import newest_first
+from app.leased import service as leased
 from app.tables.datasets import Dataset
 from app.tables.jobs import Job
 from app.tables.models import Model
@@ -190,7 +192,7 @@ def page(
 
 
 def not_found(job_id: str) -> NotFound:
-    return NotFound(f"There is no job {job_id!r}.", code="job_not_found")
+    return leased.not_found(JOBS, job_id)
 
 
 def _owners(session: Session, job_ids: Sequence[str]) -> list[str | None]:

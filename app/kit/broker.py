@@ -31,8 +31,9 @@ def celery_app(settings: Settings) -> Celery:
     """Return a Celery application on the configured broker. Raises BrokerNotSetError."""
     if not settings.broker_url:
         raise BrokerNotSetError
-    # A job stops itself at its time limit; this kills a process that cannot.
-    hard_limit = int(settings.job_time_limit_seconds) + 300
+    # A job or batch stops itself at its time limit; this kills a process that cannot.
+    limits = settings.job_time_limit_seconds, settings.batch_time_limit_seconds
+    hard_limit = int(max(limits)) + 300
     # Redis redelivers a message that is not acknowledged within this time. It must exceed any job,
     # and be set in each place where Redis transports read it.
     visibility = {"visibility_timeout": hard_limit + 600}

@@ -169,7 +169,12 @@ class Settings(SettingsWithSecrets):
 
     # Features are cached, so an epoch takes seconds; a job of six hours is stuck.
     job_time_limit_seconds: float = Field(
-        default=6 * 3600, gt=0, description="Time limit of one job."
+        default=6 * 3600, gt=0, description="Time limit of one job, or one comparison."
+    )
+    batch_time_limit_seconds: float = Field(
+        default=24 * 3600,
+        gt=0,
+        description="Seconds that workers may work on one batch; waiting does not count.",
     )
     # The job of a dead worker is queued again within three intervals.
     heartbeat_seconds: float = Field(
@@ -245,6 +250,12 @@ class Settings(SettingsWithSecrets):
         default=None,
         gt=0,
         description="Days to keep uploaded photos after the last job on them. Default: forever.",
+    )
+    keep_batches_days: float | None = Field(
+        default=None,
+        gt=0,
+        description="Days to keep batches, with their results, and comparisons after they end. "
+        "Default: forever.",
     )
     keep_events_days: float | None = Field(
         default=None,

@@ -1,4 +1,4 @@
-"""Quotas: jobs, batches and bytes per owner, and the length of the queue.
+"""Quotas: jobs, batches, comparisons and bytes per owner, and the length of the queue.
 
 Exact under concurrency: `check_job` and `check_bytes` run last in the transaction that adds a job
 or bytes, include its additions, and hold an advisory lock until it commits.
@@ -6,7 +6,6 @@ or bytes, include its additions, and hold an advisory lock until it commits.
 
 from __future__ import annotations
 
-from dspt_client.schemas.batches import BatchStatus
 from dspt_client.schemas.status import TERMINAL, Status
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
@@ -14,9 +13,9 @@ from sqlalchemy.orm import Session
 from app.kit.db import lock_until_commit
 from app.kit.http.errors import ServiceUnavailable, TooManyRequests
 from app.kit.settings import Settings
-from app.tables.batches import TERMINAL as ENDED
 from app.tables.batches import Batch
 from app.tables.captures import CapturedPrediction
+from app.tables.comparisons import Comparison
 from app.tables.datasets import Dataset
 from app.tables.jobs import Job
 from app.tables.models import Model
@@ -25,12 +24,15 @@ from app.tables.uploads import Upload
 #: Advisory lock number; arbitrary, but unique within the database.
 _LOCK = 0x64737075
 
+#: Tables of what workers do, which count together.
+_LEASED = (Job, Batch, Comparison)
+
 #: Retry-After in seconds: a job takes minutes, and space is freed by hand.
 _RETRY_JOBS, _RETRY_BYTES = "60", "3600"
 
 
 def check_job(session: Session, settings: Settings, owner: str) -> None:
-    """Raise TooManyRequests or ServiceUnavailable if this job or batch of `owner` is too many."""
+    """Raise TooManyRequests or ServiceUnavailable if this job, batch or comparison is too many."""
     session.flush()  # may wait for a transaction that adds the same row; so before the lock
     lock_until_commit(session, _LOCK)
     _check(session, settings, owner, 0)
@@ -56,18 +58,19 @@ def check_more_bytes(session: Session, settings: Settings, owner: str, more_byte
 
 def _check(session: Session, settings: Settings, owner: str, more: int) -> None:
     limit = settings.max_queued_jobs_per_owner
-    jobs = select(func.count()).where(Job.owner == owner, Job.status.not_in(sorted(TERMINAL)))
-    batches = select(func.count()).where(Batch.owner == owner, Batch.status.not_in(sorted(ENDED)))
-    if _sum(session, jobs, batches) + more > limit:
+    unfinished = (
+        select(func.count()).where(table.owner == owner, table.status.not_in(sorted(TERMINAL)))
+        for table in _LEASED
+    )
+    if _sum(session, *unfinished) + more > limit:
         raise TooManyRequests(
-            f"You have {limit} unfinished jobs and batches, the maximum per owner "
+            f"You have {limit} unfinished jobs, batches and comparisons, the maximum per owner "
             "(DSPT_MAX_QUEUED_JOBS_PER_OWNER). Wait for one to end, or cancel one.",
             code="quota_jobs",
             headers={"Retry-After": _RETRY_JOBS},
         )
-    jobs = select(func.count()).where(Job.status == Status.QUEUED)
-    batches = select(func.count()).where(Batch.status == BatchStatus.QUEUED)
-    if _sum(session, jobs, batches) + more > settings.max_queued_jobs:
+    queued = (select(func.count()).where(table.status == Status.QUEUED) for table in _LEASED)
+    if _sum(session, *queued) + more > settings.max_queued_jobs:
         raise ServiceUnavailable(
             "The queue is full (DSPT_MAX_QUEUED_JOBS). Nothing was stored. Retry later.",
             code="queue_full",
@@ -82,7 +85,7 @@ def _check_bytes(session: Session, settings: Settings, owner: str, more: int) ->
     models = select(func.coalesce(func.sum(Model.size_bytes), 0)).where(Model.owner == owner)
     uploads = select(func.coalesce(func.sum(Upload.reserved_bytes), 0)).where(Upload.owner == owner)
     batches = select(func.coalesce(func.sum(Batch.size_bytes), 0)).where(
-        Batch.owner == owner, Batch.status != BatchStatus.SUCCEEDED
+        Batch.owner == owner, Batch.status != Status.SUCCEEDED
     )
     captured = select(func.coalesce(func.sum(CapturedPrediction.size_bytes), 0)).where(
         CapturedPrediction.owner == owner

@@ -1,1 +1,1 @@
-"""Operations on finished classifiers: add classes by name, compare two."""
+"""Classes added to finished classifiers by name."""

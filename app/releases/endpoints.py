@@ -1,8 +1,7 @@
-"""The HTTP calls that add classes to models and compare models."""
+"""The HTTP call that adds classes to a model."""
 
 from __future__ import annotations
 
-from dspt_client.schemas.comparisons import ComparisonView
 from dspt_client.schemas.models import ModelView
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
@@ -25,8 +24,8 @@ from app.kit.http.rules import Scope, rules
 from app.models.service import find
 from app.predictions.dependencies import InferenceDep
 from app.predictions.service import Deadline
-from app.releases import comparisons, new_classes
-from app.releases.schemas import ComparisonRequest, NewClasses
+from app.releases import new_classes
+from app.releases.schemas import NewClasses
 from app.tables.models import Model
 
 router = APIRouter(prefix="/models", tags=["models"])
@@ -65,35 +64,6 @@ async def add_classes(
         model = await new_classes.add_classes(context, inference, parent, wanted.classes)
     response.headers["Location"] = model.links["self"]
     return model
-
-
-@router.post(
-    "/compare",
-    responses=problems(
-        BadRequest,
-        NotFound,
-        Conflict,
-        PayloadTooLarge,
-        RequestTimeout,
-        Unprocessable,
-        ServiceUnavailable,
-    ),
-)
-@rules(Scope.READ)
-async def compare_models(
-    wanted: ComparisonRequest,
-    request: Request,
-    context: ContextDep,
-    caller: CallerDep,
-    inference: InferenceDep,
-) -> ComparisonView:
-    """Compare two models on the same test images, class by class.
-
-    Default: the test part of the data set that both were tuned on; without one, the images that the
-    jobs of both held out, with the labels of the newer job.
-    """
-    async with Deadline(request.app.state.predict_settings):
-        return await comparisons.compare(context, inference, caller, wanted)
 
 
 def _found(context: Context, caller: Caller, model_id: str) -> Model:

@@ -1,4 +1,4 @@
-"""Schemas of added classes and comparisons."""
+"""The schema of added classes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 _Text = Annotated[str, Field(max_length=500)]
-_MODEL = "Id of a tuned classifier, or an alias."
 
 
 class NewClasses(BaseModel):
@@ -20,22 +19,4 @@ class NewClasses(BaseModel):
         max_length=1000,
         description="Class name -> its class words in the prompt; null: the name itself.",
         examples=[{"polar_bear": None, "0017": "coffee mug"}],
-    )
-
-
-class ComparisonRequest(BaseModel):
-    """Two classifiers to compare, and the photos to compare them on."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    a: _Text = Field(description=_MODEL, examples=["production"])
-    b: _Text = Field(description=_MODEL)
-    dataset_id: _Text | None = Field(
-        default=None,
-        description="Data set id of any job. Default: the data set that both were tuned on.",
-    )
-    all: bool = Field(
-        default=False,
-        description="Use all photos, not only the test part or the held-out ones. Neither model "
-        "may be tuned on them.",
     )

@@ -5,50 +5,24 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from dspt_client.schemas.status import TERMINAL, Status
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String, UniqueConstraint
+from dspt_client.schemas.status import Status
+from sqlalchemy import CheckConstraint, ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.kit.db import Base
 from app.tables.job_state import LEASED
+from app.tables.leased import Leased, leased_constraints
 
 
-def _one_of(values: frozenset[Status] | type[Status]) -> str:
-    return ", ".join(f"'{value}'" for value in sorted(values))
-
-
-class Job(Base):
-    """One tuning run. The row is the source of truth; the broker only carries its id."""
+class Job(Leased, Base):
+    """One tuning run. The broker only carries its id."""
 
     __tablename__ = "jobs"
     __table_args__ = (
-        CheckConstraint(f"status IN ({_one_of(Status)})", name="status"),
-        CheckConstraint("attempt >= 0", name="attempt"),
-        CheckConstraint(
-            f"(finished_at IS NOT NULL) = (status IN ({_one_of(TERMINAL)}))", name="finished"
-        ),
-        CheckConstraint("(error IS NOT NULL) = (status = 'failed')", name="error"),
+        *leased_constraints("jobs", Status, LEASED),
         CheckConstraint("(audit_key IS NOT NULL) = (status = 'succeeded')", name="audit_key"),
-        CheckConstraint(
-            f"(lease_owner IS NOT NULL) = (status IN ({_one_of(LEASED)}))", name="lease_owner"
-        ),
         CheckConstraint("(lease_owner IS NULL) = (lease_renewed_at IS NULL)", name="lease_expiry"),
-        Index("ix_jobs_status_id", "status", "id"),
-        Index("ix_jobs_owner_id", "owner", "id"),
-        UniqueConstraint("idempotency_digest", name="uq_jobs_idempotency_key"),
     )
-
-    id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    #: Owner of the key that created it; other owners cannot see it.
-    owner: Mapped[str] = mapped_column(String(100))
-    name: Mapped[str] = mapped_column(String(200))
-    status: Mapped[str] = mapped_column(String(16))
-    created_at: Mapped[datetime]
-    #: Time of the first claim by a worker.
-    started_at: Mapped[datetime | None]
-    finished_at: Mapped[datetime | None]
-    #: Number of claims since it was created or retried.
-    attempt: Mapped[int] = mapped_column(default=0)
 
     dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"), index=True)
     #: Id of the job whose labels were corrected to create this one; null once that job is deleted.
@@ -76,24 +50,11 @@ class Job(Base):
     #: Of a corrected job: the difference to the job that it corrects (`JobChange`).
     change: Mapped[dict[str, Any] | None]
     warnings: Mapped[list[Any]] = mapped_column(default=list)
-    #: {code, message, param, problems} of a failed job.
-    error: Mapped[dict[str, Any] | None]
-
-    #: A new random id per claim, so that a worker that lost its claim can no longer write.
-    lease_owner: Mapped[str | None] = mapped_column(String(40))
-    #: Changes as long as the worker is alive; never compared with a clock.
-    lease_renewed_at: Mapped[datetime | None]
 
     #: Number of the newest event.
     event_seq: Mapped[int] = mapped_column(default=0)
-    #: `owner_digest` of the Idempotency-Key.
+    #: Longer than those of other tables, because earlier versions stored the key itself.
     idempotency_digest: Mapped[str | None] = mapped_column(String(255))
-    #: SHA-256 (hex) of the request, to tell a repeated request from a different one.
-    request_sha256: Mapped[str] = mapped_column(String(64))
-    #: X-Request-ID of the request that created or retried it.
-    request_id: Mapped[str | None] = mapped_column(String(128))
-    #: W3C traceparent of that request, if requests are traced.
-    traceparent: Mapped[str | None] = mapped_column(String(55))
 
 
 class JobEvent(Base):

@@ -1,9 +1,10 @@
-"""Record the end of a job or batch for the webhooks of its owner."""
+"""Record the end of a job, batch or comparison for the webhooks of its owner."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, Literal
 
 from dspt_client.schemas.jobs import JobError
@@ -14,10 +15,15 @@ from sqlalchemy.orm import Session
 from app.kit.ids import new_id
 from app.tables.webhooks import Webhook, WebhookDelivery
 
+Noun = Literal["job", "batch", "comparison"]
+_PATHS: Mapping[Noun, str] = MappingProxyType(
+    {"job": "jobs", "batch": "batches", "comparison": "comparisons"}
+)
+
 
 def record_end(
     session: Session,
-    kind: Literal["job", "batch"],
+    kind: Noun,
     id_: str,
     *,
     owner: str,
@@ -42,7 +48,7 @@ def record_end(
         name=name,
         status=status,
         error=None if error is None else JobError.model_validate(error),
-        links={"self": f"/{'jobs' if kind == 'job' else 'batches'}/{id_}"},
+        links={"self": f"/{_PATHS[kind]}/{id_}"},
     )
     body = WebhookEvent(type=type_, timestamp=now, data=data).model_dump_json()
     session.add_all(

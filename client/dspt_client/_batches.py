@@ -15,10 +15,10 @@ from dspt_client._calls import DATASET_ID, Call, as_a, delete, get, path
 from dspt_client._connection import Connection
 from dspt_client._packing import OnProgress, Watched, silent, zip_file
 from dspt_client._pages import items
-from dspt_client.schemas.batches import BatchStatus, BatchView
+from dspt_client.schemas.batches import BatchView
 from dspt_client.schemas.predictions import Prediction
+from dspt_client.schemas.status import TERMINAL
 
-_ENDED = frozenset({BatchStatus.SUCCEEDED, BatchStatus.FAILED, BatchStatus.CANCELLED})
 _POLL_SECONDS = 1.0
 
 
@@ -87,7 +87,7 @@ class BatchCalls:
         while True:
             batch = await self.get(batch_id)
             on_progress("classifying", batch.done, batch.images or 0)
-            if batch.status in _ENDED or (deadline is not None and time.monotonic() > deadline):
+            if batch.status in TERMINAL or (deadline is not None and time.monotonic() > deadline):
                 return batch
             await self._connection.io.sleep(_POLL_SECONDS)
 

@@ -14,6 +14,7 @@ from dspt_client._aliases import AliasCalls, Aliases
 from dspt_client._batches import BatchCalls, Batches
 from dspt_client._blocking import run
 from dspt_client._calls import Call, as_a
+from dspt_client._comparisons import ComparisonCalls, Comparisons
 from dspt_client._connection import Connection
 from dspt_client._datasets import DatasetCalls, Datasets
 from dspt_client._feedback import Feedback, FeedbackCalls
@@ -49,6 +50,7 @@ class AsyncClient:
         self.jobs = JobCalls(connection, lambda view: AsyncJob(connection, view))
         self.datasets = DatasetCalls(connection)
         self.batches = BatchCalls(connection)
+        self.comparisons = ComparisonCalls(connection)
         self.models = ModelCalls(connection)
         self.feedback = FeedbackCalls(connection)
         self.aliases = AliasCalls(connection)
@@ -119,6 +121,7 @@ class Client:
         self.jobs = Jobs(connection)
         self.datasets = Datasets(connection)
         self.batches = Batches(connection)
+        self.comparisons = Comparisons(connection)
         self.models = Models(connection)
         self.feedback = Feedback(connection)
         self.aliases = Aliases(connection)

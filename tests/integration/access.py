@@ -71,6 +71,7 @@ class Made:
     batch_id: str = "bat_00000000000000000000000000"
     webhook_id: str = "whk_00000000000000000000000000"
     prediction_id: str = "prd_00000000000000000000000000"
+    comparison_id: str = "cmp_00000000000000000000000000"
 
 
 class Service:
@@ -122,11 +123,14 @@ class Service:
         kept = Captured("a.png", b"x", "cat", 0.5, 0.1, np.ones(2, np.float16))
         of_owner = ResolvedModel(model.id, owner, "", None)
         (prediction,) = capture.store(self.context, of_owner, [kept])
+        pair = {"a": model.id, "b": model.id, "dataset_id": made.dataset_id}
+        comparison = self.client.post("/comparisons", json=pair, headers=headers)
         return replace(
             made,
             batch_id=batch.json()["id"],
             webhook_id=webhook.json()["id"],
             prediction_id=prediction,
+            comparison_id=comparison.json()["id"],
         )
 
 

@@ -15,9 +15,10 @@ from app.access.caller import LOCAL
 from app.datasets import service as datasets
 from app.jobs import service
 from app.jobs.intake.requests import JobRequest
-from app.jobs.lifecycle.lease import Lease, StepRefusedError
+from app.jobs.lifecycle.lease import JobLease
 from app.kit.context import Context
 from app.kit.http.errors import ApiError
+from app.leased.lease import StepRefusedError
 from app.tables.datasets import Dataset
 from app.tables.job_state import LEASED, STEPS
 from app.tables.jobs import Job, JobEvent, OutboxEntry
@@ -49,10 +50,10 @@ class JobCalls:
 
     context: Context
     job_id: str
-    leases: list[Lease] = field(default_factory=list)
+    leases: list[JobLease] = field(default_factory=list)
 
     def claim(self) -> str:
-        lease = Lease.claim(self.context, self.job_id, "worker")
+        lease = JobLease.claim(self.context, self.job_id, "worker")
         if lease is None:
             return REFUSED
         self.leases.append(lease)

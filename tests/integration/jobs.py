@@ -10,8 +10,9 @@ from dspt_client.schemas.status import Status
 
 from app.jobs import repository
 from app.jobs.lifecycle.heartbeat_monitor import HeartbeatMonitor
-from app.jobs.lifecycle.lease import Lease
+from app.jobs.lifecycle.lease import JobLease
 from app.jobs.lifecycle.reaper import Reaper
+from app.jobs.repository import JOBS
 from app.kit import storage_keys
 from app.kit.context import Context
 from app.kit.ids import new_id
@@ -64,8 +65,8 @@ def statuses(context: Context, job_id: str) -> list[str]:
         return [event.data["status"] for event in events if event.type == "status"]
 
 
-def claim(context: Context, job_id: str) -> Lease:
-    lease = Lease.claim(context, job_id, "worker")
+def claim(context: Context, job_id: str) -> JobLease:
+    lease = JobLease.claim(context, job_id, "worker")
     assert lease is not None
     return lease
 
@@ -95,7 +96,7 @@ class Watch:
     def __init__(self, context: Context) -> None:
         self._seconds = 0.0
         # As if it looked all the time: how gaps count is a matter of its own.
-        self._reaper = Reaper(context)
+        self._reaper = Reaper(context, JOBS)
         self._reaper._monitor = HeartbeatMonitor(float("inf"), lambda: self._seconds)
         self._lease_seconds = context.settings.lease_seconds
 

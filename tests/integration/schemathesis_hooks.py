@@ -117,6 +117,8 @@ def _sensible(label: str, body: Any) -> Any:
             return {"dataset": ZIP, "config": '{"epochs": 1}', "name": body.get("name") or "pets"}
         case "POST /batches":
             return {"model": known, "archive": ZIP}  # a zip or a data set, not both
+        case "POST /comparisons":
+            return body | {"a": known, "b": known, "dataset_id": None, "name": "pets"}
         case "POST /datasets":
             return {"dataset": ZIP}  # a zip or an upload, not both
         case "POST /datasets/{dataset_id}/images":

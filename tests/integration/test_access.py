@@ -140,6 +140,7 @@ def asked(service: Service, headers: Headers, method: str, path: str, made: Made
     ids = {
         "job_id": made.job_id,
         "batch_id": made.batch_id,
+        "comparison_id": made.comparison_id,
         "dataset_id": made.dataset_id,
         "model_id": made.model_id,
         "upload_id": made.upload_id,
@@ -270,6 +271,7 @@ def imported_models(service: Service, bob: Headers, anns: Made) -> None:
 OTHERS = {
     ("GET", "/aliases"): lambda *a: not_listed(*a, "/aliases?limit=100"),
     ("GET", "/batches"): lambda *a: not_listed(*a, "/batches?limit=100"),
+    ("GET", "/comparisons"): lambda *a: not_listed(*a, "/comparisons?limit=100"),
     ("GET", "/backbones"): None,  # has no owner
     ("GET", "/keys"): None,  # for admins
     ("POST", "/keys"): None,
@@ -281,6 +283,7 @@ OTHERS = {
     ("GET", "/models"): lambda *a: not_listed(*a, "/models?limit=100"),
     ("GET", "/webhooks"): lambda *a: not_listed(*a, "/webhooks?limit=100"),
     ("POST", "/batches"): batches_on_things_of_others,
+    ("POST", "/comparisons"): lambda *a: not_taken(*a, "/comparisons"),
     ("POST", "/datasets"): uploaded_again,
     ("POST", "/feedback"): feedback,
     ("POST", "/jobs"): jobs_of_a_data_set,
@@ -295,7 +298,7 @@ OTHERS = {
 
 
 def not_listed(service: Service, bob: Headers, anns: Made, path: str) -> None:
-    anns_ids = {anns.job_id, anns.dataset_id, anns.model_id, anns.webhook_id}
+    anns_ids = {anns.job_id, anns.dataset_id, anns.model_id, anns.webhook_id, anns.comparison_id}
     assert not anns_ids & listed(service, path, bob)
 
 

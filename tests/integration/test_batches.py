@@ -12,27 +12,30 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from dspt_client.schemas.batches import BatchStatus
+from dspt_client.schemas.status import Status
 from fastapi.testclient import TestClient
 from PIL import Image
 from sqlalchemy import update
 
 from app.batches import repository
 from app.batches.lease import BatchLease
-from app.batches.requeue import batch_reaper
+from app.batches.repository import BATCHES
 from app.jobs.lifecycle.heartbeat_monitor import HeartbeatMonitor
-from app.jobs.lifecycle.lease import StepRefusedError
+from app.jobs.lifecycle.lease import JobLease
 from app.jobs.lifecycle.outbox import Outbox
+from app.jobs.lifecycle.reaper import Reaper
 from app.kit import storage_keys
 from app.kit.context import Context
 from app.kit.ids import new_id
 from app.kit.settings import Settings
+from app.leased.lease import StepRefusedError, claim_first
 from app.tables.batches import Batch
 from app.tables.models import Model
 from tests.integration.conftest import zip_of
 from tests.integration.jobs import add_job, files_in, make_model, problem
 from tests.services import wait_until
 from worker import batch as worker_batch
+from worker.run import run_next
 
 IMAGES = 300
 KILLS = 4
@@ -72,7 +75,7 @@ def add_batch(context: Context, data: bytes | None = None) -> str:
                 id=batch_id,
                 owner="local",
                 name="a",
-                status=BatchStatus.QUEUED,
+                status=Status.QUEUED,
                 created_at=datetime.now(UTC),
                 queued_at=datetime.now(UTC),
                 model_id=new_id("mdl"),
@@ -87,7 +90,7 @@ def add_batch(context: Context, data: bytes | None = None) -> str:
 
 def read(context: Context, batch_id: str) -> Batch:
     with context.database.read() as session:
-        found = repository.get(session, batch_id)
+        found = BATCHES.get(session, batch_id)
     assert found is not None
     return found
 
@@ -95,7 +98,7 @@ def read(context: Context, batch_id: str) -> Batch:
 def lose(context: Context) -> int:
     """Take back whatever is leased, as if all workers had died."""
     seconds = 0.0
-    reaper = batch_reaper(context)
+    reaper = Reaper(context, BATCHES)
     reaper._monitor = HeartbeatMonitor(float("inf"), lambda: seconds)
     reaper.reap()
     seconds = context.settings.lease_seconds
@@ -106,7 +109,7 @@ def work(settings: Settings) -> None:
     """Run one batch, as a worker's process does."""
     worker_batch._load = lambda *_: Brightness()  # type: ignore[assignment]
     opened = Context.open(settings)
-    worker_batch.run_next_batch(opened, "worker")
+    run_next(opened, "worker")
     opened.close()
 
 
@@ -130,13 +133,13 @@ def test_a_killed_worker_leaves_no_double_and_no_gap(
         wait_until(lambda aim=aim: read(context, batch_id).done > aim, 60, "results", pause=0.001)  # type: ignore[misc]
         os.kill(worker.pid, signal.SIGKILL)
         worker.join()
-        kills += read(context, batch_id).status == BatchStatus.RUNNING
+        kills += read(context, batch_id).status == Status.RUNNING
         assert lose(context) == 1
     worker = start(settings)
     worker.join()
     assert worker.exitcode == 0
     found = read(context, batch_id)
-    assert (found.status, found.done, found.unreadable) == (BatchStatus.SUCCEEDED, IMAGES, 6)
+    assert (found.status, found.done, found.unreadable) == (Status.SUCCEEDED, IMAGES, 6)
     for number, result in enumerate(results := list(repository.results(context, batch_id, 0))):
         assert result["file"] == f"{number:05}.png"
         if number % 50 == 49:
@@ -167,11 +170,11 @@ def test_a_worker_that_lost_its_lease_stores_nothing(context: Context) -> None:
     assert [each["file"] for each in repository.results(context, batch_id, 3)] == ["1"]
     # Workers that die before they store anything are not tried for ever.
     for _ in range(context.settings.max_attempts + 1):  # the first one has stored something
-        assert read(context, batch_id).status != BatchStatus.FAILED
+        assert read(context, batch_id).status != Status.FAILED
         lose(context)
         BatchLease.claim_next(context, "worker")
     failed = read(context, batch_id)
-    assert failed.status == BatchStatus.FAILED
+    assert failed.status == Status.FAILED
     assert failed.error is not None
     assert "after the first 4" in failed.error["message"]
 
@@ -180,19 +183,21 @@ def test_jobs_and_batches_take_turns_and_have_a_message_each(context: Context) -
     sent: list[str] = []
     first = add_job(context)
     batch_id = add_batch(context)
-    assert BatchLease.claim_next(context, "worker") is None  # the job was first
+    claimed = claim_first(context, "worker", [BatchLease, JobLease])
+    assert claimed is not None
+    assert claimed.id == first
+    claimed.release()
     second = add_batch(context)
     assert Outbox(context, sent.append, lambda: len(sent)).relay() == 3
     assert sent == [first, batch_id, second]
     with context.database.write() as session:
         session.execute(update(Batch).values(queued_at=datetime(2020, 1, 1, tzinfo=UTC)))
-    lease = BatchLease.claim_next(context, "worker")
-    assert lease is not None
-    assert lease.job_waits()
+    lease = claim_first(context, "worker", [JobLease, BatchLease])
+    assert isinstance(lease, BatchLease)
     lease.release()
     again = BatchLease.claim_next(context, "worker")
     assert again is not None
-    assert again.batch_id != lease.batch_id
+    assert again.id != lease.id
 
 
 def test_cancel_retry_and_delete(client: TestClient, live: Context) -> None:

@@ -18,7 +18,7 @@ import pytest
 from dspt_client.schemas.status import Status
 from sqlalchemy import make_url
 
-from app.jobs.lifecycle.lease import Lease
+from app.jobs.lifecycle.lease import JobLease
 from app.kit.context import Context
 from app.kit.settings import Settings
 from tests.integration.conftest import zip_of
@@ -183,7 +183,7 @@ def test_a_frozen_broker(api: Api) -> None:
     job_id = CALLS["submit"](api.client).json()["id"]  # the outbox now waits for the broker
     context = Context.open(api.settings)
     try:
-        assert Lease.claim(context, job_id, "a worker that dies")
+        assert JobLease.claim(context, job_id, "a worker that dies")
         assert api.get(f"/jobs/{job_id}").json()["status"] == "validating"
         wait_until(
             lambda: api.get(f"/jobs/{job_id}").json()["status"] == "queued",

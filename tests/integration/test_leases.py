@@ -13,8 +13,9 @@ from sqlalchemy import select, update
 
 from app.jobs import repository
 from app.jobs.lifecycle import workers
-from app.jobs.lifecycle.lease import Lease, StepRefusedError
+from app.jobs.lifecycle.lease import JobLease
 from app.kit.context import Context
+from app.leased.lease import StepRefusedError
 from app.tables.jobs import OutboxEntry, Worker
 from app.tables.models import Model
 from tests.integration.jobs import (
@@ -33,11 +34,11 @@ from tests.integration.jobs import (
 def test_only_one_of_many_workers_gets_a_job(context: Context) -> None:
     job_id = add_job(context)
     barrier = threading.Barrier(8)
-    leases: list[Lease | None] = []
+    leases: list[JobLease | None] = []
 
     def take(number: int) -> None:
         barrier.wait()
-        leases.append(Lease.claim(context, job_id, f"worker{number}"))
+        leases.append(JobLease.claim(context, job_id, f"worker{number}"))
 
     threads = [threading.Thread(target=take, args=(n,)) for n in range(8)]
     for thread in threads:
@@ -53,8 +54,8 @@ def test_only_one_of_many_workers_gets_a_job(context: Context) -> None:
 
 
 def claimed(context: Context) -> str | None:
-    lease = Lease.claim_next(context, "worker")
-    return lease.job_id if lease else None
+    lease = JobLease.claim_next(context, "worker")
+    return lease.id if lease else None
 
 
 def test_owners_take_turns_and_within_an_owner_the_oldest_job_is_next(context: Context) -> None:
@@ -64,7 +65,7 @@ def test_owners_take_turns_and_within_an_owner_the_oldest_job_is_next(context: C
     order = [anns[0], bobs[0], zoes, anns[1], bobs[1], anns[2]]
     for job_id in order:  # one worker: each job ends before the next one is claimed
         assert claimed(context) == job_id
-        Lease(context, job_id, read_job(context, job_id).lease_owner or "", "worker").fail(ERROR)
+        JobLease(context, job_id, read_job(context, job_id).lease_owner or "", "worker").fail(ERROR)
     assert claimed(context) is None
 
 

@@ -13,6 +13,7 @@ from app.jobs import repository
 from app.jobs.lifecycle.heartbeat_monitor import HeartbeatMonitor
 from app.jobs.lifecycle.housekeeping import Housekeeper
 from app.jobs.lifecycle.outbox import LOST_SECONDS, Outbox
+from app.jobs.repository import JOBS
 from app.kit.background_loop import stop_all
 from app.kit.broker import QUEUE, RUN_JOB
 from app.kit.context import Context
@@ -66,7 +67,7 @@ def test_a_broker_that_is_away_at_the_start(context: Context, own_redis: RedisSe
     own_redis.stop()
     job_id = add_job(context)
     settings = context.settings.model_copy(update={"broker_url": own_redis.url})
-    housekeeper = Housekeeper(Context(settings, context.database, context.storage))
+    housekeeper = Housekeeper(Context(settings, context.database, context.storage), JOBS)
     housekeeper.start()
     try:
         own_redis.start()

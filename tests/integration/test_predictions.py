@@ -40,7 +40,7 @@ from dspt.model.predict import ImageClassifier
 from tests.integration.conftest import local_client, zip_of
 from tests.receiver import receiver
 from tests.services import wait_until
-from worker.batch import run_next_batch
+from worker.run import run_next
 
 FRUIT = ("apple", "banana", "cherry")
 WEATHER = ("rain", "snow", "sunshine", "fog")
@@ -173,8 +173,8 @@ def test_a_batch_gives_the_same_answers(
     assert (batch["status"], batch["name"], batch["images"]) == ("queued", "many", None)
     assert made.headers["location"] == batch["links"]["self"]
     context: Context = app.state.context
-    assert run_next_batch(context, "worker")
-    assert not run_next_batch(context, "worker")
+    assert run_next(context, "worker")
+    assert not run_next(context, "worker")
 
     batch = client.get(f"/batches/{batch['id']}").json()
     assert (batch["status"], batch["images"], batch["done"]) == ("succeeded", 4, 4)

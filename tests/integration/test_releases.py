@@ -6,8 +6,10 @@ import asyncio
 import dataclasses
 import hashlib
 import json
+import threading
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from dspt_client import AsyncClient, Client
 from dspt_client.schemas.status import Status
 from sqlalchemy import delete
 
+from app.comparisons.lease import ComparisonLease
 from app.datasets import service as datasets
 from app.kit.context import Context
 from app.kit.settings import Settings
@@ -41,6 +44,8 @@ from tests.integration.own_api import running
 from tests.integration.test_client_cli import document, dspt
 from tests.integration.test_predictions import photo, predict
 from tests.unit.models import model_for
+from worker.compare import Comparing
+from worker.telemetry import Telemetry
 
 METRICS = {
     "tuned": {"accuracy": 0.75},
@@ -50,7 +55,9 @@ METRICS = {
 
 @pytest.fixture(scope="module")
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Context]]:
-    with running(Settings(data_dir=tmp_path_factory.mktemp("releases"))) as started:
+    # Jobs here run without a worker, and must not be taken back.
+    folder = tmp_path_factory.mktemp("releases")
+    with running(Settings(data_dir=folder, heartbeat_seconds=1000)) as started:
         yield started
 
 
@@ -76,6 +83,35 @@ def backbone() -> Backbone:
 @pytest.fixture
 def live(api: tuple[str, Context]) -> Context:
     return api[1]
+
+
+def compare_next(context: Context) -> bool:
+    """Work on the next comparison, as a worker does: jobs and batches here are not real."""
+    lease = ComparisonLease.claim_next(context, "worker")
+    if lease is None:
+        return False
+    with Telemetry().attempt("comparison", lease.row()) as attempt:
+        Comparing(lease, lease.row(), attempt).run()
+    return True
+
+
+@contextmanager
+def working(context: Context) -> Iterator[None]:
+    """A worker on a thread of this process."""
+    ended = threading.Event()
+
+    def work() -> None:
+        while not ended.is_set():
+            if not compare_next(context):
+                ended.wait(0.02)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def tuned(backbone: Backbone, **changes: Any) -> TunedModel:
@@ -245,16 +281,51 @@ def two(
     return a, b, dataset
 
 
-def compared(client: httpx.Client, a: str, b: str, **more: Any) -> Any:
-    return client.post("/models/compare", json={"a": a, "b": b, **more})
+Compared = Callable[..., Any]
+
+
+@pytest.fixture
+def compared(client: httpx.Client, live: Context) -> Compared:
+    """Compare two models through the API itself, and check that a worker gives the same answer.
+
+    `anew`: the worker encodes the images again.
+    """
+
+    def compare(a: str, b: str, *, anew: bool = False, **more: Any) -> Any:
+        wanted = {"a": a, "b": b, **more}
+        direct = client.post("/models/compare", json=wanted)
+        if anew:
+            FeatureStore(live.settings.feature_dir).expire(-1)
+        made = client.post("/comparisons", json=wanted)
+        if made.status_code != 202:
+            assert (made.status_code, made.json()["code"]) == (
+                direct.status_code,
+                direct.json()["code"],
+            )
+            return direct
+        assert compare_next(live)
+        job = client.get(made.json()["links"]["self"]).json()
+        if direct.status_code == 200:
+            assert (job["status"], job["done"], job["error"]) == ("succeeded", job["images"], None)
+            assert job["result"] == direct.json()
+        else:
+            assert job["status"] == "failed"
+            assert job["error"]["code"] == direct.json()["code"]
+        return direct
+
+    return compare
 
 
 def test_two_models_are_compared_on_the_test_photos_of_both(
-    client: httpx.Client, live: Context, backbone: Backbone, tmp_path: Path
+    client: httpx.Client,
+    live: Context,
+    compared: Compared,
+    backbone: Backbone,
+    tmp_path: Path,
 ) -> None:
     content = labelled("train/", "test/", classes=["class 0", "class 1", "unknown"])
     a, b, dataset = two(client, live, backbone, tmp_path, content)
-    response = compared(client, a, b)
+    response = compared(a, b, anew=True)
     assert response.status_code == 200, response.text
     found = response.json()
     assert (found["dataset_id"], found["part"]) == (dataset, "test")
@@ -273,13 +344,17 @@ def test_two_models_are_compared_on_the_test_photos_of_both(
     # A model with a class added comes from the same photos; an alias is as good as an id.
     more = add(client, a, whale=None).json()["id"]
     client.patch(f"/models/{a}", json={"alias": "old"}).raise_for_status()
-    found = compared(client, "old", more).json()
+    found = compared("old", more).json()
     assert (found["a"]["alias"], found["a"]["model"]) == ("old", a)
     assert (found["a"]["only_here"], found["b"]["only_here"]) == ([], ["whale"])
 
 
 def test_kept_features_are_taken_and_what_is_no_image_is_left_out(
-    client: httpx.Client, live: Context, backbone: Backbone, tmp_path: Path
+    client: httpx.Client,
+    live: Context,
+    compared: Compared,
+    backbone: Backbone,
+    tmp_path: Path,
 ) -> None:
     images = {"cat": photo(71), "dog": photo(72)}
     content = zip_of(
@@ -291,7 +366,7 @@ def test_kept_features_are_taken_and_what_is_no_image_is_left_out(
         | {"test/class 0/2.png": b"no image"}
     )
     a, b, _ = two(client, live, backbone, tmp_path, content)
-    first = compared(client, a, b).json()
+    first = compared(a, b).json()
     assert (first["images"], first["unreadable"]) == (2, 1)
     # As if the worker had seen something else in them: the same for both.
     same = np.full(backbone.embed_dim, backbone.embed_dim**-0.5, np.float32)
@@ -301,42 +376,50 @@ def test_kept_features_are_taken_and_what_is_no_image_is_left_out(
         assert store.get(f"{backbone.digest}/served", digest, [0])
         assert not store.get(backbone.digest, digest, [0])
     store.put(backbone.digest, [(digest, 0, same) for digest in digests])
-    found = compared(client, a, b).json()
+    found = compared(a, b).json()
     assert found["images"] == 2
     assert found["a"]["right"] <= 1
 
 
 def test_photos_that_would_not_tell_are_refused(
-    client: httpx.Client, live: Context, backbone: Backbone, tmp_path: Path
+    client: httpx.Client,
+    live: Context,
+    compared: Compared,
+    backbone: Backbone,
+    tmp_path: Path,
 ) -> None:
     a, b, dataset = two(client, live, backbone, tmp_path, labelled(""))
     imported = hand_in(client, tuned(backbone), tmp_path)["id"]
-    problem(compared(client, a, b), 409, "no_test_part")
-    problem(compared(client, a, b, all=True), 409, "learned_from")
-    found = problem(compared(client, a, imported), 409, "no_common_photos")
+    problem(compared(a, b), 409, "no_test_part")
+    problem(compared(a, b, all=True), 409, "learned_from")
+    found = problem(compared(a, imported), 409, "no_common_photos")
     assert f"The photos that {imported} was tuned on are unknown" in found["detail"]
     c, d, other = two(client, live, backbone, tmp_path, labelled("train/", "val/"))
-    found = problem(compared(client, a, c), 409, "no_common_photos")
+    found = problem(compared(a, c), 409, "no_common_photos")
     assert "tuned on different photos" in found["detail"]
-    assert compared(client, a, imported, dataset_id=other).json()["part"] == "val"
-    found = compared(client, c, d, dataset_id=dataset, all=True).json()
+    assert compared(a, imported, dataset_id=other).json()["part"] == "val"
+    found = compared(c, d, dataset_id=dataset, all=True).json()
     assert (found["part"], found["images"]) == ("all", 4)
 
-    problem(compared(client, "no-such-model", b), 404, "model_not_found")
-    problem(compared(client, a, b, dataset_id="ds_" + "0" * 26), 404, "dataset_not_found")
-    problem(compared(client, a, b, dataset="x"), 422, "invalid_request")
+    problem(compared("no-such-model", b), 404, "model_not_found")
+    problem(compared(a, b, dataset_id="ds_" + "0" * 26), 404, "dataset_not_found")
+    problem(compared(a, b, dataset="x"), 422, "invalid_request")
     alone = hand_in(client, tuned(backbone, classes=["x", "y"], class_words=["x", "y"]), tmp_path)
-    response = compared(client, alone["id"], a, dataset_id=other)
+    response = compared(alone["id"], a, dataset_id=other)
     problem(response, 422, "nothing_to_compare")
     live.storage.delete(f"datasets/{other}.zip")
-    problem(compared(client, c, d), 404, "dataset_not_found")
+    problem(compared(c, d), 404, "dataset_not_found")
     with live.database.write() as session:
         session.get_one(Dataset, other).expired_at = datetime.now(UTC)
-    problem(compared(client, c, d), 409, "dataset_expired")
+    problem(compared(c, d), 409, "dataset_expired")
 
 
 def test_without_a_test_part_the_photos_that_both_held_out_are_compared(
-    client: httpx.Client, live: Context, backbone: Backbone, tmp_path: Path
+    client: httpx.Client,
+    live: Context,
+    compared: Compared,
+    backbone: Backbone,
+    tmp_path: Path,
 ) -> None:
     """They have the labels of the newer data set, here a correction of the other."""
     a, b, zip_id = two(client, live, backbone, tmp_path, labelled(""))
@@ -347,18 +430,22 @@ def test_without_a_test_part_the_photos_that_both_held_out_are_compared(
     hold_out(live, a, zip_id, ["class 0/0.png", "class 1/0.png"])
     hold_out(live, b, newer, ["class 0/0.png", "class 0/1.png"])
     for pair in ((a, b), (b, a)):
-        found = compared(client, *pair).json()
+        found = compared(*pair).json()
         assert (found["part"], found["dataset_id"]) == ("held_out", newer)
         assert [(row["name"], row["images"]) for row in found["per_class"]] == [("class 1", 1)]
 
     hold_out(live, b, newer, ["class 0/1.png"])  # as a job with another seed
-    found = problem(compared(client, a, b), 409, "no_test_part")
+    found = problem(compared(a, b), 409, "no_test_part")
     assert "held out by the jobs of both models: their settings differ" in found["detail"]
-    problem(compared(client, a, b, all=True), 409, "learned_from")
+    problem(compared(a, b, all=True), 409, "learned_from")
 
 
 def test_labels_that_were_corrected_count_as_corrected(
-    client: httpx.Client, live: Context, backbone: Backbone, tmp_path: Path
+    client: httpx.Client,
+    live: Context,
+    compared: Compared,
+    backbone: Backbone,
+    tmp_path: Path,
 ) -> None:
     a, b, _ = two(client, live, backbone, tmp_path, labelled("train/", "test/"))
     zip_id = tuned_on(live, hand_in(client, tuned(backbone), tmp_path)["id"], None, labelled(""))
@@ -366,20 +453,24 @@ def test_labels_that_were_corrected_count_as_corrected(
     with live.database.read() as session:
         corrected = datasets.corrected(session.get_one(Dataset, zip_id), corrections)
     dataset = datasets.store(live, corrected, "local")
-    found = compared(client, a, b, dataset_id=dataset, all=True).json()
+    found = compared(a, b, dataset_id=dataset, all=True).json()
     assert [(row["name"], row["images"]) for row in found["per_class"]] == [("class 1", 3)]
 
 
 def test_a_file_cannot_lead_to_the_photos_of_others(
-    client: httpx.Client, live: Context, backbone: Backbone, tmp_path: Path
+    client: httpx.Client,
+    live: Context,
+    compared: Compared,
+    backbone: Backbone,
+    tmp_path: Path,
 ) -> None:
     """An imported model may name any parent, also one of another owner."""
     a, b, _ = two(client, live, backbone, tmp_path, labelled("train/", "test/"))
     liar = hand_in(client, tuned(backbone, metrics=METRICS | {"parent": {"id": a}}), tmp_path)["id"]
-    assert compared(client, liar, b).status_code == 200
+    assert compared(liar, b).status_code == 200
     with live.database.write() as session:
         session.get_one(Model, a).owner = "bob"
-    problem(compared(client, liar, b), 409, "no_common_photos")
+    problem(compared(liar, b), 409, "no_common_photos")
 
 
 def test_a_comparison_from_python_and_the_shell(
@@ -392,8 +483,27 @@ def test_a_comparison_from_python_and_the_shell(
     a, b, dataset = two(client, api[1], backbone, tmp_path, labelled("train/", "test/"))
     with Client(api[0]) as blocking:
         found = blocking.models.compare(a, b)
-    assert document("models", "compare", a, b, "--data", dataset) == found.model_dump(mode="json")
-    told = dspt("models", "compare", a, b).stdout
-    assert f"first ({a})" in told
-    assert found.verdict in " ".join(told.split())
-    assert "A model was tuned on" in dspt("models", "compare", a, b, "--all", ends=1).stderr
+    with working(api[1]):
+        by_shell = document("models", "compare", a, b, "--data", dataset)
+        assert by_shell == found.model_dump(mode="json")
+        told = dspt("models", "compare", a, b).stdout
+        assert f"first ({a})" in told
+        assert found.verdict in " ".join(told.split())
+        assert "A model was tuned on" in dspt("models", "compare", a, b, "--all", ends=1).stderr
+        # Photos that are not on the service yet.
+        folder = tmp_path / "new"
+        for name in ("class 0", "class 1"):
+            (folder / name).mkdir(parents=True)
+            (folder / name / "1.png").write_bytes(photo(int(name[-1])))
+        assert document("models", "compare", a, b, "--data", folder, "--all")["images"] == 2
+    newest, failed, *_ = document("comparisons", "list")
+    assert (newest["status"], newest["result"], failed["status"]) == ("succeeded", None, "failed")
+    shown = document("comparisons", "show", newest["id"])
+    assert (shown["done"], shown["result"]["part"]) == (2, "all")
+    assert "A model was tuned on" in dspt("comparisons", "show", failed["id"]).stdout
+    assert document("comparisons", "retry", failed["id"])["status"] == "queued"
+    assert document("comparisons", "cancel", failed["id"])["status"] == "cancelled"
+    assert document("comparisons", "delete", failed["id"])["deleted"] is True
+    assert newest["name"] in dspt("comparisons", "list").stdout
+    with Client(api[0]) as blocking:
+        assert failed["id"] not in {each.id for each in blocking.comparisons.list()}

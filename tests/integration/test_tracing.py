@@ -71,8 +71,13 @@ def test_a_job_is_worked_on_in_the_trace_of_its_request(settings: Settings) -> N
             context: Context = client.app.state.context  # type: ignore[attr-defined]
             tracing = Tracing(settings, "dspt-worker")
             run_next(context, "worker", Telemetry(tracing=tracing))
+            done = client.get(f"/jobs/{job['id']}").json()
+            assert done["status"] == "succeeded"
+            fields = {"model": done["model_id"], "dataset_id": done["dataset"]["id"]}
+            batch = client.post("/batches", data=fields).json()
+            run_next(context, "worker", Telemetry(tracing=tracing))
             tracing.close()
-            assert client.get(f"/jobs/{job['id']}").json()["status"] == "succeeded"
+            assert client.get(batch["links"]["self"]).json()["status"] == "succeeded"
     by_name = {span.name: (service, span) for service, span in got}
     service, request = by_name["POST /jobs"]
     assert (service, request.parent_span_id.hex()) == ("dspt-api", CALLERS_SPAN)
@@ -82,6 +87,12 @@ def test_a_job_is_worked_on_in_the_trace_of_its_request(settings: Settings) -> N
     assert values["dspt.job.id"].string_value == job["id"]
     assert values["dspt.job.attempt"].int_value == 1
     assert values["dspt.job.outcome"].string_value == "succeeded"
+    _, ordered = by_name["POST /batches"]
+    service, classified = by_name["batch"]
+    assert (service, classified.parent_span_id) == ("dspt-worker", ordered.span_id)
+    values = {item.key: item.value.string_value for item in classified.attributes}
+    assert values["dspt.batch.id"] == batch["id"]
+    assert values["dspt.batch.outcome"] == "succeeded"
     stages = {span.name for _, span in got if span.parent_span_id == work.span_id}
     assert {"validating", "encoding", "zero_shot", "tuning", "evaluating", "saving"} == stages
     in_trace = [span for _, span in got if span.trace_id.hex() == CALLERS_TRACE]

@@ -213,10 +213,25 @@ def test_a_job_that_kills_its_worker_fails_in_the_end(stack: Stack) -> None:
         assert job["error"]["code"] == "worker_lost"
         assert process.poll() is None  # the parent has forked a new one each time
         good = stack.post(photos(), epochs=2)
-        stack.wait(good, lambda job: job["status"] == "succeeded")
+        done = stack.wait(good, lambda job: job["status"] == "succeeded")
+        batch, comparison = of_a_model(stack, done)
         wait_until(lambda: counted(port)["dspt_worker_busy"] == 0, 120, "the last figure")
         figures = counted(port)
-    assert figures["dspt_worker_attempts_total"] == 3
+    assert (batch["done"], batch["images"], batch["unreadable"]) == (12, 12, 0)
+    lines = stack.client.get(batch["links"]["results"]).text.splitlines()
+    labels = {line["file"]: line["label"] for line in map(json.loads, lines)}
+    assert sorted(labels) == sorted(photos())
+    assert set(labels.values()) <= {"red", "blue"}
+    result = comparison["result"]
+    assert (result["difference"], result["a"]["right"]) == (0, result["b"]["right"])
+    right = sum(file.startswith(f"{label}/") for file, label in labels.items())
+    assert result["part"] == "held_out" or result["a"]["right"] == right
+    for name, images in (("batches", 12), ("comparisons", result["images"])):
+        assert figures[f"dspt_worker_{name}_total", "succeeded"] == 1
+        assert figures[f"dspt_worker_{name}_total", "failed"] == 0
+        assert images > 0
+    assert figures["dspt_worker_images_total"] == 12 + result["images"]
+    assert figures["dspt_worker_attempts_total"] == 5
     assert figures["dspt_worker_jobs_total", "killed"] == 2
     assert figures["dspt_worker_jobs_total", "succeeded"] == 1
     assert figures["dspt_worker_jobs_total", "failed"] == 0
@@ -227,6 +242,31 @@ def test_a_job_that_kills_its_worker_fails_in_the_end(stack: Stack) -> None:
     assert 0 <= figures["dspt_worker_suppressed_share"] <= 1
     assert figures["process_resident_memory_bytes"] > 100e6  # of the process that has torch
     check_log(stack, {job_id: [1, 2], good: [1]})
+
+
+def of_a_model(stack: Stack, job: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A batch and a comparison with the model of a job, on its photos, once they are done."""
+    model, dataset = job["model_id"], job["dataset"]["id"]
+    started = [
+        stack.client.post("/batches", data={"model": model, "dataset_id": dataset}),
+        stack.client.post("/comparisons", json={"a": model, "b": model}),
+    ]
+    for response in started:
+        assert response.status_code == 202, response.text
+
+    def current(response: httpx.Response) -> dict[str, Any]:
+        found: dict[str, Any] = stack.client.get(response.json()["links"]["self"]).json()
+        assert found["status"] != "failed", f"{found}\n{stack.log()}"
+        return found
+
+    wait_until(
+        lambda: all(current(each)["status"] == "succeeded" for each in started),
+        300,
+        "a batch and a comparison",
+        pause=0.05,
+    )
+    batch, comparison = map(current, started)
+    return batch, comparison
 
 
 def counted(port: int) -> dict[str | tuple[str, ...], float]:

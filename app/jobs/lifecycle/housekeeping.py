@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import structlog
 from celery import Celery
 from kombu.exceptions import ChannelError
@@ -11,6 +13,7 @@ from app.jobs.lifecycle.reaper import Reaper
 from app.kit.background_loop import Loop
 from app.kit.broker import QUEUE, RUN_JOB, celery_app
 from app.kit.context import Context
+from app.leased.kind import Kind
 
 _log = structlog.get_logger(__name__)
 _ONE_RETRY = {"max_retries": 1, "interval_start": 0}  # on a new connection; the loop retries later
@@ -19,12 +22,11 @@ _ONE_RETRY = {"max_retries": 1, "interval_start": 0}  # on a new connection; the
 class Housekeeper:
     """Run outbox and reaper, each in its own thread: a silent broker must not stop the reaper."""
 
-    def __init__(self, context: Context, *more: Reaper) -> None:
-        """`more`: reapers of other things than jobs."""
+    def __init__(self, context: Context, *kinds: Kind[Any]) -> None:
         self._celery: Celery | None = (
             celery_app(context.settings) if context.settings.broker_url else None
         )
-        self._reapers = (Reaper(context), *more)
+        self._reapers = [Reaper(context, kind) for kind in kinds]
         self._outbox = Outbox(context, self._send, self._waiting)
         seconds = context.settings.housekeeping_seconds
         self._reaping = Loop("reaper", self._reap, seconds)

@@ -277,6 +277,20 @@ ERROR_TYPES = {
     "cannot_export": _type((409, 422), "The model cannot be exported.", "See `detail`."),
     "unreadable_image": _type(422, "An image cannot be read.", "Send a JPEG, PNG or WebP file."),
     # comparisons
+    "comparison_not_found": _type(
+        404, "There is no such comparison.", "GET /comparisons lists your comparisons."
+    ),
+    "comparison_not_finished": _type(
+        409, "The comparison has not ended yet.", "Wait, or cancel it."
+    ),
+    "comparison_finished": _type(
+        409, "The comparison has ended already.", "There is nothing to cancel."
+    ),
+    "comparison_not_retriable": _type(
+        409,
+        "The comparison has not failed and was not cancelled.",
+        "Wait for it, or create a new comparison.",
+    ),
     "no_common_photos": _type(
         409, "The models have no test photos in common.", "Name a data set as `dataset_id`."
     ),

@@ -3,28 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
 from dspt_client.schemas.jobs import JobError
 from dspt_client.schemas.open_enum import OpenEnum
-
-
-class BatchStatus(StrEnum):
-    #: Waiting for a worker.
-    QUEUED = "queued"
-    #: A worker classifies the images.
-    RUNNING = "running"
-    #: Cancellation was requested; the worker has not stopped yet.
-    CANCELLING = "cancelling"
-    #: All images have a result.
-    SUCCEEDED = "succeeded"
-    #: Ended with an error, which the batch contains.
-    FAILED = "failed"
-    #: Stopped on request.
-    CANCELLED = "cancelled"
+from dspt_client.schemas.status import RunStatus
 
 
 class BatchView(BaseModel):
@@ -33,7 +18,7 @@ class BatchView(BaseModel):
     id: str
     object: Literal["batch"] = "batch"
     name: str
-    status: Annotated[BatchStatus, OpenEnum()]
+    status: Annotated[RunStatus, OpenEnum()]
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None

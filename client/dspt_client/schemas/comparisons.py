@@ -1,10 +1,15 @@
-"""The comparison of two classifiers, as the API returns it."""
+"""Comparisons of two classifiers, as the API returns them."""
 
 from __future__ import annotations
 
-from typing import Literal
+from datetime import datetime
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
+
+from dspt_client.schemas.jobs import JobError
+from dspt_client.schemas.open_enum import OpenEnum
+from dspt_client.schemas.status import RunStatus
 
 _Interval = tuple[float, float]
 
@@ -52,3 +57,30 @@ class ComparisonView(BaseModel):
     p_value: float = Field(description="McNemar's exact test, two-sided.")
     verdict: str
     per_class: list[ClassRowView]
+
+
+class ComparisonJobView(BaseModel):
+    """A comparison that a worker computes."""
+
+    id: str
+    object: Literal["comparison_job"] = "comparison_job"
+    name: str
+    status: Annotated[RunStatus, OpenEnum()]
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    a: str = Field(description="Id of the first model.")
+    b: str = Field(description="Id of the second model.")
+    a_alias: str | None = Field(description="Alias in the request; null if an id.")
+    b_alias: str | None
+    dataset_id: str
+    all: bool = Field(
+        description="Whether all photos are compared, not only the test part or the held-out ones."
+    )
+    images: int | None = Field(description="Null until a worker has opened the data set.")
+    done: int = Field(description="Images done.")
+    result: ComparisonView | None = Field(
+        description="Null until the comparison has succeeded, and in lists."
+    )
+    error: JobError | None = Field(description="Why it failed.")
+    links: dict[str, str]

@@ -1,4 +1,4 @@
-"""The states of a job."""
+"""The states of jobs, and of batches and comparisons."""
 
 from __future__ import annotations
 
@@ -22,5 +22,22 @@ class Status(StrEnum):
     CANCELLED = "cancelled"
 
 
-#: States of an ended job; only a retry request leads on from here.
-TERMINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED})
+class RunStatus(StrEnum):
+    """The states of a batch or a comparison."""
+
+    #: Waiting for a worker.
+    QUEUED = "queued"
+    #: A worker works on it.
+    RUNNING = "running"
+    #: Cancellation was requested; the worker has not stopped yet.
+    CANCELLING = "cancelling"
+    #: All images are done.
+    SUCCEEDED = "succeeded"
+    #: Ended with an error, see `error`.
+    FAILED = "failed"
+    #: Stopped on request.
+    CANCELLED = "cancelled"
+
+
+#: States in which it has ended; only a retry request leads on from here.
+TERMINAL: frozenset[str] = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED})

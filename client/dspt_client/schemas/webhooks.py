@@ -19,6 +19,9 @@ class EventType(StrEnum):
     BATCH_SUCCEEDED = "batch.succeeded"
     BATCH_FAILED = "batch.failed"
     BATCH_CANCELLED = "batch.cancelled"
+    COMPARISON_SUCCEEDED = "comparison.succeeded"
+    COMPARISON_FAILED = "comparison.failed"
+    COMPARISON_CANCELLED = "comparison.cancelled"
 
 
 class DeliveryStatus(StrEnum):
@@ -31,10 +34,10 @@ class DeliveryStatus(StrEnum):
 
 
 class EventData(BaseModel):
-    """The job or batch of an event, in short; its address returns all of it."""
+    """The job, batch or comparison of an event, in short; its address returns all of it."""
 
     id: str
-    object: str = Field(description="`job` or `batch`.")
+    object: str = Field(description="`job`, `batch` or `comparison`.")
     name: str
     status: str
     error: JobError | None = Field(description="Why it failed.")
@@ -45,7 +48,7 @@ class WebhookEvent(BaseModel):
     """The body of a request to a webhook."""
 
     type: Annotated[EventType, OpenEnum()]
-    timestamp: datetime = Field(description="When the job or batch ended.")
+    timestamp: datetime = Field(description="When the job, batch or comparison ended.")
     data: EventData
 
 

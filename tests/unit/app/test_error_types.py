@@ -6,10 +6,14 @@ import re
 from pathlib import Path
 
 import pytest
+from dspt_client.schemas.status import Status
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 import app
+from app.batches.repository import BATCHES
+from app.comparisons.repository import COMPARISONS
+from app.jobs.repository import JOBS
 from app.kit.http import errors
 from app.kit.http.error_types import ERROR_TYPES, type_of
 from app.kit.http.errors_page import router
@@ -30,6 +34,10 @@ def test_every_code_in_the_source_is_explained() -> None:
         kinds += kind.__subclasses__()
         if kind not in (DatasetError, Cancelled):
             found.add(kind.code)
+    for kind_of_row in (JOBS, BATCHES, COMPARISONS):
+        found |= {f"{kind_of_row.noun}_{what}" for what in ("not_found", "finished")}
+        found |= {f"{kind_of_row.noun}_not_finished"}
+        found |= {kind_of_row.not_retriable(status) for status in Status}
     assert len(found) > 50
     assert found - ITEMS - ERROR_TYPES.keys() == set()
     assert type_of("job_not_found") == "/errors/job_not_found"

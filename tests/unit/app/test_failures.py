@@ -42,18 +42,24 @@ def cpu_out_of_memory() -> RuntimeError:
 def test_each_failure_has_a_code_and_reveals_no_paths(
     error: Exception, code: str, words: str
 ) -> None:
-    told = explain(error, "job_1")
+    told = explain(error, "job", "job_1")
     assert told["code"] == code
     assert words in told["message"]
     assert "/secret" not in str(told)
 
 
 def test_all_problems_of_a_data_set_are_reported() -> None:
-    told = explain(DatasetError([Problem("a.jpg", "bad_image", "not an image")]), "job_1")
+    told = explain(DatasetError([Problem("a.jpg", "bad_image", "not an image")]), "job", "job_1")
     assert (told["code"], told["param"]) == ("bad_image", "a.jpg")
     assert told["problems"] == [{"where": "a.jpg", "code": "bad_image", "message": "not an image"}]
 
 
 def test_errors_with_a_fix_are_passed_on() -> None:
-    told = explain(ConfigError("lr is too large", param="lr"), "job_1")
+    told = explain(ConfigError("lr is too large", param="lr"), "job", "job_1")
     assert (told["message"], told["param"], told["problems"]) == ("lr is too large", "lr", [])
+
+
+def test_a_failed_batch_is_named_as_one() -> None:
+    assert "batch_id bat_1" in explain(ValueError(), "batch", "bat_1")["message"]
+    assert "retry the batch" in explain(MemoryError(), "batch", "bat_1")["message"]
+    assert "retry the batch" in explain(OSError(errno.ENOSPC, "x"), "batch", "bat_1")["message"]

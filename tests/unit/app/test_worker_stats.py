@@ -17,11 +17,11 @@ from worker.stats import NullStats, WorkerStats
 def test_values_arrive_complete_and_in_order() -> None:
     stats = WorkerStats()
     stats.send("attempts")
-    stats.send("jobs", outcome="cancelled")
+    stats.send("job", outcome="cancelled")
     stats.send("epoch_seconds", 0.25)
     assert list(islice(stats.received(), 3)) == [
         ("attempts", 1, {}),
-        ("jobs", 1, {"outcome": "cancelled"}),
+        ("job", 1, {"outcome": "cancelled"}),
         ("epoch_seconds", 0.25, {}),
     ]
 
@@ -43,15 +43,16 @@ def test_a_process_killed_during_a_job_is_counted() -> None:
         return registry.get_sample_value(f"dspt_worker_{name}", labels)
 
     metrics.take("process", os.getpid(), {})
-    for _ in range(2):
-        metrics.take("at_work", 1, {})
+    for noun in ("job", "job", "batch"):
+        metrics.take("at_work", 1, {"noun": noun})
         metrics.take("suppressed_share", 0.5, {})
         metrics.take("views", 3, {"source": "store"})
         metrics.take("process", os.getpid(), {})
         metrics.take("process", os.getpid(), {})  # it had nothing at work yet
     assert value("jobs_total", outcome="killed") == 2
+    assert value("batches_total", outcome="killed") == 1
     assert value("jobs_total", outcome="succeeded") == 0
-    assert value("views_total", source="store") == 6
+    assert value("views_total", source="store") == 9
     assert value("busy") == value("suppressed_share") == 0
 
 

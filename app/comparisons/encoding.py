@@ -44,7 +44,7 @@ async def encode(
     many are those of the API key.
     """
     backbones = {each.backbone_digest: each.backbone for each in served}
-    store = await run_in_threadpool(_store, context)
+    store = await run_in_threadpool(feature_store, context)
     truth: list[str] = []
     features: dict[str, list[Feature]] = {digest: [] for digest in backbones}
     for start in range(0, len(wanted), _BATCH_FILES):
@@ -72,7 +72,7 @@ async def _features(
     files: Sequence[LabelledFile],
     key_id: str | None,
 ) -> list[Feature | ImageError]:
-    kept = await run_in_threadpool(_kept, store, digest, files)
+    kept = await run_in_threadpool(kept_features, store, digest, files)
     missing = [file for file, feature in zip(files, kept, strict=True) if feature is None]
     if not missing:
         return [feature for feature in kept if feature is not None]
@@ -83,12 +83,12 @@ async def _features(
             )
     except BackboneMismatch as error:
         raise Conflict(error.message, code=error.code) from error
-    await run_in_threadpool(_keep, store, digest, missing, made)
+    await run_in_threadpool(keep_features, store, digest, missing, made)
     new = iter(made)
     return [next(new) if feature is None else feature for feature in kept]
 
 
-def _store(context: Context) -> FeatureStore:
+def feature_store(context: Context) -> FeatureStore:
     from dspt.features.store import FeatureStore
 
     return FeatureStore(context.settings.feature_dir)
@@ -98,7 +98,9 @@ def _read(files: LabelledFiles, wanted: Sequence[Candidate]) -> list[LabelledFil
     return [files.read(file) for file in wanted]
 
 
-def _kept(store: FeatureStore, digest: str, files: Sequence[LabelledFile]) -> list[Feature | None]:
+def kept_features(
+    store: FeatureStore, digest: str, files: Sequence[LabelledFile]
+) -> list[Feature | None]:
     """Return cached features of view 0, the centre crop that predictions use."""
     places = (digest, _SERVED_KEY.format(digest))
     return [
@@ -109,13 +111,13 @@ def _kept(store: FeatureStore, digest: str, files: Sequence[LabelledFile]) -> li
     ]
 
 
-def _keep(
+def keep_features(
     store: FeatureStore,
     digest: str,
     files: Sequence[LabelledFile],
     made: Sequence[Feature | ImageError],
 ) -> None:
-    """Cache new features, so that a comparison that hits its deadline resumes there."""
+    """Cache new features, so that a comparison that is interrupted resumes there."""
     found = [
         (file.sha256, 0, feature)
         for file, feature in zip(files, made, strict=True)

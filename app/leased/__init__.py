@@ -1,0 +1,1 @@
+"""Rows that workers process under a lease: jobs, batches and comparisons."""
