@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from app.access import keys
 from app.kit.control_characters import is_clean
 from app.kit.http.context import ContextDep
-from app.kit.http.errors import NotFound, Unprocessable, problems
+from app.kit.http.errors import BadRequest, NotFound, Unprocessable, problems
 from app.kit.http.paging import After, Limit, Page, page_of
 from app.kit.http.rules import Scope, rules
 from app.kit.ids import is_id
@@ -80,7 +80,7 @@ def list_keys(context: ContextDep, after: After = None, limit: Limit = 20) -> Pa
     return page_of(found, limit, last)
 
 
-@router.post("", status_code=201, responses=problems(Unprocessable))
+@router.post("", status_code=201, responses=problems(BadRequest, Unprocessable))
 @rules(Scope.ADMIN)
 def create_key(wanted: NewKey, context: ContextDep) -> CreatedKey:
     """Create an API key. Once a key exists, every request needs one."""

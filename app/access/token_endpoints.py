@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.access.caller import CallerDep
 from app.access.path_tokens import PathTokens
-from app.kit.http.errors import Unprocessable, problems
+from app.kit.http.errors import BadRequest, Unprocessable, problems
 from app.kit.http.rules import Scope, rules
 
 router = APIRouter(prefix="/tokens", tags=["session"])
@@ -27,7 +27,7 @@ class NewToken(BaseModel):
     )
 
 
-@router.post("", status_code=201, responses=problems(Unprocessable))
+@router.post("", status_code=201, responses=problems(BadRequest, Unprocessable))
 @rules(Scope.READ)
 def create_token(wanted: NewToken, request: Request, caller: CallerDep) -> TokenView:
     """A token for one path, where a header cannot be sent: `EventSource`, `<img>`.
