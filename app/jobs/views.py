@@ -35,6 +35,7 @@ from app.jobs.schemas import links_of, progress_of
 from app.kit.batched_reader import BatchedReader
 from app.kit.cache import SizedCache
 from app.kit.context import Context
+from app.kit.control_characters import cleaned
 from app.kit.http.errors import NotFound
 from app.kit.http.filters import Filters
 from app.kit.ids import is_id
@@ -183,7 +184,7 @@ def page(
     if status is not None:
         query = query.where(_JOB.c.status == status)
     if backbone is not None:
-        query = query.where(_JOB.c.config["backbone"].as_string() == backbone)
+        query = query.where(_JOB.c.config["backbone"].as_string() == cleaned(backbone))
     query = filters.apply(query, _JOB.c, _JOB.c.name)
     query = newest_first(query, _JOB.c, owner=caller.only_owner, after=after, limit=limit)
     rows = session.execute(query).all()

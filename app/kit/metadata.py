@@ -21,13 +21,18 @@ def _clean(value: str) -> str:
     return value
 
 
-Value = Annotated[str, Field(max_length=MAX_VALUE), AfterValidator(_clean)]
+Value = Annotated[
+    str,
+    Field(max_length=MAX_VALUE, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$"),
+    AfterValidator(_clean),
+]
 Metadata = Annotated[
     dict[Annotated[str, Field(pattern=f"^{KEY}$")], Value],
     Field(
         max_length=MAX_PAIRS,
         description=f"At most {MAX_PAIRS} pairs of your own. Keys have up to 64 letters, digits "
         f"and `_ . : / -`, values up to {MAX_VALUE} characters.",
+        json_schema_extra={"additionalProperties": False},
     ),
 ]
 

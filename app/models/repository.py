@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Row, delete, select
 from sqlalchemy.orm import Session
 
+from app.kit.control_characters import cleaned
 from app.kit.http.filters import Filters
 from app.kit.ids import is_id
 from app.kit.json_columns import LARGE_METRICS, without
@@ -43,7 +44,7 @@ def page(
     query = newest_first(select(*columns), Model, owner=owner, after=after, limit=limit)
     query = filters.apply(query, table, table.name)
     if backbone is not None:
-        query = query.where(table.backbone == backbone)
+        query = query.where(table.backbone == cleaned(backbone))
     return session.execute(query).all()
 
 

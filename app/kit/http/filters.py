@@ -8,14 +8,14 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Query
-from pydantic import AfterValidator, AwareDatetime, Field
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field
 from sqlalchemy import ColumnElement, Select
 
+from app.kit.control_characters import cleaned
 from app.kit.http.schema_types import Omittable
 from app.kit.metadata import KEY, MAX_PAIRS, MAX_VALUE
 
 Q = TypeVar("Q", bound=Select[Any])
-_TEXT = r"^[^\x00-\x1f\x7f-\x9f]*$"
 
 
 @dataclass(frozen=True)
@@ -55,20 +55,26 @@ def _utc(moment: datetime | None) -> datetime | None:
         return (datetime.min if moment.year == 1 else datetime.max).replace(tzinfo=UTC)
 
 
-_Moment = Annotated[AwareDatetime | Omittable, AfterValidator(_utc), Query()]
+def _no_number(text: object) -> object:
+    if isinstance(text, str) and ":" not in text:
+        raise ValueError("must be a time such as 2026-01-31T12:00:00Z")
+    return text
+
+
+_Moment = Annotated[
+    AwareDatetime | Omittable, BeforeValidator(_no_number), AfterValidator(_utc), Query()
+]
 _Pair = Annotated[str, Field(pattern=rf"^{KEY}=[^\x00-\x1f\x7f-\x9f]{{0,{MAX_VALUE}}}$")]
 
 
 def _filters(
     name: Annotated[
         str | Omittable,
-        Query(
-            max_length=200, pattern=_TEXT, description="Part of the name, in upper or lower case."
-        ),
+        Query(max_length=200, description="Part of the name, in upper or lower case."),
     ] = None,
     owner: Annotated[
         str | Omittable,
-        Query(max_length=100, pattern=_TEXT, description="Of this owner; admins see all owners."),
+        Query(max_length=100, description="Of this owner; admins see all owners."),
     ] = None,
     created_after: _Moment = None,
     created_before: _Moment = None,
@@ -81,10 +87,10 @@ def _filters(
     ] = None,
 ) -> Filters:
     pairs = dict(each.split("=", 1) for each in metadata or [])
+    # No name has control characters, and databases refuse some of them.
+    name, owner = (each and cleaned(each) for each in (name, owner))
     return Filters(name, owner, created_after, created_before, pairs)
 
 
 FiltersDep = Annotated[Filters, Depends(_filters)]
-Backbone = Annotated[
-    str | Omittable, Query(max_length=200, pattern=_TEXT, description="Name of the backbone.")
-]
+Backbone = Annotated[str | Omittable, Query(max_length=200, description="Name of the backbone.")]
