@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, Text
-from sqlalchemy.orm import Mapped, deferred, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column
 
 from app.kit import storage_keys
 from app.kit.db import Base
@@ -36,7 +36,7 @@ class CapturedPrediction(Base):
     #: Probability of the most likely class minus that of the second one.
     margin: Mapped[float]
     #: Base64 of float16.
-    features: Mapped[str] = deferred(mapped_column(Text))
+    features: Mapped[str] = mapped_column(Text, deferred=True)
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     #: The correct class, from a person; it may be one that the model does not have.
     label: Mapped[str | None] = mapped_column(String(1000))
