@@ -138,7 +138,7 @@ def test_errors_are_problem_documents(
 
 def test_a_refused_method_is_answered_with_all_that_are_taken(unchanged: TestClient) -> None:
     assert unchanged.put("/jobs").headers["allow"] == "GET, POST"
-    assert unchanged.post("/jobs/job_1").headers["allow"] == "GET, DELETE"
+    assert unchanged.post("/jobs/job_1").headers["allow"] == "GET, PATCH, DELETE"
 
 
 def test_an_empty_after_is_the_first_page(client: TestClient) -> None:
