@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +12,11 @@ from app.batches.lease import BatchLease
 from app.comparisons.repository import COMPARISONS
 from app.datasets import repository as datasets
 from app.datasets import service as dataset_service
+from app.datasets.copies import kept_copies
 from app.jobs.repository import JOBS
 from app.kit import storage_keys
 from app.kit.context import Context
+from app.kit.storage import StorageUnavailable
 from app.predictions.service import PredictOptions, prediction_of
 from app.tables.batches import Batch
 from dspt.data.findings import Findings
@@ -26,7 +28,7 @@ from dspt.errors import Cancelled, DatasetError, ImageError, Problem
 from dspt.kit.cpus import available_cpus
 from dspt.kit.light_torch import import_light
 from worker.jsonable import jsonable
-from worker.patience import patiently
+from worker.patience import entered_patiently, patiently
 from worker.task import PART, Task, one_ahead
 
 if TYPE_CHECKING:
@@ -70,7 +72,8 @@ class Classification(Task[BatchLease, Batch]):
                 self.attempt.classified(len(found))
         patiently(lease.succeed)
         if batch.storage_key is not None:
-            self.context.storage.delete(batch.storage_key)
+            with suppress(StorageUnavailable):  # garbage collection does it later
+                self.context.storage.delete(batch.storage_key)
 
     def time_limit(self) -> tuple[float, str]:
         limit = self.context.settings.batch_time_limit_seconds
@@ -113,7 +116,8 @@ def _load(lease: BatchLease, model_id: str) -> ImageClassifier:
     import_light()
     from dspt.model.predict import ImageClassifier
 
-    with lease.context.storage.local_copy(storage_keys.model(model_id)) as path:
+    copy = partial(lease.context.storage.local_copy, storage_keys.model(model_id))
+    with entered_patiently(copy) as path:
         return ImageClassifier.load(path, device=lease.context.settings.worker_device)
 
 
@@ -124,7 +128,9 @@ def _images(
     """Yield the names of the images, in an order that never changes, and how to read one."""
     if batch.dataset_id is None:
         with (
-            context.storage.local_copy(storage_keys.batch(batch.id)) as path,
+            entered_patiently(
+                lambda: context.storage.local_copy(storage_keys.batch(batch.id))
+            ) as path,
             closing(open_zip(path, Limits(), Findings())) as source,
         ):
             yield source.files, source.read
@@ -134,9 +140,9 @@ def _images(
         if dataset is None:
             raise DatasetError([Problem("", "dataset_not_found", "The data set was deleted.")])
         zips = datasets.zips_of(session, dataset)
-    dropped = dataset_service.corrections_of(context, dataset).drop
+    dropped = patiently(lambda: dataset_service.corrections_of(context, dataset)).drop
     with (
-        dataset_service.local_copies(context, zips) as (first, *added),
+        entered_patiently(lambda: kept_copies(context, zips)) as (first, *added),
         open_photos(first, added=added) as photos,
     ):
         numbers = {photo.path: number for number, photo in enumerate(photos.photos)}

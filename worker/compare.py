@@ -26,7 +26,7 @@ from dspt.kit.cpus import available_cpus
 from dspt.kit.light_torch import import_light
 from dspt.report.comparison import compare
 from worker.jsonable import jsonable
-from worker.patience import patiently
+from worker.patience import entered_patiently, patiently
 from worker.task import PART, Task, one_ahead
 
 if TYPE_CHECKING:
@@ -130,7 +130,8 @@ class Comparing(Task[ComparisonLease, Comparison]):
         classifiers = []
         for model in pair:
             try:
-                with self.context.storage.local_copy(storage_keys.model(model.id)) as path:
+                copy = partial(self.context.storage.local_copy, storage_keys.model(model.id))
+                with entered_patiently(copy) as path:
                     tuned = load_model(path)
             except FileNotFoundError as error:
                 message = f"The model {model.id} was deleted."

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TypeVar
 
 import structlog
@@ -36,3 +37,10 @@ def patiently(step: Callable[[], T]) -> T:
             part = "storage" if isinstance(error, StorageUnavailable) else "database"
             _log.warning(f"the {part} does not answer; retrying", error=str(error))
             time.sleep(_PAUSE_SECONDS)
+
+
+@contextmanager
+def entered_patiently(make: Callable[[], AbstractContextManager[T]]) -> Iterator[T]:
+    """Enter what `make` returns, as `patiently` would; leave it at the end."""
+    with ExitStack() as stack:
+        yield patiently(lambda: stack.enter_context(make()))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.datasets import repository as datasets
 from app.datasets import service as dataset_service
+from app.datasets.copies import kept_copies
 from app.jobs.lifecycle.lease import JobLease
 from app.jobs.review.changes import change_of
 from app.kit import storage_keys
@@ -31,7 +32,7 @@ from dspt.kit.light_torch import import_light
 from dspt.kit.progress import CompositeListener, Listener, StageClock
 from dspt.report.health import HealthReport
 from worker.jsonable import jsonable
-from worker.patience import patiently
+from worker.patience import entered_patiently, patiently
 from worker.reporter import Reporter
 from worker.task import Task
 from worker.telemetry import Attempt
@@ -83,7 +84,7 @@ def _tune(lease: JobLease, job: Job, reporter: Reporter, listener: Listener) -> 
     clock = StageClock(listener, config.tuned_epochs)
 
     with (
-        dataset_service.local_copies(context, zips) as (first, *added),
+        entered_patiently(lambda: kept_copies(context, zips)) as (first, *added),
         load_dataset(
             first,
             job.class_names,

@@ -269,6 +269,12 @@ class Settings(SettingsWithSecrets):
         description="Metrics events to keep of a job that ended an hour ago, evenly spaced. Of its "
         "progress events the first of each stage are kept.",
     )
+    worker_photo_cache_bytes: int = Field(
+        default=20 * GIB,
+        ge=0,
+        description="Disk for a worker's copies of data sets in a bucket. The least recently used "
+        "are deleted, and those unused for a day. 0: keep none.",
+    )
     keep_features_days: float | None = Field(
         default=None,
         gt=0,
@@ -369,6 +375,11 @@ class Settings(SettingsWithSecrets):
     def feature_dir(self) -> Path:
         """Cache of encoded images on this machine."""
         return self.data_dir / "features"
+
+    @property
+    def photo_dir(self) -> Path:
+        """Copies of data sets that are in a bucket."""
+        return self.data_dir / "photos"
 
     @property
     def checkpoint_dir(self) -> Path:
