@@ -9,6 +9,7 @@ import typer
 from dspt_client.schemas.feedback import Order
 
 from app.commands import _find as find
+from app.commands._follow import Watch, tell
 from app.commands._service import AsJson, ModelId, Url, group, print_deleted, service
 from app.commands._tables import captured_table
 from dspt.cli.terminal import out, print_json
@@ -49,6 +50,26 @@ def delete(prediction: PredictionId, url: Url = None, as_json: AsJson = False) -
     with service(url) as client:
         client.feedback.delete(prediction)
     print_deleted("prediction", prediction, as_json)
+
+
+@feedback.command()
+def retrain(
+    model: ModelId,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the job. Default: the name of the model.")
+    ] = None,
+    watch: Watch = False,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tune again with all photos of a classifier that have feedback.
+
+    They are added to the photos that it was tuned on, and their labels count as confirmed. The
+    new job shows the difference.
+    """
+    with service(url) as client:
+        job = client.jobs.retrain(find.model_or_alias(client, model), name=name)
+        tell(job, watch, as_json)
 
 
 def predictions(

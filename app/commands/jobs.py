@@ -13,8 +13,8 @@ import typer
 from dspt_client.schemas.status import Status
 
 from app.commands import _find as find
+from app.commands._follow import Watch, print_job, results, tell
 from app.commands._service import (
-    INTERRUPTED,
     AsJson,
     Metadata,
     Name,
@@ -26,7 +26,7 @@ from app.commands._service import (
 )
 from app.commands._tables import job_details, jobs_table, predictions_table, verdicts_table
 from dspt.cli.options import ClassNames, config_parameters, read_class_names
-from dspt.cli.tables import accuracies, suspects
+from dspt.cli.tables import suspects
 from dspt.cli.terminal import keep_corrections, out, print_json, print_stderr, writing
 from dspt.config import TuneConfig
 
@@ -48,7 +48,6 @@ JobId = Annotated[
 #: Settings that a service ignores; kept, so that older scripts work.
 _OPERATORS = {"device", "precision"}
 _VERDICTS_AT_ONCE = 5000
-Watch = Annotated[bool, typer.Option("--watch", help="Follow the job until it ends.")]
 
 
 def _with_settings(command: Callable[..., None]) -> Callable[..., None]:
@@ -116,7 +115,7 @@ def submit(
             )
         for warning in links:
             print_stderr(f"warning: {warning.message}", "yellow")
-        _tell(job, watch, as_json)
+        tell(job, watch, as_json)
 
 
 @jobs.command("list")
@@ -151,7 +150,7 @@ def show(job_id: JobId, url: Url = None, as_json: AsJson = False) -> None:
     with service(url) as client:
         job = client.jobs.get(find.job_id(client, job_id))
         if as_json:
-            _print(job)
+            print_job(job)
             return
         out.print(job_details(job.view))
         for text in job.view.warnings:
@@ -163,28 +162,28 @@ def show(job_id: JobId, url: Url = None, as_json: AsJson = False) -> None:
                 out.print(f"  {where}: {problem.message}", markup=False)
         for line in left_out(job.view):
             out.print(line, markup=False, soft_wrap=True)
-        _results(job)
+        results(job)
 
 
 @jobs.command()
 def watch(job_id: JobId, url: Url = None, as_json: AsJson = False) -> None:
     """Follow a job until it ends. The exit code is 0 if it succeeded."""
     with service(url) as client:
-        _tell(client.jobs.get(find.job_id(client, job_id)), True, as_json)
+        tell(client.jobs.get(find.job_id(client, job_id)), True, as_json)
 
 
 @jobs.command()
 def cancel(job_id: JobId, url: Url = None, as_json: AsJson = False) -> None:
     """Stop a job. A running job stops after its current step."""
     with service(url) as client:
-        _tell(client.jobs.cancel(find.job_id(client, job_id)), False, as_json)
+        tell(client.jobs.cancel(find.job_id(client, job_id)), False, as_json)
 
 
 @jobs.command()
 def retry(job_id: JobId, watch: Watch = False, url: Url = None, as_json: AsJson = False) -> None:
     """Run a failed or cancelled job again, with the same photos and settings."""
     with service(url) as client:
-        _tell(client.jobs.retry(find.job_id(client, job_id)), watch, as_json)
+        tell(client.jobs.retry(find.job_id(client, job_id)), watch, as_json)
 
 
 @jobs.command()
@@ -346,48 +345,7 @@ def correct(
     with service(url, csv_file) as client:
         found = find.job_id(client, job_id)
         job = client.jobs.correct(found, csv=csv_file, review=reviewed, name=name)
-        _tell(job, watch, as_json)
-
-
-def _tell(job: Job, watch: bool, as_json: bool) -> None:
-    """Print which job it is and, with `watch`, follow it and print its results."""
-    from dspt_client import JobCancelled, JobFailed
-
-    if not as_json:
-        out.print(f"{job.id} is {job.status}.", markup=False)
-    if watch:
-        try:
-            job.wait(progress=not as_json)
-        except KeyboardInterrupt as error:
-            print_stderr(
-                f"{job.id} continues. dspt jobs watch follows it; dspt jobs cancel stops it."
-            )
-            raise typer.Exit(INTERRUPTED) from error
-        except (JobFailed, JobCancelled):
-            if as_json:
-                _print(job)
-            raise
-        if not as_json:
-            out.print(f"{job.id} has succeeded.", markup=False)
-            _results(job)
-    if as_json:
-        _print(job)
-    elif watch:
-        out.print(f"Model: {job.model_id}", markup=False)
-        out.print(f"Labels to check: dspt jobs audit {job.id}", markup=False)
-
-
-def _results(job: Job) -> None:
-    metrics = job.view.metrics
-    if metrics is not None:
-        out.print(accuracies(metrics))
-        out.print(metrics["why"], markup=False)
-    if job.view.change is not None:
-        out.print(job.view.change.verdict, markup=False)
-
-
-def _print(job: Job) -> None:
-    print_json(job.view.model_dump(mode="json"))
+        tell(job, watch, as_json)
 
 
 def _verdicts_of(decided: Corrections) -> dict[str, dict[str, Any]]:

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from dspt_client.schemas.feedback import CapturedView, Order
-from fastapi import APIRouter, Query, Response
+from dspt_client.schemas.jobs import JobView
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.access.caller import CallerDep
 from app.datasets.endpoints import SIZES
 from app.feedback import service
+from app.feedback.retrain import create_job
 from app.feedback.views import view
+from app.jobs.endpoints import IdempotencyKey, accepted
 from app.kit import storage_keys
 from app.kit.http.context import ContextDep
-from app.kit.http.errors import BadRequest, NotFound, Unprocessable, problems
+from app.kit.http.errors import (
+    BadRequest,
+    Conflict,
+    NotFound,
+    StorageFull,
+    Unprocessable,
+    problems,
+)
 from app.kit.http.paging import After, Limit, Page, page_of
 from app.kit.http.rules import Scope, rules
 from app.kit.http.schema_types import Omittable
@@ -73,6 +83,44 @@ def list_captured(
         context, caller, name, order, labelled=labelled, after=after, limit=limit + more
     )
     return page_of(found, limit, found[limit - 1].id if len(found) > limit else None)
+
+
+class Retrain(BaseModel):
+    """How to tune again."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str | None = Field(
+        default=None, max_length=200, description="Of the job. Default: that of the model."
+    )
+    config: dict[str, Any] = Field(
+        default={}, description="Settings to change; the others are those of the model's job."
+    )
+
+
+@router.post(
+    "/models/{name}/retrain",
+    status_code=202,
+    responses=problems(BadRequest, NotFound, Conflict, StorageFull, Unprocessable),
+)
+@rules(Scope.SUBMIT)
+def retrain(
+    name: str,
+    request: Request,
+    response: Response,
+    context: ContextDep,
+    caller: CallerDep,
+    wanted: Retrain,
+    idempotency_key: IdempotencyKey = None,
+) -> JobView:
+    """Tune again with all photos of a model, by id or alias, that have feedback.
+
+    They are added to the photos of the model in a new version of their data set; only they are
+    encoded, and their labels count as confirmed. The job's `change` has the difference to the
+    model's job, on the images that both were measured on.
+    """
+    created = create_job(context, caller, name, wanted.name, wanted.config, idempotency_key)
+    return accepted(request, response, created)
 
 
 @router.get("/predictions/{prediction_id}", responses=problems(NotFound))

@@ -60,6 +60,11 @@ def candidates(session: Session, model_id: str) -> Sequence[CapturedPrediction]:
     return session.scalars(query.options(undefer(_C.features))).all()
 
 
+def with_feedback(session: Session, model_id: str) -> Sequence[CapturedPrediction]:
+    """Return all captured predictions with feedback, the oldest first."""
+    return session.scalars(_of(model_id, labelled=True).order_by(_C.id)).all()
+
+
 def features_with_feedback(session: Session, model_id: str) -> Sequence[str]:
     """Return the features of the newest ones with feedback."""
     query = select(_C.features).where(_C.model_id == model_id, _C.label.is_not(None))

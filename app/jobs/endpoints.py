@@ -149,7 +149,7 @@ def create_job(
     else:
         source = dataset_id or ""
     created = service.create(context, caller, wanted, source, idempotency_key)
-    return _accepted(request, response, created)
+    return accepted(request, response, created)
 
 
 @router.post(
@@ -185,7 +185,8 @@ def check_job(
     )
 
 
-def _accepted(request: Request, response: Response, created: service.Created) -> JobView:
+def accepted(request: Request, response: Response, created: service.Created) -> JobView:
+    """Wake the housekeeper, set the headers of a 202, and return the job."""
     request.app.state.housekeeper.wake()
     response.headers["Location"] = created.job.links["self"]
     if created.replayed:
@@ -426,4 +427,4 @@ def correct_job(
     difference.
     """
     created = corrections.create(context, caller, job_id, content_type, body, name, idempotency_key)
-    return _accepted(request, response, created)
+    return accepted(request, response, created)

@@ -220,6 +220,20 @@ class JobCalls(Generic[J]):
             call = _post_once(where, content=table, headers=headers, params=named)
         return self._made(await self._connection.call(call))
 
+    async def retrain(
+        self, model: str, *, name: str | None = None, config: Mapping[str, Any] | None = None
+    ) -> J:
+        """Create a job with all photos of a model (id or alias) that have feedback.
+
+        They are added to the photos that the model was tuned on, and their labels count as
+        confirmed. name: default is that of the model; config: settings that differ from those of
+        the model's job. The job's `view.change` has the difference to that one.
+        """
+        body = {"name": name, "config": dict(config or {})}
+        return self._made(
+            await self._connection.call(_post_once(path("models", model, "retrain"), json=body))
+        )
+
     async def _check(self, form: Mapping[str, str]) -> None:
         """Let the service check the settings before the photos are sent."""
         try:
@@ -260,3 +274,4 @@ class Jobs:
     save_review = blocking(JobCalls[Job].save_review)
     verdicts = blocking_iterator(JobCalls[Job].verdicts)
     correct = blocking(JobCalls[Job].correct)
+    retrain = blocking(JobCalls[Job].retrain)

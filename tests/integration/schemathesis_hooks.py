@@ -73,6 +73,7 @@ def before_generate_path_parameters(
     names = {
         "/models/{name}/predict": {"name": KNOWN["models"][0]},
         "/models/{name}/predictions": {"name": KNOWN["models"][0]},
+        "/models/{name}/retrain": {"name": KNOWN["models"][0]},
         "/models/{model_id}/classes": {"model_id": KNOWN["models"][0]},
         "/datasets/{dataset_id}/images": {"dataset_id": KNOWN["datasets"][0]},
     }
@@ -143,6 +144,8 @@ def _sensible(label: str, body: Any) -> Any:
             return body | {"url": "https://host.invalid/"}  # and nothing is sent to others
         case "POST /feedback":
             return body | {"prediction": KNOWN["prediction"], "label": "green"}
+        case "POST /models/{name}/retrain":
+            return body | {"config": {"epochs": 1}}
         case "POST /models":
             return body | {"artifact": ARTIFACT, "name": "imported"}
     return body

@@ -12,6 +12,8 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from sqlalchemy import update
 
+from app.datasets import repository
+from app.datasets import service as dataset_service
 from app.feedback import capture
 from app.feedback.capture import Captured
 from app.gc.findings import Kind
@@ -22,7 +24,10 @@ from app.kit.db import database_now
 from app.kit.http.errors import TooManyRequests
 from app.models.resolve import ResolvedModel
 from app.tables.captures import CapturedPrediction
-from tests.integration.jobs import files_in, make_model, problem
+from app.tables.datasets import Dataset
+from dspt.data import load_dataset
+from tests.integration.conftest import zip_of
+from tests.integration.jobs import claim, files_in, make_model, problem
 
 
 def photo() -> bytes:
@@ -146,6 +151,54 @@ def test_the_most_instructive_differ_from_each_other_and_from_those_with_feedbac
     query = {"order": "instructive", "after": unlike}
     second = client.get(f"/models/{model.id}/predictions", params=query)
     problem(second, 422, "invalid_request")
+
+
+def test_photos_with_feedback_make_a_version_and_a_job(client: TestClient, live: Context) -> None:
+    files = {"dataset": ("pets.zip", zip_of({f"{n}.png": photo() for n in ("cat/1", "dog/1")}))}
+    job = client.post("/jobs", files=files, data={"config": '{"epochs": 7}'}).json()
+    lease = claim(live, job["id"])
+    lease.start_running({"images": 2, "classes": ["cat", "dog"]})
+    model = make_model(job["id"])
+    lease.succeed(model, config=job["config"], metrics={}, audit_key="audits/a.json")
+
+    def retrain(**body: Any) -> Any:
+        return client.post(f"/models/{model.id}/retrain", json=body)
+
+    problem(retrain(), 409, "no_feedback")
+    kept = keep(live, model.id, [0.1, 0.2, 0.3], photo())
+    for prediction, label in zip(kept, ("dog", "red panda"), strict=False):
+        client.post("/feedback", json={"prediction": prediction, "label": label})
+    problem(retrain(config={"epochs": 0}), 422, "invalid_config")
+    problem(retrain(rounds=1), 422, "invalid_request")
+    answer = retrain(config={"seed": 5})
+    assert answer.status_code == 202, answer.text
+    made = answer.json()
+    assert answer.headers["location"] == f"/jobs/{made['id']}"
+    assert (made["name"], made["links"]["corrected_from"]) == ("a", f"/jobs/{job['id']}")
+    assert (made["config"]["epochs"], made["config"]["seed"]) == (7, 5)
+
+    # What a worker reads: the old photos, and those with feedback, whose labels are confirmed.
+    with live.database.read() as session:
+        dataset = session.get_one(Dataset, made["dataset"]["id"])
+        zips = repository.zips_of(session, dataset)
+    confirmed = dataset_service.corrections_of(live, dataset)
+    with (
+        dataset_service.local_copies(live, zips) as (first, *added),
+        load_dataset(first, added=added) as opened,
+    ):
+        read = confirmed.apply(opened)
+    labels = {item.path: read.classes[item.label] for item in read.items}
+    new = {f"images/{kept[0]}.jpg": "dog", f"images/{kept[1]}.jpg": "red panda"}
+    assert labels == {"cat/1.png": "cat", "dog/1.png": "dog"} | new
+    assert confirmed.confirmed == new.keys()
+    assert dataset.version > 1
+
+    # The same feedback again is the same version; a photo that is gone is not left out in silence.
+    assert retrain().json()["dataset"]["id"] == made["dataset"]["id"]
+    client.post("/feedback", json={"prediction": kept[2], "label": "cat"})
+    live.storage.delete(storage_keys.capture(kept[2]))
+    problem(retrain(), 404, "photo_not_found")
+    problem(client.post(f"/models/{add_model(live)}/retrain", json={}), 409, "model_without_job")
 
 
 def test_number_age_quota_and_model_end_a_capture(client: TestClient, live: Context) -> None:

@@ -43,7 +43,13 @@ WITH_FILES = [
     "POST /predict",
 ]
 
-MAY_BE_WRONG = ["POST /comparisons", "POST /feedback", "POST /jobs/check", "POST /models/compare"]
+MAY_BE_WRONG = [
+    "POST /comparisons",
+    "POST /feedback",
+    "POST /jobs/check",
+    "POST /models/compare",
+    "POST /models/{name}/retrain",
+]
 
 #: What fits the document may exceed a limit of the service, be no key, name an old version, or be
 #: for admins.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from app.backbones.allowed import check_backbone
 from app.kit.control_characters import is_clean
 from app.kit.http.errors import ProblemItem, Unprocessable
 from app.kit.metadata import parse as parse_metadata
+from app.tables.jobs import Job
 from dspt.config import TuneConfig, explain
 from dspt.data import Limits
 from dspt.data.class_words import MAX_CHARACTERS
@@ -92,6 +93,15 @@ def checked_config(values: dict[str, Any], local_backbones: Sequence[str]) -> di
         raise Unprocessable(error.message, code=error.code, errors=_items(error)) from error
     check_backbone(config, local_backbones)
     return config.model_dump(mode="json")
+
+
+def config_after(
+    job: Job, changes: Mapping[str, Any], local_backbones: Sequence[str]
+) -> dict[str, Any]:
+    """Return the requested settings of `job` with changes, checked. Raises Unprocessable."""
+    before = job.requested_config or job.config
+    known = {name: value for name, value in before.items() if name in TuneConfig.model_fields}
+    return checked_config({**known, **changes}, local_backbones)
 
 
 def _items(error: ConfigError) -> list[ProblemItem]:

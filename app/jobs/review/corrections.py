@@ -8,15 +8,13 @@ from app.access.caller import Caller
 from app.datasets import repository as datasets
 from app.datasets import service as dataset_service
 from app.jobs import service
-from app.jobs.intake.requests import JobRequest, checked_config, checked_name
+from app.jobs.intake.requests import JobRequest, checked_name, config_after
 from app.jobs.review import audit, verdicts
 from app.jobs.schemas import CorrectionsRequest
 from app.jobs.service import Created
 from app.kit.context import Context
 from app.kit.http.errors import BadRequest, NotFound, Unprocessable
 from app.kit.http.json_body import parse_json
-from app.tables.jobs import Job
-from dspt.config import TuneConfig
 from dspt.labels.audit_csv import corrections_from_csv
 from dspt.labels.corrections import Corrections
 
@@ -67,7 +65,7 @@ def create(
         corrections = dataclasses.replace(reviewed, new_classes=new)
     wanted = JobRequest(
         name=checked_name(request.name or name) or _name_after(job.name),
-        config=_config_after(context, job, request),
+        config=config_after(job, request.config, context.settings.local_backbones),
         class_names=job.class_names,
     )
     try:
@@ -105,10 +103,3 @@ def _parsed(
 def _name_after(name: str) -> str:
     """Return the name of the corrected job with the suffix added once."""
     return name.removesuffix(_SUFFIX)[: 200 - len(_SUFFIX)] + _SUFFIX
-
-
-def _config_after(context: Context, job: Job, request: CorrectionsRequest) -> dict[str, object]:
-    """Return the requested settings of the corrected job, with the changes applied."""
-    before = job.requested_config or job.config
-    known = {name: value for name, value in before.items() if name in TuneConfig.model_fields}
-    return checked_config(known | request.config, context.settings.local_backbones)

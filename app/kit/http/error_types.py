@@ -186,6 +186,16 @@ ERROR_TYPES = {
         "The prediction was made without `capture`, or its photo was deleted.",
         "GET /models/{id}/predictions lists those that are kept.",
     ),
+    "no_feedback": _type(
+        409,
+        "No captured prediction of the model has feedback.",
+        "Send `POST /feedback` for some of them first.",
+    ),
+    "model_without_job": _type(
+        409,
+        "The job of the model was deleted, or the model was imported.",
+        "Add the photos with `POST /datasets/{id}/images`, and start a job on them.",
+    ),
     "unknown_cursor": _type(
         422, "The last item of the previous page was deleted.", "Start with the first page."
     ),
