@@ -156,6 +156,8 @@ def asked(service: Service, headers: Headers, method: str, path: str, made: Made
         body = {"verdicts": {"cat/1.png": {"action": "keep"}}}
     if path.endswith("/predict"):
         body = {"images": [""]}
+    if path.endswith("/retrain"):
+        body = {}
     if path.endswith("/classes"):
         body = {"classes": {"taken": None}}
     if "/parts/" in path:

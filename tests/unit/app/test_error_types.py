@@ -20,7 +20,7 @@ from app.kit.http.errors_page import router
 from dspt.errors import Cancelled, DatasetError, DsptError
 
 #: Codes of items in `errors`, not of documents.
-ITEMS = {"unknown_setting"}
+ITEMS = {"unknown_setting", "one_page", "storage_unavailable"}
 
 
 def test_every_code_in_the_source_is_explained() -> None:
