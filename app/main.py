@@ -44,6 +44,7 @@ from app.jobs.lifecycle.housekeeping import Housekeeper
 from app.jobs.metrics import JobsCollector
 from app.jobs.repository import JOBS
 from app.jobs.review.endpoints import router as review_router
+from app.jobs.review.result_endpoints import router as results_router
 from app.kit.background_loop import LoopsCollector, stop_all
 from app.kit.batched_reader import BatchedReader
 from app.kit.context import Context
@@ -188,6 +189,7 @@ def create_app(
     app.add_middleware(TakeToken)
     for router in (
         jobs_router,
+        results_router,
         review_router,
         datasets_router,
         additions_router,

@@ -14,7 +14,7 @@ from app.datasets.endpoints import SIZES
 from app.feedback import service
 from app.feedback.retrain import create_job
 from app.feedback.views import view
-from app.jobs.endpoints import IdempotencyKey, accepted
+from app.jobs.accepted import IdempotencyKey, accepted
 from app.kit import storage_keys
 from app.kit.http.context import ContextDep
 from app.kit.http.errors import (

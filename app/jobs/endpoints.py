@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from dspt_client.schemas.jobs import AuditView, EventList, JobView
-from dspt_client.schemas.predictions import JobPredictions
+from dspt_client.schemas.jobs import EventList, JobView
 from dspt_client.schemas.status import Status
 from fastapi import (
     APIRouter,
@@ -21,20 +20,17 @@ from fastapi import (
     Response,
     UploadFile,
 )
-from pydantic import Field
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import StreamingResponse
 
 from app.access.caller import CallerDep
 from app.datasets import service as datasets
-from app.datasets.dependencies import ShelfDep
 from app.jobs import service, views
+from app.jobs.accepted import IdempotencyKey, accepted
 from app.jobs.events import stream
 from app.jobs.events.feed import Feed
 from app.jobs.intake.admission import check_quota_early
 from app.jobs.intake.requests import JobRequest
 from app.jobs.repository import MAX_SEQ
-from app.jobs.review import audit, corrections, predictions, verdicts
 from app.kit.http.context import ContextDep
 from app.kit.http.errors import (
     BadRequest,
@@ -68,17 +64,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], lifespan=_lifespan)
 
-_AUDIT_PAGE = 1000
 _FIELDS = ("dataset", "dataset_id", "config", "class_names", "name", "metadata")
-
-IdempotencyKey = Annotated[
-    str | Omittable,
-    Header(
-        min_length=1,
-        max_length=255,
-        description="Makes a retry safe: the same key returns the same job.",
-    ),
-]
 
 
 async def _known_fields(request: Request) -> None:
@@ -183,15 +169,6 @@ def check_job(
         metadata=metadata,
         local_backbones=context.settings.local_backbones,
     )
-
-
-def accepted(request: Request, response: Response, created: service.Created) -> JobView:
-    """Wake the housekeeper, set the headers of a 202, and return the job."""
-    request.app.state.housekeeper.wake()
-    response.headers["Location"] = created.job.links["self"]
-    if created.replayed:
-        response.headers["Idempotent-Replayed"] = "true"
-    return created.job
 
 
 @router.get("", responses=problems(Unprocessable))
@@ -301,130 +278,3 @@ def retry_job(job_id: str, request: Request, context: ContextDep, caller: Caller
 def delete_job(job_id: str, context: ContextDep, caller: CallerDep) -> None:
     """Delete a finished job; its model stays."""
     service.delete(context, caller, job_id)
-
-
-@router.get(
-    "/{job_id}/audit",
-    response_model=AuditView,
-    responses={
-        200: {"content": {"text/csv": {"schema": {"type": "string"}}}},
-        **problems(NotFound, Conflict, Unprocessable),
-    },
-)
-@rules(Scope.READ)
-def get_audit(
-    job_id: str,
-    context: ContextDep,
-    caller: CallerDep,
-    shelf: ShelfDep,
-    format: Annotated[Literal["json", "csv"], Query()] = "json",
-    suspect: Annotated[
-        bool | Omittable, Query(description="Only the labels to check, or only the others.")
-    ] = None,
-    given: Annotated[
-        str | Omittable, Query(max_length=1000, description="Only files with this given label.")
-    ] = None,
-    reviewed: Annotated[
-        bool | Omittable,
-        Query(description="Only files that have a verdict in the review, or only the others."),
-    ] = None,
-    limit: Annotated[
-        Annotated[int, Field(ge=1, le=5000)] | Omittable,
-        Query(description="Entries per page of JSON. Default: all entries."),
-    ] = None,
-    after: Annotated[
-        Annotated[str, Field(pattern=r"^\d{0,15}$")] | Omittable,
-        Query(description="`next` of the previous page."),
-    ] = None,
-) -> Any:
-    """The labels to check, most suspicious first."""
-    found = audit.find(context, caller, job_id)
-    files = () if reviewed is None else verdicts.files_reviewed(context, job_id)
-    wanted = audit.Wanted(suspect, given, reviewed, files)
-    if format == "csv":
-        return StreamingResponse(
-            found.as_csv(wanted),
-            media_type="text/csv",
-            headers={"Content-Disposition": f'attachment; filename="{job_id}-audit.csv"'},
-        )
-    if limit is None and not after:
-        return StreamingResponse(found.as_json(wanted), media_type="application/json")
-    numbers = shelf.numbers(found.dataset_id)
-    page = found.page(wanted, numbers, after=after, limit=limit or _AUDIT_PAGE)
-    return Response(page.model_dump_json(), media_type="application/json")
-
-
-@router.get("/{job_id}/predictions", responses=problems(NotFound, Conflict, Unprocessable))
-@rules(Scope.READ)
-def list_job_predictions(
-    job_id: str,
-    context: ContextDep,
-    caller: CallerDep,
-    shelf: ShelfDep,
-    label: Annotated[
-        str | Omittable, Query(max_length=1000, description="Only images with this label.")
-    ] = None,
-    predicted: Annotated[
-        str | Omittable, Query(max_length=1000, description="Only images predicted as this class.")
-    ] = None,
-    right: Annotated[
-        bool | Omittable, Query(description="Only right predictions, or only wrong ones.")
-    ] = None,
-    limit: Annotated[int, Query(ge=1, le=5000, description="Entries per page.")] = 1000,
-    after: Annotated[
-        Annotated[str, Field(pattern=r"^\d{0,15}$")] | Omittable,
-        Query(description="`next` of the previous page."),
-    ] = None,
-) -> JobPredictions:
-    """Predictions for the images that the accuracy of the job was measured on."""
-    return predictions.page(
-        context,
-        caller,
-        shelf,
-        job_id,
-        after=after,
-        limit=limit,
-        label=label,
-        predicted=predicted,
-        right=right,
-    )
-
-
-async def _body(request: Request) -> bytes:
-    return await request.body()
-
-
-@router.post(
-    "/{job_id}/corrections",
-    status_code=202,
-    responses=problems(
-        BadRequest, NotFound, Conflict, PayloadTooLarge, RequestTimeout, StorageFull, Unprocessable
-    ),
-    openapi_extra={"requestBody": {"required": True, "content": corrections.CONTENT_TYPES}},
-)
-@rules(Scope.SUBMIT)
-def correct_job(
-    job_id: str,
-    request: Request,
-    response: Response,
-    context: ContextDep,
-    caller: CallerDep,
-    body: Annotated[bytes, Depends(_body)],
-    content_type: Annotated[str, Header(include_in_schema=False)] = "",
-    name: Annotated[
-        str | Omittable,
-        Query(
-            max_length=200,
-            description="Name of the new job, for a CSV; JSON has a field for it. Default: the "
-            "name of this job with `(corrected)`.",
-        ),
-    ] = None,
-    idempotency_key: IdempotencyKey = None,
-) -> JobView:
-    """Correct or confirm labels, drop images, and tune again in a new job.
-
-    This job stays unchanged. The new one is measured on the same images; its `change` has the
-    difference.
-    """
-    created = corrections.create(context, caller, job_id, content_type, body, name, idempotency_key)
-    return accepted(request, response, created)
