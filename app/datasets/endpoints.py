@@ -22,7 +22,7 @@ from fastapi import (
 from app.access.caller import CallerDep
 from app.datasets import details, health, repository, service, uploads, views
 from app.datasets.dependencies import ShelfDep
-from app.datasets.photos import PhotoShelf
+from app.datasets.photos import SIZES, PhotoShelf
 from app.kit.http.context import ContextDep
 from app.kit.http.errors import (
     BadRequest,
@@ -42,8 +42,6 @@ from app.kit.http.schema_types import Omittable
 from app.kit.metadata import FORM, MetadataUpdate, parse
 from app.quotas.early import check_bytes_early
 
-#: Names of the sizes -> pixels of the longer side.
-SIZES = {"192": 192, "384": 384, "1280": 1280, "original": None}
 _FOREVER = "private, max-age=31536000, immutable"
 
 

@@ -16,6 +16,8 @@ from dspt.data.split_names import Split
 from dspt.errors import DatasetError, ImageError
 from dspt.kit.text import printable
 
+#: Names of the sizes -> pixels of the longer side.
+SIZES = {"192": 192, "384": 384, "1280": 1280, "original": None}
 #: Data sets that stay open, and the memory of their lists of files. A zip counts as if it were
 #: larger, so that versions with many zips do not exhaust the open files of the process.
 _OPEN, _OPEN_BYTES, _BYTES_PER_FILE, _BYTES_PER_ZIP = 32, 64 * 1024**2, 1500, 256 * 1024

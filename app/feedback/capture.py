@@ -12,7 +12,7 @@ import structlog
 from dspt_client.schemas.predictions import ImageProblem
 from sqlalchemy.exc import IntegrityError
 
-from app.feedback import retention
+from app.captures import retention
 from app.kit import storage_keys
 from app.kit.context import Context
 from app.kit.control_characters import cleaned

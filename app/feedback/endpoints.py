@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.access.caller import CallerDep
-from app.datasets.endpoints import SIZES
+from app.datasets.photos import SIZES
 from app.feedback import service
 from app.feedback.retrain import create_job
 from app.feedback.views import view

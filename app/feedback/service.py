@@ -9,7 +9,8 @@ from dspt_client.schemas.feedback import CapturedView, Order
 from sqlalchemy.orm import Session
 
 from app.access.caller import Caller
-from app.feedback import repository, retention
+from app.captures import retention
+from app.feedback import repository
 from app.feedback.views import view
 from app.kit.context import Context
 from app.kit.db import database_now

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from dspt_client.schemas.status import TERMINAL
 
+from app.captures import retention
 from app.datasets import uploads
-from app.feedback import retention
 from app.gc.events import expired_events, thinned_events
 from app.gc.files import collect_files
 from app.gc.findings import GRACE_SECONDS, Finding, Kind

@@ -8,7 +8,7 @@ from dspt_client.schemas.models import ModelView
 from fastapi import APIRouter, File, Form, Response, UploadFile
 
 from app.access.caller import CallerDep
-from app.feedback import retention
+from app.captures import retention
 from app.kit import storage_keys
 from app.kit.http.context import ContextDep
 from app.kit.http.errors import (

@@ -150,6 +150,11 @@ def asked(service: Service, headers: Headers, method: str, path: str, made: Made
         "delivery_id": "msg_00000000000000000000000000",
     }
     body: Any = {"name": "taken", "alias": "taken"} if method == "PATCH" else None
+    files = None
+    if path in ("/jobs/{job_id}", "/datasets/{dataset_id}"):
+        body = body and {"metadata": {"taken": "taken"}}
+    if (method, path) == ("POST", "/datasets/{dataset_id}/images"):
+        files = {"archive": ("taken.zip", zip_of({"cat/2.png": b"taken"}))}
     if method == "PUT" and path == "/aliases/{name}":
         body = {"model": made.model_id}
     if path.endswith("/review"):
@@ -163,7 +168,7 @@ def asked(service: Service, headers: Headers, method: str, path: str, made: Made
     if "/parts/" in path:
         headers = headers | {"Content-Digest": "sha-256=:AAAA:"}
     response = service.client.request(
-        method, path.format(**ids, number=1), headers=headers, json=body
+        method, path.format(**ids, number=1), headers=headers, json=body, files=files
     )
     text = response.text
     for id_ in ids.values():

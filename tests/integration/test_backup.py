@@ -370,12 +370,10 @@ def test_a_storage_of_another_installation_is_refused(
 @on_sqlite
 def test_missing_and_damaged_files_are_reported_at_backup(filled: Context, tmp_path: Path) -> None:
     names = sorted(files_in(filled))
-    audit, dataset, model = names[0], names[2], names[-1]
-    assert [name.split("/")[0] for name in (audit, dataset, model)] == [
-        "audits",
-        "datasets",
-        "models",
-    ]
+    audit, dataset, model = (
+        next(name for name in names if name.startswith(f"{folder}/"))
+        for folder in ("audits", "datasets", "models")
+    )
     filled.storage.delete(audit)
     filled.storage.put_bytes(dataset, b"longer than it was")
     filled.storage.put_bytes(model, b"CONTENT")

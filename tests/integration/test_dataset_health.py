@@ -23,7 +23,7 @@ def test_the_report_of_the_newest_job_that_made_one(client: TestClient, live: Co
     assert "dspt check" in problem(client.get(url), 404, "no_health_report")["detail"]
 
     second = post_job(client)
-    claim(live, second["id"]).fail(ERROR, REFUSED.to_dict())
+    claim(live, second["id"]).fail(ERROR, health=REFUSED.to_dict())
     report = client.get(url).json()
     assert (report["job_id"], report["usable"]) == (second["id"], False)
     assert report["findings"][0]["text"] == "cat: the only class"

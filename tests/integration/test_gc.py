@@ -92,7 +92,7 @@ def test_files_without_a_row_go_and_files_with_one_stay(client: TestClient, live
     part.write_bytes(b"half")  # as a killed writer leaves it
     everything = files_in(live)
     expected = {(Kind.ORPHAN, name) for name in everything - kept}
-    assert len(expected) == 6
+    assert len(expected) == 7
     assert found(live, grace=60) == []
     assert set(found(live, dry_run=True)) == expected
     assert files_in(live) == everything

@@ -149,7 +149,7 @@ def test_each_event_goes_once_to_those_who_want_it_whatever_the_number_of_proces
     assert sorted(set(types)) == ["batch.succeeded", "job.cancelled"]
     [failed] = deliveries(api, some)
     assert failed["event"]["data"]["error"] == ERROR
-    assert failed["event"]["data"]["links"]["self"] == f"/jobs/{lease.job_id}"
+    assert failed["event"]["data"]["links"]["self"] == f"/jobs/{lease.id}"
 
 
 def test_a_webhook_that_fails_is_disabled_and_can_be_enabled(

@@ -29,7 +29,7 @@ DOCUMENTATION = {"/docs", "/docs/{asset}", "/errors", "/errors/{code}", "/openap
 PAGE = {"/", "/ui", "/ui/", "/ui/{name}"}
 SIGN_IN = {("POST", "/session"), ("DELETE", "/session")}
 #: They change nothing; their input does not fit into an address.
-READ_BY_POST = {"/predict", "/models/{name}/predict", "/models/compare"}
+READ_BY_POST = {"/predict", "/models/{name}/predict", "/models/compare", "/tokens"}
 
 
 @pytest.fixture
@@ -49,6 +49,8 @@ def expected_scope(method: str, path: str) -> Scope | None:
         return None
     if path == "/metrics":
         return Scope.METRICS
+    if path.startswith("/keys"):
+        return Scope.ADMIN
     return Scope.READ if method in ("GET", "HEAD") or path in READ_BY_POST else Scope.SUBMIT
 
 

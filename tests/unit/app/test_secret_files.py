@@ -12,7 +12,11 @@ from app.kit.secret_files import SecretFileError, is_secret
 from app.kit.settings import Settings
 
 NAMES = [name for name, field in Settings.model_fields.items() if is_secret(field)]
-VALUE = {"bootstrap_key": "s3cret" * 8, "database_url": "postgresql://dspt:s3cret@db/dspt"}
+VALUE = {
+    "bootstrap_key": "s3cret" * 8,
+    "signing_key": "s3cret" * 8,
+    "database_url": "postgresql://dspt:s3cret@db/dspt",
+}
 
 
 def test_every_setting_with_a_secret_is_marked() -> None:
@@ -22,6 +26,7 @@ def test_every_setting_with_a_secret_is_marked() -> None:
         "broker_url",
         "storage_url",
         "bootstrap_key",
+        "signing_key",
     }
 
 

@@ -1,0 +1,1 @@
+"""Photos and answers kept of predictions: what is deleted, and when."""
