@@ -48,7 +48,7 @@ def predict(
     capture: Annotated[
         bool,
         typer.Option(
-            "--capture", help="Let the service keep the photos and answers, for `dspt feedback`."
+            "--capture", help="Let the service keep the photos and answers, for dspt feedback."
         ),
     ] = False,
     url: Url = None,

@@ -115,7 +115,7 @@ def test_api_and_worker_by_themselves(folder: Path, redis: RedisServer) -> None:
     ):
 
         def ready() -> bool:
-            assert "of the user" not in api.read_text() + worker.read_text()
+            assert ".py of the user" not in api.read_text() + worker.read_text()
             try:
                 found = httpx.get(f"http://127.0.0.1:{port}/health/ready").json()
             except httpx.TransportError:

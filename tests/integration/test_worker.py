@@ -139,11 +139,15 @@ def test_torch_is_in_memory_only_where_and_while_it_is_needed(stack: Stack) -> N
         | {"worker_jobs_per_process": 2, "worker_rest_seconds": 20.0}
     )
 
+    def ready() -> bool:
+        return any(line["event"].endswith("ready.") for line in stack.log_lines())
+
     def rested() -> bool:
         return any(line["event"].startswith("resting") for line in stack.log_lines())
 
     with stack.worker(cold=True) as process:
-        wait_until(lambda: children_of(process.pid), 120, "the forked process")
+        # Before, a process of its own looks at the storage.
+        wait_until(ready, 120, "the forked process")
         first = child_of(process)
         assert not has_torch(first)
         jobs = [stack.post(photos(), epochs=1) for _ in range(2)]

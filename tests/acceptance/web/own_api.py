@@ -66,7 +66,7 @@ class OwnApi:
 
 def succeed(lease: Lease, given: Mapping[str, str], metrics: Json | None = None) -> None:
     """Let a running job succeed, with an audit of these files."""
-    model = make_model(lease.job_id)
+    model = make_model(lease.id)
     entry = {"score": 0.5, "p_tuned": 0.5, "p_zero_shot": 0.5, "suppression": 0.5, "suspect": True}
     entries = [
         {"file": file, "given": name, "suggested": "dog" if name == "cat" else "cat", **entry}
