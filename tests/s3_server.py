@@ -33,6 +33,7 @@ class S3Server:
 
     port: int
     metrics_port: int
+    filer_port: int
     bucket: str = "dspt-test"
 
     @property
@@ -76,7 +77,7 @@ def s3_server() -> Iterator[S3Server]:
             "-s3.port.lance=0",
             f"-metricsPort={metrics}",
         ]
-        server = S3Server(ports[0], metrics)
+        server = S3Server(ports[0], metrics, ports[_SERVICES.index("filer")])
         environment = os.environ | CREDENTIALS | {"GOMEMLIMIT": "512MiB"}
         log = Path(folder) / "log"
         with log.open("wb") as output:
@@ -100,14 +101,19 @@ def s3_server() -> Iterator[S3Server]:
 
 def _answers(process: subprocess.Popen[bytes], server: S3Server, log: Path) -> bool:
     assert process.poll() is None, log.read_text()[-3000:]
-    bucket = urllib.request.Request(f"{server.endpoint}/{server.bucket}", method="HEAD")
     try:
-        with urllib.request.urlopen(bucket, timeout=2):
-            return True
+        # The server of files has the bucket before the S3 server, which comes up last.
+        for url in (
+            f"http://127.0.0.1:{server.filer_port}/buckets/{server.bucket}/",
+            server.endpoint,
+        ):
+            with urllib.request.urlopen(url, timeout=2):
+                pass
     except urllib.error.HTTPError as error:
-        return error.code == 403  # the bucket is there, but this request is not signed
+        return error.code == 403  # of the S3 server: this request is not signed
     except OSError:
         return False
+    return True
 
 
 def _free_ports(number: int) -> list[int]:

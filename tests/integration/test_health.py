@@ -56,8 +56,9 @@ def test_a_stuck_loop_fails_the_probe_by_name(
     context = context_of(client)
     monkeypatch.setattr(type(context.database), "read", lambda _self: release.wait(60))
     try:
-        wait_until(lambda: client.get("/health/live").status_code == 503, 30, "a stuck loop")
-        assert client.get("/health/live").json() == {"status": "stuck", "stuck_loops": ["reaper"]}
+        stuck = {"status": "stuck", "stuck_loops": ["reaper", "webhooks"]}
+        wait_until(lambda: client.get("/health/live").json() == stuck, 30, "the stuck loops")
+        assert client.get("/health/live").status_code == 503
     finally:
         monkeypatch.undo()
         release.set()
