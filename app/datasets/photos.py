@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from app.datasets import repository, service
 from app.kit.cache import SizedCache
 from app.kit.context import Context
+from app.kit.disk_cache import DiskCache, Kept
 from app.kit.http.errors import NotFound, ProblemItem, Unprocessable
 from app.tables.datasets import Dataset
 from dspt.data.images import as_jpeg
@@ -21,8 +22,6 @@ SIZES = {"192": 192, "384": 384, "1280": 1280, "original": None}
 #: Data sets that stay open, and the memory of their lists of files. A zip counts as if it were
 #: larger, so that versions with many zips do not exhaust the open files of the process.
 _OPEN, _OPEN_BYTES, _BYTES_PER_FILE, _BYTES_PER_ZIP = 32, 64 * 1024**2, 1500, 256 * 1024
-#: Encoded pictures that stay in memory. Browsers keep their own copies.
-_PICTURES, _PICTURES_BYTES = 10_000, 64 * 1024**2
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Photo:
 
 
 class PhotoShelf:
-    """Open data sets and encoded pictures, the least recently used dropped first.
+    """Open data sets in memory and encoded pictures on disk, the least recently used dropped first.
 
     Thread-safe. A data set never changes, so nothing here goes out of date.
     """
@@ -45,7 +44,7 @@ class PhotoShelf:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._open: SizedCache[Photos] = SizedCache(_OPEN, _OPEN_BYTES)
-        self._pictures: SizedCache[bytes] = SizedCache(_PICTURES, _PICTURES_BYTES)
+        self._pictures = pictures_of(context)
 
     def open(self, zip_file: Dataset) -> Photos:
         """Open a zip and those that it was added to.
@@ -96,8 +95,8 @@ class PhotoShelf:
 
         Raises NotFound, and Unprocessable if the file is not a photo that can be read.
         """
-        key = f"{zip_file.id} {number} {side}"
-        found = self._pictures.get(key)
+        name = f"{zip_file.id}.{number}.{side or 'original'}.jpg"
+        found = self._pictures.get(name)
         if found is None:
             photos = self.open(zip_file)
             if number >= len(photos.photos):
@@ -107,8 +106,29 @@ class PhotoShelf:
             except ImageError as error:
                 file = printable(photos.photos[number].path)
                 raise Unprocessable(f"{file}: {error.message}", code="unreadable_photo") from error
-            self._pictures.put(key, found, len(found))
+            self._pictures.put(name, found)
         return found
+
+
+def pictures_of(context: Context) -> DiskCache:
+    """Return the pictures on this machine; the name of a file starts with the id of its zip."""
+    settings = context.settings
+    return DiskCache(settings.picture_dir, settings.picture_cache_bytes)
+
+
+def expire(context: Context, *, dry_run: bool) -> Iterator[Kept]:
+    """Delete the pictures of photos that were deleted, and yield them."""
+    by_zip: dict[str, list[Kept]] = {}
+    for picture in pictures_of(context).files():
+        by_zip.setdefault(picture.path.name.partition(".")[0], []).append(picture)
+    for zip_id, pictures in by_zip.items():
+        with context.database.read() as session:
+            zip_file = repository.get(session, zip_id)
+        if zip_file is None or zip_file.expired_at is not None:
+            for picture in pictures:
+                if not dry_run:
+                    picture.path.unlink(missing_ok=True)
+                yield picture
 
 
 def _refused(error: DatasetError) -> Unprocessable:

@@ -34,6 +34,8 @@ class Kind(StrEnum):
     CAPTURE = "expired predictions"
     #: Checkpoint on this machine of a job that has ended.
     CHECKPOINT = "checkpoint of an ended job"
+    #: Thumbnails on this machine of photos that were deleted.
+    PICTURES = "thumbnails of deleted photos"
     #: Temporary files on this machine of a dead worker.
     SCRATCH = "scratch of a dead worker"
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dspt_client.schemas.status import TERMINAL
 
 from app.captures import retention
-from app.datasets import uploads
+from app.datasets import photos, uploads
 from app.gc.events import expired_events, thinned_events
 from app.gc.files import collect_files
 from app.gc.findings import GRACE_SECONDS, Finding, Kind
@@ -46,6 +46,14 @@ def collect(
     for name, count in retention.expire(context, dry_run=dry_run):
         yield Finding(Kind.CAPTURE, name, count=count)
     yield from collect_files(context, dry_run=dry_run, force=force, grace_seconds=grace_seconds)
+    yield from _pictures(context, dry_run)
+
+
+def _pictures(context: Context, dry_run: bool) -> Iterator[Finding]:
+    sizes = [each.size_bytes for each in photos.expire(context, dry_run=dry_run)]
+    if sizes:
+        folder = str(context.settings.picture_dir)
+        yield Finding(Kind.PICTURES, folder, count=len(sizes), size_bytes=sum(sizes))
 
 
 def _expired_features(context: Context, dry_run: bool) -> Iterator[Finding]:

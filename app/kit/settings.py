@@ -275,6 +275,13 @@ class Settings(SettingsWithSecrets):
         description="Disk for a worker's copies of data sets in a bucket. The least recently used "
         "are deleted, and those unused for a day. 0: keep none.",
     )
+    # About 50,000 thumbnails.
+    picture_cache_bytes: int = Field(
+        default=512 * MIB,
+        ge=0,
+        description="Disk for photos as the API shows them, which are then decoded once. The least "
+        "recently used are deleted. 0: keep none.",
+    )
     keep_features_days: float | None = Field(
         default=None,
         gt=0,
@@ -380,6 +387,11 @@ class Settings(SettingsWithSecrets):
     def photo_dir(self) -> Path:
         """Copies of data sets that are in a bucket."""
         return self.data_dir / "photos"
+
+    @property
+    def picture_dir(self) -> Path:
+        """Photos as the API shows them."""
+        return self.data_dir / "pictures"
 
     @property
     def checkpoint_dir(self) -> Path:

@@ -80,9 +80,7 @@ def as_jpeg(data: bytes, side: int | None = None, *, max_pixels: int = MAX_PIXEL
     side: number of pixels that the longer side has at most; a JPEG is then decoded at a reduced
     size. Raises ImageError with the reason.
     """
-    with _opened(data, max_pixels) as image:  # limits the memory until the end
-        if side is not None and is_jpeg(data):
-            image.draft(image.mode, (side, side))
+    with _opened(data, max_pixels, side) as image:  # limits the memory until the end
         rgb, _ = _upright_rgb(image, data)
         if side is not None:
             rgb.thumbnail((side, side), Image.Resampling.LANCZOS)
@@ -180,8 +178,9 @@ def _check_size(image: Image.Image, n_bytes: int, max_pixels: int, side: int | N
         too_large = max_pixels < pixels
         if not too_large or pixels <= min(most, n_bytes * _MAX_PIXELS_PER_BYTE - 1):
             scale = next(s for s in (1, 2, 4, 8) if pixels <= max_pixels * s * s)
-            least = side or max(image.size)
-            image.draft(image.mode, (min(least, width // scale), min(least, height // scale)))
+            if side is not None or scale > 1:  # Pillow ignores a second draft
+                least = side or max(image.size)
+                image.draft(image.mode, (min(least, width // scale), min(least, height // scale)))
             if not progressive:
                 return image.width * image.height
             return MAX_PIXELS if too_large else pixels

@@ -6,17 +6,22 @@ import io
 from typing import Any
 
 import numpy as np
+import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
 from app.access.keys import create
-from app.datasets import service
+from app.datasets import photos, service
+from app.gc.findings import Finding, Kind
+from app.gc.service import collect
 from app.kit.context import Context
 from app.kit.http.rules import Scope
+from app.main import create_app
 from app.tables.datasets import Dataset
+from dspt.data.images import as_jpeg
 from dspt.labels.corrections import Corrections
 from tests.integration.access import bearer
-from tests.integration.conftest import zip_of
+from tests.integration.conftest import local_client, zip_of
 from tests.integration.jobs import files_in, problem
 
 WIDE = (640, 320)
@@ -156,6 +161,50 @@ def test_a_photo_is_encoded_anew_upright_and_cached(client: TestClient) -> None:
     assert client.get(f"{images}/3", params={"size": "200"}).status_code == 422
 
 
+def test_a_photo_is_decoded_once_by_all_processes(
+    client: TestClient, live: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded = []
+
+    def counted(data: bytes, side: int | None) -> bytes:
+        decoded.append(side)
+        return as_jpeg(data, side)
+
+    monkeypatch.setattr(photos, "as_jpeg", counted)
+    where = f"/datasets/{upload(client)['id']}"
+    sizes = ("192", "384", "1280", "original")
+    first = [client.get(f"{where}/images/3", params={"size": size}).content for size in sizes]
+    assert decoded == [192, 384, 1280, None]
+    again = [client.get(f"{where}/images/3", params={"size": size}).content for size in sizes]
+    with local_client(create_app(live.settings)) as another:
+        other = [another.get(f"{where}/images/3", params={"size": size}).content for size in sizes]
+    assert first == again == other
+    assert len(decoded) == 4
+
+    # Pictures of deleted photos cannot be fetched, and go with the next round.
+    folder = live.settings.picture_dir
+    assert list(collect(live)) == []
+    assert client.delete(where).status_code == 204
+    problem(client.get(f"{where}/images/3"), 404, "dataset_not_found")
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    gone = [Finding(Kind.PICTURES, str(folder), count=4, size_bytes=size)]
+    assert list(collect(live, dry_run=True)) == gone
+    assert list(collect(live)) == gone
+    assert list(folder.iterdir()) == []
+
+
+def test_pictures_need_no_more_disk_than_they_may(client: TestClient, live: Context) -> None:
+    made = upload(client, {f"{name}/{n}.jpg": sideways() for name in "ab" for n in range(20)})
+    settings = live.settings.model_copy(update={"picture_cache_bytes": 100_000})
+    with local_client(create_app(settings)) as small:
+        for number in range(40):
+            answer = small.get(f"/datasets/{made['id']}/images/{number}")
+            assert answer.status_code == 200
+            kept = [path.stat().st_size for path in settings.picture_dir.iterdir()]
+            assert 0 < sum(kept) <= settings.picture_cache_bytes
+    assert len(kept) < 40
+
+
 def test_photos_are_for_their_owner(client: TestClient, live: Context) -> None:
     with live.database.write() as session:
         tokens = {
@@ -166,7 +215,7 @@ def test_photos_are_for_their_owner(client: TestClient, live: Context) -> None:
     where, bob = f"/datasets/{made['id']}", bearer(tokens["bob"])
     for path in (where, f"{where}/images", f"{where}/images/0"):
         assert client.get(path, headers=bearer(tokens["alice"])).status_code == 200
-        problem(client.get(path, headers=bob), 404, "dataset_not_found")
+        problem(client.get(path, headers=bob), 404, "dataset_not_found")  # although it is cached
     problem(client.delete(where, headers=bob), 404, "dataset_not_found")
     assert client.get("/datasets", headers=bob).json()["data"] == []
     assert upload(client, **bob)["id"] != made["id"]

@@ -5,16 +5,18 @@ import struct
 import threading
 import tracemalloc
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from dataset_files import encoded, noise, pixels, png_chunks
 from PIL import Image
 
-from dspt.data import decode_image
+from dspt.data import decode_image, images
 from dspt.data.formats import KNOWN, recognise
-from dspt.data.images import check_image
+from dspt.data.images import as_jpeg, check_image
 from dspt.errors import ImageError
 
 
@@ -245,6 +247,24 @@ def test_a_jpeg_of_thousands_of_scans_is_refused() -> None:
 def test_a_large_image_decodes_within_the_limit() -> None:
     data = encoded(Image.new("L", (5000, 4000), 7))
     assert decode_image(data).getpixel((4999, 3999)) == (7, 7, 7)
+
+
+def test_a_jpeg_is_decoded_no_larger_than_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded = []
+    for name in ("to_rgb", "flaws_of"):
+        whole = getattr(images, name)
+
+        def watched(image: Image.Image, *rest: Any, whole: Callable[..., Any] = whole) -> Any:
+            decoded.append(image.size)
+            return whole(image, *rest)
+
+        monkeypatch.setattr(images, name, watched)
+    data = encoded(noise(1, (1600, 1200)), "JPEG")
+    for side, size in ((192, (192, 144)), (1280, (1280, 960)), (None, (1600, 1200))):
+        with Image.open(io.BytesIO(as_jpeg(data, side))) as shown:
+            assert shown.size == size
+    check_image(data)
+    assert decoded == [(400, 300), (1600, 1200), (1600, 1200), (400, 300)]
 
 
 def test_warnings_of_the_decoder_neither_leak_nor_spoil() -> None:
