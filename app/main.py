@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any
 
-from fastapi import Depends, FastAPI
+from fastapi import FastAPI
 from fastapi.routing import RouteContext, iter_route_contexts
 from fastapi.telemetry import TelemetryConfig
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -17,64 +17,32 @@ from starlette.routing import Route
 from starlette.types import Scope
 
 from app.access import keys, sessions
-from app.access.caller import get_caller
-from app.access.key_endpoints import router as keys_router
 from app.access.last_uses import LastUses
 from app.access.middleware import AuthMiddleware
 from app.access.path_tokens import PathTokens, TakeToken, has_token
 from app.access.rate_limits import RateLimits
-from app.access.session_endpoints import router as session_router
 from app.access.sessions import SignInLink
-from app.access.token_endpoints import router as tokens_router
-from app.backbones.endpoints import router as backbones_router
-from app.batches.endpoints import router as batches_router
 from app.batches.repository import BATCHES
-from app.comparisons.endpoints import models_router as model_comparisons_router
-from app.comparisons.endpoints import router as comparisons_router
 from app.comparisons.repository import COMPARISONS
-from app.datasets.addition_endpoints import router as additions_router
-from app.datasets.endpoints import router as datasets_router
-from app.datasets.upload_endpoints import router as uploads_router
-from app.feedback.endpoints import router as feedback_router
 from app.gc.collector import Collector
-from app.health.endpoints import router as health_router
 from app.installation.start import prepare
-from app.jobs.endpoints import router as jobs_router
 from app.jobs.lifecycle.housekeeping import Housekeeper
 from app.jobs.metrics import JobsCollector
 from app.jobs.repository import JOBS
-from app.jobs.review.endpoints import router as review_router
-from app.jobs.review.result_endpoints import router as results_router
 from app.kit.background_loop import LoopsCollector, stop_all
 from app.kit.batched_reader import BatchedReader
 from app.kit.context import Context
 from app.kit.http.backpressure import Backpressure
-from app.kit.http.docs_page import router as docs_router
 from app.kit.http.error_handlers import install_error_handlers
-from app.kit.http.errors import (
-    COMMON_PROBLEMS,
-    Forbidden,
-    TooManyRequests,
-    Unauthorized,
-    problems,
-)
-from app.kit.http.errors_page import router as errors_router
 from app.kit.http.middleware import BeforeBody, BodyLimit, RequestContext, SecureHeaders
 from app.kit.http.rules import FindRules, check_rules, find_rules, rules
 from app.kit.http.stopping import Stop, StopRequests
 from app.kit.http.uploads import Uploads
 from app.kit.settings import Settings, get_settings
 from app.kit.tracing import Tracing
-from app.metrics.endpoints import router as metrics_router
 from app.metrics.http import CountRequests, HttpMetrics
-from app.models.alias_endpoints import router as aliases_router
-from app.models.card_endpoints import router as cards_router
-from app.models.endpoints import router as models_router
-from app.predictions.endpoints import router as predictions_router
 from app.predictions.settings import PredictionSettings
-from app.releases.endpoints import router as releases_router
-from app.web.endpoints import router as web_router
-from app.webhooks.endpoints import router as webhooks_router
+from app.routes import service_routes
 from app.webhooks.sender import WebhookSender
 
 #: What pages of other origins may send and read; credentials other than a key are not used.
@@ -106,6 +74,7 @@ def create_app(
     predict_settings = PredictionSettings()
     tracing = Tracing(settings, "dspt-api")
     routes: list[RouteContext] = []
+    calls = service_routes()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -138,7 +107,8 @@ def create_app(
         sender.loop.start()
         collector.loop.start()
         try:
-            yield
+            async with calls.lifespan_context(app):
+                yield
         finally:
             await run_in_threadpool(stop_all, loops)
             # What still waits for a silent database ends now.
@@ -158,15 +128,13 @@ def create_app(
         summary="Tune CLIP's prompt on a few photos per class, some of them mislabelled.",
         version=version("dspt"),
         lifespan=lifespan,
-        responses=COMMON_PROBLEMS,
         telemetry=_telemetry(
             tracing, lambda scope: find_rules(routes, scope).probe or has_token(scope)
         ),
         docs_url=None,
         redoc_url=None,
         servers=[{"url": "/", "description": "this service"}],
-        # The name of a client's method: `create_job`.
-        generate_unique_id_function=lambda route: route.name,
+        routes=calls.routes,
     )
     app.state.settings = settings
     app.state.predict_settings = predict_settings
@@ -187,38 +155,6 @@ def create_app(
     app.add_middleware(FindRules)
     app.add_middleware(CountRequests)
     app.add_middleware(TakeToken)
-    for router in (
-        jobs_router,
-        results_router,
-        review_router,
-        datasets_router,
-        additions_router,
-        uploads_router,
-        models_router,
-        cards_router,
-        aliases_router,
-        model_comparisons_router,
-        releases_router,
-        predictions_router,
-        tokens_router,
-        batches_router,
-        webhooks_router,
-        feedback_router,
-        comparisons_router,
-        backbones_router,
-        keys_router,
-        metrics_router,
-    ):
-        app.include_router(
-            router,
-            dependencies=[Depends(get_caller)],
-            responses=problems(Unauthorized, Forbidden, TooManyRequests),
-        )
-    app.include_router(session_router)
-    app.include_router(health_router)
-    app.include_router(web_router)
-    app.include_router(docs_router)
-    app.include_router(errors_router)
     for route in app.routes:
         if isinstance(route, Route) and route.path == app.openapi_url:
             rules(None)(route.endpoint)

@@ -80,13 +80,13 @@ def test_kit_and_tables_know_no_feature() -> None:
     assert packages["app.tables"] == {"app.kit"}
 
 
-def test_only_main_imports_endpoints() -> None:
+def test_one_module_imports_endpoints() -> None:
     importers = {
         module
         for module, targets in graph().items()
         if any(target.endswith("endpoints") for target in targets)
     }
-    assert importers == {"app.main"}
+    assert importers == {"app.routes"}
 
 
 def test_app_does_not_import_the_worker() -> None:

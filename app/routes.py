@@ -1,0 +1,78 @@
+"""The calls of the service, by feature."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from fastapi import APIRouter, Depends
+
+from app.access.caller import get_caller
+from app.access.key_endpoints import router as keys_router
+from app.access.session_endpoints import router as session_router
+from app.access.token_endpoints import router as tokens_router
+from app.backbones.endpoints import router as backbones_router
+from app.batches.endpoints import router as batches_router
+from app.comparisons.endpoints import models_router as model_comparisons_router
+from app.comparisons.endpoints import router as comparisons_router
+from app.datasets.addition_endpoints import router as additions_router
+from app.datasets.endpoints import router as datasets_router
+from app.datasets.upload_endpoints import router as uploads_router
+from app.feedback.endpoints import router as feedback_router
+from app.health.endpoints import router as health_router
+from app.jobs.endpoints import router as jobs_router
+from app.jobs.review.endpoints import router as review_router
+from app.jobs.review.result_endpoints import router as results_router
+from app.kit.http.docs_page import router as docs_router
+from app.kit.http.errors import COMMON_PROBLEMS, Forbidden, TooManyRequests, Unauthorized, problems
+from app.kit.http.errors_page import router as errors_router
+from app.metrics.endpoints import router as metrics_router
+from app.models.alias_endpoints import router as aliases_router
+from app.models.card_endpoints import router as cards_router
+from app.models.endpoints import router as models_router
+from app.predictions.endpoints import router as predictions_router
+from app.releases.endpoints import router as releases_router
+from app.web.endpoints import router as web_router
+from app.webhooks.endpoints import router as webhooks_router
+
+
+@cache
+def service_routes() -> APIRouter:
+    """All calls; made once for all applications of a process, since most of their cost is here."""
+    router = APIRouter(
+        responses=COMMON_PROBLEMS,
+        # The name of a client's method: `create_job`.
+        generate_unique_id_function=lambda route: route.name,
+    )
+    for feature in (
+        jobs_router,
+        results_router,
+        review_router,
+        datasets_router,
+        additions_router,
+        uploads_router,
+        models_router,
+        cards_router,
+        aliases_router,
+        model_comparisons_router,
+        releases_router,
+        predictions_router,
+        tokens_router,
+        batches_router,
+        webhooks_router,
+        feedback_router,
+        comparisons_router,
+        backbones_router,
+        keys_router,
+        metrics_router,
+    ):
+        router.include_router(
+            feature,
+            dependencies=[Depends(get_caller)],
+            responses=problems(Unauthorized, Forbidden, TooManyRequests),
+        )
+    router.include_router(session_router)
+    router.include_router(health_router)
+    router.include_router(web_router)
+    router.include_router(docs_router)
+    router.include_router(errors_router)
+    return router
