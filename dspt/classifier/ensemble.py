@@ -31,12 +31,14 @@ from dspt.classifier.weights import (
     LDA_WEIGHT,
     SMOOTHING,
     TEXT_WEIGHT,
+    FitRows,
     fit_texts,
     fit_weights,
     mix,
 )
 from dspt.errors import Cancelled
 from dspt.kit.balance import class_weights
+from dspt.kit.device import sent
 from dspt.labels.noise_model import (
     fit_noise,
     log_likelihood,
@@ -93,17 +95,19 @@ class Ensemble:
 
 @dataclass(frozen=True)
 class _Sample:
-    """The training images: features, labels (N,), folds, and a mask of those to train on."""
+    """The training images. Rows are indices: to find those of a mask, a GPU must be waited for."""
 
     images: ShrunkLDA
     labels: Tensor
-    folds: Sequence[Tensor]
-    train_mask: Tensor
-    """(N,) bool."""
+    """(N,)"""
+    folds: Sequence[tuple[Tensor, Tensor]]
+    """Rows of each fold, and the rows to train on outside of it."""
+    train: Tensor
+    """Rows to train on."""
     has_support: Tensor
     """(N,) bool: images whose class has training images in other folds."""
-    weights: Tensor
-    """(N,): weight of each image, by the size of its class."""
+    scored: FitRows
+    """Images that the weights and the noise matrix are fitted to."""
     texts: Sequence[TextClassifier]
     n_classes: int
     kept: Tensor
@@ -114,11 +118,6 @@ class _Sample:
     cell. Without these images in the fit of the noise matrix it is lower on caltech101."""
     width: int
     """F, of the features and of the matrix."""
-
-    @property
-    def scored(self) -> Tensor:
-        """(N,) bool: images that the weights and the noise matrix are fitted to."""
-        return self.train_mask & self.has_support
 
 
 @dataclass(frozen=True)
@@ -131,7 +130,7 @@ class _EMResult:
     log_p: Tensor
     posterior: Tensor
     noise: Tensor
-    log_likelihood: float
+    log_likelihood: Tensor
 
 
 def fit_ensemble(
@@ -157,13 +156,27 @@ def fit_ensemble(
         train_mask = torch.ones_like(labels, dtype=torch.bool)
     if kept is None:
         kept = torch.zeros_like(labels, dtype=torch.bool)
-    has_support = _has_support(labels, folds, train_mask)
+    device, on_cpu = labels.device, labels.cpu()
+    folds, train_mask = [fold.cpu() for fold in folds], train_mask.cpu()
+    has_support = _has_support(on_cpu, folds, train_mask)
     (n_classes, embed_dim), width = texts[0].matrix.shape, features.shape[1]
     of_images = features[:, embed_dim if width > embed_dim else 0 :]
-    lda = ShrunkLDA.of(of_images, train_mask, class_weights(labels, train_mask, SMOOTHING))
-    weights = class_weights(labels, train_mask & has_support, SMOOTHING)
+    train = sent(train_mask.nonzero()[:, 0], device)
+    balance = sent(class_weights(on_cpu, train_mask, SMOOTHING), device)
     sample = _Sample(
-        lda, labels, folds, train_mask, has_support, weights, texts, n_classes, kept, width
+        ShrunkLDA.of(of_images, train, balance),
+        labels,
+        [
+            (sent(fold, device), sent(_outside(fold, train_mask).nonzero()[:, 0], device))
+            for fold in folds
+        ],
+        train,
+        sent(has_support, device),
+        FitRows.of(on_cpu, train_mask & has_support).to(device),
+        texts,
+        n_classes,
+        kept,
+        width,
     )
     by_text = [text.held_out_logits for text in texts]
     one_hot = _one_hot(sample)
@@ -174,7 +187,8 @@ def fit_ensemble(
     if len(by_text) > 1:
         starts.append(_text_guess(sample, by_text))
     found = [_run_em(sample, *start, should_stop) for start in starts]
-    best = max(found, key=lambda one: one[0])[1]
+    objectives = torch.stack([objective for objective, _ in found]).tolist()
+    best = found[objectives.index(max(objectives))][1]
     mean = torch.stack([optimum.posterior for _, optimum in found]).mean(0)
     return Ensemble(
         _classifier(sample, best),
@@ -182,8 +196,8 @@ def fit_ensemble(
         best.posterior,
         (best.posterior + mean) / 2,
         best.noise,
-        sample.scored,
-        best.log_likelihood,
+        sent(train_mask & has_support, device),
+        float(best.log_likelihood),
         tuple(best.weights.tolist()),
     )
 
@@ -224,33 +238,33 @@ def _true_classes(sample: _Sample, log_p: Tensor, noise: Tensor) -> Tensor:
 
 
 def _text_guess(sample: _Sample, logits: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    log_p, noise = fit_texts(logits, sample.labels, sample.scored, sample.weights)
+    log_p, noise = fit_texts(logits, sample.labels, sample.scored)
     return _true_classes(sample, log_p, noise), noise
 
 
 def _run_em(
     sample: _Sample, guess: Tensor, noise: Tensor, should_stop: Callable[[], bool]
-) -> tuple[float, _EMResult]:
+) -> tuple[Tensor, _EMResult]:
     """Alternate between the weights and the true classes; returns (objective, optimum)."""
     text = [classifier.held_out_logits for classifier in sample.texts]
-    start = guess.new_tensor([*[TEXT_WEIGHT] * len(text), LDA_WEIGHT])
-    scored = sample.scored
+    prior = guess.new_full((len(text) + 1,), TEXT_WEIGHT)
+    prior[-1] = LDA_WEIGHT
+    weights = prior.exp()
+    scored, balance = sample.scored.rows, sample.scored.balance[sample.scored.rows]
     for _ in range(_ROUNDS):
         if should_stop():
             raise Cancelled("cancelled while fitting the classifier")
         by_lda, spread = _held_out_lda(sample, guess)
         stacked = torch.stack([*text, by_lda])
-        weights = fit_weights(stacked, sample.labels, scored, noise, start, sample.weights)
+        weights = fit_weights(stacked, sample.labels, sample.scored, noise, prior, weights)
         log_p = mix(weights, stacked)
-        noise = fit_noise(log_p[scored], sample.labels[scored], noise, sample.weights[scored])
+        noise = fit_noise(log_p[scored], sample.labels[scored], noise, balance)
         guess = _true_classes(sample, log_p, noise)
     likelihood = log_likelihood(log_p, sample.labels, noise)[scored]
     by_images = mix(weights[-1:], stacked[-1:])
     agreement = _second_annotator(by_images[scored], text[0][scored])
-    balance = sample.weights[scored]
-    mean = float((likelihood * balance).mean())
-    optimum = _EMResult(weights, spread, log_p, guess, noise, mean)
-    return float(((likelihood + _AGREEMENT_WEIGHT * agreement) * balance).sum()), optimum
+    optimum = _EMResult(weights, spread, log_p, guess, noise, (likelihood * balance).mean())
+    return ((likelihood + _AGREEMENT_WEIGHT * agreement) * balance).sum(), optimum
 
 
 def _classifier(sample: _Sample, optimum: _EMResult) -> LinearClassifier:
@@ -259,11 +273,11 @@ def _classifier(sample: _Sample, optimum: _EMResult) -> LinearClassifier:
     The columns of the texts are the first, those of the LDA the last.
     """
     weights = optimum.weights
-    rows = sample.train_mask
-    rate = float(wrong_share(optimum.posterior[rows], sample.labels[rows]))
-    trust = min(_MOST_TRUST, _TRUST_PER_RATE * rate)
+    rows = sample.train
+    rate = wrong_share(optimum.posterior[rows], sample.labels[rows])
+    trust = (_TRUST_PER_RATE * rate).clamp_max(_MOST_TRUST)
     guess = torch.lerp(_one_hot(sample), optimum.posterior, trust)
-    directions = sample.images.directions(sample.train_mask, guess)
+    directions = sample.images.directions(rows, guess)
     lda = sample.images.classifier(weights[-1] / optimum.spread * directions)
     matrix = lda.matrix.new_zeros(sample.n_classes, sample.width)
     matrix[:, -lda.matrix.shape[1] :] = lda.matrix
@@ -276,10 +290,9 @@ def _held_out_lda(sample: _Sample, guess: Tensor) -> tuple[Tensor, Tensor]:
     """Logits (N, C) by LDA on the other folds, and the standard deviation they are divided by."""
     features = sample.images.features
     logits = features.new_empty(len(features), sample.n_classes)
-    for fold in sample.folds:
-        others = _outside(fold, sample.train_mask)
+    for fold, others in sample.folds:
         logits[fold] = features[fold] @ sample.images.directions(others, guess).T
-    spread = logits[sample.train_mask].std().clamp_min(1e-6)
+    spread = logits[sample.train].std().clamp_min(1e-6)
     return logits / spread, spread
 
 
@@ -292,7 +305,7 @@ def _second_annotator(log_p: Tensor, zero_shot: Tensor) -> Tensor:
     """
     n_classes = log_p.shape[1]
     predicted = zero_shot.argmax(1)
-    agreement = float(log_p.gather(1, predicted[:, None]).exp().mean())
-    rate = 1 - min(max(agreement, 1 / n_classes), 0.99)
+    agreement = log_p.gather(1, predicted[:, None]).exp().mean()
+    rate = 1 - agreement.clamp(1 / n_classes, 0.99)
     noise = symmetric_transition_matrix(rate, n_classes, log_p)
     return log_likelihood(log_p, predicted, fit_noise(log_p, predicted, noise))

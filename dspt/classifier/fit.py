@@ -19,7 +19,7 @@ from dspt.classifier.validation import Validation
 from dspt.classifier.weights import calibrated_log_likelihood
 from dspt.config import DEFAULT_LR, ClassifierName, TuneConfig
 from dspt.data.splits import CrossFit
-from dspt.kit.device import moved, tuning_dtype
+from dspt.kit.device import moved, sent, tuning_dtype
 from dspt.labels.audit import AuditReport, audit_labels
 from dspt.labels.noise_rate import NoiseRate, estimate_noise_rate
 from dspt.labels.temperature import fit_temperature
@@ -213,18 +213,24 @@ def fit_classifiers(
         )
         return fitted.to(device)
     untuned = LinearClassifier.from_text(zero_shot, logit_scale)
-    folds = [torch.from_numpy(fold).to(features.device) for fold in crossfit.held_out]
+    folds = [sent(torch.from_numpy(fold), device) for fold in crossfit.held_out]
     by_zero_shot = by_prompt = untuned.logits(features)
     prompt, texts = untuned, [TextClassifier(untuned.matrix, by_zero_shot)]
     if classes is not None:
         prompt = LinearClassifier.from_text(classes[0], logit_scale)
         by_prompt = held_out_logits(classes[1:], features, folds, logit_scale)
         texts.append(TextClassifier(prompt.matrix, by_prompt))
-    train_mask = torch.from_numpy(crossfit.train_mask).to(features.device)
     ensemble = fit_ensemble(
-        features, labels, texts, folds, train_mask, kept=kept, should_stop=should_stop
+        features,
+        labels,
+        texts,
+        [torch.from_numpy(fold) for fold in crossfit.held_out],
+        torch.from_numpy(crossfit.train_mask),
+        kept=kept,
+        should_stop=should_stop,
     )
     scored = ensemble.scored
+    rows = sent(scored.cpu().nonzero()[:, 0], device)
 
     def calibrate(
         classifier: LinearClassifier, temperature: float = 1.0
@@ -234,7 +240,7 @@ def fit_classifiers(
         return classifier.with_temperature(temperature), temperature
 
     (untuned, temperature), (prompt, prompt_temperature) = (
-        calibrate(each, fit_temperature(logits[scored], labels[scored], ensemble.noise))
+        calibrate(each, fit_temperature(logits[rows], labels[rows], ensemble.noise))
         for each, logits in ((untuned, by_zero_shot), (prompt, by_prompt))
     )
     temperatures: dict[Served, float] = {"zero_shot": temperature}
@@ -244,7 +250,7 @@ def fit_classifiers(
         tuned, likelihood = prompt, calibrated_log_likelihood(by_prompt, labels, scored)
         temperatures["tuned"] = prompt_temperature
     baseline = calibrated_log_likelihood(by_zero_shot, labels, scored)
-    images, in_val = int(scored.sum()), 0
+    images, in_val = len(rows), 0
     if validation is not None:
         in_val = len(validation)
         likelihood, baseline = (

@@ -36,24 +36,25 @@ class ShrunkLDA:
     """(D, r), orthonormal columns. None: r = D, the features are not projected."""
 
     @classmethod
-    def of(cls, features: Tensor, train_mask: Tensor, weights: Tensor | None = None) -> Self:
+    def of(cls, features: Tensor, rows: Tensor, weights: Tensor | None = None) -> Self:
         """Centre and project.
 
-        features: (N, D); train_mask: (N,) bool, the training images; weights: (N,), of the images
-        in the centre, mean 1 over the training images. Default: all images count the same.
+        features: (N, D); rows: the training images, indices or (N,) bool; weights: (N,), of the
+        images in the centre, mean 1 over the training images. Default: all images count the same.
         """
         weighted = features if weights is None else features * weights[:, None]
-        centre = weighted[train_mask].mean(0)
+        centre = weighted[rows].mean(0)
         centred = features - centre
-        if int(train_mask.sum()) >= features.shape[1]:
+        trained = centred[rows]
+        if len(trained) >= features.shape[1]:
             return cls(centred, centre, None)
-        basis, _ = torch.linalg.qr(centred[train_mask].T)
+        basis, _ = torch.linalg.qr(trained.T)
         return cls(centred @ basis, centre, basis)
 
     def directions(self, rows: Tensor, weights: Tensor) -> Tensor:
         """Class directions (C, r), of unit length in the metric of the covariance.
 
-        rows: (N,) bool, images to fit on; weights: (N, C), weight of each image in each class.
+        rows: images to fit on, indices or (N,) bool; weights: (N, C), of each image in each class.
         A class without images has direction 0. The covariance is shrunk by D / N times its mean
         variance (Wang et al.): with few images, entries off the diagonal are mostly chance.
         """

@@ -24,14 +24,19 @@ def symmetric_transition_matrix(rate: float | Tensor, n_classes: int, like: Tens
     return (1 - rate) * eye + rate / (n_classes - 1) * (1 - eye)
 
 
+def log_of_labels(noise: Tensor, labels: Tensor) -> Tensor:
+    """log p(label | true class) of each image's label: (N, C), its rows contiguous in memory."""
+    return noise.T.contiguous().log()[labels]
+
+
 def log_likelihood(log_p: Tensor, labels: Tensor, noise: Tensor) -> Tensor:
     """log p(label | image): (N,). log_p: (N, C) of the true class; noise: (C, C)."""
-    return (log_p + noise.log()[:, labels].T).logsumexp(1)
+    return (log_p + log_of_labels(noise, labels)).logsumexp(1)
 
 
 def true_label_posterior(log_p: Tensor, labels: Tensor, noise: Tensor) -> Tensor:
     """Posterior of the true class, given the image and its label: (N, C)."""
-    return (log_p + noise.log()[:, labels].T).softmax(1)
+    return (log_p + log_of_labels(noise, labels)).softmax(1)
 
 
 def wrong_share(posterior: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dspt.labels.noise_model import log_likelihood
+from dspt.labels.noise_model import log_of_labels
 
 _CANDIDATES = torch.exp2(torch.linspace(-3, 3, 49))
 _MIN_GAIN = 2.0
@@ -28,8 +28,10 @@ def fit_temperature(logits: Tensor, labels: Tensor, noise: Tensor) -> float:
     if not len(labels):
         return 1.0
 
+    log_noise = log_of_labels(noise, labels)
+
     def evidence(temperature: float) -> Tensor:
-        return log_likelihood((logits / temperature).log_softmax(1), labels, noise).sum()
+        return ((logits / temperature).log_softmax(1) + log_noise).logsumexp(1).sum()
 
     candidates = [*_CANDIDATES.tolist(), 1.0]
     *found, plain = torch.stack([evidence(each) for each in candidates]).tolist()  # read at once

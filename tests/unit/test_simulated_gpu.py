@@ -53,8 +53,11 @@ def test_a_job_gives_the_same_result_and_seldom_waits(
     folder: Path,
     tmp_path: Path,
     request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     on_cpu: Backbone = request.getfixturevalue(name)
+    if name == "tiny":  # as if it were a large task, which is fitted on the GPU
+        monkeypatch.setattr("dspt.classifier.fit._SMALL", 0)
     with SimulatedGpu() as gpu:
         backbone = gpu.move(on_cpu)
         found: TuneResult = run(folder, backbone, str(DEVICE), tmp_path / "gpu", **settings)
