@@ -63,3 +63,8 @@ class Ready(BaseModel):
         default_factory=dict,
         description="Backbone -> engine of its image tower: `torch` or `openvino`.",
     )
+    precisions: dict[str, str] = Field(
+        default_factory=dict,
+        description="Backbone -> precision of its image tower: `float32`, or `float16` on a GPU if "
+        "the tower gives the same answers in it, which is checked when it is loaded.",
+    )

@@ -109,6 +109,7 @@ class Health:
                 degraded=sorted(failing - required),
                 backbones=list(backbones.engines),
                 engines=backbones.engines,
+                precisions=backbones.precisions,
             )
         finally:
             self._reported_at = time.monotonic()

@@ -77,6 +77,12 @@ class Backbones:
         return dict(sorted((tower.name, tower.engine) for tower in resident))
 
     @property
+    def precisions(self) -> dict[str, str]:
+        """Backbone in memory -> precision of its image tower, as decided when it was loaded."""
+        resident = self._resident.values().values()
+        return dict(sorted((tower.name, tower.precision) for tower in resident))
+
+    @property
     def bytes(self) -> int:
         """Memory of their weights, in bytes."""
         return self._resident.bytes

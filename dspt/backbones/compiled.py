@@ -40,12 +40,14 @@ class CompiledTower:
     """The image tower of a backbone and its preprocessing. Several threads may use it at once."""
 
     engine = "openvino"
-    precision = "float32"
     on_cpu = True
 
-    def __init__(self, name: str, about: Mapping[str, Any], compiled: Any, nbytes: int) -> None:
+    def __init__(
+        self, name: str, about: Mapping[str, Any], compiled: Any, nbytes: int, precision: Precision
+    ) -> None:
         """about: see dspt.backbones.convert; compiled: openvino.CompiledModel."""
         self.name = name
+        self.precision = {"f32": "float32", "bf16": "bfloat16"}[precision]
         self.digest: str = about["digest"]
         self.embed_dim: int = about["embed_dim"]
         self.feature_dim: int = about["feature_dim"]
@@ -142,7 +144,7 @@ def load_converted(
     }
     compiled = core.compile_model(core.read_model(place / MODEL), "CPU", options)
     nbytes = (place / MODEL).with_suffix(".bin").stat().st_size
-    tower = CompiledTower(name, about, compiled, nbytes)
+    tower = CompiledTower(name, about, compiled, nbytes, precision)
     found = tower.encode_pixels(probe(about["image_size"]))
     difference = float(np.abs(found - np.array(about["probe_features"], np.float32)).max())
     if not difference <= MAX_DIFFERENCE[precision]:

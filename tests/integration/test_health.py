@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from app.health import service
 from app.kit import background_loop
 from app.kit.settings import Settings
 from app.main import create_app
+from dspt.backbones import load_backbone
 from tests.integration.conftest import context_of, local_client
 from tests.integration.own_api import running
 from tests.services import RedisServer, wait_until
@@ -41,6 +43,19 @@ def written(folder: Path) -> dict[Path, int]:
 def report_of(client: TestClient) -> dict[str, Any]:
     report: dict[str, Any] = client.get("/health/ready").json()
     return report
+
+
+def test_ready_reports_engine_and_precision_of_what_is_loaded(
+    client: TestClient,
+) -> None:
+    inference = client.app.state.inference  # type: ignore[attr-defined]
+    inference.backbones._keep(replace(load_backbone("builtin"), precision="float16"))
+    report = report_of(client)
+    assert report["backbones"] == ["builtin"]
+    assert (report["engines"], report["precisions"]) == (
+        {"builtin": "torch"},
+        {"builtin": "float16"},
+    )
 
 
 def test_live(client: TestClient) -> None:

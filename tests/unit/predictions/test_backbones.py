@@ -39,7 +39,8 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         found.append(name)
         if name == "nowhere":
             raise WeightsUnavailable("there is no network")
-        return replace(tiny_backbone(), name=name)
+        precision: Any = "float16" if name == "half" else "float32"
+        return replace(tiny_backbone(), name=name, precision=precision)
 
     monkeypatch.setattr("dspt.backbones.load_backbone", load)
     monkeypatch.setattr("dspt.backbones.find_weights", Weights)
@@ -73,6 +74,13 @@ def test_the_least_recently_used_goes_first(loads: list[str], opened: Open) -> N
     assert list(backbones.engines) == ["a", "c"]
     get(backbones, "a", "b")
     assert loads == ["a", "b", "c", "b"]
+
+
+def test_reports_the_precision_that_each_serves_with(loads: list[str], opened: Open) -> None:
+    backbones = opened()
+    assert backbones.precisions == {}
+    get(backbones, "whole", "half")
+    assert backbones.precisions == {"half": "float16", "whole": "float32"}
 
 
 def test_one_alone_stays_however_large(loads: list[str], opened: Open) -> None:

@@ -4157,6 +4157,13 @@ export interface components {
             engines?: {
                 [key: string]: string;
             };
+            /**
+             * Precisions
+             * @description Backbone -> precision of its image tower: `float32`, or `float16` on a GPU if the tower gives the same answers in it, which is checked when it is loaded.
+             */
+            precisions?: {
+                [key: string]: string;
+            };
         };
         /** RejectedFile */
         RejectedFile: {
