@@ -11,7 +11,7 @@ import { Large } from "../review/large";
 import { shortcutsOf, type Commands } from "../review/commands";
 import { useReview } from "../review/store";
 import { Status, Toolbar } from "../review/toolbar";
-import type { Verdict } from "../review/state";
+import type { Verdict } from "../review/verdicts";
 import { replaceQuery, type Route } from "../router";
 import type { Job } from "../types";
 
@@ -38,7 +38,7 @@ export function ReviewPage(props: { id: string; route: Route }): JSX.Element {
       entries.filter(
         (entry) =>
           (!given || entry.given === given) &&
-          (!show || (show === "open") === !(entry.file in verdicts)),
+          (!show || (show === "open") === !verdicts.has(entry.file)),
       ),
     [entries, given, show, show ? verdicts : null],
   );
@@ -53,7 +53,7 @@ export function ReviewPage(props: { id: string; route: Route }): JSX.Element {
   const placed = useRef(query.has("at"));
   useEffect(() => {
     if (placed.current || !store.loaded || shown.length === 0) return;
-    const first = shown.findIndex((each) => !(each.file in verdicts));
+    const first = shown.findIndex((each) => !verdicts.has(each.file));
     if (first < 0 && !suspects.complete) return;
     placed.current = true;
     if (first > 0) replaceQuery({ what, class: given, show, at: String(first) });
@@ -162,7 +162,7 @@ export function ReviewPage(props: { id: string; route: Route }): JSX.Element {
               index={index}
               entry={each}
               dataset={dataset}
-              verdict={verdicts[each.file]}
+              verdict={verdicts.get(each.file)}
               current={index === at}
               picked={picked.has(each.file)}
               choose={chooseLatest}
@@ -175,7 +175,7 @@ export function ReviewPage(props: { id: string; route: Route }): JSX.Element {
         <Large
           entry={entry}
           dataset={dataset}
-          verdict={verdicts[entry.file]}
+          verdict={verdicts.get(entry.file)}
           suspects={files}
           close={() => close("large")}
         />

@@ -2,7 +2,7 @@ import { Component, type JSX } from "preact";
 import { Picture } from "../parts/basics";
 import { fileName, percent } from "../text";
 import type { AuditEntry } from "../types";
-import type { Verdict } from "./state";
+import type { Verdict } from "./verdicts";
 
 export function verdictText(verdict: Verdict | undefined): string {
   if (!verdict) return "";

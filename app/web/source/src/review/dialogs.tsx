@@ -7,7 +7,7 @@ import { go } from "../router";
 import { count } from "../text";
 import type { Job } from "../types";
 import type { Shortcut } from "./keys";
-import type { Verdicts } from "./state";
+import type { Verdicts } from "./verdicts";
 
 export function Help(props: { shortcuts: Shortcut[]; close(): void }): JSX.Element {
   return (
@@ -77,7 +77,7 @@ export function FindClass(props: {
 export function Send(props: { jobId: string; verdicts: Verdicts; close(): void }): JSX.Element {
   const [error, setError] = useState<ApiError>();
   const [busy, setBusy] = useState(false);
-  const all = Object.values(props.verdicts);
+  const all = [...props.verdicts].map(([, verdict]) => verdict);
   const some = (action: string): number => all.filter((one) => one.action === action).length;
   const labels = new Map<string, number>();
   for (const { label } of all) if (label) labels.set(label, (labels.get(label) ?? 0) + 1);

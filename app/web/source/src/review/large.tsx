@@ -5,7 +5,7 @@ import { Picture } from "../parts/basics";
 import { fileName, percent } from "../text";
 import type { AuditEntry, PhotoPage } from "../types";
 import { verdictText } from "./card";
-import type { Verdict } from "./state";
+import type { Verdict } from "./verdicts";
 
 const SHOWN = 3;
 

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { decide, empty, merge, redo, same, saved, undo, type Review, type Verdict } from "./state.js";
+import { decide, empty, merge, redo, same, saved, undo, type Review } from "./state.js";
+import { Verdicts, type Verdict } from "./verdicts.js";
 
 /** A small generator with a seed, so that a failure can be repeated. */
 function random(seed: number): (below: number) => number {
@@ -61,7 +62,7 @@ test("what is unsaved is the difference to what the service has, in 1,000 random
     }
     Object.assign(service, review.unsaved);
     for (const file of files) {
-      assert.ok(same(service[file], review.verdicts[file]), `seed ${seed}, ${file}`);
+      assert.ok(same(service[file], review.verdicts.get(file)), `seed ${seed}, ${file}`);
     }
   }
 });
@@ -70,13 +71,27 @@ test("the newer verdict of another person counts, and undo leaves it alone", () 
   let review = decide(empty, ["a", "b"], { action: "drop" });
   review = saved(review, review.unsaved);
   review = merge(review, { a: { action: "keep", by: "ann" } });
-  assert.equal(review.verdicts["a"]?.action, "keep");
+  assert.equal(review.verdicts.get("a")?.action, "keep");
   review = undo(review);
-  assert.deepEqual(Object.keys(review.verdicts), ["a"]);
+  assert.deepEqual([...review.verdicts].map(([file]) => file), ["a"]);
   assert.deepEqual(review.unsaved, { b: null });
 });
 
 test("a verdict that is not saved yet is not overwritten by an older answer", () => {
   const review = merge(decide(empty, ["a"], { action: "drop" }), { a: { action: "keep" } });
-  assert.equal(review.verdicts["a"]?.action, "drop");
+  assert.equal(review.verdicts.get("a")?.action, "drop");
+});
+
+test("verdicts of thousands of files are those that were written last, and older ones stay", () => {
+  const keep: Verdict = { action: "keep" };
+  const many = Array.from({ length: 5000 }, (_, number) => `${number % 7}/${number}.jpg`);
+  const all = Verdicts.none.with(many.map((file) => [file, keep]));
+  const rest = all.with(many.filter((_, number) => number % 2).map((file) => [file, null]));
+  assert.deepEqual(new Set([...all].map(([file]) => file)), new Set(many));
+  assert.deepEqual(
+    many.map((file) => rest.has(file)),
+    many.map((_, number) => number % 2 === 0),
+  );
+  assert.equal(rest.among(new Set(many.slice(0, 101))), 51);
+  assert.deepEqual([...Verdicts.none], []);
 });

@@ -1,13 +1,6 @@
 /** Verdicts of a review with undo and redo without limit. Pure: every call returns a new state. */
 
-export interface Verdict {
-  action: "relabel" | "keep" | "drop";
-  label?: string | null;
-  new_class?: boolean;
-  by?: string | null;
-}
-
-export type Verdicts = Readonly<Record<string, Verdict>>;
+import { Verdicts, type Verdict } from "./verdicts.js";
 
 interface Change {
   file: string;
@@ -25,28 +18,22 @@ export interface Review {
   unsaved: Readonly<Record<string, Verdict | null>>;
 }
 
-export const empty: Review = { verdicts: {}, past: [], future: [], unsaved: {} };
+export const empty: Review = { verdicts: Verdicts.none, past: [], future: [], unsaved: {} };
 
 export function same(a: Verdict | null | undefined, b: Verdict | null | undefined): boolean {
   return a?.action === b?.action && (a?.label ?? null) === (b?.label ?? null);
 }
 
 function write(review: Review, changes: readonly Change[], side: "before" | "after"): Review {
-  const verdicts = { ...review.verdicts };
-  const unsaved = { ...review.unsaved };
-  for (const change of changes) {
-    const verdict = change[side];
-    if (verdict === null) delete verdicts[change.file];
-    else verdicts[change.file] = verdict;
-    unsaved[change.file] = verdict;
-  }
-  return { ...review, verdicts, unsaved };
+  const written = changes.map((change) => [change.file, change[side]] as const);
+  const unsaved = { ...review.unsaved, ...Object.fromEntries(written) };
+  return { ...review, verdicts: review.verdicts.with(written), unsaved };
 }
 
 /** Give one verdict to some files, or with null take theirs back. */
 export function decide(review: Review, files: readonly string[], after: Verdict | null): Review {
   const changes = files
-    .map((file) => ({ file, before: review.verdicts[file] ?? null, after }))
+    .map((file) => ({ file, before: review.verdicts.get(file) ?? null, after }))
     .filter((change) => !same(change.before, after));
   if (changes.length === 0) return review;
   return {
@@ -60,7 +47,7 @@ export function decide(review: Review, files: readonly string[], after: Verdict 
 export function undo(review: Review): Review {
   const step = review.past.at(-1);
   if (!step) return review;
-  const mine = step.filter(({ file, after }) => same(review.verdicts[file] ?? null, after));
+  const mine = step.filter(({ file, after }) => same(review.verdicts.get(file) ?? null, after));
   return {
     ...write(review, mine, "before"),
     past: review.past.slice(0, -1),
@@ -71,7 +58,7 @@ export function undo(review: Review): Review {
 export function redo(review: Review): Review {
   const step = review.future.at(-1);
   if (!step) return review;
-  const mine = step.filter(({ file, before }) => same(review.verdicts[file] ?? null, before));
+  const mine = step.filter(({ file, before }) => same(review.verdicts.get(file) ?? null, before));
   return {
     ...write(review, mine, "after"),
     past: [...review.past, step],
@@ -81,15 +68,10 @@ export function redo(review: Review): Review {
 
 /** Take what the service has; what was decided here since the request counts more. */
 export function merge(review: Review, found: Readonly<Record<string, Verdict | null>>): Review {
-  const verdicts = { ...review.verdicts };
-  let changed = false;
-  for (const [file, verdict] of Object.entries(found)) {
-    if (file in review.unsaved || same(verdicts[file] ?? null, verdict)) continue;
-    changed = true;
-    if (verdict === null) delete verdicts[file];
-    else verdicts[file] = verdict;
-  }
-  return changed ? { ...review, verdicts } : review;
+  const newer = Object.entries(found).filter(
+    ([file, verdict]) => !(file in review.unsaved) && !same(review.verdicts.get(file), verdict),
+  );
+  return newer.length ? { ...review, verdicts: review.verdicts.with(newer) } : review;
 }
 
 /** The service has these verdicts now. */

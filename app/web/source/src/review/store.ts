@@ -2,7 +2,8 @@
 import { useEffect, useReducer, useRef, useState } from "preact/hooks";
 import { ApiError, address, get, patch } from "../api";
 import type { ReviewView } from "../types";
-import { decide, empty, merge, redo, saved, undo, type Review, type Verdict } from "./state";
+import { decide, empty, merge, redo, saved, undo, type Review } from "./state";
+import type { Verdict } from "./verdicts";
 
 type Action =
   | { do: "decide"; files: string[]; verdict: Verdict | null }

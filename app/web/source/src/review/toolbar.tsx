@@ -2,7 +2,7 @@ import type { JSX } from "preact";
 import { count, percent } from "../text";
 import type { Audit, AuditEntry } from "../types";
 import type { Commands } from "./commands";
-import type { Verdicts } from "./state";
+import type { Verdicts } from "./verdicts";
 
 /** How many labels are wrong, how far it is worth looking, and how far the review is. */
 export function Status(props: {
@@ -13,7 +13,7 @@ export function Status(props: {
 }): JSX.Element {
   const { audit } = props;
   const total = props.all ? props.files.size : audit.suspects;
-  const done = Object.keys(props.verdicts).filter((file) => props.files.has(file)).length;
+  const done = props.verdicts.among(props.files);
   const rate = audit.noise_rate;
   const worth = audit.expected_wrong?.filter((each) => each.first <= audit.suspects).at(-1);
   return (
