@@ -28,7 +28,7 @@ class Change:
     comparison: Comparison
     """A is the classifier before, B the one after."""
     gained: tuple[str, ...]
-    """Files that only the classifier after the corrections gets right."""
+    """Files that only the new classifier gets right."""
     lost: tuple[str, ...]
     """Files that only the one before gets right."""
 
@@ -72,10 +72,10 @@ class Change:
         found = self.comparison
         low, high = found.difference_interval
         if found.p_value >= SIGNIFICANT:
-            result = "The difference to the job before the corrections is not significant"
+            result = "The difference to the job before it is not significant"
         else:
             better = "better" if found.difference > 0 else "worse"
-            result = f"Significantly {better} than the job before the corrections"
+            result = f"Significantly {better} than the job before it"
         return (
             f"{result} (McNemar p {p_text(found.p_value)}): of {found.images:,} held-out or test "
             f"images {len(self.gained):,} are right now that were wrong, and {len(self.lost):,} "

@@ -90,9 +90,9 @@ class JobAccuracy(BaseModel):
 
 
 class JobChange(BaseModel):
-    """What corrections changed, on the images that both jobs were measured on.
+    """What corrections or new photos changed, on the images that both jobs were measured on.
 
-    The labels are those after the corrections.
+    The labels are those of the new job.
     """
 
     images: int

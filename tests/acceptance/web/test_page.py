@@ -130,7 +130,7 @@ def test_from_a_folder_to_corrected_labels_by_keyboard(
     page.wait_for_url(lambda url: "/review" not in url)
     corrected = get_job(service, until_succeeded(page))
     assert corrected["dataset"]["corrections"]["dropped"] == 1
-    page.get_by_role("link", name="What the corrections changed").press("Enter")
+    page.get_by_role("link", name="What changed").press("Enter")
     expect(page.get_by_role("main")).to_contain_text(corrected["change"]["verdict"])
 
     # The model: try it with files and with the camera, promote it and roll back.

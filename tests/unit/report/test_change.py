@@ -44,7 +44,7 @@ def test_a_significant_difference() -> None:
     new = after(**{f"cat_{i}": "cat" for i in range(12)})
     before = {each.file: "dog" for each in new}
     found = Change.of(before, new, ("cat", "dog"), ("cat", "dog"))
-    assert found.verdict.startswith("Significantly better than the job before the corrections")
+    assert found.verdict.startswith("Significantly better than the job before it")
     worse = Change.of(
         {each.file: "cat" for each in new},
         [Prediction(each.file, "cat", "dog", 0.5) for each in new],

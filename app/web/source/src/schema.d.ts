@@ -3020,9 +3020,9 @@ export interface components {
         };
         /**
          * JobChange
-         * @description What corrections changed, on the images that both jobs were measured on.
+         * @description What corrections or new photos changed, on the images that both jobs were measured on.
          *
-         *     The labels are those after the corrections.
+         *     The labels are those of the new job.
          */
         JobChange: {
             /** Images */

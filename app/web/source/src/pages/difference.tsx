@@ -12,7 +12,7 @@ export function Difference(props: { id: string }): JSX.Element {
   const { change, dataset, name } = job.value;
   return (
     <>
-      <Title note={<a href={`#/jobs/${props.id}`}>Job {name}</a>}>What the corrections changed</Title>
+      <Title note={<a href={`#/jobs/${props.id}`}>Job {name}</a>}>What changed</Title>
       {change ? (
         <Change change={change} dataset={dataset.id} />
       ) : (
@@ -63,8 +63,8 @@ function Change(props: { change: JobChange; dataset: string }): JSX.Element {
         {points(change.difference_interval[0])} to {points(change.difference_interval[1])}; p ={" "}
         {change.p_value.toPrecision(2)} (McNemar's exact test).
       </p>
-      <Flips title="Only right after the corrections" files={change.gained} dataset={props.dataset} />
-      <Flips title="Only right before the corrections" files={change.lost} dataset={props.dataset} />
+      <Flips title="Only right now" files={change.gained} dataset={props.dataset} />
+      <Flips title="Only right before" files={change.lost} dataset={props.dataset} />
     </>
   );
 }

@@ -129,7 +129,7 @@ function Actions(props: { job: Job; changed: () => void }): JSX.Element {
         )}
         {job.change && (
           <a class="button main" href={`#/jobs/${job.id}/difference`}>
-            What the corrections changed
+            What changed
           </a>
         )}
         {job.model_id && (
