@@ -22,7 +22,7 @@ from app.tables.job_state import STEPS
 from app.tables.jobs import Job, JobEvent
 from app.tables.models import Model
 from benchmarks.fault_drills.stack import Stack
-from benchmarks.fault_drills.trial import EPOCHS, Expected, Trial
+from benchmarks.fault_drills.trial import Expected, Trial
 from dspt.errors import ArtifactError
 from dspt.model.artifact import load_model
 from tests.services import wait_until
@@ -171,7 +171,7 @@ class _Examination:
         audit = self.stack.client.send("GET", f"/jobs/{job.id}/audit")
         if audit.status_code != 200 or not audit.json()["entries"]:
             self._lost(f"has no audit: {audit.text}")
-        if job.config["epochs"] != EPOCHS:
+        if job.config["epochs"] != self.stack.epochs:
             return
         identical = same(tensors, undisturbed)
         if not identical:

@@ -36,6 +36,8 @@ class Shape:
     """Whether Redis keeps its data on disk."""
     heartbeat: float = 3.0
     """Seconds; long enough that a live worker on a busy machine never counts as dead."""
+    epochs: int = 60
+    """Of a job that a fault hits: about two seconds, most of them tuning."""
     environment: Callable[[Path], Mapping[str, str]] = lambda folder: {}
     """Environment variables for API and workers, given the folder of the stack."""
     prepare: Callable[[Settings, ExitStack], None] = lambda settings, cleanup: None
@@ -46,7 +48,7 @@ class Stack(stack.Stack):
     """All parts of one running service, with access to its database and storage."""
 
     def __init__(self, shape: Shape, settings: Settings, servers: Servers, folder: Path) -> None:
-        self.settings, self.servers = settings, servers
+        self.settings, self.servers, self.epochs = settings, servers, shape.epochs
         self.context = Context.open(settings)
         self.client = Client(f"http://{HOST}:{settings.port}")
         environment = clean_environment(

@@ -14,8 +14,6 @@ from benchmarks.stack import Part
 from tests.acceptance.photos import photos, zipped
 from tests.services import wait_until
 
-EPOCHS = 60
-"""Of a job that a fault hits: about two seconds, most of them tuning."""
 _STAGES = ("queued", "validating", "encoding", "zero_shot", "tuning", "evaluating", "saving")
 
 
@@ -65,11 +63,12 @@ class Trial:
         """The photos, which are the same in each trial, in a zip that differs."""
         return archive(self.name)
 
-    def request(self, epochs: int = EPOCHS) -> Json:
+    def request(self, epochs: int | None = None) -> Json:
         """Return the arguments of the next POST /jobs."""
-        return request_for(self.archive, {"epochs": epochs}, f"{self.name}-{len(self.jobs)}")
+        config = {"epochs": epochs or self.stack.epochs}
+        return request_for(self.archive, config, f"{self.name}-{len(self.jobs)}")
 
-    def post(self, epochs: int = EPOCHS, attempts: Collection[int] = (1,)) -> str:
+    def post(self, epochs: int | None = None, attempts: Collection[int] = (1,)) -> str:
         """Submit a job that should succeed; return its id."""
         job_id = self.stack.client.post(self.request(epochs))
         self.jobs[job_id] = Expected(attempts=attempts)
@@ -80,7 +79,7 @@ class Trial:
         if self.rng.random() < 0.5:
             time.sleep(self.rng.uniform(0, self.length))
         else:
-            stage, epoch = self.rng.randrange(len(_STAGES)), self.rng.randrange(EPOCHS)
+            stage, epoch = self.rng.randrange(len(_STAGES)), self.rng.randrange(self.stack.epochs)
             wait_until(lambda: self._reached(job_id, stage, epoch), 60, _STAGES[stage])
         self.note_moment(job_id)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from app.kit.settings import Settings
 from benchmarks.fault_drills.client import ENDED, request_for
 from benchmarks.fault_drills.stack import Shape
-from benchmarks.fault_drills.trial import EPOCHS, Drill, Trial, archive
+from benchmarks.fault_drills.trial import Drill, Trial, archive
 
 _DISKS = ("storage", "checkpoints", "scratch")
 _DISK_BYTES = 16 << 20
@@ -45,7 +45,8 @@ def fill_disk(trial: Trial) -> None:
 
 def _refused(trial: Trial) -> None:
     """Check that an upload that does not fit on the disk is refused and makes no job."""
-    request = request_for(archive(f"{trial.name}-refused"), {"epochs": EPOCHS}, "refused")
+    config = {"epochs": trial.stack.epochs}
+    request = request_for(archive(f"{trial.name}-refused"), config, "refused")
     answer = trial.stack.client.http.post("/jobs", **request)
     if answer.status_code != 507 or answer.json()["code"] != "storage_full":
         trial.wrong.append(f"an upload to a full disk was answered with {answer.text}")
