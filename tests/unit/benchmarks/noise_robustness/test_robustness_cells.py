@@ -32,6 +32,7 @@ CPU = torch.device("cpu")
 
 def settings(*arguments: str) -> Settings:
     quick = ["--epochs", "3", "--default-config", '{"epochs": 3, "precision": "float32"}']
+    quick += ["--logistic-c", "3"]  # test_robustness_methods chooses it
     shots = [] if "--shots" in arguments else ["--shots", "4"]
     given = ["--data", "a", *quick, *shots, *arguments, "--precision", "float32"]
     return settings_of(BENCHMARK.parser().parse_args([*given, "--device", "cpu"]))

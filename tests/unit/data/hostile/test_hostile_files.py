@@ -21,7 +21,13 @@ from benchmarks.hostile_input.reader import Kind, Reading, reading_in
 SEED = int(os.environ.get("DSPT_FUZZ_SEED", "1"))
 ARCHIVES, IMAGES = 30, 17
 """Files of each family; none has more variants than 30."""
-FEWER = {"blank pixels": 6, "empty folders": 6, "many entries": 10, "BMP in runs": 8}
+FEWER = {
+    "blank pixels": 2,
+    "empty folders": 3,
+    "many entries": 10,
+    "ratio bomb": 14,
+    "BMP in runs": 8,
+}
 """Families of large files: the later ones differ from the first in nothing but their size."""
 MIB = 1 << 20
 
