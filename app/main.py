@@ -41,6 +41,7 @@ from app.kit.http.uploads import Uploads
 from app.kit.settings import Settings, get_settings
 from app.kit.tracing import Tracing
 from app.metrics.http import CountRequests, HttpMetrics
+from app.models.metrics import DriftCollector
 from app.predictions.settings import PredictionSettings
 from app.routes import service_routes
 from app.webhooks.sender import WebhookSender
@@ -84,7 +85,9 @@ def create_app(
         app.state.http_metrics = HttpMetrics(registry)
         ProcessCollector(registry=registry)
         job_figures = JobsCollector(context)
+        drift_figures = DriftCollector(context)
         registry.register(job_figures)
+        registry.register(drift_figures)
         housekeeper = Housekeeper(context, JOBS, BATCHES, COMPARISONS)
         app.state.context = context
         app.state.reader = reader = BatchedReader(
@@ -120,6 +123,7 @@ def create_app(
             await run_in_threadpool(session_uses.close)
             await rate_limits.close()
             job_figures.close()
+            drift_figures.close()
             context.close()
             await run_in_threadpool(tracing.close)
 

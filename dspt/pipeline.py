@@ -32,6 +32,7 @@ from dspt.prompt.trainer import EpochReport, TunerState
 from dspt.report.change import Prediction
 from dspt.report.class_findings import class_findings
 from dspt.report.copies import CopyReport
+from dspt.report.drift import class_means, drift_baseline
 from dspt.report.evaluation import evaluate
 from dspt.report.finding import HealthFinding
 from dspt.report.health import HealthReport
@@ -53,7 +54,8 @@ class TuneResult:
     """zero_shot, prompt (as zero_shot if none was tuned) and tuned (Evaluation), served, why,
     temperatures (of the classifiers that are not an ensemble), blend (weights of the ensemble's
     parts), noise_rate (share of wrong labels: estimate, low, high; None if it cannot be estimated),
-    measured_on, labels, copies (`CopyReport.to_dict`; None if there are none), history, seconds."""
+    measured_on, labels, drift_baseline (figures of the images that accuracy is measured on), copies
+    (`CopyReport.to_dict`; None if there are none), history, seconds."""
     audit: AuditReport
     model: TunedModel
     health: HealthReport
@@ -145,6 +147,8 @@ def tune(
     audit = fitted.audit(
         names, dataset.classes, labels[train], features[train, 0], groups[splits.train]
     )
+    tuned_on = sent(torch.from_numpy(splits.fit), device)
+    means = class_means(features[tuned_on, 0], labels[tuned_on])
     if splits.measured_on == "held_out":
         audit = audit.with_held_out({dataset.items[row].path for row in splits.measured})
     metrics: dict[str, Any] = {
@@ -158,6 +162,7 @@ def tune(
         "measured_on": splits.measured_on,
         "labels": splits.labels,
         "noise_rate": asdict(audit.noise_rate) if audit.noise_rate else None,
+        "drift_baseline": measured.drift_baseline(fitted.served_classifier, means),
     }
     findings, copies = _copy_findings(CopyReport.of(dataset, groups), splits, measured, fitted)
     guessed = fitted.zero_shot.logits(features[train, 0]).argmax(1).cpu().numpy()
@@ -183,7 +188,7 @@ def tune(
         "seconds": clock.seconds,
     }
     ensemble = fitted.tuned if config.classifier == "blend" else None
-    model = TunedModel(context.cpu(), manifest, ensemble)
+    model = TunedModel(context.cpu(), manifest, ensemble, means)
     health = HealthReport.of(dataset, groups, findings)
     predictions = measured.predictions(fitted.served_classifier)
     return TuneResult(config, metrics, audit, model, health, predictions)
@@ -253,6 +258,11 @@ class _Measured:
             Prediction(item.path, classes[item.label], classes[label], score)
             for item, label, score in zip(items, predicted.tolist(), scores.tolist(), strict=True)
         )
+
+    def drift_baseline(self, classifier: LinearClassifier, means: Tensor | None) -> dict[str, Any]:
+        """Return what later photos are compared with: the rows that accuracy is measured on."""
+        rows = sent(torch.from_numpy(self.splits.measured), self.labels.device)
+        return drift_baseline(classifier, means, self.features[rows])
 
     def evaluate(self, classifier: LinearClassifier) -> dict[str, Any]:
         """Evaluate a classifier on the rows that accuracy is measured on."""

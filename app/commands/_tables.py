@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dspt_client.schemas.datasets import DatasetDetail, DatasetView, PhotoView
     from dspt_client.schemas.feedback import CapturedView
     from dspt_client.schemas.jobs import JobView
-    from dspt_client.schemas.models import AliasHistory, AliasView, ModelView
+    from dspt_client.schemas.models import AliasHistory, AliasView, Drift, ModelView
     from dspt_client.schemas.predictions import PredictionEntry
     from dspt_client.schemas.reviews import VerdictView
 
@@ -213,7 +213,22 @@ def model_details(model: ModelView) -> RenderableType:
             "classes": ", ".join(model.classes),
             "size": f"{model.size_bytes / 1024:.0f} KiB",
         }
+        | _drift(model.drift)
     )
+
+
+def _drift(drift: Drift | None) -> dict[str, str]:
+    """Return what recent photos look like, each figure beside what is normal."""
+    if drift is None or drift.now is None:
+        return {"drift": drift.reason or ""} if drift is not None else {}
+    normal = drift.baseline
+    shares = [("uncertain", "low_confidence", ".0%"), ("distance", "distance", ".3f")]
+    rows = {"drift": f"of the newest {drift.captured} captured predictions"}
+    for name, figure, form in (*shares, ("far away", "far", ".0%")):
+        values = getattr(drift.now, figure), getattr(normal, figure, None)
+        shown = ["unknown" if value is None else format(value, form) for value in values]
+        rows[f"  {name}"] = f"{shown[0]} (normal: {shown[1]})"
+    return rows | ({"": drift.reason} if drift.reason else {})
 
 
 def _corrections(dataset: DatasetView) -> str:

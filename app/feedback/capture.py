@@ -45,6 +45,7 @@ class Captured:
     score: float
     margin: float
     features: Features
+    distance: float | None = None
 
 
 def store(context: Context, model: ResolvedModel, captured: Sequence[Captured]) -> list[str]:
@@ -73,6 +74,7 @@ def store(context: Context, model: ResolvedModel, captured: Sequence[Captured]) 
                     score=each.score,
                     margin=each.margin,
                     features=encoded(each.features),
+                    distance=each.distance,
                     size_bytes=len(each.data),
                 )
                 for id_, each in zip(ids, captured, strict=True)

@@ -25,7 +25,7 @@ from app.kit.http.filters import Backbone, FiltersDep
 from app.kit.http.paging import After, Limit, Page, page_of
 from app.kit.http.rules import Scope, rules
 from app.kit.http.schema_types import Omittable
-from app.models import aliases, imports, repository
+from app.models import aliases, drift, imports, repository
 from app.models.schemas import ModelUpdate, view
 from app.models.service import find
 
@@ -82,10 +82,11 @@ def import_model(
 @router.get("/{model_id}", responses=problems(NotFound))
 @rules(Scope.READ)
 def get_model(model_id: str, context: ContextDep, caller: CallerDep) -> ModelView:
-    """One tuned classifier."""
+    """One tuned classifier, and the drift of its captured predictions."""
     with context.database.read() as session:
         model = find(session, caller, model_id)
-        return view(model, repository.aliases_of(session, [model.id])[model.id])
+        names = repository.aliases_of(session, [model.id])[model.id]
+        return view(model, names, drift.of(session, model.id, model.metrics))
 
 
 @router.patch("/{model_id}", responses=problems(BadRequest, NotFound, Unprocessable))
@@ -106,7 +107,8 @@ def update_model(
             model.user_metadata = wanted.metadata
         if wanted.alias is not None:
             aliases.move(session, caller, model, wanted.alias)
-        return view(model, repository.aliases_of(session, [model.id])[model.id])
+        names = repository.aliases_of(session, [model.id])[model.id]
+        return view(model, names, drift.of(session, model.id, model.metrics))
 
 
 @router.get(

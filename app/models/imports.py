@@ -11,6 +11,7 @@ from app.backbones.allowed import check_backbone
 from app.kit.context import Context
 from app.kit.control_characters import cleaned
 from app.kit.http.errors import ProblemItem, Unprocessable
+from app.models import drift
 from app.models.artifacts import keep, row_of
 from app.models.schemas import view
 from dspt.errors import ArtifactError
@@ -43,4 +44,4 @@ def add(context: Context, owner: str, data: bytes, name: str) -> ModelView:
         metrics=dict(manifest.metrics),
     )
     keep(context, model, data)
-    return view(model)
+    return view(model, drift=drift.of_new(model.metrics))

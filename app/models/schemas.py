@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
-from dspt_client.schemas.models import AliasHistory, AliasMoveView, AliasView, ModelView
+from dspt_client.schemas.models import AliasHistory, AliasMoveView, AliasView, Drift, ModelView
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from app.kit.control_characters import cleaned
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from app.tables.models import AliasMove, Model, ModelAlias
 
 
-def view(model: Model | Row[Any], aliases: Sequence[str] = ()) -> ModelView:
+def view(
+    model: Model | Row[Any], aliases: Sequence[str] = (), drift: Drift | None = None
+) -> ModelView:
     """Return the view of a model, or of its columns; `aliases` point to it."""
     base = f"/models/{model.id}"
     links = {"self": base, "artifact": f"{base}/artifact", "card": f"{base}/card"}
@@ -27,10 +29,10 @@ def view(model: Model | Row[Any], aliases: Sequence[str] = ()) -> ModelView:
         links["job"] = f"/jobs/{model.job_id}"
     columns = {key: getattr(model, key) for key in _COLUMNS}
     more = {"aliases": list(aliases), "links": links, "metadata": model.user_metadata or {}}
-    return ModelView.model_validate({**columns, **more})
+    return ModelView.model_validate({**columns, **more, "drift": drift})
 
 
-_NO_COLUMNS = ("object", "aliases", "links", "metadata")
+_NO_COLUMNS = ("object", "aliases", "drift", "links", "metadata")
 _COLUMNS = tuple(key for key in ModelView.model_fields if key not in _NO_COLUMNS)
 
 

@@ -21,7 +21,8 @@ from app.predictions.backbones import Backbones
 from app.predictions.metrics import EngineMetrics
 from app.predictions.settings import PredictionSettings
 from app.predictions.towers import Towers
-from dspt.errors import BackboneMismatch, ImageError
+from dspt.errors import ArtifactError, BackboneMismatch, ImageError
+from dspt.model.drift import distances
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,6 +47,8 @@ class Served:
     backbone_digest: str
     served: str
     """`tuned` or `zero_shot`."""
+    class_means: NDArray[np.float32] | None = None
+    """(K, F), see `dspt.model.drift`."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,8 @@ class Classified:
     """
     features: NDArray[np.float16]
     """(F,)"""
+    distance: float | None
+    """From the photos that the first classifier was tuned on; None if it has no class means."""
 
 
 class Inference:
@@ -128,9 +133,9 @@ class Inference:
         top_k: int,
         key_id: str | None = None,
     ) -> list[Classified | ImageError]:
-        """Do what `predict` does, and return margins and features too."""
+        """Do what `predict` does, and return margins, features and distances too."""
         matrices = [each.matrix for each in served]
-        answer = partial(_classified, matrices, top_k)
+        answer = partial(_classified, matrices, served[0].class_means, top_k)
         name, digest = served[0].backbone, served[0].backbone_digest
         return await self._encoded(name, digest, images, answer, key_id)
 
@@ -184,8 +189,10 @@ class Inference:
         matrix = await self._on_loader(_ensemble, artifact, tower)
         if matrix is None:
             matrix = await self._on_loader(_from_text, self.backbones, artifact)
-        served = Served(matrix, name, tower.digest, manifest.served)
-        self._matrices.put(key, served, matrix.nbytes)
+        means = artifact.class_means
+        _check_width(means, tower)
+        served = Served(matrix, name, tower.digest, manifest.served, means)
+        self._matrices.put(key, served, matrix.nbytes + (0 if means is None else means.nbytes))
         return served
 
     def _loaded(self, key: str, task: asyncio.Task[Served]) -> None:
@@ -219,6 +226,14 @@ def _ensemble(artifact: Artifact, tower: Tower) -> ClassScores | None:
     return ensemble_scores(artifact, (tower.embed_dim, tower.feature_dim), tower.name)
 
 
+def _check_width(means: NDArray[np.float32] | None, tower: Tower) -> None:
+    if means is not None and means.shape[1] != tower.feature_dim:
+        raise ArtifactError(
+            f"the class means have width {means.shape[1]}, but features of {tower.name} have width "
+            f"{tower.feature_dim}"
+        )
+
+
 def _from_text(backbones: Backbones, artifact: Artifact) -> ClassScores:
     from dspt.model.scores import text_scores
 
@@ -232,13 +247,19 @@ def _top(matrices: Sequence[ClassScores], top_k: int, features: Features) -> lis
 
 
 def _classified(
-    matrices: Sequence[ClassScores], top_k: int, features: Features
+    matrices: Sequence[ClassScores],
+    means: NDArray[np.float32] | None,
+    top_k: int,
+    features: Features,
 ) -> list[Classified]:
-    """Return for each image the scores by each matrix, the margin and the features."""
+    """Return for each image what `Classified` has."""
     found = _top(matrices, max(2, top_k), features)
+    far: Sequence[float | None] = [None] * len(features)
+    if means is not None:
+        far = distances(means, features).tolist()
     return [
-        Classified([each[:top_k] for each in scores], _margin(scores[0]), row)
-        for scores, row in zip(found, features.astype("float16"), strict=True)
+        Classified([each[:top_k] for each in scores], _margin(scores[0]), row, distance)
+        for scores, row, distance in zip(found, features.astype("float16"), far, strict=True)
     ]
 
 

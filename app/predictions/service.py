@@ -100,7 +100,8 @@ class Answering:
             if isinstance(answer, Classified) and isinstance(data, bytes):
                 label, score = answer.scores[0][0]
                 kept.append(prediction)
-                captured.append(Captured(name, data, label, score, answer.margin, answer.features))
+                known = answer.margin, answer.features, answer.distance
+                captured.append(Captured(name, data, label, score, *known))
         ids = capture.store_or_explain(self.context, self.model, captured)
         for i, prediction in enumerate(kept):
             if isinstance(ids, ImageProblem):

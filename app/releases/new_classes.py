@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 
 from app.kit.context import Context
 from app.kit.http.errors import Conflict
-from app.models import artifacts
+from app.models import artifacts, drift
 from app.models.schemas import view
 from app.predictions.inference import Inference
 from app.tables.models import Model
@@ -74,7 +74,7 @@ def _keep(
         metrics=manifest.metrics,
     )
     artifacts.keep(context, row, data)
-    return view(row)
+    return view(row, drift=drift.of_new(row.metrics))
 
 
 def _name(name: str, added: list[str]) -> str:

@@ -37,6 +37,8 @@ class CapturedPrediction(Base):
     margin: Mapped[float]
     #: Base64 of float16.
     features: Mapped[str] = mapped_column(Text, deferred=True)
+    #: From the photos that the model was tuned on; null if the model has no class means.
+    distance: Mapped[float | None]
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     #: The correct class, from a person; it may be one that the model does not have.
     label: Mapped[str | None] = mapped_column(String(1000))

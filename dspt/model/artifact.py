@@ -38,6 +38,8 @@ class TunedModel:
     blend: LinearClassifier | None = None
     """The ensemble, served instead of the tuned prompt: (C, F), or (C, D) if its class means are
     those of embeddings; and (C,). float32."""
+    class_means: Tensor | None = None
+    """(K, F), unit length, float32: of each class that has photos. See `dspt.model.drift`."""
 
     def save(self, path: Path | str) -> None:
         """Write the artefact; see `save_model`."""
@@ -59,6 +61,8 @@ def save_model(model: TunedModel, path: Path) -> None:
     tensors = {"context": model.context}
     if model.blend is not None:
         tensors |= {"matrix": model.blend.matrix, "bias": model.blend.bias}
+    if model.class_means is not None:
+        tensors["class_means"] = model.class_means
     manifest = model.manifest.model_dump_json()
     header = len(json.dumps(manifest, ensure_ascii=False).encode()) + _TENSOR_ENTRIES_BYTES
     size = header + sum(4 * tensor.numel() for tensor in tensors.values())
@@ -78,10 +82,13 @@ def save_model(model: TunedModel, path: Path) -> None:
 def from_artifact(artifact: Artifact) -> TunedModel:
     """Return the model in an artefact; its tensors share the artefact's memory."""
     context = torch.from_numpy(artifact.context)
-    if artifact.matrix is None or artifact.bias is None:
-        return TunedModel(context, artifact.manifest)
-    matrix, bias = torch.from_numpy(artifact.matrix), torch.from_numpy(artifact.bias)
-    return TunedModel(context, artifact.manifest, LinearClassifier(matrix, bias))
+    blend = means = None
+    if artifact.matrix is not None and artifact.bias is not None:
+        matrix, bias = torch.from_numpy(artifact.matrix), torch.from_numpy(artifact.bias)
+        blend = LinearClassifier(matrix, bias)
+    if artifact.class_means is not None:
+        means = torch.from_numpy(artifact.class_means)
+    return TunedModel(context, artifact.manifest, blend, means)
 
 
 def load_model(path: Path) -> TunedModel:

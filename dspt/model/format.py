@@ -2,8 +2,8 @@
 
 The context vectors are always stored. Class embeddings are not, because the backbone computes them
 from the context. An ensemble also stores its matrix and bias, which contain class means of
-images. Files are untrusted input. They are read without torch, which the service then does not need
-to classify.
+images. The means themselves are stored to notice drift (`dspt.model.drift`). Files are untrusted
+input. They are read without torch, which the service then does not need to classify.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ MAX_HEADER_BYTES = 16 * MIB
 """The manifest of 1,000 classes takes 0.1 MiB, and up to twenty times as much once parsed."""
 _MAX_DEPTH = 20
 _BLEND = {"matrix", "bias"}
+_MEANS = "class_means"
 _Temperature = Annotated[float, Field(ge=1e-3, le=1e3)]
 _Name = Annotated[str, Field(min_length=1, max_length=500)]
 
@@ -41,10 +42,11 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    format: Literal["dspt.classifier/1", "dspt.classifier/2", "dspt.classifier/3"] = (
-        "dspt.classifier/3"
-    )
-    """Version 1 had no ensemble, version 2 no temperatures; both are still read."""
+    format: Literal[
+        "dspt.classifier/1", "dspt.classifier/2", "dspt.classifier/3", "dspt.classifier/4"
+    ] = "dspt.classifier/4"
+    """Version 1 had no ensemble, version 2 no temperatures, version 3 no class means; all are
+    still read."""
     classes: list[_Name] = Field(min_length=2, max_length=100_000)
     """Class folders of the data set, which are the labels of predictions."""
     class_words: list[_Name] = Field(min_length=2, max_length=100_000)
@@ -83,6 +85,8 @@ class Artifact:
     """The ensemble, served instead of the tuned prompt: (C, D)."""
     bias: NDArray[np.float32] | None = None
     """(C,)."""
+    class_means: NDArray[np.float32] | None = None
+    """(K, F), unit length; K <= C."""
 
     def untuned(self) -> Artifact:
         """Return a copy that serves zero-shot."""
@@ -105,7 +109,7 @@ def read_artifact(path: Path) -> Artifact:
         with safe_open(path, framework="np") as file:
             metadata = file.metadata() or {}
             names = set(file.keys())
-            if "manifest" not in metadata or names - _BLEND != {"context"}:
+            if "manifest" not in metadata or names - _BLEND - {_MEANS} != {"context"}:
                 raise ArtifactError(f"{path.name}: not a classifier tuned by dspt")
             if len(names & _BLEND) == 1:
                 raise ArtifactError(
@@ -151,12 +155,25 @@ def _check_plain(value: object, depth: int) -> None:
 
 def checked(name: str, tensors: Mapping[str, NDArray[np.float32]], manifest: Manifest) -> Artifact:
     """Return the artefact made of these parts. Raises ArtifactError if they are inconsistent."""
-    _check_context(name, tensors["context"], manifest)
-    if "matrix" not in tensors:
-        return Artifact(tensors["context"], manifest)
-    matrix, bias = tensors["matrix"], tensors["bias"]
-    _check_ensemble(name, matrix, bias, len(manifest.classes))
-    return Artifact(tensors["context"], manifest, matrix, bias)
+    context, matrix, bias = tensors["context"], tensors.get("matrix"), tensors.get("bias")
+    means = tensors.get(_MEANS)
+    _check_context(name, context, manifest)
+    if matrix is not None and bias is not None:
+        _check_ensemble(name, matrix, bias, len(manifest.classes))
+    if means is not None:
+        _check_means(name, means, len(manifest.classes))
+    return Artifact(context, manifest, matrix, bias, means)
+
+
+def _check_means(name: str, means: NDArray[np.float32], n_classes: int) -> None:
+    if means.ndim != 2 or not 0 < len(means) <= n_classes or not means.size:
+        raise ArtifactError(
+            f"{name}: class means of shape {means.shape} do not match {n_classes} classes"
+        )
+    # Larger numbers, whose squares may overflow, are refused first. NaN fails both checks.
+    small = means.dtype == np.float32 and means.min() > -1.1 and means.max() < 1.1
+    if not small or not np.allclose(np.linalg.norm(means, axis=1), 1, atol=1e-3):
+        raise ArtifactError(f"{name}: class means must be float32 of unit length")
 
 
 def _check_ensemble(

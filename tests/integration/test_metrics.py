@@ -9,11 +9,11 @@ from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 
-from app.jobs import metrics as job_metrics
 from app.kit.context import Context
 from app.kit.http.rules import Scope
 from app.kit.settings import Settings
 from app.main import create_app
+from app.metrics import from_database
 from tests.integration.access import served
 from tests.integration.conftest import local_client, post_job
 from tests.integration.jobs import problem
@@ -72,7 +72,7 @@ def test_the_figures_are_there_when_there_is_too_much_to_do(client: TestClient) 
 def test_a_database_that_hangs_costs_its_own_figures_only(
     client: TestClient, live: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(job_metrics, "_TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr(from_database, "_TIMEOUT_SECONDS", 0.1)
     with live.database.engine.begin() as connection:
         connection.execute(text("LOCK TABLE jobs IN ACCESS EXCLUSIVE MODE"))
         found = figures(client)

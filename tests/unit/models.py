@@ -65,11 +65,12 @@ def model_for(backbone: Backbone, **changes: Any) -> TunedModel:
 
 def artifact_of(model: TunedModel) -> Artifact:
     """The model as it is read from its file."""
-    context = model.context.numpy()
+    context, means = model.context.numpy(), model.class_means
+    means = None if means is None else means.numpy()
     if model.blend is None:
-        return Artifact(context, model.manifest)
+        return Artifact(context, model.manifest, class_means=means)
     matrix, bias = model.blend.matrix.numpy(), model.blend.bias.numpy()
-    return Artifact(context, model.manifest, matrix, bias)
+    return Artifact(context, model.manifest, matrix, bias, means)
 
 
 def write(path: Path, tensors: dict[str, Tensor], manifest: Any) -> None:

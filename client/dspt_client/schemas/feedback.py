@@ -24,6 +24,10 @@ class CapturedView(BaseModel):
     margin: float = Field(
         description="Probability of the most likely class minus that of the second one."
     )
+    distance: float | None = Field(
+        description="Distance from the photos that the model was tuned on, 0 to 2; null if the "
+        "model has no class means."
+    )
     label: str | None = Field(
         description="Correct class according to feedback; null without feedback. It may be a class "
         "that the model does not have."

@@ -110,6 +110,27 @@ class NoiseRateView(BaseModel):
     high: float
 
 
+class DriftFigures(BaseModel):
+    """What photos look like to a classifier. Shares are 0 to 1."""
+
+    images: int
+    low_confidence: float = Field(description="Share of predictions with a probability below 0.5.")
+    distance: float | None = Field(
+        description="Mean distance from the photos that it was tuned on, 0 to 2: 1 - cosine to the "
+        "nearest class mean."
+    )
+    far: float | None = Field(
+        description="Share of photos further away than 95 % of the photos that accuracy was "
+        "measured on."
+    )
+
+
+class DriftBaseline(DriftFigures):
+    """Of the photos that accuracy was measured on."""
+
+    far_beyond: float | None = Field(description="Distance beyond which a photo is far.")
+
+
 class TuningMetrics(TypedDict, total=False):
     """Metrics of a job; those in a model's file lack confusion, copies, history and seconds."""
 
@@ -125,6 +146,9 @@ class TuningMetrics(TypedDict, total=False):
     noise_rate: Annotated[
         NoiseRateView | None,
         Field(description="Share of wrong labels; null if it cannot be estimated."),
+    ]
+    drift_baseline: Annotated[
+        DriftBaseline, Field(description="What the `drift` of the model is compared with.")
     ]
     copies: Annotated[CopyMetrics | None, Field(description="Null if there are none.")]
     history: list[EpochMetrics]

@@ -7,8 +7,22 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from dspt_client.schemas.metrics import Described, TuningMetrics
+from dspt_client.schemas.metrics import Described, DriftFigures, TuningMetrics
 from dspt_client.schemas.open_enum import OpenEnum
+
+
+class Drift(BaseModel):
+    """Whether recent photos look like those that a classifier was measured on."""
+
+    captured: int = Field(
+        description="Number of captured predictions that `now` rests on: the newest, at most 500."
+    )
+    since: datetime | None = Field(description="Time of the oldest of them.")
+    now: DriftFigures | None = Field(description="Of them; null if they are fewer than 30.")
+    baseline: DriftFigures | None = Field(
+        description="Of the photos that accuracy was measured on: what is normal."
+    )
+    reason: str | None = Field(description="Why figures are missing; null if none are.")
 
 
 class ModelView(BaseModel):
@@ -32,6 +46,7 @@ class ModelView(BaseModel):
     metrics: Annotated[dict[str, Any], Described(TuningMetrics)] = Field(
         description="Of its job; of an imported model as its file has them."
     )
+    drift: Drift | None = Field(default=None, description="Of captured predictions; null in lists.")
     dataset_sha256: str = Field(description="SHA-256 of the labelled images it was tuned on.")
     size_bytes: int
     sha256: str = Field(description="SHA-256 of the artefact.")

@@ -33,7 +33,7 @@ def test_tune_prints_the_accuracy_and_saves_the_model(
     assert "Saved made/model.safetensors" in message
     assert model.stat().st_size < (16 + 8 * len(CLASSES)) << 10
     with safe_open(model, framework="pt") as file:
-        assert set(file.keys()) == {"context", "matrix", "bias"}
+        assert set(file.keys()) == {"context", "matrix", "bias", "class_means"}
 
 
 def test_progress_and_warnings_go_to_stderr(tuned: subprocess.CompletedProcess[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,13 @@ from dspt.backbones.base import Backbone
 from dspt.config import DEFAULT_LR, TuneConfig
 from dspt.data import Dataset, load_dataset
 from dspt.data.splits import Splits
+from dspt.features.encode import encode_images
 from dspt.labels.inject import flip_labels
 from dspt.model.artifact import load_model, save_model
+from dspt.model.drift import distances
 from dspt.model.predict import ImageClassifier
 from dspt.pipeline import TuneResult, tune
+from scripts.demo.data import PHOTOGRAPHS
 from tests.integration.pipeline.runs import (
     CLASSES,
     EPOCHS,
@@ -48,6 +52,7 @@ def test_measures_zero_shot_and_tuned_on_the_test_images(
         "temperatures",
         "blend",
         "noise_rate",
+        "drift_baseline",
         "copies",
         "measured_on",
         "labels",
@@ -72,6 +77,31 @@ def test_measures_zero_shot_and_tuned_on_the_test_images(
         "Serving the tuned classifier. In cross-validation on 32 training "
     )
     assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
+
+
+def test_knows_photos_of_another_kind_by_their_distance(
+    tuned: tuple[TuneResult, Recorder, float], backbone: Backbone, tmp_path: Path
+) -> None:
+    model, baseline = tuned[0].model, tuned[0].metrics["drift_baseline"]
+    assert model.class_means is not None
+    assert len(model.class_means) == len(CLASSES)
+    assert baseline["images"] == TEST * len(CLASSES)
+    others = [each.folder for each in PHOTOGRAPHS if each.folder not in CLASSES]
+
+    def figures(classes: Sequence[str]) -> tuple[float, float]:
+        """Of new crops: the mean distance, and the share of photos that are far."""
+        folder = write_photographs(tmp_path / classes[0], classes, train=1, test=TEST, seed=9)
+        with load_dataset(folder) as opened:
+            crops = encode_images(backbone, opened)[:, 0].numpy()
+            new = [row for row, item in enumerate(opened.items) if item.split == "test"]
+        assert model.class_means is not None
+        found = distances(model.class_means.numpy(), crops[new])
+        return float(found.mean()), float((found > baseline["far_beyond"]).mean())
+
+    (same, same_far), (other, other_far) = figures(CLASSES), figures(others)
+    assert same == pytest.approx(baseline["distance"], rel=0.3)
+    assert other > 1.5 * baseline["distance"]
+    assert same_far <= 0.25 < 0.9 <= other_far
 
 
 def test_fills_in_what_was_left_open(
@@ -130,7 +160,7 @@ def test_the_saved_artefact_classifies_as_was_measured(
     result = tuned[0]
     save_model(result.model, tmp_path / "model.safetensors")
     size = (tmp_path / "model.safetensors").stat().st_size
-    assert size < (16 + 8 * len(dataset.classes)) << 10
+    assert size < (16 + 16 * len(dataset.classes)) << 10
     classifier = ImageClassifier(load_model(tmp_path / "model.safetensors"), backbone)
     photos, truth = images(dataset, "test")
     answers = classifier.predict(photos, top_k=2)

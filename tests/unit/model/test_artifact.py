@@ -74,9 +74,19 @@ def test_a_blend_that_is_a_part_of_something_can_be_saved(path: Path) -> None:
     assert torch.equal(back.bias, torch.zeros(10))
 
 
+@pytest.mark.parametrize("of_the_model", [None, blend()])
+def test_class_means_come_back(path: Path, of_the_model: LinearClassifier | None) -> None:
+    means = torch.eye(3, 512)
+    save_model(dataclasses.replace(tuned_model(), blend=of_the_model, class_means=means), path)
+    back = load_model(path)
+    assert back.class_means is not None
+    assert torch.equal(back.class_means, means)
+    assert (back.blend is None) == (of_the_model is None)
+
+
 def test_a_model_without_an_ensemble_has_none(path: Path) -> None:
     save_model(tuned_model(), path)
-    assert load_model(path).blend is None
+    assert load_model(path).blend is load_model(path).class_means is None
 
 
 def test_the_first_format_is_still_read(path: Path) -> None:
@@ -113,7 +123,7 @@ def test_can_be_read_without_this_program(path: Path) -> None:
     data = path.read_bytes()
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     manifest = json.loads(header["__metadata__"]["manifest"])
-    assert manifest["format"] == "dspt.classifier/3"
+    assert manifest["format"] == "dspt.classifier/4"
     assert manifest["class_words"] == WORDS
     assert header["context"]["dtype"] == "F32"
     assert header["context"]["shape"] == [16, 512]

@@ -79,7 +79,9 @@ entries = st.fixed_dictionaries(
         "data_offsets": st.lists(numbers, min_size=1, max_size=3),
     }
 )
-names = st.sampled_from(["context", "matrix", "bias", "__metadata__", "", "../x", "a\x1b[2J"])
+names = st.sampled_from(
+    ["context", "matrix", "bias", "class_means", "__metadata__", "", "../x", "a\x1b[2J"]
+)
 
 
 @quietly

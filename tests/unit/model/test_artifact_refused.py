@@ -192,6 +192,20 @@ def test_a_blend_of_another_precision(path: Path, name: str, dtype: torch.dtype)
     refused(path, rf"{name} is (F16|BF16|F64|I32); expected F32")
 
 
+@pytest.mark.parametrize("shape", [(), (512,), (0, 512), (3, 0), (11, 512), (1, 10, 512)])
+def test_class_means_of_another_shape(path: Path, shape: tuple[int, ...]) -> None:
+    write(path, {"context": torch.zeros(16, 512), "class_means": torch.ones(shape)}, raw_manifest())
+    refused(path, re.escape(f"class means of shape {shape} do not match 10 classes"))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 3e38, 0.5])
+def test_class_means_without_unit_length(path: Path, value: float) -> None:
+    means = torch.eye(10, 512)
+    means[3, 3] = value
+    write(path, {"context": torch.zeros(16, 512), "class_means": means}, raw_manifest())
+    refused(path, "class means must be float32 of unit length")
+
+
 # ------------------------------------------------------------------------------- manifests refused
 
 
@@ -203,7 +217,7 @@ def test_a_blend_of_another_precision(path: Path, name: str, dtype: torch.dtype)
         ("{", "bad manifest: not plain JSON"),
         ("[" * 100_000, "bad manifest"),
         ({}, "bad manifest: classes: Field required"),
-        (raw_manifest(format="dspt.classifier/4"), "format"),
+        (raw_manifest(format="dspt.classifier/5"), "format"),
         (raw_manifest(surprise=1), "surprise: Extra inputs are not permitted"),
         (raw_manifest(config={"surprise": 1}), r"config\.surprise"),
         (raw_manifest(config={"epochs": 0}), r"config\.epochs"),

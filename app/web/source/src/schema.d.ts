@@ -473,7 +473,7 @@ export interface paths {
         };
         /**
          * Get Model
-         * @description One tuned classifier.
+         * @description One tuned classifier, and the drift of its captured predictions.
          */
         get: operations["get_model"];
         put?: never;
@@ -1882,6 +1882,11 @@ export interface components {
              */
             margin: number;
             /**
+             * Distance
+             * @description Distance from the photos that the model was tuned on, 0 to 2; null if the model has no class means.
+             */
+            distance: number | null;
+            /**
              * Label
              * @description Correct class according to feedback; null without feedback. It may be a class that the model does not have.
              */
@@ -2782,6 +2787,82 @@ export interface components {
             };
         };
         /**
+         * Drift
+         * @description Whether recent photos look like those that a classifier was measured on.
+         */
+        Drift: {
+            /**
+             * Captured
+             * @description Number of captured predictions that `now` rests on: the newest, at most 500.
+             */
+            captured: number;
+            /**
+             * Since
+             * @description Time of the oldest of them.
+             */
+            since: string | null;
+            /** @description Of them; null if they are fewer than 30. */
+            now: components["schemas"]["DriftFigures"] | null;
+            /** @description Of the photos that accuracy was measured on: what is normal. */
+            baseline: components["schemas"]["DriftFigures"] | null;
+            /**
+             * Reason
+             * @description Why figures are missing; null if none are.
+             */
+            reason: string | null;
+        };
+        /**
+         * DriftBaseline
+         * @description Of the photos that accuracy was measured on.
+         */
+        DriftBaseline: {
+            /** Images */
+            images: number;
+            /**
+             * Low Confidence
+             * @description Share of predictions with a probability below 0.5.
+             */
+            low_confidence: number;
+            /**
+             * Distance
+             * @description Mean distance from the photos that it was tuned on, 0 to 2: 1 - cosine to the nearest class mean.
+             */
+            distance: number | null;
+            /**
+             * Far
+             * @description Share of photos further away than 95 % of the photos that accuracy was measured on.
+             */
+            far: number | null;
+            /**
+             * Far Beyond
+             * @description Distance beyond which a photo is far.
+             */
+            far_beyond: number | null;
+        };
+        /**
+         * DriftFigures
+         * @description What photos look like to a classifier. Shares are 0 to 1.
+         */
+        DriftFigures: {
+            /** Images */
+            images: number;
+            /**
+             * Low Confidence
+             * @description Share of predictions with a probability below 0.5.
+             */
+            low_confidence: number;
+            /**
+             * Distance
+             * @description Mean distance from the photos that it was tuned on, 0 to 2: 1 - cosine to the nearest class mean.
+             */
+            distance: number | null;
+            /**
+             * Far
+             * @description Share of photos further away than 95 % of the photos that accuracy was measured on.
+             */
+            far: number | null;
+        };
+        /**
          * EnsembleWeights
          * @description Weights of the parts of the tuned classifier; 0 for a prompt that was not tuned.
          */
@@ -3567,6 +3648,8 @@ export interface components {
              * @description Of its job; of an imported model as its file has them.
              */
             metrics: components["schemas"]["TuningMetrics"];
+            /** @description Of captured predictions; null in lists. */
+            drift?: components["schemas"]["Drift"] | null;
             /**
              * Dataset Sha256
              * @description SHA-256 of the labelled images it was tuned on.
@@ -4460,6 +4543,8 @@ export interface components {
             labels?: string;
             /** @description Share of wrong labels; null if it cannot be estimated. */
             noise_rate?: components["schemas"]["NoiseRateView"] | null;
+            /** @description What the `drift` of the model is compared with. */
+            drift_baseline?: components["schemas"]["DriftBaseline"];
             /** @description Null if there are none. */
             copies?: components["schemas"]["CopyMetrics"] | null;
             /** History */
