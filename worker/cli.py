@@ -42,15 +42,8 @@ def _in_child(work: Callable[[], None]) -> None:
 
     The client of a bucket hangs in a process forked from one that has used it, as Celery's are.
     """
-    process = multiprocessing.get_context("fork").Process(target=_exit_with, args=(work,))
+    process = multiprocessing.get_context("fork").Process(target=work)
     process.start()
     process.join()
     if process.exitcode:
         raise typer.Exit(max(process.exitcode, 1))
-
-
-def _exit_with(work: Callable[[], None]) -> None:
-    try:
-        work()
-    except typer.Exit as ended:
-        raise SystemExit(ended.exit_code) from ended

@@ -5,19 +5,19 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import structlog
 from limits import RateLimitItem, RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
-from redis.asyncio import BlockingConnectionPool, ConnectionPool
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from limits.errors import StorageError
 
 from app.kit.http.errors import TooManyRequests
 from app.kit.redis_url import redis_url
+
+if TYPE_CHECKING:  # a process without a Redis counts by itself
+    from redis.asyncio import ConnectionPool
 
 #: Far above what a mistyped key or a script with an old key causes before it is noticed.
 _FAILURES = RateLimitItemPerMinute(60, namespace="failures")
@@ -84,7 +84,7 @@ class RateLimits:
             try:
                 async with asyncio.timeout(_PATIENCE_SECONDS):
                     return await _hit(self._shared, item, who, cost)
-            except (RedisError, OSError, TimeoutError) as error:
+            except (StorageError, OSError, TimeoutError) as error:
                 if time.monotonic() >= self._away_until:
                     _log.warning("rate limits are counted per process", error=repr(error))
                 self._away_until = time.monotonic() + _PAUSE_SECONDS
@@ -101,6 +101,10 @@ async def _hit(
 
 
 def _pool(broker_url: str) -> ConnectionPool:
+    from redis.asyncio import BlockingConnectionPool
+    from redis.asyncio.retry import Retry
+    from redis.backoff import NoBackoff
+
     return BlockingConnectionPool.from_url(
         redis_url(broker_url),
         max_connections=_CONNECTIONS,
@@ -115,6 +119,7 @@ def _limiter(pool: ConnectionPool) -> SlidingWindowCounterRateLimiter:
     # The pool has the address; the library needs a URL as well.
     storage = RedisStorage(
         "async+redis://",
+        wrap_exceptions=True,
         implementation="redispy",
         key_prefix="dspt-limits",
         connection_pool=cast("str", pool),  # the library's annotation is too narrow

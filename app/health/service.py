@@ -10,12 +10,9 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-import redis
 import structlog
-from celery import Celery
-from kombu.exceptions import OperationalError as BrokerError
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.health.schemas import Check, Checks, Ready, WorkerCheck
@@ -23,6 +20,9 @@ from app.jobs.lifecycle.workers import count_alive
 from app.kit.broker import BrokerNotSetError, celery_app
 from app.kit.context import Context
 from app.predictions.backbones import Backbones
+
+if TYPE_CHECKING:
+    from celery import Celery
 
 _log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -126,6 +126,11 @@ class Health:
         return ""
 
     def _check_broker(self) -> str:
+        if not self._context.settings.broker_url:
+            return str(BrokerNotSetError())
+        import redis
+        from kombu.exceptions import OperationalError as BrokerError
+
         try:
             if self._celery is None:
                 self._celery = celery_app(self._context.settings)
@@ -133,8 +138,6 @@ class Health:
             with self._celery.connection_for_write(transport_options=options) as connection:
                 connection.ensure_connection(max_retries=1, interval_start=0, timeout=2)
                 connection.default_channel.client.ping()
-        except BrokerNotSetError as error:
-            return str(error)
         except (BrokerError, redis.RedisError, OSError) as error:
             _log.warning("the broker does not answer", error=str(error))
             return "The broker does not answer. Check DSPT_BROKER_URL and Redis."

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import structlog
-import typer
 from sqlalchemy.exc import DBAPIError
 
-from app.installation import broker
 from app.installation.service import InstallationError, ensure
 from app.kit.context import Context
 from app.kit.db import UNAVAILABLE
-from app.kit.schema import SchemaError, prepare_schema
 from app.kit.settings import Settings
 
 _log = structlog.get_logger(__name__)
@@ -25,6 +22,10 @@ def prepare(settings: Settings) -> Context:
 
     Raises StartError.
     """
+    # Only a start needs Alembic.
+    from app.installation import broker
+    from app.kit.schema import SchemaError, prepare_schema
+
     try:
         warning = prepare_schema(settings)
     except SchemaError as error:
@@ -56,5 +57,4 @@ def prepare_or_exit(program: str, settings: Settings) -> Context:
     try:
         return prepare(settings)
     except StartError as error:
-        typer.echo(f"{program}: {' '.join(str(error).split())}", err=True)
-        raise typer.Exit(1) from error
+        raise SystemExit(f"{program}: {' '.join(str(error).split())}") from error

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-
-import celery.utils.imports
-from celery import Celery
+from typing import TYPE_CHECKING
 
 from app.kit.settings import Settings
 
-# Celery puts the current folder first on sys.path while it imports its own parts; a file there
-# named like one of the modules that these need (calendar.py) would run instead.
-celery.utils.imports.cwd_in_path = nullcontext
+if TYPE_CHECKING:  # the API runs without a broker, too
+    from celery import Celery
 
 QUEUE = "dspt"
 RUN_JOB = "worker.run_job"
@@ -31,13 +28,18 @@ def celery_app(settings: Settings) -> Celery:
     """Return a Celery application on the configured broker. Raises BrokerNotSetError."""
     if not settings.broker_url:
         raise BrokerNotSetError
+    import celery.utils.imports
+
+    # Celery puts the current folder first on sys.path while it imports its own parts; a file there
+    # named like one of the modules that these need (calendar.py) would run instead.
+    celery.utils.imports.cwd_in_path = nullcontext
     # A job or batch stops itself at its time limit; this kills a process that cannot.
     limits = settings.job_time_limit_seconds, settings.batch_time_limit_seconds
     hard_limit = int(max(limits)) + 300
     # Redis redelivers a message that is not acknowledged within this time. It must exceed any job,
     # and be set in each place where Redis transports read it.
     visibility = {"visibility_timeout": hard_limit + 600}
-    app = Celery("dspt", set_as_current=False)
+    app = celery.Celery("dspt", set_as_current=False)
     app.conf.update(
         broker_url=settings.broker_url,
         broker_transport_options=visibility

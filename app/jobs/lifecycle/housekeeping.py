@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
-from celery import Celery
-from kombu.exceptions import ChannelError
 
 from app.jobs.lifecycle.outbox import Outbox
 from app.jobs.lifecycle.reaper import Reaper
@@ -14,6 +12,9 @@ from app.kit.background_loop import Loop
 from app.kit.broker import QUEUE, RUN_JOB, celery_app
 from app.kit.context import Context
 from app.leased.kind import Kind
+
+if TYPE_CHECKING:
+    from celery import Celery
 
 _log = structlog.get_logger(__name__)
 _ONE_RETRY = {"max_retries": 1, "interval_start": 0}  # on a new connection; the loop retries later
@@ -57,6 +58,8 @@ class Housekeeper:
         self._celery.send_task(RUN_JOB, args=[job_id], queue=QUEUE, retry_policy=_ONE_RETRY)
 
     def _waiting(self) -> int:
+        from kombu.exceptions import ChannelError
+
         assert self._celery is not None
         with self._celery.connection_for_write() as connection:
             connection.ensure_connection(max_retries=1, interval_start=0)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -95,6 +97,13 @@ def test_app_does_not_import_the_worker() -> None:
         assert not any(target.split(".")[0] == "worker" for target in imported(path, known)), (
             f"{name} imports the worker"
         )
+
+
+def test_the_api_imports_what_not_every_process_needs_only_on_use() -> None:
+    late = {"torch", "alembic", "celery", "kombu", "redis", "typer"}
+    code = f"import app.main, sys; print(*({late} & sys.modules.keys()))"
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True)
+    assert ran.stdout.split() == []
 
 
 def test_a_circle_is_found(tmp_path: Path) -> None:
