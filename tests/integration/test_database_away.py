@@ -35,7 +35,7 @@ def stack(
         broker_url=redis.emptied(),
         heartbeat_seconds=1.2,
         housekeeping_seconds=0.05,
-        max_attempts=2,
+        max_attempts=1,
         no_auth=True,
     )
     opened = Stack(settings, tmp_path / "worker.log", warm_start)
