@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from numbers import Integral
@@ -13,7 +13,6 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
@@ -23,21 +22,20 @@ from dspt.backbones import Backbone, load_backbone
 from dspt.backbones.base import unit_features
 from dspt.classifier.fit import Fitted, fit
 from dspt.config import DEFAULT_LR, ClassifierName, LossName, TuneConfig, TuningName
-from dspt.data import Dataset, decode_image
-from dspt.data.copies import empty_thumbnails, find_copies, thumbnail_of
-from dspt.data.images import upright_rgb
-from dspt.errors import ArtifactError, ConfigError, ImageError
+from dspt.data import Dataset
+from dspt.data.copies import empty_thumbnails, find_copies, new_photos
+from dspt.errors import ArtifactError, ConfigError
 from dspt.features.encode import encode_images
+from dspt.features.photos import as_photos, encode_photos
 from dspt.kit.device import resolve_device
 from dspt.labels.audit import AuditReport
 from dspt.model.artifact import Manifest, TunedModel, load_model
 from dspt.model.predict import linear_classifier
 from dspt.prompt.learner import PromptLearner, zero_shot_embeddings
+from dspt.report.unlabelled import UnlabelledReport
 
-_BATCH = 32  # images encoded at once
 _INTEGERS = "integer_labels"  # key in the metrics of the artefact: the labels were integers
 
-Photo = Image.Image | str | Path
 ClassNames = Mapping[Any, str] | Sequence[str]
 
 
@@ -107,12 +105,17 @@ class DSPTClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         y: ArrayLike,
         class_names: ClassNames | None = None,
         groups: ArrayLike | None = None,
+        unlabelled: Any = None,
     ) -> Self:
         """Fit to images or features `X` and labels `y`, some of which may be wrong.
 
         class_names: words for the prompt, by label or in the order of the sorted labels. Default:
         the labels themselves. groups: (N,) integers, equal for copies of a photo, which count once.
         Default: copies of images are found, and equal rows of features are copies.
+
+        unlabelled: further images or features without labels, which move the class means if
+        held-out labels show that this helps. Copies of `X` and of each other are left out. Do not
+        measure on any of them. -1 in `y` is a label like any other.
 
         Raises ValueError for data that cannot be used, ConfigError for a wrong parameter,
         ImageError for an unreadable image, and BackboneError.
@@ -136,11 +139,11 @@ class DSPTClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
         words = _words(self.classes_, class_names)
         if groups is None:
-            keys = [row.tobytes() for row in features.cpu().numpy()]
-            copies = find_copies(keys, features[:, : backbone.embed_dim], thumbnails)
+            copies = _copies(features, thumbnails, backbone)
         else:
             copies = np.unique(column_or_1d(groups), return_inverse=True)[1]
-        self._fit(backbone, config, features, codes, words, copies)
+        photos = None if unlabelled is None else self._new_photos(unlabelled, features, thumbnails)
+        self._fit(backbone, config, features, codes, words, copies, photos)
         return self
 
     def predict_proba(self, X: Any) -> NDArray[np.float32]:
@@ -216,12 +219,27 @@ class DSPTClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self, X: Any, backbone: Backbone, *, reset: bool = False
     ) -> tuple[Tensor, NDArray[np.uint8] | None]:
         """(N, F) or (N, D) features on the device, and thumbnails if X are images."""
-        photos = _photos(X)
+        photos = as_photos(X)
         if photos is not None:
-            return _encode(photos, backbone)
+            return encode_photos(photos, backbone)
         # scikit-learn's checks: two dimensions, numbers, finite, the number of columns of `fit`
         matrix = validate_data(self, X, reset=reset, dtype=np.float32)
         return unit_features(self._matrix(matrix, backbone), backbone.embed_dim), None
+
+    def _new_photos(
+        self, unlabelled: Any, features: Tensor, thumbnails: NDArray[np.uint8] | None
+    ) -> Tensor:
+        """Return the features (U, F) of the images that are no copy of another or of X."""
+        backbone = _backbone(self._config().backbone, self._config().device)
+        more, small = self._features(unlabelled, backbone)
+        if more.shape[1] != features.shape[1] or (small is None) != (thumbnails is None):
+            raise ValueError(
+                "unlabelled must be of the same kind as X: images, or features as wide"
+            )
+        together = torch.cat([features, more])
+        if small is not None and thumbnails is not None:
+            small = np.concatenate([thumbnails, small])
+        return together[new_photos(_copies(together, small, backbone), len(features))]
 
     def _matrix(self, matrix: NDArray[np.float32], backbone: Backbone) -> Tensor:
         widths = sorted({backbone.embed_dim, backbone.feature_dim})
@@ -241,6 +259,7 @@ class DSPTClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         codes: NDArray[np.int64],
         words: list[str],
         groups: NDArray[np.int64],
+        photos: Tensor | None,
     ) -> None:
         prompts = PromptLearner(
             backbone,
@@ -254,7 +273,14 @@ class DSPTClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         labels = torch.from_numpy(codes).to(backbone.device)
         zero_shot = zero_shot_embeddings(backbone, words)
         context, fitted = fit(
-            backbone, prompts, zero_shot, features[:, None], labels, config, groups=groups
+            backbone,
+            prompts,
+            zero_shot,
+            features[:, None],
+            labels,
+            config,
+            groups=groups,
+            unlabelled=photos,
         )
         names = [str(label) for label in self.classes_]
         rows = [str(row) for row in range(len(codes))]
@@ -268,6 +294,10 @@ class DSPTClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.served_, self.why_ = fitted.served, fitted.why
         self._linear = fitted.served_classifier
         self.model_ = _artefact(backbone, config, names, words, context, fitted, features, labels)
+        if photos is not None:
+            used = 0 if fitted.labelled_only is None else len(photos)
+            report = UnlabelledReport(len(photos), used, None)
+            self.model_.manifest.metrics["unlabelled"] = report.to_dict()
         if np.issubdtype(self.classes_.dtype, np.integer):
             self.model_.manifest.metrics[_INTEGERS] = True
 
@@ -313,38 +343,11 @@ def _backbone(name: str, device: str) -> Backbone:
     return load_backbone(name, device=device)
 
 
-def _photos(X: Any) -> list[Photo] | None:
-    """X as a list of images, or None if it is a matrix."""
-    if isinstance(X, str | Path | Image.Image):
-        raise ValueError("X is a single image; pass a list of images")
-    if isinstance(X, list | tuple) or (isinstance(X, np.ndarray) and X.ndim == 1):
-        photos = list(X)
-        if photos and all(isinstance(photo, str | Path | Image.Image) for photo in photos):
-            return photos
-    return None
-
-
-def _encode(photos: Iterable[Photo], backbone: Backbone) -> tuple[Tensor, NDArray[np.uint8]]:
-    images = (_opened(photo, backbone.read_side) for photo in photos)
-    prepared = [(backbone.preprocess.crop(image), thumbnail_of(image)) for image in images]
-    crops = [crop for crop, _ in prepared]
-    parts = [
-        backbone.encode_crops(torch.stack(crops[start : start + _BATCH]))
-        for start in range(0, len(crops), _BATCH)
-    ]
-    return torch.cat(parts).clone(), np.stack([thumbnail for _, thumbnail in prepared])
-
-
-def _opened(photo: Photo, side: int) -> Image.Image:
-    """RGB, upright. Raises ImageError, which names the file."""
-    if isinstance(photo, Image.Image):
-        return upright_rgb(photo)
-    try:
-        return decode_image(Path(photo).read_bytes(), side=side)
-    except OSError as error:
-        raise ImageError(f"{photo}: cannot be read: {error.strerror}", param=str(photo)) from error
-    except ImageError as error:
-        raise ImageError(f"{photo}: {error.message}", param=str(photo)) from error
+def _copies(
+    features: Tensor, thumbnails: NDArray[np.uint8] | None, backbone: Backbone
+) -> NDArray[np.int64]:
+    keys = [row.tobytes() for row in features.cpu().numpy()]
+    return find_copies(keys, features[:, : backbone.embed_dim], thumbnails)
 
 
 def _words(classes: NDArray[Any], class_names: ClassNames | None) -> list[str]:

@@ -18,7 +18,7 @@ from dspt.classifier.linear import LinearClassifier
 from dspt.classifier.validation import Validation
 from dspt.config import DEFAULT_LR, TuneConfig
 from dspt.data import Dataset
-from dspt.data.copies import empty_thumbnails, find_copies
+from dspt.data.copies import empty_thumbnails, find_copies, new_photos
 from dspt.data.splits import Rows, Splits
 from dspt.features.encode import encode_images
 from dspt.features.store import FeatureStore
@@ -36,6 +36,7 @@ from dspt.report.drift import class_means, drift_baseline
 from dspt.report.evaluation import evaluate
 from dspt.report.finding import HealthFinding
 from dspt.report.health import HealthReport
+from dspt.report.unlabelled import UnlabelledReport
 
 __all__ = ["Listener", "Progress", "TuneResult", "tune"]
 
@@ -55,7 +56,9 @@ class TuneResult:
     temperatures (of the classifiers that are not an ensemble), blend (weights of the ensemble's
     parts), noise_rate (share of wrong labels: estimate, low, high; None if it cannot be estimated),
     measured_on, labels, drift_baseline (figures of the images that accuracy is measured on), copies
-    (`CopyReport.to_dict`; None if there are none), history, seconds."""
+    (`CopyReport.to_dict`; None if there are none), history, seconds. With photos without labels
+    also unlabelled: photos, used (without copies), and accuracy_without them of the tuned
+    classifier (None if none was used)."""
     audit: AuditReport
     model: TunedModel
     health: HealthReport
@@ -102,10 +105,11 @@ def tune(
     lr = config.lr or DEFAULT_LR[config.loss]
     config = config.model_copy(update={"n_ctx": prompts.n_ctx, "lr": lr, "device": str(device)})
     Splits.of(dataset, config)  # raises early if nothing can be measured
-    thumbnails = empty_thumbnails(len(dataset.items))
+    images, whole = len(dataset.items), dataset.with_unlabelled()
+    thumbnails = empty_thumbnails(len(whole.items))
     features = encode_images(
         backbone,
-        dataset,
+        whole,
         augment_views=config.augment_views,
         store=FeatureStore(feature_dir, on_failure=listener.warning) if feature_dir else None,
         progress=lambda done, total: clock.at("encoding", done, total),
@@ -113,7 +117,13 @@ def tune(
         thumbnails=thumbnails,
         should_stop=should_stop,
     ).to(device)
-    groups = find_copies(dataset.hashes, features[:, 0, : backbone.embed_dim], thumbnails)
+    embeddings = features[:, 0, : backbone.embed_dim]
+    groups = find_copies(dataset.hashes, embeddings[:images], thumbnails[:images])
+    distinct = np.empty(0, np.int64)
+    if dataset.unlabelled:
+        distinct = new_photos(find_copies(whole.hashes, embeddings, thumbnails), images)
+    unlabelled = features[sent(torch.from_numpy(distinct), device), 0]
+    features = features[:images]
     splits = Splits.of(dataset, config, groups)
     labels = sent(torch.tensor([item.label for item in dataset.items]), device)
 
@@ -137,6 +147,7 @@ def tune(
         train_mask=np.isin(splits.train, splits.fit),
         groups=groups[splits.train],
         kept=np.array([dataset.items[row].path in dataset.confirmed for row in splits.train]),
+        unlabelled=unlabelled,
         validation=Validation(features[val, 0], labels[val]) if len(val) else None,
         state=history.state,
         on_epoch=history.add,
@@ -165,6 +176,11 @@ def tune(
         "drift_baseline": measured.drift_baseline(fitted.served_classifier, means),
     }
     findings, copies = _copy_findings(CopyReport.of(dataset, groups), splits, measured, fitted)
+    if dataset.unlabelled:
+        report = _unlabelled(measured, fitted, len(distinct))
+        metrics["unlabelled"] = report.to_dict()
+        copied = len(dataset.unlabelled) - len(distinct)
+        findings += report.findings(copied, config.classifier)
     guessed = fitted.zero_shot.logits(features[train, 0]).argmax(1).cpu().numpy()
     findings += class_findings(dataset, splits, guessed)
     for finding in findings:
@@ -292,6 +308,15 @@ def _copy_findings(
     return report.findings(leaked=len(leaked), accuracies=accuracies), report.to_dict(
         leaked=len(leaked), accuracy_with_leaked=accuracies[1] if accuracies else None
     )
+
+
+def _unlabelled(measured: _Measured, fitted: Fitted, distinct: int) -> UnlabelledReport:
+    """Return what became of the photos without labels. distinct: those that are no copy."""
+    photos, without = len(measured.dataset.unlabelled), fitted.labelled_only
+    if without is None:
+        return UnlabelledReport(photos, 0, None)
+    accuracy = measured.accuracy(without, measured.splits.measured)
+    return UnlabelledReport(photos, distinct, accuracy)
 
 
 def _weights(fitted: Fitted, config: TuneConfig) -> dict[str, float]:

@@ -104,6 +104,8 @@ def dataset_details(dataset: DatasetDetail) -> RenderableType:
         "created": _minute(dataset.created_at),
         "images": "deleted" if dataset.expired else str(dataset.images),
     }
+    if dataset.unlabelled:
+        rows["unlabelled"] = f"{dataset.unlabelled:,}"
     if dataset.version > 1:
         rows["version"] = str(dataset.version)
     if dataset.relabelled is not None:

@@ -75,7 +75,8 @@ def add(
             metavar="DATA",
             exists=True,
             show_default=False,
-            help="Folder (it is zipped first) or zip, as for `upload`; one class is enough.",
+            help="Folder (it is zipped first) or zip, as for `upload`; one class, or a folder "
+            "unlabelled/, is enough.",
         ),
     ],
     label: Annotated[
@@ -85,11 +86,15 @@ def add(
             show_default=False,
         ),
     ] = None,
+    unlabelled: Annotated[
+        bool,
+        typer.Option("--unlabelled", help="Use all photos in a folder without labels."),
+    ] = False,
     metadata: Metadata = None,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Add labelled photos to a data set; the result is a new version that shares its files."""
+    """Add photos to a data set; the result is a new version that shares its files."""
     own = pairs(metadata)
     with service(url) as client:
         from dspt_client._bar import Bar
@@ -98,7 +103,12 @@ def add(
             warnings.simplefilter("always", UserWarning)
             base = find.dataset_id(client, dataset_id)
             found = client.datasets.add(
-                base, data, label=label, metadata=own, on_progress=bar.advance
+                base,
+                data,
+                label=label,
+                unlabelled=unlabelled,
+                metadata=own,
+                on_progress=bar.advance,
             )
     _print_stored(found, links, as_json)
 

@@ -46,7 +46,10 @@ def add_images(
     shelf: ShelfDep,
     archive: Annotated[
         UploadFile | Omittable,
-        File(description="Zip of labelled photos, as for `POST /datasets`; one class is enough."),
+        File(
+            description="Zip of photos, as for `POST /datasets`; one class, or a folder "
+            "`unlabelled/`, is enough."
+        ),
     ] = None,
     images: Annotated[
         list[UploadFile] | Omittable,
@@ -60,11 +63,12 @@ def add_images(
         Form(description="Class of each of `images`: JSON object from file name to class."),
     ] = None,
     split: Annotated[
-        Literal["train", "val", "test"], Form(description="What `images` are used for.")
+        Literal["train", "val", "test", "unlabelled"],
+        Form(description="What `images` are used for. `unlabelled`: for training, without labels."),
     ] = "train",
     metadata: Annotated[str | Omittable, Form(description=FORM)] = None,
 ) -> DatasetDetail:
-    """Add labelled photos: the answer is a new version, and the old one stays as it is.
+    """Add photos: the answer is a new version, and the old one stays as it is.
 
     The new version shares the files and corrections of the old one, so that only the new photos
     are stored and encoded. A class that the data set does not have is new. A file whose path is
@@ -80,8 +84,10 @@ def add_images(
         made = additions.add(context, caller, dataset_id, upload)
     else:
         names = [service.clean_filename(each.filename, "image") for each in images or []]
-        of_file = additions.labels_of(names, label, labels)
-        files = {name: each.file for name, each in zip(names, images or [], strict=True)}
+        of_file = None if split == "unlabelled" else additions.labels_of(names, label, labels)
+        if of_file is None and (label is not None or labels is not None):
+            raise _missing("Send `split=unlabelled` without `label` and `labels`.", "split")
+        files = additions.by_name(names, [each.file for each in images or []])
         with additions.packed(files, of_file, split) as upload:
             made = additions.add(context, caller, dataset_id, upload)
     if pairs is not None:

@@ -11,7 +11,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import IO
+from typing import IO, Literal
 
 from app.access.caller import Caller
 from app.datasets import repository, service
@@ -46,6 +46,13 @@ def add(context: Context, caller: Caller, dataset_id: str, photos: service.Uploa
     return service.store(context, made, base.owner, kept=True)
 
 
+def by_name(names: Sequence[str], files: Sequence[IO[bytes]]) -> dict[str, IO[bytes]]:
+    """Return the files by name. Raises Unprocessable if several have the same name."""
+    if repeated := _repeated(names):
+        raise _wrong(repeated)
+    return dict(zip(names, files, strict=True))
+
+
 def labels_of(names: Sequence[str], label: str | None, labels: str | None) -> dict[str, str]:
     """Return the class of each image by file name.
 
@@ -56,13 +63,18 @@ def labels_of(names: Sequence[str], label: str | None, labels: str | None) -> di
         raise _wrong([("label", "send exactly one of `label` and `labels` with `images`")])
     of_file = dict.fromkeys(names, label or "") if labels is None else _parsed(labels)
     found = {name: text.strip() for name, text in of_file.items()}
-    counts = Counter(names)
-    problems = [(name, "several images have this name") for name in counts if counts[name] > 1]
-    problems += [(name, "this image has no class") for name in counts if not found.get(name)]
-    problems += [(name, "no such image was sent") for name in found if name not in counts]
+    sent = dict.fromkeys(names)
+    problems = _repeated(names)
+    problems += [(name, "this image has no class") for name in sent if not found.get(name)]
+    problems += [(name, "no such image was sent") for name in found if name not in sent]
     if problems:
         raise _wrong(problems)
     return found
+
+
+def _repeated(names: Sequence[str]) -> list[tuple[str, str]]:
+    counts = Counter(names)
+    return [(name, "several images have this name") for name in counts if counts[name] > 1]
 
 
 def _parsed(labels: str) -> Mapping[str, str]:
@@ -77,18 +89,26 @@ def _parsed(labels: str) -> Mapping[str, str]:
 
 @contextmanager
 def packed(
-    images: Mapping[str, IO[bytes]], labels: Mapping[str, str], split: Split
+    images: Mapping[str, IO[bytes]],
+    labels: Mapping[str, str] | None,
+    split: Split | Literal["unlabelled"],
 ) -> Iterator[service.Upload]:
-    """Yield images with their classes as one upload; the same images make the same zip."""
+    """Yield images with their classes as one upload; the same images make the same zip.
+
+    labels: None with the split `unlabelled`.
+    """
     table = io.StringIO()
-    rows = csv.writer(table)
-    rows.writerow(["file", "label", "split"])
-    rows.writerows([f"images/{name}", labels[name], split] for name in images)
+    folder = "unlabelled" if labels is None else "images"
+    if labels is not None:
+        rows = csv.writer(table)
+        rows.writerow(["file", "label", "split"])
+        rows.writerows([f"{folder}/{name}", labels[name], split] for name in images)
     with tempfile.TemporaryFile(prefix="dspt-") as file:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-            archive.writestr(zipfile.ZipInfo("labels.csv"), table.getvalue())
+            if labels is not None:
+                archive.writestr(zipfile.ZipInfo("labels.csv"), table.getvalue())
             for name, image in images.items():
-                with archive.open(zipfile.ZipInfo(f"images/{name}"), "w") as target:
+                with archive.open(zipfile.ZipInfo(f"{folder}/{name}"), "w") as target:
                     shutil.copyfileobj(image, target, _COPY_BYTES)
         yield service.receive(file, "images.zip")
 

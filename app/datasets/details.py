@@ -18,9 +18,10 @@ def of(context: Context, caller: Caller, shelf: PhotoShelf, dataset_id: str) -> 
     """Return a data set. Raises NotFound, and Unprocessable if a job would refuse it."""
     zip_file, dataset = service.find_with_zip(context, caller, dataset_id)
     if zip_file.expired_at is not None:
-        return views.detail(dataset, Counter(), ())
+        return views.detail(dataset, Counter(), 0, ())
     counts = Counter((photo.label, photo.split) for photo in shelf.list(zip_file, dataset))
-    return views.detail(dataset, counts, shelf.open(zip_file).warnings)
+    photos = shelf.open(zip_file)
+    return views.detail(dataset, counts, photos.unlabelled, photos.warnings)
 
 
 def of_new(context: Context, caller: Caller, shelf: PhotoShelf, dataset_id: str) -> DatasetDetail:

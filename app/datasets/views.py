@@ -18,13 +18,17 @@ def view(dataset: Dataset) -> DatasetView:
 
 
 def detail(
-    dataset: Dataset, counts: Mapping[tuple[str, Split], int], warnings: Sequence[str]
+    dataset: Dataset,
+    counts: Mapping[tuple[str, Split], int],
+    unlabelled: int,
+    warnings: Sequence[str],
 ) -> DatasetDetail:
     """counts: (class, part) -> number of files."""
     classes = sorted({name for name, _ in counts}, key=natural_key)
     return DatasetDetail(
         **_fields(dataset),
         images=sum(counts.values()),
+        unlabelled=unlabelled,
         classes=[
             ClassCount(
                 name=name,

@@ -65,20 +65,25 @@ class DatasetCalls:
         data: str | Path,
         *,
         label: str | None = None,
+        unlabelled: bool = False,
         metadata: Mapping[str, str] | None = None,
         on_progress: OnProgress = silent,
     ) -> DatasetDetail:
-        """Add labelled photos to a data set and return the new version, which shares its files.
+        """Add photos to a data set and return the new version, which shares its files.
 
         data: a folder or a zip, as for `create`; one class is enough. label: class of all photos in
-        a folder, which then needs no class folders. A job on the new version encodes the new photos
-        only. Raises NotSent and OSError.
+        a folder, which then needs no class folders. unlabelled: all photos in a folder are used for
+        training without labels. A job on the new version encodes the new photos only. Raises
+        NotSent and OSError.
         """
         where, folder = path("datasets", dataset_id, "images"), Path(data)
+        if unlabelled and (label is not None or not folder.is_dir()):
+            raise NotSent("`unlabelled` needs a folder of photos, and no `label`.")
         if label is not None and (not label.strip() or "/" in label or not folder.is_dir()):
             raise NotSent("`label` needs a folder of photos, and a name of a class without /.")
         with ExitStack() as open_files:
-            opened = zip_file(folder, on_progress, top=f"{label}/" if label else "")
+            top = "unlabelled" if unlabelled else label
+            opened = zip_file(folder, on_progress, top=f"{top}/" if top else "")
             filename, file = await self._connection.io.work(
                 lambda: open_files.enter_context(opened)
             )

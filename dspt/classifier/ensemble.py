@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -26,6 +27,7 @@ from torch.nn import functional as F
 
 from dspt.classifier.lda import ShrunkLDA
 from dspt.classifier.linear import LinearClassifier
+from dspt.classifier.unlabelled import UnlabelledLDA
 from dspt.classifier.weights import (
     FIRST_RATE,
     LDA_WEIGHT,
@@ -74,6 +76,9 @@ class Ensemble:
 
     classifier: LinearClassifier
     """Calibrated on held-out images."""
+    labelled_only: LinearClassifier | None
+    """The same without the unlabelled images; None if none was used. All other fields rest on the
+    labelled images only."""
     log_p: Tensor
     """(N, C): log probabilities of the training images, cross-fitted up to the soft labels of EM:
     the noise matrix, the weights and the posteriors of the other folds depend on the label."""
@@ -141,6 +146,7 @@ def fit_ensemble(
     train_mask: Tensor | None = None,
     *,
     kept: Tensor | None = None,
+    unlabelled: Tensor | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Ensemble:
     """Fit the ensemble of `texts`, of which the first is zero-shot, and of an LDA.
@@ -150,7 +156,9 @@ def fit_ensemble(
     features: (N, F), see `Backbone.feature_dim`; labels: (N,); folds: held-out rows of each fold,
     together 0..N-1, the same as in `held_out_logits` of the texts; train_mask: (N,) bool, images to
     train on. Default: all. The other images are only scored; kept: (N,) bool, images whose label a
-    person has confirmed. Default: none. Raises Cancelled once `should_stop()` is true.
+    person has confirmed. Default: none; unlabelled: (U, F), further images of the same kind, none
+    of which accuracy is measured on. They are not used without held-out evidence. Raises Cancelled
+    once `should_stop()` is true.
     """
     if train_mask is None:
         train_mask = torch.ones_like(labels, dtype=torch.bool)
@@ -190,8 +198,24 @@ def fit_ensemble(
     objectives = torch.stack([objective for objective, _ in found]).tolist()
     best = found[objectives.index(max(objectives))][1]
     mean = torch.stack([optimum.posterior for _, optimum in found]).mean(0)
+    lda, guess = _lda(sample, best)
+    classifier, labelled_only = _combined(sample, best, lda), None
+    # Without held-out evidence the ensemble is not calibrated, and EM would confirm its errors.
+    if unlabelled is not None and len(unlabelled) and len(sample.scored.rows):
+        more = UnlabelledLDA.of(
+            features,
+            train,
+            guess,
+            unlabelled,
+            of_images.shape[1],
+            best.weights[-1] / best.spread,
+            partial(_combined, sample, best),
+        )
+        if _predicts_better(sample, best, more, features[:, -of_images.shape[1] :]):
+            classifier, labelled_only = _combined(sample, best, more.fit(train)), classifier
     return Ensemble(
-        _classifier(sample, best),
+        classifier,
+        labelled_only,
         best.log_p,
         best.posterior,
         (best.posterior + mean) / 2,
@@ -267,21 +291,45 @@ def _run_em(
     return ((likelihood + _AGREEMENT_WEIGHT * agreement) * balance).sum(), optimum
 
 
-def _classifier(sample: _Sample, optimum: _EMResult) -> LinearClassifier:
-    """The weighted sum of the text classifiers and of the LDA on all training images.
+def _predicts_better(
+    sample: _Sample, optimum: _EMResult, lda: UnlabelledLDA, features: Tensor
+) -> bool:
+    """Whether the ensemble predicts held-out labels better with the unlabelled images.
 
-    The columns of the texts are the first, those of the LDA the last.
+    Those of other things than the classes, or of few of them, often make it worse.
     """
-    weights = optimum.weights
+    text = torch.zeros_like(optimum.log_p)
+    for weight, classifier in zip(optimum.weights[:-1], sample.texts, strict=True):
+        text += weight * classifier.held_out_logits
+
+    def likelihood(fit: Callable[[Tensor], LinearClassifier]) -> Tensor:
+        logits = text.clone()
+        for fold, others in sample.folds:
+            logits[fold] += fit(others).logits(features[fold])
+        found = log_likelihood(logits.log_softmax(1), sample.labels, optimum.noise)
+        return (found * sample.scored.balance)[sample.scored.rows].sum()
+
+    return bool(likelihood(lda.fit) > likelihood(lda.labelled_only))
+
+
+def _lda(sample: _Sample, optimum: _EMResult) -> tuple[LinearClassifier, Tensor]:
+    """The LDA on all training images, times its weight; and the weight of each in each class."""
     rows = sample.train
     rate = wrong_share(optimum.posterior[rows], sample.labels[rows])
     trust = (_TRUST_PER_RATE * rate).clamp_max(_MOST_TRUST)
     guess = torch.lerp(_one_hot(sample), optimum.posterior, trust)
     directions = sample.images.directions(rows, guess)
-    lda = sample.images.classifier(weights[-1] / optimum.spread * directions)
+    return sample.images.classifier(optimum.weights[-1] / optimum.spread * directions), guess
+
+
+def _combined(sample: _Sample, optimum: _EMResult, lda: LinearClassifier) -> LinearClassifier:
+    """The sum of the weighted text classifiers and of an LDA.
+
+    The columns of the texts are the first, those of the LDA the last.
+    """
     matrix = lda.matrix.new_zeros(sample.n_classes, sample.width)
     matrix[:, -lda.matrix.shape[1] :] = lda.matrix
-    for weight, classifier in zip(weights[:-1], sample.texts, strict=True):
+    for weight, classifier in zip(optimum.weights[:-1], sample.texts, strict=True):
         matrix[:, : classifier.matrix.shape[1]] += weight * classifier.matrix
     return LinearClassifier(matrix, lda.bias)
 

@@ -55,6 +55,8 @@ class Fitted:
     """The reason for `served`, with figures: sentences for the user."""
     kept: Tensor
     """(N,) bool: training images whose label a person has confirmed."""
+    labelled_only: LinearClassifier | None
+    """`tuned` as it would be without the unlabelled images; None if it uses none."""
 
     def to(self, device: torch.device) -> Fitted:
         """Return a copy on `device`."""
@@ -115,6 +117,7 @@ def fit(
     train_mask: NDArray[np.bool_] | None = None,
     groups: NDArray[np.int64] | None = None,
     kept: NDArray[np.bool_] | None = None,
+    unlabelled: Tensor | None = None,
     validation: Validation | None = None,
     state: TunerState | None = None,
     on_epoch: Callable[[EpochReport, TunerState], None] = lambda report, state: None,
@@ -126,9 +129,10 @@ def fit(
     images on the backbone's device, the centre crop first, with penultimate features or the
     embedding alone (F = D); labels: (N,); train_mask: (N,), the images to tune on, the others are
     only audited. Default: all; groups: (N,), equal for copies of a photo, of which one is tuned on;
-    kept: (N,), images whose label a person has confirmed. Default: none; validation: further images
-    with correct labels. `state` continues an
-    interrupted tuning. Of `config` only the settings of the tuning are read, not those of the data.
+    kept: (N,), images whose label a person has confirmed. Default: none; unlabelled: (U, F), images
+    without labels, none of them a copy of another or of one that is measured on; validation:
+    further images with correct labels. `state` continues an interrupted tuning. Of `config` only
+    the settings of the tuning are read, not those of the data.
 
     Returns the context, (M, W) or (C, M, W) if class-specific, and the classifiers. With
     `tuning: none` the context is the initial one, which no classifier uses. Raises
@@ -163,6 +167,7 @@ def fit(
             logit_scale=backbone.logit_scale,
             classifier=config.classifier,
             kept=None if kept is None else torch.from_numpy(kept).to(features.device),
+            unlabelled=unlabelled,
             validation=validation,
             should_stop=should_stop,
         )
@@ -179,6 +184,7 @@ def fit_classifiers(
     logit_scale: float,
     classifier: ClassifierName = "blend",
     kept: Tensor | None = None,
+    unlabelled: Tensor | None = None,
     validation: Validation | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Fitted:
@@ -187,7 +193,8 @@ def fit_classifiers(
     classes: (1 + folds, C, D), class embeddings of the prompt to serve and of the prompt of each
     fold; None if no prompt was tuned; zero_shot: (C, D); features: (N, F) of the training images,
     centre crops; labels: (N,). All embeddings have unit length. kept: (N,) bool, images whose label
-    a person has confirmed. Default: none. `validation` images calibrate the classifiers further,
+    a person has confirmed. Default: none; unlabelled: (U, F), images without labels, which move the
+    class means of the ensemble. `validation` images calibrate the classifiers further,
     and count in the choice as the training images do. Raises Cancelled once `should_stop()` is
     true.
 
@@ -208,6 +215,7 @@ def fit_classifiers(
             logit_scale=logit_scale,
             classifier=classifier,
             kept=kept.cpu(),
+            unlabelled=None if unlabelled is None else unlabelled.cpu(),
             validation=validation and validation.to(torch.device("cpu")),
             should_stop=should_stop,
         )
@@ -227,6 +235,7 @@ def fit_classifiers(
         [torch.from_numpy(fold) for fold in crossfit.held_out],
         torch.from_numpy(crossfit.train_mask),
         kept=kept,
+        unlabelled=unlabelled,
         should_stop=should_stop,
     )
     scored = ensemble.scored
@@ -259,7 +268,10 @@ def fit_classifiers(
             for known, each in ((likelihood, tuned), (baseline, untuned))
         )
     served, why = choose_served(likelihood, baseline, images, in_val)
-    return Fitted(untuned, prompt, temperatures, tuned, by_prompt, ensemble, served, why, kept)
+    without = ensemble.labelled_only if classifier == "blend" else None
+    return Fitted(
+        untuned, prompt, temperatures, tuned, by_prompt, ensemble, served, why, kept, without
+    )
 
 
 def held_out_logits(

@@ -67,16 +67,26 @@ def accuracies(metrics: Mapping[str, Any]) -> RenderableType:
             f"{part['calibration_error']:.3f}",
             "yes" if metrics["served"] == name else "",
         )
-    table.caption = _about_classes(metrics[metrics["served"]])
+    table.caption = _about(metrics)
     return table
 
 
-def _about_classes(evaluation: Mapping[str, Any]) -> str | None:
-    """Return the balanced accuracy where classes differ in size, and the classes not measured."""
-    notes = []
+def _about(metrics: Mapping[str, Any]) -> str | None:
+    """Return notes on the table of accuracies, or None.
+
+    The balanced accuracy where classes differ in size, the accuracy without the photos that have no
+    label, and the classes that are not measured.
+    """
+    evaluation, notes = metrics[metrics["served"]], []
     balanced = evaluation.get("balanced_accuracy")  # not in results of earlier versions
     if balanced is not None and abs(balanced - evaluation["accuracy"]) >= 0.005:
         notes.append(f"mean accuracy of the classes: {balanced:.1%}")
+    unlabelled = metrics.get("unlabelled") or {}
+    if unlabelled.get("accuracy_without") is not None:
+        notes.append(
+            f"tuned: with {unlabelled['used']:,} photos without labels, "
+            f"{unlabelled['accuracy_without']:.1%} without them"
+        )
     missing = [name for name, share in evaluation.get("per_class", {}).items() if share is None]
     if missing:
         more = f" and {len(missing) - 10:,} more" if len(missing) > 10 else ""

@@ -63,6 +63,15 @@ def thumbnail_of(image: Image.Image) -> Thumbnails:
     return np.asarray(small.convert("L"))
 
 
+def new_photos(groups: Groups, known: int) -> Groups:
+    """Return the rows after the first `known` ones that are no copy of an earlier row.
+
+    groups: (N,), as `find_copies` returns them.
+    """
+    first = np.flatnonzero(groups == np.arange(len(groups)))
+    return first[first >= known]
+
+
 def find_copies(
     hashes: Sequence[Hashable], features: Tensor | None, thumbnails: Thumbnails | None = None
 ) -> Groups:

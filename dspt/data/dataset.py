@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ class Item:
 
     path: str
     label: int
-    """Index into the data set's classes."""
+    """Index into the data set's classes; -1 without a label."""
     split: Split
 
 
@@ -55,7 +55,7 @@ class Rejected:
     file: str
     reason: str
     unreadable: bool = False
-    """It belongs to a class, but is not a readable image."""
+    """It is where an image should be, but is not a readable one."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +81,16 @@ class Dataset:
     """Paths of the training images whose label a person has corrected or confirmed."""
     notices: tuple[Notice, ...] = ()
     """The warnings by kind, with their files."""
+    unlabelled: tuple[Item, ...] = ()
+    """Images of the training set to be used without labels."""
+    unlabelled_hashes: tuple[str, ...] = ()
+    """SHA-256 (hex) of each of their files."""
 
     def __repr__(self) -> str:
         count = Counter(item.split for item in self.items)
         parts = ", ".join(f"{count[name]} {name}" for name in SPLITS if count[name])
+        if self.unlabelled:
+            parts += f", and {len(self.unlabelled)} unlabelled"
         return (
             f"<Dataset: {len(self.items)} images of {len(self.classes)} classes ({parts}), "
             f"{len(self.rejected)} files rejected>"
@@ -113,7 +119,20 @@ class Dataset:
             "classes": list(self.classes),
             "rejected": rejected,
             "split": {name: split[name] for name in SPLITS},
+            "unlabelled": len(self.unlabelled),
         }
+
+    def with_unlabelled(self) -> Dataset:
+        """Return the data set with the images without labels as the last of its items."""
+        hashes = (*self.hashes, *self.unlabelled_hashes)
+        return replace(self, items=(*self.items, *self.unlabelled), hashes=hashes)
+
+    def digest(self) -> str:
+        """Return the `dataset_digest` of all images; those without labels have the class ""."""
+        labelled = [(i.path, self.classes[i.label], i.split) for i in self.items]
+        others = [(i.path, "", "unlabelled") for i in self.unlabelled]
+        hashes = (*self.hashes, *self.unlabelled_hashes)
+        return dataset_digest((*e, s) for e, s in zip(labelled + others, hashes, strict=True))
 
     def close(self) -> None:
         """Close the folder or zip. The images cannot be read afterwards."""
@@ -188,26 +207,27 @@ def _read_dataset(
     check_case(source.files, findings)
 
     candidates = sorted(layout.candidates, key=lambda c: natural_key(c.path))
-    read = list(
-        zip(
-            candidates,
-            read_all(source, [c.path for c in candidates], progress, should_stop),
-            strict=True,
-        )
-    )
+    paths = [*(c.path for c in candidates), *layout.unlabelled]
+    seen = list(read_all(source, paths, progress, should_stop))
+    read = list(zip(candidates, seen[: len(candidates)], strict=True))
+    unlabelled = list(zip(layout.unlabelled, seen[len(candidates) :], strict=True))
     classes = usable_classes(layout, read, findings)
     check_images(layout, classes, read, findings)
     ignored = {*layout.ignored, *train_classes(layout)} - {*classes}
     words = class_words(classes, class_names, findings, ignored=ignored)
     check_appearance(read, findings)
-    rejected = _rejected(layout, classes, read, not_read)
+    rejected = _rejected(layout, classes, read, unlabelled, not_read)
     for archive in (r for r in rejected if r.reason == NESTED_ARCHIVE):
         findings.warning("archive", f"{printable(archive.file)}: {NESTED_ARCHIVE}")
+    extra = [(path, s.sha256) for path, s in unlabelled if s.reason is None]
+    if extra:
+        photos = "1 photo is" if len(extra) == 1 else f"{len(extra):,} photos are"
+        findings.warning("unlabelled", f"{photos} in unlabelled/ and read without labels")
     findings.refuse_if_any()
 
     index = {name: i for i, name in enumerate(classes)}
     good = [(c, s) for c, s in read if s.reason is None and c.class_name in index]
-    return Dataset(
+    dataset = Dataset(
         classes=classes,
         class_words=words,
         items=tuple(Item(c.path, index[c.class_name], c.split) for c, _ in good),
@@ -215,22 +235,27 @@ def _read_dataset(
         rejected=rejected,
         warnings=findings.warnings,
         notices=findings.notices,
-        sha256=dataset_digest((c.path, c.class_name, c.split, s.sha256) for c, s in good),
+        sha256="",
         source=source,
+        unlabelled=tuple(Item(path, -1, "train") for path, _ in extra),
+        unlabelled_hashes=tuple(sha256 for _, sha256 in extra),
     )
+    return replace(dataset, sha256=dataset.digest())
 
 
 def _rejected(
     layout: Layout,
     classes: Collection[str],
     read: list[tuple[Candidate, Seen]],
+    unlabelled: list[tuple[str, Seen]],
     not_read: list[str],
 ) -> tuple[Rejected, ...]:
     from_links = [
         Rejected(p, "a link to outside the folder, or not a regular file") for p in not_read
     ]
     outside = [Rejected(path, reason) for path, reason in layout.outside]
-    unreadable = [Rejected(c.path, s.reason, True) for c, s in read if s.reason is not None]
+    should_be = [*((c.path, s) for c, s in read), *unlabelled]
+    unreadable = [Rejected(path, s.reason, True) for path, s in should_be if s.reason is not None]
     without_class = [
         Rejected(c.path, f"the class {printable(c.class_name)!r} is left out")
         for c, s in read

@@ -13,7 +13,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from dspt.data.findings import Findings
-from dspt.data.split_names import USUAL, Split, is_generic, is_unsorted, split_of, split_within
+from dspt.data.split_names import (
+    USUAL,
+    Split,
+    is_generic,
+    is_unlabelled,
+    is_unsorted,
+    split_of,
+    split_within,
+)
 from dspt.data.tree import Folder
 from dspt.kit.text import printable
 
@@ -32,6 +40,8 @@ class Reading:
 
     places: dict[str, tuple[Split, str]] = field(default_factory=dict)
     """Split and class of a class folder. All files below belong to it."""
+    unlabelled: set[str] = field(default_factory=set)
+    """Folders of photos to be used without labels, beside the class folders of the training set."""
     left_out: dict[str, str] = field(default_factory=dict)
     """Folders that are not used, with the reason."""
     outside: str = "outside the class folders"
@@ -51,7 +61,9 @@ def read_folders(
         _leave_out(folder, "it has no images", reading, findings)
     tops: list[Folder] = []
     for folder in root:
-        if is_unsorted(folder.name):
+        if is_unlabelled(folder.name):
+            reading.unlabelled.add(folder.path)
+        elif is_unsorted(folder.name):
             _leave_out(folder, _UNSORTED, reading, findings)
         else:
             tops.append(folder)
@@ -118,6 +130,9 @@ def _split_then_class(
             _leave_out(folder, "it has no images", reading, findings)
         classes = []
         for folder in inner:
+            if is_unlabelled(folder.name) and parts[top.path] == "train":
+                reading.unlabelled.add(folder.path)
+                continue
             if is_unsorted(folder.name):
                 _leave_out(folder, _UNSORTED, reading, findings)
                 continue

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from dspt.data.findings import Findings
 from dspt.data.layout import TABLE_SUFFIXES, Candidate, Layout
-from dspt.data.split_names import Split, split_of
+from dspt.data.split_names import Split, is_unlabelled, split_of
 from dspt.data.table_records import Record, read_records
 from dspt.data.tree import may_be_image
 from dspt.kit.text import printable
@@ -110,13 +110,23 @@ def layout_by_tables(tables: Sequence[Table], files: Sequence[str], findings: Fi
                 findings.problem(record.where, "missing_label", message)
     _add(labelled, layout, findings)
     named = " and ".join(sorted(paths))
-    without = [path for path in images if path not in rows]
+    without: list[str] = []
+    for path in images:
+        if path not in rows:
+            unlabelled = is_unlabelled(_top_of_train(path)) and may_be_image(path)
+            (layout.unlabelled if unlabelled else without).append(path)
     if rows:
         layout.outside += [(path, f"no row in {named}") for path in without]
         for path in filter(may_be_image, without):
             message = f"{printable(path)} is left out: no row in {named}"
             findings.warning("file_without_label", message)
     return layout
+
+
+def _top_of_train(path: str) -> str:
+    """The first folder of a path, the second if the first is `train`, or "" if there is none."""
+    folders = path.split("/")[:-1]
+    return next((name for name in folders[:2] if split_of(name) != "train"), "")
 
 
 def _file_of(

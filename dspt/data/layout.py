@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from dspt.data.class_words import words_of
 from dspt.data.findings import Findings
 from dspt.data.folder_layout import Reading, read_folders
-from dspt.data.split_names import Split, split_of
+from dspt.data.split_names import Split, is_unlabelled, split_of
 from dspt.data.tree import MAX_LEVELS, folder_tree
 from dspt.kit.text import printable
 
@@ -31,6 +31,8 @@ class Layout:
     candidates: list[Candidate] = field(default_factory=list)
     outside: list[tuple[str, str]] = field(default_factory=list)
     """Files that belong to no class, each with the reason."""
+    unlabelled: list[str] = field(default_factory=list)
+    """Files that should be images, to be used without labels."""
     class_folders: dict[tuple[Split, str], str] = field(default_factory=dict)
     """Folder of each (split, class) that has files."""
     ignored: set[str] = field(default_factory=set)
@@ -55,14 +57,18 @@ def common_top(
     `photos/new/cat/1.jpg` with `photos/new/dog/2.jpg` -> `photos/new`; `cat/1.jpg` -> None. Files
     and empty folders beside a wrapper are ignored. A single `test` or `val` is not a wrapper: its
     photos must not be trained on by accident. A folder with the name of a `known` class is none
-    either.
+    either, nor is `unlabelled`.
     """
     with_labels = {p.rpartition("/")[0] for p in files if is_labels(p)}
     with_tables = {p.rpartition("/")[0] for p in files if p.lower().endswith(TABLE_SUFFIXES)}
     here = folder_tree(files, folders)
     while here.path not in with_labels and len(inside := list(here)) == 1:
         top = inside[0]
-        if top.name in known or (not top.nested and top.path not in with_tables):
+        if (
+            top.name in known
+            or is_unlabelled(top.name)
+            or (not top.nested and top.path not in with_tables)
+        ):
             break
         has_train = top.path in with_tables or any(split_of(f.name) == "train" for f in top)
         if split_of(top.name) in ("val", "test") and not has_train:
@@ -91,7 +97,9 @@ def layout_by_folder(
         return layout
     for path in files:
         place, reason = _find(path, reading)
-        if place is None:
+        if place is _UNLABELLED:
+            layout.unlabelled.append(path)
+        elif place is None:
             layout.outside.append((path, reason))
         else:
             folder, (split, class_name) = place
@@ -99,15 +107,22 @@ def layout_by_folder(
     return layout
 
 
-def _find(path: str, reading: Reading) -> tuple[tuple[str, tuple[Split, str]] | None, str]:
+_Place = tuple[str, tuple[Split, str]]
+_UNLABELLED: _Place = "", ("train", "")
+"""The place of files without a label: no class has an empty name."""
+
+
+def _find(path: str, reading: Reading) -> tuple[_Place | None, str]:
     """The deepest folder with a meaning that contains `path`, or the reason why there is none."""
-    place: tuple[str, tuple[Split, str]] | None = None
+    place: _Place | None = None
     reason = reading.outside
     end = path.find("/")
     for _ in range(MAX_LEVELS):
         if end < 0:
             break
         folder = path[:end]
+        if folder in reading.unlabelled:
+            return _UNLABELLED, reason
         if folder in reading.places:
             place = folder, reading.places[folder]
         elif folder in reading.left_out:

@@ -96,6 +96,7 @@ def open_laid_out(
         unless_returned.callback(source.close)
         layout = lay_out(source, findings)
         layout.candidates.sort(key=_by_path)
+        layout.unlabelled.sort(key=natural_key)
         if not added:
             unless_returned.pop_all()
             return source, layout, not_read
@@ -113,14 +114,18 @@ def _join(joined: JoinedSource, layout: Layout, more: Source[Any], findings: Fin
     known = {name for split, name in layout.class_folders if split == "train"}
     new = lay_out(more, findings, known=known)
     paths = joined.add(more)
-    if not new.candidates and not findings.problems:
-        message = "no added photo has a class; put the photos into class folders, or add labels.csv"
+    if not new.candidates and not new.unlabelled and not findings.problems:
+        message = (
+            "no added photo has a class; put the photos into class folders, or add labels.csv, or "
+            "put them into unlabelled/ to use them without labels"
+        )
         findings.problem("", "no_classes", message)
     _check_totals(joined, findings)
     _check_new_classes(known, new, findings)
     for file in sorted(new.candidates, key=_by_path):
         folder = new.class_folders[file.split, file.class_name]
         layout.add(Candidate(paths[file.path], file.class_name, file.split), folder)
+    layout.unlabelled += sorted((paths[path] for path in new.unlabelled), key=natural_key)
     layout.outside += [(paths.get(path, path), reason) for path, reason in new.outside]
     layout.ignored |= new.ignored
     drop_unknown_classes(layout, findings)

@@ -20,13 +20,19 @@ class Photos:
     """The files that should be photos, by number. Close it after use. Thread-safe."""
 
     def __init__(
-        self, source: Source[Any], photos: tuple[Candidate, ...], warnings: tuple[str, ...]
+        self,
+        source: Source[Any],
+        photos: tuple[Candidate, ...],
+        warnings: tuple[str, ...],
+        unlabelled: int = 0,
     ) -> None:
         self._source = source
         self.photos = photos
         """In natural order of their paths, and then photos that were added later. So the number of
         a photo never changes, also when more are added."""
         self.warnings = warnings
+        self.unlabelled = unlabelled
+        """Files that should be photos without a label. They have no number."""
 
     @cached_property
     def numbers(self) -> Mapping[str, int]:
@@ -67,4 +73,4 @@ def open_photos(
     except BaseException:
         source.close()
         raise
-    return Photos(source, tuple(layout.candidates), findings.warnings)
+    return Photos(source, tuple(layout.candidates), findings.warnings, len(layout.unlabelled))

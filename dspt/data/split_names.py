@@ -59,7 +59,7 @@ _MAX_CHARACTERS: Final = 60
 _UNSORTED: Final = _set(
     """
     tosort tobesorted notsorted unsorted sortme needssorting notlabeled notlabelled tolabel
-    unlabeled unlabelled nolabel nolabels todo
+    nolabel nolabels todo
     tocheck toreview pred predict prediction predictions inference
     zusortieren unsortiert nichtsortiert atrier nontrie nontries sinclasificar sinordenar
     porclasificar daordinare paraclassificar несортированные несортированное неразобранное
@@ -100,7 +100,16 @@ def is_unsorted(name: str) -> bool:
     """Return whether a folder's name says that its photos have no class yet."""
     words = _words(name)
     meaning = [word for word in words if word not in _FILLERS or word.startswith("label")]
-    return "".join(words) in _UNSORTED or "".join(meaning) in _UNSORTED
+    return "".join(words) in _UNSORTED or "".join(meaning) in _UNSORTED or is_unlabelled(name)
+
+
+def is_unlabelled(name: str) -> bool:
+    """Return whether a folder's name says that its photos are to be used without labels.
+
+    `unlabelled`, `Unlabeled_images`.
+    """
+    words = [w for w in _words(name) if w not in _FILLERS or w.startswith("label")]
+    return "".join(words) in ("unlabelled", "unlabeled")
 
 
 def is_generic(name: str) -> bool:

@@ -54,7 +54,7 @@ def encode_images(
     """Return the features of all items in order: (N, 1 + augment_views, F), float32, on the CPU.
 
     Features are those of `Backbone.encode_image`. View 0 is the centre crop. The others are random
-    resized crops and flips of training items; for other items they repeat view 0. The views are
+    resized crops and flips of labelled training items; for others they repeat view 0. The views are
     seeded with the digest of the image, so an image has the same views in every job and is found in
     `store`.
 
@@ -74,7 +74,7 @@ def encode_images(
 
     def prepare(row: int) -> _Prepared:
         item, sha256 = dataset.items[row], dataset.hashes[row]
-        wanted = range(views if item.split == "train" else 1)
+        wanted = range(views if item.split == "train" and item.label >= 0 else 1)
         kept = store.get(features_key, sha256, wanted) if store else {}
         known = {view: torch.from_numpy(feature) for view, feature in kept.items()}
         missing = [view for view in wanted if view not in known]

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from dspt.data import Dataset, Item, dataset_digest
+from dspt.data import Dataset, Item
 from dspt.data.class_words import words_of
 from dspt.data.findings import Findings
 from dspt.kit.text import printable
@@ -199,13 +199,7 @@ class Corrections:
             uploaded=dataset.uploaded or dataset.items,
             confirmed=(dataset.confirmed - changed.drop) | changed.confirmed,
         )
-        return dataclasses.replace(
-            corrected,
-            sha256=dataset_digest(
-                (item.path, classes[item.label], item.split, sha256)
-                for item, sha256 in zip(corrected.items, corrected.hashes, strict=True)
-            ),
-        )
+        return dataclasses.replace(corrected, sha256=corrected.digest())
 
     def _known(
         self,

@@ -95,6 +95,14 @@ _KINDS = {
         "assumed bit depth",
         "Look at these photos. If they are wrong, save them with 8 bits per sample.",
     ),
+    "unlabelled": _Kind(
+        "info",
+        "photos without labels",
+        "Nothing has to be done. Photos that show none of the classes should not be there.",
+    ),
+    "unlabelled_unused": _Kind(
+        "info", "photos without labels that are not used", "Nothing has to be done."
+    ),
     "wordnet": _Kind(
         "info", "words for WordNet ids", "Check the words; class_names replaces them."
     ),

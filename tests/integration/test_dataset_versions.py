@@ -252,3 +252,25 @@ def test_the_client_adds_folders(client: TestClient, live: Context, tmp_path: Pa
         assert (made.version, made.parent_id, made.images) == (2, first, 5)
         with pytest.raises(ValueError, match="label"):
             python.datasets.add(first, folder / "1.png", label="red")
+        more = python.datasets.add(first, folder, unlabelled=True)
+        assert (more.version, more.images, more.unlabelled) == (3, 4, 1)
+        with pytest.raises(ValueError, match="unlabelled"):
+            python.datasets.add(first, folder, label="red", unlabelled=True)
+
+
+@on_sqlite
+def test_photos_without_labels_are_added(client: TestClient) -> None:
+    first = upload(client)["id"]
+    address = f"/datasets/{first}/images"
+    files = [("images", ("1.png", MORE["red/1.png"], "image/png"))]
+    made = client.post(address, files=files, data={"split": "unlabelled"})
+    assert made.status_code == 201
+    assert (made.json()["images"], made.json()["unlabelled"]) == (4, 1)
+    repeated = client.post(address, files=files, data={"split": "unlabelled"})
+    assert repeated.json()["id"] == made.json()["id"]
+    zipped = add(client, first, {"unlabeled/1.png": MORE["red/1.png"]})
+    assert (zipped.json()["images"], zipped.json()["unlabelled"]) == (4, 1)
+    labelled = client.post(address, files=files, data={"split": "unlabelled", "label": "red"})
+    problem(labelled, 422, "invalid_request")
+    twice = client.post(address, files=files * 2, data={"split": "unlabelled"})
+    problem(twice, 422, "invalid_request")

@@ -211,6 +211,28 @@ def test_wrong_input_says_how_to_fix_it(
         classifier(random_state=None).fit(features, labels)
 
 
+def test_photos_without_labels_move_the_class_means(tiny: Backbone) -> None:
+    generator = torch.Generator().manual_seed(1)
+    truth, dim = np.arange(300) % 3, zero_shot_embeddings(tiny, WORDS).shape[1]
+    centres = F.normalize(torch.randn(3, dim, generator=generator), dim=1)
+    noise = torch.randn(300, dim, generator=generator) / dim**0.5
+    features, labels = (centres[truth] + 1.5 * noise).numpy(), np.array(WORDS)[truth]
+    few, more = slice(24), slice(24, None)
+
+    plain = classifier(tuning="none").fit(features[few], labels[few])
+    given = np.concatenate([features[more], features[:40]])
+    found = classifier(tuning="none").fit(features[few], labels[few], unlabelled=given)
+    assert "unlabelled" not in plain.model_.manifest.metrics
+    report = {"photos": 276, "used": 276, "accuracy_without": None}
+    assert found.model_.manifest.metrics["unlabelled"] == report
+    assert found.score(features[more], labels[more]) > plain.score(features[more], labels[more])
+    assert found.audit_ == plain.audit_
+    with pytest.raises(ValueError, match="columns"):
+        classifier().fit(features[few], labels[few], unlabelled=features[:, :3])
+    with pytest.raises(ValueError, match="of the same kind"):
+        classifier().fit(features[few], labels[few], unlabelled=[Image.new("RGB", (64, 64))])
+
+
 def test_audit_of_features_and_of_nothing(
     data: tuple[NDArray[np.float32], NDArray[Any], list[int]],
 ) -> None:

@@ -55,6 +55,9 @@ class DatasetDetail(DatasetView):
     images: int = Field(
         description="Files that should be photos. A job may reject some that are damaged."
     )
+    unlabelled: int = Field(
+        default=0, description="Further files that should be photos, to be used without labels."
+    )
     classes: list[ClassCount]
     warnings: list[str] = Field(description="What was assumed about folders and tables.")
 

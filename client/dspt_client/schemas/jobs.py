@@ -81,6 +81,7 @@ class JobDataset(BaseModel):
     classes: list[str] | None = None
     rejected: list[RejectedFile] | None = None
     split: dict[str, int] | None = None
+    unlabelled: int | None = Field(default=None, description="Further images without labels.")
     corrections: JobCorrections | None = None
 
 

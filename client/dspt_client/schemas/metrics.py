@@ -102,6 +102,19 @@ class CopyMetrics(TypedDict, total=False):
     ]
 
 
+class UnlabelledMetrics(TypedDict, total=False):
+    """Photos without labels: the tuned classifier is semi-supervised."""
+
+    photos: int
+    used: Annotated[
+        int, Field(description="Those that moved the class means; copies of other photos never do.")
+    ]
+    accuracy_without: Annotated[
+        float | None,
+        Field(description="Accuracy of the tuned classifier without them; null if none is used."),
+    ]
+
+
 class NoiseRateView(BaseModel):
     """Estimated share of wrong labels, 0 to 1, with a 90 % interval."""
 
@@ -149,6 +162,9 @@ class TuningMetrics(TypedDict, total=False):
     ]
     drift_baseline: Annotated[
         DriftBaseline, Field(description="What the `drift` of the model is compared with.")
+    ]
+    unlabelled: Annotated[
+        UnlabelledMetrics, Field(description="Only where the data set has photos without labels.")
     ]
     copies: Annotated[CopyMetrics | None, Field(description="Null if there are none.")]
     history: list[EpochMetrics]

@@ -17,6 +17,7 @@ def limits_of(card: ModelCard) -> list[str]:
         *_accuracy(card),
         *_classes(card),
         *_noise(card),
+        *_unlabelled(card),
         *_served(card),
         f"It knows only its {len(card.classes)} classes. A photo that shows none of them still "
         "gets one of them as its most probable class.",
@@ -103,6 +104,15 @@ def _noise(card: ModelCard) -> list[str]:
     return [
         "The share of wrong labels is an estimate. If half of the labels of a class are those of "
         "one other class, the estimate is usually too low."
+    ]
+
+
+def _unlabelled(card: ModelCard) -> list[str]:
+    if card.unlabelled is None or not card.unlabelled.used:
+        return []
+    return [
+        f"The tuned classifier also used {card.unlabelled.used:,} photos without labels. Do not "
+        "compare its accuracy with that of methods that see labelled photos only."
     ]
 
 

@@ -181,8 +181,21 @@ def _accuracy(card: ModelCard) -> str:
         _table(columns, rows, right=3),
         "The calibration error is the mean difference between the probability of the predicted "
         "class and how often the prediction is correct.",
+        _semi_supervised(card),
         f"Temperature, fitted on held-out images: {temperatures}." if temperatures else "",
         f"Weights of the parts of the tuned classifier: {weights}." if weights else "",
+    )
+
+
+def _semi_supervised(card: ModelCard) -> str:
+    found = card.unlabelled
+    if found is None or not found.used:
+        return ""
+    without = found.accuracy_without
+    compared = "" if without is None else f" Without them its accuracy is {without:.1%}."
+    return (
+        f"The tuned classifier is semi-supervised: {found.used:,} photos without labels moved its "
+        f"class means.{compared}"
     )
 
 

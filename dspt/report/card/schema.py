@@ -70,6 +70,18 @@ class CardNoise(BaseModel):
     high: Share
 
 
+class CardUnlabelled(BaseModel):
+    """Photos without labels, which make the tuned classifier semi-supervised."""
+
+    photos: int = Field(ge=0)
+    used: int = Field(
+        ge=0, description="Those that moved the class means; copies of other photos never do."
+    )
+    accuracy_without: Share | None = Field(
+        default=None, description="Accuracy of the tuned classifier without them."
+    )
+
+
 class CardResult(BaseModel):
     """Metrics of one classifier on the images that accuracy was measured on."""
 
@@ -138,6 +150,9 @@ class ModelCard(BaseModel):
         default=[], description="Classes that were added by name, without photos."
     )
     noise: CardNoise | None
+    unlabelled: CardUnlabelled | None = Field(
+        default=None, description="null without photos without labels."
+    )
     blend: dict[str, Figure] = Field(description="Weight of each part of the ensemble.")
     temperatures: dict[str, Figure] = Field(
         default={}, description="Divisor of the logits that calibrates the probabilities."

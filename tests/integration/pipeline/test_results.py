@@ -249,6 +249,35 @@ def test_holds_some_training_images_out_where_there_is_neither(
     assert len(result.audit.entries) == TRAIN * len(CLASSES), "held-out files are audited too"
 
 
+def test_photos_without_labels_are_used_unless_they_are_copies(
+    folder: Path, dataset: Dataset, backbone: Backbone, features: Path, tmp_path: Path
+) -> None:
+    more = write_photographs(tmp_path / "more", CLASSES, train=6, seed=5)
+    whole = tmp_path / "whole"
+    shutil.copytree(folder, whole)
+    new = [*more.rglob("*.png")]
+    copied = [next((folder / part).rglob("*.png")) for part in ("train", "test")]
+    (whole / "unlabelled").mkdir()
+    for number, file in enumerate([*new, *copied, new[0]]):
+        shutil.copy(file, whole / "unlabelled" / f"{number}.png")
+    plain = run(dataset, backbone, features, tuning="none")
+    recorder = Recorder()
+    with load_dataset(whole) as opened:
+        found = run(opened, backbone, features, listener=recorder, tuning="none")
+        prompt = run(opened, backbone, features, epochs=1, classifier="prompt")
+    report = found.metrics["unlabelled"]
+    assert report["photos"] == len(new) + 3
+    assert 0 < report["used"] <= len(new)
+    assert report["accuracy_without"] == plain.metrics["tuned"]["accuracy"]
+    assert found.metrics["tuned"]["images"] == plain.metrics["tuned"]["images"]
+    assert found.metrics["noise_rate"] == plain.metrics["noise_rate"]
+    assert found.audit == plain.audit
+    assert not same_blend(found, plain)
+    assert any("are not used: they are copies" in text for text in recorder.warnings)
+    assert prompt.metrics["unlabelled"]["used"] == 0
+    assert "unlabelled" not in plain.metrics
+
+
 def test_held_out_images_do_not_reach_the_classifier(
     folder: Path,
     backbone: Backbone,

@@ -52,6 +52,7 @@ def test_to_dict_is_json(tmp_path: Path) -> None:
             "classes": ["cat", "dog"],
             "rejected": [{"file": "cat/x.jpg", "reason": "the file is empty (0 bytes)"}],
             "split": {"train": 4, "val": 0, "test": 0},
+            "unlabelled": 0,
         }
 
 

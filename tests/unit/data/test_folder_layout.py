@@ -153,7 +153,7 @@ def test_images_folder_in_each_class() -> None:
 
 
 def test_folders_that_are_left_out() -> None:
-    layout, findings = read("a", "b", "to sort", "Unlabeled", "未分类", empty=["c", "d/e"])
+    layout, findings = read("a", "b", "to sort", "todo", "未分类", empty=["c", "d/e"])
     assert places(layout) == {"train": ["a", "b"]}
     assert {reason for _, reason in layout.outside} >= {
         "to sort/ is left out: its name says that its photos have no class yet"
@@ -164,6 +164,37 @@ def test_folders_that_are_left_out() -> None:
     assert is_unsorted("Neuer Ordner (2)")
     assert is_unsorted("新建文件夹")
     assert not is_unsorted("sorted")
+
+
+@pytest.mark.parametrize("name", ["unlabelled", "Unlabeled", "unlabelled_photos", "un-labelled"])
+@pytest.mark.parametrize(
+    ("place", "beside"),
+    [
+        ("{}", ("a", "b")),
+        ("{}/inner/deeper", ("train/a", "train/b", "test/a")),
+        ("train/{}", ("train/a", "train/b", "test/a")),
+        ("data/{}", ("data/a", "data/b")),
+    ],
+)
+def test_photos_without_labels(name: str, place: str, beside: tuple[str, ...]) -> None:
+    folder = place.format(name)
+    layout, findings = read(*beside, folder)
+    inside = folder.removeprefix("data/")
+    assert layout.unlabelled == [f"{inside}/0.jpg", f"{inside}/1.jpg"]
+    assert places(layout)["train"] == ["a", "b"]
+    assert not findings.warnings
+
+
+def test_test_photos_without_labels_are_left_out() -> None:
+    layout, _ = read("train/a", "train/b", "test/a", "test/b", "test/unlabelled")
+    assert not layout.unlabelled
+    assert places(layout)["test"] == ["a", "b"]
+
+
+def test_unlabelled_is_never_a_class() -> None:
+    for folders in (["unlabelled"], ["unlabelled/a", "unlabelled/b"], ["unlabelled", "a"]):
+        layout, _ = read(*folders)
+        assert places(layout) == ({"train": ["a"]} if "a" in folders else {})
 
 
 def test_test_photos_without_class_folders() -> None:

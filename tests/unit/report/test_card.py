@@ -146,6 +146,18 @@ def test_card_shows_the_temperature() -> None:
     assert "Temperature, fitted on held-out images: zero-shot 1.50." in to_markdown(card)
 
 
+def test_card_reports_photos_without_labels_apart() -> None:
+    found = {"photos": 2000, "used": 1500, "accuracy_without": 0.55}
+    card = make_card(unlabelled=found)
+    assert card.unlabelled is not None
+    text = to_markdown(card)
+    assert "semi-supervised: 1,500 photos without labels moved its class means." in text
+    assert "Without them its accuracy is 55.0%." in text
+    assert any("1,500 photos without labels" in limit for limit in card.limits)
+    for none in (make_card(), make_card(unlabelled=found | {"used": 0})):
+        assert "without labels" not in to_markdown(none)
+
+
 def test_card_lists_classes_added_by_name() -> None:
     card = card_of(
         Manifest(**manifest_values()),
@@ -164,6 +176,7 @@ def test_card_lists_classes_added_by_name() -> None:
         {"measured_on": "the moon"},
         {"measured_on": ["test"]},
         {"noise_rate": [1, 2]},
+        {"unlabelled": {"photos": -1, "used": "all"}},
         {"history": {"epoch": 1}},
         {"history": [epoch(1) | {"loss": "low"}]},
         {"history": [epoch(1) | {"loss": 1e308}, epoch(2) | {"loss": 1e308}]},

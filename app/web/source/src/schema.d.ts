@@ -340,7 +340,7 @@ export interface paths {
         put?: never;
         /**
          * Add Images
-         * @description Add labelled photos: the answer is a new version, and the old one stays as it is.
+         * @description Add photos: the answer is a new version, and the old one stays as it is.
          *
          *     The new version shares the files and corrections of the old one, so that only the new photos
          *     are stored and encoded. A class that the data set does not have is new. A file whose path is
@@ -1654,7 +1654,7 @@ export interface components {
         Body_add_images: {
             /**
              * Archive
-             * @description Zip of labelled photos, as for `POST /datasets`; one class is enough.
+             * @description Zip of photos, as for `POST /datasets`; one class, or a folder `unlabelled/`, is enough.
              */
             archive?: string;
             /**
@@ -1674,11 +1674,11 @@ export interface components {
             labels?: string;
             /**
              * Split
-             * @description What `images` are used for.
+             * @description What `images` are used for. `unlabelled`: for training, without labels.
              * @default train
              * @enum {string}
              */
-            split: "train" | "val" | "test";
+            split: "train" | "val" | "test" | "unlabelled";
             /**
              * Metadata
              * @description Your own metadata as a JSON object, such as `{"camera": "left"}`.
@@ -2089,6 +2089,24 @@ export interface components {
             ];
             /** Calibration Error */
             calibration_error: number;
+        };
+        /**
+         * CardUnlabelled
+         * @description Photos without labels, which make the tuned classifier semi-supervised.
+         */
+        CardUnlabelled: {
+            /** Photos */
+            photos: number;
+            /**
+             * Used
+             * @description Those that moved the class means; copies of other photos never do.
+             */
+            used: number;
+            /**
+             * Accuracy Without
+             * @description Accuracy of the tuned classifier without them.
+             */
+            accuracy_without?: number | null;
         };
         /**
          * Check
@@ -2579,6 +2597,12 @@ export interface components {
              * @description Files that should be photos. A job may reject some that are damaged.
              */
             images: number;
+            /**
+             * Unlabelled
+             * @description Further files that should be photos, to be used without labels.
+             * @default 0
+             */
+            unlabelled: number;
             /** Classes */
             classes: components["schemas"]["ClassCount"][];
             /**
@@ -3213,6 +3237,11 @@ export interface components {
             split?: {
                 [key: string]: number;
             } | null;
+            /**
+             * Unlabelled
+             * @description Further images without labels.
+             */
+            unlabelled?: number | null;
             corrections?: components["schemas"]["JobCorrections"] | null;
         };
         /**
@@ -3533,6 +3562,8 @@ export interface components {
              */
             added_classes: string[];
             noise: components["schemas"]["CardNoise"] | null;
+            /** @description null without photos without labels. */
+            unlabelled?: components["schemas"]["CardUnlabelled"] | null;
             /**
              * Blend
              * @description Weight of each part of the ensemble.
@@ -4545,6 +4576,8 @@ export interface components {
             noise_rate?: components["schemas"]["NoiseRateView"] | null;
             /** @description What the `drift` of the model is compared with. */
             drift_baseline?: components["schemas"]["DriftBaseline"];
+            /** @description Only where the data set has photos without labels. */
+            unlabelled?: components["schemas"]["UnlabelledMetrics"];
             /** @description Null if there are none. */
             copies?: components["schemas"]["CopyMetrics"] | null;
             /** History */
@@ -4556,6 +4589,24 @@ export interface components {
             seconds?: {
                 [key: string]: number;
             };
+        };
+        /**
+         * UnlabelledMetrics
+         * @description Photos without labels: the tuned classifier is semi-supervised.
+         */
+        UnlabelledMetrics: {
+            /** Photos */
+            photos?: number;
+            /**
+             * Used
+             * @description Those that moved the class means; copies of other photos never do.
+             */
+            used?: number;
+            /**
+             * Accuracy Without
+             * @description Accuracy of the tuned classifier without them; null if none is used.
+             */
+            accuracy_without?: number | null;
         };
         /**
          * UploadView
