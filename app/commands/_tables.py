@@ -186,9 +186,10 @@ def captured_table(captured: Iterable[CapturedView]) -> RenderableType:
 
 
 def aliases_table(aliases: Iterable[AliasView]) -> RenderableType:
-    table = plain_table("alias", "model", "since", folding=("alias",))
+    table = plain_table("alias", "model", "since", "captured", folding=("alias",))
     for alias in aliases:
-        table.add_row(Text(alias.name), alias.model_id, _minute(alias.moved_at))
+        kept = f"{alias.capture:.0%}"
+        table.add_row(Text(alias.name), alias.model_id, _minute(alias.moved_at), kept)
     return table
 
 

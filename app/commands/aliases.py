@@ -24,6 +24,16 @@ Owner = Annotated[
 def promote(
     model_id: ModelId,
     alias: Annotated[str, typer.Option(help="The alias.")] = "production",
+    capture: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Share of the predictions through the alias whose photos are kept for feedback "
+            "and drift. Default: as before; 0 for a new alias.",
+            show_default=False,
+        ),
+    ] = None,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
@@ -38,6 +48,8 @@ def promote(
         )
     with service(url) as client:
         model = client.aliases.promote(find.model_id(client, model_id), alias)
+        if capture is not None:
+            client.aliases.put(alias, model.id, capture=capture)
     if as_json:
         print_json(model.model_dump(mode="json"))
     else:

@@ -91,7 +91,7 @@ def put_alias(
         Literal["*"] | Omittable, Header(description="`*`: only if there is no such alias yet.")
     ] = None,
 ) -> AliasView:
-    """Point an alias to a model; a repeated request changes nothing.
+    """Point an alias to a model, and set what it captures; a repeated request changes nothing.
 
     The alias belongs to the owner of the model. Once this call returns, requests for the alias use
     this model.
@@ -101,7 +101,9 @@ def put_alias(
         aliases.lock(session)
         model = find(session, caller, wanted.model)
         new = if_none_match is not None
-        alias = aliases.put(session, caller, model, name, version=version, new=new)
+        alias = aliases.put(
+            session, caller, model, name, version=version, new=new, capture=wanted.capture
+        )
         response.headers["ETag"] = etag(aliases.version_of(session, alias))
         return alias_view(alias)
 

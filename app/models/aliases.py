@@ -79,12 +79,20 @@ def move(session: Session, caller: Caller, model: Model, name: str) -> None:
 
 
 def put(
-    session: Session, caller: Caller, model: Model, name: str, *, version: int | None, new: bool
+    session: Session,
+    caller: Caller,
+    model: Model,
+    name: str,
+    *,
+    version: int | None,
+    new: bool,
+    capture: float | None = None,
 ) -> ModelAlias:
     """Do what `move` does if the alias has this version (None: any), or if `new`, none yet.
 
-    If it points to the model already, nothing happens, whatever its version: the request may be a
-    repeated one. Raises PreconditionFailed.
+    If it points to the model already, it is not moved, whatever its version: the request may be a
+    repeated one. capture: share of predictions to capture from now on. Default: as before, 0 for a
+    new alias. Raises PreconditionFailed.
     """
     alias = _get(session, model.owner, name)
     if alias is None or alias.model_id != model.id:
@@ -95,6 +103,8 @@ def put(
         move(session, caller, model, name)
     found = _get(session, model.owner, name)
     assert found is not None
+    if capture is not None:
+        found.capture = capture
     return found
 
 
@@ -212,7 +222,7 @@ def _step(
         session.delete(alias)
     elif alias is None:
         alias = ModelAlias(
-            id=new_id("als"), owner=owner, name=name, model_id=model_id, moved_at=now
+            id=new_id("als"), owner=owner, name=name, model_id=model_id, moved_at=now, capture=0
         )
         session.add(alias)
     else:

@@ -17,7 +17,7 @@ _BY_IDS = select(_MODEL.c.id, _MODEL.c.owner, _MODEL.c.sha256).where(
     _MODEL.c.id.in_(bindparam("ids", expanding=True))
 )
 _BY_ALIASES = (
-    select(_ALIAS.c.owner, _ALIAS.c.name, _MODEL.c.id, _MODEL.c.sha256)
+    select(_ALIAS.c.owner, _ALIAS.c.name, _ALIAS.c.capture, _MODEL.c.id, _MODEL.c.sha256)
     .join_from(_ALIAS, _MODEL, _MODEL.c.id == _ALIAS.c.model_id)
     .where(tuple_(_ALIAS.c.owner, _ALIAS.c.name).in_(bindparam("names", expanding=True)))
 )
@@ -33,6 +33,8 @@ class ResolvedModel:
     """SHA-256 of its artefact."""
     alias: str | None
     """The alias it was found by; None if by id."""
+    capture: float = 0.0
+    """Share of the predictions through the alias that are captured."""
 
 
 def resolve(session: Session, asked: Sequence[tuple[str, str]]) -> list[ResolvedModel | None]:
@@ -47,7 +49,7 @@ def resolve(session: Session, asked: Sequence[tuple[str, str]]) -> list[Resolved
         for row in (session.execute(_BY_IDS, {"ids": ids}) if ids else ())
     }
     by_alias = {
-        (row.owner, row.name): ResolvedModel(row.id, row.owner, row.sha256, row.name)
+        (row.owner, row.name): ResolvedModel(row.id, row.owner, row.sha256, row.name, row.capture)
         for row in (session.execute(_BY_ALIASES, {"names": aliases}) if aliases else ())
     }
     return [by_id.get(name) or by_alias.get((owner, name)) for owner, name in asked]

@@ -72,6 +72,11 @@ class AliasTarget(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     model: str = Field(max_length=100, description="Id of the model.")
+    capture: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        default=None,
+        description="Share of the predictions through the alias that are kept for feedback and "
+        "drift, as with `capture`: 1 keeps all. Default: as before; 0 for a new alias.",
+    )
 
 
 def alias_view(alias: ModelAlias) -> AliasView:
@@ -82,6 +87,7 @@ def alias_view(alias: ModelAlias) -> AliasView:
         owner=alias.owner,
         model_id=alias.model_id,
         moved_at=alias.moved_at,
+        capture=alias.capture,
         links={
             # Alias names are unique per owner, so the link includes the owner.
             "self": f"/aliases/{alias.name}?owner={quote(alias.owner, safe='')}",

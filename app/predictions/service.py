@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
+from itertools import compress
 from typing import TYPE_CHECKING
 
 from dspt_client.schemas.predictions import Answered, ClassScore, ImageProblem, Prediction
@@ -42,6 +44,12 @@ class PredictOptions:
     """Keep the photos and answers for feedback."""
 
 
+_Answered = tuple[
+    tuple[str, bytes | ImageError], list[Scores] | Classified | ImageError, Prediction
+]
+"""An image by name, what was found, and the answer."""
+
+
 @dataclass(frozen=True)
 class Answering:
     """A loaded model with the options of one request; it answers the whole request."""
@@ -73,7 +81,9 @@ class Answering:
         """Return the predictions of images (name, encoded bytes or read error), in order."""
         readable = [data for _, data in images if not isinstance(data, ImageError)]
         inference, options = self.inference, self.options
-        predict = inference.predict_to_capture if options.capture else inference.predict
+        share = 1.0 if options.capture else self.model.capture
+        keep = [random.random() < share for _ in images]
+        predict = inference.predict_to_capture if any(keep) else inference.predict
         try:
             results = await predict(self.served, readable, options.top_k, self.key_id)
         except BackboneMismatch as error:
@@ -84,19 +94,15 @@ class Answering:
             prediction_of(name, each.scores if isinstance(each, Classified) else each, options)
             for (name, _), each in zip(images, answers, strict=True)
         ]
-        if options.capture:
-            await run_in_threadpool(self._capture, images, answers, predictions)
+        if any(keep):
+            rows = zip(images, answers, predictions, strict=True)
+            await run_in_threadpool(self._capture, list(compress(rows, keep)))
         return predictions
 
-    def _capture(
-        self,
-        images: Sequence[tuple[str, bytes | ImageError]],
-        answers: Sequence[list[Scores] | Classified | ImageError],
-        predictions: Sequence[Prediction],
-    ) -> None:
+    def _capture(self, rows: Sequence[_Answered]) -> None:
         """Keep the readable images, and add to each prediction its id, or why it is not kept."""
         kept, captured = [], []
-        for (name, data), answer, prediction in zip(images, answers, predictions, strict=True):
+        for (name, data), answer, prediction in rows:
             if isinstance(answer, Classified) and isinstance(data, bytes):
                 label, score = answer.scores[0][0]
                 kept.append(prediction)

@@ -60,6 +60,8 @@ class ModelAlias(Base):
     name: Mapped[str] = mapped_column(String(63))
     model_id: Mapped[str] = mapped_column(ForeignKey("models.id"), index=True)
     moved_at: Mapped[datetime]
+    #: Share of the predictions through it that are captured.
+    capture: Mapped[float] = mapped_column(server_default="0")
 
 
 class AliasMove(Base):

@@ -45,16 +45,23 @@ class AliasCalls:
         )
 
     async def put(
-        self, alias: str, model_id: str, *, version: int | None = None, new: bool = False
+        self,
+        alias: str,
+        model_id: str,
+        *,
+        version: int | None = None,
+        new: bool = False,
+        capture: float | None = None,
     ) -> AliasView:
         """Point an alias to this model, unless it has been moved meanwhile.
 
         version: of the alias as last seen, `get(alias).history[0].number`. Default: any. new: only
-        if there is no such alias. Raises Refused with the status 412 otherwise.
+        if there is no such alias. Raises Refused with the status 412 otherwise. capture: share of
+        the predictions through the alias whose photos are kept, 0 to 1. Default: as before.
         """
-        options = {"json": {"model": model_id}, "headers": _if_match(version)}
-        if new:
-            options["headers"]["If-None-Match"] = "*"
+        wanted = {"model": model_id} | ({} if capture is None else {"capture": capture})
+        headers = _if_match(version) | ({"If-None-Match": "*"} if new else {})
+        options = {"json": wanted, "headers": headers}
         where = path("aliases", alias)
         return await self._connection.call(
             Call("PUT", where, as_a(AliasView), repeatable=True, options=options)

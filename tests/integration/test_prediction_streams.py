@@ -22,7 +22,7 @@ from starlette.responses import Response
 from app.kit import storage_keys
 from app.kit.settings import Settings
 from app.main import create_app
-from app.predictions import stream
+from app.predictions import service, stream
 from app.predictions.inference import Inference
 from app.predictions.settings import PredictionSettings
 from dspt.backbones import load_backbone
@@ -303,3 +303,41 @@ def test_captured_photos_have_ids_in_each_kind_of_answer(
     assert answer["label"] == whole[0]["label"]
     assert answer["not_captured"]["code"] == "storage_unavailable"
     assert "prediction" not in answer
+
+
+def test_an_alias_captures_a_share_of_its_predictions(
+    client: TestClient, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = [photo(number) for number in range(4)]
+
+    def put(**wanted: Any) -> Any:
+        answer = client.put("/aliases/production", json={"model": model, **wanted})
+        assert answer.status_code == 200, answer.text
+        return answer.json()["capture"]
+
+    ids: list[str] = []
+
+    def kept(name: str = "production") -> list[bool]:
+        found = ask(client, name, photos)["predictions"]
+        ids.extend(each["prediction"] for each in found if "prediction" in each)
+        return ["prediction" in each for each in found]
+
+    assert put() == 0
+    assert kept() == [False] * 4
+    assert put(capture=0.5) == put() == 0.5  # left out: as before
+    draws = iter([0.49, 0.5, 0.0, 0.99])
+    monkeypatch.setattr(service.random, "random", lambda: next(draws))
+    assert kept() == [True, False, True, False]
+    monkeypatch.undo()
+    assert put(capture=1) == 1
+    assert kept() == [True] * 4
+    assert kept(model) == [False] * 4  # by id
+    listed = client.get(f"/models/{model}/predictions").json()["data"]
+    assert [each["id"] for each in listed][: len(ids)] == sorted(ids, reverse=True)
+    assert client.get("/aliases/production").json()["history"][0]["number"] == 1  # never moved
+    for wrong in (-0.1, 1.1, "much"):
+        refused = client.put("/aliases/production", json={"model": model, "capture": wrong})
+        assert refused.status_code == 422
+    assert client.delete("/aliases/production").status_code == 204
+    assert put() == 0
+    assert kept() == [False] * 4

@@ -63,6 +63,9 @@ class AliasView(BaseModel):
     owner: str
     model_id: str
     moved_at: datetime = Field(description="Time of its last move.")
+    capture: float = Field(
+        default=0, description="Share of the predictions through it that are kept, 0 to 1."
+    )
     links: dict[str, str]
 
 

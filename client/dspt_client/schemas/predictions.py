@@ -42,10 +42,10 @@ class Prediction(BaseModel):
         default=None, description="The same by zero-shot CLIP, if requested."
     )
     prediction: str | None = Field(
-        default=None, description="Id for `POST /feedback`, with `capture`."
+        default=None, description="Id for `POST /feedback`, if the photo was kept."
     )
     not_captured: ImageProblem | None = Field(
-        default=None, description="Why the photo was not kept although `capture` was requested."
+        default=None, description="Why the photo was not kept although it should have been."
     )
     error: ImageProblem | None = Field(default=None, description="Why there is no prediction.")
 

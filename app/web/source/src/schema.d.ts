@@ -568,7 +568,7 @@ export interface paths {
         get: operations["get_alias"];
         /**
          * Put Alias
-         * @description Point an alias to a model; a repeated request changes nothing.
+         * @description Point an alias to a model, and set what it captures; a repeated request changes nothing.
          *
          *     The alias belongs to the owner of the model. Once this call returns, requests for the alias use
          *     this model.
@@ -1327,6 +1327,12 @@ export interface components {
              * @description Time of its last move.
              */
             moved_at: string;
+            /**
+             * Capture
+             * @description Share of the predictions through it that are kept, 0 to 1.
+             * @default 0
+             */
+            capture: number;
             /** Links */
             links: {
                 [key: string]: string;
@@ -1387,6 +1393,11 @@ export interface components {
              * @description Id of the model.
              */
             model: string;
+            /**
+             * Capture
+             * @description Share of the predictions through the alias that are kept for feedback and drift, as with `capture`: 1 keeps all. Default: as before; 0 for a new alias.
+             */
+            capture?: number | null;
         };
         /**
          * AliasView
@@ -1413,6 +1424,12 @@ export interface components {
              * @description Time of its last move.
              */
             moved_at: string;
+            /**
+             * Capture
+             * @description Share of the predictions through it that are kept, 0 to 1.
+             * @default 0
+             */
+            capture: number;
             /** Links */
             links: {
                 [key: string]: string;
@@ -4199,10 +4216,10 @@ export interface components {
             zero_shot?: components["schemas"]["ClassScore"][] | null;
             /**
              * Prediction
-             * @description Id for `POST /feedback`, with `capture`.
+             * @description Id for `POST /feedback`, if the photo was kept.
              */
             prediction?: string | null;
-            /** @description Why the photo was not kept although `capture` was requested. */
+            /** @description Why the photo was not kept although it should have been. */
             not_captured?: components["schemas"]["ImageProblem"] | null;
             /** @description Why there is no prediction. */
             error?: components["schemas"]["ImageProblem"] | null;
