@@ -39,7 +39,7 @@ class TunedModel:
     """The ensemble, served instead of the tuned prompt: (C, F), or (C, D) if its class means are
     those of embeddings; and (C,). float32."""
     class_means: Tensor | None = None
-    """(K, F), unit length, float32: of each class that has photos. See `dspt.model.drift`."""
+    """(K, F), unit length, float16: of each class that has photos. See `dspt.model.drift`."""
 
     def save(self, path: Path | str) -> None:
         """Write the artefact; see `save_model`."""
@@ -61,11 +61,12 @@ def save_model(model: TunedModel, path: Path) -> None:
     tensors = {"context": model.context}
     if model.blend is not None:
         tensors |= {"matrix": model.blend.matrix, "bias": model.blend.bias}
+    tensors = {name: each.detach().float().cpu().contiguous() for name, each in tensors.items()}
     if model.class_means is not None:
-        tensors["class_means"] = model.class_means
+        tensors["class_means"] = model.class_means.half().cpu().contiguous()
     manifest = model.manifest.model_dump_json()
     header = len(json.dumps(manifest, ensure_ascii=False).encode()) + _TENSOR_ENTRIES_BYTES
-    size = header + sum(4 * tensor.numel() for tensor in tensors.values())
+    size = header + sum(tensor.nbytes for tensor in tensors.values())
     if size > MAX_BYTES or header > MAX_HEADER_BYTES:
         raise ArtifactError(
             f"{path.name}: the classifier of {len(model.manifest.classes):,} classes is too large: "
@@ -73,7 +74,6 @@ def save_model(model: TunedModel, path: Path) -> None:
             f"{header / MIB:,.1f} MiB (limit {MAX_HEADER_BYTES // MIB}). Turn "
             "class_specific_context off, or tune fewer classes or classes with shorter names"
         )
-    tensors = {name: each.detach().float().cpu().contiguous() for name, each in tensors.items()}
     arrays = {name: each.numpy() for name, each in tensors.items()}
     checked(path.name, arrays, model.manifest)
     atomic_write(path, save(tensors, metadata={"manifest": manifest}))

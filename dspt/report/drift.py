@@ -16,7 +16,7 @@ _FAR = 0.95
 
 
 def class_means(features: Tensor, labels: Tensor) -> Tensor | None:
-    """Return the mean of each class that has photos, unit length, on the CPU: (K, F).
+    """Return the mean of each class that has photos, unit length, float16, on the CPU: (K, F).
 
     features: (N, F); labels: (N,). None if there are more than MAX_CLASSES.
     """
@@ -24,7 +24,7 @@ def class_means(features: Tensor, labels: Tensor) -> Tensor | None:
     member = member[:, member.any(0)]
     if member.shape[1] > MAX_CLASSES:
         return None
-    return F.normalize(member.T @ features, dim=1).cpu()
+    return F.normalize(member.T @ features, dim=1).half().cpu()
 
 
 def drift_baseline(

@@ -192,18 +192,29 @@ def test_a_blend_of_another_precision(path: Path, name: str, dtype: torch.dtype)
     refused(path, rf"{name} is (F16|BF16|F64|I32); expected F32")
 
 
+def test_class_means_of_another_precision(path: Path) -> None:
+    write(
+        path, {"context": torch.zeros(16, 512), "class_means": torch.eye(10, 512)}, raw_manifest()
+    )
+    refused(path, "class_means is F32; expected F16")
+
+
 @pytest.mark.parametrize("shape", [(), (512,), (0, 512), (3, 0), (11, 512), (1, 10, 512)])
 def test_class_means_of_another_shape(path: Path, shape: tuple[int, ...]) -> None:
-    write(path, {"context": torch.zeros(16, 512), "class_means": torch.ones(shape)}, raw_manifest())
+    write(
+        path,
+        {"context": torch.zeros(16, 512), "class_means": torch.ones(shape).half()},
+        raw_manifest(),
+    )
     refused(path, re.escape(f"class means of shape {shape} do not match 10 classes"))
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), 3e38, 0.5])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 6e4, 0.5])
 def test_class_means_without_unit_length(path: Path, value: float) -> None:
-    means = torch.eye(10, 512)
+    means = torch.eye(10, 512).half()
     means[3, 3] = value
     write(path, {"context": torch.zeros(16, 512), "class_means": means}, raw_manifest())
-    refused(path, "class means must be float32 of unit length")
+    refused(path, "class means must have unit length")
 
 
 # ------------------------------------------------------------------------------- manifests refused
