@@ -82,7 +82,8 @@ class Answering:
         readable = [data for _, data in images if not isinstance(data, ImageError)]
         inference, options = self.inference, self.options
         share = 1.0 if options.capture else self.model.capture
-        keep = [random.random() < share for _ in images]
+        # Which photos are kept is no secret.
+        keep = [random.random() < share for _ in images]  # nosec B311
         predict = inference.predict_to_capture if any(keep) else inference.predict
         try:
             results = await predict(self.served, readable, options.top_k, self.key_id)
