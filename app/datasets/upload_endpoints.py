@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from dspt_client.schemas.uploads import UploadView
+from dspt_client.schemas.uploads import PartUrl, UploadView
 from fastapi import APIRouter, Depends, Header, Path, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.datastructures import State
 
 from app.access.caller import CallerDep
-from app.datasets import uploads
+from app.datasets import upload_parts, uploads
 from app.kit.context import Context
 from app.kit.http.context import ContextDep
 from app.kit.http.errors import (
     BadRequest,
+    Conflict,
     NotFound,
     PayloadTooLarge,
     RequestTimeout,
@@ -26,6 +27,12 @@ from app.kit.http.rules import Scope, rules
 from app.tables.uploads import Upload
 
 router = APIRouter(prefix="/uploads", tags=["data sets"])
+
+
+_Number = Annotated[int, Path(ge=1, le=1_000_000, description="1, 2, ...")]
+_ContentDigest = Annotated[
+    str, Header(description="Checksum of the part: `sha-256=:DIGEST IN BASE64:` (RFC 9530).")
+]
 
 
 class NewUpload(BaseModel):
@@ -101,16 +108,47 @@ def get_upload(upload_id: str, context: ContextDep, caller: CallerDep) -> Upload
 @rules(Scope.SUBMIT, max_body_bytes=_part_bytes)
 def put_part(
     upload_id: str,
-    number: Annotated[int, Path(ge=1, le=1_000_000, description="1, 2, ...")],
+    number: _Number,
     context: ContextDep,
     caller: CallerDep,
     body: Annotated[bytes, Depends(_body)],
-    content_digest: Annotated[
-        str, Header(description="Checksum of the part: `sha-256=:DIGEST IN BASE64:` (RFC 9530).")
-    ],
+    content_digest: _ContentDigest,
 ) -> None:
     """Send one part; the same part may be sent again."""
-    uploads.receive_part(context, caller, upload_id, number, body, content_digest)
+    upload_parts.receive(context, caller, upload_id, number, body, content_digest)
+
+
+@router.post(
+    "/{upload_id}/parts/{number}/url", responses=problems(NotFound, Conflict, Unprocessable)
+)
+@rules(Scope.SUBMIT)
+def create_part_url(
+    upload_id: str, number: _Number, context: ContextDep, caller: CallerDep
+) -> PartUrl:
+    """Where to send one part in the bucket itself, by `PUT` and without the API key.
+
+    Tell the service afterwards by `POST /uploads/{id}/parts/{number}/stored`. Possible where the
+    upload's `links` have `part_url`.
+    """
+    url, expires_at = upload_parts.url(context, caller, upload_id, number)
+    return PartUrl(url=url, expires_at=expires_at)
+
+
+@router.post(
+    "/{upload_id}/parts/{number}/stored",
+    status_code=204,
+    responses=problems(BadRequest, NotFound, Conflict, Unprocessable),
+)
+@rules(Scope.SUBMIT)
+def take_part(
+    upload_id: str,
+    number: _Number,
+    context: ContextDep,
+    caller: CallerDep,
+    content_digest: _ContentDigest,
+) -> None:
+    """Say that a part was sent to its URL: it is checked, and counts as arrived."""
+    upload_parts.take(context, caller, upload_id, number, content_digest)
 
 
 @router.delete("/{upload_id}", status_code=204, responses=problems(NotFound))
@@ -124,6 +162,9 @@ def _view(context: Context, upload: Upload) -> UploadView:
     with context.database.read() as session:
         lacking = uploads.missing(session, upload)
     address = f"/uploads/{upload.id}"
+    links = {"self": address, "part": f"{address}/parts/{{number}}"}
+    if context.settings.presigned_uploads and not context.storage.is_local:
+        links["part_url"] = f"{links['part']}/url"
     return UploadView(
         id=upload.id,
         dataset_id=None,
@@ -132,5 +173,5 @@ def _view(context: Context, upload: Upload) -> UploadView:
         parts=upload.parts,
         missing=lacking,
         expires_at=uploads.expires_at(upload),
-        links={"self": address, "part": f"{address}/parts/{{number}}"},
+        links=links,
     )

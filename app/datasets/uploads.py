@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -13,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 from typing import IO
 
 from sqlalchemy import delete, func, select, update
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.access.caller import Caller
@@ -26,7 +22,6 @@ from app.kit.http.errors import (
     Conflict,
     NotFound,
     PayloadTooLarge,
-    ProblemItem,
     TooManyRequests,
     Unprocessable,
 )
@@ -111,42 +106,6 @@ def missing(session: Session, upload: Upload) -> list[int]:
     return [number for number in range(1, upload.parts + 1) if number not in arrived]
 
 
-def receive_part(
-    context: Context, caller: Caller, upload_id: str, number: int, body: bytes, digest: str
-) -> None:
-    """Store one part; the same part may be sent again.
-
-    digest: its header Content-Digest. Raises NotFound, Unprocessable for a part of the wrong size,
-    and BadRequest if it was damaged on the way.
-    """
-    with context.database.read() as session:
-        upload = find(session, caller, upload_id)
-    if not 1 <= number <= upload.parts:
-        raise _wrong("number", f"must be 1 to {upload.parts:,}")
-    if len(body) != upload.bytes_of(number):
-        expected = upload.bytes_of(number)
-        raise _wrong("body", f"part {number} has {len(body):,} bytes; expected {expected:,}")
-    if hashlib.sha256(body).digest() != _sha256_in(digest):
-        raise BadRequest(
-            f"Part {number} does not match its Content-Digest: it was damaged on the way. Send it "
-            "again.",
-            code="damaged_part",
-        )
-    part = UploadPart(upload_id=upload.id, number=number)
-    context.storage.put_bytes(part.storage_key, body)
-    with suppress(IntegrityError), context.database.write() as session:
-        session.execute(
-            update(Upload).where(Upload.id == upload.id).values(touched_at=database_now(session))
-        )
-        session.add(part)
-        return
-    # It had arrived before; or the upload was deleted meanwhile, and this file is garbage.
-    with context.database.read() as session:
-        gone = session.get(Upload, upload.id) is None
-    if gone:
-        context.storage.delete(part.storage_key)
-
-
 def store(context: Context, caller: Caller, upload_id: str) -> str:
     """Store the whole file as a data set, delete the upload, and return the data set's id.
 
@@ -225,23 +184,6 @@ def _joined(context: Context, upload: Upload) -> Iterator[IO[bytes]]:
                     session.execute(delete(UploadPart).where(UploadPart.upload_id == upload.id))
                 raise _incomplete(list(range(1, upload.parts + 1))) from error
         yield file
-
-
-def _sha256_in(header: str) -> bytes:
-    """Return the SHA-256 digest in a Content-Digest header (RFC 9530). Raises Unprocessable."""
-    for item in header.split(","):
-        name, _, value = item.strip().partition("=")
-        if name == "sha-256" and len(value) > 2 and value[0] == value[-1] == ":":
-            try:
-                return base64.b64decode(value[1:-1], validate=True)
-            except binascii.Error as error:
-                raise _wrong("Content-Digest", f"is not base64: {error}") from error
-    raise _wrong("Content-Digest", "must be sha-256=:DIGEST IN BASE64: (RFC 9530)")
-
-
-def _wrong(param: str, message: str) -> Unprocessable:
-    item = ProblemItem(param=param, code="invalid_request", message=message)
-    return Unprocessable(f"{param}: {message}", errors=[item])
 
 
 def _incomplete(lacking: list[int]) -> Conflict:

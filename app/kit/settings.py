@@ -86,6 +86,11 @@ class Settings(SettingsWithSecrets):
         default=True,
         description="Name the bucket in the path of S3 URLs. `false`: in the host name.",
     )
+    presigned_uploads: bool = Field(
+        default=False,
+        description="Clients send the parts of large uploads to the bucket itself, by presigned "
+        "URLs. They must be able to reach it.",
+    )
     storage_timeout_seconds: float = Field(
         default=5,
         gt=0,

@@ -13,7 +13,7 @@ from dspt_client._connection import Connection
 from dspt_client._exceptions import Refused
 from dspt_client._packing import OnProgress
 from dspt_client.schemas.datasets import DatasetDetail
-from dspt_client.schemas.uploads import UploadView
+from dspt_client.schemas.uploads import PartUrl, UploadView
 
 #: Files up to this size are sent in one request.
 LARGE_BYTES = 64 * 1024**2
@@ -47,10 +47,13 @@ async def send_in_parts(
         where = path("datasets", upload.dataset_id or "")
         return await connection.call(Call("GET", where, as_a(DatasetDetail), repeatable=True))
     missing, part_bytes = set(upload.missing), upload.part_bytes
+    directly = "part_url" in upload.links
     for number in range(1, upload.parts + 1):
         if number in missing:
             part = await work(partial(_read, file, (number - 1) * part_bytes, part_bytes))
-            await connection.call(_put(upload.id, number, part))
+            directly = directly and await _send_directly(connection, upload.id, number, part)
+            if not directly:
+                await connection.call(_put(upload.id, number, part))
         on_progress("sending", min(number * part_bytes, size), size)
     made = Call(
         "POST",
@@ -62,14 +65,28 @@ async def send_in_parts(
     return await connection.call(made)
 
 
+async def _send_directly(connection: Connection, upload_id: str, number: int, part: bytes) -> bool:
+    """Send a part to the bucket itself; return False if that cannot be reached from here."""
+    where = path("uploads", upload_id, "parts", str(number))
+    target = await connection.call(Call("POST", f"{where}/url", as_a(PartUrl), repeatable=True))
+    if not await connection.put_elsewhere(target.url, part):
+        return False
+    options = {"headers": {"Content-Digest": _digest(part)}}
+    await connection.call(
+        Call("POST", f"{where}/stored", nothing, repeatable=True, options=options)
+    )
+    return True
+
+
 def _put(upload_id: str, number: int, part: bytes) -> Call[None]:
-    digest = base64.b64encode(hashlib.sha256(part).digest()).decode()
-    headers = {
-        "Content-Digest": f"sha-256=:{digest}:",
-        "Content-Type": "application/octet-stream",
-    }
+    headers = {"Content-Digest": _digest(part), "Content-Type": "application/octet-stream"}
     where = path("uploads", upload_id, "parts", str(number))
     return Call("PUT", where, nothing, True, options={"content": part, "headers": headers})
+
+
+def _digest(part: bytes) -> str:
+    """Return the header Content-Digest (RFC 9530)."""
+    return f"sha-256=:{base64.b64encode(hashlib.sha256(part).digest()).decode()}:"
 
 
 def _read(file: IO[bytes], start: int, size: int) -> bytes:

@@ -9,18 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import dspt_client
+import httpx
 import pytest
 from dspt_client import Client
 from fastapi.testclient import TestClient
 from sqlalchemy import update
 
 from app.access.keys import create
-from app.datasets import uploads
+from app.datasets import upload_parts, uploads
 from app.gc.findings import Finding, Kind
 from app.gc.service import collect
 from app.kit.context import Context
 from app.kit.http.rules import Scope
 from app.kit.settings import Settings
+from app.kit.storage.objects import ObjectStorage
 from app.main import create_app
 from app.tables.uploads import Upload
 from tests.integration.access import bearer
@@ -28,6 +30,8 @@ from tests.integration.conftest import context_of, local_client, zip_of
 from tests.integration.jobs import files_in, problem
 from tests.integration.own_api import running
 from tests.integration.stack import photos
+from tests.s3_server import S3Server
+from tests.services import free_port
 
 PART = 300
 DATA = zip_of(photos(2))
@@ -56,12 +60,13 @@ def put(
     digest: str | None = None,
 ) -> Any:
     part = data[(number - 1) * PART : number * PART]
-    right = base64.b64encode(hashlib.sha256(part).digest()).decode()
-    return client.put(
-        f"/uploads/{upload['id']}/parts/{number}",
-        content=part,
-        headers={"Content-Digest": digest or f"sha-256=:{right}:"},
-    )
+    headers = {"Content-Digest": digest} if digest else content_digest(part)
+    return client.put(f"/uploads/{upload['id']}/parts/{number}", content=part, headers=headers)
+
+
+def content_digest(part: bytes) -> dict[str, str]:
+    digest = base64.b64encode(hashlib.sha256(part).digest()).decode()
+    return {"Content-Digest": f"sha-256=:{digest}:"}
 
 
 def finish(client: TestClient, upload: dict[str, Any]) -> Any:
@@ -70,6 +75,10 @@ def finish(client: TestClient, upload: dict[str, Any]) -> Any:
 
 def parts_in(context: Context) -> set[str]:
     return {name for name in files_in(context) if name.startswith("uploads/")}
+
+
+def parts_in_bucket(context: Context) -> list[str]:
+    return [file.name for file in context.storage.files() if file.name.startswith("uploads/")]
 
 
 def test_only_what_is_missing_is_sent_again(client: TestClient, live: Context) -> None:
@@ -195,7 +204,7 @@ def test_the_client_goes_on_after_a_cut(
     place = tmp_path / "photos.zip"
     place.write_bytes(DATA)
     sent: list[int] = []
-    receive = uploads.receive_part
+    receive = upload_parts.receive
 
     def cut(context: Context, caller: Any, upload_id: str, number: int, *rest: Any) -> None:
         if number == 3 and 3 not in sent:
@@ -204,7 +213,7 @@ def test_the_client_goes_on_after_a_cut(
         sent.append(number)
         receive(context, caller, upload_id, number, *rest)
 
-    monkeypatch.setattr(uploads, "receive_part", cut)
+    monkeypatch.setattr(upload_parts, "receive", cut)
     with running(settings) as (url, _), Client(url) as client:
         with pytest.raises(dspt_client.ServerError):
             client.datasets.create(place)
@@ -219,3 +228,60 @@ def test_the_client_goes_on_after_a_cut(
         sent.clear()
         assert client.jobs.create(place).view.dataset.id == made.id
         assert sent == []
+
+
+@on_sqlite
+def test_parts_go_to_the_bucket_itself(
+    settings: Settings, s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dspt_client._uploads.LARGE_BYTES", PART)
+    received: list[int] = []
+    receive = upload_parts.receive
+
+    def watched(context: Context, caller: Any, upload_id: str, number: int, *rest: Any) -> None:
+        received.append(number)
+        receive(context, caller, upload_id, number, *rest)
+
+    monkeypatch.setattr(upload_parts, "receive", watched)
+    place = tmp_path / "photos.zip"
+    place.write_bytes(DATA)
+    update = {"storage_url": s3.new_url(), "s3_endpoint": s3.endpoint, "presigned_uploads": True}
+    with running(settings.model_copy(update=update)) as (url, live), Client(url) as client:
+        assert client.datasets.create(place).sha256 == SHA256
+        assert received == []
+        assert not parts_in_bucket(live)
+
+        other = zip_of(photos(3))
+        with httpx.Client(base_url=url) as http:
+            upload = http.post("/uploads", json={"size_bytes": len(other)}).json()
+            first = upload["links"]["part_url"].format(number=1)
+            stored = first.removesuffix("url") + "stored"
+            digest = content_digest(other[:PART])
+            problem(http.post(stored, headers=digest), 409, "part_missing")
+            for wrong, status, code in (
+                (other[: PART - 1], 422, "invalid_request"),
+                (other[1 : PART + 1], 400, "damaged_part"),
+            ):
+                assert httpx.put(http.post(first).json()["url"], content=wrong).is_success
+                problem(http.post(stored, headers=digest), status, code)
+                problem(http.post(stored, headers=digest), 409, "part_missing")  # it was deleted
+            target = http.post(first).json()["url"]
+            assert httpx.put(target.replace("Signature=", "Signature=0")).status_code == 403
+            assert httpx.put(target, content=other[:PART]).is_success
+            assert http.post(stored, headers=digest).status_code == 204
+            missing = http.get(upload["links"]["self"]).json()["missing"]
+            assert missing == list(range(2, upload["parts"] + 1))
+
+        # A bucket that the client cannot reach: the parts go to the service.
+        away = f"http://127.0.0.1:{free_port()}/"
+        monkeypatch.setattr(ObjectStorage, "upload_url", lambda *_: away)
+        place.write_bytes(other)
+        assert client.datasets.create(place).sha256 == hashlib.sha256(other).hexdigest()
+        assert received == list(range(1, upload["parts"] + 1))
+
+
+def test_a_folder_takes_no_parts_itself(client: TestClient) -> None:
+    upload = start(client)
+    assert "part_url" not in upload["links"]
+    answer = client.post(f"{upload['links']['self']}/parts/1/url")
+    problem(answer, 409, "not_presigned")

@@ -169,6 +169,14 @@ ERROR_TYPES = {
     "upload_incomplete": _type(
         409, "Parts of the upload have not arrived.", "GET /uploads/{id} lists them; send them."
     ),
+    "not_presigned": _type(
+        409,
+        "This service does not let clients send parts to its bucket.",
+        "Send the parts to the service.",
+    ),
+    "part_missing": _type(
+        409, "The part is not in the bucket.", "Send it to its URL, then say so again."
+    ),
     "damaged_part": _type(400, "A part does not match its Content-Digest.", "Send the part again."),
     "damaged_upload": _type(
         400,

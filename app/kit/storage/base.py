@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO
 
@@ -81,6 +81,11 @@ class Storage(ABC):
     @abstractmethod
     def probe(self) -> None:
         """Check, without a write, that files can be stored. Raises OSError."""
+
+    def upload_url(self, key: str, lifetime: timedelta) -> str | None:
+        """Return a URL at which whoever has it can store the file by PUT; None if there is none."""
+        checked(key)
+        return None
 
     def delete(self, key: str) -> None:
         """Delete the file if it exists."""

@@ -12,12 +12,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import IO, Literal, TypeVar
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
-from obstore.store import ObjectStore
+from obstore.store import ObjectStore, S3Store
 
 from app.kit import storage_keys
 from app.kit.cache import SizedCache
@@ -139,6 +140,12 @@ class ObjectStorage(Storage):
                 obstore.delete(self._store, name)
 
         self._call(move, _MOVE_SECONDS)
+
+    def upload_url(self, key: str, lifetime: timedelta) -> str | None:
+        path, store = checked(key), self._store
+        if not isinstance(store, S3Store):
+            return None
+        return self._call(lambda _: obstore.sign(store, "PUT", path, lifetime))
 
     def remove(self, name: str) -> None:
         with suppress(FileNotFoundError):

@@ -23,4 +23,14 @@ class UploadView(BaseModel):
     expires_at: datetime | None = Field(
         description="When the parts are deleted; each part that arrives moves it."
     )
-    links: dict[str, str]
+    links: dict[str, str] = Field(
+        description="With `part_url` where parts can be sent to the bucket itself."
+    )
+
+
+class PartUrl(BaseModel):
+    """Where one part can be sent without the service."""
+
+    object: Literal["part_url"] = "part_url"
+    url: str = Field(description="Takes one `PUT` with the part as the body, without an API key.")
+    expires_at: datetime
