@@ -107,7 +107,7 @@ def tune(
     Splits.of(dataset, config)  # raises early if nothing can be measured
     images, whole = len(dataset.items), dataset.with_unlabelled()
     thumbnails = empty_thumbnails(len(whole.items))
-    features = encode_images(
+    encoded = encode_images(
         backbone,
         whole,
         augment_views=config.augment_views,
@@ -116,7 +116,8 @@ def tune(
         encoded=listener.encoded,
         thumbnails=thumbnails,
         should_stop=should_stop,
-    ).to(device)
+    )
+    features = encoded.to(device)
     embeddings = features[:, 0, : backbone.embed_dim]
     groups = find_copies(dataset.hashes, embeddings[:images], thumbnails[:images])
     distinct = np.empty(0, np.int64)
@@ -158,8 +159,11 @@ def tune(
     audit = fitted.audit(
         names, dataset.classes, labels[train], features[train, 0], groups[splits.train]
     )
-    tuned_on = sent(torch.from_numpy(splits.fit), device)
-    means = class_means(features[tuned_on, 0], labels[tuned_on])
+    predictions = measured.predictions(fitted.served_classifier)
+    known = encoded[:images, 0, : backbone.embed_dim].numpy()
+    means = class_means(
+        known[splits.fit], np.array([item.label for item in dataset.items])[splits.fit]
+    )
     if splits.measured_on == "held_out":
         audit = audit.with_held_out({dataset.items[row].path for row in splits.measured})
     metrics: dict[str, Any] = {
@@ -173,7 +177,9 @@ def tune(
         "measured_on": splits.measured_on,
         "labels": splits.labels,
         "noise_rate": asdict(audit.noise_rate) if audit.noise_rate else None,
-        "drift_baseline": measured.drift_baseline(fitted.served_classifier, means),
+        "drift_baseline": drift_baseline(
+            np.array([each.score for each in predictions]), means, known[splits.measured]
+        ),
     }
     findings, copies = _copy_findings(CopyReport.of(dataset, groups), splits, measured, fitted)
     if dataset.unlabelled:
@@ -204,9 +210,10 @@ def tune(
         "seconds": clock.seconds,
     }
     ensemble = fitted.tuned if config.classifier == "blend" else None
-    model = TunedModel(context.cpu(), manifest, ensemble, means)
+    model = TunedModel(
+        context.cpu(), manifest, ensemble, None if means is None else torch.from_numpy(means)
+    )
     health = HealthReport.of(dataset, groups, findings)
-    predictions = measured.predictions(fitted.served_classifier)
     return TuneResult(config, metrics, audit, model, health, predictions)
 
 
@@ -274,11 +281,6 @@ class _Measured:
             Prediction(item.path, classes[item.label], classes[label], score)
             for item, label, score in zip(items, predicted.tolist(), scores.tolist(), strict=True)
         )
-
-    def drift_baseline(self, classifier: LinearClassifier, means: Tensor | None) -> dict[str, Any]:
-        """Return what later photos are compared with: the rows that accuracy is measured on."""
-        rows = sent(torch.from_numpy(self.splits.measured), self.labels.device)
-        return drift_baseline(classifier, means, self.features[rows])
 
     def evaluate(self, classifier: LinearClassifier) -> dict[str, Any]:
         """Evaluate a classifier on the rows that accuracy is measured on."""

@@ -47,8 +47,8 @@ class Served:
     backbone_digest: str
     served: str
     """`tuned` or `zero_shot`."""
-    class_means: NDArray[np.float16] | None = None
-    """(K, F), see `dspt.model.drift`."""
+    class_means: NDArray[np.int8] | None = None
+    """(K, D), see `dspt.model.drift`."""
 
 
 @dataclass(frozen=True)
@@ -226,11 +226,11 @@ def _ensemble(artifact: Artifact, tower: Tower) -> ClassScores | None:
     return ensemble_scores(artifact, (tower.embed_dim, tower.feature_dim), tower.name)
 
 
-def _check_width(means: NDArray[np.float16] | None, tower: Tower) -> None:
-    if means is not None and means.shape[1] != tower.feature_dim:
+def _check_width(means: NDArray[np.int8] | None, tower: Tower) -> None:
+    if means is not None and means.shape[1] != tower.embed_dim:
         raise ArtifactError(
-            f"the class means have width {means.shape[1]}, but features of {tower.name} have width "
-            f"{tower.feature_dim}"
+            f"the class means have width {means.shape[1]}, but embeddings of {tower.name} have "
+            f"width {tower.embed_dim}"
         )
 
 
@@ -248,7 +248,7 @@ def _top(matrices: Sequence[ClassScores], top_k: int, features: Features) -> lis
 
 def _classified(
     matrices: Sequence[ClassScores],
-    means: NDArray[np.float16] | None,
+    means: NDArray[np.int8] | None,
     top_k: int,
     features: Features,
 ) -> list[Classified]:

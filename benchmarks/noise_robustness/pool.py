@@ -68,7 +68,7 @@ def _in_one_pool(
             while waiting and len(running) < processes:
                 job = waiting.popleft()
                 try:
-                    with _ignoring_interrupts():
+                    with _without_interrupts():
                         running[pool.submit(_run, job)] = job
                 except BrokenProcessPool:
                     return [job, *running.values()]
@@ -102,16 +102,14 @@ def _threads_divided_by(processes: int) -> Iterator[None]:
 
 
 @contextmanager
-def _ignoring_interrupts() -> Iterator[None]:
-    """Let processes that start meanwhile ignore Ctrl-C: their parent stops them."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _without_interrupts() -> Iterator[None]:
+    """Hold Ctrl-C back until the end. Processes that start meanwhile never get it: their parent
+    stops them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 _run_one: Callable[[Any], Result] | None = None

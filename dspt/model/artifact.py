@@ -39,7 +39,8 @@ class TunedModel:
     """The ensemble, served instead of the tuned prompt: (C, F), or (C, D) if its class means are
     those of embeddings; and (C,). float32."""
     class_means: Tensor | None = None
-    """(K, F), unit length, float16: of each class that has photos. See `dspt.model.drift`."""
+    """(K, D), int8: directions of the mean embeddings of classes that have photos, to notice drift
+    (`dspt.model.drift`)."""
 
     def save(self, path: Path | str) -> None:
         """Write the artefact; see `save_model`."""
@@ -63,7 +64,7 @@ def save_model(model: TunedModel, path: Path) -> None:
         tensors |= {"matrix": model.blend.matrix, "bias": model.blend.bias}
     tensors = {name: each.detach().float().cpu().contiguous() for name, each in tensors.items()}
     if model.class_means is not None:
-        tensors["class_means"] = model.class_means.half().cpu().contiguous()
+        tensors["class_means"] = model.class_means
     manifest = model.manifest.model_dump_json()
     header = len(json.dumps(manifest, ensure_ascii=False).encode()) + _TENSOR_ENTRIES_BYTES
     size = header + sum(tensor.nbytes for tensor in tensors.values())

@@ -2,52 +2,54 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-from torch.nn import functional as F
+import numpy as np
+from numpy.typing import NDArray
 
-from dspt.classifier.linear import LinearClassifier
 from dspt.model.drift import LOW_CONFIDENCE, MAX_CLASSES, distances
+
+if TYPE_CHECKING:
+    from dspt.model.drift import Means, Vectors
 
 _FAR = 0.95
 """Quantile of the distances of held-out photos beyond which a photo is far."""
 
 
-def class_means(features: Tensor, labels: Tensor) -> Tensor | None:
-    """Return the mean of each class that has photos, unit length, float16, on the CPU: (K, F).
+def class_means(embeddings: Vectors, labels: NDArray[np.int64]) -> Means | None:
+    """Return the direction of the mean of each class that has photos, in whole numbers: (K, D).
 
-    features: (N, F); labels: (N,). None if there are more than MAX_CLASSES.
+    embeddings: (N, D); labels: (N,). None if there are more than MAX_CLASSES.
     """
-    member = F.one_hot(labels).to(features.dtype)
-    member = member[:, member.any(0)]
-    if member.shape[1] > MAX_CLASSES:
+    classes = np.unique(labels)
+    if len(classes) > MAX_CLASSES:
         return None
-    return F.normalize(member.T @ features, dim=1).half().cpu()
+    means = np.stack([embeddings[labels == each].mean(0) for each in classes])
+    found: Means = np.rint(127 * means / np.abs(means).max(1, keepdims=True)).astype(np.int8)
+    return found
 
 
 def drift_baseline(
-    classifier: LinearClassifier, means: Tensor | None, features: Tensor
+    scores: NDArray[np.float64], means: Means | None, embeddings: Vectors
 ) -> dict[str, Any]:
     """Return the figures of photos that were not tuned on, for `metrics`.
 
-    features: (N, F), N > 0; means: of `class_means`.
+    scores: (N,), probability of the most likely class, N > 0; embeddings: (N, D); means: of
+    `class_means`.
     """
-    confidence = classifier.probabilities(features).amax(1)
     found: dict[str, Any] = {
-        "images": len(features),
-        "low_confidence": float((confidence < LOW_CONFIDENCE).double().mean()),
+        "images": len(scores),
+        "low_confidence": float((scores < LOW_CONFIDENCE).mean()),
         "distance": None,
         "far": None,
         "far_beyond": None,
     }
     if means is not None:
-        each = torch.from_numpy(distances(means.numpy(), features.cpu().numpy())).double()
-        limit = each.quantile(_FAR)
+        each = distances(means, embeddings).astype(np.float64)
+        limit = float(np.quantile(each, _FAR))
         found |= {
             "distance": float(each.mean()),
-            "far": float((each > limit).double().mean()),
-            "far_beyond": float(limit),
+            "far": float((each > limit).mean()),
+            "far_beyond": limit,
         }
     return found

@@ -174,8 +174,12 @@ def test_captured_photos_have_their_distance_from_the_training_photos(
     assert client.get(f"/predictions/{kept['prediction']}").json()["distance"] is None
 
     crop = backbone.preprocess.crop(decode_image(photos[0], side=backbone.read_side))
-    means = class_means(backbone.encode_crops(crop[None]), torch.tensor([0]))
-    known = upload(client, dataclasses.replace(model, class_means=means), tmp_path)
+    embedding = backbone.encode_crops(crop[None])[:, : backbone.embed_dim].numpy()
+    means = class_means(embedding, np.array([0]))
+    assert means is not None
+    known = upload(
+        client, dataclasses.replace(model, class_means=torch.from_numpy(means)), tmp_path
+    )
     found = []
     for photo in photos:
         answer = client.post(f"/models/{known}/predict", content=photo, params={"capture": "true"})
@@ -184,6 +188,8 @@ def test_captured_photos_have_their_distance_from_the_training_photos(
     assert found[0] == pytest.approx(0, abs=0.01)
     assert found[1] > 0.1
 
-    narrow = upload(client, dataclasses.replace(model, class_means=torch.eye(1, 7)), tmp_path)
+    narrow = upload(
+        client, dataclasses.replace(model, class_means=torch.eye(1, 7, dtype=torch.int8)), tmp_path
+    )
     refused = client.post(f"/models/{narrow}/predict", content=photos[0])
     problem(refused, 409, "invalid_artifact")

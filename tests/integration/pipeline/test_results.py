@@ -160,7 +160,7 @@ def test_the_saved_artefact_classifies_as_was_measured(
     result = tuned[0]
     save_model(result.model, tmp_path / "model.safetensors")
     size = (tmp_path / "model.safetensors").stat().st_size
-    assert size < (16 + 12 * len(dataset.classes)) << 10
+    assert size < (16 + 8 * len(dataset.classes)) << 10
     classifier = ImageClassifier(load_model(tmp_path / "model.safetensors"), backbone)
     photos, truth = images(dataset, "test")
     answers = classifier.predict(photos, top_k=2)

@@ -76,7 +76,7 @@ def test_a_blend_that_is_a_part_of_something_can_be_saved(path: Path) -> None:
 
 @pytest.mark.parametrize("of_the_model", [None, blend()])
 def test_class_means_come_back(path: Path, of_the_model: LinearClassifier | None) -> None:
-    means = torch.eye(3, 512).half()
+    means = torch.eye(3, 512).to(torch.int8)
     save_model(dataclasses.replace(tuned_model(), blend=of_the_model, class_means=means), path)
     back = load_model(path)
     assert back.class_means is not None
