@@ -30,15 +30,18 @@ def markdown(document: Mapping[str, Any]) -> str:
         ]
         for attack in attacks
     ]
-    as_jobs = [attack for attack in attacks if attack["name"] == "as jobs"]
-    others = [attack for attack in attacks if attack["name"] != "as jobs"]
+
+    def by(kind: str) -> tuple[str, list[str]]:
+        families = read[kind]["families"].keys()
+        return _by_family(read[kind], [a for a in attacks if a["families"].keys() <= families])
+
     return page(
         "Hostile input",
         document,
         _summary(document),
         table(("", "files", *_MEANINGS.values(), "seconds"), rows),
-        *("## Archives", *_by_family(read["archive"], as_jobs)),
-        *("## Images", *_by_family(read["image"], others)),
+        *("## Archives", *by("archive")),
+        *("## Images", *by("image")),
         *(("## Errors", [f"- {text}" for text in wrong]) if wrong else ()),
     )
 

@@ -25,6 +25,14 @@ from benchmarks.hostile_input.send import (
     images_to_predict,
     sound_job,
 )
+from benchmarks.hostile_input.send_data import (
+    archives_added,
+    archives_as_batches,
+    archives_as_data_sets,
+    images_added,
+    images_in_a_batch,
+    images_in_bodies,
+)
 from benchmarks.hostile_input.service import Processes, Watched, running_service
 from benchmarks.hostile_input.zip_bytes import png
 from benchmarks.skeleton.program import Document, grid_progress
@@ -78,7 +86,7 @@ class Findings:
 def measure(options: Namespace, document: Document, console: Console) -> None:
     """Fill in the figures of the attack."""
     with grid_progress(console) as bar:
-        task = bar.add_task("", total=2 * options.archives + 3 * options.images)
+        task = bar.add_task("", total=5 * options.archives + 6 * options.images)
 
         def advance(doing: str) -> None:
             bar.update(task, advance=1, description=doing)
@@ -94,15 +102,22 @@ def attack(seed: int, n_archives: int, n_images: int, advance: Advance) -> Findi
         read, written = _read(folder / "reader", seed, n_archives, n_images, advance)
         with running_service(folder) as service:
             rng = random.Random(seed)
-            model = sound_job(service.client, rng)["model_id"]
+            client, job = service.client, sound_job(service.client, rng)
+            model, dataset = job["model_id"], job["dataset"]["id"]
             # The API loads the backbone at the first request.
-            list(images_to_predict(service.client, model, [Case("nothing wrong", 0, png(rng))]))
+            list(images_to_predict(client, model, [Case("nothing wrong", 0, png(rng))]))
             before = service.processes()
             with service.watched() as watched:
                 answers = {
-                    "as jobs": archives_as_jobs(service.client, archives(seed, n_archives)),
-                    "in zips": images_as_jobs(service.client, images(seed, n_images), rng),
-                    "to /predict": images_to_predict(service.client, model, images(seed, n_images)),
+                    "as jobs": archives_as_jobs(client, archives(seed, n_archives)),
+                    "as data sets": archives_as_data_sets(client, archives(seed, n_archives)),
+                    "added": archives_added(client, dataset, archives(seed, n_archives)),
+                    "as batches": archives_as_batches(client, model, archives(seed, n_archives)),
+                    "in zips": images_as_jobs(client, images(seed, n_images), rng),
+                    "to /predict": images_to_predict(client, model, images(seed, n_images)),
+                    "in bodies": images_in_bodies(client, model, images(seed, n_images)),
+                    "added alone": images_added(client, dataset, images(seed, n_images)),
+                    "in a batch": images_in_a_batch(client, model, images(seed, n_images)),
                 }
                 attacks = [_timed(name, found, advance) for name, found in answers.items()]
             after = service.processes()

@@ -21,11 +21,11 @@ accepted without harm; anything else."""
 
 QUICK = {"epochs": 1, "classifier": "prompt"}
 IMAGES_IN_A_ZIP = 20
-_MOST_AT_ONCE = 16
+MOST_AT_ONCE = 16
 _JOB_SECONDS = 600.0
 _PAUSE_SECONDS = 0.1
 _ENDED = ("succeeded", "failed", "cancelled")
-_NOT_OURS = ("internal_error", "out_of_memory", "time_limit", "too_many_attempts")
+NOT_OURS = ("internal_error", "out_of_memory", "time_limit", "too_many_attempts")
 """Error codes of jobs that failed for another reason than the upload."""
 
 
@@ -46,8 +46,8 @@ def archives_as_jobs(client: httpx.Client, cases: Iterable[Case]) -> Iterator[An
         if response.status_code == 202:
             waiting.append((case, response.json()["id"]))
         else:
-            yield Answer(case, _of_status(response), _code(response))
-        while len(waiting) >= _MOST_AT_ONCE:
+            yield Answer(case, outcome_of(response), code_of(response))
+        while len(waiting) >= MOST_AT_ONCE:
             yield _ended(client, *waiting.popleft())
     while waiting:
         yield _ended(client, *waiting.popleft())
@@ -63,9 +63,9 @@ def images_as_jobs(
         files = good_files(rng) | {name: case.data for name, case in among.items()}
         response = post_job(client, zip_of(files, 0))
         if response.status_code != 202:
-            yield from (Answer(c, _of_status(response), _code(response)) for c in among.values())
+            yield from (Answer(c, outcome_of(response), code_of(response)) for c in among.values())
             continue
-        job = _wait(client, response.json()["id"])
+        job = wait_for(client, f"/jobs/{response.json()['id']}")
         rejected = {r["file"]: r["reason"] for r in (job["dataset"]["rejected"] or [])}
         for name, case in among.items():
             if job["status"] != "succeeded":
@@ -83,7 +83,7 @@ def images_to_predict(client: httpx.Client, model: str, cases: Iterable[Case]) -
         files = [("images", (case.name, case.data))]
         response = client.post("/predict", data={"model": model}, files=files)
         if response.status_code != 200:
-            yield Answer(case, _of_status(response), _code(response))
+            yield Answer(case, outcome_of(response), code_of(response))
             continue
         [prediction] = response.json()["predictions"]
         error = prediction.get("error")
@@ -94,7 +94,7 @@ def sound_job(client: httpx.Client, rng: random.Random) -> dict[str, Any]:
     """Tune on valid images; return the ended job, which is not deleted."""
     response = post_job(client, zip_of(good_files(rng)))
     response.raise_for_status()
-    return _wait(client, response.json()["id"])
+    return wait_for(client, f"/jobs/{response.json()['id']}")
 
 
 def post_job(client: httpx.Client, archive: bytes) -> httpx.Response:
@@ -103,27 +103,28 @@ def post_job(client: httpx.Client, archive: bytes) -> httpx.Response:
 
 
 def _ended(client: httpx.Client, case: Case, job_id: str) -> Answer:
-    job = _wait(client, job_id)
+    job = wait_for(client, f"/jobs/{job_id}")
     error = job["error"]
     answer = Answer(case, "wrong", f"{job['status']}, attempt {job['attempt']}: {error}")
     if job["attempt"] == 1 and job["status"] == "succeeded":
         rejected = job["dataset"]["rejected"]
         reason = rejected[0]["reason"] if rejected else ""
         answer = Answer(case, "rejected" if rejected else "harmless", reason)
-    elif job["attempt"] == 1 and job["status"] == "failed" and error["code"] not in _NOT_OURS:
+    elif job["attempt"] == 1 and job["status"] == "failed" and error["code"] not in NOT_OURS:
         answer = Answer(case, "failed", error["code"])
     _forget(client, job)
     return answer
 
 
-def _wait(client: httpx.Client, job_id: str) -> dict[str, Any]:
+def wait_for(client: httpx.Client, where: str) -> dict[str, Any]:
+    """Return the job or batch at this path once it has ended."""
     found: list[dict[str, Any]] = []
 
     def ended() -> bool:
-        found.append(client.get(f"/jobs/{job_id}").raise_for_status().json())
+        found.append(client.get(where).raise_for_status().json())
         return found[-1]["status"] in _ENDED
 
-    wait_until(ended, _JOB_SECONDS, f"the end of job {job_id}", _PAUSE_SECONDS)
+    wait_until(ended, _JOB_SECONDS, f"the end of {where}", _PAUSE_SECONDS)
     return found[-1]
 
 
@@ -133,11 +134,13 @@ def _forget(client: httpx.Client, job: dict[str, Any]) -> None:
     client.delete(f"/jobs/{job['id']}").raise_for_status()
 
 
-def _of_status(response: httpx.Response) -> Outcome:
+def outcome_of(response: httpx.Response) -> Outcome:
+    """Return the outcome of a response that is no success."""
     return "refused" if 400 <= response.status_code < 500 else "wrong"
 
 
-def _code(response: httpx.Response) -> str:
+def code_of(response: httpx.Response) -> str:
+    """Return the status and the code of the problem."""
     try:
         code = response.json()["code"]
     except (ValueError, KeyError, TypeError):

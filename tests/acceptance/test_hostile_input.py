@@ -18,10 +18,19 @@ from benchmarks.hostile_input.send import (
     images_to_predict,
     sound_job,
 )
+from benchmarks.hostile_input.send_data import (
+    archives_added,
+    archives_as_batches,
+    archives_as_data_sets,
+    images_added,
+    images_in_a_batch,
+    images_in_bodies,
+)
 from benchmarks.hostile_input.service import Service
 from tests.acceptance.service import Json
 
 ARCHIVES = IMAGES = 20
+FEW = 8
 MIB = 1 << 20
 MAX_GROWTH_BYTES = 1152 * MIB
 """As for reading them directly: 64 million pixels at a time, and a file or two of 64 MiB."""
@@ -40,7 +49,7 @@ def test_every_answer_is_a_refusal_or_harmless_and_the_worker_lives_on(
     service: httpx.Client, tuned: Json, data_dir: Path, tmp_path: Path
 ) -> None:
     stack = Service(service, data_dir, tmp_path, tmp_path, data_dir.with_name("serve.log"))
-    model, rng = tuned["model_id"], random.Random(1)
+    model, dataset, rng = tuned["model_id"], tuned["dataset"]["id"], random.Random(1)
     # The API loads the backbone at its first prediction, the worker torch at its first job.
     list(images_to_predict(service, model, images(0, 1)))
     assert sound_job(service, rng)["status"] == "succeeded"
@@ -51,10 +60,18 @@ def test_every_answer_is_a_refusal_or_harmless_and_the_worker_lives_on(
         )
         in_zips = outcomes(list(images_as_jobs(service, images(1, IMAGES), rng)))
         alone = outcomes(list(images_to_predict(service, model, images(1, IMAGES))))
+        bodies = outcomes(list(images_in_bodies(service, model, images(1, IMAGES))))
+        in_a_batch = outcomes(list(images_in_a_batch(service, model, images(1, IMAGES))))
+        added = outcomes(list(images_added(service, dataset, images(1, FEW))))
+        stored = outcomes(list(archives_as_data_sets(service, archives(2, FEW))))
+        more = outcomes(list(archives_added(service, dataset, archives(2, FEW))))
+        batches = outcomes(list(archives_as_batches(service, model, archives(2, FEW))))
     assert as_jobs["failed"] + as_jobs["refused"] > ARCHIVES / 2
     assert as_jobs["failed"] >= as_jobs["refused"] >= 1
     assert as_jobs["rejected"] >= 1
-    assert in_zips == alone  # the worker and the API judge alike
+    assert in_zips == alone == bodies == in_a_batch  # the worker and the API judge alike
+    for found in (added, stored, more, batches):
+        assert found["refused"] + found["rejected"] + found["failed"] > FEW / 3, found
     assert alone["rejected"] > IMAGES / 3
     for name, peak in watched.memory_peak.items():
         assert peak - watched.memory_before[name] < MAX_GROWTH_BYTES, name

@@ -1,0 +1,140 @@
+"""Send hostile files to the calls about data sets, batches and plain bodies."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import httpx
+
+from benchmarks.hostile_input.case import Case
+from benchmarks.hostile_input.send import (
+    MOST_AT_ONCE,
+    NOT_OURS,
+    Answer,
+    code_of,
+    outcome_of,
+    wait_for,
+)
+from benchmarks.hostile_input.zip_bytes import zip_of
+
+_SHOWN = 100
+
+
+def archives_as_data_sets(client: httpx.Client, cases: Iterable[Case]) -> Iterator[Answer]:
+    """Upload each by itself, look at its photos and delete it."""
+    for case in cases:
+        files = {"dataset": ("photos.zip", case.data)}
+        yield _stored(client, case, client.post("/datasets", files=files))
+
+
+def archives_added(client: httpx.Client, dataset: str, cases: Iterable[Case]) -> Iterator[Answer]:
+    """Add each to a data set, look at the new version's photos and delete it."""
+    for case in cases:
+        files = {"archive": ("photos.zip", case.data)}
+        yield _stored(client, case, client.post(f"/datasets/{dataset}/images", files=files))
+
+
+def images_added(client: httpx.Client, dataset: str, cases: Iterable[Case]) -> Iterator[Answer]:
+    """Add each to a class of a data set, look at the new version's photos and delete it."""
+    for case in cases:
+        files = {"images": (f"{case.name}.jpg", case.data)}
+        data = {"label": "cat"}
+        sent = client.post(f"/datasets/{dataset}/images", files=files, data=data)
+        yield _stored(client, case, sent)
+
+
+def images_in_bodies(client: httpx.Client, model: str, cases: Iterable[Case]) -> Iterator[Answer]:
+    """Send each as a plain body, and as JSON; the two answers must agree."""
+    where = f"/models/{model}/predict"
+    for case in cases:
+        plain = client.post(where, content=case.data, headers={"Content-Type": "image/jpeg"})
+        body = {"images": [base64.b64encode(case.data).decode()]}
+        in_json = client.post(where, json=body)
+        answers = [_predicted(case, response) for response in (plain, in_json)]
+        same = answers[0].outcome == answers[1].outcome
+        yield answers[0] if same else Answer(case, "wrong", " | ".join(a.said for a in answers))
+
+
+def archives_as_batches(
+    client: httpx.Client, model: str, cases: Iterable[Case]
+) -> Iterator[Answer]:
+    """Have each classified in the background, several at a time."""
+    waiting: deque[tuple[Case, str]] = deque()
+    for case in cases:
+        sent = _post_batch(client, model, case.data)
+        if sent.status_code == 202:
+            waiting.append((case, sent.json()["id"]))
+        else:
+            yield Answer(case, outcome_of(sent), code_of(sent))
+        while len(waiting) >= MOST_AT_ONCE:
+            yield _classified(client, *waiting.popleft())
+    while waiting:
+        yield _classified(client, *waiting.popleft())
+
+
+def images_in_a_batch(client: httpx.Client, model: str, cases: Iterable[Case]) -> Iterator[Answer]:
+    """Have all of them classified as one batch."""
+    among = {f"{case.name}.jpg": case for case in cases}
+    sent = _post_batch(client, model, zip_of({name: c.data for name, c in among.items()}, 0))
+    sent.raise_for_status()
+    batch, results = _batch(client, sent.json()["id"])
+    found = {result["file"]: result for result in results}
+    for name, case in among.items():
+        if batch["status"] != "succeeded" or name not in found:
+            yield Answer(case, "wrong", f"{batch['status']}: {batch['error']}")
+        else:
+            yield _of_result(case, found[name])
+
+
+def _stored(client: httpx.Client, case: Case, sent: httpx.Response) -> Answer:
+    if sent.status_code != 201:
+        return Answer(case, outcome_of(sent), code_of(sent))
+    where = sent.json()["links"]["self"]
+    answer = Answer(case, "harmless", "")
+    listed = client.get(f"{where}/images", params={"limit": _SHOWN}).raise_for_status().json()
+    for photo in listed["data"]:
+        shown = client.get(f"{where}/images/{photo['number']}", params={"size": 192})
+        if shown.status_code != 200:
+            refused = outcome_of(shown) == "refused"
+            answer = Answer(case, "rejected" if refused else "wrong", code_of(shown))
+    client.delete(where).raise_for_status()
+    return answer
+
+
+def _classified(client: httpx.Client, case: Case, batch_id: str) -> Answer:
+    batch, results = _batch(client, batch_id)
+    errors = [result["error"]["message"] for result in results if "error" in result]
+    if batch["status"] == "failed" and batch["error"]["code"] not in NOT_OURS:
+        return Answer(case, "failed", batch["error"]["code"])
+    if batch["status"] != "succeeded" or len(results) != batch["images"]:
+        return Answer(case, "wrong", f"{batch['status']}, {len(results)} results")
+    return Answer(case, "rejected" if errors else "harmless", errors[0] if errors else "")
+
+
+def _predicted(case: Case, response: httpx.Response) -> Answer:
+    if response.status_code != 200:
+        return Answer(case, outcome_of(response), code_of(response))
+    [prediction] = response.json()["predictions"]
+    return _of_result(case, prediction)
+
+
+def _of_result(case: Case, prediction: dict[str, Any]) -> Answer:
+    error = prediction.get("error")
+    return Answer(case, "rejected" if error else "harmless", error["message"] if error else "")
+
+
+def _post_batch(client: httpx.Client, model: str, archive: bytes) -> httpx.Response:
+    return client.post("/batches", files={"archive": ("a.zip", archive)}, data={"model": model})
+
+
+def _batch(client: httpx.Client, batch_id: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return the ended batch and its results, and delete it."""
+    where = f"/batches/{batch_id}"
+    batch = wait_for(client, where)
+    lines = client.get(f"{where}/results").raise_for_status().text.splitlines()
+    client.delete(where).raise_for_status()
+    return batch, [json.loads(line) for line in lines]
