@@ -15,7 +15,7 @@ from app.access.caller import Caller
 from app.datasets import uploads
 from app.kit.context import Context
 from app.kit.db import database_now
-from app.kit.http.errors import BadRequest, Conflict, ProblemItem, Unprocessable
+from app.kit.http.errors import BadRequest, Conflict, NotFound, ProblemItem, Unprocessable
 from app.kit.storage.ranged import RemoteFile
 from app.tables.uploads import Upload, UploadPart
 
@@ -84,7 +84,10 @@ def _part(
     with context.database.read() as session:
         upload = uploads.find(session, caller, upload_id)
     if not 1 <= number <= upload.parts:
-        raise _wrong("number", f"must be 1 to {upload.parts:,}")
+        raise NotFound(
+            f"The upload has no part {number:,}; its parts are 1 to {upload.parts:,}.",
+            code="part_not_found",
+        )
     return upload, UploadPart(upload_id=upload.id, number=number)
 
 

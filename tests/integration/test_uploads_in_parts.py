@@ -99,7 +99,7 @@ def test_only_what_is_missing_is_sent_again(client: TestClient, live: Context) -
     problem(damaged, 400, "damaged_part")
     problem(put(client, upload, 1, digest="md5=:AAAA:"), 422, "invalid_request")
     problem(put(client, upload, 1, DATA[:-1][: PART - 1]), 422, "invalid_request")
-    problem(put(client, upload, parts + 1), 422, "invalid_request")
+    problem(put(client, upload, parts + 1), 404, "part_not_found")
     assert (
         "parts have not arrived: 1, 3"
         in problem(finish(client, upload), 409, "upload_incomplete")["detail"]

@@ -174,6 +174,9 @@ ERROR_TYPES = {
         "This service does not let clients send parts to its bucket.",
         "Send the parts to the service.",
     ),
+    "part_not_found": _type(
+        404, "The upload has no part of this number.", "GET /uploads/{id} has the number of parts."
+    ),
     "part_missing": _type(
         409, "The part is not in the bucket.", "Send it to its URL, then say so again."
     ),
