@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -21,7 +21,7 @@ accepted without harm; anything else."""
 
 QUICK = {"epochs": 1, "classifier": "prompt"}
 IMAGES_IN_A_ZIP = 20
-MOST_AT_ONCE = 16
+_MOST_AT_ONCE = 16
 _JOB_SECONDS = 600.0
 _PAUSE_SECONDS = 0.1
 _ENDED = ("succeeded", "failed", "cancelled")
@@ -40,17 +40,30 @@ class Answer:
 
 def archives_as_jobs(client: httpx.Client, cases: Iterable[Case]) -> Iterator[Answer]:
     """Submit each as a job, several at a time; ended jobs and their models are deleted."""
+    return several_at_once(
+        cases,
+        lambda case: post_job(client, case.data),
+        lambda case, job_id: _ended(client, case, job_id),
+    )
+
+
+def several_at_once(
+    cases: Iterable[Case],
+    post: Callable[[Case], httpx.Response],
+    end: Callable[[Case, str], Answer],
+) -> Iterator[Answer]:
+    """Have each accepted (202) by `post`, and wait for what `end` makes of its id."""
     waiting: deque[tuple[Case, str]] = deque()
     for case in cases:
-        response = post_job(client, case.data)
+        response = post(case)
         if response.status_code == 202:
             waiting.append((case, response.json()["id"]))
         else:
             yield Answer(case, outcome_of(response), code_of(response))
-        while len(waiting) >= MOST_AT_ONCE:
-            yield _ended(client, *waiting.popleft())
+        while len(waiting) >= _MOST_AT_ONCE:
+            yield end(*waiting.popleft())
     while waiting:
-        yield _ended(client, *waiting.popleft())
+        yield end(*waiting.popleft())
 
 
 def images_as_jobs(
@@ -81,13 +94,21 @@ def images_to_predict(client: httpx.Client, model: str, cases: Iterable[Case]) -
     """Send each to POST /predict in a request of its own."""
     for case in cases:
         files = [("images", (case.name, case.data))]
-        response = client.post("/predict", data={"model": model}, files=files)
-        if response.status_code != 200:
-            yield Answer(case, outcome_of(response), code_of(response))
-            continue
-        [prediction] = response.json()["predictions"]
-        error = prediction.get("error")
-        yield Answer(case, "rejected" if error else "harmless", error["message"] if error else "")
+        yield predicted(case, client.post("/predict", data={"model": model}, files=files))
+
+
+def predicted(case: Case, response: httpx.Response) -> Answer:
+    """Return the outcome of a request to classify one image."""
+    if response.status_code != 200:
+        return Answer(case, outcome_of(response), code_of(response))
+    [prediction] = response.json()["predictions"]
+    return of_prediction(case, prediction)
+
+
+def of_prediction(case: Case, prediction: dict[str, Any]) -> Answer:
+    """Return the outcome of an image that has a prediction, or an error in its place."""
+    error = prediction.get("error")
+    return Answer(case, "rejected" if error else "harmless", error["message"] if error else "")
 
 
 def sound_job(client: httpx.Client, rng: random.Random) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -12,11 +11,13 @@ import httpx
 
 from benchmarks.hostile_input.case import Case
 from benchmarks.hostile_input.send import (
-    MOST_AT_ONCE,
     NOT_OURS,
     Answer,
     code_of,
+    of_prediction,
     outcome_of,
+    predicted,
+    several_at_once,
     wait_for,
 )
 from benchmarks.hostile_input.zip_bytes import zip_of
@@ -54,7 +55,7 @@ def images_in_bodies(client: httpx.Client, model: str, cases: Iterable[Case]) ->
         plain = client.post(where, content=case.data, headers={"Content-Type": "image/jpeg"})
         body = {"images": [base64.b64encode(case.data).decode()]}
         in_json = client.post(where, json=body)
-        answers = [_predicted(case, response) for response in (plain, in_json)]
+        answers = [predicted(case, response) for response in (plain, in_json)]
         same = answers[0].outcome == answers[1].outcome
         yield answers[0] if same else Answer(case, "wrong", " | ".join(a.said for a in answers))
 
@@ -63,17 +64,11 @@ def archives_as_batches(
     client: httpx.Client, model: str, cases: Iterable[Case]
 ) -> Iterator[Answer]:
     """Have each classified in the background, several at a time."""
-    waiting: deque[tuple[Case, str]] = deque()
-    for case in cases:
-        sent = _post_batch(client, model, case.data)
-        if sent.status_code == 202:
-            waiting.append((case, sent.json()["id"]))
-        else:
-            yield Answer(case, outcome_of(sent), code_of(sent))
-        while len(waiting) >= MOST_AT_ONCE:
-            yield _classified(client, *waiting.popleft())
-    while waiting:
-        yield _classified(client, *waiting.popleft())
+    return several_at_once(
+        cases,
+        lambda case: _post_batch(client, model, case.data),
+        lambda case, batch_id: _classified(client, case, batch_id),
+    )
 
 
 def images_in_a_batch(client: httpx.Client, model: str, cases: Iterable[Case]) -> Iterator[Answer]:
@@ -87,7 +82,7 @@ def images_in_a_batch(client: httpx.Client, model: str, cases: Iterable[Case]) -
         if batch["status"] != "succeeded" or name not in found:
             yield Answer(case, "wrong", f"{batch['status']}: {batch['error']}")
         else:
-            yield _of_result(case, found[name])
+            yield of_prediction(case, found[name])
 
 
 def _stored(client: httpx.Client, case: Case, sent: httpx.Response) -> Answer:
@@ -113,18 +108,6 @@ def _classified(client: httpx.Client, case: Case, batch_id: str) -> Answer:
     if batch["status"] != "succeeded" or len(results) != batch["images"]:
         return Answer(case, "wrong", f"{batch['status']}, {len(results)} results")
     return Answer(case, "rejected" if errors else "harmless", errors[0] if errors else "")
-
-
-def _predicted(case: Case, response: httpx.Response) -> Answer:
-    if response.status_code != 200:
-        return Answer(case, outcome_of(response), code_of(response))
-    [prediction] = response.json()["predictions"]
-    return _of_result(case, prediction)
-
-
-def _of_result(case: Case, prediction: dict[str, Any]) -> Answer:
-    error = prediction.get("error")
-    return Answer(case, "rejected" if error else "harmless", error["message"] if error else "")
 
 
 def _post_batch(client: httpx.Client, model: str, archive: bytes) -> httpx.Response:
