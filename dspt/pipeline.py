@@ -126,7 +126,8 @@ def tune(
     unlabelled = features[sent(torch.from_numpy(distinct), device), 0]
     features = features[:images]
     splits = Splits.of(dataset, config, groups)
-    labels = sent(torch.tensor([item.label for item in dataset.items]), device)
+    given = np.array([item.label for item in dataset.items])
+    labels = sent(torch.from_numpy(given), device)
 
     clock.at("zero_shot")
     zero_shot = zero_shot_embeddings(backbone, dataset.class_words)
@@ -161,9 +162,7 @@ def tune(
     )
     predictions = measured.predictions(fitted.served_classifier)
     known = encoded[:images, 0, : backbone.embed_dim].numpy()
-    means = class_means(
-        known[splits.fit], np.array([item.label for item in dataset.items])[splits.fit]
-    )
+    means = class_means(known[splits.fit], given[splits.fit])
     if splits.measured_on == "held_out":
         audit = audit.with_held_out({dataset.items[row].path for row in splits.measured})
     metrics: dict[str, Any] = {

@@ -222,12 +222,17 @@ def model_details(model: ModelView) -> RenderableType:
 
 def _drift(drift: Drift | None) -> dict[str, str]:
     """Return what recent photos look like, each figure beside what is normal."""
-    if drift is None or drift.now is None:
-        return {"drift": drift.reason or ""} if drift is not None else {}
+    if drift is None:
+        return {}
+    if drift.now is None:
+        return {"drift": drift.reason or ""}
     normal = drift.baseline
-    shares = [("uncertain", "low_confidence", ".0%"), ("distance", "distance", ".3f")]
     rows = {"drift": f"of the newest {drift.captured} captured predictions"}
-    for name, figure, form in (*shares, ("far away", "far", ".0%")):
+    for name, figure, form in (
+        ("uncertain", "low_confidence", ".0%"),
+        ("distance", "distance", ".3f"),
+        ("far away", "far", ".0%"),
+    ):
         values = getattr(drift.now, figure), getattr(normal, figure, None)
         shown = ["unknown" if value is None else format(value, form) for value in values]
         rows[f"  {name}"] = f"{shown[0]} (normal: {shown[1]})"

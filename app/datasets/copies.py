@@ -12,6 +12,7 @@ from pathlib import Path
 
 from app.datasets.service import local_copies
 from app.kit.context import Context
+from app.kit.disk_cache import drop, kept_in
 from app.tables.datasets import Dataset
 
 #: Deleted data sets must not stay on workers.
@@ -55,12 +56,5 @@ def _copy(context: Context, zip_file: Dataset, own: Path) -> Path:
 
 def _drop(folder: Path, limit: int) -> None:
     """Delete unused copies, and the least recently used ones until `limit` bytes are left."""
-    found = []
-    for path in folder.glob("*.zip"):
-        with suppress(FileNotFoundError):  # deleted by another worker
-            found.append((path.stat().st_mtime, path.stat().st_size, path))
-    left = sum(size for _, size, _ in found)
-    for used_at, size, path in sorted(found):
-        if left > limit or time.time() - used_at > _UNUSED_SECONDS:
-            path.unlink(missing_ok=True)
-            left -= size
+    zips = (each for each in kept_in(folder) if each.path.suffix == ".zip")
+    drop(zips, limit, unused_since=time.time() - _UNUSED_SECONDS)

@@ -44,15 +44,15 @@ def url(context: Context, caller: Caller, upload_id: str, number: int) -> tuple[
     Raises NotFound, and Conflict if DSPT_PRESIGNED_UPLOADS is off or the files are in a folder.
     """
     _, part = _part(context, caller, upload_id, number)
-    url = None
+    found = None
     if context.settings.presigned_uploads:
-        url = context.storage.upload_url(part.storage_key, _URL_LIFETIME)
-    if url is None:
+        found = context.storage.upload_url(part.storage_key, _URL_LIFETIME)
+    if found is None:
         raise Conflict(
             "This service takes parts itself: send them by PUT /uploads/{id}/parts/{number}.",
             code="not_presigned",
         )
-    return url, datetime.now(UTC) + _URL_LIFETIME
+    return found, datetime.now(UTC) + _URL_LIFETIME
 
 
 def take(context: Context, caller: Caller, upload_id: str, number: int, digest: str) -> None:

@@ -1,11 +1,11 @@
-"""A least-recently-used cache in a folder, shared by the processes of a machine."""
+"""Least-recently-used caches in a folder, shared by the processes of a machine."""
 
 from __future__ import annotations
 
 import os
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,25 @@ class Kept:
     used_at: float
     size_bytes: int
     path: Path
+
+
+def kept_in(folder: Path) -> Iterator[Kept]:
+    """Yield the files in `folder`; none if it does not exist."""
+    with suppress(FileNotFoundError):
+        for entry in os.scandir(folder):
+            with suppress(FileNotFoundError):  # deleted by another process
+                found = entry.stat()
+                yield Kept(found.st_mtime, found.st_size, Path(entry.path))
+
+
+def drop(kept: Iterable[Kept], limit: int, unused_since: float = float("-inf")) -> None:
+    """Delete the least recently used until `limit` bytes are left, and those not used since."""
+    found = sorted(kept, key=lambda each: each.used_at)
+    left = sum(each.size_bytes for each in found)
+    for each in found:
+        if left > limit or each.used_at < unused_since:
+            each.path.unlink(missing_ok=True)
+            left -= each.size_bytes
 
 
 class DiskCache:
@@ -56,23 +75,13 @@ class DiskCache:
             Path(file.name).replace(self._folder / name)
 
     def files(self) -> Iterator[Kept]:
-        """Yield what is kept, and what a writer that died has left."""
-        with suppress(FileNotFoundError):
-            for entry in os.scandir(self._folder):
-                with suppress(FileNotFoundError):  # deleted by another process
-                    found = entry.stat()
-                    yield Kept(found.st_mtime, found.st_size, Path(entry.path))
+        """Return what is kept, and what a writer that died has left."""
+        return kept_in(self._folder)
 
     def _make_room(self, size: int) -> None:
         """Measure the folder once for many writes, and leave room for these."""
         with self._lock:
             if self._left < size:
-                kept = sorted(self.files(), key=lambda each: each.used_at)
-                too_many = sum(each.size_bytes for each in kept) + self._share - self._max_bytes
-                for each in kept:
-                    if too_many <= 0:
-                        break
-                    each.path.unlink(missing_ok=True)
-                    too_many -= each.size_bytes
+                drop(self.files(), self._max_bytes - self._share)
                 self._left = self._share
             self._left -= size

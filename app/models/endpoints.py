@@ -6,6 +6,7 @@ from typing import Annotated
 
 from dspt_client.schemas.models import ModelView
 from fastapi import APIRouter, File, Form, Response, UploadFile
+from sqlalchemy.orm import Session
 
 from app.access.caller import CallerDep
 from app.captures import retention
@@ -28,6 +29,7 @@ from app.kit.http.schema_types import Omittable
 from app.models import aliases, drift, imports, repository
 from app.models.schemas import ModelUpdate, view
 from app.models.service import find
+from app.tables.models import Model
 
 router = APIRouter(prefix="/models", tags=["models"])
 
@@ -85,8 +87,7 @@ def get_model(model_id: str, context: ContextDep, caller: CallerDep) -> ModelVie
     """One tuned classifier, and the drift of its captured predictions."""
     with context.database.read() as session:
         model = find(session, caller, model_id)
-        names = repository.aliases_of(session, [model.id])[model.id]
-        return view(model, names, drift.of(session, model.id, model.metrics))
+        return _whole(session, model)
 
 
 @router.patch("/{model_id}", responses=problems(BadRequest, NotFound, Unprocessable))
@@ -107,8 +108,7 @@ def update_model(
             model.user_metadata = wanted.metadata
         if wanted.alias is not None:
             aliases.move(session, caller, model, wanted.alias)
-        names = repository.aliases_of(session, [model.id])[model.id]
-        return view(model, names, drift.of(session, model.id, model.metrics))
+        return _whole(session, model)
 
 
 @router.get(
@@ -155,3 +155,8 @@ def delete_model(model_id: str, context: ContextDep, caller: CallerDep) -> None:
         repository.remove(session, model_id)
     context.storage.delete(storage_keys.model(model_id))
     retention.remove_of_deleted_models(context, owner)
+
+
+def _whole(session: Session, model: Model) -> ModelView:
+    names = repository.aliases_of(session, [model.id])[model.id]
+    return view(model, names, drift.of(session, model.id, model.metrics))
