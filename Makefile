@@ -61,7 +61,7 @@ check: $(DEV) ## Lint, check the format and the types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy -p scripts.demo -p scripts.reference -p benchmarks -m scripts.constraints
+	$(BIN)/mypy -p scripts.demo -p scripts.reference -p benchmarks -m scripts.constraints -m scripts.helm
 	@$(MAKE) bandit
 
 .PHONY: image-digests
@@ -135,6 +135,7 @@ endef
 
 $(DEV): pyproject.toml client/pyproject.toml constraints.txt | $(BIN)/python
 	$(call install,dev)
+	@$(BIN)/python -m scripts.helm || echo "helm: not downloaded; the tests of the chart are skipped" >&2
 	@touch $(DEMO) $(DEV)
 
 $(DEMO): pyproject.toml client/pyproject.toml constraints.txt | $(BIN)/python

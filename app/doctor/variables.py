@@ -26,7 +26,7 @@ _PASSWORD_IN_URL = re.compile(r"(?<=://)([^/@\s]*):[^@\s]*@")
 
 def look(environment: Mapping[str, str]) -> Iterator[Finding]:
     """Check all variables that begin with DSPT_."""
-    known = {*_OF_THE_CLIENT, *(name for kind in KINDS for name in _names(kind))}
+    known = known_variables()
     given = {n.upper(): value for n, value in environment.items() if n.upper().startswith(_PREFIX)}
     wrong = {name: message for kind in KINDS for name, message in _wrong(kind)}
     for name, value in sorted(given.items()):
@@ -42,6 +42,11 @@ def look(environment: Mapping[str, str]) -> Iterator[Finding]:
             yield Finding(_PART, name, State.OK, shown(name, value))
     if not given:
         yield Finding(_PART, _PREFIX + "...", State.OK, "none is set; the defaults apply")
+
+
+def known_variables() -> set[str]:
+    """Return the names of all variables with a meaning that begin with DSPT_."""
+    return {*_OF_THE_CLIENT, *(name for kind in KINDS for name in _names(kind))}
 
 
 def shown(name: str, value: str) -> str:
