@@ -11,7 +11,7 @@ from typing import Any
 from dspt_client.schemas.metrics import DriftBaseline, DriftFigures
 from dspt_client.schemas.models import Drift
 from pydantic import ValidationError
-from sqlalchemy import func, select
+from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
 from app.tables.captures import CapturedPrediction
@@ -47,23 +47,38 @@ class _Recent:
 
 def of(session: Session, model_id: str, metrics: Mapping[str, Any]) -> Drift:
     """Return the drift of the model with these metrics."""
-    baseline = _baseline(metrics)
-    far_beyond = (
-        math.inf if baseline is None or baseline.far_beyond is None else baseline.far_beyond
+    return of_models(session, {model_id: metrics})[model_id]
+
+
+def of_models(session: Session, metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, Drift]:
+    """Return the drift of models by their ids, with one query; metrics: by id, too."""
+    if not metrics:
+        return {}
+    baselines = {model: _baseline(each) for model, each in metrics.items()}
+    rank = func.row_number().over(partition_by=_C.model_id, order_by=_C.id.desc())
+    captured = select(_C.model_id, _C.created_at, _C.score, _C.distance, rank.label("rank")).where(
+        _C.model_id.in_(metrics)
     )
-    query = select(_C.created_at, _C.score, _C.distance).where(_C.model_id == model_id)
-    recent = query.order_by(_C.id.desc()).limit(RECENT).subquery().c
-    figures = session.execute(
-        select(
-            func.count(),
-            func.min(recent.created_at),
-            func.count().filter(recent.score < LOW_CONFIDENCE),
-            func.count(recent.distance),
-            func.avg(recent.distance),
-            func.count().filter(recent.distance > far_beyond),
-        )
-    ).one()
-    return _drift(_Recent(*figures), baseline)
+    recent = captured.subquery().c
+    far_beyond = case(
+        {model: _far_beyond(baseline) for model, baseline in baselines.items()},
+        value=recent.model_id,
+    )
+    query = select(
+        recent.model_id,
+        func.count(),
+        func.min(recent.created_at),
+        func.count().filter(recent.score < LOW_CONFIDENCE),
+        func.count(recent.distance),
+        func.avg(recent.distance),
+        func.count().filter(recent.distance > far_beyond),
+    )
+    query = query.where(recent.rank <= RECENT).group_by(recent.model_id)
+    found = {model: _Recent(*figures) for model, *figures in session.execute(query)}
+    return {
+        model: _drift(found.get(model, _Recent()), baseline)
+        for model, baseline in baselines.items()
+    }
 
 
 def of_new(metrics: Mapping[str, Any]) -> Drift:
@@ -90,6 +105,12 @@ def _drift(recent: _Recent, baseline: DriftBaseline | None) -> Drift:
         elif not known:
             reason = _NO_DISTANCES.format(recent.measured, FEWEST)
     return Drift(captured=count, since=recent.since, now=now, baseline=normal, reason=reason)
+
+
+def _far_beyond(baseline: DriftBaseline | None) -> float:
+    if baseline is None or baseline.far_beyond is None:
+        return math.inf
+    return baseline.far_beyond
 
 
 def _baseline(metrics: Mapping[str, Any]) -> DriftBaseline | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 
 from dspt_client.schemas.models import Drift
 from prometheus_client import Metric
@@ -24,12 +24,12 @@ _FIGURES = {
 }
 
 
-class DriftCollector(DatabaseCollector[Sequence[tuple[str, Drift]]]):
+class DriftCollector(DatabaseCollector[Mapping[str, Drift]]):
     """One per process; close it at the end. Yields nothing while the database is unavailable."""
 
     name = "drift"
 
-    def read(self, session: Session) -> Sequence[tuple[str, Drift]]:
+    def read(self, session: Session) -> Mapping[str, Drift]:
         id_ = CapturedPrediction.model_id
         newest = func.max(CapturedPrediction.id)
         busiest = (
@@ -41,16 +41,15 @@ class DriftCollector(DatabaseCollector[Sequence[tuple[str, Drift]]]):
             .limit(_MODELS)
         )
         baseline = Model.metrics["drift_baseline"]
-        rows = session.execute(select(Model.id, baseline).where(Model.id.in_(busiest))).all()
-        return [
-            (model, drift.of(session, model, {"drift_baseline": found})) for model, found in rows
-        ]
+        rows = session.execute(select(Model.id, baseline).where(Model.id.in_(busiest)))
+        metrics = {model: {"drift_baseline": found} for model, found in rows}
+        return drift.of_models(session, metrics)
 
-    def families(self, found: Sequence[tuple[str, Drift]]) -> Iterator[Metric]:
+    def families(self, found: Mapping[str, Drift]) -> Iterator[Metric]:
         captured = GaugeMetricFamily(
             "dspt_drift_captured", "Captured predictions that the drift rests on.", labels=["model"]
         )
-        for model, each in found:
+        for model, each in found.items():
             captured.add_metric([model], each.captured)
         yield captured
         for name, text in _FIGURES.items():
@@ -59,7 +58,7 @@ class DriftCollector(DatabaseCollector[Sequence[tuple[str, Drift]]]):
                 f"{text} `baseline`: of the photos that accuracy was measured on.",
                 labels=["model", "photos"],
             )
-            for model, each in found:
+            for model, each in found.items():
                 for photos, figures in (("captured", each.now), ("baseline", each.baseline)):
                     value = getattr(figures, name, None)
                     if value is not None:

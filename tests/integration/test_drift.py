@@ -13,12 +13,14 @@ import torch
 from dspt_client.schemas.models import ModelView
 from fastapi.testclient import TestClient
 from rich.console import Console
+from sqlalchemy import event
 
 from app.commands._tables import model_details
 from app.feedback import capture
 from app.feedback.capture import Captured
 from app.kit.context import Context
 from app.models.drift import FEWEST, RECENT
+from app.models.metrics import DriftCollector
 from app.models.resolve import ResolvedModel
 from dspt.backbones import load_backbone
 from dspt.data.images import decode_image
@@ -96,6 +98,26 @@ def test_recent_photos_beside_the_normal_ones(client: TestClient, live: Context)
     assert exported["dspt_drift_far", other, "captured"] == 0
     listed = client.get("/models").json()["data"]
     assert {each["drift"] for each in listed} == {None}
+
+
+def test_the_metrics_of_all_models_take_one_look_at_their_photos(live: Context) -> None:
+    models = [add_model(live, {"drift_baseline": BASELINE}) for _ in range(3)]
+    for model in models:
+        keep(live, model, FEWEST, score=0.9, distance=0.2)
+    statements: list[str] = []
+
+    def count(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        statements.append(statement)
+
+    collector = DriftCollector(live)
+    event.listen(live.database.engine, "before_cursor_execute", count)
+    try:
+        captured = next(collector.collect())
+    finally:
+        event.remove(live.database.engine, "before_cursor_execute", count)
+        collector.close()
+    assert {each.labels["model"] for each in captured.samples} >= set(models)
+    assert sum("FROM captured_predictions" in each for each in statements) == 2  # which, and all
 
 
 @on_sqlite
