@@ -15,6 +15,7 @@ from app.batches.endpoints import router as batches_router
 from app.comparisons.endpoints import models_router as model_comparisons_router
 from app.comparisons.endpoints import router as comparisons_router
 from app.datasets.addition_endpoints import router as additions_router
+from app.datasets.demo_endpoints import router as demo_router
 from app.datasets.endpoints import router as datasets_router
 from app.datasets.upload_endpoints import router as uploads_router
 from app.feedback.endpoints import router as feedback_router
@@ -48,6 +49,7 @@ def service_routes() -> APIRouter:
         results_router,
         review_router,
         datasets_router,
+        demo_router,
         additions_router,
         uploads_router,
         models_router,

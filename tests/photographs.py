@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from scripts.demo.data import PHOTOGRAPHS, parts, photo_path, random_boxes
+from app.datasets.demo_photos import PHOTOGRAPHS, parts, photo_path, random_boxes
 
 SIDE = 96
 """Side of a saved crop, in pixels."""

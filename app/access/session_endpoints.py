@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from importlib.util import find_spec
 from typing import Literal
 
 from fastapi import APIRouter, Request, Response
@@ -48,6 +49,9 @@ class SessionView(BaseModel):
     signed_in: bool = Field(description="Whether the caller has the cookie of a session.")
     ends_at: datetime | None = Field(
         default=None, description="When a session that has just started ends if it is not used."
+    )
+    demo_photos: bool = Field(
+        description="Whether `POST /datasets/demo` can make photographs to try the service with."
     )
 
 
@@ -128,4 +132,5 @@ def _view(caller: Caller, *, signed_in: bool, ends_at: datetime | None = None) -
         key_id=caller.key_id,
         signed_in=signed_in,
         ends_at=ends_at,
+        demo_photos=find_spec("skimage") is not None,
     )

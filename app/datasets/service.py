@@ -54,7 +54,7 @@ def receive(file: IO[bytes], filename: str | None) -> Upload:
     name = clean_filename(filename)
     file.seek(0)
     sha256 = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
-    size = file.tell()
+    size = file.seek(0, io.SEEK_END)  # hashing leaves a BytesIO where it was
     if size == 0:
         raise _not_a_zip(f"{name} is empty (0 bytes).")
     if not _may_be_a_zip(file):

@@ -18,13 +18,13 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
+from app.datasets.demo_photos import PHOTOGRAPHS, make_demo_data
 from benchmarks.image_engines.engines import BASELINE, Encode, Engine, make_engines
 from benchmarks.skeleton.program import Document
 from dspt.backbones import Backbone, load_backbone
 from dspt.classifier.linear import LinearClassifier
 from dspt.data import load_dataset, read_image
 from dspt.prompt.learner import zero_shot_embeddings
-from scripts.demo.data import PHOTOGRAPHS, make_demo_data
 
 CLASSES = [photograph.folder for photograph in PHOTOGRAPHS]
 _SECONDS = 1.5

@@ -17,6 +17,7 @@ import uvloop
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from app.datasets.demo_photos import PHOTOGRAPHS, TRAIN_CROPS, DemoData, make_demo_data
 from benchmarks.http import Client
 from benchmarks.load.records import ENDED, Jobs, Records
 from benchmarks.load.summary import SECONDS_BETWEEN, UsageSample, figures, goals
@@ -24,7 +25,6 @@ from benchmarks.load.traffic import Material, Rates, Traffic, alongside
 from benchmarks.skeleton.program import Document
 from benchmarks.stack import HOST, MeasuredStack, StackError, running_stack
 from benchmarks.usage import usage, usage_of
-from scripts.demo.data import PHOTOGRAPHS, TRAIN_CROPS, DemoData, make_demo_data
 
 OnProgress = Callable[[str, float], None]
 """Called with what is being done and the share that is done, 0 to 1."""

@@ -18,8 +18,8 @@ from typing import Any
 import httpx
 from rich.console import Console
 
+from app.datasets.demo_photos import make_demo_data
 from benchmarks.skeleton.program import BenchmarkError, Document
-from scripts.demo.data import make_demo_data
 from tests.services import children_of, clean_environment, free_port, wait_until
 
 _PATIENCE_SECONDS = 900.0

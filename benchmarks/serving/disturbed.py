@@ -6,12 +6,12 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from app.datasets.demo_photos import make_demo_data
 from benchmarks.serving.bench import Bench, row, wait
 from benchmarks.serving.classifiers import Shape
 from benchmarks.serving.orders import Order, Outcome, Switch
 from benchmarks.serving.speed import MANY_CLIENTS
 from benchmarks.stack import StackError
-from scripts.demo.data import make_demo_data
 
 _ALIAS = "production"
 _MOVES_PER_SECOND = 5.0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from scripts.demo.data import PHOTOGRAPHS, photo_path
+from app.datasets.demo_photos import PHOTOGRAPHS, photo_path
 
 SIZE = (500, 375)
 QUALITY = 90

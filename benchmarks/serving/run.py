@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 from rich.console import Console
 
+from app.datasets.demo_photos import PHOTOGRAPHS
 from app.kit.settings import Settings
 from benchmarks.serving.bench import Bench, OnProgress
 from benchmarks.serving.classifiers import Shape, shape_of
@@ -27,7 +28,6 @@ from benchmarks.serving.weights import is_random, write_random
 from benchmarks.skeleton.child import Child
 from benchmarks.skeleton.program import BenchmarkError, Document
 from benchmarks.stack import HOST, running_stack
-from scripts.demo.data import PHOTOGRAPHS
 
 _PHOTOS = 64
 #: High limits, so that they do not interfere.

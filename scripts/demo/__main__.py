@@ -13,7 +13,7 @@ import typer
 from dspt_client import Client, ClientError
 from rich.console import Console
 
-from scripts.demo.data import make_demo_data
+from app.datasets.demo_photos import make_demo_data
 from scripts.demo.report import print_accuracy, print_audit, print_data, print_predictions
 from scripts.demo.stack import StackError, running_stack
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from scripts.demo.data import make_demo_data
+from app.datasets.demo_photos import make_demo_data
 
 
 def photos(

@@ -11,7 +11,7 @@ from dspt_client.schemas.predictions import Prediction
 from rich.console import Console
 from rich.table import Table
 
-from scripts.demo.data import PHOTOGRAPHS, TEST_CROPS, TRAIN_CROPS, DemoData
+from app.datasets.demo_photos import PHOTOGRAPHS, TEST_CROPS, TRAIN_CROPS, DemoData
 
 _SUSPECTS_SHOWN = 12
 

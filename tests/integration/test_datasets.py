@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from typing import Any
 
 import numpy as np
@@ -219,3 +220,21 @@ def test_photos_are_for_their_owner(client: TestClient, live: Context) -> None:
     problem(client.delete(where, headers=bob), 404, "dataset_not_found")
     assert client.get("/datasets", headers=bob).json()["data"] == []
     assert upload(client, **bob)["id"] != made["id"]
+
+
+def test_the_photos_of_the_demo_make_one_data_set_of_each_owner(client: TestClient) -> None:
+    assert client.get("/session").json()["demo_photos"] is True
+    made = client.post("/datasets/demo")
+    assert made.status_code == 201, made.text
+    found = made.json()
+    assert made.headers["Location"] == f"/datasets/{found['id']}"
+    assert (len(found["classes"]), found["images"], found["kept"]) == (12, 432, True)
+    assert client.post("/datasets/demo").json()["id"] == found["id"]
+
+
+def test_a_service_without_scikit_image_says_how_to_get_the_photos(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "skimage", None)
+    detail = problem(client.post("/datasets/demo"), 409, "demo_not_installed")["detail"]
+    assert "pip install 'dspt[demo]'" in detail

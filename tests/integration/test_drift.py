@@ -16,6 +16,7 @@ from rich.console import Console
 from sqlalchemy import event
 
 from app.commands._tables import model_details
+from app.datasets.demo_photos import make_demo_data
 from app.feedback import capture
 from app.feedback.capture import Captured
 from app.kit.context import Context
@@ -26,7 +27,6 @@ from dspt.backbones import load_backbone
 from dspt.data.images import decode_image
 from dspt.model.artifact import TunedModel, save_model
 from dspt.report.drift import class_means
-from scripts.demo.data import make_demo_data
 from tests.integration.jobs import make_model, problem
 from tests.integration.test_metrics import figures, on_sqlite
 from tests.unit.models import model_for

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from app.datasets.demo_photos import make_demo_data
 from dspt.backbones import load_backbone
 from dspt.model.artifact import save_model
 from dspt.model.predict import ImageClassifier, untuned
-from scripts.demo.data import make_demo_data
 from tests.services import clean_environment
 from tests.unit.models import blend, model_for
 

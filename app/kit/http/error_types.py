@@ -149,6 +149,11 @@ ERROR_TYPES = {
     "dataset_expired": _type(
         409, "The photos of the data set were deleted by retention.", "Upload them again."
     ),
+    "demo_not_installed": _type(
+        409,
+        "The service cannot make the demo's photographs.",
+        "Install scikit-image, for example with `pip install 'dspt[demo]'`.",
+    ),
     "dataset_in_use": _type(
         409,
         "Jobs or later versions use the data set.",

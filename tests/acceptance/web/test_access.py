@@ -58,6 +58,13 @@ def test_without_keys_a_foreign_name_is_refused(browser: Browser, api: OwnApi) -
             check_accessible(page, f"empty {view}")
         page.goto("/docs")
         expect(page.get_by_text("/jobs/{job_id}", exact=True).first).to_be_visible()
+        page.goto("/ui/#/new")
+        page.get_by_role("button", name="Try it with the demo's photos").press("Enter")
+        expect(page.get_by_role("heading", level=1)).to_have_text("demo")
+        job = api.client.get(f"/jobs/{page.url.rpartition('/')[2]}").json()
+        dataset = api.client.get(f"/datasets/{job['dataset']['id']}").json()
+        assert (len(dataset["classes"]), dataset["images"]) == (12, 432)
+        api.client.post(f"/jobs/{job['id']}/cancel").raise_for_status()
     foreign = f"http://foreign.example:{api.port}"
     # The browser has no secure context under that name, and says so, too.
     expected = f"{REFUSED}|Cross-Origin-Opener-Policy"

@@ -301,6 +301,7 @@ def test_the_least_certain_photos_of_production_are_labelled(browser: Browser, a
         page = opened.new_page()
         page.goto(f"/ui/#/models/{model_id}")
         page.get_by_role("link", name="Photos to label next").click()
+        page.get_by_label("Order").select_option("The least certain first")
         expect(page.locator(".grid img")).to_have_count(3)
         expect(page.locator(".grid img").first).to_have_attribute("alt", "1.png")
         expect(page.locator(".grid img").first).to_have_js_property("naturalWidth", 48)

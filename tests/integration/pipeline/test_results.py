@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from app.datasets.demo_photos import PHOTOGRAPHS
 from dspt.backbones.base import Backbone
 from dspt.config import DEFAULT_LR, TuneConfig
 from dspt.data import Dataset, load_dataset
@@ -22,7 +23,6 @@ from dspt.model.artifact import load_model, save_model
 from dspt.model.drift import distances
 from dspt.model.predict import ImageClassifier
 from dspt.pipeline import TuneResult, tune
-from scripts.demo.data import PHOTOGRAPHS
 from tests.integration.pipeline.runs import (
     CLASSES,
     EPOCHS,

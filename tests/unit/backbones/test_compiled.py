@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from app.datasets.demo_photos import make_demo_data
 from dspt.backbones.base import Backbone
 from dspt.backbones.compiled import (
     MAX_DIFFERENCE,
@@ -22,7 +23,6 @@ from dspt.backbones.compiled import (
     converted_digest,
 )
 from dspt.backbones.convert import CannotConvert, convert
-from scripts.demo.data import make_demo_data
 
 
 @pytest.fixture

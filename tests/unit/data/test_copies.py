@@ -14,9 +14,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from app.datasets.demo_photos import PHOTOGRAPHS, photo_path
 from dspt.data import copies
 from dspt.data.copies import Groups, empty_thumbnails, find_copies, thumbnail_of
-from scripts.demo.data import PHOTOGRAPHS, photo_path
 
 SIDE = 160
 

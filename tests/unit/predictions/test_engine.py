@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from app.datasets.demo_photos import make_demo_data
 from app.predictions.inference import Inference
 from app.predictions.settings import PredictionSettings
 from dspt.backbones import compiled, load_backbone
-from scripts.demo.data import make_demo_data
 from tests.services import wait_until
 from tests.unit.models import artifact_of, blend, model_for
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
+from app.datasets.demo_photos import make_demo_data
 from app.predictions.inference import Inference
 from app.predictions.metrics import EngineMetrics
 from app.predictions.settings import PredictionSettings
 from dspt.backbones import load_backbone
 from dspt.errors import ImageError
-from scripts.demo.data import make_demo_data
 from tests.unit.models import artifact_of, model_for
 
 

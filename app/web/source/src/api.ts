@@ -64,6 +64,8 @@ export const get = <T>(path: string): Promise<T> => send<T>("GET", path);
 export const del = (path: string): Promise<void> => send<void>("DELETE", path);
 export const post = <T>(path: string, body?: object): Promise<T> =>
   body === undefined ? send<T>("POST", path) : send<T>("POST", path, JSON.stringify(body), true);
+export const put = <T>(path: string, body: object): Promise<T> =>
+  send<T>("PUT", path, JSON.stringify(body), true);
 export const patch = <T>(path: string, body: object): Promise<T> =>
   send<T>("PATCH", path, JSON.stringify(body), true);
 export const postForm = <T>(path: string, form: FormData): Promise<T> =>

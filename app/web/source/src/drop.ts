@@ -13,6 +13,8 @@ export interface Chosen {
 
 export interface Summary {
   classes: { name: string; files: number; training: number; sample: Item }[];
+  /** Photos in a folder `unlabelled/`. */
+  unlabelled: Item[];
   /** Files that are no photos by their name. */
   others: string[];
   empty: string[];
@@ -24,6 +26,7 @@ const photo = /\.(jpe?g|png|webp|gif|bmp|tiff?|heic|heif|avif)$/i;
 const table = /\.(csv|tsv|txt|json)$/i;
 const hidden = /(^|\/)(\.|__MACOSX)/;
 const splits = ["train", "val", "test"];
+const unlabelledFolder = /^unlabell?ed([ _-]?(images|photos))?$/i;
 
 const isZip = (file: File): boolean => /\.zip$/i.test(file.name);
 
@@ -94,6 +97,7 @@ function chosen(all: Item[]): Chosen {
 
 export function summarise(items: Item[]): Summary {
   const classes = new Map<string, Summary["classes"][number]>();
+  const unlabelled: Item[] = [];
   const others: string[] = [];
   const empty: string[] = [];
   const parts = new Set<string>();
@@ -115,6 +119,10 @@ export function summarise(items: Item[]): Summary {
       continue;
     }
     if (size === 0) empty.push(path);
+    if (training && unlabelledFolder.test(folders[0] ?? "")) {
+      unlabelled.push(item);
+      continue;
+    }
     const known = classes.get(name) ?? { name, files: 0, training: 0, sample: item };
     if (known.sample.size === 0) known.sample = item;
     known.files += 1;
@@ -122,7 +130,7 @@ export function summarise(items: Item[]): Summary {
     classes.set(name, known);
   }
   const found = [...classes.values()].sort((a, b) => a.name.localeCompare(b.name));
-  return { classes: found, others, empty, bytes, parts: [...parts] };
+  return { classes: found, unlabelled, others, empty, bytes, parts: [...parts] };
 }
 
 /** Return one zip without compression: photos are compressed already. */

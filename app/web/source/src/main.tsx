@@ -38,8 +38,8 @@ const views: Record<string, (id: string, route: Route, session?: Session) => JSX
   compare: (_, route) => <Compare route={route} />,
   keys: (_id, _route, session) => <Keys session={session} />,
   service: () => <Service />,
-  "models//label": (id) => <LabelPage key={id} id={id} />,
-  new: () => <NewJob />,
+  "models//label": (id, route) => <LabelPage key={id} id={id} route={route} />,
+  new: (_id, _route, session) => <NewJob demo={session?.demo_photos ?? false} />,
 };
 
 function View(props: { route: Route; session?: Session }): JSX.Element {

@@ -19,6 +19,7 @@ export type PhotoPage = Schemas["PhotoPage"];
 export type ReviewView = Schemas["ReviewView"];
 export type Health = Schemas["DatasetHealth"];
 export type Model = Schemas["ModelView"];
+export type Drift = Schemas["Drift"];
 export type Alias = Schemas["AliasView"];
 export type AliasHistory = Schemas["AliasHistory"];
 export type Batch = Schemas["BatchView"];

@@ -1,7 +1,7 @@
 import type { JSX } from "preact";
 import { useRef, useState } from "preact/hooks";
 import { ApiError, address, del, post, transfer, type Sending } from "../api";
-import { Badge, Bar, Title, Trouble, Waiting } from "../parts/basics";
+import { Badge, Bar, Sentence, Title, Trouble, Waiting } from "../parts/basics";
 import { Confirm } from "../parts/confirm";
 import { List } from "../parts/list";
 import { useLoaded } from "../load";
@@ -131,7 +131,7 @@ export function BatchPage(props: { id: string }): JSX.Element {
       {error && <Trouble error={error} />}
       {batch.error && (
         <p class="trouble" role="alert">
-          {batch.error.message}
+          <Sentence text={batch.error.message} />
         </p>
       )}
       <section aria-label="Progress" aria-live="polite">

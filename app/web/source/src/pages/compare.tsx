@@ -1,7 +1,7 @@
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { ApiError, get, post } from "../api";
-import { Picture, Title, Trouble, Waiting } from "../parts/basics";
+import { Picture, Sentence, Title, Trouble, Waiting } from "../parts/basics";
 import { useLoaded } from "../load";
 import { replaceQuery, type Route } from "../router";
 import { count, day, fileName, percent, points } from "../text";
@@ -59,7 +59,9 @@ function Outcome(props: { a: string; b: string }): JSX.Element {
   const { a, b } = found;
   return (
     <>
-      <p>{found.verdict}</p>
+      <p>
+        <Sentence text={found.verdict} />
+      </p>
       <table>
         <caption>
           On {count(found.images, "photo")}; both right on {found.both_right}, both wrong on{" "}

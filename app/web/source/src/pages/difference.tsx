@@ -1,5 +1,5 @@
 import type { JSX } from "preact";
-import { Picture, Title, Trouble, Waiting } from "../parts/basics";
+import { Picture, Sentence, Title, Trouble, Waiting } from "../parts/basics";
 import { useLoaded } from "../load";
 import { useNumbers } from "../numbers";
 import { count, fileName, percent, points } from "../text";
@@ -32,7 +32,9 @@ function Change(props: { change: JobChange; dataset: string }): JSX.Element {
   ] as const;
   return (
     <>
-      <p>{change.verdict}</p>
+      <p>
+        <Sentence text={change.verdict} />
+      </p>
       <table>
         <caption>
           On {count(change.images, "photo")} that both jobs were measured on, by the corrected labels

@@ -1,5 +1,5 @@
 import type { JSX } from "preact";
-import { Picture, Title, Trouble, Waiting } from "../parts/basics";
+import { Picture, Sentence, Title, Trouble, Waiting } from "../parts/basics";
 import { useLoaded } from "../load";
 import { useNumbers } from "../numbers";
 import { capitalised, fileName } from "../text";
@@ -16,16 +16,20 @@ export function HealthPage(props: { id: string }): JSX.Element {
       <Title note={<a href={`#/jobs/${job_id}`}>The job that read the photos</a>}>
         Health of the photos
       </Title>
-      <p>{summary}</p>
+      <p>
+        <Sentence text={summary} />
+      </p>
       {findings.map((finding) => (
         <section key={finding.kind} class={`card finding ${finding.severity}`}>
           <h2>
             {capitalised(finding.title)}{" "}
             <span class={`badge ${finding.severity}`}>{finding.severity}</span>
           </h2>
-          <p>{finding.text}</p>
           <p>
-            <b>Fix:</b> {finding.fix}
+            <Sentence text={finding.text} />
+          </p>
+          <p>
+            <b>Fix:</b> <Sentence text={finding.fix} />
           </p>
           <ul class="grid small">
             {finding.files?.slice(0, 24).map((one) => (

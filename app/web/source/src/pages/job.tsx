@@ -2,7 +2,7 @@ import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import { ApiError, del, post } from "../api";
 import { Failure } from "../parts/failure";
-import { Badge, Bar, Title, Trouble, Waiting } from "../parts/basics";
+import { Badge, Bar, Sentence, Title, Trouble, Waiting } from "../parts/basics";
 import { Confirm } from "../parts/confirm";
 import { Curve } from "../parts/curve";
 import { Result } from "../parts/result";
@@ -21,7 +21,7 @@ export function JobPage(props: { id: string }): JSX.Element {
     return job.error ? <Trouble error={job.error} retry={() => void job.reload()} /> : <Waiting />;
   }
   const epochs = running ? live.epochs : (found.metrics?.history ?? live.epochs);
-  const { images, classes, corrections } = found.dataset;
+  const { images, classes, corrections, unlabelled } = found.dataset;
   return (
     <>
       <Title
@@ -30,6 +30,7 @@ export function JobPage(props: { id: string }): JSX.Element {
             <Badge status={found.status} /> {day(found.created_at)}
             {typeof images === "number" && `, ${count(images, "photo")}`}
             {classes && ` in ${count(classes.length, "class", "classes")}`}
+            {unlabelled ? `, ${unlabelled.toLocaleString("en")} more without labels` : ""}
             {found.attempt > 1 && `, attempt ${found.attempt}`}
           </>
         }
@@ -64,7 +65,9 @@ export function JobPage(props: { id: string }): JSX.Element {
           <h2>Warnings</h2>
           <ul>
             {found.warnings.map((text) => (
-              <li key={text}>{text}</li>
+              <li key={text}>
+                <Sentence text={text} />
+              </li>
             ))}
           </ul>
         </section>
@@ -83,7 +86,7 @@ function Running(props: { progress: Progress; status: Job }): JSX.Element {
     <section aria-label="Progress" aria-live="polite">
       <Bar share={fraction ?? 0} label="Progress of the job" />
       <p>
-        {waits && message ? capitalised(message) : (stages[stage] ?? stage)}
+        {waits && message ? <Sentence text={capitalised(message)} /> : (stages[stage] ?? stage)}
         {typeof epoch === "number" && `, epoch ${epoch} of ${epochs}`}
         {typeof eta_seconds === "number" && `, about ${seconds(eta_seconds)} left`}
         {!waits && message && `: ${message}`}

@@ -1,5 +1,5 @@
 import type { JSX } from "preact";
-import { Badge, Bar, Title } from "../parts/basics";
+import { Badge, Bar, Sentence, Title } from "../parts/basics";
 import { List } from "../parts/list";
 import { useLoaded } from "../load";
 import { usePages } from "../pages";
@@ -18,7 +18,7 @@ export function Jobs(): JSX.Element {
         pages={jobs}
         empty={
           <>
-            No jobs yet. <a href="#/new">Drop a folder of photos</a> to start the first.
+            No jobs yet. <a href="#/new">Drop a folder of photos</a> to start the first, or try the demo's photos.
           </>
         }
         row={(job) => <Row job={job} />}
@@ -37,7 +37,7 @@ function Queue(props: { jobs: Job[] }): JSX.Element | null {
   if (workers.status !== "ok") {
     return (
       <p class="trouble" role="status">
-        {workers.detail} <a href="#/service">State of the service</a>
+        <Sentence text={workers.detail ?? ""} /> <a href="#/service">State of the service</a>
       </p>
     );
   }
@@ -69,7 +69,11 @@ function Row(props: { job: Job }): JSX.Element {
       )}
       {tuned !== undefined && <span>{percent(tuned)} right</span>}
       {rate && <span>about {percent(rate.estimate, 0)} of the labels wrong</span>}
-      {job.error && <span class="grow">{job.error.message}</span>}
+      {job.error && (
+        <span class="grow">
+          <Sentence text={job.error.message} />
+        </span>
+      )}
     </a>
   );
 }

@@ -3,13 +3,21 @@ import { useState } from "preact/hooks";
 import { ApiError, address, post } from "../api";
 import { Title, Trouble, Waiting } from "../parts/basics";
 import { useLoaded } from "../load";
+import { go, replaceQuery, type Route } from "../router";
 import { percent } from "../text";
-import type { Captured, Model, Page } from "../types";
+import type { Captured, Job, Model, Page } from "../types";
 
-/** Photos from production that the model is least sure of, to give them their class. */
-export function LabelPage(props: { id: string }): JSX.Element {
+const orders = {
+  instructive: "Those that teach the most first",
+  uncertain: "The least certain first",
+  newest: "The newest first",
+};
+
+/** Photos from production, to give them their class and tune again with them. */
+export function LabelPage(props: { id: string; route: Route }): JSX.Element {
   const model = useLoaded<Model>(`/models/${props.id}`);
-  const path = `/models/${props.id}/predictions?order=uncertain&labelled=false&limit=50`;
+  const order = props.route.query.get("order") ?? "instructive";
+  const path = `/models/${props.id}/predictions?order=${encodeURIComponent(order)}&labelled=false&limit=50`;
   const photos = useLoaded<Page<Captured>>(path);
   const [labels, setLabels] = useState<Record<string, string>>({});
   const [error, setError] = useState<ApiError>();
@@ -24,6 +32,15 @@ export function LabelPage(props: { id: string }): JSX.Element {
       setError(failed);
     }
   };
+  const tune = async (): Promise<void> => {
+    setError(undefined);
+    try {
+      go(`/jobs/${(await post<Job>(`/models/${props.id}/retrain`, {})).id}`);
+    } catch (failed) {
+      if (!(failed instanceof ApiError)) throw failed;
+      setError(failed);
+    }
+  };
   const given = Object.keys(labels).length;
   return (
     <>
@@ -31,16 +48,32 @@ export function LabelPage(props: { id: string }): JSX.Element {
         Photos to label next
       </Title>
       <p>
-        The photos that this model was least sure of, among those that were classified with{" "}
-        <code>capture</code>. Their classes help most in the next tuning.
+        Photos that this model classified and the service kept. Give them their classes, then tune
+        again: their labels count as confirmed, and only they are encoded.
+      </p>
+      <p class="choices">
+        <select
+          aria-label="Order"
+          value={order}
+          onChange={(event) => replaceQuery({ order: event.currentTarget.value })}
+        >
+          {Object.entries(orders).map(([value, text]) => (
+            <option key={value} value={value}>
+              {text}
+            </option>
+          ))}
+        </select>
+        <button class="main" onClick={() => void tune()}>
+          Tune again with the labelled photos
+        </button>
       </p>
       {photos.error && <Trouble error={photos.error} />}
       {error && <Trouble error={error} />}
       {!photos.value && !photos.error && <Waiting />}
       {photos.value?.data.length === 0 && (
         <p>
-          No photo waits for a class. Choose “Keep the photos” when you try the model, or send{" "}
-          <code>capture=true</code> with a prediction.
+          No photo waits for a class. Choose “Keep the photos” when you try the model, let an alias
+          keep a share of its photos, or send <code>capture=true</code> with a prediction.
         </p>
       )}
       <p role="status">

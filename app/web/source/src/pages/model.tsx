@@ -1,7 +1,8 @@
 import type { JSX } from "preact";
 import { address, del } from "../api";
-import { Title, Trouble, Waiting } from "../parts/basics";
+import { Sentence, Title, Trouble, Waiting } from "../parts/basics";
 import { Confirm } from "../parts/confirm";
+import { Drift } from "../parts/drift";
 import { Promote } from "../parts/promote";
 import { Snippets } from "../parts/snippets";
 import { Try } from "../parts/try";
@@ -50,9 +51,14 @@ export function ModelPage(props: { id: string }): JSX.Element {
           {found.name} ({found.id}) will classify nothing any more. Its job stays.
         </Confirm>
       </p>
-      {found.metrics.why && <p>{found.metrics.why}</p>}
+      {found.metrics.why && (
+        <p>
+          <Sentence text={found.metrics.why} />
+        </p>
+      )}
       <Try model={found.id} />
       <Promote model={found} changed={() => void model.reload()} />
+      {found.drift && <Drift drift={found.drift} model={found.id} />}
       <Snippets model={found.aliases?.[0] ?? found.id} />
     </>
   );

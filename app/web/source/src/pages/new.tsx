@@ -1,10 +1,14 @@
 import type { JSX, TargetedEvent } from "preact";
 import { useState } from "preact/hooks";
+import { ApiError, post, postForm } from "../api";
 import { fromDrop, fromFiles, type Chosen } from "../drop";
-import { Title } from "../parts/basics";
+import { Title, Trouble } from "../parts/basics";
 import { Ready } from "../parts/ready";
+import { go } from "../router";
+import type { Dataset, Job } from "../types";
 
-export function NewJob(): JSX.Element {
+/** `demo`: the service can make photos to try it with. */
+export function NewJob(props: { demo: boolean }): JSX.Element {
   const [chosen, setChosen] = useState<Chosen>();
   return (
     <>
@@ -14,9 +18,47 @@ export function NewJob(): JSX.Element {
       {chosen ? (
         <Ready chosen={chosen} back={() => setChosen(undefined)} />
       ) : (
-        <Drop take={setChosen} />
+        <>
+          <Drop take={setChosen} />
+          {props.demo && <Demo />}
+        </>
       )}
     </>
+  );
+}
+
+/** A job on photos that come with the service, by one click. */
+function Demo(): JSX.Element {
+  const [busy, setBusy] = useState(false);
+  const [error, setError] = useState<ApiError>();
+  const start = async (): Promise<void> => {
+    setBusy(true);
+    setError(undefined);
+    try {
+      const form = new FormData();
+      form.set("dataset_id", (await post<Dataset>("/datasets/demo")).id);
+      form.set("name", "demo");
+      go(`/jobs/${(await postForm<Job>("/jobs", form)).id}`);
+    } catch (failed) {
+      if (!(failed instanceof ApiError)) throw failed;
+      setError(failed);
+      setBusy(false);
+    }
+  };
+  return (
+    <section>
+      <h2>No photos at hand?</h2>
+      <p>
+        The service has photos of 12 classes. Some of their labels are wrong on purpose, so that
+        there is something to find.
+      </p>
+      {error && <Trouble error={error} />}
+      <p>
+        <button disabled={busy} onClick={() => void start()}>
+          {busy ? "Making the photos ..." : "Try it with the demo's photos"}
+        </button>
+      </p>
+    </section>
   );
 }
 

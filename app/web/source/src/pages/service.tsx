@@ -1,5 +1,5 @@
 import type { JSX } from "preact";
-import { Title, Trouble, Waiting } from "../parts/basics";
+import { Sentence, Title, Trouble, Waiting } from "../parts/basics";
 import { useLoaded } from "../load";
 import { usePages } from "../pages";
 import { count, isOver } from "../text";
@@ -19,7 +19,13 @@ export function Service(): JSX.Element {
       </Title>
       <h2>Workers and queue</h2>
       <p role="status">
-        {workers.status === "ok" ? `${count(workers.count, "worker")} running.` : workers.detail}
+        <Sentence
+          text={
+            workers.status === "ok"
+              ? `${count(workers.count, "worker")} running.`
+              : (workers.detail ?? "")
+          }
+        />
       </p>
       {jobs?.length === 0 && batches?.length === 0 && <p>Nothing runs or waits.</p>}
       <ul>
@@ -42,7 +48,7 @@ export function Service(): JSX.Element {
               <th scope="row">{name}</th>
               <td>
                 {check.status}
-                {check.detail && `: ${check.detail}`}
+                {check.detail && <Sentence text={`: ${check.detail}`} />}
               </td>
             </tr>
           ))}

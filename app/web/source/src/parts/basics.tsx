@@ -20,24 +20,45 @@ export function Title(props: { children: ComponentChildren; note?: ComponentChil
   );
 }
 
+/** A sentence of the service. What stands in it between backticks is shown as code. */
+export const Sentence = (props: { text: string }): JSX.Element => (
+  <>
+    {props.text
+      .split(/`([^`]+)`/)
+      .map((part, at) => (at % 2 ? <code key={at}>{part}</code> : part))}
+  </>
+);
+
+/** What went wrong, with a link to what it means and how to fix it. */
 export function Trouble(props: { error: ApiError; retry?: () => void }): JSX.Element {
   const { problem } = props.error;
   return (
     <div class="trouble" role="alert">
       <p>
-        <strong>{problem.title}.</strong> {problem.detail}
+        <strong>{problem.title}.</strong> <Sentence text={problem.detail} />{" "}
+        <HowToFix code={problem.code} page={problem.type} />
       </p>
       {problem.errors !== undefined && problem.errors.length > 1 && (
         <ul>
           {problem.errors.map((item) => (
             <li key={`${item.param}${item.code}`}>
-              {item.param && <code>{item.param}</code>} {item.message}
+              {item.param && <code>{item.param}</code>} <Sentence text={item.message} />
             </li>
           ))}
         </ul>
       )}
       {props.retry && <button onClick={props.retry}>Try again</button>}
     </div>
+  );
+}
+
+/** A link to the page about a kind of error; nothing for errors that have none. */
+export function HowToFix(props: { code: string; page: string }): JSX.Element | null {
+  if (!props.page.startsWith("/errors/")) return null;
+  return (
+    <a href={address(props.page)} target="_blank" rel="noopener">
+      How to fix {props.code}
+    </a>
   );
 }
 

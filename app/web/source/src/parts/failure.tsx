@@ -1,5 +1,6 @@
 import type { JSX } from "preact";
 import type { Job } from "../types";
+import { Sentence } from "./basics";
 
 /** Why a job failed, with every file at fault. */
 export function Failure(props: { error: NonNullable<Job["error"]> }): JSX.Element {
@@ -10,7 +11,7 @@ export function Failure(props: { error: NonNullable<Job["error"]> }): JSX.Elemen
     <section class="trouble" role="alert">
       <h2>The job failed</h2>
       <p>
-        {param && <code>{param}</code>} {message}
+        {param && <code>{param}</code>} <Sentence text={message} />
       </p>
       {problems.length > 0 && (
         <>
@@ -27,7 +28,9 @@ export function Failure(props: { error: NonNullable<Job["error"]> }): JSX.Elemen
                   <td>
                     <code>{problem.where || "whole data set"}</code>
                   </td>
-                  <td>{problem.message}</td>
+                  <td>
+                    <Sentence text={problem.message} />
+                  </td>
                 </tr>
               ))}
             </tbody>

@@ -9,7 +9,7 @@ const FEW = 4;
 
 /** Classes, counts and what will be left out, before anything is sent. */
 export function Preview(props: { summary: Summary }): JSX.Element {
-  const { classes, others, empty, bytes, parts } = props.summary;
+  const { classes, unlabelled, others, empty, bytes, parts } = props.summary;
   const untrained = classes.filter((one) => one.training === 0);
   const few = classes.filter((one) => one.training > 0 && one.training < FEW);
   const photos = classes.reduce((sum, one) => sum + one.files, 0);
@@ -19,6 +19,7 @@ export function Preview(props: { summary: Summary }): JSX.Element {
         <strong>
           {count(photos, "photo")} in {count(classes.length, "class", "classes")}
         </strong>
+        {unlabelled.length > 0 && `, ${unlabelled.length.toLocaleString("en")} more without labels`}
         , {megabytes(bytes)}
         {parts.length > 0 && `; parts: ${parts.join(", ")}`}
       </p>
@@ -30,6 +31,13 @@ export function Preview(props: { summary: Summary }): JSX.Element {
             <span class={one.training < FEW ? "few" : "quiet"}>{count(one.files, "photo")}</span>
           </li>
         ))}
+        {unlabelled[0] && (
+          <li class="card">
+            <Sample item={unlabelled[0]} name="unlabelled" />
+            <span class="name">Without labels</span>
+            <span class="quiet">{count(unlabelled.length, "photo")}</span>
+          </li>
+        )}
       </ul>
       {classes.length > 60 && <p class="quiet">The first 60 classes are shown.</p>}
       <Problem

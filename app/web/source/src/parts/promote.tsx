@@ -1,8 +1,8 @@
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import { ApiError, patch, post } from "../api";
+import { ApiError, post, put } from "../api";
 import { useLoaded } from "../load";
-import { day } from "../text";
+import { day, percent } from "../text";
 import type { Alias, AliasHistory, Model, Page } from "../types";
 import { Trouble } from "./basics";
 import { Dialog } from "./dialog";
@@ -13,8 +13,10 @@ export function Promote(props: { model: Model; changed: () => void }): JSX.Eleme
   const aliases = useLoaded<Page<Alias>>("/aliases?limit=100");
   const [name, setName] = useState("production");
   const [asked, setAsked] = useState(false);
+  const [capture, setCapture] = useState("0");
   const [error, setError] = useState<ApiError>();
   const before = aliases.value?.data.find((alias) => alias.name === name);
+  const old = useLoaded<Model>(asked && before ? `/models/${before.model_id}` : null);
   const run = async (call: () => Promise<unknown>): Promise<void> => {
     setError(undefined);
     setAsked(false);
@@ -27,6 +29,8 @@ export function Promote(props: { model: Model; changed: () => void }): JSX.Eleme
       setError(failed);
     }
   };
+  const move = (): Promise<unknown> =>
+    put(`/aliases/${encodeURIComponent(name)}`, { model: model.id, capture: Number(capture) });
   return (
     <section>
       <h2>Promote</h2>
@@ -35,6 +39,7 @@ export function Promote(props: { model: Model; changed: () => void }): JSX.Eleme
         class="choices"
         onSubmit={(event) => {
           event.preventDefault();
+          setCapture(String(before?.capture ?? 0));
           setAsked(true);
         }}
       >
@@ -65,12 +70,24 @@ export function Promote(props: { model: Model; changed: () => void }): JSX.Eleme
         <Dialog title={`Promote to ${name}`} close={() => setAsked(false)}>
           <p>
             Requests for <b>{name}</b> will be answered by <b>{model.name}</b> ({model.id})
-            {before ? ` instead of ${before.model_id}.` : ". The alias is new."}
+            {before ? ` instead of ${old.value?.name ?? "the model"} (${before.model_id}).` : ". The alias is new."}
           </p>
-          <button
-            class="main"
-            onClick={() => void run(() => patch(`/models/${model.id}`, { alias: name }))}
-          >
+          <p>
+            <label>
+              Photos to keep, to label them later
+              <select
+                value={capture}
+                onChange={(event) => setCapture(event.currentTarget.value)}
+              >
+                {[...new Set([0, 0.01, 0.1, 1, before?.capture ?? 0])].sort().map((share) => (
+                  <option key={share} value={String(share)}>
+                    {share ? percent(share, share < 0.01 ? 2 : 0) : "None"}
+                  </option>
+                ))}
+              </select>
+            </label>
+          </p>
+          <button class="main" onClick={() => void run(move)}>
             Promote
           </button>
         </Dialog>

@@ -1,6 +1,7 @@
 import type { JSX } from "preact";
 import { count, percent } from "../text";
 import type { Classifier, Job, Metrics } from "../types";
+import { Sentence } from "./basics";
 
 const names = { zero_shot: "CLIP without tuning", prompt: "Tuned prompt alone", tuned: "Tuned" };
 const parts = ["zero_shot", "prompt", "tuned"] as const;
@@ -48,7 +49,11 @@ export function Result(props: { job: Job; metrics: Metrics }): JSX.Element {
           ))}
         </tbody>
       </table>
-      {metrics.why && <p>{metrics.why}</p>}
+      {metrics.why && (
+        <p>
+          <Sentence text={metrics.why} />
+        </p>
+      )}
       {job.dataset.rejected && job.dataset.rejected.length > 0 && (
         <details>
           <summary>{count(job.dataset.rejected.length, "file")} left out</summary>

@@ -4,7 +4,7 @@ import { ApiError, postForm } from "../api";
 import { useLoaded } from "../load";
 import { day, percent } from "../text";
 import type { Answer, Model, Page, Prediction } from "../types";
-import { Trouble } from "./basics";
+import { Sentence, Trouble } from "./basics";
 import { Camera } from "./camera";
 
 interface Tried {
@@ -133,7 +133,13 @@ export function Try(props: { model: string }): JSX.Element {
 
 function Outcome(props: { prediction: Prediction; below: number; title?: string }): JSX.Element {
   const { error, top, zero_shot, file } = props.prediction;
-  if (error) return <p class="few">{error.message}</p>;
+  if (error) {
+    return (
+      <p class="few">
+        {file}: <Sentence text={error.message} />
+      </p>
+    );
+  }
   const [best] = top ?? [];
   const scores = (found: typeof top): string =>
     found?.map((one) => `${one.label} ${percent(one.score, 0)}`).join(", ") ?? "";

@@ -1,4 +1,5 @@
 import type { JSX } from "preact";
+import { Sentence } from "../parts/basics";
 import { count, percent } from "../text";
 import type { Audit, AuditEntry } from "../types";
 import type { Commands } from "./commands";
@@ -23,7 +24,7 @@ export function Status(props: {
           `About ${percent(rate.estimate, 0)} of the labels are wrong (${percent(rate.low, 0)} to ${percent(rate.high, 0)}). `}
         {count(audit.suspects, "label")} to check, the most suspicious first.
         {worth && ` Of the first ${worth.first}, about ${Math.round(worth.wrong)} are wrong.`}
-        {!audit.can_tell && ` ${audit.why}`}
+        {!audit.can_tell && <Sentence text={` ${audit.why}`} />}
       </p>
       <progress
         max={Math.max(1, total)}

@@ -4,6 +4,8 @@ Every class is one photograph from scikit-image's wheel, so nothing is downloade
 crops of a class come from one part of its photograph and the test crops from another part; no crop
 touches the strip between them. All crops of a class still show one scene, so the set is easy:
 it shows what the service does, not how accurate it is on other photographs.
+
+scikit-image is in the extra `demo` only.
 """
 
 from __future__ import annotations
@@ -15,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import skimage
 from PIL import Image
 
 from dspt.labels.inject import flip_labels
@@ -133,7 +134,9 @@ def make_demo_data(seed: int = 1) -> DemoData:
 
 
 def photo_path(photograph: Photograph) -> Path:
-    """Return the path of the file in scikit-image's wheel."""
+    """Return the path of the file in scikit-image's wheel. Raises ImportError without it."""
+    import skimage
+
     return Path(skimage.__file__).parent / "data" / photograph.file
 
 

@@ -16,8 +16,7 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner
 
-from dspt.data import load_dataset
-from scripts.demo.data import (
+from app.datasets.demo_photos import (
     GAP,
     PHOTOGRAPHS,
     SIDE,
@@ -31,6 +30,7 @@ from scripts.demo.data import (
     photo_path,
     random_boxes,
 )
+from dspt.data import load_dataset
 from scripts.demo.photos import photos
 
 FOLDERS = [photograph.folder for photograph in PHOTOGRAPHS]
