@@ -84,9 +84,10 @@ class Classification(Task[BatchLease, Batch]):
         )
 
     def _others_wait(self) -> bool:
-        """Return whether something other than a batch is queued."""
+        """Return whether something other than a batch is queued for this worker's pool."""
+        pool = self.context.settings.worker_pool
         with self.context.database.read() as session:
-            return any(kind.next_queued(session) for kind in (JOBS, COMPARISONS))
+            return any(kind.next_queued(session, pool) for kind in (JOBS, COMPARISONS))
 
 
 def _crop(

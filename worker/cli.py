@@ -3,38 +3,90 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections.abc import Callable
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dspt.kit.cpus import set_thread_defaults
 
+if TYPE_CHECKING:
+    from app.kit.settings import Settings
 
-def worker() -> None:
+
+def worker(
+    pool: Annotated[
+        str | None,
+        typer.Option(
+            help="Pool of DSPT_POOLS whose work it takes. Default: DSPT_WORKER_POOL.",
+            show_default="default",
+        ),
+    ] = None,
+    gpu: Annotated[
+        str | None,
+        typer.Option(
+            help="GPU to use: its number, or `auto` for the first one that no other worker on the "
+            "same data directory has. Default: the first one.",
+        ),
+    ] = None,
+    exit_when_idle: Annotated[
+        float | None,
+        typer.Option(min=1, metavar="SECONDS", help="End after so many seconds without work."),
+    ] = None,
+) -> None:
     """Run one worker, which tunes one job at a time, until Ctrl-C.
 
     It is configured by environment variables: DSPT_BROKER_URL, DSPT_DATABASE_URL, DSPT_STORAGE_URL.
     A job that runs when the worker is stopped returns to the queue.
     """
+    if pool is not None:
+        os.environ["DSPT_WORKER_POOL"] = pool
     set_thread_defaults()  # inherited by the forked process that imports torch
     # Not earlier: every command would wait for Celery.
     from app.installation.start import prepare_or_exit
     from app.kit.broker import BrokerNotSetError
+    from app.kit.command_line import settings_from
     from app.kit.logging import configure_logging
+    from app.kit.pools import queue_of
     from app.kit.tracing import Tracing, TracingNotInstalled
+    from worker.gpu import GpuError, use_gpu
 
+    settings = settings_from(None)
+    _check_pool(settings)
     try:
-        from worker.celery_app import app, settings
+        gpu_lock = use_gpu(gpu, settings.data_dir) if gpu is not None else None
+        from worker.celery_app import app, heartbeat
 
         Tracing(settings, "dspt-worker").close()  # the forked process has its own
-    except (BrokerNotSetError, TracingNotInstalled) as error:
+    except (BrokerNotSetError, GpuError, TracingNotInstalled) as error:
         typer.echo(f"dspt worker: {error}", err=True)
         raise typer.Exit(2) from error
     configure_logging(settings)
     _in_child(lambda: prepare_or_exit("dspt worker", settings).close())
-    app.worker_main(
-        ["--quiet", "worker", "--without-gossip", "--without-mingle", "--without-heartbeat"]
-    )
+    if exit_when_idle is not None:
+        from celery.signals import worker_ready
+
+        from worker.idle import IdleExit
+
+        idle = IdleExit(exit_when_idle, settings.worker_pool, heartbeat)
+        worker_ready.connect(idle.start)
+    options = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+    with gpu_lock or nullcontext():
+        app.worker_main(["--quiet", "worker", "--queues", queue_of(settings.worker_pool), *options])
+
+
+def _check_pool(settings: Settings) -> None:
+    """Exit with status 2 if DSPT_POOLS is set and lacks this worker's pool."""
+    names = [pool.name for pool in settings.pools]
+    if "pools" in settings.model_fields_set and settings.worker_pool not in names:
+        typer.echo(
+            f"dspt worker: DSPT_POOLS has no pool {settings.worker_pool!r}. Choose one with "
+            f"--pool: {', '.join(names)}.",
+            err=True,
+        )
+        raise typer.Exit(2)
 
 
 def _in_child(work: Callable[[], None]) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -53,15 +54,22 @@ class WorkerHeartbeat:
         except SQLAlchemyError as error:
             _log.warning("cannot delete this worker's row", error=str(error))
 
-    def _report(self) -> None:
-        stopping = self._stopping
-        self._write(lambda session: workers.report(session, self.worker_id, stopping=stopping))
-
-    def _write(self, change: Callable[[Session], None]) -> None:
+    @contextmanager
+    def database(self) -> Iterator[Database]:
+        """Yield the database, opened anew; no process is forked meanwhile."""
         with self._reporting:
             database = Database(self._settings.database_url)  # connections do not survive a fork
             try:
-                with database.write() as session:
-                    change(session)
+                yield database
             finally:
                 database.close()
+
+    def _report(self) -> None:
+        pool, stopping = self._settings.worker_pool, self._stopping
+        self._write(
+            lambda session: workers.report(session, self.worker_id, pool=pool, stopping=stopping)
+        )
+
+    def _write(self, change: Callable[[Session], None]) -> None:
+        with self.database() as database, database.write() as session:
+            change(session)

@@ -1,10 +1,11 @@
-"""Backbones that requests may name."""
+"""Backbones that requests may name, and the pools of workers that take them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from app.kit.http.errors import ProblemItem, Unprocessable
+from app.kit.pools import Pool
 from dspt.config import TuneConfig
 from dspt.errors import UnknownBackbone
 
@@ -25,6 +26,19 @@ def check_backbone(config: TuneConfig, local_backbones: Sequence[str]) -> None:
     )
     item = ProblemItem(param="backbone", code="backbone_not_allowed", message=message)
     raise Unprocessable(f"backbone: {message}", code="backbone_not_allowed", errors=[item])
+
+
+def pool_for(pools: Sequence[Pool], *backbones: str) -> str:
+    """Return the name of the first pool that takes all the backbones. Raises Unprocessable."""
+    for pool in pools:
+        if all(map(pool.takes, backbones)):
+            return pool.name
+    message = (
+        f"no pool of workers takes {' and '.join(map(repr, backbones))}. Choose another backbone, "
+        "or ask the operator to add it to DSPT_POOLS"
+    )
+    item = ProblemItem(param="backbone", code="no_pool", message=message)
+    raise Unprocessable(f"backbone: {message}", code="no_pool", errors=[item])
 
 
 def _check_name(name: str) -> None:

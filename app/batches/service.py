@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.access.caller import Caller
+from app.backbones.allowed import pool_for
 from app.batches.repository import BATCHES
 from app.batches.views import view
 from app.datasets import service as datasets
@@ -21,10 +22,10 @@ from app.kit import storage_keys
 from app.kit.context import Context
 from app.kit.db import database_now
 from app.kit.ids import new_id, owner_digest
+from app.kit.settings import Settings
 from app.kit.tracing import request_origin
 from app.leased import service as leased
-from app.models.resolve import resolve
-from app.models.service import name_not_found
+from app.models.service import find_by_name
 from app.quotas import service as quotas
 from app.tables.batches import Batch
 
@@ -63,7 +64,8 @@ def create(
 ) -> Created:
     """Create a batch on an upload or a data set id. The owner of the model owns the batch.
 
-    Raises NotFound, Conflict, and TooManyRequests or ServiceUnavailable if a quota is exceeded.
+    Raises NotFound, Conflict, Unprocessable, and TooManyRequests or ServiceUnavailable if a quota
+    is exceeded.
     """
     upload = None if isinstance(images, str) else images
     request_sha256 = request.sha256(upload.sha256 if upload else str(images))
@@ -76,7 +78,7 @@ def create(
         context.storage.put(key, upload.file)
     try:
         with context.database.write() as session:
-            batch = _row(session, caller, request, images, batch_id)
+            batch = _row(session, context.settings, caller, request, images, batch_id)
             batch.request_sha256 = request_sha256
             if idempotency_key is not None:
                 batch.idempotency_digest = owner_digest(caller.owner, idempotency_key)
@@ -123,14 +125,13 @@ def delete(context: Context, caller: Caller, batch_id: str) -> None:
 
 def _row(
     session: Session,
+    settings: Settings,
     caller: Caller,
     request: BatchRequest,
     images: datasets.Upload | str,
     batch_id: str,
 ) -> Batch:
-    [model] = resolve(session, [(caller.owner, request.model)])
-    if model is None or not caller.sees(model.owner):
-        raise name_not_found(request.model)
+    model = find_by_name(session, caller, request.model)
     if isinstance(images, str):
         dataset = datasets.find(session, caller, images)
         datasets.keep_for_a_job(session, dataset)
@@ -142,12 +143,13 @@ def _row(
         id=batch_id,
         owner=model.owner,
         name=(request.name or filename.removesuffix(".zip") or filename)[:200],
+        pool=pool_for(settings.pools, model.backbone),
         status=Status.QUEUED,
         created_at=now,
         queued_at=now,
         attempt=0,
         model_id=model.id,
-        alias=model.alias,
+        alias=None if request.model == model.id else request.model,
         dataset_id=dataset_id,
         filename=filename,
         size_bytes=size,

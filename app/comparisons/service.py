@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.access.caller import Caller
+from app.backbones.allowed import pool_for
 from app.comparisons.photos import photos_for
 from app.comparisons.repository import COMPARISONS
 from app.comparisons.schemas import ComparisonJobRequest
@@ -20,6 +21,7 @@ from app.datasets import service as datasets
 from app.kit.context import Context
 from app.kit.db import database_now
 from app.kit.ids import new_id, owner_digest
+from app.kit.settings import Settings
 from app.kit.tracing import request_origin
 from app.leased import service as leased
 from app.models.service import find_by_name
@@ -41,14 +43,15 @@ def create(
 ) -> Created:
     """Create a comparison of two models, on the photos of both or on a data set.
 
-    Raises NotFound, Conflict, and TooManyRequests or ServiceUnavailable if a quota is exceeded.
+    Raises NotFound, Conflict, Unprocessable, and TooManyRequests or ServiceUnavailable if a quota
+    is exceeded.
     """
     request_sha256 = hashlib.sha256(wanted.model_dump_json().encode()).hexdigest()
     if found := _replayed(context, caller, idempotency_key, request_sha256):
         return Created(found, replayed=True)
     try:
         with context.database.write() as session:
-            comparison = _row(session, caller, wanted)
+            comparison = _row(session, context.settings, caller, wanted)
             comparison.request_sha256 = request_sha256
             if idempotency_key is not None:
                 comparison.idempotency_digest = owner_digest(caller.owner, idempotency_key)
@@ -63,7 +66,9 @@ def create(
     return Created(made, replayed=False)
 
 
-def _row(session: Session, caller: Caller, wanted: ComparisonJobRequest) -> Comparison:
+def _row(
+    session: Session, settings: Settings, caller: Caller, wanted: ComparisonJobRequest
+) -> Comparison:
     a, b = (find_by_name(session, caller, name) for name in (wanted.a, wanted.b))
     chosen = datasets.find(session, caller, wanted.dataset_id) if wanted.dataset_id else None
     photos = photos_for(session, (a, b), chosen)
@@ -73,6 +78,7 @@ def _row(session: Session, caller: Caller, wanted: ComparisonJobRequest) -> Comp
         # An admin may compare models of two owners.
         owner=a.owner if a.owner == b.owner else caller.owner,
         name=(wanted.name or f"{a.name} and {b.name}")[:200],
+        pool=pool_for(settings.pools, a.backbone, b.backbone),
         status=Status.QUEUED,
         created_at=now,
         queued_at=now,

@@ -9,7 +9,7 @@ from dspt_client.schemas.comparisons import ComparisonJobView
 from app.tables.comparisons import Comparison
 
 _PLAIN = (
-    *("id", "name", "status", "created_at", "started_at", "finished_at"),
+    *("id", "name", "status", "pool", "created_at", "started_at", "finished_at"),
     *("a_alias", "b_alias", "dataset_id", "images", "done", "error"),
 )
 

@@ -7,19 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dspt_client.schemas.status import Status
-from sqlalchemy import func, inspect, select
+from sqlalchemy import inspect
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.doctor.findings import PARTS, Finding, State
 from app.doctor.variables import shown
 from app.installation.service import InstallationError, check
-from app.jobs.lifecycle.workers import any_alive
+from app.jobs.lifecycle.queued import queued_by_pool
+from app.jobs.lifecycle.workers import alive
 from app.kit.context import Context
 from app.kit.db import Database
+from app.kit.pools import DEFAULT_POOL, start_command
 from app.kit.schema import NewerSchemaError, OlderSchemaError, check_connection, current_revision
 from app.kit.settings import Settings
-from app.tables.jobs import Job
 
 
 def look(settings: Settings) -> Iterator[Finding]:
@@ -74,13 +74,17 @@ def _schema(database: Database, where: str, migrate_at_start: bool) -> Finding:
 
 def _workers(database: Database, settings: Settings) -> Finding:
     with database.read() as session:
-        alive = any_alive(session, settings)
-        waiting = session.scalar(select(func.count()).where(Job.status == Status.QUEUED)) or 0
-    if alive:
-        return Finding(PARTS, "workers", State.OK, f"running; {waiting} jobs waiting")
-    state = State.WARN if waiting else State.OFF
-    fix = "start one with dspt worker, or everything with dspt serve"
-    return Finding(PARTS, "workers", state, f"none running; {waiting} jobs waiting", fix)
+        running = alive(session, settings)
+        waiting = queued_by_pool(session)
+    jobs = f"{waiting.total()} jobs waiting"
+    missing = sorted(waiting.keys() - running.keys())
+    if running and not missing:
+        return Finding(PARTS, "workers", State.OK, f"running; {jobs}")
+    found = f"none of the pool {', '.join(missing)} running" if running else "none running"
+    commands = " and ".join(start_command(pool) for pool in missing or [DEFAULT_POOL])
+    fix = f"start one with {commands}, or everything with dspt serve"
+    state = State.WARN if missing else State.OFF
+    return Finding(PARTS, "workers", state, f"{found}; {jobs}", fix)
 
 
 def look_at_installation(settings: Settings) -> Iterator[Finding]:

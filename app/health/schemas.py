@@ -28,6 +28,7 @@ class WorkerCheck(BaseModel):
 
     status: Literal["ok", "none", "unknown"]
     count: int = Field(description="Workers with a recent heartbeat.")
+    pools: dict[str, int] = Field(default={}, description="Pool -> number of its workers.")
     detail: str = ""
 
 

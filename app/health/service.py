@@ -16,9 +16,10 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.health.schemas import Check, Checks, Ready, WorkerCheck
-from app.jobs.lifecycle.workers import count_alive
+from app.jobs.lifecycle.workers import alive
 from app.kit.broker import BrokerNotSetError, celery_app
 from app.kit.context import Context
+from app.kit.pools import start_command, worker_of
 from app.predictions.backbones import Backbones
 
 if TYPE_CHECKING:
@@ -153,28 +154,37 @@ class Health:
             )
         return ""
 
-    def _count_workers(self) -> int | None:
-        """Return the number of workers; None if the database does not answer."""
+    def _count_workers(self) -> dict[str, int] | None:
+        """Return pool -> number of workers; None if the database does not answer."""
         try:
             with self._context.database.read() as session:
-                return count_alive(session, self._context.settings)
+                return alive(session, self._context.settings)
         except SQLAlchemyError:
             return None
 
     async def _worker_check(self) -> WorkerCheck:
         try:
-            count = await self._workers.result()
+            running = await self._workers.result()
         except TimeoutError:
-            count = None
-        if count is None:
+            running = None
+        if running is None:
             return WorkerCheck(status="unknown", count=0, detail="The database does not answer.")
-        if count:
-            return WorkerCheck(status="ok", count=count)
+        names = [pool.name for pool in self._context.settings.pools]
+        pools = dict.fromkeys(names, 0) | running
+        empty = [name for name in names if not pools[name]]
         return WorkerCheck(
-            status="none",
-            count=0,
-            detail="No worker is running, so jobs stay queued. Start one with `dspt worker`.",
+            status="ok" if running else "none",
+            count=sum(running.values()),
+            pools=pools,
+            detail=" ".join(map(_no_worker, empty)),
         )
+
+
+def _no_worker(pool: str) -> str:
+    return (
+        f"No {worker_of(pool)} is running, so jobs stay queued. Start one with "
+        f"`{start_command(pool)}`."
+    )
 
 
 async def _run(probe: _Probe[str]) -> Check:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from dspt_client.schemas.status import RunStatus, Status
@@ -12,6 +12,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.jobs.lifecycle import workers
+from app.jobs.lifecycle.queued import queued_by_pool
 from app.metrics.from_database import DatabaseCollector
 from app.tables.batches import Batch
 from app.tables.comparisons import Comparison
@@ -23,7 +24,9 @@ class _Counts:
     by_status: dict[str, dict[str, int]]
     """Name of a table -> status -> number."""
     unsent: int
-    workers: int
+    queued: dict[str, int]
+    """Pool -> number of queued jobs, batches and comparisons."""
+    workers: dict[str, int]
 
 
 class JobsCollector(DatabaseCollector[_Counts]):
@@ -46,7 +49,12 @@ class JobsCollector(DatabaseCollector[_Counts]):
             "Queued jobs, batches and comparisons not yet sent to the broker.",
             found.unsent,
         )
-        yield GaugeMetricFamily("dspt_workers", "Workers with a recent heartbeat.", found.workers)
+        yield self._by_pool(
+            "dspt_queued", "Queued jobs, batches and comparisons by pool.", found.queued
+        )
+        yield self._by_pool(
+            "dspt_workers", "Workers with a recent heartbeat, by pool.", found.workers
+        )
 
     def read(self, session: Session) -> _Counts:
         by_status = {
@@ -63,5 +71,14 @@ class JobsCollector(DatabaseCollector[_Counts]):
         return _Counts(
             by_status,
             sum(session.scalar(query) or 0 for query in (unsent, *queued)),
-            workers.count_alive(session, self.context.settings),
+            queued_by_pool(session),
+            workers.alive(session, self.context.settings),
         )
+
+    def _by_pool(self, name: str, documentation: str, values: Mapping[str, int]) -> Metric:
+        """Return a metric of all configured pools, and of others with a value."""
+        family = GaugeMetricFamily(name, documentation, labels=["pool"])
+        pools = dict.fromkeys((pool.name for pool in self.context.settings.pools), 0)
+        for pool, value in (pools | dict(values)).items():
+            family.add_metric([pool], value)
+        return family

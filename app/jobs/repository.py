@@ -91,28 +91,29 @@ class _Jobs(Kind[Job]):
 
     _returned = (Job.event_seq, Job.attempt)
 
-    def next_queued(self, session: Session) -> tuple[datetime, str] | None:
-        """Return when the next job was created, and its id; None if no job is queued.
+    def next_queued(self, session: Session, pool: str) -> tuple[datetime, str] | None:
+        """Return when the next job of a pool was created, and its id; None if none is queued.
 
-        Owners take turns: first the one with the fewest running jobs, then the one whose last
-        start was longest ago. A job that was taken back has not used its owner's turn. Within an
-        owner: by age.
+        Owners take turns in each pool: first the one with the fewest running jobs, then the one
+        whose last start was longest ago. A job that was taken back has not used its owner's turn.
+        Within an owner: by age.
         """
-        started = Job.status != Status.QUEUED
+        queued, started = Job.status == Status.QUEUED, Job.status != Status.QUEUED
+        here = Job.pool == pool
         owners = (
             select(
                 Job.owner,
                 func.count().filter(Job.status.in_(sorted(LEASED))).label("running"),
                 func.max(Job.started_at).filter(started).label("last_start"),
             )
-            .where(Job.owner.in_(select(Job.owner).where(Job.status == Status.QUEUED)))
+            .where(here, Job.owner.in_(select(Job.owner).where(queued, here)))
             .group_by(Job.owner)
             .subquery()
         )
         row = session.execute(
             select(Job.created_at, Job.id)
             .join(owners, owners.c.owner == Job.owner)
-            .where(Job.status == Status.QUEUED)
+            .where(queued, here)
             .order_by(owners.c.running, owners.c.last_start.asc().nulls_first(), Job.id)
             .limit(1)
         ).one_or_none()

@@ -9,6 +9,7 @@ from dspt_client.schemas.reviews import Verdict
 from dspt_client.schemas.status import TERMINAL, Status
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.kit.pools import start_command, worker_of
 from app.tables.job_state import LEASED
 from dspt.data.hostile.limits import Limits
 from dspt.data.names import MAX_PATH_CHARACTERS
@@ -102,14 +103,15 @@ def links_of(
 
 
 def progress_of(
-    status: Status, reported: dict[str, Any] | None, *, worker_alive: bool
+    status: Status, reported: dict[str, Any] | None, pool: str, *, worker_alive: bool
 ) -> JobProgress:
     """Return the last progress report of the worker, adapted to the state."""
     if status == Status.QUEUED:
+        worker = worker_of(pool)
         message = (
-            "waiting for a worker"
+            f"waiting for a {worker}"
             if worker_alive
-            else "waiting: no worker is running. Start one with `dspt worker`."
+            else f"waiting: no {worker} is running. Start one with `{start_command(pool)}`."
         )
         return JobProgress(stage="queued", message=message)
     first = "validating" if status in LEASED else "queued"

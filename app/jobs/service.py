@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.access.caller import Caller
+from app.backbones.allowed import pool_for
 from app.datasets import repository as datasets
 from app.datasets import service as dataset_service
 from app.jobs import repository
@@ -49,6 +50,7 @@ def create(
     `corrected` is the job whose labels were corrected, if any. Raises NotFound, Conflict,
     Unprocessable, and TooManyRequests or ServiceUnavailable if a quota is exceeded.
     """
+    pool = pool_for(context.settings.pools, request.config["backbone"])
     upload = None if isinstance(dataset, str) else dataset
     owner = caller.owner if corrected is None else corrected.owner
     corrected_from = None if corrected is None else corrected.id
@@ -69,6 +71,7 @@ def create(
                 idempotency_key,
                 request_sha256,
                 corrected_from,
+                pool,
             )
         except (IntegrityError, NotFound, TooManyRequests, ServiceUnavailable) as error:
             # A concurrent request with the same key created a job, or the data set or the corrected
@@ -155,6 +158,7 @@ def _insert(
     idempotency_key: str | None,
     request_sha256: str,
     corrected_from: str | None,
+    pool: str,
 ) -> str:
     with context.database.write() as session:
         dataset = dataset_service.find(session, caller, dataset_id)
@@ -167,6 +171,7 @@ def _insert(
             id=new_id("job"),
             owner=dataset.owner,
             name=name[:200],
+            pool=pool,
             created_at=datetime.now(UTC),
             attempt=0,
             dataset_id=dataset_id,

@@ -7,7 +7,7 @@ because building ORM objects would take longer than the database does.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -143,8 +143,8 @@ class JobViewCache:
 
     def _write(self, session: Session, job_ids: Sequence[str]) -> list[_Cached | None]:
         rows = _rows(session, job_ids)
-        alive = _worker_alive(session, self._context, *rows)
-        written = {row.id: self._written(row, alive) for row in rows}
+        alive = _alive(session, self._context, *rows)
+        written = {row.id: self._written(row, row.pool in alive) for row in rows}
         return [written.get(job_id) for job_id in job_ids]
 
     def _written(self, row: Row[Any], worker_alive: bool) -> _Cached:
@@ -162,7 +162,7 @@ def view(session: Session, context: Context, caller: Caller, job_id: str) -> Job
     rows = _rows(session, [job_id])
     if not rows or not caller.sees(rows[0].owner):
         raise not_found(job_id)
-    return _view(rows[0], worker_alive=_worker_alive(session, context, *rows))
+    return _view(rows[0], worker_alive=rows[0].pool in _alive(session, context, *rows))
 
 
 def page(
@@ -188,8 +188,8 @@ def page(
     query = filters.apply(query, _JOB.c, _JOB.c.name)
     query = newest_first(query, _JOB.c, owner=caller.only_owner, after=after, limit=limit)
     rows = session.execute(query).all()
-    alive = _worker_alive(session, context, *rows)
-    return [_view(row, worker_alive=alive, summary=True) for row in rows]
+    alive = _alive(session, context, *rows)
+    return [_view(row, worker_alive=row.pool in alive, summary=True) for row in rows]
 
 
 def not_found(job_id: str) -> NotFound:
@@ -208,10 +208,10 @@ def _rows(session: Session, job_ids: Sequence[str]) -> Sequence[Row[Any]]:
     return session.execute(_SOME, {"job_ids": ids}).all() if ids else []
 
 
-def _worker_alive(session: Session, context: Context, *jobs: Row[Any]) -> bool:
-    """Return whether a worker is alive; queried only if a job is queued."""
+def _alive(session: Session, context: Context, *jobs: Row[Any]) -> Container[str]:
+    """Return the pools that have a worker; queried only if a job is queued."""
     queued = any(job.status == Status.QUEUED for job in jobs)
-    return queued and workers.any_alive(session, context.settings)
+    return workers.alive(session, context.settings) if queued else ()
 
 
 def _view(job: Row[Any], *, worker_alive: bool, summary: bool = False) -> JobView:
@@ -228,8 +228,9 @@ def _view(job: Row[Any], *, worker_alive: bool, summary: bool = False) -> JobVie
         started_at=job.started_at,
         finished_at=job.finished_at,
         attempt=job.attempt,
+        pool=job.pool,
         error=JobError.model_validate(stored["error"]) if stored["error"] else None,
-        progress=progress_of(status, stored["progress"], worker_alive=worker_alive),
+        progress=progress_of(status, stored["progress"], job.pool, worker_alive=worker_alive),
         dataset=JobDataset(
             id=job.dataset_id,
             sha256=job.sha256,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
+from app.kit.pools import queue_of
 from app.kit.settings import Settings
 
 if TYPE_CHECKING:  # the API runs without a broker, too
     from celery import Celery
 
-QUEUE = "dspt"
 RUN_JOB = "worker.run_job"
 
 
@@ -53,7 +53,7 @@ def celery_app(settings: Settings) -> Celery:
         result_backend_transport_options=visibility,
         visibility_timeout=visibility["visibility_timeout"],
         broker_connection_retry_on_startup=True,
-        task_default_queue=QUEUE,
+        task_default_queue=queue_of(settings.worker_pool),
         task_serializer="json",
         accept_content=["json"],
         result_backend=None,

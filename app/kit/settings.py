@@ -10,6 +10,7 @@ import platformdirs
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from app.kit.pools import DEFAULT_POOL, Pool, PoolName
 from app.kit.secret_files import SECRET, SettingsWithSecrets
 
 MIB = 1024**2
@@ -150,6 +151,13 @@ class Settings(SettingsWithSecrets):
         ge=1,
         description="Images per minute that POST /predict accepts from one API key, counted as "
         "requests are. A zip of more images is slowed down instead of refused.",
+    )
+    pools: list[Pool] = Field(
+        default=[],
+        description="Pools of workers, as a JSON list such as "
+        '`[{"name": "gpu", "backbones": ["ViT-L-14/openai"]}, {"name": "cpu", "backbones": "*"}]`. '
+        "The first one that takes the backbone of a job, batch or comparison gets it. Default: one "
+        "pool, `default`, for all.",
     )
     # Days of work for one worker.
     max_queued_jobs_per_owner: int = Field(
@@ -315,6 +323,10 @@ class Settings(SettingsWithSecrets):
         default=3600, gt=0, description="Seconds between rounds of garbage collection."
     )
 
+    worker_pool: PoolName = Field(
+        default=DEFAULT_POOL,
+        description="Pool whose work a worker takes. `dspt worker --pool` sets it.",
+    )
     # Not the client's choice: it knows neither the machine nor who else uses it.
     worker_device: str = Field(
         default="auto",
@@ -368,12 +380,21 @@ class Settings(SettingsWithSecrets):
             raise ValueError("must not be a key that `dspt keys create` has printed")
         return key
 
+    @field_validator("pools")
+    @classmethod
+    def _check_pools(cls, pools: list[Pool]) -> list[Pool]:
+        if len({pool.name for pool in pools}) < len(pools):
+            raise ValueError("two pools have the same name")
+        return pools
+
     @model_validator(mode="after")
     def _fill_in(self) -> Settings:
         data_dir = self.data_dir.expanduser().absolute()
         object.__setattr__(self, "data_dir", data_dir)
         if not self.database_url:
             object.__setattr__(self, "database_url", f"sqlite:///{data_dir / 'dspt.db'}")
+        if not self.pools:
+            object.__setattr__(self, "pools", [Pool(name=DEFAULT_POOL, backbones="*")])
         if not self.storage_url:
             object.__setattr__(self, "storage_url", (data_dir / "storage").as_uri())
         return self

@@ -62,8 +62,8 @@ class Kind(Generic[R]):
         query = newest_first(select(self.table), self.table, owner=owner, after=after, limit=limit)
         return session.scalars(query).all()
 
-    def next_queued(self, session: Session) -> tuple[datetime, str] | None:
-        """Return when the next row was queued, and its id; None if no row is queued."""
+    def next_queued(self, session: Session, pool: str) -> tuple[datetime, str] | None:
+        """Return when the next row of a pool was queued, and its id; None if none is queued."""
         raise NotImplementedError
 
     def move(
@@ -156,9 +156,10 @@ class RunKind(Kind[Q]):
     def __init__(self, table: type[Q], noun: Noun, **columns: Mapping[str, Any]) -> None:
         super().__init__(table, noun, claimed=Status.RUNNING, sources=_RUN_SOURCES, **columns)
 
-    def next_queued(self, session: Session) -> tuple[datetime, str] | None:
+    def next_queued(self, session: Session, pool: str) -> tuple[datetime, str] | None:
         table = self.table
-        query = select(table.queued_at, table.id).where(table.status == Status.QUEUED)
+        query = select(table.queued_at, table.id)
+        query = query.where(table.status == Status.QUEUED, table.pool == pool)
         row = session.execute(query.order_by(table.queued_at, table.id).limit(1)).one_or_none()
         return None if row is None else (row.queued_at, row.id)
 

@@ -136,10 +136,16 @@ class RunLease(Lease[Q]):
 
 
 def claim_first(context: Context, worker_id: str, leases: Sequence[type[L]]) -> L | None:
-    """Claim the next row of the kind whose next row was queued first; None if none is queued."""
+    """Claim the next row of the kind whose next row was queued first; None if none is queued.
+
+    Only rows of this worker's pool are claimed.
+    """
+    pool = context.settings.worker_pool
     while True:
         with context.database.read() as session:
-            turns = [(turn, each) for each in leases if (turn := each.kind.next_queued(session))]
+            turns = [
+                (turn, each) for each in leases if (turn := each.kind.next_queued(session, pool))
+            ]
         if not turns:
             return None
         (_, row_id), kind = min(turns, key=lambda turn: turn[0][0])

@@ -11,6 +11,8 @@ from sqlalchemy import CheckConstraint, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.schema import SchemaItem
 
+from app.kit.pools import DEFAULT_POOL
+
 
 class Leased:
     """A row that a worker works on under a lease. The row is the source of truth."""
@@ -19,6 +21,8 @@ class Leased:
     #: Owner of the key that created it; other owners cannot see it.
     owner: Mapped[str] = mapped_column(String(100))
     name: Mapped[str] = mapped_column(String(200))
+    #: Pool of workers that takes it.
+    pool: Mapped[str] = mapped_column(String(40), default=DEFAULT_POOL, server_default=DEFAULT_POOL)
     status: Mapped[str] = mapped_column(String(16))
     created_at: Mapped[datetime]
     #: Time of the first claim by a worker.

@@ -12,8 +12,9 @@ import httpx
 from dspt_client.schemas.status import TERMINAL
 from sqlalchemy import select, text
 
-from app.kit.broker import QUEUE, RUN_JOB, celery_app
+from app.kit.broker import RUN_JOB, celery_app
 from app.kit.context import Context
+from app.kit.pools import DEFAULT_POOL, queue_of
 from app.kit.settings import Settings
 from app.tables.jobs import Job
 from benchmarks import stack
@@ -98,7 +99,7 @@ class Stack(stack.Stack):
     def deliver(self, job_id: str) -> None:
         """Send the broker another message for the job."""
         with celery_app(self.settings) as celery:
-            celery.send_task(RUN_JOB, args=[job_id], queue=QUEUE)
+            celery.send_task(RUN_JOB, args=[job_id], queue=queue_of(DEFAULT_POOL))
 
     def collect_garbage(self) -> None:
         """Run `dspt gc` for files of any age, however many."""

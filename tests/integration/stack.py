@@ -46,17 +46,19 @@ class Stack:
         self._log = log
 
     @contextmanager
-    def worker(self, *, cold: bool = False) -> Iterator[Forked | subprocess.Popen[bytes]]:
-        """`dspt worker`, stopped at the end if it still runs; `cold`: it imports all by itself."""
+    def worker(
+        self, *options: str, cold: bool = False
+    ) -> Iterator[Forked | subprocess.Popen[bytes]]:
+        """`dspt worker OPTIONS`, stopped at the end; `cold`: it imports all by itself."""
         environment = clean_environment(
             **{
-                f"DSPT_{name.upper()}": str(getattr(self.settings, name))
-                for name in self.settings.model_fields_set
+                f"DSPT_{name.upper()}": value if isinstance(value, str) else json.dumps(value)
+                for name, value in self.settings.model_dump(mode="json", exclude_unset=True).items()
             },
             OMP_NUM_THREADS="1",
             PYTHONWARNINGS="ignore",
         )
-        process = (_cold if cold else self._warm.dspt)(["worker"], environment, self._log)
+        process = (_cold if cold else self._warm.dspt)(["worker", *options], environment, self._log)
         try:
             yield process
         finally:

@@ -188,7 +188,7 @@ def test_jobs_and_batches_take_turns_and_have_a_message_each(context: Context) -
     assert claimed.id == first
     claimed.release()
     second = add_batch(context)
-    assert Outbox(context, sent.append, lambda: len(sent)).relay() == 3
+    assert Outbox(context, lambda id_, _: sent.append(id_), lambda _: len(sent)).relay() == 3
     assert sent == [first, batch_id, second]
     with context.database.write() as session:
         session.execute(update(Batch).values(queued_at=datetime(2020, 1, 1, tzinfo=UTC)))

@@ -77,7 +77,7 @@ def test_create_cancel_retry_and_delete(
     assert client.post(f"{where}/cancel").json()["status"] == "cancelled"
     problem(client.post(f"{where}/cancel"), 409, "comparison_finished")
     assert client.post(f"{where}/retry").json()["status"] == "queued"
-    assert Outbox(live, lambda _: None, lambda: 1).relay() == 1
+    assert Outbox(live, lambda *_: None, lambda _: 1).relay() == 1
 
     lease = claimed(live)
     lease.progress(2, 4)

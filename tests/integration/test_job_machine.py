@@ -68,7 +68,9 @@ class JobMachine(RuleBasedStateMachine):
         #: Messages, each the id of a job.
         self.broker: list[str] = []
         self.seconds = 0.0
-        self.outbox = Outbox(self.context, self.broker.append, lambda: len(self.broker))
+        self.outbox = Outbox(
+            self.context, lambda id_, _pool: self.broker.append(id_), lambda _: len(self.broker)
+        )
         self.outbox._missing = HeartbeatMonitor(float("inf"), lambda: self.seconds)
         self.agrees = True
 

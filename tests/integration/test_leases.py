@@ -222,27 +222,27 @@ def test_the_wish_to_release_comes_from_the_workers_row(context: Context) -> Non
     lease = claim(context, job_id)
     assert lease.stop_request().release is False
     with context.database.write() as session:
-        workers.report(session, "worker", stopping=False)
+        workers.report(session, "worker", pool="default", stopping=False)
     assert lease.stop_request().release is False
     with context.database.write() as session:
-        workers.report(session, "worker", stopping=True)
+        workers.report(session, "worker", pool="default", stopping=True)
     assert lease.stop_request().release is True
 
 
 def test_a_worker_is_alive_while_it_reports(context: Context) -> None:
     def alive() -> bool:
         with context.database.read() as session:
-            return workers.any_alive(session, context.settings)
+            return workers.alive(session, context.settings) == {"default": 1}
 
     assert not alive()
     with context.database.write() as session:
-        workers.report(session, "w1", stopping=False)
+        workers.report(session, "w1", pool="default", stopping=False)
     assert alive()
     with context.database.write() as session:
-        workers.report(session, "w1", stopping=True)
+        workers.report(session, "w1", pool="default", stopping=True)
     assert not alive()
     with context.database.write() as session:
-        workers.report(session, "w2", stopping=False)
+        workers.report(session, "w2", pool="default", stopping=False)
         old = datetime.now(UTC) - timedelta(seconds=context.settings.lease_seconds + 1)
         session.execute(update(Worker).where(Worker.id == "w2").values(seen_at=old))
     assert not alive()

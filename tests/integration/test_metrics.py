@@ -58,7 +58,8 @@ def test_jobs_are_counted_by_state(client: TestClient) -> None:
     assert found["dspt_jobs", "queued"] == found["dspt_jobs", "cancelled"] == 1
     assert found["dspt_jobs", "running"] == 0
     assert found["dspt_jobs_unsent",] == 1  # there is no broker
-    assert found["dspt_workers",] == 0
+    assert found["dspt_queued", "default"] == 1
+    assert found["dspt_workers", "default"] == 0
 
 
 @on_sqlite

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import redis as redis_client
@@ -15,8 +15,9 @@ from app.jobs.lifecycle.housekeeping import Housekeeper
 from app.jobs.lifecycle.outbox import LOST_SECONDS, Outbox
 from app.jobs.repository import JOBS
 from app.kit.background_loop import stop_all
-from app.kit.broker import QUEUE, RUN_JOB
+from app.kit.broker import RUN_JOB
 from app.kit.context import Context
+from app.kit.pools import DEFAULT_POOL, queue_of
 from app.kit.settings import Settings
 from app.main import create_app
 from tests.integration.conftest import local_client, post_job
@@ -34,7 +35,7 @@ def own_redis() -> Iterator[RedisServer]:
 def queued(server: RedisServer) -> list[str]:
     """Ids of the jobs that lie in the broker, in the order in which a worker gets them."""
     with redis_client.Redis(port=server.port) as client:
-        messages = [json.loads(raw) for raw in client.lrange(QUEUE, 0, -1)]
+        messages = [json.loads(raw) for raw in client.lrange(queue_of(DEFAULT_POOL), 0, -1)]
     assert all(message["headers"]["task"] == RUN_JOB for message in messages)
     return [
         json.loads(message["headers"]["argsrepr"].replace("'", '"'))[0] for message in messages
@@ -77,10 +78,14 @@ def test_a_broker_that_is_away_at_the_start(context: Context, own_redis: RedisSe
         housekeeper.close()
 
 
+def ring(sent: list[str]) -> Callable[[str, str], None]:
+    return lambda job_id, _pool: sent.append(job_id)
+
+
 def test_the_outbox_sends_each_queued_job_once(context: Context) -> None:
     first, second = add_job(context), add_job(context)
     sent: list[str] = []
-    outbox = Outbox(context, sent.append, lambda: 2)
+    outbox = Outbox(context, ring(sent), lambda _: 2)
     assert outbox.relay() == 2
     assert outbox.relay() == 0
     assert sent == [first, second]
@@ -90,15 +95,15 @@ def test_what_could_not_be_sent_stays_in_the_outbox(context: Context) -> None:
     first, second = add_job(context), add_job(context)
     sent: list[str] = []
 
-    def send(job_id: str) -> None:
+    def send(job_id: str, _pool: str) -> None:
         if job_id == second:
             raise ConnectionError
         sent.append(job_id)
 
     with pytest.raises(ConnectionError):
-        Outbox(context, send, lambda: 0).relay()
+        Outbox(context, send, lambda _: 0).relay()
     assert sent == [first]
-    assert Outbox(context, sent.append, lambda: 1).relay() == 1
+    assert Outbox(context, ring(sent), lambda _: 1).relay() == 1
     assert sent == [first, second]
 
 
@@ -106,7 +111,7 @@ def test_a_job_whose_message_is_lost_is_sent_again(context: Context) -> None:
     job_id = add_job(context)
     sent: list[str] = []
     waiting, seconds = 1, 0.0
-    outbox = Outbox(context, sent.append, lambda: waiting)
+    outbox = Outbox(context, ring(sent), lambda _: waiting)
     outbox._missing = HeartbeatMonitor(float("inf"), lambda: seconds)
     outbox.relay()
     seconds += 2 * LOST_SECONDS
@@ -123,7 +128,7 @@ def test_a_lost_message_is_noticed_while_others_wait(context: Context) -> None:
     jobs = [add_job(context) for _ in range(3)]
     sent: list[str] = []
     waiting, seconds = 3, 0.0
-    outbox = Outbox(context, sent.append, lambda: waiting)
+    outbox = Outbox(context, ring(sent), lambda _: waiting)
     outbox._missing = HeartbeatMonitor(float("inf"), lambda: seconds)
     assert outbox.relay() == 3
     waiting = 2  # one message is lost; the queue is never empty
@@ -153,4 +158,4 @@ def test_a_job_that_left_the_queue_is_not_sent(context: Context) -> None:
     claim(context, taken)
     with context.database.write() as session:
         repository.move(session, cancelled, Status.CANCELLED, when=[Status.QUEUED])
-    assert Outbox(context, pytest.fail, lambda: 0).relay() == 0
+    assert Outbox(context, pytest.fail, lambda _: 0).relay() == 0

@@ -22,8 +22,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from pydantic import TypeAdapter
 from safetensors import safe_open
 
-from app.kit.broker import QUEUE
 from app.kit.context import Context
+from app.kit.pools import DEFAULT_POOL, queue_of
 from app.kit.settings import Settings
 from app.tables.jobs import Job
 from tests.integration.stack import Stack, photos
@@ -305,8 +305,8 @@ def test_a_lost_message_delays_no_job(stack: Stack) -> None:
     """The message of the oldest job is lost, as with a worker that dies with it in its hands."""
     jobs = sorted(stack.post(photos(), epochs=1) for _ in range(3))
     with redis_client.Redis.from_url(stack.settings.broker_url) as broker:
-        wait_until(lambda: broker.llen(QUEUE) == 3, 60, "the messages")
-        oldest = broker.rpop(QUEUE)
+        wait_until(lambda: broker.llen(queue_of(DEFAULT_POOL)) == 3, 60, "the messages")
+        oldest = broker.rpop(queue_of(DEFAULT_POOL))
     assert jobs[0].encode() in oldest
     with stack.worker():
         ended = [stack.wait(job, lambda job: job["status"] == "succeeded") for job in jobs]

@@ -9,8 +9,9 @@ import structlog
 from app.jobs.lifecycle.outbox import Outbox
 from app.jobs.lifecycle.reaper import Reaper
 from app.kit.background_loop import Loop
-from app.kit.broker import QUEUE, RUN_JOB, celery_app
+from app.kit.broker import RUN_JOB, celery_app
 from app.kit.context import Context
+from app.kit.pools import queue_of
 from app.leased.kind import Kind
 
 if TYPE_CHECKING:
@@ -53,17 +54,19 @@ class Housekeeper:
         if sum(reaper.reap() for reaper in self._reapers):
             self.wake()
 
-    def _send(self, job_id: str) -> None:
+    def _send(self, job_id: str, pool: str) -> None:
         assert self._celery is not None
-        self._celery.send_task(RUN_JOB, args=[job_id], queue=QUEUE, retry_policy=_ONE_RETRY)
+        queue = queue_of(pool)
+        self._celery.send_task(RUN_JOB, args=[job_id], queue=queue, retry_policy=_ONE_RETRY)
 
-    def _waiting(self) -> int:
+    def _waiting(self, pool: str) -> int:
         from kombu.exceptions import ChannelError
 
         assert self._celery is not None
         with self._celery.connection_for_write() as connection:
             connection.ensure_connection(max_retries=1, interval_start=0)
             try:
-                return int(connection.default_channel.queue_declare(QUEUE, passive=True)[1])
+                declared = connection.default_channel.queue_declare(queue_of(pool), passive=True)
+                return int(declared[1])
             except ChannelError:  # the queue does not exist yet, or any more
                 return 0

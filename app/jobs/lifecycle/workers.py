@@ -14,7 +14,7 @@ from app.kit.settings import Settings
 from app.tables.jobs import Worker
 
 
-def report(session: Session, worker_id: str, *, stopping: bool) -> None:
+def report(session: Session, worker_id: str, *, pool: str, stopping: bool) -> None:
     """Record a heartbeat of this worker; delete workers without one for a day."""
     now = database_now(session)
     found = session.execute(
@@ -27,6 +27,7 @@ def report(session: Session, worker_id: str, *, stopping: bool) -> None:
         session.add(
             Worker(
                 id=worker_id,
+                pool=pool,
                 hostname=socket.gethostname(),
                 pid=os.getpid(),
                 started_at=now,
@@ -42,13 +43,12 @@ def leave(session: Session, worker_id: str) -> None:
     session.execute(delete(Worker).where(Worker.id == worker_id))
 
 
-def count_alive(session: Session, settings: Settings) -> int:
-    """Return the number of workers with a recent heartbeat that are not shutting down."""
+def alive(session: Session, settings: Settings) -> dict[str, int]:
+    """Return pool -> number of its workers with a recent heartbeat that are not shutting down.
+
+    Pools without one are left out.
+    """
     since = database_now(session) - timedelta(seconds=settings.lease_seconds)
-    query = select(func.count()).where(Worker.seen_at > since, Worker.stopping.is_(False))
-    return session.scalar(query) or 0
-
-
-def any_alive(session: Session, settings: Settings) -> bool:
-    """Return whether a worker is alive to take a queued job."""
-    return count_alive(session, settings) > 0
+    query = select(Worker.pool, func.count()).group_by(Worker.pool)
+    recent = query.where(Worker.seen_at > since, Worker.stopping.is_(False))
+    return dict(iter(session.execute(recent)))

@@ -240,6 +240,11 @@ ERROR_TYPES = {
         "The operator has not allowed this path or address of weights.",
         "Use a name of GET /backbones, or add it to DSPT_LOCAL_BACKBONES.",
     ),
+    "no_pool": _type(
+        422,
+        "No pool of workers takes this backbone.",
+        "Choose another backbone, or add it to DSPT_POOLS.",
+    ),
     "idempotency_key_reused": _type(
         409, "The Idempotency-Key was used for a different request.", "Use a new key for a new job."
     ),

@@ -22,6 +22,7 @@ class BatchView(BaseModel):
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    pool: str = Field(default="default", description="Pool of workers that takes it.")
     model: str = Field(description="Id of the model that answers.")
     alias: str | None = Field(description="Alias in the request; null if an id.")
     dataset_id: str | None = Field(description="Null for an uploaded zip.")

@@ -69,6 +69,7 @@ class ComparisonJobView(BaseModel):
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    pool: str = Field(default="default", description="Pool of workers that takes it.")
     a: str = Field(description="Id of the first model.")
     b: str = Field(description="Id of the second model.")
     a_alias: str | None = Field(description="Alias in the request; null if an id.")

@@ -128,6 +128,7 @@ class JobView(BaseModel):
     started_at: datetime | None
     finished_at: datetime | None
     attempt: int
+    pool: str = Field(default="default", description="Pool of workers that takes it.")
     error: JobError | None
     progress: JobProgress
     dataset: JobDataset

@@ -1690,6 +1690,12 @@ export interface components {
             /** Finished At */
             finished_at: string | null;
             /**
+             * Pool
+             * @description Pool of workers that takes it.
+             * @default default
+             */
+            pool: string;
+            /**
              * Model
              * @description Id of the model that answers.
              */
@@ -2373,6 +2379,12 @@ export interface components {
             started_at: string | null;
             /** Finished At */
             finished_at: string | null;
+            /**
+             * Pool
+             * @description Pool of workers that takes it.
+             * @default default
+             */
+            pool: string;
             /**
              * A
              * @description Id of the first model.
@@ -3496,6 +3508,12 @@ export interface components {
             finished_at: string | null;
             /** Attempt */
             attempt: number;
+            /**
+             * Pool
+             * @description Pool of workers that takes it.
+             * @default default
+             */
+            pool: string;
             error: components["schemas"]["JobError"] | null;
             progress: components["schemas"]["JobProgress"];
             dataset: components["schemas"]["JobDataset"];
@@ -4926,6 +4944,14 @@ export interface components {
              * @description Workers with a recent heartbeat.
              */
             count: number;
+            /**
+             * Pools
+             * @description Pool -> number of its workers.
+             * @default {}
+             */
+            pools: {
+                [key: string]: number;
+            };
             /**
              * Detail
              * @default

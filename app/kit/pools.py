@@ -1,0 +1,41 @@
+"""Pools of workers: each takes the work of some backbones, from a queue of its own."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+#: Of an installation without DSPT_POOLS, and of rows that an earlier version created.
+DEFAULT_POOL: Final = "default"
+
+#: Part of the names of a queue and of Kubernetes objects.
+PoolName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
+
+
+class Pool(BaseModel):
+    """A pool, and the backbones whose work its workers take."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: PoolName
+    backbones: Literal["*"] | tuple[str, ...]
+    """`*`: all."""
+
+    def takes(self, backbone: str) -> bool:
+        return self.backbones == "*" or backbone in self.backbones
+
+
+def queue_of(pool: str) -> str:
+    """Return the broker's queue of a pool."""
+    return "dspt" if pool == DEFAULT_POOL else f"dspt.{pool}"
+
+
+def worker_of(pool: str) -> str:
+    """Return "worker" for the default pool, else with the name of the pool, for messages."""
+    return "worker" if pool == DEFAULT_POOL else f"worker of the pool {pool}"
+
+
+def start_command(pool: str) -> str:
+    """Return the command that starts a worker of a pool."""
+    return "dspt worker" if pool == DEFAULT_POOL else f"dspt worker --pool {pool}"
