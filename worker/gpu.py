@@ -51,6 +51,6 @@ def use_gpu(
 
 def _gpus(environment: MutableMapping[str, str], devices: Path) -> Sequence[str]:
     """Return the GPUs that this process may use. NVML and CUDA are not needed for that."""
-    if visible := environment.get(_VARIABLE):
-        return [gpu.strip() for gpu in visible.split(",")]
+    if (visible := environment.get(_VARIABLE)) is not None:
+        return [gpu.strip() for gpu in visible.split(",") if gpu.strip()]
     return [str(number) for number, _ in enumerate(devices.glob("nvidia[0-9]*"))]

@@ -41,7 +41,7 @@ def test_the_schema_holds(compose: dict[str, Any], tmp_path: Path) -> None:
 
 def test_the_gpu_is_the_workers_and_the_override_takes_it_back() -> None:
     [device] = GPU["services"]["worker"]["deploy"]["resources"]["reservations"]["devices"]
-    assert device == {"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}
+    assert device == {"driver": "nvidia", "count": "all", "capabilities": ["gpu"]}
     assert "deploy" not in CPU["services"]["worker"]
     with_gpu, without = deepcopy(GPU), deepcopy(CPU)
     # Nothing else differs: what is tested below on the one holds for the other.
