@@ -153,6 +153,7 @@ def tune(
         validation=Validation(features[val, 0], labels[val]) if len(val) else None,
         state=history.state,
         on_epoch=history.add,
+        progress=lambda done, total: clock.at("evaluating", done, total),
         should_stop=should_stop,
     )
     measured = _Measured(dataset, splits, features[:, 0], labels)

@@ -17,15 +17,17 @@ zero-shot, so with many classes and a weak zero-shot an optimum that just copies
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
+from typing import Self
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dspt.classifier.lda import ShrunkLDA
+from dspt.classifier.lda import CrossFittedLDA, ShrunkLDA
 from dspt.classifier.linear import LinearClassifier
 from dspt.classifier.unlabelled import UnlabelledLDA
 from dspt.classifier.weights import (
@@ -103,6 +105,7 @@ class _Sample:
     """The training images. Rows are indices: to find those of a mask, a GPU must be waited for."""
 
     images: ShrunkLDA
+    held_out: CrossFittedLDA
     labels: Tensor
     """(N,)"""
     folds: Sequence[tuple[Tensor, Tensor]]
@@ -137,6 +140,11 @@ class _EMResult:
     noise: Tensor
     log_likelihood: Tensor
 
+    def replaced_if(self, condition: Tensor, other: Self) -> Self:
+        """Return `other` if `condition` is true, which a GPU is not waited for."""
+        pairs = zip(vars(other).values(), vars(self).values(), strict=True)
+        return type(self)(*(torch.where(condition, new, old) for new, old in pairs))
+
 
 def fit_ensemble(
     features: Tensor,
@@ -147,6 +155,7 @@ def fit_ensemble(
     *,
     kept: Tensor | None = None,
     unlabelled: Tensor | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Ensemble:
     """Fit the ensemble of `texts`, of which the first is zero-shot, and of an LDA.
@@ -157,8 +166,8 @@ def fit_ensemble(
     together 0..N-1, the same as in `held_out_logits` of the texts; train_mask: (N,) bool, images to
     train on. Default: all. The other images are only scored; kept: (N,) bool, images whose label a
     person has confirmed. Default: none; unlabelled: (U, F), further images of the same kind, none
-    of which accuracy is measured on. They are not used without held-out evidence. Raises Cancelled
-    once `should_stop()` is true.
+    of which accuracy is measured on. They are not used without held-out evidence. progress(done,
+    total): called at each round of EM. Raises Cancelled once `should_stop()` is true.
     """
     if train_mask is None:
         train_mask = torch.ones_like(labels, dtype=torch.bool)
@@ -171,12 +180,17 @@ def fit_ensemble(
     of_images = features[:, embed_dim if width > embed_dim else 0 :]
     train = sent(train_mask.nonzero()[:, 0], device)
     balance = sent(class_weights(on_cpu, train_mask, SMOOTHING), device)
+    images = ShrunkLDA.of(of_images, train, balance)
+    held_out = [sent(fold, device) for fold in folds]
     sample = _Sample(
-        ShrunkLDA.of(of_images, train, balance),
+        images,
+        CrossFittedLDA.of(
+            images, held_out, [sent(fold[train_mask[fold]], device) for fold in folds]
+        ),
         labels,
         [
-            (sent(fold, device), sent(_outside(fold, train_mask).nonzero()[:, 0], device))
-            for fold in folds
+            (rows, sent(_outside(fold, train_mask).nonzero()[:, 0], device))
+            for rows, fold in zip(held_out, folds, strict=True)
         ],
         train,
         sent(has_support, device),
@@ -186,18 +200,14 @@ def fit_ensemble(
         kept,
         width,
     )
-    by_text = [text.held_out_logits for text in texts]
-    one_hot = _one_hot(sample)
-    starts = [
-        (one_hot, symmetric_transition_matrix(FIRST_RATE, n_classes, one_hot)),
-        _text_guess(sample, by_text[:1]),
-    ]
-    if len(by_text) > 1:
-        starts.append(_text_guess(sample, by_text))
-    found = [_run_em(sample, *start, should_stop) for start in starts]
-    objectives = torch.stack([objective for objective, _ in found]).tolist()
-    best = found[objectives.index(max(objectives))][1]
-    mean = torch.stack([optimum.posterior for _, optimum in found]).mean(0)
+    rounds = count()
+
+    def at_round() -> None:
+        if should_stop():
+            raise Cancelled("cancelled while fitting the classifier")
+        progress(next(rounds), _ROUNDS * (1 + len(texts)))
+
+    best, mean = _best_optimum(sample, at_round)
     lda, guess = _lda(sample, best)
     classifier, labelled_only = _combined(sample, best, lda), None
     # Without held-out evidence the ensemble is not calibrated, and EM would confirm its errors.
@@ -266,8 +276,31 @@ def _text_guess(sample: _Sample, logits: Sequence[Tensor]) -> tuple[Tensor, Tens
     return _true_classes(sample, log_p, noise), noise
 
 
+def _starts(sample: _Sample) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield a guess of the true classes (N, C) and a noise matrix, one pair at a time."""
+    one_hot = _one_hot(sample)
+    yield one_hot, symmetric_transition_matrix(FIRST_RATE, sample.n_classes, one_hot)
+    by_text = [text.held_out_logits for text in sample.texts]
+    yield _text_guess(sample, by_text[:1])
+    if len(by_text) > 1:
+        yield _text_guess(sample, by_text)
+
+
+def _best_optimum(sample: _Sample, at_round: Callable[[], None]) -> tuple[_EMResult, Tensor]:
+    """Return the optimum with the highest objective, and the mean posterior (N, C) over all."""
+    found = (_run_em(sample, *start, at_round) for start in _starts(sample))
+    highest, best = next(found)
+    total, n = best.posterior.clone(), 1
+    for objective, optimum in found:
+        better = objective > highest
+        highest = torch.where(better, objective, highest)
+        best = best.replaced_if(better, optimum)
+        total, n = total.add_(optimum.posterior), n + 1
+    return best, total / n
+
+
 def _run_em(
-    sample: _Sample, guess: Tensor, noise: Tensor, should_stop: Callable[[], bool]
+    sample: _Sample, guess: Tensor, noise: Tensor, at_round: Callable[[], None]
 ) -> tuple[Tensor, _EMResult]:
     """Alternate between the weights and the true classes; returns (objective, optimum)."""
     text = [classifier.held_out_logits for classifier in sample.texts]
@@ -276,17 +309,16 @@ def _run_em(
     weights = prior.exp()
     scored, balance = sample.scored.rows, sample.scored.balance[sample.scored.rows]
     for _ in range(_ROUNDS):
-        if should_stop():
-            raise Cancelled("cancelled while fitting the classifier")
+        at_round()
         by_lda, spread = _held_out_lda(sample, guess)
-        stacked = torch.stack([*text, by_lda])
-        weights = fit_weights(stacked, sample.labels, sample.scored, noise, prior, weights)
-        log_p = mix(weights, stacked)
+        parts = [*text, by_lda]
+        weights = fit_weights(parts, sample.labels, sample.scored, noise, prior, weights)
+        log_p = mix(weights, parts)
         noise = fit_noise(log_p[scored], sample.labels[scored], noise, balance)
         guess = _true_classes(sample, log_p, noise)
     likelihood = log_likelihood(log_p, sample.labels, noise)[scored]
-    by_images = mix(weights[-1:], stacked[-1:])
-    agreement = _second_annotator(by_images[scored], text[0][scored])
+    by_images = mix(weights[-1:], [by_lda[scored]])
+    agreement = _second_annotator(by_images, text[0][scored])
     optimum = _EMResult(weights, spread, log_p, guess, noise, (likelihood * balance).mean())
     return ((likelihood + _AGREEMENT_WEIGHT * agreement) * balance).sum(), optimum
 
@@ -336,10 +368,7 @@ def _combined(sample: _Sample, optimum: _EMResult, lda: LinearClassifier) -> Lin
 
 def _held_out_lda(sample: _Sample, guess: Tensor) -> tuple[Tensor, Tensor]:
     """Logits (N, C) by LDA on the other folds, and the standard deviation they are divided by."""
-    features = sample.images.features
-    logits = features.new_empty(len(features), sample.n_classes)
-    for fold, others in sample.folds:
-        logits[fold] = features[fold] @ sample.images.directions(others, guess).T
+    logits = sample.held_out.logits(guess)
     spread = logits[sample.train].std().clamp_min(1e-6)
     return logits / spread, spread
 

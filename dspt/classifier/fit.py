@@ -121,6 +121,7 @@ def fit(
     validation: Validation | None = None,
     state: TunerState | None = None,
     on_epoch: Callable[[EpochReport, TunerState], None] = lambda report, state: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> tuple[Tensor, Fitted]:
     """Tune `prompts` on image features and fit the classifiers.
@@ -131,8 +132,9 @@ def fit(
     only audited. Default: all; groups: (N,), equal for copies of a photo, of which one is tuned on;
     kept: (N,), images whose label a person has confirmed. Default: none; unlabelled: (U, F), images
     without labels, none of them a copy of another or of one that is measured on; validation:
-    further images with correct labels. `state` continues an interrupted tuning. Of `config` only
-    the settings of the tuning are read, not those of the data.
+    further images with correct labels. `state` continues an interrupted tuning. progress(done,
+    total): called while the classifiers are fitted, after the tuning. Of `config` only the settings
+    of the tuning are read, not those of the data.
 
     Returns the context, (M, W) or (C, M, W) if class-specific, and the classifiers. With
     `tuning: none` the context is the initial one, which no classifier uses. Raises
@@ -169,6 +171,7 @@ def fit(
             kept=None if kept is None else torch.from_numpy(kept).to(features.device),
             unlabelled=unlabelled,
             validation=validation,
+            progress=progress,
             should_stop=should_stop,
         )
     return contexts[0], fitted
@@ -186,6 +189,7 @@ def fit_classifiers(
     kept: Tensor | None = None,
     unlabelled: Tensor | None = None,
     validation: Validation | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Fitted:
     """Fit the ensemble and the temperatures, and choose what to serve.
@@ -217,6 +221,7 @@ def fit_classifiers(
             kept=kept.cpu(),
             unlabelled=None if unlabelled is None else unlabelled.cpu(),
             validation=validation and validation.to(torch.device("cpu")),
+            progress=progress,
             should_stop=should_stop,
         )
         return fitted.to(device)
@@ -236,6 +241,7 @@ def fit_classifiers(
         torch.from_numpy(crossfit.train_mask),
         kept=kept,
         unlabelled=unlabelled,
+        progress=progress,
         should_stop=should_stop,
     )
     scored = ensemble.scored

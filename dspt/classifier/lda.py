@@ -8,6 +8,7 @@ that are spread evenly move all means towards the common mean and no boundary ch
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -59,18 +60,77 @@ class ShrunkLDA:
         variance (Wang et al.): with few images, entries off the diagonal are mostly chance.
         """
         features, weights = self.features[rows], weights[rows]
-        counts = weights.sum(0)[:, None]
-        means = weights.T @ features / counts.clamp_min(1e-6)
-        within = (features.T * weights.sum(1)) @ features - (means * counts).T @ means
-        spread = (features.square().sum(1) * weights.sum(1)).sum()
-        # With one image per class there is no variance within classes.
-        variance = within.diagonal().sum().clamp_min(_MIN_WITHIN * spread + 1e-12)
-        within.diagonal().add_(variance / counts.sum().clamp_min(1e-6))
-        found: Tensor = torch.linalg.solve_ex(within, means.T).result.T  # waits for no check
-        length = (found * means).sum(1, keepdim=True).clamp_min(1e-12).sqrt()
-        return found / length
+        scatter = (features.T * weights.sum(1)) @ features
+        return _directions(weights.sum(0), weights.T @ features, scatter)
 
     def classifier(self, directions: Tensor) -> LinearClassifier:
         """Convert directions (C, r) to the (C, D) classifier of the original features."""
         matrix = directions if self.basis is None else directions @ self.basis.T
         return LinearClassifier(matrix, -(matrix @ self.centre))
+
+
+@dataclass(frozen=True)
+class CrossFittedLDA:
+    """The LDA that is fitted to the images outside of each fold, for weights that change.
+
+    All sums over images are made once per fold and added up. The scatter does not depend on the
+    weights, as those of an image add up to 1.
+    """
+
+    features: Tensor
+    """(N, r), see ShrunkLDA."""
+    folds: Sequence[Tensor]
+    """Rows of each fold, together 0..N-1."""
+    train: Sequence[Tensor]
+    """Rows of each fold to fit on."""
+    outside: Tensor
+    """(folds, folds): 1 where the second fold is another than the first, else 0."""
+    scatter: Tensor
+    """(folds, r, r): of the images outside of each fold, around the common centre."""
+
+    @classmethod
+    def of(cls, lda: ShrunkLDA, folds: Sequence[Tensor], train: Sequence[Tensor]) -> Self:
+        """Compute the scatter."""
+        n, width = len(folds), lda.features.shape[1]
+        outside = 1 - torch.eye(n, dtype=lda.features.dtype, device=lda.features.device)
+        parts = lda.features.new_empty(n, width, width)
+        for part, rows in zip(parts, train, strict=True):
+            own = lda.features[rows]
+            torch.mm(own.T, own, out=part)
+        return cls(lda.features, folds, train, outside, torch.tensordot(outside, parts, dims=1))
+
+    def logits(self, weights: Tensor) -> Tensor:
+        """Return the logits (N, C) of all images, each by the LDA outside of its fold.
+
+        weights: (N, C), of each image in each class; rows sum to 1.
+        """
+        n_classes = weights.shape[1]
+        counts = weights.new_empty(len(self.folds), n_classes)
+        sums = weights.new_empty(len(self.folds), n_classes, self.features.shape[1])
+        for fold, rows in enumerate(self.train):
+            own = weights[rows]
+            counts[fold] = own.sum(0)
+            torch.mm(own.T, self.features[rows], out=sums[fold])
+        counts, sums = self.outside @ counts, torch.tensordot(self.outside, sums, dims=1)
+        logits = torch.empty_like(weights)
+        for fold, rows in enumerate(self.folds):
+            directions = _directions(counts[fold], sums[fold], self.scatter[fold])
+            logits[rows] = self.features[rows] @ directions.T
+        return logits
+
+
+def _directions(counts: Tensor, sums: Tensor, scatter: Tensor) -> Tensor:
+    """See ShrunkLDA.directions.
+
+    counts: (C,), total weight of each class; sums: (C, r) and scatter: (r, r), of the weighted
+    images.
+    """
+    means = sums / counts[:, None].clamp_min(1e-6)
+    within = torch.addmm(scatter, (means * counts[:, None]).T, means, alpha=-1)
+    # With one image per class there is no variance within classes.
+    spread = scatter.diagonal().sum()
+    variance = within.diagonal().sum().clamp_min(_MIN_WITHIN * spread + 1e-12)
+    within.diagonal().add_(variance / counts.sum().clamp_min(1e-6))
+    found: Tensor = torch.linalg.solve_ex(within, means.T).result.T  # waits for no check
+    length = (found * means).sum(1, keepdim=True).clamp_min(1e-12).sqrt()
+    return found / length

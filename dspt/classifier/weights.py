@@ -85,32 +85,33 @@ def calibrated_log_likelihood(logits: Tensor, labels: Tensor, mask: Tensor) -> f
 
 def fit_texts(logits: Sequence[Tensor], labels: Tensor, to: FitRows) -> tuple[Tensor, Tensor]:
     """Fit weights and noise alternately; returns log probabilities (N, C) and the noise matrix."""
-    stacked = torch.stack(list(logits))
-    noise = symmetric_transition_matrix(FIRST_RATE, stacked.shape[2], stacked)
-    prior = stacked.new_full((len(stacked),), TEXT_WEIGHT)
+    noise = symmetric_transition_matrix(FIRST_RATE, logits[0].shape[1], logits[0])
+    prior = noise.new_full((len(logits),), TEXT_WEIGHT)
     weights = prior.exp()
     for _ in range(3):
-        weights = fit_weights(stacked, labels, to, noise, prior, weights)
-        log_p = mix(weights, stacked)
+        weights = fit_weights(logits, labels, to, noise, prior, weights)
+        log_p = mix(weights, logits)
         noise = fit_noise(log_p[to.rows], labels[to.rows], noise, to.balance[to.rows])
     return log_p, noise
 
 
-def mix(weights: Tensor, logits: Tensor) -> Tensor:
-    """(J,), (J, N, C) -> log probabilities (N, C)."""
-    mixed: Tensor = torch.tensordot(weights, logits, dims=1)
+def mix(weights: Tensor, logits: Sequence[Tensor]) -> Tensor:
+    """(J,), J times (N, C) -> log probabilities (N, C)."""
+    mixed = weights[0] * logits[0]
+    for weight, more in zip(weights[1:], logits[1:], strict=True):
+        mixed.addcmul_(weight, more)
     return mixed.log_softmax(1)
 
 
 def fit_weights(
-    logits: Tensor,
+    logits: Sequence[Tensor],
     labels: Tensor,
     to: FitRows,
     noise: Tensor,
     prior: Tensor,
     start: Tensor | None = None,
 ) -> Tensor:
-    """Positive weights (J,) of logits (J, N, C) that make the labels likeliest.
+    """Positive weights (J,) of J logits (N, C) that make the labels likeliest.
 
     prior: (J,), mean of the Gaussian prior of their logarithms; start: (J,), weights to begin with.
     Default: those of the prior.
@@ -119,12 +120,12 @@ def fit_weights(
     take.
     """
     chosen, balance = labels[to.few], to.balance[to.few]
-    logits = logits[:, to.few][..., to.present]
+    few = torch.stack([part[to.few][:, to.present] for part in logits])
     log_noise = log_of_labels(noise[to.present], chosen)
     precision = torch.eye(len(prior), dtype=prior.dtype, device=prior.device) / _PRIOR_STD**2
 
     def cost_at(logarithms: Tensor) -> tuple[Tensor, ...]:
-        cost, gradient, *matrices = cost_of_weights(logarithms.exp(), logits, log_noise, balance)
+        cost, gradient, *matrices = cost_of_weights(logarithms.exp(), few, log_noise, balance)
         away = logarithms - prior
         pull = precision @ away
         return cost + 0.5 * away @ pull, gradient + pull, *(each + precision for each in matrices)
@@ -155,7 +156,7 @@ def cost_of_weights(
     Returns the cost, its gradient (J,), its Hessian (J, J), and a diagonal matrix that is no
     smaller than the Hessian.
     """
-    log_p = mix(weights, logits)
+    log_p = torch.tensordot(weights, logits, dims=1).log_softmax(1)
     evidence = log_p + log_noise
     likelihood = evidence.logsumexp(1)
     p, posterior = log_p.exp(), (evidence - likelihood[:, None]).exp()

@@ -16,6 +16,8 @@ _PRIOR_IMAGES = 2.0
 """Strength of the prior of symmetric noise, as a multiple of the images of a class: with 16 shots
 a free matrix would have more entries than there are images."""
 _MIN_RATE = 0.005
+_TOGETHER = 1 << 20
+"""Images x classes whose posteriors are in memory at once; more leave the processor's cache."""
 
 
 def symmetric_transition_matrix(rate: float | Tensor, n_classes: int, like: Tensor) -> Tensor:
@@ -59,14 +61,20 @@ def fit_noise(
     n, n_classes = log_p.shape
     if not n:
         return noise
+    if weights is None:
+        weights = torch.ones_like(log_p[:, 0])
+    together = max(1, _TOGETHER // n_classes)
+    parts = [torch.split(each, together) for each in (log_p.exp(), labels, weights)]
     for _ in range(_ROUNDS):
-        posterior = true_label_posterior(log_p, labels, noise)
-        # Without this bound, an uninformative classifier would explain every label as wrong.
-        rate = wrong_share(posterior, labels, weights)
-        rate = rate.clamp_min(_MIN_RATE).clamp_max(1 - 1.2 / n_classes)  # without reading it
-        counted = posterior if weights is None else posterior * weights[:, None]
         # [j, k]: images of class k with label j; a product with one-hot labels costs N C^2.
-        by_label = torch.zeros_like(noise).index_add_(0, labels, counted)
+        by_label, likelihoods = torch.zeros_like(noise), noise.T.contiguous()
+        for p, its_labels, its_weights in zip(*parts, strict=True):
+            joint = p * likelihoods[its_labels]
+            joint *= (its_weights / joint.sum(1))[:, None]  # weighted posteriors
+            by_label.index_add_(0, its_labels, joint)
+        rate = 1 - by_label.diagonal().sum() / n
+        # Without this bound, an uninformative classifier would explain every label as wrong.
+        rate = rate.clamp_min(_MIN_RATE).clamp_max(1 - 1.2 / n_classes)  # without reading it
         prior = symmetric_transition_matrix(rate, n_classes, log_p)
         counts = by_label.T + _PRIOR_IMAGES * n / n_classes * prior
         noise = counts / counts.sum(1, keepdim=True)

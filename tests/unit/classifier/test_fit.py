@@ -180,6 +180,23 @@ def test_can_be_cancelled_while_it_fits(calls: int) -> None:
     assert asked == calls + 1
 
 
+@pytest.mark.parametrize("prompts", [True, False])
+def test_reports_the_rounds_of_the_fit(prompts: bool) -> None:
+    of = task(1, rate=0.25, per_class=4)
+    steps: list[tuple[int, int]] = []
+    fit_classifiers(
+        of.prompts if prompts else None,
+        of.zero_shot,
+        of.features,
+        of.labels,
+        crossfit_of(of),
+        logit_scale=SCALE,
+        progress=lambda done, total: steps.append((done, total)),
+    )
+    total = 12 if prompts else 8
+    assert steps == [(done, total) for done in range(total)]
+
+
 def test_held_out_logits_come_from_the_prompt_of_the_fold() -> None:
     of = task(1)
     found = held_out_logits(of.prompts[1:], of.features, of.folds, 30.0)

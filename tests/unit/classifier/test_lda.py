@@ -10,7 +10,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from torch import Tensor
 from torch.nn import functional as F
 
-from dspt.classifier.lda import ShrunkLDA
+from dspt.classifier.lda import CrossFittedLDA, ShrunkLDA
 
 FEW, MANY = 12, 90
 """Images: fewer and more than the 20 dimensions."""
@@ -182,3 +182,29 @@ def test_no_images_at_all_point_nowhere() -> None:
     space = ShrunkLDA.of(features, everyone(FEW))
     found = space.directions(~everyone(FEW), one_hot(labels))
     assert torch.equal(found, torch.zeros(3, FEW))
+
+
+# ----------------------------------------------------------------------------------- cross-fitted
+
+
+@pytest.mark.parametrize("n", [FEW, MANY])
+@pytest.mark.parametrize("whole", [True, False])
+def test_the_cross_fitted_lda_is_fitted_outside_of_each_fold(n: int, whole: bool) -> None:
+    """As the LDA on the training images of the other folds, for one guess after the other."""
+    features, labels = images(n)
+    fit = everyone(n) if whole else torch.arange(n) % 5 != 0
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(5))
+    folds = list(order.tensor_split(3))
+    space = ShrunkLDA.of(features, fit)
+    found = CrossFittedLDA.of(space, folds, [fold[fit[fold]] for fold in folds])
+    soft = (2 * torch.randn(n, 3, generator=torch.Generator().manual_seed(3))).softmax(1)
+    # no image of class 1 outside of the first fold
+    alone = one_hot(torch.where((labels == 1) & ~torch.isin(torch.arange(n), folds[0]), 2, labels))
+    for weights in (soft, one_hot(labels), alone):
+        logits = found.logits(weights)
+        for fold in folds:
+            outside = fit.clone()
+            outside[fold] = False
+            expected = space.features[fold] @ space.directions(outside, weights).T
+            torch.testing.assert_close(logits[fold], expected, atol=1e-3, rtol=1e-3)
+    assert torch.equal(logits[folds[0], 1], torch.zeros(len(folds[0])))
