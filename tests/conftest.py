@@ -12,11 +12,16 @@ import pytest
 from xdist.scheduler import LoadFileScheduling
 
 from dspt.kit.cpus import available_cpus, set_thread_defaults
+from dspt.kit.light_torch import import_light
 from tests import guard
 
 # As many threads as this process may keep busy.
 processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 set_thread_defaults(threads=max(1, available_cpus() // processes))
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Before a test imports torch with its compiler, which takes two seconds in each process.
+    import_light()
 
 
 def _guard_this_process() -> None:

@@ -210,7 +210,10 @@ def postgres_database(model_url: str) -> Iterator[str]:
         model.set(database="template1"), isolation_level="AUTOCOMMIT", poolclass=NullPool
     )
     with engine.connect() as connection:
-        connection.execute(text(f'CREATE DATABASE {name} TEMPLATE "{model.database}"'))
+        # Files are copied: through the log and the buffers, it takes twice as long to make and ten
+        # times as long to drop.
+        copy = f'CREATE DATABASE {name} TEMPLATE "{model.database}" STRATEGY FILE_COPY'
+        connection.execute(text(copy))
     yield model.set(database=name, drivername="postgresql").render_as_string(False)
     with engine.connect() as connection:
         connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))

@@ -122,10 +122,13 @@ def warm() -> Iterator[Warm]:
 
 
 def _serve(line: socket.socket) -> None:
-    from dspt.backbones.tokenizer import OpenClipTokenizer
+    from dspt.kit.light_torch import import_light
 
     signal.signal(signal.SIGCHLD, _reap)
     gc.disable()
+    import_light()
+    from dspt.backbones.tokenizer import OpenClipTokenizer
+
     for name in IMPORTED:
         __import__(name)
     OpenClipTokenizer()  # reads the vocabulary, which the commands then share

@@ -66,6 +66,9 @@ def compare(
                 table = corrections_from_csv(path.read_bytes(), path.name, versions[-1].classes)
                 versions.append(table.apply(versions[-1]))
             dataset = versions[-1] if everything else held_out(versions, models)
+            from dspt.kit.light_torch import import_light
+
+            import_light()
             from dspt.backbones import load_backbone
             from dspt.features.encode import encode_images
             from dspt.features.store import FeatureStore

@@ -68,6 +68,9 @@ def predict(
         tuned = load_model(model)
         where = resolve_device(device)
         # Imported here because they take seconds to import.
+        from dspt.kit.light_torch import import_light
+
+        import_light()
         from dspt.backbones import load_backbone
         from dspt.model.predict import ImageClassifier
 

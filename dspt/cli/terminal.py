@@ -143,6 +143,9 @@ def run_tuning(
             for rejected in dataset.rejected:
                 print_stderr(f"left out: {rejected.file}: {rejected.reason}")
             # Imported here because torch takes seconds to import and most errors are in the data.
+            from dspt.kit.light_torch import import_light
+
+            import_light()
             from dspt.pipeline import tune
 
             result = tune(dataset, config, listener=Bar(), feature_dir=feature_dir())

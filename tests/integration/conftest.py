@@ -15,9 +15,11 @@ import pytest
 import structlog
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from limits import RateLimitItemPerMinute
 
 from app.installation.service import ensure
 from app.kit.context import Context
+from app.kit.http.rules import Scope
 from app.kit.schema import migrate
 from app.kit.settings import Settings
 from app.main import create_app
@@ -26,6 +28,7 @@ from tests.services import RedisServer, postgres_database, postgres_server, redi
 from tests.warm import Warm, warm
 
 if TYPE_CHECKING:
+    from tests.integration.access import Headers, Made, Service
     from tests.integration.stack import Stack
 
 MigratedDatabase = Callable[[Path], AbstractContextManager[str]]
@@ -205,6 +208,44 @@ def stack(settings: Settings, tmp_path: Path, warm_start: Warm) -> Iterator[Stac
         stack = Stack(Settings(**values), tmp_path / "worker.log", warm_start)
         with stack.client:
             yield stack
+
+
+@pytest.fixture(scope="module")
+def service(
+    migrated: MigratedDatabase, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
+    """An API with keys, the same for all tests of a module."""
+    from tests.integration.access import served  # it imports from here
+
+    folder = tmp_path_factory.mktemp("access")
+    many = RateLimitItemPerMinute(100_000, namespace="failures")  # every route is tried twice
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        migrated(folder / "data") as url,
+        served(Settings(data_dir=folder / "data", database_url=url)) as opened,
+    ):
+        patch.setattr("app.access.rate_limits._FAILURES", many)
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def ann(service: Service) -> Headers:
+    return service.key("ann")
+
+
+@pytest.fixture(scope="module")
+def bob(service: Service) -> Headers:
+    return service.key("bob")
+
+
+@pytest.fixture(scope="module")
+def admin(service: Service) -> Headers:
+    return service.key("root", Scope.ADMIN)
+
+
+@pytest.fixture(scope="module")
+def anns(service: Service, ann: Headers) -> Made:
+    return service.made("ann", ann)
 
 
 def settings_for(database_url: str, data_dir: Path) -> Settings:

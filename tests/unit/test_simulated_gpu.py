@@ -41,7 +41,7 @@ def run(folder: Path, backbone: Backbone, device: str, checkpoint: Path, **setti
 @pytest.mark.parametrize(
     ("name", "settings"),
     [
-        ("tiny", {"epochs": 200}),
+        ("tiny", {"epochs": MOST_WAITS}),
         ("tiny", {"epochs": 25, "class_specific_context": True, "batch_size": 8}),
         ("tiny", {"tuning": "none"}),
         ("builtin", {"epochs": 2, "augment_views": 1, "classifier": "prompt"}),
@@ -58,6 +58,8 @@ def test_a_job_gives_the_same_result_and_seldom_waits(
     on_cpu: Backbone = request.getfixturevalue(name)
     if name == "tiny":  # as if it were a large task, which is fitted on the GPU
         monkeypatch.setattr("dspt.classifier.fit._SMALL", 0)
+    else:
+        folder = write_photographs(tmp_path / "few", CLASSES, train=3, test=1)
     with SimulatedGpu() as gpu:
         backbone = gpu.move(on_cpu)
         found: TuneResult = run(folder, backbone, str(DEVICE), tmp_path / "gpu", **settings)

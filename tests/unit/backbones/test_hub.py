@@ -25,6 +25,8 @@ from dspt.errors import WeightsUnavailable
 
 OVERRIDDEN = """
 import json, sys, time
+from dspt.kit.light_torch import import_light
+import_light()
 import open_clip
 open_clip.add_model_config(sys.argv[1])
 from dspt.backbones import hub, list_backbones, load_backbone
