@@ -40,10 +40,18 @@ def of_kind(objects: tuple[dict[str, Any], ...], *kinds: str) -> dict[str, dict[
     return {one["metadata"]["name"]: one for one in objects if one["kind"] in kinds}
 
 
+def templates(objects: tuple[dict[str, Any], ...]) -> dict[str, dict[str, Any]]:
+    """The template of the pods of each object that makes some, by its name."""
+    found = of_kind(objects, "Deployment", "Job", "ScaledJob")
+    return {
+        name: one["spec"].get("jobTargetRef", one["spec"])["template"]
+        for name, one in found.items()
+    }
+
+
 def pods(objects: tuple[dict[str, Any], ...]) -> dict[str, dict[str, Any]]:
-    """The specification of each pod, by the name of what makes it."""
-    found = of_kind(objects, "Deployment", "Job")
-    return {name: one["spec"]["template"]["spec"] for name, one in found.items()}
+    """The specification of the pods of each object that makes some, by its name."""
+    return {name: template["spec"] for name, template in templates(objects).items()}
 
 
 def environment(pod: dict[str, Any]) -> dict[str, str | None]:
