@@ -16,7 +16,14 @@ import pytest
 pytest.importorskip("playwright", reason="needs playwright: pip install -e '.[dev]'")
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    Locator,
+    Page,
+    expect,
+    sync_playwright,
+)
 
 expect.set_options(timeout=15_000)
 #: Where the browser is, if not on the PATH.
@@ -106,6 +113,33 @@ def check_accessible(page: Page, where: str) -> None:
         page.emulate_media(color_scheme="dark" if theme == "dark" else "light")
         found = Axe().run(page, options={"rules": {"target-size": {"enabled": True}}})
         assert found.violations_count == 0, f"{where}, {theme}: {found.generate_report()}"
+
+
+#: Whether the element under the focus, or its label, has an outline; the pages draw it themselves.
+_FOCUS_IS_SEEN = """(() => {
+    const focused = document.activeElement;
+    return [focused, focused.closest("label")].some((each) =>
+        each && getComputedStyle(each).outlineStyle !== "none");
+})()"""
+
+
+def by_tab(page: Page, target: Locator) -> None:
+    """Move the focus there by the Tab key alone; check that it can be seen on the way."""
+    expect(target).to_be_attached()
+    for _ in range(200):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement === document.body"):
+            continue  # the end of the page: the next one starts again
+        assert page.evaluate(_FOCUS_IS_SEEN), page.evaluate("document.activeElement.outerHTML")
+        if target.evaluate("(element) => element === document.activeElement"):
+            return
+    raise AssertionError(f"the Tab key does not lead to {target}")
+
+
+def enter(page: Page, target: Locator) -> None:
+    """Press a button or follow a link by the keyboard alone."""
+    by_tab(page, target)
+    page.keyboard.press("Enter")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

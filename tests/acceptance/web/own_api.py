@@ -56,11 +56,11 @@ class OwnApi:
         lease.start_running({"sha256": "f" * 64, "images": images, "classes": classes})
         return lease
 
-    def finished(self, given: Mapping[str, str]) -> str:
+    def finished(self, given: Mapping[str, str], metrics: Json | None = None) -> str:
         """A job that has succeeded; every photo of `given` (file -> label) is suspect."""
         job_id = self.post(archive_of(given))
         lease = self.take(job_id, len(given), sorted(set(given.values())))
-        succeed(lease, given)
+        succeed(lease, given, metrics)
         return job_id
 
 

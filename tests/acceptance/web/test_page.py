@@ -6,6 +6,9 @@ import os
 import re
 import subprocess
 import sys
+import threading
+from base64 import b64encode
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,7 +19,8 @@ from playwright.sync_api import Page, expect
 
 from tests.acceptance.photos import COLOURS, photo, photos
 from tests.acceptance.service import Json, get_job
-from tests.acceptance.web.conftest import check_accessible
+from tests.acceptance.web.conftest import by_tab, check_accessible, enter, measured
+from tests.services import wait_until
 
 #: A job of two epochs still encodes, measures and audits.
 JOB_MS = 120_000
@@ -33,6 +37,27 @@ NEXT_KEY_AT_ONCE = """async () => {
     press("k");
     return document.activeElement.tagName;
 }"""
+#: Events of the browser by which photos are given -> the field that has them.
+_GIVEN = {"drop": "dataTransfer", "paste": "clipboardData"}
+_GIVE = """([kind, field, content]) => {
+    const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
+    const data = new DataTransfer();
+    data.items.add(new File([bytes], `${kind}.png`, {type: "image/png"}));
+    const Kind = kind === "drop" ? DragEvent : ClipboardEvent;
+    document.querySelector(".drop").dispatchEvent(
+        new Kind(kind, {[field]: data, bubbles: true, cancelable: true}));
+}"""
+#: What would move for a person who wants less motion.
+_MOVES = """[...document.querySelectorAll("*")].filter((each) => {
+    const style = getComputedStyle(each);
+    return style.animationName !== "none" || style.transitionDuration !== "0s"
+        || style.scrollBehavior === "smooth";
+}).map((each) => each.outerHTML.slice(0, 80)).concat(
+    document.getAnimations().map(() => "an animation"))"""
+_CHANGED_PHOTOS = """[...document.images].filter((each) => {
+    const {filter, mixBlendMode, opacity} = getComputedStyle(each);
+    return filter !== "none" || mixBlendMode !== "normal" || opacity !== "1";
+}).map((each) => each.alt)"""
 EVERY_PAGE = (
     "jobs",
     "new",
@@ -48,6 +73,7 @@ EVERY_PAGE = (
     "datasets/{dataset}",
     "models",
     "models/{model}",
+    "models/{model}/label",
 )
 
 
@@ -79,15 +105,18 @@ def test_from_a_folder_to_corrected_labels_by_keyboard(
     page.goto("/")
     expect(page).to_have_url(re.compile("/ui/$"))
     expect(page.get_by_role("heading", level=1)).to_have_text("Jobs")
-    page.get_by_role("link", name="New job").press("Enter")
+    enter(page, page.get_by_role("link", name="New job"))
 
     # What will be sent is shown before anything is sent.
-    page.get_by_label("Choose a folder").set_input_files(folder_of(tmp_path))
+    with page.expect_file_chooser() as chooser:
+        enter(page, page.get_by_label("Choose a folder"))
+    chooser.value.set_files(folder_of(tmp_path))
     expect(page.get_by_text("52 photos in 4 classes")).to_be_visible()
     expect(page.get_by_text("1 file will be left out")).to_be_visible()
-    page.locator("summary", has_text="Settings").press("Enter")
-    page.get_by_label("Epochs").fill("2")
-    page.get_by_role("button", name="Send and tune").press("Enter")
+    enter(page, page.locator("summary", has_text="Settings"))
+    by_tab(page, page.get_by_label("Epochs"))
+    page.keyboard.type("2")
+    enter(page, page.get_by_role("button", name="Send and tune"))
 
     # The job is followed without a reload, and has its curves at the end.
     page.wait_for_url("**/ui/#/jobs/job_*")
@@ -97,7 +126,7 @@ def test_from_a_folder_to_corrected_labels_by_keyboard(
     expect(page.get_by_role("row", name="Tuned served")).to_contain_text(f"{100 * accuracy:.1f}")
 
     # The review: one verdict of each kind, undone and redone, by keys alone.
-    page.get_by_role("link", name="Review the labels").press("Enter")
+    enter(page, page.get_by_role("link", name="Review the labels"))
     audit = service.get(f"/jobs/{job_id}/audit", params={"suspect": True}).json()
     suspects = [entry["file"] for entry in audit["entries"]]
     assert len(suspects) >= 3
@@ -124,14 +153,32 @@ def test_from_a_folder_to_corrected_labels_by_keyboard(
     page.keyboard.press("Escape")
 
     # The corrections, and what they changed.
-    page.get_by_role("button", name="Tune again").press("Enter")
-    expect(page.get_by_role("dialog")).to_contain_text("1 label changed")
-    page.get_by_role("button", name="Start the job").press("Enter")
+    enter(page, page.get_by_role("button", name="Tune again"))
+    for text in ("1 label changed", "1 photo dropped", "1 label confirmed"):
+        expect(page.get_by_role("dialog")).to_contain_text(text)
+    enter(page, page.get_by_role("button", name="Start the job"))
     page.wait_for_url(lambda url: "/review" not in url)
     corrected = get_job(service, until_succeeded(page))
-    assert corrected["dataset"]["corrections"]["dropped"] == 1
-    page.get_by_role("link", name="What changed").press("Enter")
-    expect(page.get_by_role("main")).to_contain_text(corrected["change"]["verdict"])
+    made = corrected["dataset"]["corrections"]
+    assert (made["relabelled"], made["dropped"], made["kept"]) == (1, 1, 1)
+    again = service.get(f"/jobs/{corrected['id']}/audit", params={"suspect": True}).json()
+    assert suspects[1] not in [entry["file"] for entry in again["entries"]]
+
+    # The difference has the figures of the comparison of both models, and a photo of each flip.
+    enter(page, page.get_by_role("link", name="What changed"))
+    change = corrected["change"]
+    expect(page.get_by_role("main")).to_contain_text(change["verdict"])
+    models = {"a": get_job(service, job_id)["model_id"], "b": corrected["model_id"]}
+    compared = service.post("/models/compare", json=models).json()
+    for name, side in (("Before", "a"), ("After", "b")):
+        figures = f"{100 * compared[side]['accuracy']:.1f}"
+        expect(page.get_by_role("row", name=name)).to_contain_text(figures)
+    assert change["difference"] == pytest.approx(compared["difference"])
+    flips = page.locator(".grid img")
+    expect(flips).to_have_count(len(change["gained"]) + len(change["lost"]))
+    for number in range(flips.count()):
+        flips.nth(number).scroll_into_view_if_needed()
+        expect(flips.nth(number)).not_to_have_js_property("naturalWidth", 0)
 
     # The model: try it with files and with the camera, promote it and roll back.
     service.patch(f"/models/{get_job(service, job_id)['model_id']}", json={"alias": "page-test"})
@@ -146,18 +193,24 @@ def test_from_a_folder_to_corrected_labels_by_keyboard(
     expect(page.locator(".tried").first).to_contain_text("Without tuning", timeout=PREDICT_MS)
     expect(page.locator(".tried").first).to_contain_text("The other model")
     expect(page.locator(".tried").nth(1)).to_contain_text("not an image")
+    for number, (kind, field) in enumerate(_GIVEN.items(), start=3):
+        page.evaluate(_GIVE, [kind, field, b64encode(photo("lime", 600 + number)).decode()])
+        expect(page.locator(".tried")).to_have_count(number)
     page.get_by_role("button", name="Use the camera").press("Enter")
     expect(page.get_by_label("Camera")).to_have_js_property("paused", False)
     page.get_by_role("button", name="Take a photo").press("Enter")
-    expect(page.locator(".tried")).to_have_count(3)
+    expect(page.locator(".tried")).to_have_count(5)
     expect(page.locator(".tried").first).to_contain_text("Tuned:")
     page.get_by_role("button", name="Stop the camera").press("Enter")
     expect(page.get_by_label("Camera")).to_have_count(0)
-    page.get_by_label("Alias").fill("page-test")
-    page.get_by_role("button", name="Promote ...").press("Enter")
-    expect(page.get_by_role("dialog")).to_contain_text(corrected["model_id"])
+    by_tab(page, page.get_by_label("Alias"))
+    page.keyboard.press("Control+A")
+    page.keyboard.type("page-test")
+    enter(page, page.get_by_role("button", name="Promote ..."))
+    for model in models.values():
+        expect(page.get_by_role("dialog")).to_contain_text(model)
     check_accessible(page, "promote")
-    page.get_by_role("dialog").get_by_role("button", name="Promote").press("Enter")
+    enter(page, page.get_by_role("dialog").get_by_role("button", name="Promote"))
     expect(page.get_by_text("Moves of page-test")).to_be_visible()
     expect(page.get_by_role("row", name=corrected["model_id"])).to_be_visible()
     assert service.get("/aliases/page-test").json()["model_id"] == corrected["model_id"]
@@ -195,16 +248,18 @@ def test_from_a_folder_to_corrected_labels_by_keyboard(
 @pytest.mark.slow
 @pytest.mark.parametrize(("theme", "width"), [("light", 1100), ("dark", 360)])
 def test_every_page_is_accessible_and_fits(page: Page, tuned: Json, theme: str, width: int) -> None:
-    page.emulate_media(color_scheme="dark" if theme == "dark" else "light")
+    page.emulate_media(color_scheme="dark" if theme == "dark" else "light", reduced_motion="reduce")
     page.set_viewport_size({"width": width, "height": 740})
     for pattern in EVERY_PAGE:
         ids = {"job": tuned["id"], "dataset": tuned["dataset"]["id"], "model": tuned["model_id"]}
         page.goto(f"/ui/#/{pattern.format(**ids)}")
         expect(page.get_by_role("heading", level=1)).to_be_visible()
         expect(page.get_by_text("Loading ...")).to_have_count(0)
-        found = Axe().run(page)
+        found = Axe().run(page, options={"rules": {"target-size": {"enabled": True}}})
         assert found.violations_count == 0, f"{pattern}: {found.generate_report()}"
         assert page.evaluate("document.documentElement.scrollWidth") <= width, pattern
+        assert page.evaluate(_MOVES) == [], pattern
+        assert page.evaluate(_CHANGED_PHOTOS) == [], pattern
 
 
 @pytest.mark.slow
@@ -235,3 +290,55 @@ def test_bad_photos_are_listed_by_file(page: Page, tmp_path: Path) -> None:
     expect(page.get_by_role("alert")).to_contain_text("0.jpg: not an image")
     expect(page.get_by_role("row", name="dog")).to_contain_text("no readable image")
     expect(page.get_by_role("main")).not_to_contain_text("[object")
+
+
+@pytest.mark.slow
+def test_no_prediction_fails_while_an_alias_moves_and_is_rolled_back(
+    page: Page, service: httpx.Client, tuned: Json
+) -> None:
+    old = tuned["model_id"]
+    new = service.post(f"/models/{old}/classes", json={"classes": {"plum": None}}).json()["id"]
+    service.put("/aliases/busy", json={"model": old}).raise_for_status()
+    answers: list[httpx.Response] = []
+    over = threading.Event()
+
+    def ask() -> None:
+        """Ten predictions a second, as far as the machine can."""
+        with httpx.Client(base_url=service.base_url, timeout=60) as client:
+            while not over.wait(0.1):
+                files = {"images": ("a.png", photo("lime", 7))}
+                answers.append(client.post("/predict", data={"model": "busy"}, files=files))
+
+    def answered_by(model: str) -> None:
+        start = len(answers)
+        wait_until(
+            lambda: (
+                page.wait_for_timeout(50)
+                or model in [each.json().get("model") for each in answers[start:]]
+            ),
+            60,
+            f"an answer of {model}",
+        )
+
+    with ThreadPoolExecutor(5) as threads:
+        asking = [threads.submit(ask) for _ in range(5)]
+        try:
+            answered_by(old)
+            page.goto(f"/ui/#/models/{new}")
+            page.get_by_label("Alias").fill("busy")
+            page.get_by_role("button", name="Promote ...").click()
+            for model in (old, new):
+                expect(page.get_by_role("dialog")).to_contain_text(model)
+            page.get_by_label("Photos to keep").select_option("10\u00a0%")
+            page.get_by_role("dialog").get_by_role("button", name="Promote").click()
+            answered_by(new)
+            assert service.get("/aliases/busy").json()["capture"] == 0.1
+            page.get_by_role("button", name="Roll back").click()
+            answered_by(old)
+        finally:
+            over.set()
+        for each in asking:
+            each.result()
+    assert [each.status_code for each in answers] == [200] * len(answers)
+    assert {each.json()["model"] for each in answers} == {old, new}
+    measured(f"{len(answers)} predictions while the alias moved")

@@ -6,11 +6,15 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
+from tests.acceptance.photos import encoded, zipped
 from tests.acceptance.web.conftest import check_accessible, measured, window
 from tests.acceptance.web.own_api import OwnApi, own_api
+from tests.services import wait_until
 
 SUSPECTS = 10_000
 KEYS = 100
@@ -37,6 +41,17 @@ new PerformanceObserver((list) => {
 _FETCHED = """performance.getEntriesByType("resource")
   .filter((one) => one.name.includes("/images/"))
   .reduce((sum, one) => sum + one.transferSize, 0)"""
+#: Seconds to load so many photos of a data set.
+_THUMBNAILS = """async ([images, count]) => {
+  const start = performance.now();
+  await Promise.all(Array.from({length: count}, (_, number) => new Promise((resolve, reject) => {
+    const photo = new Image();
+    photo.onload = resolve;
+    photo.onerror = reject;
+    photo.src = `..${images}/${number}?size=192`;
+  })));
+  return (performance.now() - start) / 1000;
+}"""
 #: Number of frames while the gallery is scrolled for a second.
 _SCROLL = """() => new Promise((resolve) => {
   let frames = 0;
@@ -107,7 +122,11 @@ def test_many_suspects_are_reviewed_as_fast_as_keys_are_pressed(
         assert frame_ms < 20, frame_ms  # 50 frames a second
 
         before = busy()
+        start = time.monotonic()
         for number in range(KEYS):
+            page.wait_for_timeout(
+                max(0.0, 1000 * (start + number / KEYS_A_SECOND - time.monotonic()))
+            )
             page.keyboard.press("akd"[number % 3])
         expect(page.get_by_text(f"{KEYS} of {SUSPECTS} checked")).to_be_visible()
         expect(page.get_by_role("button", name="Tune again")).to_be_enabled()  # all are saved
@@ -204,3 +223,142 @@ def test_two_people_see_the_verdicts_of_each_other(browser: Browser, api: OwnApi
         )
         assert statistics.median(times) < 2, times
     assert api.client.get(f"/jobs/{job_id}/review").json()["verdicts"] == {}
+
+
+@pytest.mark.slow
+def test_the_keys_do_what_their_list_says_and_nothing_in_a_field(
+    browser: Browser, api: OwnApi
+) -> None:
+    given = {f"{name}/{n}.png": name for name in ("cat", "dog") for n in range(2)}
+    job_id = api.finished(given)
+
+    def verdicts() -> dict[str, tuple[str, str | None]]:
+        found = api.client.get(f"/jobs/{job_id}/review").json()["verdicts"]
+        return {file: (each["action"], each["label"]) for file, each in found.items()}
+
+    with window(browser, api.address) as opened:
+        page = opened.new_page()
+        page.goto(f"/ui/#/jobs/{job_id}/review")
+        expect(page.get_by_text("0 of 4 checked")).to_be_visible()
+        saved = page.get_by_role("button", name="Tune again")
+        dialog = page.get_by_role("dialog")
+        tried: set[str] = set()
+
+        def press(shown: str, *keys: str) -> None:
+            tried.add(shown)
+            for key in keys:
+                page.keyboard.press(key)
+            expect(saved).to_be_enabled()
+
+        def decided(*expected: tuple[str, str | None]) -> None:
+            wait_until(
+                lambda: (
+                    page.wait_for_timeout(50)
+                    or verdicts() == dict(zip(given, expected, strict=False))
+                ),
+                15,
+                f"the verdicts {expected}",
+            )
+
+        press("A", "a")
+        decided(("relabel", "dog"))
+        press("K", "k")
+        decided(("relabel", "dog"), ("keep", None))
+        press("D", "d")
+        decided(("relabel", "dog"), ("keep", None), ("drop", None))
+        press("1 to 9", "1")
+        all_four = (("relabel", "dog"), ("keep", None), ("drop", None), ("relabel", "cat"))
+        decided(*all_four)
+        press("Delete", "Delete")
+        decided(*all_four[:3])
+        press("U or Ctrl+Z", "u", "Control+z")
+        decided(*all_four[:3])
+        press("Shift+U or Ctrl+Y", "Shift+U")
+        decided(*all_four)
+        press("Shift+U or Ctrl+Y", "Control+y")
+        decided(*all_four[:3])
+        current = page.locator(".suspect.current img")
+        alts = [file.partition("/")[2] for file in given]
+        press("Arrows", "ArrowLeft")
+        expect(current).to_have_attribute("alt", alts[2])
+        press("Arrows", "ArrowRight")
+        expect(current).to_have_attribute("alt", alts[3])
+        for shown, key in (("Space", " "), ("?", "?"), ("/", "/")):
+            press(shown, key)
+            expect(dialog).to_be_visible()
+            if key == "?":
+                listed = dialog.locator("kbd").all_inner_texts()
+            page.keyboard.press("Escape")
+            expect(dialog).to_have_count(0)
+        press("Ctrl+A", "Control+a")
+        expect(page.get_by_text("4 photos selected")).to_be_visible()
+        assert sorted(listed) == sorted(tried)
+
+        # Other keys do nothing, and no key does while a field has the focus.
+        for letter in sorted(set("abcdefghijklmnopqrstuvwxyz") - set("akdu")):
+            page.keyboard.press(letter)
+        page.get_by_label("State", exact=True).focus()
+        for key in ("a", "k", "d", "u", "1", "/", "?", "Delete", " ", "Escape"):
+            page.keyboard.press(key)
+        expect(dialog).to_have_count(0)
+        expect(page.get_by_text("3 of 4 checked")).to_be_visible()
+        decided(*all_four[:3])
+
+
+@pytest.mark.slow
+def test_a_phone_reviews_by_buttons_and_the_matrix_is_read_by_arrow_keys(
+    browser: Browser, api: OwnApi
+) -> None:
+    given = {f"{name}/{n}.png": name for name in ("cat", "dog") for n in range(2)}
+    side = {"accuracy": 0.5, "images": 10, "confusion": [[3, 1], [2, 4]]}
+    job_id = api.finished(given, {"served": "tuned", "tuned": side})
+    phone = {"width": 360, "height": 740}
+    with window(browser, api.address, viewport=phone, has_touch=True) as opened:
+        page = opened.new_page()
+        page.goto(f"/ui/#/jobs/{job_id}/review")
+        for number, button in enumerate(("dog", "Keep cat", "Drop"), start=1):
+            page.get_by_role("toolbar").get_by_role("button", name=button).tap()
+            expect(page.get_by_text(f"{number} of 4 checked")).to_be_visible()
+        page.get_by_role("button", name="Undo").tap()
+        expect(page.get_by_text("2 of 4 checked")).to_be_visible()
+        page.get_by_role("button", name="Large").tap()
+        expect(page.get_by_role("dialog")).to_be_visible()
+        check_accessible(page, "large view on a phone")
+        page.get_by_role("button", name="Close").tap()
+        assert page.evaluate("document.documentElement.scrollWidth") <= phone["width"]
+
+        page.goto(f"/ui/#/jobs/{job_id}/matrix")
+        cell = page.get_by_role("link", name="3: label cat, predicted cat")
+        cell.focus()
+        for key, name in (
+            ("ArrowRight", "1: label cat, predicted dog"),
+            ("ArrowDown", "4: label dog, predicted dog"),
+            ("ArrowLeft", "2: label dog, predicted cat"),
+            ("ArrowUp", "3: label cat, predicted cat"),
+        ):
+            page.keyboard.press(key)
+            expect(page.get_by_role("link", name=name)).to_be_focused()
+        page.keyboard.press("Enter")
+        expect(cell).to_have_attribute("aria-current", "true")
+
+
+@pytest.mark.web_only
+def test_sixty_thumbnails_are_made_in_a_moment(browser: Browser, api: OwnApi) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (60, 12, 16, 3))
+    files = {
+        f"{name}/{number}.jpg": encoded(
+            Image.fromarray(noise[number].astype(np.uint8)).resize((640, 480)), "JPEG"
+        )
+        for number, name in enumerate(["cat", "dog"] * 30)
+    }
+    made = api.client.post("/datasets", files={"dataset": ("many.zip", zipped(files))}).json()
+    with window(browser, api.address) as opened:
+        page = opened.new_page()
+        page.goto("/ui/")
+        start = time.process_time()  # of the API, which runs here; the same on a busy machine
+        seconds = page.evaluate(_THUMBNAILS, [made["links"]["images"], len(files)])
+        busy = time.process_time() - start
+        again = page.evaluate(_THUMBNAILS, [made["links"]["images"], len(files)])
+        assert page.evaluate(_FETCHED) > 0
+    measured(f"60 thumbnails in {seconds:.2f} s ({busy:.2f} s of CPU time), then {again:.2f} s")
+    assert busy / 2 < 1.5  # two cores

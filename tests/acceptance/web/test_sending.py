@@ -138,19 +138,23 @@ def test_an_upload_whose_answer_is_lost_makes_one_job(
 def test_a_very_large_zip_needs_little_memory_and_can_be_cancelled(
     browser: Browser, api: OwnApi, tmp_path: Path
 ) -> None:
-    path = large_zip(tmp_path / "many.zip", 24)
+    path = large_zip(tmp_path / "many.zip", 64)
     jobs = api.client.get("/jobs").json()["data"]
     with window(browser, api.address, expected=CUT) as opened:
         page = opened.new_page()
-        choose(page, path)
+        page.goto("/ui/#/new")
+        expect(page.get_by_label("Choose a zip")).to_be_attached()
         before = largest_renderer()
+        choose(page, path)
         with page.expect_request("**/uploads/*/parts/*") as first:
             page.get_by_role("button", name="Send and tune").click()
         upload = "/".join(first.value.url.split("/")[-4:-2])
-        most = 0
-        while len(api.client.get(f"/{upload}").json()["missing"]) > 12:
+        most, seen = 0, set()
+        while len(api.client.get(f"/{upload}").json()["missing"]) > 32:
             most = max(most, largest_renderer())
+            seen.add(page.get_by_role("progressbar").get_attribute("value"))
             page.wait_for_timeout(20)
+        assert len(seen) > 8  # the progress moves
         page.get_by_role("button", name="Cancel").click()
         expect(page.get_by_role("alert")).to_contain_text("Upload cancelled")
         gone = lambda: api.client.get(f"/{upload}").status_code == 404  # noqa: E731
