@@ -335,6 +335,8 @@ def test_no_prediction_fails_while_an_alias_moves_and_is_rolled_back(
             assert service.get("/aliases/busy").json()["capture"] == 0.1
             page.get_by_role("button", name="Roll back").click()
             answered_by(old)
+            page.set_viewport_size({"width": 360, "height": 740})  # the ids of models are long
+            assert page.evaluate("document.documentElement.scrollWidth") <= 360
         finally:
             over.set()
         for each in asking:

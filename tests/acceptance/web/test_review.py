@@ -324,6 +324,8 @@ def test_a_phone_reviews_by_buttons_and_the_matrix_is_read_by_arrow_keys(
         page.get_by_role("button", name="Large").tap()
         expect(page.get_by_role("dialog")).to_be_visible()
         check_accessible(page, "large view on a phone")
+        page.get_by_role("dialog").get_by_role("button", name="Drop").tap()
+        expect(page.get_by_text("3 of 4 checked")).to_be_visible()
         page.get_by_role("button", name="Close").tap()
         assert page.evaluate("document.documentElement.scrollWidth") <= phone["width"]
 

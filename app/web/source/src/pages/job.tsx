@@ -126,7 +126,7 @@ function Actions(props: { job: Job; changed: () => void }): JSX.Element {
           </button>
         )}
         {job.links["review"] && (
-          <a class="button main" href={`#/jobs/${job.id}/review`}>
+          <a class={job.change ? "button" : "button main"} href={`#/jobs/${job.id}/review`}>
             Review the labels
           </a>
         )}

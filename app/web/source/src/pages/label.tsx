@@ -91,7 +91,7 @@ export function LabelPage(props: { id: string; route: Route }): JSX.Element {
           </>
         )}
       </p>
-      <ul class="grid small">
+      <ul class="grid small labelling">
         {photos.value?.data.map((photo) => (
           <li key={photo.id} class="card">
             <img src={address(`${photo.links["image"] ?? ""}?size=192`)} alt={photo.file} loading="lazy" />

@@ -177,6 +177,7 @@ export function ReviewPage(props: { id: string; route: Route }): JSX.Element {
           dataset={dataset}
           verdict={verdicts.get(entry.file)}
           suspects={files}
+          commands={commands}
           close={() => close("large")}
         />
       )}

@@ -8,6 +8,9 @@ import type { Epoch } from "../types";
 const colour = (name: string): string =>
   getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
+/** Steps between the numbers of the axis. */
+const EPOCHS = [1, 2, 5, 10, 20, 50, 100, 200, 500];
+
 function columns(epochs: Epoch[]): uPlot.AlignedData {
   return [
     epochs.map((one) => one.epoch),
@@ -27,8 +30,15 @@ function options(width: number): uPlot.Options {
     height: 240,
     scales: { x: { time: false }, share: { range: [0, 1] } },
     axes: [
-      { stroke: text, grid, label: "Epoch", labelSize: 20, size: 36 },
-      { stroke: text, grid, label: "Loss", labelSize: 20, size: 50 },
+      { stroke: text, grid, label: "Epoch", labelSize: 20, size: 36, incrs: EPOCHS },
+      {
+        stroke: text,
+        grid,
+        label: "Loss",
+        labelSize: 20,
+        size: 58,
+        values: (_, ticks) => ticks.map((tick) => tick.toPrecision(4)),
+      },
       {
         stroke: text,
         grid: { show: false },

@@ -5,6 +5,7 @@ import { Picture } from "../parts/basics";
 import { fileName, percent } from "../text";
 import type { AuditEntry, PhotoPage } from "../types";
 import { verdictText } from "./card";
+import type { Commands } from "./commands";
 import type { Verdict } from "./verdicts";
 
 const SHOWN = 3;
@@ -15,9 +16,10 @@ export function Large(props: {
   dataset: string;
   verdict?: Verdict;
   suspects: ReadonlySet<string>;
+  commands: Commands;
   close(): void;
 }): JSX.Element {
-  const { entry } = props;
+  const { entry, commands } = props;
   return (
     <Dialog title={fileName(entry.file)} close={props.close} wide>
       <div class="large">
@@ -26,6 +28,13 @@ export function Large(props: {
           <p>
             <strong>{percent(entry.score, 0)}</strong> probability that the label{" "}
             <b>{entry.given}</b> is wrong. {verdictText(props.verdict)}
+          </p>
+          <p class="choices">
+            <button class="main" onClick={commands.accept}>
+              {entry.suggested}
+            </button>
+            <button onClick={commands.keep}>Keep {entry.given}</button>
+            <button onClick={commands.drop}>Drop</button>
           </p>
           <p class="quiet">
             A classifier that was not tuned on this photo gives {entry.given} a probability of{" "}
