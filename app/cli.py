@@ -98,20 +98,22 @@ def api(
     DSPT_STORAGE_URL. Without DSPT_BROKER_URL jobs are accepted but stay queued.
     """
     from dspt.kit.cpus import set_thread_defaults
+    from dspt.kit.memory import permanent
 
     set_thread_defaults()  # read when torch is imported, later
     # A full collection blocks all requests for some 50 ms, and would run every few seconds.
     gc.set_threshold(20_000, 10, 50)
     settings = settings_from(None)
 
-    import uvicorn
+    with permanent():
+        import uvicorn
 
-    from app.access.binding import BindingRefused, check_binding
-    from app.installation.start import prepare_or_exit
-    from app.kit.http.stopping import Server
-    from app.kit.logging import configure_logging
-    from app.kit.tracing import TracingNotInstalled
-    from app.main import create_app
+        from app.access.binding import BindingRefused, check_binding
+        from app.installation.start import prepare_or_exit
+        from app.kit.http.stopping import Server
+        from app.kit.logging import configure_logging
+        from app.kit.tracing import TracingNotInstalled
+        from app.main import create_app
 
     sockets = None if socket_fd is None else [socket.socket(fileno=socket_fd)]
     host = settings.host if host is None else host

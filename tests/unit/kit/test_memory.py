@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import pytest
 
 from app.predictions.settings import PredictionSettings
-from dspt.kit.memory import available_memory, memory_limit
+from dspt.kit.memory import available_memory, memory_limit, permanent
 
 GIB = 1 << 30
 MACHINE = {"proc/meminfo": f"MemTotal:       {8 * GIB // 1024} kB\nMemFree:  1 kB\n"}
@@ -92,3 +93,15 @@ def test_budget_of_the_text_tower_follows_it(monkeypatch: pytest.MonkeyPatch) ->
     for limit, budget in ((None, 2 * GIB), (4 * GIB, GIB), (64 * GIB, 2 * GIB)):
         monkeypatch.setattr(text_encoder, "memory_limit", lambda limit=limit: limit)
         assert text_encoder.memory_budget(torch.device("cpu")) == budget
+
+
+def test_what_is_permanent_is_not_collected() -> None:
+    try:
+        with permanent():
+            assert not gc.isenabled()
+            made: list[object] = []
+        assert gc.isenabled()
+        assert not any(each is made for each in gc.get_objects())
+    finally:
+        gc.unfreeze()
+    assert any(each is made for each in gc.get_objects())
