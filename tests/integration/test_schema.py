@@ -22,6 +22,7 @@ import app.migrations
 from app.installation import start
 from app.installation.start import StartError, prepare
 from app.kit import schema
+from app.kit.context import Context
 from app.kit.db import Database
 from app.kit.schema import OlderSchemaError, alembic_config, check_schema, migrate
 from app.main import create_app
@@ -150,6 +151,24 @@ def role(postgres_template: str) -> Iterator[tuple[str, str]]:
             connection.execute(f"DROP ROLE {name}")
 
 
+def assert_changes_no_table(context: Context) -> None:
+    for statement in (
+        "CREATE TABLE x (y int)",
+        "CREATE TEMPORARY TABLE x (y int)",
+        "DROP TABLE jobs",
+        "ALTER TABLE jobs ADD COLUMN x int",
+        "ALTER TABLE jobs DISABLE TRIGGER USER",
+        "TRUNCATE job_events",
+        "UPDATE alembic_version SET version_num = '0001'",
+        "CREATE ROLE x",
+    ):
+        with (
+            pytest.raises(ProgrammingError, match=r"permission denied|must be owner"),
+            context.database.write() as session,
+        ):
+            session.execute(text(statement))
+
+
 def test_a_role_that_reads_and_writes_rows_only(role: tuple[str, str], tmp_path: Path) -> None:
     owner, service = role
     environment = {"DSPT_OWNER_DATABASE_URL": owner, "DSPT_DATABASE_URL": service}
@@ -167,21 +186,7 @@ def test_a_role_that_reads_and_writes_rows_only(role: tuple[str, str], tmp_path:
         job_id = bring_to(context, Status.SUCCEEDED)
         assert client.delete(f"/jobs/{job_id}").status_code == 204
         assert dspt("gc", **environment).exit_code == 0
-        for statement in (
-            "CREATE TABLE x (y int)",
-            "CREATE TEMPORARY TABLE x (y int)",
-            "DROP TABLE jobs",
-            "ALTER TABLE jobs ADD COLUMN x int",
-            "ALTER TABLE jobs DISABLE TRIGGER USER",
-            "TRUNCATE job_events",
-            "UPDATE alembic_version SET version_num = '0001'",
-            "CREATE ROLE x",
-        ):
-            with (
-                pytest.raises(ProgrammingError, match=r"permission denied|must be owner"),
-                context.database.write() as session,
-            ):
-                session.execute(text(statement))
+        assert_changes_no_table(context)
 
     # A restore makes the tables again, as the owner, and the service can use them as before.
     backup = str(tmp_path / "backup")
@@ -190,7 +195,11 @@ def test_a_role_that_reads_and_writes_rows_only(role: tuple[str, str], tmp_path:
     assert result.exit_code == 0, result.output
     assert "can read and write rows" in result.output
     with local_client(create_app(settings)) as client:
-        assert client.delete(f"/jobs/{post_job(client)['id']}").status_code == 409  # it is queued
+        job = post_job(client)
+        assert client.delete(f"/jobs/{job['id']}").status_code == 409  # it is queued
+        assert client.post(f"/jobs/{job['id']}/cancel").status_code == 202
+        assert client.delete(f"/jobs/{job['id']}").status_code == 204
+        assert_changes_no_table(context_of(client))
 
 
 @pytest.mark.parametrize(
