@@ -6,11 +6,13 @@ it for its first job, and ends when it has rested or run enough jobs; the parent
 
 from __future__ import annotations
 
+import gc
 import os
 from typing import Any
 
 from celery.signals import (
     setup_logging,
+    worker_init,
     worker_process_init,
     worker_ready,
     worker_shutdown,
@@ -40,6 +42,14 @@ def _setup_logging(**_: Any) -> None:
 
 
 setup_logging.connect(_setup_logging)
+
+
+def _freeze(**_: Any) -> None:
+    """Keep the pages of what was imported shared: a collection would write to them."""
+    gc.freeze()
+
+
+worker_init.connect(_freeze)
 
 
 def _begin(**_: Any) -> None:

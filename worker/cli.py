@@ -15,6 +15,10 @@ from dspt.kit.cpus import set_thread_defaults
 if TYPE_CHECKING:
     from app.kit.settings import Settings
 
+#: Layers whose compiled code oneDNN keeps: 1,024 by default, which is 60 MiB more at the peak of a
+#: job, and no faster.
+_ONEDNN_PRIMITIVES = "16"
+
 
 def worker(
     pool: Annotated[
@@ -43,7 +47,9 @@ def worker(
     """
     if pool is not None:
         os.environ["DSPT_WORKER_POOL"] = pool
-    set_thread_defaults()  # inherited by the forked process that imports torch
+    # Inherited by the forked process that imports torch.
+    set_thread_defaults()
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", _ONEDNN_PRIMITIVES)
     # Not earlier: every command would wait for Celery.
     from app.installation.start import prepare_or_exit
     from app.kit.broker import BrokerNotSetError

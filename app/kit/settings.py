@@ -339,9 +339,9 @@ class Settings(SettingsWithSecrets):
         description="Arithmetic of the text tower in a worker's jobs. `auto`: bfloat16 where the "
         "processor has it. The setting `precision` of a job is ignored.",
     )
-    # Torch takes hundreds of MiB, and seconds to import.
+    # Torch takes hundreds of MiB, and two to three seconds of CPU time to import.
     worker_rest_seconds: float = Field(
-        default=300,
+        default=30,
         gt=0,
         description="Seconds after its last job at which a worker gives the memory of torch back: "
         "the process that runs jobs ends and a small one waits. The next job imports torch again.",

@@ -10,8 +10,8 @@ from benchmarks.skeleton.options import add, add_common, positive
 from benchmarks.skeleton.program import Benchmark, run
 
 _DESCRIPTION = """\
-Memory of all processes of `dspt serve`, in MiB: idle, after jobs, after predictions, and when the
-worker has rested. A page that several of them share counts once, in equal parts; a page of a
+Memory of all processes of `dspt serve`, in MiB: idle, after jobs, when the worker has rested,
+and after predictions. A page that several of them share counts once, in equal parts; a page of a
 library counts fully even if other programs use it too. Needs Linux. Writes memory.json and .md to
 the folder --out."""
 

@@ -56,6 +56,8 @@ def measure(options: argparse.Namespace, document: Document, console: Console) -
         record("after a job", job=first["seconds"])
         second = _job(client, demo.zip, options.backbone, seed=2)
         record("after a second job", job=second["seconds"])
+        _wait(lambda: not _has_torch(supervisor), "the worker's rest", patience=180, error=False)
+        record("after a rest")
         model = {"model": first["model_id"]}
         start = time.monotonic()
         _predict(client, model, photos[:1])
@@ -65,15 +67,12 @@ def measure(options: argparse.Namespace, document: Document, console: Console) -
         for _ in range(0, options.images, 8):
             _predict(client, model, [photos[i % len(photos)] for i in range(8)])
         record("after predictions", first_prediction=seconds)
-        _wait(lambda: not _has_torch(supervisor), "the worker's rest", patience=180, error=False)
-        record("after a rest")
 
 
 @contextmanager
 def _service(folder: Path, backbone: str) -> Iterator[tuple[int, str]]:
     """Run `dspt serve`; yield its process id and URL."""
     environment = clean_environment(
-        DSPT_WORKER_REST_SECONDS="120",
         **{name: os.environ[name] for name in ("HF_HOME", "HF_HUB_CACHE") if name in os.environ},
     )
     if backbone.startswith("local-dir:"):
