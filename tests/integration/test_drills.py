@@ -25,7 +25,7 @@ from tests.warm import Warm
 pytestmark = pytest.mark.slow
 
 COLD = Part._started
-EPOCHS = 20  # of a job that a fault hits; the benchmark takes three times as many
+EPOCHS = 10  # of a job that a fault hits; the benchmark takes six times as many
 DRILLS = {drill.name: drill for drill in ALL}
 ON_SQLITE = ("cancel", "duplicates", "disk-full", "clock")
 ON_POSTGRES = tuple(name for name in DRILLS if name not in ON_SQLITE)
