@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,8 @@ from dspt.config import DEFAULT_LR, TuneConfig
 from dspt.data import Dataset
 from dspt.data.copies import empty_thumbnails, find_copies, new_photos
 from dspt.data.splits import Rows, Splits
-from dspt.features.encode import encode_images
+from dspt.features.encode import encode_images, pack_name
+from dspt.features.shared import PackFolder, SharedFeatures
 from dspt.features.store import FeatureStore
 from dspt.kit.device import resolve_device, sent
 from dspt.kit.progress import Listener, Progress, StageClock
@@ -81,14 +82,17 @@ def tune(
     listener: Listener | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     feature_dir: Path | None = None,
+    feature_packs: Sequence[PackFolder] = (),
     checkpoint_file: Path | None = None,
     backbone: Backbone | None = None,
 ) -> TuneResult:
     """Tune a classifier on `dataset`, evaluate it and audit the training labels.
 
-    feature_dir: cache of image features, shared by jobs; checkpoint_file: the state after each
-    epoch, from which an interrupted job continues with the same result; backbone: an already loaded
-    `config.backbone`. Raises Cancelled, BackboneError, ConfigError, DatasetError or PromptTooLong.
+    feature_dir: cache of image features, shared by jobs; feature_packs: where machines share the
+    features of this data set, the last one, and of those that it contains; checkpoint_file: the
+    state after each epoch, from which an interrupted job continues with the same result; backbone:
+    an already loaded `config.backbone`. Raises Cancelled, BackboneError, ConfigError,
+    DatasetError or PromptTooLong.
     """
     listener = listener or Listener()
     clock = StageClock(listener, config.tuned_epochs)
@@ -107,11 +111,16 @@ def tune(
     Splits.of(dataset, config)  # raises early if nothing can be measured
     images, whole = len(dataset.items), dataset.with_unlabelled()
     thumbnails = empty_thumbnails(len(whole.items))
+    shared = None
+    if feature_packs:
+        name = pack_name(backbone, config.augment_views)
+        shared = SharedFeatures(feature_packs, name, on_failure=listener.warning)
     encoded = encode_images(
         backbone,
         whole,
         augment_views=config.augment_views,
         store=FeatureStore(feature_dir, on_failure=listener.warning) if feature_dir else None,
+        shared=shared,
         progress=lambda done, total: clock.at("encoding", done, total),
         encoded=listener.encoded,
         thumbnails=thumbnails,
@@ -135,7 +144,14 @@ def tune(
     history = _History(listener, clock, config.tuned_epochs)
     if checkpoint_file is not None:
         rows = (splits.train, splits.fit, groups[splits.train])
-        identity = identity_of(config, backbone.digest, dataset.sha256, dataset.class_words, rows)
+        identity = identity_of(
+            config,
+            backbone.digest,
+            backbone.precision,
+            dataset.sha256,
+            dataset.class_words,
+            rows,
+        )
         history.keep_in(Checkpoint(checkpoint_file, identity), device)
     train = sent(torch.from_numpy(splits.train), device)
     val = sent(torch.from_numpy(splits.validation), device)

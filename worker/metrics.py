@@ -74,7 +74,8 @@ class WorkerMetrics:
         )
         self.views = Counter(
             "dspt_worker_views",
-            "Image views by source of their features: `tower` encoded, `store` cached.",
+            "Image views by source of their features: `tower` encoded, `store` cached on this "
+            "machine, `storage` encoded by another one.",
             ["source"],
             registry=registry,
         )
@@ -89,7 +90,7 @@ class WorkerMetrics:
                 counter.labels(outcome)
         for stage in get_args(Stage):
             self.stage_seconds.labels(stage)
-        for source in ("tower", "store"):
+        for source in ("tower", "store", "storage"):
             self.views.labels(source)
         self._process: int | None = None
         #: Kind of what runs now, `job` for example.

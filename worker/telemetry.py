@@ -44,8 +44,8 @@ class Attempt(Listener):
         if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             self._stats.send("gpu_bytes", torch.cuda.memory_allocated())
 
-    def encoded(self, new: int, known: int) -> None:
-        for source, count in (("tower", new), ("store", known)):
+    def encoded(self, new: int, known: int, shared: int) -> None:
+        for source, count in (("tower", new), ("store", known), ("storage", shared)):
             if count:
                 self._stats.send("views", count, source=source)
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from app.datasets import repository as datasets
 from app.datasets import service as dataset_service
 from app.datasets.copies import kept_copies
+from app.datasets.features import feature_folders
 from app.jobs.lifecycle.lease import JobLease
 from app.jobs.review.changes import change_of
 from app.kit import storage_keys
@@ -31,6 +32,7 @@ from dspt.errors import DatasetError
 from dspt.kit.light_torch import import_light
 from dspt.kit.progress import CompositeListener, Listener, StageClock
 from dspt.report.health import HealthReport
+from worker.checkpoints import kept_checkpoint
 from worker.jsonable import jsonable
 from worker.patience import entered_patiently, patiently
 from worker.reporter import Reporter
@@ -104,14 +106,16 @@ def _tune(lease: JobLease, job: Job, reporter: Reporter, listener: Listener) -> 
         import_light()
         from dspt.pipeline import tune
 
-        result = tune(
-            dataset,
-            config,
-            listener=listener,
-            should_stop=reporter.should_stop,
-            feature_dir=context.settings.feature_dir,
-            checkpoint_file=_checkpoint(lease),
-        )
+        with kept_checkpoint(lease) as checkpoint_file:
+            result = tune(
+                dataset,
+                config,
+                listener=listener,
+                should_stop=reporter.should_stop,
+                feature_dir=context.settings.feature_dir,
+                feature_packs=feature_folders(context, zips),
+                checkpoint_file=checkpoint_file,
+            )
     reporter.flush()
     _keep(lease, job, result)
 
@@ -126,11 +130,6 @@ def _with_operators_choice(config: TuneConfig, settings: Settings) -> tuple[Tune
         if getattr(config, name) not in (value, TuneConfig.model_fields[name].default)
     ]
     return config.model_copy(update=chosen), ignored
-
-
-def _checkpoint(lease: JobLease) -> Path:
-    """Return the checkpoint's path: on this machine only, as it saves time but is not required."""
-    return lease.context.settings.checkpoint_dir / f"{lease.id}.safetensors"
 
 
 def _keep(lease: JobLease, job: Job, result: TuneResult) -> None:

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from app.access.caller import Caller
 from app.datasets import repository
+from app.datasets.features import delete_features
 from app.kit.context import Context
 from app.kit.control_characters import cleaned
 from app.kit.http.errors import (
@@ -229,8 +230,14 @@ def delete(context: Context, caller: Caller, dataset_id: str) -> None:
                 "those jobs first, and the later versions.",
                 code="dataset_in_use",
             )
-    for key in removed:
+    delete_files(context, removed)
+
+
+def delete_files(context: Context, keys: Iterable[str]) -> None:
+    """Delete the files of deleted data sets, and their encoded photos."""
+    for key in keys:
         context.storage.delete(key)
+        delete_features(context.storage, Path(key).stem)
 
 
 def keep_for_a_job(session: Session, dataset: Dataset) -> None:

@@ -14,6 +14,7 @@ from datetime import date, datetime, timedelta
 from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
+from app.gc.computed import collect_computed
 from app.gc.findings import Finding, Kind
 from app.installation.references import referenced_keys
 from app.kit import storage_keys
@@ -44,10 +45,11 @@ def collect_files(
     with context.database.read() as session:
         now = database_now(session)
     # List files before rows: a file whose row is written after this is too new anyway.
-    files, in_trash = _list(context)
+    files, in_trash, computed = _list(context)
     with context.database.read() as session:
         needed = referenced_keys(session)
         expired = _unused_datasets(session, context, now)
+    yield from collect_computed(context, computed, needed, now, dry_run)
     yield from _empty_trash(context, in_trash, {*files}, needed, now.date(), dry_run)
     old = now - timedelta(seconds=grace_seconds)
     orphans = [f for f in files.values() if f.modified_at <= old and f.name not in needed]
@@ -71,15 +73,19 @@ def move_limit(stored: int) -> int:
     return max(_ALWAYS_FILES, min(_MAX_FILES, int(stored * _MAX_SHARE)))
 
 
-def _list(context: Context) -> tuple[dict[str, Stored], list[tuple[storage_keys.Trashed, Stored]]]:
-    """Return this service's files by name, and its files in the trash."""
-    files, in_trash = {}, []
+def _list(
+    context: Context,
+) -> tuple[dict[str, Stored], list[tuple[storage_keys.Trashed, Stored]], list[Stored]]:
+    """Return this service's files by name, its files in the trash, and computed files."""
+    files, in_trash, computed = {}, [], []
     for file in context.storage.files():
         if storage_keys.is_own(file.name):
             files[file.name] = file
         elif trashed := storage_keys.trashed(file.name):
             in_trash.append((trashed, file))
-    return files, in_trash
+        elif storage_keys.dataset_of(file.name) or storage_keys.job_of(file.name):
+            computed.append(file)
+    return files, in_trash, computed
 
 
 def _empty_trash(

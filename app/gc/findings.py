@@ -28,11 +28,12 @@ class Kind(StrEnum):
     EVENTS = "expired events"
     #: Events between those kept of a job that ended an hour ago.
     THINNED = "thinned events"
-    #: Encoded photos on this machine that were not used for DSPT_KEEP_FEATURES_DAYS.
+    #: Encoded photos on this machine that were not used for DSPT_KEEP_FEATURES_DAYS, or in the
+    #: storage that were stored before, or of a deleted data set.
     FEATURES = "expired features"
     #: Photos and answers of predictions with `capture`: too old, too many, or of a deleted model.
     CAPTURE = "expired predictions"
-    #: Checkpoint on this machine of a job that has ended.
+    #: Checkpoint, on this machine or in the storage, of a job that has ended.
     CHECKPOINT = "checkpoint of an ended job"
     #: Thumbnails on this machine of photos that were deleted.
     PICTURES = "thumbnails of deleted photos"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 from dspt_client.schemas.status import TERMINAL
 
@@ -14,8 +15,9 @@ from app.gc.findings import GRACE_SECONDS, Finding, Kind
 from app.gc.runs import expired_runs
 from app.installation import service as installation
 from app.jobs import repository as jobs
-from app.kit import scratch
+from app.kit import scratch, storage_keys
 from app.kit.context import Context
+from app.kit.storage import StorageUnavailable
 from app.webhooks.sender import expire_deliveries
 
 
@@ -68,7 +70,7 @@ def _expired_features(context: Context, dry_run: bool) -> Iterator[Finding]:
 
 
 def collect_checkpoints(context: Context, *, dry_run: bool = False) -> Iterator[Finding]:
-    """Delete the checkpoints on this machine of jobs that have ended."""
+    """Delete the checkpoints on this machine of jobs that have ended, and copies in a bucket."""
     for path in context.settings.checkpoint_dir.glob("*.safetensors*"):
         # A temporary file has a suffix more; its writer may have died.
         job_id = path.name.removeprefix(".").partition(".")[0]
@@ -79,9 +81,16 @@ def collect_checkpoints(context: Context, *, dry_run: bool = False) -> Iterator[
                 size = path.stat().st_size
                 if not dry_run:
                     path.unlink()
+                    _delete_copy(context, job_id)
             except FileNotFoundError:  # deleted by another process
                 continue
             yield Finding(Kind.CHECKPOINT, str(path), size_bytes=size)
+
+
+def _delete_copy(context: Context, job_id: str) -> None:
+    if not context.storage.is_local:
+        with suppress(StorageUnavailable):  # a later collection of the stored files deletes it
+            context.storage.delete(storage_keys.checkpoint(job_id))
 
 
 def _scratch(context: Context, dry_run: bool) -> Iterator[Finding]:

@@ -136,9 +136,10 @@ def delete(context: Context, caller: Caller, job_id: str) -> None:
         assert dataset is not None  # foreign key
         dataset_keys = dataset_service.remove_if_unused(session, dataset)
     # After the commit: a crash in between leaves a file without a row, never a row without a file.
-    for key in (job.audit_key, job.predictions_key, *dataset_keys):
+    for key in (job.audit_key, job.predictions_key):
         if key is not None:
             context.storage.delete(key)
+    dataset_service.delete_files(context, dataset_keys)
 
 
 def _forget(context: Context, dataset_id: str) -> None:
@@ -146,8 +147,7 @@ def _forget(context: Context, dataset_id: str) -> None:
     with context.database.write() as session:
         dataset = datasets.get(session, dataset_id)
         keys = dataset_service.remove_if_unused(session, dataset) if dataset else []
-    for key in keys:
-        context.storage.delete(key)
+    dataset_service.delete_files(context, keys)
 
 
 def _insert(

@@ -288,6 +288,12 @@ class Settings(SettingsWithSecrets):
         description="Disk for a worker's copies of data sets in a bucket. The least recently used "
         "are deleted, and those unused for a day. 0: keep none.",
     )
+    checkpoint_seconds: float = Field(
+        default=10,
+        gt=0,
+        description="Seconds between copies of a running job's checkpoint to a bucket, each a paid "
+        "request: the most that is computed again if its machine dies.",
+    )
     # About 50,000 thumbnails.
     picture_cache_bytes: int = Field(
         default=512 * MIB,

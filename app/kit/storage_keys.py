@@ -27,6 +27,9 @@ _FILE = (
     r"|checks/[0-9a-f]{16}"
 )
 _OWN = re.compile(_FILE)
+#: What the service can compute again: in no backup, and never moved to the trash.
+_FEATURES = re.compile(rf"features/(?P<dataset>ds_{ID_BODY})/[0-9a-f]{{64}}\.safetensors")
+_CHECKPOINT = re.compile(rf"checkpoints/(?P<job>job_{ID_BODY})\.safetensors")
 _PART = re.compile(r"(?P<folder>.*/)\.(?P<name>[^/]+)\.[0-9a-f]{8}")
 _TRASHED = re.compile(r"trash/(?P<day>\d{4}-\d{2}-\d{2})/(?P<name>.+)")
 
@@ -66,6 +69,28 @@ def capture(prediction_id: str) -> str:
     return f"captures/{prediction_id}"
 
 
+def features(dataset_id: str) -> str:
+    """Return the folder of the encoded photos of a data set."""
+    return f"features/{dataset_id}"
+
+
+def checkpoint(job_id: str) -> str:
+    """Return the key of the checkpoint of a job that has not ended."""
+    return f"checkpoints/{job_id}.safetensors"
+
+
+def dataset_of(name: str) -> str | None:
+    """Return the id of the data set whose encoded photos a file has; None for any other file."""
+    found = _FEATURES.fullmatch(name)
+    return None if found is None else found["dataset"]
+
+
+def job_of(name: str) -> str | None:
+    """Return the id of the job whose checkpoint a file is; None for any other file."""
+    found = _CHECKPOINT.fullmatch(name)
+    return None if found is None else found["job"]
+
+
 def check() -> str:
     """Return a new key for a test file."""
     return f"checks/{secrets.token_hex(8)}"
@@ -83,7 +108,10 @@ def whole(name: str) -> str:
 
 
 def is_own(name: str) -> bool:
-    """Return whether the service writes files of this name, outside the trash."""
+    """Return whether the service writes files of this name, outside the trash.
+
+    Not those of encoded photos and checkpoints.
+    """
     return _OWN.fullmatch(whole(name)) is not None
 
 

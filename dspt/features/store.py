@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 Feature = NDArray[np.float32]
 """(F,)."""
 DEFAULT_LIMIT = 2 << 30  # bytes; about 300,000 features of 1,792 float32
-_FORMAT = "3"
+FORMAT = "3"
 """Version of the features. Entries of other versions have other keys: they are not found, and
 evicted in time. Version 1: embeddings alone; version 2: of JPEGs decoded at their full size."""
 _BUSY_SECONDS = 30
@@ -147,7 +147,7 @@ class FeatureStore:
 
 
 def _key(backbone: str) -> str:
-    return f"{_FORMAT}/{backbone}"
+    return f"{FORMAT}/{backbone}"
 
 
 def _bytes_used(connection: sqlite3.Connection) -> int:

@@ -50,9 +50,9 @@ class Listener:
     def warning(self, text: str) -> None:
         """Called with a message for the user; the job continues."""
 
-    def encoded(self, new: int, known: int) -> None:
-        """Called for each batch of images with the number of views that were encoded, and of views
-        whose features were cached."""
+    def encoded(self, new: int, known: int, shared: int) -> None:
+        """Called for each batch of images with the number of views that were encoded, of views
+        whose features were cached, and of views that another machine had encoded."""
 
 
 class CompositeListener(Listener):
@@ -73,9 +73,9 @@ class CompositeListener(Listener):
         for listener in self._listeners:
             listener.warning(text)
 
-    def encoded(self, new: int, known: int) -> None:
+    def encoded(self, new: int, known: int, shared: int) -> None:
         for listener in self._listeners:
-            listener.encoded(new, known)
+            listener.encoded(new, known, shared)
 
 
 class StageClock:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,9 @@ from torch import Tensor
 from dspt.config import TuneConfig
 from dspt.kit.files import atomic_write
 from dspt.prompt.trainer import EpochReport, TunerState
+
+_FORMAT = 2
+"""Version of the checkpoints."""
 
 
 class Checkpoint:
@@ -43,18 +47,31 @@ class Checkpoint:
 
     def load(self, device: torch.device) -> tuple[TunerState, list[EpochReport]] | None:
         """Return the saved state and reports; None if this job has no valid checkpoint."""
-        try:
-            with safe_open(self._path, framework="pt", device="cpu") as file:
-                metadata = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in ("context", "momentum")}
-        except (FileNotFoundError, SafetensorError):
+        found = _read(self._path)
+        if found is None or found[0]["identity"] != self._identity:
             return None
-        stored = metadata.pop("sha256", None)
-        if stored != _digest(metadata, tensors) or metadata["identity"] != self._identity:
-            return None
+        metadata, tensors = found
         history = [EpochReport(**report) for report in json.loads(metadata["history"])]
         context, momentum = (tensors[name].to(device) for name in ("context", "momentum"))
         return TunerState(int(metadata["epoch"]), context, momentum), history
+
+
+def epochs_done(path: Path) -> int:
+    """Return the number of epochs before a checkpoint; 0 if it is missing or damaged."""
+    found = _read(path)
+    return 0 if found is None else int(found[0]["epoch"])
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]] | None:
+    """Return the metadata and tensors of a checkpoint; None if it is missing or damaged."""
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in ("context", "momentum")}
+    except (FileNotFoundError, SafetensorError):
+        return None
+    stored = metadata.pop("sha256", None)
+    return (metadata, tensors) if stored == _digest(metadata, tensors) else None
 
 
 def _digest(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
@@ -70,16 +87,22 @@ def _digest(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
 def identity_of(
     config: TuneConfig,
     backbone_digest: str,
+    precision: str,
     dataset_sha256: str,
     class_words: Sequence[str],
     rows: Sequence[NDArray[np.int64]],
 ) -> str:
     """SHA-256 (hex) over everything that the result of a tuning depends on.
 
-    rows: the training rows, those of them to tune on, and the groups of copies; the folds follow
-    from these and the seed.
+    Another machine may continue with it, so the versions of this package and of torch are part of
+    it.
+
+    precision: of the image tower; rows: the training rows, those of them to tune on, and the groups
+    of copies; the folds follow from these and the seed.
     """
-    parts = [config.model_dump(), backbone_digest, dataset_sha256, list(class_words)]
+    code = [_FORMAT, version("dspt"), torch.__version__]
+    backbone = [backbone_digest, precision]
+    parts = [code, config.model_dump(), backbone, dataset_sha256, list(class_words)]
     digest = hashlib.sha256(json.dumps(parts).encode())
     for part in rows:
         digest.update(f"{len(part)}/".encode() + part.tobytes())

@@ -47,13 +47,17 @@ class Stack:
 
     @contextmanager
     def worker(
-        self, *options: str, cold: bool = False
+        self, *options: str, cold: bool = False, **settings: Any
     ) -> Iterator[Forked | subprocess.Popen[bytes]]:
-        """`dspt worker OPTIONS`, stopped at the end; `cold`: it imports all by itself."""
+        """`dspt worker OPTIONS`, stopped at the end; `cold`: it imports all by itself.
+
+        settings: of this worker alone, such as the folder of another machine.
+        """
+        own = self.settings.model_copy(update=settings).model_dump(mode="json", exclude_unset=True)
         environment = clean_environment(
             **{
                 f"DSPT_{name.upper()}": value if isinstance(value, str) else json.dumps(value)
-                for name, value in self.settings.model_dump(mode="json", exclude_unset=True).items()
+                for name, value in own.items()
             },
             OMP_NUM_THREADS="1",
             PYTHONWARNINGS="ignore",

@@ -344,6 +344,35 @@ def test_checkpoints_of_ended_jobs_go(context: Context) -> None:
     assert list(folder.iterdir()) == [kept]
 
 
+def test_stored_checkpoints_of_ended_jobs_are_deleted(context: Context) -> None:
+    running, ended = bring_to(context, Status.RUNNING), bring_to(context, Status.CANCELLED)
+    kept, gone = (storage_keys.checkpoint(each) for each in (running, ended))
+    for key in (kept, gone):
+        context.storage.put_bytes(key, b"x")
+    before = files_in(context)
+    assert found(context, dry_run=True, grace=3600) == [(Kind.CHECKPOINT, gone)]
+    assert found(context, grace=3600) == [(Kind.CHECKPOINT, gone)]
+    assert files_in(context) == before - {gone}  # and none is in the trash
+
+
+def test_stored_features_go_when_they_are_old_and_with_their_data_set(
+    client: TestClient, live: Context
+) -> None:
+    dataset_id = post_job(client)["dataset"]["id"]
+    name = f"{'0' * 64}.safetensors"
+    old, new = (f"{storage_keys.features(dataset_id)}/{n}{name[1:]}" for n in (0, 1))
+    gone = f"{storage_keys.features(new_id('ds'))}/{name}"
+    foreign = f"features/{dataset_id}/notes.txt"
+    for key in (old, new, gone, foreign):
+        live.storage.put_bytes(key, b"x")
+    age(live, old)
+    before = files_in(live)
+    assert found(live) == [(Kind.FEATURES, gone)]
+    hour = keeping(live, keep_features_days=1 / 24)
+    assert found(hour) == [(Kind.FEATURES, old)]
+    assert files_in(live) == before - {old, gone}  # and none is in the trash
+
+
 def test_the_scratch_of_a_dead_worker_goes(context: Context) -> None:
     root = context.settings.scratch_dir
     script = (

@@ -76,6 +76,13 @@ def test_a_listing_has_sizes_and_times(storage: Storage) -> None:
         assert abs(file.modified_at - datetime.now(UTC)) < timedelta(minutes=1)
 
 
+def test_a_listing_of_a_folder(storage: Storage) -> None:
+    for name in ("a/b/c", "a/b/d", "a/bc", "a/b.txt", "b"):
+        storage.put_bytes(name, b"x")
+    assert {file.name for file in storage.files("a/b")} == {"a/b/c", "a/b/d"}
+    assert list(storage.files("c/d")) == []
+
+
 def test_storing_again_replaces(storage: Storage) -> None:
     storage.put_bytes("a", b"one")
     storage.put_bytes("a", b"two")

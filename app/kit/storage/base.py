@@ -67,8 +67,8 @@ class Storage(ABC):
         """Return the file, to read parts of it. Raises FileNotFoundError."""
 
     @abstractmethod
-    def files(self) -> Iterator[Stored]:
-        """Yield all files."""
+    def files(self, folder: str = "") -> Iterator[Stored]:
+        """Yield all files, or those in a folder such as `features/ds_1`."""
 
     @abstractmethod
     def move(self, name: str, target: str) -> None:

@@ -52,10 +52,10 @@ class LocalStorage(Storage):
             raise FileNotFoundError(path)
         return path
 
-    def files(self) -> Iterator[Stored]:
-        for folder, _, names in os.walk(self._root, followlinks=True):
+    def files(self, folder: str = "") -> Iterator[Stored]:
+        for place, _, names in os.walk(self._root / folder, followlinks=True):
             for name in names:
-                path = Path(folder) / name
+                path = Path(place) / name
                 try:
                     found = path.stat()
                 except FileNotFoundError:  # deleted since it was listed

@@ -119,10 +119,10 @@ class ObjectStorage(Storage):
 
         return RemoteFile(path, size, fetch, self._blocks)
 
-    def files(self) -> Iterator[Stored]:
+    def files(self, folder: str = "") -> Iterator[Stored]:
         def found(progress: Progress) -> list[Stored]:
             listed = []
-            for page in obstore.list(self._store, chunk_size=_LISTED_AT_ONCE):
+            for page in obstore.list(self._store, folder or None, chunk_size=_LISTED_AT_ONCE):
                 progress()
                 listed += [Stored(o["path"], o["size"], o["last_modified"]) for o in page]
             return listed
@@ -165,7 +165,7 @@ class ObjectStorage(Storage):
         def send(_: Progress) -> None:
             obstore.put(self._store, path, data, mode=mode, use_multipart=False)
 
-        self._call(send, min(_PART_SECONDS, len(data) / _BYTES_PER_SECOND))
+        self._call(send, len(data) / _BYTES_PER_SECOND)
 
     def _content(self, path: str, progress: Progress) -> Iterator[bytes]:
         for chunk in obstore.get(self._store, path).stream(min_chunk_size=_CHUNK_BYTES):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dspt.prompt.checkpoint import Checkpoint
+from dspt.prompt.checkpoint import Checkpoint, epochs_done
 from dspt.prompt.trainer import EpochReport, TunerState
 
 CPU = torch.device("cpu")
@@ -69,3 +69,10 @@ def test_no_flipped_bit_is_taken_for_the_state(saved: Path) -> None:
         saved.write_bytes(damaged)
         taken += is_whole(saved)  # it checks what it takes
     assert taken == 0
+
+
+def test_the_epochs_done_are_those_of_a_whole_checkpoint(saved: Path, tmp_path: Path) -> None:
+    assert epochs_done(saved) == 2
+    assert epochs_done(tmp_path / "nothing") == 0
+    saved.write_bytes(saved.read_bytes()[:-1])
+    assert epochs_done(saved) == 0
