@@ -24,7 +24,7 @@ from tests.warm import Forked, Warm
 pytestmark = pytest.mark.slow
 
 #: More than are done before the first checkpoint is stored.
-LONG = {"epochs": 100, "batch_size": 1}
+LONG = {"epochs": 30, "batch_size": 1}
 
 
 @pytest.fixture
@@ -118,8 +118,8 @@ def test_a_job_of_a_killed_machine_goes_on_elsewhere_to_the_same_bits(
     with machine(stack, tmp_path / "other"):
         job = stack.wait(job_id, succeeded)
         undisturbed = stack.wait(stack.post(photos(), **LONG), succeeded)
-    assert job["attempt"] == 2
-    events = stack.client.get(f"/jobs/{job_id}/events?limit=10000").json()["data"]
+    assert stack.statuses(job_id).count("validating") == 2
+    events = stack.client.get(f"/jobs/{job_id}/events?limit=1000").json()["data"]
     claims = [n for n, e in enumerate(events) if e["data"].get("status") == "validating"]
     epochs = [e["data"]["epoch"] for e in events[claims[1] :] if e["type"] == "metrics"]
     assert epochs[0] > 1
