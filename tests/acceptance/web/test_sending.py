@@ -298,13 +298,16 @@ def test_a_zip_is_read_before_it_is_sent(browser: Browser, api: OwnApi, tmp_path
 
 
 @pytest.mark.slow
-def test_the_least_certain_photos_of_production_are_labelled(browser: Browser, api: OwnApi) -> None:
-    model_id = test_feedback.add_model(api.context)
+def test_photos_of_production_are_labelled_and_tuned_with(browser: Browser, api: OwnApi) -> None:
+    job_id = api.finished({"cat/0.png": "cat", "dog/0.png": "dog"})
+    model_id = api.client.get(f"/jobs/{job_id}").json()["model_id"]
     ids = test_feedback.keep(api.context, model_id, [0.5, 0.1, 0.9], photo("lime", 0))
     with window(browser, api.address) as opened:
         page = opened.new_page()
         page.goto(f"/ui/#/models/{model_id}")
+        expect(page.get_by_text("3 of the 30 that are needed")).to_be_visible()
         page.get_by_role("link", name="Photos to label next").click()
+        expect(page.locator(".grid img")).to_have_count(3)  # those that teach the most
         page.get_by_label("Order").select_option("The least certain first")
         expect(page.locator(".grid img")).to_have_count(3)
         expect(page.locator(".grid img").first).to_have_attribute("alt", "1.png")
@@ -315,6 +318,13 @@ def test_the_least_certain_photos_of_production_are_labelled(browser: Browser, a
         expect(page.get_by_text("2 labelled")).to_be_visible()
         page.get_by_role("button", name="Next photos").click()
         expect(page.locator(".grid img")).to_have_count(1)
+        page.get_by_role("button", name="Tune again with the labelled photos").click()
+        page.wait_for_url("**/ui/#/jobs/job_*")
+        expect(page.locator(".title .badge")).to_have_text("queued")
+        job = api.client.get(f"/jobs/{page.url.rpartition('/')[2]}").json()
+        dataset = api.client.get(f"/datasets/{job['dataset']['id']}").json()
+        assert (dataset["version"] > 1, dataset["images"]) == (True, 4)
+        api.client.post(f"/jobs/{job['id']}/cancel").raise_for_status()
     found = [api.client.get(f"/predictions/{each}").json()["label"] for each in ids]
     assert found == ["dog", "cat", None]
 
