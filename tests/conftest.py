@@ -24,19 +24,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     import_light()
 
 
-def _guard_this_process() -> None:
-    """Give this process a temporary folder of its own and a guard that cleans up after it.
-
-    `tmp_path` stays where pytest keeps the folders of the last three runs.
-    """
-    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
-    folder = tempfile.mkdtemp(prefix=os.environ.get("PYTEST_XDIST_WORKER", "tests") + "-")
-    Path(folder).chmod(0o755)  # PostgreSQL runs as another user than root
-    os.environ["TMPDIR"] = tempfile.tempdir = folder
-    guard.start(folder)
-
-
-_guard_this_process()
+# `tmp_path` stays where pytest keeps the folders of the last three runs.
+os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
+guard.guard_this_process(os.environ.get("PYTEST_XDIST_WORKER", "tests"))
 
 
 def pytest_xdist_auto_num_workers() -> int:

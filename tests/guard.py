@@ -13,6 +13,7 @@ import select
 import shutil
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,14 @@ from pathlib import Path
 GRACE_SECONDS = 10.0
 #: Limit for the kernel to end the processes that got SIGKILL.
 KILL_SECONDS = 60.0
+
+
+def guard_this_process(name: str) -> None:
+    """Give this process a temporary folder of its own and a guard that cleans up after it."""
+    folder = tempfile.mkdtemp(prefix=f"{name}-")
+    Path(folder).chmod(0o755)  # PostgreSQL runs as another user than root
+    os.environ["TMPDIR"] = tempfile.tempdir = folder
+    start(folder)
 
 
 def start(folder: str) -> None:

@@ -9,13 +9,16 @@ from contextlib import contextmanager, suppress
 
 
 class Proxy:
-    """Forwards connections on a loopback port; while frozen it accepts and answers nothing."""
+    """Forwards connections to `host`; while frozen it accepts and answers nothing.
 
-    def __init__(self, connect: Callable[[], socket.socket]) -> None:
+    Where `connect` raises OSError, the connection that waits for it is closed.
+    """
+
+    def __init__(self, connect: Callable[[], socket.socket], host: str = "127.0.0.1") -> None:
         self._connect = connect
         self._flowing = threading.Event()
         self._flowing.set()
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server((host, 0))
         self._sockets = [self._listener]
         self._lock = threading.Lock()
         self._closed = False
@@ -43,9 +46,26 @@ class Proxy:
         while True:
             client = self._kept(self._listener.accept()[0])
             self._flowing.wait()
-            server = self._kept(self._connect())
-            self._run(lambda a=client, b=server: self._pump(a, b))
-            self._run(lambda a=client, b=server: self._pump(b, a))
+            try:
+                server = self._connect()
+            except OSError:
+                client.close()
+                continue
+            self._kept(server)
+            self._run(lambda a=client, b=server: self._forward(a, b))
+
+    def _forward(self, client: socket.socket, server: socket.socket) -> None:
+        """Forward both ways until both have ended."""
+        back = self._run(lambda: self._pump(server, client))
+        try:
+            self._pump(client, server)
+        finally:
+            back.join()
+            with self._lock:
+                for each in (client, server):
+                    each.close()
+                    if not self._closed:
+                        self._sockets.remove(each)
 
     def _kept(self, opened: socket.socket) -> socket.socket:
         """Remember a socket, to be closed with the proxy. Raises OSError if that is closed."""
@@ -57,28 +77,33 @@ class Proxy:
         return opened
 
     def _pump(self, source: socket.socket, target: socket.socket) -> None:
-        while data := source.recv(65536):
-            self._flowing.wait()
-            target.sendall(data)
-        target.shutdown(socket.SHUT_WR)
+        try:
+            while data := source.recv(65536):
+                self._flowing.wait()
+                target.sendall(data)
+        finally:
+            target.shutdown(socket.SHUT_WR)
 
     @staticmethod
-    def _run(work: Callable[[], None]) -> None:
+    def _run(work: Callable[[], None]) -> threading.Thread:
         def run() -> None:
             with suppress(OSError):  # one end, or the proxy, has closed
                 work()
 
-        threading.Thread(target=run, daemon=True).start()
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        return thread
 
 
 @contextmanager
-def proxy_to_port(port: int) -> Iterator[Proxy]:
+def proxy_to_port(port: int, host: str = "127.0.0.1") -> Iterator[Proxy]:
     """A proxy to a service on loopback."""
-    yield from _opened(lambda: socket.create_connection(("127.0.0.1", port)))
+    with proxy(lambda: socket.create_connection(("127.0.0.1", port)), host) as opened:
+        yield opened
 
 
 @contextmanager
-def proxy_to_file(path: str) -> Iterator[Proxy]:
+def proxy_to_file(path: str, host: str = "127.0.0.1") -> Iterator[Proxy]:
     """A proxy to a service on a unix socket."""
 
     def connect() -> socket.socket:
@@ -86,12 +111,15 @@ def proxy_to_file(path: str) -> Iterator[Proxy]:
         connection.connect(path)
         return connection
 
-    yield from _opened(connect)
+    with proxy(connect, host) as opened:
+        yield opened
 
 
-def _opened(connect: Callable[[], socket.socket]) -> Iterator[Proxy]:
-    proxy = Proxy(connect)
+@contextmanager
+def proxy(connect: Callable[[], socket.socket], host: str = "127.0.0.1") -> Iterator[Proxy]:
+    """A proxy to what `connect` connects to; closed at the end."""
+    opened = Proxy(connect, host)
     try:
-        yield proxy
+        yield opened
     finally:
-        proxy.close()
+        opened.close()

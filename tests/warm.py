@@ -17,6 +17,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 from typing import IO
 
@@ -78,9 +79,23 @@ class Warm:
     def __init__(self, line: socket.socket) -> None:
         self._line = line
 
-    def dspt(self, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> Forked:
-        """`dspt ARGUMENTS`; what it says is appended to `log`."""
-        order = json.dumps({"arguments": arguments, "environment": dict(environment)}).encode()
+    def dspt(
+        self,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        log: Path,
+        module: str = "dspt.cli",
+    ) -> Forked:
+        """`dspt ARGUMENTS`; what it says is appended to `log`.
+
+        `module`: its `main` is called, which may prepare something before the command.
+        """
+        fields = {
+            "arguments": arguments,
+            "environment": dict(environment),
+            "module": module,
+        }
+        order = json.dumps(fields).encode()
         reading, writing = os.pipe()
         with log.open("ab") as output:
             size = len(order).to_bytes(4, "big")
@@ -141,7 +156,7 @@ def _serve(line: socket.socket) -> None:
         order = json.loads(line.recv(int.from_bytes(size, "big"), socket.MSG_WAITALL))
         if not os.fork():
             line.close()
-            _keep(order["arguments"], order["environment"], *handles)
+            _keep(order["arguments"], order["environment"], order["module"], *handles)
         for handle in handles:
             os.close(handle)
 
@@ -153,13 +168,15 @@ def _reap(*_: object) -> None:
             pass
 
 
-def _keep(arguments: Sequence[str], environment: Mapping[str, str], log: int, telling: int) -> None:
+def _keep(
+    arguments: Sequence[str], environment: Mapping[str, str], module: str, log: int, telling: int
+) -> None:
     """The command's parent: says its id, waits for its end and says how it ended."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     pid = os.fork()
     if not pid:
         os.close(telling)
-        _become(arguments, environment, log)
+        _become(arguments, environment, module, log)
     os.close(log)
     os.write(telling, f"{pid}\n".encode())
     _, status = os.waitpid(pid, 0)
@@ -167,7 +184,9 @@ def _keep(arguments: Sequence[str], environment: Mapping[str, str], log: int, te
     os._exit(0)
 
 
-def _become(arguments: Sequence[str], environment: Mapping[str, str], log: int) -> None:
+def _become(
+    arguments: Sequence[str], environment: Mapping[str, str], module: str, log: int
+) -> None:
     os.setsid()
     for stream in (1, 2):
         os.dup2(log, stream)
@@ -177,9 +196,7 @@ def _become(arguments: Sequence[str], environment: Mapping[str, str], log: int) 
     sys.argv = ["dspt", *arguments]
     status: int | str | None = 1
     try:
-        from dspt.cli import main
-
-        main()
+        import_module(module).main()
     except SystemExit as end:
         status = end.code
     except BaseException:  # noqa: BLE001 - told as Python tells it, in the log

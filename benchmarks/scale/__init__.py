@@ -1,0 +1,1 @@
+"""The service on several hosts, which are network namespaces of one machine."""

@@ -1,0 +1,42 @@
+"""Hosts of benchmarks.scale: the simulated GPU."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from benchmarks.scale.host import SimulatedGpu
+from dspt.config import TuneConfig
+from dspt.errors import Cancelled
+from dspt.kit.progress import Listener, Progress
+
+
+@dataclass
+class Heard(Listener):
+    epochs: list[int] = field(default_factory=list)
+    fractions: list[float] = field(default_factory=list)
+
+    def metrics(self, metrics: dict[str, Any]) -> None:
+        self.epochs.append(metrics["epoch"])
+
+    def progress(self, progress: Progress) -> None:
+        self.fractions.append(progress.fraction)
+
+
+def test_the_simulated_gpu_reports_as_a_real_job_and_can_be_stopped() -> None:
+    result: Any = SimpleNamespace(metrics={"history": [{"epoch": 1, "loss": 0.5}]})
+    gpu, heard, nothing = SimulatedGpu(result, 0.001), Heard(), Any
+    config = TuneConfig.parse({"epochs": 4})
+    found = gpu.tune(nothing, config, listener=heard, should_stop=lambda: False)  # type: ignore[arg-type]
+    assert found is result
+    assert heard.epochs == [1, 2, 3, 4]
+    assert heard.fractions == sorted(heard.fractions)
+    stopped = Heard()
+    with pytest.raises(Cancelled):
+        gpu.tune(  # type: ignore[arg-type]
+            nothing, config, listener=stopped, should_stop=lambda: len(stopped.epochs) == 2
+        )
+    assert stopped.epochs == [1, 2]
