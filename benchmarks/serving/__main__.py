@@ -4,6 +4,7 @@ import sys
 from argparse import ArgumentParser
 from pathlib import Path
 
+from benchmarks.serving.peers.benchmark import BENCHMARK as PEERS
 from benchmarks.skeleton.options import add, add_common, positive, positive_number
 from benchmarks.skeleton.program import BUSY, Benchmark, run
 from dspt.kit.cpus import available_cpus
@@ -16,7 +17,11 @@ own, and 1, 8 and 64 clients that send the next request after each answer. Furth
 than may wait. The tower and 64 clients take turns, so that each ratio is of measurements next to
 each other. Also prints the CPU time of an image by part. A backbone ARCHITECTURE/random, such as
 ViT-B-16/random, has random weights: as fast as the published ones, without a download. Writes
-serving.json and .md to the folder --out; after Ctrl-C, what has been measured until then."""
+serving.json and .md to the folder --out; after Ctrl-C, what has been measured until then.
+`--peers` measures other servers beside this one instead, and has options of its own:
+`python -m benchmarks.serving --peers --help`."""
+
+_PEERS = "--peers"
 
 
 def _options(parser: ArgumentParser) -> None:
@@ -46,4 +51,6 @@ BENCHMARK = Benchmark(
 )
 
 if __name__ == "__main__":
-    sys.exit(run(BENCHMARK))
+    arguments = sys.argv[1:]
+    peers = _PEERS in arguments
+    sys.exit(run(PEERS if peers else BENCHMARK, [each for each in arguments if each != _PEERS]))

@@ -14,8 +14,8 @@ from typing import Any
 
 import uvloop
 
-from benchmarks import http
 from benchmarks.http import Answer, Client
+from benchmarks.serving.api import PREDICT, Api
 from benchmarks.serving.orders import Order, Outcome, Switch
 from benchmarks.usage import Usage, usage_of
 
@@ -29,11 +29,18 @@ class Clients:
     """Sends the requests of an order to the service. Lives in a process of its own."""
 
     def __init__(
-        self, place: tuple[str, int], key: str, photos: Sequence[bytes], tiny: bytes, seed: int
+        self,
+        place: tuple[str, int],
+        key: str,
+        photos: Sequence[bytes],
+        tiny: bytes,
+        seed: int,
+        api: Api = PREDICT,
     ) -> None:
         self._place, self._headers = place, {"Authorization": f"Bearer {key}"}
-        self._photos = [http.file("images", "photo.jpg", photo) for photo in photos]
-        self._tiny = [http.file("images", "tiny.png", tiny)]
+        self._api = api
+        self._photos = [api.image("photo.jpg", photo) for photo in photos]
+        self._tiny = [api.image("tiny.png", tiny)]
         self._rng = random.Random(seed)
         # Keeps the garbage collector from scanning the photos during the measurement.
         gc.freeze()
@@ -45,7 +52,7 @@ class Clients:
     async def _run(self, order: Order) -> Outcome:
         client = Client(*self._place, self._headers, timeout=_TIMEOUT_SECONDS)
         files = self._tiny if order.tiny else self._photos
-        run = Run(client, order, files, self._rng)
+        run = Run(client, order, files, self._rng, self._api)
         try:
             return await run.all()
         finally:
@@ -63,10 +70,16 @@ class Run:
     """Carries out one order."""
 
     def __init__(
-        self, client: Client, order: Order, files: Sequence[bytes], rng: random.Random
+        self,
+        client: Client,
+        order: Order,
+        files: Sequence[bytes],
+        rng: random.Random,
+        api: Api = PREDICT,
     ) -> None:
+        """`files`: images, encoded by `api`."""
         self._client, self._order, self._files, self._rng = client, order, files, rng
-        self._fields = {name: http.field("model", name) for name in order.models}
+        self._api = api
         self._statuses: Counter[str] = Counter()
         self._outcome = Outcome()
         self._answers: list[tuple[float, float]] = []
@@ -105,8 +118,8 @@ class Run:
             if name is None:
                 return
             photos = self._rng.choices(self._files, k=self._order.images)
-            body = http.form([self._fields[name], *photos])
-            request = self._client.request("POST", "/predict", http.FORM, body)
+            body = self._api.body(name, photos)
+            request = self._client.request("POST", self._api.path, self._api.headers, body)
             sent = time.perf_counter()
             try:
                 answer = await self._client.send(request)
@@ -122,9 +135,7 @@ class Run:
         if answer.status != 200:
             self._outcome.told_when += counts and answer.retry_after is not None
             return
-        # Counting costs a fiftieth of parsing.
-        found = answer.body.count(b'"file":') - answer.body.count(b'"error":')
-        if found != self._order.images:
+        if self._api.found(answer.body) != self._order.images:
             self._outcome.wrong += counts
             return
         self._answers.append((sent, done))

@@ -6,6 +6,7 @@ import argparse
 import json
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -79,7 +80,9 @@ def _measure(options: argparse.Namespace, on_progress: OnProgress, document: Doc
                 folder,
                 workers=1,
                 threads=options.threads,
-                settings=_settings(options, list(names.values())),
+                settings=service_settings(
+                    list(names.values()), options.threads, max(options.models)
+                ),
                 logs=options.logs,
             )
         )
@@ -131,11 +134,12 @@ def _with_name(on_progress: OnProgress, backbone: str, what: str) -> None:
     on_progress(f"{backbone}: {what}")
 
 
-def _settings(options: argparse.Namespace, backbones: list[str]) -> dict[str, str]:
+def service_settings(backbones: Sequence[str], threads: int, models: int) -> dict[str, str]:
+    """Return settings of the service for measurements with this number of models."""
     return {
         "DSPT_REQUESTS_PER_MINUTE": str(_REQUESTS_PER_MINUTE),
         "DSPT_LOCAL_BACKBONES": json.dumps(backbones),
-        "DSPT_PREDICT_TOWER_THREADS": str(options.threads),
+        "DSPT_PREDICT_TOWER_THREADS": str(threads),
         "DSPT_PREDICT_MAX_WAITING_IMAGES": str(_MAX_WAITING_IMAGES),
-        "DSPT_PREDICT_CACHED_CLASSIFIERS": str(2 * max(options.models)),
+        "DSPT_PREDICT_CACHED_CLASSIFIERS": str(2 * models),
     }

@@ -1,0 +1,1 @@
+"""The service beside the servers that people use in its place."""

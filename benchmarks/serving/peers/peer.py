@@ -1,0 +1,131 @@
+"""The peers: how each is installed and started."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+import httpx
+
+from benchmarks.serving.api import EMBEDDINGS, ONE_IMAGE, PREDICT, Api
+from benchmarks.serving.bench import wait
+from benchmarks.skeleton.program import BenchmarkError
+from benchmarks.stack import HOST
+from dspt.kit.cpus import THREAD_VARIABLES
+from tests import services
+
+APPS = Path(__file__).with_name("apps")
+_TORCH = f"torch=={version('torch').partition('+')[0]}"
+_OPEN_CLIP = f"open_clip_torch=={version('open_clip_torch')}"
+_WEB = (_TORCH, _OPEN_CLIP, f"openvino=={version('openvino')}", "litserve", "python-multipart")
+"""LitServe needs FastAPI and uvicorn, thus one environment serves three peers."""
+
+
+@dataclass(frozen=True)
+class Peer:
+    """One server that classifies images, as its documents advise."""
+
+    name: str
+    requirements: Sequence[str]
+    """Packages of its environment, as for pip."""
+    packages: Sequence[str]
+    """Whose versions are recorded."""
+    command: Sequence[str]
+    """After the Python of the environment; {port} and {hf_weights} are filled in."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    api: Api = PREDICT
+    model: str = ""
+    """Name of the model in a request."""
+    hf_weights: bool = False
+    """Loads the folder {hf_weights}, in the format of transformers."""
+
+
+def _litserve(name: str, engine: str, workers: int) -> Peer:
+    return Peer(
+        name,
+        _WEB,
+        ("litserve", "uvicorn", "openvino" if engine == "openvino" else "torch"),
+        (str(APPS / "litserve_app.py"),),
+        {"PEER_ENGINE": engine, "PEER_WORKERS": str(workers)},
+        ONE_IMAGE,
+    )
+
+
+PEERS = (
+    _litserve("LitServe + OpenVINO", "openvino", 1),
+    _litserve("LitServe, torch", "torch", 1),
+    Peer(
+        "infinity (embeddings only)",
+        # aiohttp: without it each image is answered by 500.
+        (_TORCH, "infinity-emb[server,torch,vision]", "transformers<4.50", "aiohttp"),
+        ("infinity-emb", "transformers", "torch"),
+        (
+            *("-m", "infinity_emb.infinity_server", "v2", "--model-id", "{hf_weights}"),
+            *("--served-model-name", "clip", "--port", "{port}", "--engine", "torch"),
+            *("--device", "cpu", "--no-compile", "--no-vector-disk-cache"),
+        ),
+        api=EMBEDDINGS,
+        model="clip",
+        hf_weights=True,
+    ),
+    Peer(
+        "FastAPI, torch",
+        _WEB,
+        ("fastapi", "uvicorn", "torch"),
+        (str(APPS / "fastapi_app.py"),),
+        {"PEER_ENGINE": "torch"},
+    ),
+)
+
+
+@contextmanager
+def running(
+    peer: Peer, python: Path, variables: Mapping[str, str], threads: int, log: Path
+) -> Iterator[tuple[int, int]]:
+    """Started and answering; yields its port and process id. All its processes end with the block.
+
+    Raises BenchmarkError with the end of its log where it does not start.
+    """
+    port = services.free_port()
+    launch = [sys.executable, "-P", "-m", "app.serve.launch", str(os.getpid()), "0", str(python)]
+    settings = {"PEER_PORT": str(port), "PEER_THREADS": str(threads), "HF_HUB_OFFLINE": "1"}
+    settings |= dict.fromkeys(THREAD_VARIABLES, str(threads)) | dict(variables)
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [
+                *launch,
+                *(
+                    part.format(port=port, hf_weights=variables["PEER_HF_WEIGHTS"])
+                    for part in peer.command
+                ),
+            ],
+            env=services.clean_environment(**settings, **peer.variables),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        wait(lambda: process.poll() is not None or _answers(port), f"{peer.name} to start")
+        if process.poll() is not None:
+            lines = log.read_text(errors="replace")[-2000:]
+            raise BenchmarkError(f"{peer.name} ended with {process.returncode}:\n{lines}")
+        yield port, process.pid
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _answers(port: int) -> bool:
+    try:
+        return httpx.get(f"http://{HOST}:{port}/health").is_success
+    except httpx.TransportError:
+        return False

@@ -1,0 +1,150 @@
+"""Start the service and its peers in turns, with the same clients, photos and threads."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+from rich.console import Console
+
+from benchmarks.serving.api import PREDICT, Api
+from benchmarks.serving.bench import Bench, row
+from benchmarks.serving.classifiers import shape_of, write_classifiers
+from benchmarks.serving.clients import Clients
+from benchmarks.serving.orders import Order
+from benchmarks.serving.peers.environments import python_of, versions_in
+from benchmarks.serving.peers.peer import APPS, PEERS, Peer, running
+from benchmarks.serving.peers.summary import OURS, goals
+from benchmarks.serving.photos import make_photos, tiny_png
+from benchmarks.serving.run import service_settings
+from benchmarks.serving.weights import write_random
+from benchmarks.skeleton.child import Child
+from benchmarks.skeleton.program import BenchmarkError, Document
+from benchmarks.stack import HOST, running_stack
+from scripts.demo.data import PHOTOGRAPHS
+
+BACKBONE = "ViT-B-32/random"
+CLIENTS = (1, 8, 64)
+_PHOTOS = 64
+_MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that is ready."""
+
+    port: int
+    key: str
+    model: str
+    api: Api
+    processes: Mapping[str, Sequence[int]]
+
+
+def measure(options: argparse.Namespace, document: Document, console: Console) -> None:
+    """Fill in the rounds, also when it is interrupted, and the goals."""
+    started = time.monotonic()
+
+    def on_progress(what: str) -> None:  # lines, no bar: a drawing thread would be measured, too
+        console.print(f"{time.monotonic() - started:4.0f} s  {what}", markup=False, highlight=False)
+
+    names = ("seconds", "rounds", "threads", "seed")
+    document["settings"] = {name: getattr(options, name) for name in names}
+    photos = make_photos(options.photos, _PHOTOS, options.seed)
+    document["photos"] = {"mean_bytes": sum(map(len, photos)) / len(photos)}
+    document["peers"], document["rounds"] = {}, list[Document]()
+    try:
+        with tempfile.TemporaryDirectory(prefix="dspt-peers-") as folder:
+            _rounds(options, Path(folder), photos, on_progress, document)
+    except (httpx.HTTPError, ValueError) as error:
+        raise BenchmarkError(str(error)) from error
+    finally:
+        document["goals"] = goals(document)
+
+
+def _rounds(
+    options: argparse.Namespace,
+    folder: Path,
+    photos: Sequence[bytes],
+    on_progress: Callable[[str], None],
+    document: Document,
+) -> None:
+    on_progress("drawing weights")
+    weights = write_random(BACKBONE, folder / "weights")
+    hf_weights = folder / "weights" / "transformers"
+    pythons = dict[str, Path]()
+    for peer in PEERS:
+        on_progress(f"{peer.name}: environment (the first time minutes and 6 GB)")
+        pythons[peer.name] = python_of(options.environments, peer.requirements)
+        document["peers"][peer.name] = versions_in(pythons[peer.name], peer.packages)
+        if peer.hf_weights and not hf_weights.exists():
+            program = str(APPS / "random_hf_clip.py")
+            subprocess.run([pythons[peer.name], program, hf_weights], check=True)
+    variables = {"PEER_WEIGHTS": weights, "PEER_HF_WEIGHTS": str(hf_weights)}
+    servers: list[str] = [OURS, *pythons]
+    found = {peer.name: peer for peer in PEERS}
+    for number in range(options.rounds):
+        document["rounds"].append(figures := Document())
+        for name in servers[:: 1 if number % 2 == 0 else -1]:
+            place = folder / f"{number}-{name.replace(' ', '-')}"
+            place.mkdir()
+            on_progress(f"{name}, round {number + 1} of {options.rounds}: starting")
+            if name == OURS:
+                starting = _ours(options, place, weights)
+            else:
+                starting = _peer(found[name], pythons[name], variables, options.threads, place)
+            with starting as server:
+                figures[name] = _measured(server, photos, options)
+
+
+@contextmanager
+def _ours(options: argparse.Namespace, folder: Path, weights: str) -> Iterator[Server]:
+    """`dspt api` and `dspt worker` with one model, whose image tower is compiled."""
+    settings = service_settings([weights], options.threads, models=1)
+    with running_stack(folder, workers=1, threads=options.threads, settings=settings) as stack:
+        classes = [[photograph.folder for photograph in PHOTOGRAPHS]]
+        (model,) = write_classifiers(
+            stack.environment, folder, shape_of(weights), classes, options.seed
+        )
+        place = (HOST, stack.port)
+        with Child("clients", Clients, place, stack.key, [], tiny_png(), options.seed) as clients:
+            bench = Bench(stack, clients, folder, options.seconds, options.seed, lambda what: None)
+            bench.load(model, weights)
+        yield Server(stack.port, stack.key, model, PREDICT, stack.roots)
+
+
+@contextmanager
+def _peer(
+    peer: Peer, python: Path, variables: Mapping[str, str], threads: int, folder: Path
+) -> Iterator[Server]:
+    with running(peer, python, variables, threads, folder / "log") as (port, process):
+        yield Server(port, "", peer.model, peer.api, {peer.name: [process]})
+
+
+def _measured(
+    server: Server, photos: Sequence[bytes], options: argparse.Namespace
+) -> dict[str, Any]:
+    """Return speed, latency, CPU time and memory with each number of clients."""
+    found = dict[str, Any]()
+    arguments = ((HOST, server.port), server.key, photos, tiny_png(), options.seed, server.api)
+    with Child("clients", Clients, *arguments) as clients:
+        for count in CLIENTS:
+            order = Order(
+                *(count, 1, [server.model], options.seconds, options.seconds / 3),
+                watched=server.processes,
+            )
+            outcome = clients.call("carry_out", order)
+            spent = row(outcome)
+            parts = spent.pop("cpu_ms")
+            parts.pop("clients", None)
+            parts.pop("API, event loop", None)
+            memory = sum(usage.memory for usage in outcome.after.values()) / _MIB
+            found[str(count)] = spent | {"cpu_ms": sum(parts.values()), "mib": memory}
+    return found
