@@ -3,7 +3,7 @@
 import sys
 from argparse import ArgumentParser
 
-from benchmarks.skeleton.options import add, add_common, positive, positive_number
+from benchmarks.skeleton.options import add, add_common, count, positive, positive_number
 from benchmarks.skeleton.program import BUSY, Benchmark, run
 
 _DESCRIPTION = """\
@@ -24,7 +24,9 @@ def _options(parser: ArgumentParser) -> None:
     add(parser, "--lr", 0.002, "learning rate; the default is CoOp's", type=positive_number)
     what = "both: also bfloat16 if the processor supports it; or float32"
     add(parser, "--precision", "both", what, choices=["both", "float32"])
-    what = "10 classes, 2 steps, no growth: a check that it runs"
+    what = "classes of a whole job whose memory is read stage by stage (Linux; 0: none)"
+    add(parser, "--stages", 100, what, type=count, metavar="N")
+    what = "10 classes, 2 steps, no growth, no whole job: a check that it runs"
     add(parser, "--quick", False, what, action="store_true")
 
 

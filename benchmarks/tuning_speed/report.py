@@ -33,6 +33,7 @@ def markdown(document: Mapping[str, Any]) -> str:
             if document["growth"]
             else ()
         ),
+        *(("## Memory by stage", *_stages(document)) if document.get("stages") else ()),
         "## Goals",
         table(["backbone", "goal", "measured", "met"], goals, left=4),
     )
@@ -124,6 +125,22 @@ def _growth(growth: Sequence[Mapping[str, Any]]) -> list[str]:
         for row in growth
     ]
     return table([*header, "CPU us per token and run"], rows, left=2)
+
+
+def _stages(document: Mapping[str, Any]) -> tuple[str, list[str]]:
+    settings = document["settings"]
+    return (
+        f"A whole job with {settings['stages']} classes and {settings['shots']} shots, "
+        f"{settings['stages_epochs']} epochs: the largest memory of each stage in addition to the "
+        "loaded model, libraries included that the stage loads.",
+        table(
+            ["stage", "time", "MiB beyond model"],
+            [
+                (row["stage"], seconds(row["seconds"]), f"{row['mib']:,.0f}")
+                for row in document["stages"]
+            ],
+        ),
+    )
 
 
 def _goals(timings: Sequence[Timing]) -> list[list[str]]:

@@ -22,6 +22,7 @@ from benchmarks.skeleton.machine import torch_machine
 from benchmarks.skeleton.program import Document, grid_progress
 from benchmarks.tuning_speed import setup
 from benchmarks.tuning_speed.setup import BATCH, EPOCHS, SHOTS, Case, StepTime
+from benchmarks.tuning_speed.stages import EPOCHS as STAGES_EPOCHS
 from benchmarks.tuning_speed.worker import worker
 from dspt.kit.device import resolve_device, tuning_dtype
 
@@ -86,7 +87,7 @@ MakeCase = Callable[[str, int, str, int], Case]
 def measure(options: Namespace, document: Document, console: Console) -> None:
     """Fill in the timings of each backbone and number of classes, and the growth."""
     if options.quick:
-        options.classes, options.steps = [10], 2
+        options.classes, options.steps, options.stages = [10], 2, 0
     device = resolve_device(options.device)
     both = options.precision == "both" and tuning_dtype("auto", device) is not None
     precisions = ("float32", "bfloat16") if both else ("float32",)
@@ -102,7 +103,7 @@ def measure(options: Namespace, document: Document, console: Console) -> None:
         "photos": setup.PHOTOS,
     }
     timings = document["timings"] = {}
-    document["growth"] = []
+    document["growth"], document["stages"] = [], []
     with (
         tempfile.TemporaryDirectory(prefix="dspt-tuning-speed-") as folder,
         grid_progress(console) as bar,
@@ -119,7 +120,7 @@ def measure(options: Namespace, document: Document, console: Console) -> None:
             return Case(backbone, classes, precision, steps, **common)
 
         cases = [(name, classes) for name in options.backbones for classes in options.classes]
-        task = bar.add_task("", total=len(cases) + (not options.quick))
+        task = bar.add_task("", total=len(cases) + (not options.quick) + bool(options.stages))
         for backbone, classes in cases:
 
             def on_progress(what: str, case: str = f"{backbone}, {classes} classes") -> None:
@@ -135,6 +136,13 @@ def measure(options: Namespace, document: Document, console: Console) -> None:
                 case = make(options.backbones[0], GROWTH[0], precision, 1)
                 with worker("growth", case) as process:
                     document["growth"] += process.call("do", "measure", GROWTH, 3)
+            bar.advance(task)
+        if options.stages:
+            bar.update(task, description=f"a whole job, {options.stages} classes")
+            case = make(options.backbones[0], options.stages, precisions[-1], 1)
+            with worker("stages", case) as process:
+                document["stages"] = process.call("do", "measure")
+            document["settings"] |= {"stages": options.stages, "stages_epochs": STAGES_EPOCHS}
             bar.advance(task)
 
 

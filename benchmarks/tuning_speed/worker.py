@@ -13,7 +13,7 @@ import torch
 from benchmarks.skeleton.child import Child
 from benchmarks.tuning_speed.setup import Case
 
-Kind = Literal["plain", "ours", "growth"]
+Kind = Literal["plain", "ours", "growth", "stages"]
 
 
 def worker(kind: Kind, case: Case) -> Child:
@@ -40,10 +40,10 @@ class Trainer:
 
 
 def _make(kind: Kind, case: Case) -> Any:
-    from benchmarks.tuning_speed import growth, ours, plain
+    from benchmarks.tuning_speed import growth, ours, plain, stages
 
     makers = {"plain": plain.PlainTrainer, "ours": ours.OurTrainer, "growth": growth.Growth}
-    return makers[kind](case)
+    return (makers | {"stages": stages.Stages})[kind](case)
 
 
 def _resident(device: str) -> int:

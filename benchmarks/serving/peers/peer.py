@@ -67,9 +67,9 @@ PEERS = (
         (_TORCH, "infinity-emb[server,torch,vision]", "transformers<4.50", "aiohttp"),
         ("infinity-emb", "transformers", "torch"),
         (
-            *("-m", "infinity_emb.infinity_server", "v2", "--model-id", "{hf_weights}"),
+            *("-m", "infinity_emb.cli", "v2", "--model-id", "{hf_weights}"),
             *("--served-model-name", "clip", "--port", "{port}", "--engine", "torch"),
-            *("--device", "cpu", "--no-compile", "--no-vector-disk-cache"),
+            *("--device", "cpu", "--no-compile", "--no-model-warmup", "--no-vector-disk-cache"),
         ),
         api=EMBEDDINGS,
         model="clip",
