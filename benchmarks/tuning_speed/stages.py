@@ -16,6 +16,7 @@ from dspt.config import TuneConfig
 from dspt.data import load_dataset
 from dspt.kit.progress import Listener, Progress, Stage
 from dspt.pipeline import tune
+from dspt.prompt.learner import RANDOM
 
 EPOCHS = 3
 """The memory of an epoch does not depend on their number."""
@@ -37,6 +38,7 @@ class Stages:
         config = TuneConfig(
             epochs=EPOCHS,
             n_ctx=case.n_ctx,
+            ctx_init=RANDOM,
             seed=case.seed,
             device=case.device,
             precision="auto" if case.autocast else "float32",
@@ -44,12 +46,12 @@ class Stages:
         with tempfile.TemporaryDirectory(prefix="dspt-stages-") as folder:
             _write_photos(Path(folder), case)
             dataset = load_dataset(Path(folder))
-            peaks = _Peaks(case.device)
+            peaks = Peaks(case.device)
             tune(dataset, config, listener=peaks, backbone=self._backbone)
             return peaks.finished()
 
 
-class _Peaks(Listener):
+class Peaks(Listener):
     """Reads the peak at the end of each stage and starts a new one."""
 
     def __init__(self, device: str) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 from rich.console import Console
+from scripts.demo.data import PHOTOGRAPHS
 
 from benchmarks.serving.api import PREDICT, Api
 from benchmarks.serving.bench import Bench, row
@@ -29,7 +30,6 @@ from benchmarks.serving.weights import write_random
 from benchmarks.skeleton.child import Child
 from benchmarks.skeleton.program import BenchmarkError, Document
 from benchmarks.stack import HOST, running_stack
-from scripts.demo.data import PHOTOGRAPHS
 
 BACKBONE = "ViT-B-32/random"
 CLIENTS = (1, 8, 64)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import pickle
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import open_clip
 import pytest
 from towers import TINY_IMAGES
@@ -17,10 +19,12 @@ from benchmarks.tuning_speed import run as tuning_speed
 from benchmarks.tuning_speed import setup
 from benchmarks.tuning_speed.__main__ import BENCHMARK
 from benchmarks.tuning_speed.growth import Growth
-from benchmarks.tuning_speed.report import _growth, pairs, seconds
+from benchmarks.tuning_speed.report import _growth, _stages, pairs, seconds
 from benchmarks.tuning_speed.run import Timing, steps_for
 from benchmarks.tuning_speed.setup import Case, class_names
+from benchmarks.tuning_speed.stages import Peaks, Stages
 from benchmarks.tuning_speed.worker import Kind, Trainer, worker
+from dspt.kit.progress import Progress
 
 TIMING = Timing("ours", "float32", 100, 0.5, 2.0, 0.9, 3.0, None, 0.01, 1 << 30, 1e-9, 1e-3)
 
@@ -160,3 +164,28 @@ def test_growth_has_a_row_per_number_of_classes_and_two_more(small: str, tmp_pat
     assert rows[2]["tokens"] > rows[1]["tokens"] > rows[0]["tokens"]
     assert all(row["cpu_microseconds_per_token"] > 0 for row in rows)
     assert any("8 runs at once" in line for line in _growth(rows))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
+def test_each_stage_has_a_peak_of_its_own() -> None:
+    peaks = Peaks("cpu")
+    peaks.progress(Progress("encoding", None, None, 0.1, None))
+    size = 64 << 20
+    taken = np.ones(size, np.uint8)
+    del taken
+    peaks.progress(Progress("encoding", None, None, 0.2, None))
+    peaks.progress(Progress("zero_shot", None, None, 0.5, None))
+    encoding, zero_shot = peaks.finished()
+    assert [encoding["stage"], zero_shot["stage"]] == ["encoding", "zero_shot"]
+    assert encoding["mib"] > 0.9 * size / (1 << 20) > zero_shot["mib"] + 32
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
+def test_the_stages_of_a_whole_job(small: str, tmp_path: Path) -> None:
+    rows = Stages(Case(small, 2, "float32", 1, tmp_path, n_ctx=4)).measure()
+    stages = [row["stage"] for row in rows]
+    assert stages == ["encoding", "zero_shot", "tuning", "evaluating", "saving"]
+    settings = {"stages": 2, "shots": 16, "stages_epochs": 3}
+    note, lines = _stages({"settings": settings, "stages": rows})
+    assert "2 classes" in note
+    assert len(lines) == 2 + len(rows)
