@@ -14,8 +14,8 @@ from typing import Any
 
 import httpx
 from rich.console import Console
-from scripts.demo.data import PHOTOGRAPHS
 
+from app.datasets.demo_photos import PHOTOGRAPHS
 from benchmarks.serving.api import PREDICT, Api
 from benchmarks.serving.bench import Bench, row
 from benchmarks.serving.classifiers import shape_of, write_classifiers
