@@ -219,6 +219,7 @@ OTHERS = {
     ("POST", "/batches"): batches_on_things_of_others,
     ("POST", "/comparisons"): lambda *a: not_taken(*a, "/comparisons"),
     ("POST", "/datasets"): uploaded_again,
+    ("POST", "/datasets/demo"): None,  # takes nothing; stored as any other of the caller
     ("POST", "/feedback"): feedback,
     ("POST", "/jobs"): jobs_of_a_data_set,
     ("POST", "/jobs/check"): None,  # takes no ids and creates nothing
