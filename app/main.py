@@ -22,14 +22,8 @@ from app.access.middleware import AuthMiddleware
 from app.access.path_tokens import PathTokens, TakeToken, has_token
 from app.access.rate_limits import RateLimits
 from app.access.sessions import SignInLink
-from app.batches.repository import BATCHES
-from app.comparisons.repository import COMPARISONS
-from app.gc.collector import Collector
+from app.background import Background
 from app.installation.start import prepare
-from app.jobs.lifecycle.housekeeping import Housekeeper
-from app.jobs.metrics import JobsCollector
-from app.jobs.repository import JOBS
-from app.kit.background_loop import LoopsCollector, stop_all
 from app.kit.batched_reader import BatchedReader
 from app.kit.context import Context
 from app.kit.http.backpressure import Backpressure
@@ -41,10 +35,10 @@ from app.kit.http.uploads import Uploads
 from app.kit.settings import Settings, get_settings
 from app.kit.tracing import Tracing
 from app.metrics.http import CountRequests, HttpMetrics
-from app.models.metrics import DriftCollector
+from app.predictions.forwarding import ForwardPredictions
+from app.predictions.role import PredictionsOnly
 from app.predictions.settings import PredictionSettings
 from app.routes import service_routes
-from app.webhooks.sender import WebhookSender
 
 #: What pages of other origins may send and read; credentials other than a key are not used.
 _CORS: dict[str, Any] = {
@@ -73,6 +67,8 @@ def create_app(
     """
     settings = settings or get_settings()
     predict_settings = PredictionSettings()
+    if settings.role == "api":
+        predict_settings = predict_settings.model_copy(update={"warm_up": ""})
     tracing = Tracing(settings, "dspt-api")
     routes: list[RouteContext] = []
     calls = service_routes()
@@ -84,16 +80,14 @@ def create_app(
         app.state.registry = registry = CollectorRegistry()
         app.state.http_metrics = HttpMetrics(registry)
         ProcessCollector(registry=registry)
-        job_figures = JobsCollector(context)
-        drift_figures = DriftCollector(context)
-        registry.register(job_figures)
-        registry.register(drift_figures)
-        housekeeper = Housekeeper(context, JOBS, BATCHES, COMPARISONS)
+        background = Background(context)
+        app.state.loops = background.loops
+        app.state.housekeeper = background.housekeeper
+        app.state.webhook_sender = background.webhook_sender
         app.state.context = context
         app.state.reader = reader = BatchedReader(
             context.database, settings.database_timeout_seconds
         )
-        app.state.housekeeper = housekeeper
         app.state.rate_limits = rate_limits = RateLimits(
             settings.requests_per_minute, settings.images_per_minute, settings.broker_url
         )
@@ -102,28 +96,19 @@ def create_app(
         app.state.session_uses = session_uses = LastUses(context.database, sessions.used)
         if settings.bootstrap_key:
             await run_in_threadpool(_ensure_bootstrap_key, context)
-        app.state.webhook_sender = sender = WebhookSender(context)
-        collector = Collector(context)
-        app.state.loops = loops = [*housekeeper.loops, sender.loop, collector.loop]
-        registry.register(LoopsCollector(loops))
-        housekeeper.start()
-        sender.loop.start()
-        collector.loop.start()
+        await run_in_threadpool(background.start, registry)
         try:
             async with calls.lifespan_context(app):
                 yield
         finally:
-            await run_in_threadpool(stop_all, loops)
+            await run_in_threadpool(background.stop)
             # What still waits for a silent database ends now.
             context.database.abort()
-            collector.close()
-            await run_in_threadpool(housekeeper.close)
+            await run_in_threadpool(background.close)
             await run_in_threadpool(reader.close)
             await run_in_threadpool(last_uses.close)
             await run_in_threadpool(session_uses.close)
             await rate_limits.close()
-            job_figures.close()
-            drift_figures.close()
             context.close()
             await run_in_threadpool(tracing.close)
 
@@ -150,6 +135,10 @@ def create_app(
     app.add_middleware(Uploads, settings=settings)
     app.add_middleware(BeforeBody)
     app.add_middleware(AuthMiddleware, no_auth=settings.no_auth)
+    if settings.role == "api":
+        app.add_middleware(ForwardPredictions)
+    elif settings.role == "predict":
+        app.add_middleware(PredictionsOnly)
     app.add_middleware(Backpressure, most=settings.max_waiting_requests)
     app.add_middleware(StopRequests, stop=app.state.stop)
     app.add_middleware(SecureHeaders)

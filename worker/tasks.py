@@ -13,11 +13,14 @@ from worker.celery_app import app, heartbeat, settings, stats
 from worker.rest import rest_after
 from worker.telemetry import Telemetry
 
+#: The job, the renewal of its lease, and one to spare; the parent's heartbeat has its own.
+_MOST_CONNECTIONS = 3
+
 
 @lru_cache(maxsize=1)
 def _context() -> Context:
     """Open the context after the fork, once per process."""
-    return Context.open(settings)
+    return Context.open(settings, most_connections=_MOST_CONNECTIONS)
 
 
 @lru_cache(maxsize=1)

@@ -148,7 +148,7 @@ def delete_comparison(comparison_id: str, context: ContextDep, caller: CallerDep
         ServiceUnavailable,
     ),
 )
-@rules(Scope.READ)
+@rules(Scope.READ, predicts=True)
 async def compare_models(
     wanted: ComparisonRequest,
     request: Request,

@@ -32,6 +32,8 @@ class Loop:
         self.name = name
         self.last_success: float | None = None
         """Unix time of the end of the last round without an error."""
+        self.runs: Callable[[], bool] = lambda: True
+        """Whether rounds do anything; if not, this process only waits."""
         self._work = work
         self._seconds = seconds
         self._wake = threading.Event()
@@ -71,7 +73,8 @@ class Loop:
         while not self._stopping:
             self._wake.clear()
             try:
-                self._work()
+                if self.runs():
+                    self._work()
             except Exception as error:  # noqa: BLE001 - a loop survives any error
                 failures += 1
                 if type(error) not in logged:

@@ -18,10 +18,12 @@ class Context:
     storage: Storage
 
     @classmethod
-    def open(cls, settings: Settings) -> Context:
+    def open(cls, settings: Settings, *, most_connections: int | None = None) -> Context:
+        """Open database and storage; `most_connections`: at most as many to PostgreSQL."""
+        size = settings.database_pool_size
         database = Database(
             settings.database_url,
-            pool_size=settings.database_pool_size,
+            pool_size=size if most_connections is None else min(size, most_connections),
             seconds=settings.database_timeout_seconds,
         )
         return cls(settings, database, open_storage(settings))

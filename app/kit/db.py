@@ -163,9 +163,11 @@ def _engine(url: str, pool_size: int, limits: Limits) -> Engine:
     parsed = make_url(url)
     # hide_parameters: user data must not reach the log through error messages.
     if parsed.drivername != "sqlite":
+        pooled = parsed.query.get("pgbouncer") == "true"
+        parsed = parsed.difference_update_query(["pgbouncer"])
         engine = create_engine(
             parsed,
-            connect_args=postgres_arguments(parsed, limits),
+            connect_args=postgres_arguments(parsed, limits, pooled=pooled),
             hide_parameters=True,
             max_overflow=0,
             pool_pre_ping=True,

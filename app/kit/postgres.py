@@ -25,8 +25,12 @@ class Limits:
     """Once set, statements end at once."""
 
 
-def postgres_arguments(url: URL, limits: Limits) -> dict[str, Any]:
-    """Return the arguments to connect with; what `url` sets itself takes precedence."""
+def postgres_arguments(url: URL, limits: Limits, *, pooled: bool = False) -> dict[str, Any]:
+    """Return the arguments to connect with; what `url` sets itself takes precedence.
+
+    pooled: through PgBouncer in transaction mode, which passes on no options of a session, and
+    gives each transaction another one, without its prepared statements.
+    """
     milliseconds = round(limits.seconds * 1000 * _SERVER_SHARE)
     settings = {
         "statement_timeout": milliseconds,
@@ -45,6 +49,8 @@ def postgres_arguments(url: URL, limits: Limits) -> dict[str, Any]:
         "tcp_user_timeout": 10_000,
     }
     kept = {name: value for name, value in arguments.items() if name not in url.query}
+    if pooled:
+        return {**kept, "prepare_threshold": None}
     return {**kept, "options": " ".join(options)}
 
 

@@ -53,7 +53,9 @@ class Settings(SettingsWithSecrets):
     )
     # A server accepts 100 by default, for all processes and tools.
     database_pool_size: int = Field(
-        default=10, ge=1, description="Maximum connections of one process to PostgreSQL."
+        default=10,
+        ge=1,
+        description="Maximum connections of one API process to PostgreSQL; a worker has at most 4.",
     )
     # The API answers within 10 seconds whatever happens: this, and 3 to connect again.
     database_timeout_seconds: float = Field(
@@ -100,6 +102,12 @@ class Settings(SettingsWithSecrets):
     )
     host: str = Field(default="127.0.0.1", description="Address that the API binds to.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port that the API binds to.")
+    role: Literal["all", "api", "predict"] = Field(
+        default="all",
+        description="What an API process does. `predict`: predictions, health and metrics only, "
+        "without background loops. `api`: all but predictions, which it forwards to "
+        "DSPT_PREDICT_URL; it loads no backbones.",
+    )
     bootstrap_key: str = Field(
         default="",
         pattern=r"^([!-~]{32,200})?$",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
@@ -35,6 +35,8 @@ class DatabaseCollector(Collector, ABC, Generic[T]):
 
     def __init__(self, context: Context) -> None:
         self.context = context
+        self.reports: Callable[[], bool] = lambda: True
+        """Whether this process reports them; of all processes one does."""
         # Its own thread: a hanging database must not block the threads of requests.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"{self.name} metrics")
         self._lock = threading.Lock()
@@ -49,6 +51,8 @@ class DatabaseCollector(Collector, ABC, Generic[T]):
         """Return the metrics of what was read."""
 
     def collect(self) -> Iterator[Metric]:
+        if not self.reports():
+            return
         with self._lock:  # concurrent scrapes share one query
             if self._reading is None or self._reading.done():
                 self._reading = self._thread.submit(self._read)

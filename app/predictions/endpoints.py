@@ -45,6 +45,7 @@ from app.kit.http.rules import Scope, rules
 from app.kit.http.schema_types import Omittable
 from app.predictions import bodies, stream
 from app.predictions.bodies import CAPTURE
+from app.predictions.forwarding import Forwarder
 from app.predictions.image_urls import ImageUrls
 from app.predictions.inference import Inference
 from app.predictions.metrics import EngineMetrics
@@ -62,9 +63,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         state.predict_settings.url_hosts, state.context.settings.private_hosts
     )
     state.predictions = Predictions(state.context, state.reader, state.inference)
+    state.forwarder = Forwarder(state.predict_settings, state.settings.max_waiting_requests)
     try:
         yield
     finally:
+        await state.forwarder.close()
         await run_in_threadpool(state.inference.close)
 
 
@@ -100,7 +103,7 @@ def _max_body_bytes(state: State) -> int:
     },
     openapi_extra={"requestBody": {"content": bodies.PREDICT_CONTENT}},
 )
-@rules(Scope.READ, max_body_bytes=_max_body_bytes)
+@rules(Scope.READ, max_body_bytes=_max_body_bytes, predicts=True)
 async def predict(
     request: Request,
     caller: CallerDep,
@@ -153,7 +156,7 @@ async def predict(
     ),
     openapi_extra={"requestBody": {"required": True, "content": bodies.CONTENT}},
 )
-@rules(Scope.READ)
+@rules(Scope.READ, predicts=True)
 async def predict_with_model(
     request: Request,
     caller: CallerDep,

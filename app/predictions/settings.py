@@ -118,6 +118,13 @@ class PredictionSettings(BaseSettings):
         "sixteenth of the memory of the container or machine.",
     )
 
+    url: str = Field(
+        default="",
+        pattern=r"^(https?://[^/\s]+(/\S*)?)?$",
+        description="Address of the processes with DSPT_ROLE=predict, to which those with "
+        "DSPT_ROLE=api forward predictions. Without it they answer 503.",
+    )
+
     @property
     def waiting_images_per_key(self) -> int:
         """Images of one API key that may wait."""

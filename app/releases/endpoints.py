@@ -45,7 +45,7 @@ router = APIRouter(prefix="/models", tags=["models"])
         ServiceUnavailable,
     ),
 )
-@rules(Scope.SUBMIT)
+@rules(Scope.SUBMIT, predicts=True)
 async def add_classes(
     model_id: str,
     wanted: NewClasses,

@@ -87,7 +87,7 @@ def _api(
     command = [sys.executable, "-P", "-m", "app.cli", "api", "--socket-fd", str(descriptor)]
     command += ["--sign-in-sha256", hashlib.sha256(link_token.encode()).hexdigest()]
     # There is no load balancer that could send requests elsewhere.
-    environment = {"DSPT_STOP_DELAY_SECONDS": "0"} | dict(environment)
+    environment = {"DSPT_STOP_DELAY_SECONDS": "0"} | dict(environment) | {"DSPT_ROLE": "all"}
     return Plan(
         name="api",
         command=command,

@@ -16,7 +16,9 @@ from app.datasets.demo_photos import make_demo_data
 from dspt.backbones import load_backbone
 from dspt.model.artifact import save_model
 from dspt.model.predict import ImageClassifier, untuned
-from tests.services import clean_environment
+from tests.integration.conftest import zip_of
+from tests.integration.stack import photos
+from tests.services import RedisServer, clean_environment
 from tests.unit.models import blend, model_for
 
 _HEAVY = ["torch", "torchvision", "open_clip", "timm", "scipy", "sklearn", "transformers"]
@@ -102,3 +104,60 @@ def test_the_api_classifies_adds_classes_and_compares_without_torch(
     assert result["added"] == [201, "kite"]
     assert result["refused"] == [422, "invalid_class_words"]
     assert result["compared"] == len(photos)
+
+
+_JOB = f"""
+import json, subprocess, sys, time
+from pathlib import Path
+from starlette.testclient import TestClient
+from app.kit.settings import Settings
+from app.main import create_app
+
+folder = Path(sys.argv[1])
+app = create_app(Settings())
+with TestClient(app, base_url="http://127.0.0.1", client=("127.0.0.1", 1)) as client:
+    def get(path):
+        response = client.get(path)
+        assert response.status_code == 200, response.text
+        return response
+    archive = (folder / "photos.zip").read_bytes()
+    files = {{"dataset": ("photos.zip", archive)}}
+    job = client.post("/jobs", files=files, data={{"config": json.dumps({{"epochs": 1}})}}).json()
+    worker = "from worker.cli import worker; worker(exit_when_idle=2)"
+    subprocess.run([sys.executable, "-P", "-c", worker], check=True, stdout=sys.stderr)
+    job = get(job["links"]["self"]).json()
+    for link in ("events", "audit", "review", "predictions", "model", "artifact"):
+        get(job["links"][link])
+    get(f"/datasets/{{job['dataset']['id']}}/images/0?size=64")
+    file = get(job["links"]["audit"]).json()["entries"][0]["file"]
+    corrected = client.post(job["links"]["corrections"], json={{"drop": [file]}})
+    refused = client.post(f"/models/{{job['model_id']}}/predict", content=b"x")
+    get("/health/ready"), get("/metrics")
+heavy = sorted(set({[*_HEAVY, "openvino"]}) & sys.modules.keys())
+print(json.dumps({{
+    "job": [job["status"], corrected.status_code, refused.json()["code"]], "heavy": heavy,
+}}))
+"""
+
+
+@pytest.mark.slow
+def test_the_role_api_has_no_torch_after_the_whole_path_of_a_job(
+    tmp_path: Path, redis: RedisServer
+) -> None:
+    (tmp_path / "photos.zip").write_bytes(zip_of(photos()))
+    ran = subprocess.run(
+        [sys.executable, "-P", "-c", _JOB, str(tmp_path)],
+        env=clean_environment(
+            PYTHONPATH=str(Path(__file__).parents[2]),
+            DSPT_DATA_DIR=str(tmp_path / "data"),
+            DSPT_BROKER_URL=redis.url,
+            DSPT_NO_AUTH="true",
+            DSPT_ROLE="api",
+        ),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    result = json.loads(ran.stdout.splitlines()[-1])
+    assert result == {"job": ["succeeded", 202, "no_predict_url"], "heavy": []}

@@ -34,12 +34,8 @@ class Housekeeper:
         self._reaping = Loop("reaper", self._reap, seconds)
         self._relaying = Loop("outbox", self._outbox.relay, seconds)
         self.loops = [self._reaping] if self._celery is None else [self._reaping, self._relaying]
-
-    def start(self) -> None:
         if self._celery is None:
             _log.warning("DSPT_BROKER_URL is not set: jobs stay queued. `dspt serve` sets it.")
-        for loop in self.loops:
-            loop.start()
 
     def wake(self) -> None:
         """Publish queued jobs and batches at once."""

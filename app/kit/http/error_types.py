@@ -123,6 +123,15 @@ ERROR_TYPES = {
     "uploads_busy": _type(
         503, "Other requests are uploading too many bytes. Nothing was stored.", _LATER
     ),
+    "no_predict_url": _type(
+        503,
+        "This process makes no predictions, and forwards none.",
+        "Set DSPT_PREDICT_URL, or send the request to a process that makes predictions.",
+    ),
+    "predictions_unavailable": _type(503, "No process for predictions answers.", _LATER),
+    "predictions_only": _type(
+        404, "This process only makes predictions.", "Send the request to another process."
+    ),
     "stopping": _type(503, "This process of the service is stopping.", _LATER),
     "backbone_downloading": _type(503, "The weights of the backbone are being downloaded.", _LATER),
     "deadline": _type(503, "The prediction did not finish in time.", _LATER),

@@ -40,6 +40,8 @@ class Rules:
     """Check that runs on a thread after authorization; an ApiError refuses the request unread."""
     content_security_policy: str | None = None
     """Default: nothing that the response contains may run or be shown."""
+    predicts: bool = False
+    """Needs image or text towers, so processes with the role `api` forward it."""
 
 
 def rules(
@@ -49,9 +51,10 @@ def rules(
     max_body_bytes: Callable[[State], int] | None = None,
     before_body: Callable[[Connection], None] | None = None,
     content_security_policy: str | None = None,
+    predicts: bool = False,
 ) -> Callable[[Endpoint], Endpoint]:
     """Declare the rules of an endpoint; put it below the route's decorator."""
-    declared = Rules(scope, probe, max_body_bytes, before_body, content_security_policy)
+    declared = Rules(scope, probe, max_body_bytes, before_body, content_security_policy, predicts)
 
     def declare(endpoint: Endpoint) -> Endpoint:
         setattr(endpoint, _ATTRIBUTE, declared)

@@ -1,0 +1,201 @@
+"""Send calls that need image towers to the processes that have them (the role `api`)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+
+import httpx
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.kit.http.errors import (
+    ApiError,
+    RequestTimeout,
+    ServiceUnavailable,
+    error_response,
+)
+from app.kit.http.middleware import DRAIN_BYTES, refuse
+from app.kit.http.rules import rules_of
+from app.predictions.settings import PredictionSettings
+
+#: Headers of one connection, not of the request or response (RFC 9110, 7.6.1).
+_HOP = frozenset(
+    {
+        *(b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization"),
+        *(b"te", b"trailer", b"transfer-encoding", b"upgrade", b"expect"),
+    }
+)
+#: For a connection, and for the client to send the next part of its body.
+_CONNECT_SECONDS, _BODY_SECONDS = 3.0, 30.0
+#: Beyond the time limit of a prediction, so that its own error arrives.
+_MARGIN_SECONDS = 10.0
+#: Below the time after which uvicorn closes an idle connection.
+_IDLE_SECONDS = 2.0
+_RETRY_SECONDS = 5
+
+_Headers = list[tuple[bytes, bytes]]
+
+
+class Forwarder:
+    """Forwards requests to DSPT_PREDICT_URL. One per process; close it at the end."""
+
+    def __init__(self, settings: PredictionSettings, most: int) -> None:
+        """`most`: connections at the same time."""
+        self._url = httpx.URL(settings.url) if settings.url else None
+        self._timeout = httpx.Timeout(
+            _CONNECT_SECONDS,
+            read=settings.deadline_seconds + _MARGIN_SECONDS,
+            write=_BODY_SECONDS,
+        )
+        limits = httpx.Limits(max_connections=most, keepalive_expiry=_IDLE_SECONDS)
+        transport = httpx.AsyncHTTPTransport(limits=limits)
+        self._client = httpx.AsyncClient(transport=transport, trust_env=False)
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def forward(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer with the response of the other process. Raises ApiError before it begins."""
+        body = _Body(receive)
+        relaying = asyncio.create_task(self._relay(scope, body, send))
+        leaving = asyncio.create_task(body.disconnected())
+        try:
+            await asyncio.wait((relaying, leaving), return_when=asyncio.FIRST_COMPLETED)
+            if not relaying.done():
+                raise ClientDisconnect
+            relaying.result()
+        finally:
+            for task in (relaying, leaving):
+                task.cancel()
+
+    async def _relay(self, scope: Scope, body: _Body, send: Send) -> None:
+        async with self._answer(scope, body) as answer:
+            headers = _end_to_end(answer.headers.raw)
+            if not body.read.is_set():  # refused early
+                headers.append((b"connection", b"close"))
+            start = {"type": "http.response.start", "status": answer.status_code}
+            await send({**start, "headers": headers})
+            async for chunk in answer.aiter_raw():
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    @asynccontextmanager
+    async def _answer(self, scope: Scope, body: _Body) -> AsyncIterator[httpx.Response]:
+        if self._url is None:
+            raise ServiceUnavailable(
+                "This process makes no predictions (DSPT_ROLE=api). Set DSPT_PREDICT_URL to the "
+                "address of one with DSPT_ROLE=predict, or send the request there.",
+                code="no_predict_url",
+            )
+        # Not the client's build_request, which adds headers of its own.
+        request = httpx.Request(
+            scope["method"],
+            self._url.copy_with(raw_path=_target(self._url, scope)),
+            headers=_forwarded(scope),
+            content=body.parts(),
+            extensions={"timeout": self._timeout.as_dict()},
+        )
+        try:
+            answer = await self._client.send(request, stream=True)
+        except httpx.TransportError as error:
+            raise ServiceUnavailable(
+                "The processes for predictions do not answer (DSPT_PREDICT_URL). Retry after "
+                f"{_RETRY_SECONDS} s.",
+                code="predictions_unavailable",
+                headers={"Retry-After": str(_RETRY_SECONDS)},
+            ) from error
+        try:
+            yield answer
+        finally:
+            await answer.aclose()
+
+
+class _Body:
+    """The body of a request, read once."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self.read = asyncio.Event()
+        """Set once all of it was read."""
+
+    async def parts(self) -> AsyncIterator[bytes]:
+        """Yield the body as it arrives. Raises RequestTimeout and ClientDisconnect."""
+        more = True
+        while more:
+            message = await self._next()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            more = message.get("more_body", False)
+            yield message.get("body", b"")
+        self.read.set()
+
+    async def disconnected(self) -> None:
+        """Return when the client leaves after its body."""
+        await self.read.wait()
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    async def _next(self) -> Message:
+        try:
+            async with asyncio.timeout(_BODY_SECONDS):
+                return await self._receive()
+        except TimeoutError as error:
+            raise RequestTimeout(
+                f"Nothing of the request body arrived for {_BODY_SECONDS:g} s."
+            ) from error
+
+
+class ForwardPredictions:
+    """Middleware of the role `api`: calls that need image towers go to `app.state.forwarder`.
+
+    Outside of authentication, which the other process does, as it counts the rate limits.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not rules_of(scope).predicts:
+            await self.app(scope, receive, send)
+            return
+        forwarder: Forwarder = scope["app"].state.forwarder
+        try:
+            await forwarder.forward(scope, receive, send)
+        except ApiError as error:
+            await refuse(error_response(error), scope, receive, send, DRAIN_BYTES)
+
+
+def _target(url: httpx.URL, scope: Scope) -> bytes:
+    """Return path and query below the path of `url`."""
+    path: bytes = scope.get("raw_path") or scope["path"].encode()
+    query: bytes = scope["query_string"]
+    return url.raw_path.rstrip(b"/") + path + (b"?" + query if query else b"")
+
+
+def _forwarded(scope: Scope) -> _Headers:
+    """Return the client's headers, and those of a proxy."""
+    headers = _end_to_end(scope["headers"])
+    given = [value for name, value in headers if name == b"x-forwarded-for"]
+    if scope.get("client"):
+        given.append(scope["client"][0].encode())
+    replaced = {
+        b"x-forwarded-for": b", ".join(given),
+        b"x-request-id": scope["request_id"].encode(),
+    }
+    kept = [(name, value) for name, value in headers if name not in replaced]
+    # `Via` also says that the request comes from elsewhere to a service without API keys.
+    return [*kept, *replaced.items(), (b"via", b"1.1 dspt")]
+
+
+def _end_to_end(headers: Iterable[tuple[bytes, bytes]]) -> _Headers:
+    """Return the headers without those of one connection, names in lower case."""
+    lower = [(name.lower(), value) for name, value in headers]
+    named = {
+        name.strip().lower()
+        for header, value in lower
+        if header == b"connection"
+        for name in value.split(b",")
+    }
+    return [(name, value) for name, value in lower if name not in _HOP | named]
