@@ -128,7 +128,7 @@ with TestClient(app, base_url="http://127.0.0.1", client=("127.0.0.1", 1)) as cl
     job = get(job["links"]["self"]).json()
     for link in ("events", "audit", "review", "predictions", "model", "artifact"):
         get(job["links"][link])
-    get(f"/datasets/{{job['dataset']['id']}}/images/0?size=64")
+    get(f"/datasets/{{job['dataset']['id']}}/images/0?size=192")
     file = get(job["links"]["audit"]).json()["entries"][0]["file"]
     corrected = client.post(job["links"]["corrections"], json={{"drop": [file]}})
     refused = client.post(f"/models/{{job['model_id']}}/predict", content=b"x")
