@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -118,6 +118,7 @@ def test_without_images_nothing_is_learned() -> None:
     assert torch.equal(found, start)
 
 
+@settings(deadline=None)
 @given(
     st.integers(2, 6),
     st.integers(1, 30),
