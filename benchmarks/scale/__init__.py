@@ -1,1 +1,1 @@
-"""The service on several hosts, which are network namespaces of one machine."""
+"""Throughput of several hosts, and what faults cost; see `python -m benchmarks.scale --help`."""
