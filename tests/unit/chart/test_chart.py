@@ -24,6 +24,8 @@ SERVICES = load("docker-compose.yml")["services"]
 SECRET = {
     f"DSPT_{name.upper()}" for name, field in Settings.model_fields.items() if is_secret(field)
 }
+#: What accepts requests.
+SERVERS = {"dspt-api", "dspt-predict"}
 S3_KEY = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
 
 
@@ -33,7 +35,7 @@ def of(name: str) -> tuple[dict[str, Any], ...]:
 
 def service(name: str) -> dict[str, Any]:
     """The service of docker-compose.yml that the pods of this name are."""
-    [found] = {"api", "worker", "migrate"} & set(name.split("-"))
+    [found] = {"api", "worker", "migrate"} & set(name.replace("predict", "api").split("-"))
     described: dict[str, Any] = SERVICES[found]
     return described
 
@@ -126,12 +128,30 @@ def test_no_setting_of_the_chart_can_be_overridden() -> None:
     """Those that the pods have get their values from the chart, so `settings` refuses them."""
     schema = yaml.safe_load((CHART / "values.schema.json").read_text())
     refused = re.compile(schema["properties"]["settings"]["propertyNames"]["not"]["pattern"])
-    fixed = {name for pod in pods(of("defaults")).values() for name in environment(pod)}
+    values = yaml.safe_load(VALUES[0].with_name("aws.yaml").read_text())
+    fixed = {name for pod in pods(of("aws")).values() for name in environment(pod)}
+    fixed -= set(values["settings"])
     # The first is a default, the second refused by a template if there are workers.
     fixed -= {"DSPT_LOG_FORMAT", "DSPT_POOLS"}
     for name in SECRET | fixed | {"DSPT_DATA_DIR", "DSPT_NO_AUTH"}:
         assert refused.search(name), name
     assert not refused.search("DSPT_DATABASE_POOL_SIZE")
+
+
+def test_the_api_forwards_predictions_to_the_pods_that_make_them() -> None:
+    found = pods(of("aws"))
+    api, predict = environment(found["dspt-api"]), environment(found["dspt-predict"])
+    [port] = of_kind(of("aws"), "Service")["dspt-predict"]["spec"]["ports"]
+    assert api["DSPT_ROLE"] == "api"
+    assert api["DSPT_PREDICT_URL"] == f"http://dspt-predict:{port['port']}"
+    assert predict["DSPT_ROLE"] == "predict"
+    assert found["dspt-predict"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == 1
+    [rule] = of_kind(of("aws"), "NetworkPolicy")["dspt-predict"]["spec"]["ingress"]
+    caller = rule["from"][0]["podSelector"]["matchLabels"]
+    assert caller.items() <= templates(of("aws"))["dspt-api"]["metadata"]["labels"].items()
+    alone = pods(of("defaults"))
+    assert "dspt-predict" not in alone
+    assert "DSPT_ROLE" not in environment(alone["dspt-api"])
 
 
 @EACH
@@ -227,7 +247,7 @@ def test_caches_are_limited_to_half_of_their_volume() -> None:
 def test_pods_get_the_time_that_their_stop_takes(values: Path) -> None:
     for name, pod in pods(rendered(values)).items():
         grace = pod.get("terminationGracePeriodSeconds", 30)
-        if name == "dspt-api":
+        if name in SERVERS:
             variables = environment(pod)
             stop = Settings(
                 stop_delay_seconds=float(variables["DSPT_STOP_DELAY_SECONDS"] or ""),
@@ -246,7 +266,7 @@ def test_the_api_is_probed_and_workers_do_not_stop_with_the_broker(values: Path)
             kind: container[kind]["httpGet"]["path"] for kind in container if kind.endswith("Probe")
         }
         ports = {port["name"]: str(port["containerPort"]) for port in container.get("ports", ())}
-        if name == "dspt-api":
+        if name in SERVERS:
             live, ready = "/health/live", "/health/ready"
             assert probes == {"startupProbe": live, "livenessProbe": live, "readinessProbe": ready}
             assert ports["http"] == environment(pod)["DSPT_PORT"]
@@ -272,12 +292,11 @@ def test_selectors_find_the_pods_they_are_for(values: Path) -> None:
         selector = deployment["spec"]["selector"]["matchLabels"].items()
         assert [n for n, found in labels.items() if selector <= found.items()] == [name]
     # A budget for workers would hold up the drain of a node for as long as a job takes.
-    assert set(budgets) == {"dspt-api"}
-    ports = {
-        p["name"]
-        for p in deployments["dspt-api"]["spec"]["template"]["spec"]["containers"][0]["ports"]
-    }
-    for one in of_kind(objects, "Service").values():
+    services = of_kind(objects, "Service")
+    assert set(budgets) == set(services) == SERVERS & set(labels)
+    for name, one in services.items():
+        [container] = pods(objects)[name]["containers"]
+        ports = {port["name"] for port in container["ports"]}
         assert {port["targetPort"] for port in one["spec"]["ports"]} <= ports
 
 
@@ -324,17 +343,14 @@ def test_only_the_api_can_be_reached_unless_the_values_say_otherwise() -> None:
         assert everything <= template["metadata"]["labels"].items()
     assert policies["dspt-api"]["spec"]["ingress"] == [{"ports": [{"port": "http"}]}]
     closed = of_kind(of("aws"), "NetworkPolicy")
-    assert set(closed) == {"dspt", "dspt-api", "dspt-worker-default"}
+    assert set(closed) == {"dspt", "dspt-api", "dspt-predict", "dspt-worker-default"}
     assert closed["dspt"]["spec"]["policyTypes"] == ["Ingress", "Egress"]
     assert closed["dspt"]["spec"]["egress"][0]["ports"] == [
         {"protocol": "UDP", "port": 53},
         {"protocol": "TCP", "port": 53},
     ]
-    assert all(
-        rule["from"]
-        for name in ("api", "worker-default")
-        for rule in closed[f"dspt-{name}"]["spec"]["ingress"]
-    )
+    for name in ("dspt-api", "dspt-predict", "dspt-worker-default"):
+        assert all(rule["from"] for rule in closed[name]["spec"]["ingress"])
     assert not of_kind(of("own-s3"), "NetworkPolicy")
 
 

@@ -70,7 +70,7 @@ securityContext:
 Pod of the API or of a worker. dict:
   root; component; image; command; keys: of the Secret
   env: its own settings; serve: its ports and probes; disk: volume -> [mount path, GiB]
-  group: resources, nodeSelector, tolerations; grace: seconds; restart: restartPolicy
+  group: resources, gpus, nodeSelector, tolerations; grace: seconds; restart: restartPolicy
 */}}
 {{- define "dspt.pod" -}}
 metadata:
@@ -118,7 +118,11 @@ spec:
           value: {{ $value | quote }}
         {{- end }}
       {{- .serve | nindent 6 }}
-      {{- with .group.resources }}
+      {{- $resources := default dict .group.resources }}
+      {{- if .group.gpus }}
+      {{- $resources = mergeOverwrite (deepCopy $resources) (dict "limits" (dict "nvidia.com/gpu" .group.gpus)) }}
+      {{- end }}
+      {{- with $resources }}
       resources:
         {{- toYaml . | nindent 8 }}
       {{- end }}

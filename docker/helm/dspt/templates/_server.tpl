@@ -1,5 +1,5 @@
 {{/*
-Deployment, Service, disruption budget and autoscaler of the API. dict: root; component; values;
+Deployment, Service, disruption budget and autoscaler of API processes. dict: root; component; values;
 env: its own settings; port: of the Service.
 */}}
 {{- define "dspt.server" -}}
