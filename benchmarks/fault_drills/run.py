@@ -31,8 +31,8 @@ from benchmarks.stack import StackError, keep_logs
 LIMIT_HEARTBEATS = 3.0
 """The job of a dead worker must be queued again within this many heartbeats."""
 _LIMIT_SECONDS = 300.0
-"""A job that takes longer counts as lost. An undisturbed one takes two seconds, and half a minute if
-a busy machine imports torch for it."""
+"""A job that takes longer counts as lost. An undisturbed one takes two seconds, and half a minute
+if a busy machine imports torch for it."""
 _FAULTS = (
     StackError,
     AssertionError,  # something took too long or is impossible
