@@ -108,7 +108,11 @@ def proxy_to_file(path: str, host: str = "127.0.0.1") -> Iterator[Proxy]:
 
     def connect() -> socket.socket:
         connection = socket.socket(socket.AF_UNIX)
-        connection.connect(path)
+        try:
+            connection.connect(path)
+        except OSError:
+            connection.close()
+            raise
         return connection
 
     with proxy(connect, host) as opened:
