@@ -107,7 +107,7 @@ def test_keda_reads_the_secret_of_the_service() -> None:
     assert set(authentication["spec"]) <= AUTHENTICATION
     [target] = authentication["spec"]["secretTargetRef"]
     assert set(target) == SECRET_TARGET
-    assert target == {"parameter": "connection", "name": "dspt", "key": "database-url"}
+    assert target == {"parameter": "connection", "name": "dspt", "key": "keda-url"}
     for one in scaled_jobs():
         reference = one["spec"]["triggers"][0]["authenticationRef"]
         assert reference == {"name": authentication["metadata"]["name"]}
