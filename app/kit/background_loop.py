@@ -53,11 +53,11 @@ class Loop:
         self._stopping = True
         self._wake.set()
 
-    def stop(self) -> None:
+    def stop(self, seconds: float = _STOP_SECONDS) -> None:
         """Stop, and wait a moment for the running round."""
         self.request_stop()
         if self._last_sign is not None:
-            self._thread.join(_STOP_SECONDS)
+            self._thread.join(seconds)
 
     @property
     def stuck(self) -> bool:
@@ -95,11 +95,12 @@ class Loop:
 
 
 def stop_all(loops: Sequence[Loop]) -> None:
-    """Stop loops together, so that their waits overlap."""
+    """Stop loops together: all of them have the moment that one has."""
     for loop in loops:
         loop.request_stop()
+    end = time.monotonic() + _STOP_SECONDS
     for loop in loops:
-        loop.stop()
+        loop.stop(max(0.0, end - time.monotonic()))
 
 
 class LoopsCollector(Collector):

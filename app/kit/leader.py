@@ -51,8 +51,10 @@ class Leader:
         """Give the lead to another process. Call it when the loops have stopped."""
         held, self._held = self._held, None
         if held is not None:
-            with suppress(SQLAlchemyError):
-                held.close()
+            # A rollback would wait for a database that does not answer. Without the connection
+            # PostgreSQL rolls back by itself.
+            held.invalidate()
+            held.close()
 
     def _check(self) -> None:
         if self._held is not None:
