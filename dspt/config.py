@@ -53,11 +53,7 @@ class TuneConfig(BaseModel):
         "the tuning then have no effect.",
     )
     epochs: int = Field(
-        default=200,
-        ge=1,
-        le=1000,
-        description="Passes over the training features. Of more than 2,048 images, each epoch "
-        "draws about 2,048.",
+        default=200, ge=1, le=1000, description="Passes over the training features."
     )
     batch_size: int = Field(
         default=2048,

@@ -28,9 +28,6 @@ WARM_UP_LR = 1e-5
 SMOOTHING = 1.0
 """Images added to each class before the classes are balanced: a class of one or two images does not
 get all of its share."""
-EPOCH_IMAGES = 2048
-"""Images that an epoch draws from a larger data set: it then takes as many steps as a small one,
-and the text tower makes the cost of a step."""
 REPORTED_TOGETHER = 40
 """Epochs of which a GPU reports together: the program waits for it only then."""
 
@@ -52,8 +49,6 @@ class Schedule:
 
     epochs: int
     batch_size: int
-    images: int | None = None
-    """Most images that an epoch draws, others each time. Default: all."""
 
     def lr_at(self, epoch: int, peak: float) -> float:
         """Learning rate of an epoch (from 0): one warm-up epoch, then half a cosine."""
@@ -150,9 +145,7 @@ def tune_contexts(
         lr = sent(torch.tensor(rates), device).view(
             len(epochs), len(runs), *[1] * (state.context.ndim - 1)
         )
-        orders = [
-            epoch_order(runs, batch, features.shape[1], epoch, schedule.images) for epoch in epochs
-        ]
+        orders = [epoch_order(runs, batch, features.shape[1], epoch) for epoch in epochs]
         # (epochs, steps, R, B)
         rows, views = (sent(torch.stack(part), device) for part in zip(*orders, strict=True))
         metrics = step.metrics.new_empty(*rows.shape[:2], 3)
@@ -194,19 +187,18 @@ def _group_by_loss(runs: Sequence[Run]) -> list[tuple[LossName, slice | list[int
 
 
 def epoch_order(
-    runs: Sequence[Run], batch_size: int, n_views: int, epoch: int, images: int | None = None
+    runs: Sequence[Run], batch_size: int, n_views: int, epoch: int
 ) -> tuple[Tensor, Tensor]:
     """Rows and views of one epoch: two (steps, R, B) int64 tensors.
 
     The largest run sets the number of steps and the batch size; a smaller run repeats its
-    permutation to fill its batches. images: drawn by an epoch at most. Default: all. Raises
-    ValueError for a run without rows.
+    permutation to fill its batches. Raises ValueError for a run without rows.
     """
     sizes = [len(run.rows) for run in runs]
     if not min(sizes):
         raise ValueError("a run has no rows to tune on")
     batch = min(batch_size, max(sizes))
-    steps = math.ceil(min(max(sizes), images or max(sizes)) / batch)
+    steps = math.ceil(max(sizes) / batch)
     rows = np.empty((len(runs), steps * batch), dtype=np.int64)
     views = np.empty_like(rows)
     for i, run in enumerate(runs):

@@ -109,17 +109,6 @@ def test_every_epoch_shows_every_row_once_in_a_new_order(
     assert len({tuple(epoch) for epoch in asked.tolist()}) == 3
 
 
-def test_an_epoch_of_many_images_draws_some_and_others_each_time(
-    prompts: PromptLearner, tiny: Backbone
-) -> None:
-    features, labels = task(tiny)
-    steps: Any = Steps(features)
-    tune(prompts, steps, labels, [on(24)], Schedule(epochs=8, batch_size=4, images=10))
-    asked = torch.stack(steps.asked).view(8, 12)  # 3 steps of 4 in each of 8 epochs
-    assert all(len(set(epoch)) == 12 for epoch in asked.tolist())
-    assert set(asked.flatten().tolist()) == set(range(24))
-
-
 def test_each_run_draws_from_its_own_rows(prompts: PromptLearner, tiny: Backbone) -> None:
     features, labels = task(tiny)
     steps: Any = Steps(features)
