@@ -29,7 +29,7 @@ from tests.integration.jobs import ERROR, make_model
 
 #: Zips to submit; jobs on the same one share a data set.
 ZIPS = [zip_of({f"cat/{number}.png": b"not looked at"}) for number in range(2)]
-_REQUEST = JobRequest(name=None, config={}, class_names=None)
+_REQUEST = JobRequest(name=None, config={"backbone": "builtin"}, class_names=None)
 
 
 def submit(context: Context, zip_file: bytes, key: str | None) -> tuple[str, str]:
