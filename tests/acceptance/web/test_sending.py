@@ -21,7 +21,7 @@ from tests.integration import test_feedback
 from tests.integration.jobs import claim
 from tests.services import wait_until
 
-PART = 16 * 1024**2
+PART = 8 * 1024**2
 #: What the browser itself writes on the console for a connection that the test cuts.
 CUT = r"net::ERR_|status of 50[23]"
 
@@ -37,7 +37,7 @@ def large_zip(path: Path, parts: int) -> Path:
     random.seed(0)
     with zipfile.ZipFile(path, "w") as archive:
         for name in ("cat", "dog"):
-            for number in range(8 * parts):
+            for number in range(4 * parts):
                 archive.writestr(f"{name}/{number}.jpg", random.randbytes(1024**2 - 20_000))
     return path
 
@@ -52,7 +52,7 @@ def choose(page: Page, path: Path) -> None:
 def test_a_large_zip_that_is_cut_off_goes_on_also_after_a_reload(
     browser: Browser, api: OwnApi, tmp_path: Path
 ) -> None:
-    path = large_zip(tmp_path / "pets.zip", 3)
+    path = large_zip(tmp_path / "pets.zip", 5)
     sent: list[str] = []
     cuts = {2: 1, 3: 100}  # part -> how often it fails
 
@@ -81,7 +81,7 @@ def test_a_large_zip_that_is_cut_off_goes_on_also_after_a_reload(
         page.wait_for_url("**/ui/#/jobs/job_*")
         job_id = page.url.rpartition("/")[2]
         expect(page.get_by_text("no worker is running")).to_be_visible()
-    assert [int(url.rpartition("/")[2]) for url in sent] == [1, 2, 3]
+    assert [int(url.rpartition("/")[2]) for url in sent] == [1, 2, 3, 4, 5]
     assert len({url.split("/")[-3] for url in sent}) == 1
     job = api.client.get(f"/jobs/{job_id}").json()
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -138,7 +138,7 @@ def test_an_upload_whose_answer_is_lost_makes_one_job(
 def test_a_very_large_zip_needs_little_memory_and_can_be_cancelled(
     browser: Browser, api: OwnApi, tmp_path: Path
 ) -> None:
-    path = large_zip(tmp_path / "many.zip", 64)
+    path = large_zip(tmp_path / "many.zip", 128)
     jobs = api.client.get("/jobs").json()["data"]
     with window(browser, api.address, expected=CUT) as opened:
         page = opened.new_page()
@@ -150,7 +150,7 @@ def test_a_very_large_zip_needs_little_memory_and_can_be_cancelled(
             page.get_by_role("button", name="Send and tune").click()
         upload = "/".join(first.value.url.split("/")[-4:-2])
         most, seen = 0, set()
-        while len(api.client.get(f"/{upload}").json()["missing"]) > 32:
+        while len(api.client.get(f"/{upload}").json()["missing"]) > 64:
             most = max(most, largest_renderer())
             seen.add(page.get_by_role("progressbar").get_attribute("value"))
             page.wait_for_timeout(20)

@@ -10,19 +10,28 @@ export function Dialog(props: {
 }): JSX.Element {
   const dialog = useRef<HTMLDialogElement>(null);
   const id = useId();
+  const closed = useRef(false);
   // At once, not after the next frame: the next key already belongs to the dialog.
   useLayoutEffect(() => dialog.current?.showModal(), []);
+  // And the key after Escape to the page, for which the event `close` comes too late.
+  const close = (): void => {
+    if (closed.current) return;
+    closed.current = true;
+    dialog.current?.close();
+    props.close();
+  };
   return (
     <dialog
       ref={dialog}
       class={props.wide ? "wide-dialog" : ""}
       aria-labelledby={id}
-      onClose={props.close}
-      onClick={(event) => event.target === dialog.current && dialog.current?.close()}
+      onCancel={close}
+      onClose={close}
+      onClick={(event) => event.target === dialog.current && close()}
     >
       <header>
         <h2 id={id}>{props.title}</h2>
-        <button onClick={() => dialog.current?.close()}>Close</button>
+        <button onClick={close}>Close</button>
       </header>
       {props.children}
     </dialog>
