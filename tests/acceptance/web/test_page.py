@@ -304,9 +304,9 @@ def test_no_prediction_fails_while_an_alias_moves_and_is_rolled_back(
     over = threading.Event()
 
     def ask() -> None:
-        """Ten predictions a second, as far as the machine can."""
+        """Twenty predictions a second, as far as the machine can."""
         with httpx.Client(base_url=service.base_url, timeout=60) as client:
-            while not over.wait(0.1):
+            while not over.wait(0.05):
                 files = {"images": ("a.png", photo("lime", 7))}
                 answers.append(client.post("/predict", data={"model": "busy"}, files=files))
 
