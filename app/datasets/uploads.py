@@ -29,8 +29,8 @@ from app.kit.ids import is_id, new_id, owner_digest
 from app.quotas import service as quotas
 from app.tables.uploads import Upload, UploadPart
 
-#: Small enough that a cut costs seconds and a page can hold several, large enough that 4 GiB are 512
-#: requests.
+#: Small enough that a cut costs seconds and a page can hold several, large enough that 4 GiB are
+#: 512 requests.
 PART_BYTES = 8 * 1024**2
 #: An upload without a new part for this long is deleted.
 KEEP = timedelta(hours=24)
