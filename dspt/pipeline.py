@@ -88,11 +88,11 @@ def tune(
 ) -> TuneResult:
     """Tune a classifier on `dataset`, evaluate it and audit the training labels.
 
-    feature_dir: cache of image features, shared by jobs; feature_packs: where machines share the
-    features of this data set, the last one, and of those that it contains; checkpoint_file: the
-    state after each epoch, from which an interrupted job continues with the same result; backbone:
-    an already loaded `config.backbone`. Raises Cancelled, BackboneError, ConfigError,
-    DatasetError or PromptTooLong.
+    feature_dir: cache of image features, shared by jobs. feature_packs: folders that several
+    machines share; the last is this data set's, the others belong to data sets that are part of it.
+    checkpoint_file: the state after each epoch, from which an interrupted job continues with the
+    same result. backbone: an already loaded `config.backbone`. Raises Cancelled, BackboneError,
+    ConfigError, DatasetError or PromptTooLong.
     """
     listener = listener or Listener()
     clock = StageClock(listener, config.tuned_epochs)

@@ -26,7 +26,7 @@ const photo = /\.(jpe?g|png|webp|gif|bmp|tiff?|heic|heif|avif)$/i;
 const table = /\.(csv|tsv|txt|json)$/i;
 const hidden = /(^|\/)(\.|__MACOSX)/;
 const splits = ["train", "val", "test"];
-const unlabelledFolder = /^unlabell?ed([ _-]?(images|photos))?$/i;
+const unlabelledFolder = /^unlabell?ed([ _-]?(images?|photos?|pictures?|data|dataset|set|files?))?$/i;
 
 const isZip = (file: File): boolean => /\.zip$/i.test(file.name);
 

@@ -18,7 +18,7 @@ export function Jobs(): JSX.Element {
         pages={jobs}
         empty={
           <>
-            No jobs yet. <a href="#/new">Drop a folder of photos</a> to start the first, or try the demo's photos.
+            No jobs yet. <a href="#/new">Drop a folder of photos</a> to start the first.
           </>
         }
         row={(job) => <Row job={job} />}

@@ -21,6 +21,7 @@ export function LabelPage(props: { id: string; route: Route }): JSX.Element {
   const photos = useLoaded<Page<Captured>>(path);
   const [labels, setLabels] = useState<Record<string, string>>({});
   const [error, setError] = useState<ApiError>();
+  const [busy, setBusy] = useState(false);
   if (!model.value) return model.error ? <Trouble error={model.error} /> : <Waiting />;
   const give = async (prediction: string, label: string): Promise<void> => {
     setError(undefined);
@@ -34,9 +35,11 @@ export function LabelPage(props: { id: string; route: Route }): JSX.Element {
   };
   const tune = async (): Promise<void> => {
     setError(undefined);
+    setBusy(true);
     try {
       go(`/jobs/${(await post<Job>(`/models/${props.id}/retrain`, {})).id}`);
     } catch (failed) {
+      setBusy(false);
       if (!(failed instanceof ApiError)) throw failed;
       setError(failed);
     }
@@ -63,7 +66,7 @@ export function LabelPage(props: { id: string; route: Route }): JSX.Element {
             </option>
           ))}
         </select>
-        <button class="main" onClick={() => void tune()}>
+        <button class="main" disabled={busy} onClick={() => void tune()}>
           Tune again with the labelled photos
         </button>
       </p>
