@@ -1,6 +1,6 @@
 """The work of an API process besides requests: loops, and metrics of the whole installation.
 
-Of all processes of an installation, the leader does it.
+Of all processes of an installation, the leader does it, except what belongs to one machine.
 """
 
 from __future__ import annotations
@@ -31,12 +31,14 @@ class Background:
         self._leader = Leader(context.database, work, context.settings.housekeeping_seconds)
         self._figures = JobsCollector(context), DriftCollector(context)
         self._idle = context.settings.role == "predict"
-        self.loops: list[Loop] = [] if self._idle else [*work, *self._leader.loops]
+        own = [self._collector.local_loop, *self._leader.loops]
+        self.loops: list[Loop] = [] if self._idle else [*work, *own]
 
     def start(self, registry: CollectorRegistry) -> None:
         registry.register(LoopsCollector(self.loops))
         if self._idle:
             return
+        self.housekeeper.start()
         for figures in self._figures:
             figures.reports = self._leader.leads
             registry.register(figures)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import MutableMapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import IO
 
@@ -35,7 +36,7 @@ def use_gpu(
         return None
     locks.mkdir(parents=True, exist_ok=True)
     for gpu in gpus:
-        lock = (locks / f"gpu-{gpu}.lock").open("ab")
+        lock = (locks / f"gpu-{gpu.replace('/', '-')}.lock").open("ab")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -52,5 +53,6 @@ def use_gpu(
 def _gpus(environment: MutableMapping[str, str], devices: Path) -> Sequence[str]:
     """Return the GPUs that this process may use. NVML and CUDA are not needed for that."""
     if (visible := environment.get(_VARIABLE)) is not None:
-        return [gpu.strip() for gpu in visible.split(",") if gpu.strip()]
+        names = [gpu.strip() for gpu in visible.split(",")]
+        return list(takewhile(lambda gpu: gpu not in ("", "-1"), names))  # as CUDA reads them
     return [str(number) for number, _ in enumerate(devices.glob("nvidia[0-9]*"))]

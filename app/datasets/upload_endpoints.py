@@ -51,7 +51,7 @@ class NewUpload(BaseModel):
 
 
 def _part_bytes(state: State) -> int:
-    return uploads.PART_BYTES
+    return uploads.LARGEST_PART_BYTES  # those of the upload itself are checked later
 
 
 async def _body(request: Request) -> bytes:

@@ -32,6 +32,8 @@ from app.tables.uploads import Upload, UploadPart
 #: Small enough that a cut costs seconds and a page can hold several, large enough that 4 GiB are
 #: 512 requests.
 PART_BYTES = 8 * 1024**2
+#: Of an upload that an earlier version started.
+LARGEST_PART_BYTES = 16 * 1024**2
 #: An upload without a new part for this long is deleted.
 KEEP = timedelta(hours=24)
 _MOST_OPEN = 20

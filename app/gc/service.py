@@ -27,8 +27,11 @@ def collect(
     dry_run: bool = False,
     force: bool = False,
     grace_seconds: float = GRACE_SECONDS,
+    local: bool = True,
 ) -> Iterator[Finding]:
     """Delete garbage and yield each deleted or moved item; with `dry_run` only yield.
+
+    local: also that of this machine, see `collect_local`.
 
     Safe alongside running jobs and requests, and in several processes at once. Raises
     TooMuchGarbageError, unless `force`, if suspiciously many stored files would go, and
@@ -38,9 +41,6 @@ def collect(
     yield from expired_events(context, dry_run)
     yield from thinned_events(context, dry_run)
     yield from expired_runs(context, dry_run)
-    yield from _expired_features(context, dry_run)
-    yield from collect_checkpoints(context, dry_run=dry_run)
-    yield from _scratch(context, dry_run)
     for upload_id, parts in uploads.expire(context, dry_run=dry_run):
         yield Finding(Kind.UPLOAD, upload_id, count=parts)
     for webhook_id, count in expire_deliveries(context, dry_run=dry_run):
@@ -48,6 +48,15 @@ def collect(
     for name, count in retention.expire(context, dry_run=dry_run):
         yield Finding(Kind.CAPTURE, name, count=count)
     yield from collect_files(context, dry_run=dry_run, force=force, grace_seconds=grace_seconds)
+    if local:
+        yield from collect_local(context, dry_run=dry_run)
+
+
+def collect_local(context: Context, *, dry_run: bool = False) -> Iterator[Finding]:
+    """Delete what processes keep on the disk of this machine and no longer need, as `collect`."""
+    yield from _expired_features(context, dry_run)
+    yield from collect_checkpoints(context, dry_run=dry_run)
+    yield from _scratch(context, dry_run)
     yield from _pictures(context, dry_run)
 
 

@@ -54,7 +54,7 @@ class Settings(SettingsWithSecrets):
     # A server accepts 100 by default, for all processes and tools.
     database_pool_size: int = Field(
         default=10,
-        ge=1,
+        ge=2,  # the leader needs one for its lock
         description="Maximum connections of one API process to PostgreSQL; a worker has at most 4.",
     )
     # The API answers within 10 seconds whatever happens: this, and 3 to connect again.

@@ -8,10 +8,12 @@ from contextlib import asynccontextmanager
 
 import httpx
 from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.kit.http.errors import (
     ApiError,
+    BadRequest,
     RequestTimeout,
     ServiceUnavailable,
     error_response,
@@ -90,9 +92,13 @@ class Forwarder:
                 code="no_predict_url",
             )
         # Not the client's build_request, which adds headers of its own.
+        try:
+            url = self._url.copy_with(raw_path=_target(self._url, scope))
+        except httpx.InvalidURL as error:
+            raise BadRequest(f"The address is invalid: {error}") from error
         request = httpx.Request(
             scope["method"],
-            self._url.copy_with(raw_path=_target(self._url, scope)),
+            url,
             headers=_forwarded(scope),
             content=body.parts(),
             extensions={"timeout": self._timeout.as_dict()},
@@ -161,8 +167,18 @@ class ForwardPredictions:
             await self.app(scope, receive, send)
             return
         forwarder: Forwarder = scope["app"].state.forwarder
+        started = False
+
+        async def sending(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
         try:
-            await forwarder.forward(scope, receive, send)
+            await forwarder.forward(scope, receive, sending)
+        except ClientDisconnect:
+            if not started:  # nobody reads it, but it is counted
+                await Response(status_code=499)(scope, receive, send)
         except ApiError as error:
             await refuse(error_response(error), scope, receive, send, DRAIN_BYTES)
 

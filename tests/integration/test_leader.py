@@ -8,6 +8,7 @@ from contextlib import ExitStack
 import pytest
 from sqlalchemy import make_url, text
 
+from app.background import Background
 from app.kit.background_loop import Loop, stop_all
 from app.kit.context import Context
 from app.kit.db import Database
@@ -72,6 +73,18 @@ def test_one_process_works_and_another_one_takes_over(processes: list[Process]) 
     before = first.rounds
     assert [each.rounds for each in others if each is not second] == [0]
     assert first.rounds == before
+
+
+def test_each_process_deletes_what_is_on_its_own_disk(context: Context) -> None:
+    """Only the leader deletes what they share."""
+    found = [Background(context) for _ in range(2)]
+    for each in found:
+        each._leader.start()
+    loops = [{loop.name: loop.runs() for loop in each.loops} for each in found]
+    for each in found:
+        each.close()
+    assert [each["garbage collection"] for each in loops] == [True, False]
+    assert [each["local garbage collection"] for each in loops] == [True, True]
 
 
 def test_a_leader_that_loses_its_connection_stops_work(processes: list[Process]) -> None:

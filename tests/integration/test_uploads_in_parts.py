@@ -7,6 +7,7 @@ import hashlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import dspt_client
 import httpx
@@ -171,6 +172,15 @@ def _check_limits(client: TestClient, live: Context) -> None:
         413,
         "payload_too_large",
     )
+
+
+def test_an_upload_with_the_parts_of_an_earlier_version_goes_on(client: TestClient) -> None:
+    upload = start(client)
+    with patch.object(uploads, "PART_BYTES", PART // 2):  # the upgrade
+        for number in range(1, -(-len(DATA) // PART) + 1):
+            answer = put(client, upload, number)
+            assert answer.status_code in (200, 204), answer.text
+        assert client.get(upload["links"]["self"]).json()["missing"] == []
 
 
 def test_what_is_left_is_deleted_after_a_day(client: TestClient, live: Context) -> None:

@@ -34,6 +34,9 @@ class Housekeeper:
         self._reaping = Loop("reaper", self._reap, seconds)
         self._relaying = Loop("outbox", self._outbox.relay, seconds)
         self.loops = [self._reaping] if self._celery is None else [self._reaping, self._relaying]
+
+    def start(self) -> None:
+        """Warn if nothing can be published. The loops are started by their owner."""
         if self._celery is None:
             _log.warning("DSPT_BROKER_URL is not set: jobs stay queued. `dspt serve` sets it.")
 

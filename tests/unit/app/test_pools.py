@@ -87,6 +87,7 @@ def test_a_gpu_by_its_number_and_a_machine_without_one(tmp_path: Path) -> None:
     assert use_gpu("auto", tmp_path, environment, tmp_path) is None
     assert environment == {}
     (tmp_path / "nvidia0").touch()
-    assert use_gpu("auto", tmp_path, {"CUDA_VISIBLE_DEVICES": ""}, tmp_path) is None
+    for none in ("", "-1"):
+        assert use_gpu("auto", tmp_path, {"CUDA_VISIBLE_DEVICES": none}, tmp_path) is None
     assert use_gpu("2", tmp_path, environment, tmp_path) is None
     assert environment == {"CUDA_VISIBLE_DEVICES": "2"}
