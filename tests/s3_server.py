@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -41,7 +42,14 @@ class S3Server:
         return f"http://127.0.0.1:{self.port}"
 
     def requests(self) -> int:
-        """The number of requests that it has answered."""
+        """The number of requests that it has answered; it counts some a moment after its answer."""
+        before, now = -1, self._counted()
+        while now != before:
+            time.sleep(0.1)
+            before, now = now, self._counted()
+        return now
+
+    def _counted(self) -> int:
         url = f"http://127.0.0.1:{self.metrics_port}/metrics"
         with urllib.request.urlopen(url, timeout=10) as answer:
             text = answer.read().decode()
