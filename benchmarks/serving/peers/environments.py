@@ -27,8 +27,13 @@ def python_of(folder: Path, requirements: Sequence[str]) -> Path:
     if not (place / _COMPLETE).exists():
         shutil.rmtree(place, ignore_errors=True)
         venv.create(place, with_pip=True)
-        pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        done = subprocess.run([*pip, *requirements], capture_output=True, text=True, check=False)
+        pip = [str(python), "-P", "-m", "pip", "install", "--quiet"]
+        done = subprocess.run(
+            [*pip, "--disable-pip-version-check", *requirements],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         if done.returncode:
             raise BenchmarkError(f"pip cannot install {' '.join(requirements)}:\n{done.stderr}")
         (place / _COMPLETE).touch()
@@ -41,6 +46,6 @@ def versions_in(python: Path, packages: Sequence[str]) -> dict[str, str]:
         "import json, sys; from importlib.metadata import version;"
         "print(json.dumps({name: version(name) for name in sys.argv[1:]}))"
     )
-    command = [str(python), "-c", program, *packages]
+    command = [str(python), "-P", "-c", program, *packages]
     found: dict[str, str] = json.loads(subprocess.check_output(command))
     return found

@@ -43,8 +43,11 @@ class Peer:
     api: Api = PREDICT
     model: str = ""
     """Name of the model in a request."""
-    hf_weights: bool = False
-    """Loads the folder {hf_weights}, in the format of transformers."""
+
+    @property
+    def needs_hf_weights(self) -> bool:
+        """Whether it loads weights in the format of transformers."""
+        return any("{hf_weights}" in part for part in self.command)
 
 
 def _litserve(name: str, engine: str, workers: int) -> Peer:
@@ -67,13 +70,12 @@ PEERS = (
         (_TORCH, "infinity-emb[server,torch,vision]", "transformers<4.50", "aiohttp"),
         ("infinity-emb", "transformers", "torch"),
         (
-            *("-m", "infinity_emb.cli", "v2", "--model-id", "{hf_weights}"),
+            *("-P", "-m", "infinity_emb.cli", "v2", "--model-id", "{hf_weights}"),
             *("--served-model-name", "clip", "--port", "{port}", "--engine", "torch"),
             *("--device", "cpu", "--no-compile", "--no-model-warmup", "--no-vector-disk-cache"),
         ),
         api=EMBEDDINGS,
         model="clip",
-        hf_weights=True,
     ),
     Peer(
         "FastAPI, torch",

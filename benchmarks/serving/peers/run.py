@@ -84,7 +84,7 @@ def _rounds(
         on_progress(f"{peer.name}: environment (the first time minutes and 6 GB)")
         pythons[peer.name] = python_of(options.environments, peer.requirements)
         document["peers"][peer.name] = versions_in(pythons[peer.name], peer.packages)
-        if peer.hf_weights and not hf_weights.exists():
+        if peer.needs_hf_weights and not hf_weights.exists():
             program = str(APPS / "random_hf_clip.py")
             subprocess.run([pythons[peer.name], program, hf_weights], check=True)
     variables = {"PEER_WEIGHTS": weights, "PEER_HF_WEIGHTS": str(hf_weights)}
@@ -142,9 +142,7 @@ def _measured(
             )
             outcome = clients.call("carry_out", order)
             spent = row(outcome)
-            parts = spent.pop("cpu_ms")
-            parts.pop("clients", None)
-            parts.pop("API, event loop", None)
+            cpu_ms = sum(spent["cpu_ms"].get(name, 0.0) for name in server.processes)
             memory = sum(usage.memory for usage in outcome.after.values()) / _MIB
-            found[str(count)] = spent | {"cpu_ms": sum(parts.values()), "mib": memory}
+            found[str(count)] = spent | {"cpu_ms": cpu_ms, "mib": memory}
     return found

@@ -19,14 +19,16 @@ def median(document: Found, server: str, clients: str, what: str) -> float | Non
     return statistics.median(values) if values else None
 
 
-def best(document: Found, clients: str, what: str, *, most: bool) -> tuple[str, float] | None:
-    """Return the best peer by the median of a figure, and that."""
+def _beside(
+    document: Found, clients: str, what: str, *, most: bool
+) -> Iterator[tuple[float, str, float]]:
+    """Yield our median of a figure, the best peer and its median; nothing if one is missing."""
+    ours = median(document, OURS, clients, what)
     found = {name: median(document, name, clients, what) for name in document["peers"]}
     known = [(value, name) for name, value in found.items() if value is not None]
-    if not known:
-        return None
-    value, name = max(known) if most else min(known)
-    return name, value
+    if ours and known:
+        theirs, peer = max(known) if most else min(known)
+        yield ours, peer, theirs
 
 
 def goals(document: Found) -> list[dict[str, Any]]:
@@ -37,35 +39,29 @@ def goals(document: Found) -> list[dict[str, Any]]:
 
 def _speed(document: Found) -> Iterator[tuple[str, str, bool]]:
     for clients, least in LEAST_RATIO.items():
-        ours = median(document, OURS, clients, "images_per_second")
-        peer = best(document, clients, "images_per_second", most=True)
-        if ours and peer:
+        for ours, peer, theirs in _beside(document, clients, "images_per_second", most=True):
             yield (
                 f"{clients} clients: {least:g} times the best peer's images per second",
-                f"{ours:.1f} of {peer[1]:.1f} ({peer[0]}): {ours / peer[1]:.2f}",
-                ours >= least * peer[1],
+                f"{ours:.1f} of {theirs:.1f} ({peer}): {ours / theirs:.2f}",
+                ours >= least * theirs,
             )
 
 
 def _latency(document: Found) -> Iterator[tuple[str, str, bool]]:
     for clients in LEAST_RATIO:
-        ours = median(document, OURS, clients, "p99")
-        peer = best(document, clients, "p99", most=False)
-        if ours and peer:
+        for ours, peer, theirs in _beside(document, clients, "p99", most=False):
             yield (
                 f"{clients} clients: 99th percentile of the latency not above the best peer's",
-                f"{1000 * ours:,.0f} ms of {1000 * peer[1]:,.0f} ms ({peer[0]})",
-                ours <= peer[1],
+                f"{1000 * ours:,.0f} ms of {1000 * theirs:,.0f} ms ({peer})",
+                ours <= theirs,
             )
 
 
 def _memory(document: Found) -> Iterator[tuple[str, str, bool]]:
-    ours = median(document, OURS, "64", "mib")
-    peer = best(document, "64", "mib", most=False)
-    if ours and peer:
+    for ours, peer, theirs in _beside(document, "64", "mib", most=False):
         yield (
             "memory of all processes under load, database and queue included: not more than the "
             "best peer's",
-            f"{ours:,.0f} MiB of {peer[1]:,.0f} MiB ({peer[0]})",
-            ours <= peer[1],
+            f"{ours:,.0f} MiB of {theirs:,.0f} MiB ({peer})",
+            ours <= theirs,
         )
