@@ -38,7 +38,7 @@ from app.metrics.http import CountRequests, HttpMetrics
 from app.predictions.forwarding import ForwardPredictions
 from app.predictions.role import PredictionsOnly
 from app.predictions.settings import PredictionSettings
-from app.routes import service_routes
+from app.routes import ROUTES, open_features
 
 #: What pages of other origins may send and read; credentials other than a key are not used.
 _CORS: dict[str, Any] = {
@@ -71,7 +71,6 @@ def create_app(
         predict_settings = predict_settings.model_copy(update={"warm_up": ""})
     tracing = Tracing(settings, "dspt-api")
     routes: list[RouteContext] = []
-    calls = service_routes()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -98,7 +97,7 @@ def create_app(
             await run_in_threadpool(_ensure_bootstrap_key, context)
         await run_in_threadpool(background.start, registry)
         try:
-            async with calls.lifespan_context(app):
+            async with open_features(app):
                 yield
         finally:
             await run_in_threadpool(background.stop)
@@ -123,7 +122,7 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         servers=[{"url": "/", "description": "this service"}],
-        routes=calls.routes,
+        routes=list(ROUTES),
     )
     app.state.settings = settings
     app.state.predict_settings = predict_settings

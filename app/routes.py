@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final
 
-from fastapi import APIRouter, Depends
+from fastapi import FastAPI
+from starlette.routing import BaseRoute
 
-from app.access.caller import get_caller
 from app.access.key_endpoints import router as keys_router
 from app.access.session_endpoints import router as session_router
 from app.access.token_endpoints import router as tokens_router
@@ -24,7 +26,6 @@ from app.jobs.endpoints import router as jobs_router
 from app.jobs.review.endpoints import router as review_router
 from app.jobs.review.result_endpoints import router as results_router
 from app.kit.http.docs_page import router as docs_router
-from app.kit.http.errors import COMMON_PROBLEMS, Forbidden, TooManyRequests, Unauthorized, problems
 from app.kit.http.errors_page import router as errors_router
 from app.metrics.endpoints import router as metrics_router
 from app.models.alias_endpoints import router as aliases_router
@@ -35,46 +36,43 @@ from app.releases.endpoints import router as releases_router
 from app.web.endpoints import router as web_router
 from app.webhooks.endpoints import router as webhooks_router
 
+_ROUTERS = (
+    jobs_router,
+    results_router,
+    review_router,
+    datasets_router,
+    demo_router,
+    additions_router,
+    uploads_router,
+    models_router,
+    cards_router,
+    aliases_router,
+    model_comparisons_router,
+    releases_router,
+    predictions_router,
+    tokens_router,
+    batches_router,
+    webhooks_router,
+    feedback_router,
+    comparisons_router,
+    backbones_router,
+    keys_router,
+    metrics_router,
+    session_router,
+    health_router,
+    web_router,
+    docs_router,
+    errors_router,
+)
 
-@cache
-def service_routes() -> APIRouter:
-    """All calls; made once for all applications of a process, since most of their cost is here."""
-    router = APIRouter(
-        responses=COMMON_PROBLEMS,
-        # The name of a client's method: `create_job`.
-        generate_unique_id_function=lambda route: route.name,
-    )
-    for feature in (
-        jobs_router,
-        results_router,
-        review_router,
-        datasets_router,
-        demo_router,
-        additions_router,
-        uploads_router,
-        models_router,
-        cards_router,
-        aliases_router,
-        model_comparisons_router,
-        releases_router,
-        predictions_router,
-        tokens_router,
-        batches_router,
-        webhooks_router,
-        feedback_router,
-        comparisons_router,
-        backbones_router,
-        keys_router,
-        metrics_router,
-    ):
-        router.include_router(
-            feature,
-            dependencies=[Depends(get_caller)],
-            responses=problems(Unauthorized, Forbidden, TooManyRequests),
-        )
-    router.include_router(session_router)
-    router.include_router(health_router)
-    router.include_router(web_router)
-    router.include_router(docs_router)
-    router.include_router(errors_router)
-    return router
+#: All calls. They are not included in another router, which would build each of them again.
+ROUTES: Final[list[BaseRoute]] = [route for router in _ROUTERS for route in router.routes]
+
+
+@asynccontextmanager
+async def open_features(app: FastAPI) -> AsyncIterator[None]:
+    """Open what the features need, and close it in the opposite order."""
+    async with AsyncExitStack() as stack:
+        for router in _ROUTERS:
+            await stack.enter_async_context(router.lifespan_context(app))
+        yield

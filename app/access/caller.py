@@ -1,13 +1,18 @@
-"""The caller of a request and the caller's permissions. Endpoints take `CallerDep`."""
+"""The caller of a request and the caller's permissions.
+
+Endpoints take `CallerDep` where they need it; all calls of a `caller_router` need a valid caller.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import Depends, Request, Security
+from fastapi import APIRouter, Depends, Request, Security
 from fastapi.security import HTTPBearer
 
+from app.kit.http.errors import Forbidden, TooManyRequests, Unauthorized, problems
+from app.kit.http.routers import public_router
 from app.kit.http.rules import Scope
 from app.kit.ids import LOCAL_OWNER
 
@@ -61,3 +66,13 @@ async def get_caller(request: Request, _shown: Annotated[object, Security(_beare
 
 
 CallerDep = Annotated[Caller, Depends(get_caller)]
+
+
+def caller_router(prefix: str = "", **options: Any) -> APIRouter:
+    """Return a router for calls that need a caller. options: those of APIRouter."""
+    return public_router(
+        prefix,
+        dependencies=[Depends(get_caller)],
+        responses=problems(Unauthorized, Forbidden, TooManyRequests),
+        **options,
+    )

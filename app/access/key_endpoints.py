@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
-from fastapi import APIRouter
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from app.access import keys
+from app.access.caller import caller_router
 from app.kit.control_characters import is_clean
 from app.kit.http.context import ContextDep
 from app.kit.http.errors import BadRequest, NotFound, Unprocessable, problems
@@ -17,7 +17,7 @@ from app.kit.http.rules import Scope, rules
 from app.kit.ids import is_id
 from app.tables.access import ApiKey
 
-router = APIRouter(prefix="/keys", tags=["keys"])
+router = caller_router("/keys", tags=["keys"])
 
 
 def _checked(name: str) -> str:

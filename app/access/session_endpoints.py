@@ -6,7 +6,7 @@ from datetime import datetime
 from importlib.util import find_spec
 from typing import Literal
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
@@ -25,9 +25,10 @@ from app.kit.http.errors import (
     Unprocessable,
     problems,
 )
+from app.kit.http.routers import public_router
 from app.kit.http.rules import Scope, rules
 
-router = APIRouter(prefix="/session", tags=["session"])
+router = public_router("/session", tags=["session"])
 
 
 class SignIn(BaseModel):

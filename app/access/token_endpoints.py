@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dspt_client.schemas.tokens import TokenView
-from fastapi import APIRouter, Request
+from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.access.caller import CallerDep
+from app.access.caller import CallerDep, caller_router
 from app.access.path_tokens import PathTokens
 from app.kit.http.errors import BadRequest, Unprocessable, problems
 from app.kit.http.rules import Scope, rules
 
-router = APIRouter(prefix="/tokens", tags=["session"])
+router = caller_router("/tokens", tags=["session"])
 
 
 class NewToken(BaseModel):

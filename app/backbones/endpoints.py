@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from fastapi import APIRouter
-
+from app.access.caller import caller_router
 from app.backbones.schemas import BackboneList, BackboneView
 from app.kit.http.rules import Scope, rules
 
-router = APIRouter(prefix="/backbones", tags=["backbones"])
+router = caller_router("/backbones", tags=["backbones"])
 
 ADVICE = (
     "`builtin` is for trials: it is small and works offline. For production use ViT-B-16/openai; "

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from dspt_client.schemas.batches import BatchView
-from fastapi import APIRouter, File, Form, Header, Query, Request, Response, UploadFile
+from fastapi import File, Form, Header, Query, Request, Response, UploadFile
 from pydantic import Field
 from starlette.responses import StreamingResponse
 
-from app.access.caller import CallerDep
+from app.access.caller import CallerDep, caller_router
 from app.batches import repository, service, views
 from app.batches.repository import BATCHES
 from app.datasets import service as datasets
@@ -33,7 +33,7 @@ from app.kit.http.schema_types import Omittable
 from app.leased.service import find
 from app.quotas.early import check_bytes_early
 
-router = APIRouter(prefix="/batches", tags=["batches"])
+router = caller_router("/batches", tags=["batches"])
 
 
 @router.post(

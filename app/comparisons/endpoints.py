@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Annotated
 
 from dspt_client.schemas.comparisons import ComparisonJobView, ComparisonView
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import Header, Request, Response
 
-from app.access.caller import CallerDep
+from app.access.caller import CallerDep, caller_router
 from app.comparisons import direct, service
 from app.comparisons.repository import COMPARISONS
 from app.comparisons.schemas import ComparisonJobRequest, ComparisonRequest
@@ -31,8 +31,8 @@ from app.leased import service as leased
 from app.predictions.dependencies import InferenceDep
 from app.predictions.service import Deadline
 
-router = APIRouter(prefix="/comparisons", tags=["comparisons"])
-models_router = APIRouter(prefix="/models", tags=["models"])
+router = caller_router("/comparisons", tags=["comparisons"])
+models_router = caller_router("/models", tags=["models"])
 
 
 @router.post(

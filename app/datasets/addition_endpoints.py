@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from dspt_client.schemas.datasets import DatasetDetail
-from fastapi import APIRouter, File, Form, Response, UploadFile
+from fastapi import File, Form, Response, UploadFile
 
-from app.access.caller import CallerDep
+from app.access.caller import CallerDep, caller_router
 from app.datasets import additions, details, service
 from app.datasets.dependencies import ShelfDep
 from app.kit.http.context import ContextDep
@@ -27,7 +27,7 @@ from app.kit.http.schema_types import Omittable
 from app.kit.metadata import FORM, parse
 from app.quotas.early import check_bytes_early
 
-router = APIRouter(prefix="/datasets", tags=["data sets"])
+router = caller_router("/datasets", tags=["data sets"])
 
 
 @router.post(

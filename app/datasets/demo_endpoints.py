@@ -5,16 +5,16 @@ from __future__ import annotations
 import io
 
 from dspt_client.schemas.datasets import DatasetDetail
-from fastapi import APIRouter, Response
+from fastapi import Response
 
-from app.access.caller import CallerDep
+from app.access.caller import CallerDep, caller_router
 from app.datasets import demo_photos, details, service
 from app.datasets.dependencies import ShelfDep
 from app.kit.http.context import ContextDep
 from app.kit.http.errors import Conflict, StorageFull, problems
 from app.kit.http.rules import Scope, rules
 
-router = APIRouter(prefix="/datasets/demo", tags=["data sets"])
+router = caller_router("/datasets/demo", tags=["data sets"])
 
 
 @router.post("", status_code=201, responses=problems(Conflict, StorageFull))

@@ -8,7 +8,6 @@ from typing import Annotated, Literal
 
 from dspt_client.schemas.datasets import DatasetDetail, DatasetHealth, DatasetView, PhotoPage
 from fastapi import (
-    APIRouter,
     FastAPI,
     File,
     Form,
@@ -19,7 +18,7 @@ from fastapi import (
     UploadFile,
 )
 
-from app.access.caller import CallerDep
+from app.access.caller import CallerDep, caller_router
 from app.datasets import details, health, repository, service, uploads, views
 from app.datasets.dependencies import ShelfDep
 from app.datasets.photos import SIZES, PhotoShelf
@@ -52,7 +51,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     yield
 
 
-router = APIRouter(prefix="/datasets", tags=["data sets"], lifespan=_lifespan)
+router = caller_router("/datasets", tags=["data sets"], lifespan=_lifespan)
 
 
 @router.post(

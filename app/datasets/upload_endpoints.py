@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Annotated
 
 from dspt_client.schemas.uploads import PartUrl, UploadView
-from fastapi import APIRouter, Depends, Header, Path, Request
+from fastapi import Depends, Header, Path, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.datastructures import State
 
-from app.access.caller import CallerDep
+from app.access.caller import CallerDep, caller_router
 from app.datasets import upload_parts, uploads
 from app.kit.context import Context
 from app.kit.http.context import ContextDep
@@ -26,7 +26,7 @@ from app.kit.http.errors import (
 from app.kit.http.rules import Scope, rules
 from app.tables.uploads import Upload
 
-router = APIRouter(prefix="/uploads", tags=["data sets"])
+router = caller_router("/uploads", tags=["data sets"])
 
 
 _Number = Annotated[int, Path(ge=1, le=1_000_000, description="1, 2, ...")]

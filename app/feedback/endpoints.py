@@ -6,10 +6,10 @@ from typing import Annotated, Any, Literal
 
 from dspt_client.schemas.feedback import CapturedView, Order
 from dspt_client.schemas.jobs import JobView
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.access.caller import CallerDep
+from app.access.caller import CallerDep, caller_router
 from app.datasets.photos import SIZES
 from app.feedback import service
 from app.feedback.retrain import create_job
@@ -31,7 +31,7 @@ from app.kit.http.schema_types import Omittable
 from dspt.data.images import as_jpeg
 from dspt.errors import ImageError
 
-router = APIRouter(tags=["feedback"])
+router = caller_router(tags=["feedback"])
 
 
 class Feedback(BaseModel):

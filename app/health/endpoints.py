@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import FastAPI, Request, Response
 
 from app.health.schemas import Live, Ready
 from app.health.service import Health
+from app.kit.http.routers import public_router
 from app.kit.http.rules import rules
 from app.predictions.dependencies import InferenceDep
 
@@ -22,7 +23,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.health.close()
 
 
-router = APIRouter(prefix="/health", tags=["health"], lifespan=_lifespan)
+router = public_router("/health", tags=["health"], lifespan=_lifespan)
 
 
 @router.get("/live", responses={503: {"model": Live, "description": "A loop is stuck."}})

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 from dspt_client.schemas.jobs import EventList, JobView
 from dspt_client.schemas.status import Status
 from fastapi import (
-    APIRouter,
     Depends,
     FastAPI,
     File,
@@ -22,7 +21,7 @@ from fastapi import (
 )
 from starlette.concurrency import run_in_threadpool
 
-from app.access.caller import CallerDep
+from app.access.caller import CallerDep, caller_router
 from app.datasets import service as datasets
 from app.jobs import service, views
 from app.jobs.accepted import IdempotencyKey, accepted
@@ -62,7 +61,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await feed.close()
 
 
-router = APIRouter(prefix="/jobs", tags=["jobs"], lifespan=_lifespan)
+router = caller_router("/jobs", tags=["jobs"], lifespan=_lifespan)
 
 _FIELDS = ("dataset", "dataset_id", "config", "class_names", "name", "metadata")
 

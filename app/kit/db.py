@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -27,8 +28,6 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.types import TypeDecorator
-
-from app.kit.postgres import Limits, limit_connections, postgres_arguments
 
 #: One connection per thread of the API. On SQLite a connection is an open file, which costs little.
 _SQLITE_POOL: Final = {"pool_size": 50, "max_overflow": 0}
@@ -87,8 +86,8 @@ class Database:
 
     def __init__(self, url: str, *, pool_size: int = 10, seconds: float = 5.0) -> None:
         self.url = normalise_url(url)
-        self._limits = Limits(seconds)
-        self.engine = _engine(self.url, pool_size, self._limits)
+        self._aborted = threading.Event()
+        self.engine = _engine(self.url, pool_size, seconds, self._aborted)
         # On SQLite, upgrading a read transaction fails at once, whatever the timeout, if another
         # connection wrote in between. So write transactions begin as IMMEDIATE.
         self.writer = self.engine.execution_options(sqlite_begin="IMMEDIATE")
@@ -122,7 +121,7 @@ class Database:
 
     def abort(self) -> None:
         """End running statements, and all later ones, with an error: the process is stopping."""
-        self._limits.aborted.set()
+        self._aborted.set()
 
     def close(self) -> None:
         self.engine.dispose()
@@ -159,10 +158,14 @@ def normalise_url(url: str) -> str:
     return parsed.render_as_string(hide_password=False)
 
 
-def _engine(url: str, pool_size: int, limits: Limits) -> Engine:
+def _engine(url: str, pool_size: int, seconds: float, aborted: threading.Event) -> Engine:
     parsed = make_url(url)
     # hide_parameters: user data must not reach the log through error messages.
     if parsed.drivername != "sqlite":
+        # Without a PostgreSQL server, psycopg is a twentieth of the imports for nothing.
+        from app.kit.postgres import Limits, limit_connections, postgres_arguments
+
+        limits = Limits(seconds, aborted)
         pooled = parsed.query.get("pgbouncer") == "true"
         parsed = parsed.difference_update_query(["pgbouncer"])
         engine = create_engine(

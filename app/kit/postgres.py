@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
@@ -21,7 +21,7 @@ class Limits:
 
     seconds: float
     """For a statement, and for the wait for a lock."""
-    aborted: threading.Event = field(default_factory=threading.Event)
+    aborted: threading.Event
     """Once set, statements end at once."""
 
 

@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, generate_latest
 
+from app.access.caller import caller_router
 from app.kit.http.rules import Scope, rules
 
 
@@ -21,7 +22,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
 
 
-router = APIRouter(tags=["health"], lifespan=_lifespan)
+router = caller_router(tags=["health"], lifespan=_lifespan)
 
 
 @router.get("/metrics", response_class=PlainTextResponse)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from dspt_client.schemas.models import AliasHistory, AliasView
-from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi import Header, Path, Query, Response
 from pydantic import AfterValidator, Field
 
-from app.access.caller import CallerDep
+from app.access.caller import CallerDep, caller_router
 from app.kit.http.context import ContextDep
 from app.kit.http.errors import (
     BadRequest,
@@ -32,7 +32,7 @@ from app.models.schemas import (
 )
 from app.models.service import find
 
-router = APIRouter(prefix="/aliases", tags=["models"])
+router = caller_router("/aliases", tags=["models"])
 
 Owner = Annotated[
     Annotated[str, Field(max_length=100)] | Omittable,

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 
-from app.access.caller import CallerDep
+from app.access.caller import CallerDep, caller_router
 from app.kit.http.context import ContextDep
 from app.kit.http.errors import Conflict, NotFound, Unprocessable, problems
 from app.kit.http.rules import Scope, rules
 from app.models import cards
 from dspt.report.card.schema import ModelCard
 
-router = APIRouter(prefix="/models", tags=["models"])
+router = caller_router("/models", tags=["models"])
 
 
 @router.get(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Annotated
 
 from dspt_client.schemas.models import ModelView
-from fastapi import APIRouter, File, Form, Response, UploadFile
+from fastapi import File, Form, Response, UploadFile
 from sqlalchemy.orm import Session
 
-from app.access.caller import CallerDep
+from app.access.caller import CallerDep, caller_router
 from app.captures import retention
 from app.kit import storage_keys
 from app.kit.http.context import ContextDep
@@ -31,7 +31,7 @@ from app.models.schemas import ModelUpdate, view
 from app.models.service import find
 from app.tables.models import Model
 
-router = APIRouter(prefix="/models", tags=["models"])
+router = caller_router("/models", tags=["models"])
 
 
 @router.get("", responses=problems(Unprocessable))

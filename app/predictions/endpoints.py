@@ -9,7 +9,6 @@ from typing import Annotated, Any, TypeVar
 
 from dspt_client.schemas.predictions import PredictResponse
 from fastapi import (
-    APIRouter,
     FastAPI,
     File,
     Form,
@@ -25,7 +24,7 @@ from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import State
 
-from app.access.caller import Caller, CallerDep
+from app.access.caller import Caller, CallerDep, caller_router
 from app.access.rate_limits import RateLimits
 from app.kit.http.cancel_on_disconnect import cancel_on_disconnect
 from app.kit.http.errors import (
@@ -72,7 +71,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 J = TypeVar("J", bound=bodies.JsonImages)
-router = APIRouter(tags=["predictions"], lifespan=_lifespan)
+router = caller_router(tags=["predictions"], lifespan=_lifespan)
 
 
 def _max_body_bytes(state: State) -> int:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dspt_client.schemas.models import ModelView
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from app.access.caller import Caller, CallerDep
+from app.access.caller import Caller, CallerDep, caller_router
 from app.kit.context import Context
 from app.kit.http.context import ContextDep
 from app.kit.http.errors import (
@@ -28,7 +28,7 @@ from app.releases import new_classes
 from app.releases.schemas import NewClasses
 from app.tables.models import Model
 
-router = APIRouter(prefix="/models", tags=["models"])
+router = caller_router("/models", tags=["models"])
 
 
 @router.post(

@@ -9,13 +9,14 @@ from functools import cache
 from importlib.resources import files
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Response
+from fastapi import Header, Response
 from fastapi.responses import RedirectResponse
 
 from app.kit.http.errors import NotFound
+from app.kit.http.routers import public_router
 from app.kit.http.rules import rules
 
-router = APIRouter(include_in_schema=False)
+router = public_router(include_in_schema=False)
 
 _MEDIA_TYPES = {
     "index.html": "text/html; charset=utf-8",

@@ -11,10 +11,10 @@ from dspt_client.schemas.webhooks import (
     NewWebhookView,
     WebhookView,
 )
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.access.caller import CallerDep
+from app.access.caller import CallerDep, caller_router
 from app.kit.http.context import ContextDep
 from app.kit.http.errors import Conflict, NotFound, Unprocessable, problems
 from app.kit.http.paging import After, Limit, Page, page_of
@@ -22,7 +22,7 @@ from app.kit.http.rules import Scope, rules
 from app.kit.http.schema_types import Omittable
 from app.webhooks import service, views
 
-router = APIRouter(prefix="/webhooks", tags=["webhooks"])
+router = caller_router("/webhooks", tags=["webhooks"])
 
 
 class NewWebhook(BaseModel):

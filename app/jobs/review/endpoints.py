@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 from typing import Annotated
 
 from dspt_client.schemas.reviews import ReviewHistory, ReviewView
-from fastapi import APIRouter, Depends, FastAPI, Header, Query, Request, Response
+from fastapi import Depends, FastAPI, Header, Query, Request, Response
 from pydantic import Field
 
-from app.access.caller import CallerDep
+from app.access.caller import CallerDep, caller_router
 from app.jobs.repository import MAX_SEQ
 from app.jobs.review.verdicts import Reviews
 from app.jobs.schemas import ReviewChanges
@@ -36,7 +36,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     yield
 
 
-router = APIRouter(prefix="/jobs/{job_id}/review", tags=["jobs"], lifespan=_lifespan)
+router = caller_router("/jobs/{job_id}/review", tags=["jobs"], lifespan=_lifespan)
 
 
 def _reviews(request: Request) -> Reviews:

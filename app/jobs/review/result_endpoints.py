@@ -6,11 +6,11 @@ from typing import Annotated, Any, Literal
 
 from dspt_client.schemas.jobs import AuditView, JobView
 from dspt_client.schemas.predictions import JobPredictions
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import Depends, Header, Query, Request, Response
 from pydantic import Field
 from starlette.responses import StreamingResponse
 
-from app.access.caller import CallerDep
+from app.access.caller import CallerDep, caller_router
 from app.datasets.dependencies import ShelfDep
 from app.jobs.accepted import IdempotencyKey, accepted
 from app.jobs.review import audit, corrections, predictions, verdicts
@@ -28,7 +28,7 @@ from app.kit.http.errors import (
 from app.kit.http.rules import Scope, rules
 from app.kit.http.schema_types import Omittable
 
-router = APIRouter(prefix="/jobs", tags=["jobs"])
+router = caller_router("/jobs", tags=["jobs"])
 
 _AUDIT_PAGE = 1000
 

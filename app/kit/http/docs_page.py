@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from importlib.resources import files
 
-from fastapi import APIRouter
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse, Response
 
 from app.kit.http.errors import NotFound
+from app.kit.http.routers import public_router
 from app.kit.http.rules import rules
 
-router = APIRouter(prefix="/docs", include_in_schema=False)
+router = public_router("/docs", include_in_schema=False)
 
 _ASSETS = files("fastapi_offline") / "static"
 _MEDIA_TYPES = {

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from html import escape
 
-from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
 from app.kit.http.error_types import ERROR_TYPES
 from app.kit.http.errors import NotFound
+from app.kit.http.routers import public_router
 from app.kit.http.rules import rules
 
-router = APIRouter(prefix="/errors", include_in_schema=False)
+router = public_router("/errors", include_in_schema=False)
 
 
 @router.get("")

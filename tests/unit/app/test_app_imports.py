@@ -9,7 +9,10 @@ from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
+from fastapi.routing import APIRoute
+
 import app
+from app.routes import ROUTES
 
 ROOT = Path(app.__file__).parent.parent
 
@@ -100,10 +103,18 @@ def test_app_does_not_import_the_worker() -> None:
 
 
 def test_the_api_imports_what_not_every_process_needs_only_on_use() -> None:
-    late = {"torch", "alembic", "celery", "kombu", "redis", "typer", "openvino", "sklearn"}
+    late = {
+        *("torch", "openvino", "sklearn", "matplotlib"),
+        *("alembic", "celery", "kombu", "psycopg", "redis", "typer"),
+    }
     code = f"import app.main, sys; print(*({late} & sys.modules.keys()))"
     ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True)
     assert ran.stdout.split() == []
+
+
+def test_no_call_is_built_twice() -> None:
+    # FastAPI builds a call at its decorator, and again where its router is included.
+    assert {type(route) for route in ROUTES} == {APIRoute}
 
 
 def test_a_circle_is_found(tmp_path: Path) -> None:
