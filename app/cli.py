@@ -6,17 +6,27 @@ import gc
 import os
 import socket
 import sys
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from app.kit.command_line import DataDir, settings_from
+
+if TYPE_CHECKING:  # `dspt --help` imports this module
+    from app.kit.settings import Settings
 
 
 def _set_no_auth(wanted: bool) -> None:
     """Set DSPT_NO_AUTH for this process and those that it starts."""
     if wanted:
         os.environ["DSPT_NO_AUTH"] = "true"
+
+
+def _set_workers(wanted: int | None) -> None:
+    """Set DSPT_API_WORKERS for this process and those that it starts."""
+    if wanted is not None:
+        os.environ["DSPT_API_WORKERS"] = str(wanted)
 
 
 NoAuth = Annotated[
@@ -83,8 +93,23 @@ def api(
         int | None,
         typer.Option(min=0, max=65535, help="Port to bind to. Default: DSPT_PORT, or 8000."),
     ] = None,
+    _workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            min=1,
+            max=64,
+            callback=_set_workers,
+            help="Processes that share the port. Default: DSPT_API_WORKERS, or 1.",
+        ),
+    ] = None,
     socket_fd: Annotated[
-        int | None, typer.Option(hidden=True, help="A bound socket, inherited from `dspt serve`.")
+        int | None,
+        typer.Option(hidden=True, help="A bound socket, inherited from the process that watches."),
+    ] = None,
+    metrics_socket: Annotated[
+        Path | None,
+        typer.Option(hidden=True, help="Path for a Unix socket, in the folder of all processes."),
     ] = None,
     sign_in_sha256: Annotated[
         str | None,
@@ -97,13 +122,15 @@ def api(
     It is configured by environment variables: DSPT_DATABASE_URL, DSPT_BROKER_URL,
     DSPT_STORAGE_URL. Without DSPT_BROKER_URL jobs are accepted but stay queued.
     """
+    settings = settings_from(None)
+    if settings.api_workers > 1 and socket_fd is None:
+        _become_supervisor(settings, host, port)
     from dspt.kit.cpus import set_thread_defaults
     from dspt.kit.memory import permanent
 
     set_thread_defaults()  # read when torch is imported, later
     # A full collection blocks all requests for some 50 ms, and would run every few seconds.
     gc.set_threshold(20_000, 10, 50)
-    settings = settings_from(None)
 
     with permanent():
         import uvicorn
@@ -127,7 +154,7 @@ def api(
     configure_logging(settings)
     context = prepare_or_exit("dspt api", settings)
     try:
-        application = create_app(settings, context, sign_in_sha256)
+        application = create_app(settings, context, sign_in_sha256, metrics_socket)
     except TracingNotInstalled as error:
         typer.echo(f"dspt api: {error}", err=True)
         raise typer.Exit(2) from error
@@ -147,6 +174,39 @@ def api(
     server.run(sockets=sockets)
     if not server.started:
         raise typer.Exit(1)
+
+
+def _become_supervisor(settings: Settings, host: str | None, port: int | None) -> NoReturn:
+    """Become the small process that starts and watches API processes on one port."""
+    from app.access.binding import BindingRefused, check_binding
+    from app.installation.start import prepare_or_exit
+    from app.kit.logging import configure_logging
+    from app.predictions.settings import shares
+    from dspt.kit.cpus import available_cpus, set_thread_defaults
+
+    count = settings.api_workers
+    host = settings.host if host is None else host
+    try:
+        check_binding(host, settings)
+    except BindingRefused as error:
+        typer.echo(f"dspt api: {error}", err=True)
+        raise typer.Exit(1) from error
+    # On SQLite each would run the background loops; without Redis each would count by itself.
+    if settings.database_url.startswith("sqlite") or not settings.broker_url:
+        typer.echo(
+            f"dspt api: {count} API processes (--workers, DSPT_API_WORKERS) need PostgreSQL "
+            "(DSPT_DATABASE_URL), and Redis for their common rate limits (DSPT_BROKER_URL).",
+            err=True,
+        )
+        raise typer.Exit(1)
+    configure_logging(settings)
+    prepare_or_exit("dspt api", settings).close()  # migrations run, and errors appear, once
+    os.environ.update(shares(count))
+    set_thread_defaults(threads=max(1, available_cpus() // count))
+    arguments = [count, host, settings.port if port is None else port, settings.stop_seconds]
+    program = [sys.executable, "-P", "-m", "app.serve.processes", *map(str, arguments)]
+    # No shell, and no input of a request.
+    os.execv(sys.executable, program)  # nosec B606
 
 
 if __name__ == "__main__":

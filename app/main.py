@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
@@ -58,12 +59,14 @@ def create_app(
     settings: Settings | None = None,
     prepared: Context | None = None,
     sign_in_sha256: str | None = None,
+    metrics_socket: Path | None = None,
 ) -> FastAPI:
     """Build the application; it opens what it needs at start.
 
     prepared: the result of `installation.start.prepare`, for a single start. Default: the
     application prepares database and storage at each start. sign_in_sha256: digest of the token
-    of a link that signs in once. Raises TracingNotInstalled.
+    of a link that signs in once. metrics_socket: see `app.metrics.report`. Raises
+    TracingNotInstalled.
     """
     settings = settings or get_settings()
     predict_settings = PredictionSettings()
@@ -127,6 +130,7 @@ def create_app(
     app.state.settings = settings
     app.state.predict_settings = predict_settings
     app.state.stop = Stop()
+    app.state.metrics_socket = metrics_socket
     app.state.sign_in_link = SignInLink(sign_in_sha256)
     install_error_handlers(app)
     # From the inside out: what is refused further out costs less.

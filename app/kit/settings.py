@@ -102,6 +102,14 @@ class Settings(SettingsWithSecrets):
     )
     host: str = Field(default="127.0.0.1", description="Address that the API binds to.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port that the API binds to.")
+    # One process decodes and answers with little more than one core, whatever it forwards.
+    api_workers: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="API processes that `dspt api` runs on its port. More than one need PostgreSQL "
+        "and DSPT_BROKER_URL. `dspt serve` runs one.",
+    )
     role: Literal["all", "api", "predict"] = Field(
         default="all",
         description="What an API process does. `predict`: predictions, health and metrics only, "

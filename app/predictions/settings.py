@@ -20,6 +20,24 @@ def _share(share: float, most: int) -> int:
     return most if memory is None else min(most, int(share * memory))
 
 
+def shares(processes: int) -> dict[str, str]:
+    """Return environment variables for each of several processes that share this machine.
+
+    What the environment sets already holds for each process as it is.
+    """
+    chosen = PredictionSettings().model_fields_set
+    each = {
+        "tower_threads": max(1, available_cpus() // processes),
+        "backbone_bytes": _share(1 / 2 / processes, 4 * GIB),
+        "cached_bytes": _share(1 / 16 / processes, 512 * MIB),
+    }
+    return {
+        f"DSPT_PREDICT_{name.upper()}": str(value)
+        for name, value in each.items()
+        if name not in chosen
+    }
+
+
 class PredictionSettings(BaseSettings):
     """The defaults suit a machine with a few cores and 8 GB."""
 

@@ -11,10 +11,9 @@ from pathlib import Path
 import redis
 
 from app.kit.redis_url import redis_url
+from app.serve.listener import SOCKET_PATH_BYTES
 from app.serve.redis_program import RedisProgram, find_redis
 
-#: The length of sun_path is 108 bytes on Linux and 104 on macOS, including the final zero.
-_SOCKET_PATH_BYTES = 103
 #: Characters with no special meaning in a URL or in Redis' configuration file.
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9/._+-]+")
 
@@ -58,7 +57,7 @@ class Broker:
 def place_broker(directory: Path) -> Broker:
     """Return a unix socket in `directory`; a free loopback port if the path is too long or odd."""
     path = directory / "redis.sock"
-    if len(bytes(path)) <= _SOCKET_PATH_BYTES and _PLAIN_PATH.fullmatch(str(path)):
+    if len(bytes(path)) <= SOCKET_PATH_BYTES and _PLAIN_PATH.fullmatch(str(path)):
         listen = ("port 0", f'unixsocket "{path}"', "unixsocketperm 700")
         return Broker(f"redis+socket://{path}", directory, listen)
     with socket.create_server(("127.0.0.1", 0)) as probe:

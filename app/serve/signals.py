@@ -17,12 +17,15 @@ class StopSignals:
 
     def __init__(self) -> None:
         self.count = 0
+        self.interrupted = False
+        """Whether the first one was Ctrl-C."""
         self._last = float("-inf")
 
-    def receive(self, _number: int, _frame: FrameType | None) -> None:
+    def receive(self, number: int, _frame: FrameType | None) -> None:
         """Handle a signal."""
         now = time.monotonic()
         if now - self._last > _SAME_REQUEST_SECONDS:
+            self.interrupted = self.interrupted or (not self.count and number == signal.SIGINT)
             self.count += 1
             self._last = now
 

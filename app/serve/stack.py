@@ -18,6 +18,7 @@ from typing import Any
 
 from app.serve import ServeError
 from app.serve.broker import Broker, place_broker
+from app.serve.listener import bind, url_of
 from app.serve.lock import lock_data_dir
 from app.serve.part import Plan
 from app.serve.supervisor import supervising
@@ -38,8 +39,8 @@ def serve(
     port: 0 selects a free one. stop_seconds: what the API needs to stop. say: prints a message for
     the user. Raises ServeError if the service cannot start, or when a part of it dies.
     """
-    with _bind(host, port) as listener:
-        url = _url(listener)
+    with bind(host, port) as listener:
+        url = url_of(listener)
         log_dir, redis_dir = data_dir / "logs", data_dir / "redis"
         _make_private(data_dir, log_dir, redis_dir)
         with lock_data_dir(data_dir / "serve.lock", url) as lock:
@@ -83,11 +84,12 @@ def _redis(broker: Broker) -> Plan:
 def _api(
     listener: socket.socket, environment: Mapping[str, str], stop_seconds: float, link_token: str
 ) -> Plan:
-    url, descriptor = _url(listener), listener.fileno()
+    url, descriptor = url_of(listener), listener.fileno()
     command = [sys.executable, "-P", "-m", "app.cli", "api", "--socket-fd", str(descriptor)]
     command += ["--sign-in-sha256", hashlib.sha256(link_token.encode()).hexdigest()]
     # There is no load balancer that could send requests elsewhere.
-    environment = {"DSPT_STOP_DELAY_SECONDS": "0"} | dict(environment) | {"DSPT_ROLE": "all"}
+    only_one = {"DSPT_ROLE": "all", "DSPT_API_WORKERS": "1"}
+    environment = {"DSPT_STOP_DELAY_SECONDS": "0"} | dict(environment) | only_one
     return Plan(
         name="api",
         command=command,
@@ -128,33 +130,6 @@ def refuse_outside_services(environment: Mapping[str, str]) -> None:
                 f"in its data directory. Unset {name}, or run `dspt api` and `dspt worker` "
                 "against your services."
             )
-
-
-def _bind(host: str, port: int) -> socket.socket:
-    """Return a bound socket that does not listen: connections are refused until the API is up."""
-    try:
-        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except socket.gaierror as error:
-        raise ServeError(
-            f"--host {host}: not an address of this machine ({error.strerror})."
-        ) from error
-    family, _, _, _, address = addresses[0]
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-    except OSError as error:
-        listener.close()
-        raise ServeError(
-            f"Port {port} of {host} is not available: {error.strerror}. Stop the program that uses "
-            "it, or choose another port with --port (0 selects a free one)."
-        ) from error
-    return listener
-
-
-def _url(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _readiness(url: str) -> dict[str, Any] | None:

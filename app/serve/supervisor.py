@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import IO
 
@@ -24,7 +25,7 @@ class Supervisor:
 
     def __init__(
         self,
-        log_dir: Path,
+        log_dir: Path | None,
         say: Callable[[str], None],
         watchdog: subprocess.Popen[bytes],
         stops: StopSignals,
@@ -33,7 +34,8 @@ class Supervisor:
         self._say = say
         self._watchdog = watchdog
         self._stops = stops
-        self._parts: list[Part] = []
+        self._groups: list[list[Part]] = []
+        """Parts that were started at the same time."""
 
     def start(self, plans: Sequence[Plan]) -> bool:
         """Start parts at the same time and wait for each; False if a stop was requested.
@@ -42,10 +44,12 @@ class Supervisor:
         """
         self._check()
         begin = time.monotonic()
+        group: list[Part] = []
+        self._groups.append(group)  # what has been started is stopped even if the next one fails
         for plan in plans:
-            log_path = self._log_dir / f"{plan.name}.log"
-            self._parts.append(Part(plan, log_path, self._watchdog.pid))
-        for part in self._parts[-len(plans) :]:
+            log_path = self._log_dir and self._log_dir / f"{plan.name}.log"
+            group.append(Part(plan, log_path, self._watchdog.pid))
+        for part in group:
             while not part.plan.ready():
                 if self._stops.count:
                     return False
@@ -54,7 +58,7 @@ class Supervisor:
                 if time.monotonic() > begin + patience:
                     raise ServeError(
                         f"The {part.name} was not ready within {patience:.0f} seconds.\n"
-                        + part.end_of_log()
+                        f"{part.end_of_log()}".rstrip()
                     )
                 time.sleep(_POLL_SECONDS)
         self._check()
@@ -70,16 +74,17 @@ class Supervisor:
             time.sleep(_POLL_SECONDS)
 
     def stop(self) -> None:
-        """End the parts: first those that use the broker, then the broker, which started first."""
-        self._end(self._parts[1:])
-        self._end(self._parts[:1])
+        """End the parts, those that were started last first: they use the others."""
+        for group in reversed(self._groups):
+            self._end(group)
         # The watchdog, and processes that the parts left behind.
         with suppress(ProcessLookupError, PermissionError):  # macOS: EPERM if all are zombies
             os.killpg(self._watchdog.pid, signal.SIGKILL)
 
     def _end(self, parts: Sequence[Part]) -> None:
         for part in parts:
-            part.process.terminate()
+            interrupt = self._stops.interrupted and part.plan.interrupts
+            part.process.send_signal(signal.SIGINT if interrupt else signal.SIGTERM)
         start, requests = time.monotonic(), self._stops.count
         for part in parts:
             deadline = start + part.plan.stop_seconds
@@ -90,25 +95,35 @@ class Supervisor:
                 part.process.kill()
             part.process.wait()
 
+    @property
+    def _parts(self) -> list[Part]:
+        return list(chain.from_iterable(self._groups))
+
     def _check(self) -> None:
         if (code := self._watchdog.poll()) is not None:
             raise ServeError(f"The watchdog died ({_describe(code)}).")
         for part in self._parts:
             if (code := part.process.poll()) is not None:
-                raise ServeError(f"The {part.name} died ({_describe(code)}).\n{part.end_of_log()}")
+                raise ServeError(
+                    f"The {part.name} died ({_describe(code)}).\n{part.end_of_log()}".rstrip()
+                )
 
 
 @contextmanager
-def supervising(log_dir: Path, lock: IO[str], say: Callable[[str], None]) -> Iterator[Supervisor]:
+def supervising(
+    log_dir: Path | None, lock: IO[str] | None, say: Callable[[str], None]
+) -> Iterator[Supervisor]:
     """Yield a supervisor; its parts are stopped at the end of the block, however it ends.
 
-    The watchdog inherits `lock`, so that the file stays locked until all parts have ended.
+    log_dir: for a log of each part; None: they write where this process does. The watchdog
+    inherits `lock`, so that the file stays locked until all parts have ended.
     """
     command = [sys.executable, "-P", "-m", "app.serve.watchdog"]
+    kept = [] if lock is None else [lock.fileno()]
     with (
         stop_signals() as stops,
         subprocess.Popen(  # a fixed command  # nosec B603
-            command, stdin=subprocess.PIPE, pass_fds=[lock.fileno()], process_group=0
+            command, stdin=subprocess.PIPE, pass_fds=kept, process_group=0
         ) as watchdog,
     ):
         supervisor = Supervisor(log_dir, say, watchdog, stops)

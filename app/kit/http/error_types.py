@@ -132,6 +132,9 @@ ERROR_TYPES = {
     "predictions_only": _type(
         404, "This process only makes predictions.", "Send the request to another process."
     ),
+    "metrics_incomplete": _type(
+        503, "One of the API processes on this port does not report its metrics.", _LATER
+    ),
     "stopping": _type(503, "This process of the service is stopping.", _LATER),
     "backbone_downloading": _type(503, "The weights of the backbone are being downloaded.", _LATER),
     "deadline": _type(503, "The prediction did not finish in time.", _LATER),

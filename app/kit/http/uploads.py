@@ -81,10 +81,14 @@ class Uploads:
         return limit_of(scope["app"].state) if limit_of else self._settings.max_body_bytes
 
     def _limit(self) -> int:
-        """Return the setting; or half of the temporary space, as each file is stored once more."""
+        """Return the setting; or half of the temporary space, as each file is stored once more.
+
+        API processes on one port have equal shares of it.
+        """
         if self._settings.max_upload_bytes_in_flight is not None:
             return self._settings.max_upload_bytes_in_flight
-        return (shutil.disk_usage(tempfile.gettempdir()).free + self._received) // 2
+        free = shutil.disk_usage(tempfile.gettempdir()).free + self._received
+        return free // (2 * self._settings.api_workers)
 
 
 class _Body:

@@ -1,0 +1,41 @@
+"""The socket that the API listens on, bound before the API starts."""
+
+from __future__ import annotations
+
+import socket
+
+from app.serve import ServeError
+
+#: The length of sun_path is 108 bytes on Linux and 104 on macOS, including the final zero.
+SOCKET_PATH_BYTES = 103
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Return a bound socket that does not listen: connections are refused until the API is up.
+
+    port: 0 selects a free one. Raises ServeError.
+    """
+    try:
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        raise ServeError(
+            f"--host {host}: not an address of this machine ({error.strerror})."
+        ) from error
+    family, _, _, _, address = addresses[0]
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        listener.close()
+        raise ServeError(
+            f"Port {port} of {host} is not available: {error.strerror}. Stop the program that uses "
+            "it, or choose another port with --port (0 selects a free one)."
+        ) from error
+    return listener
+
+
+def url_of(listener: socket.socket) -> str:
+    """Return the address of a bound socket."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
