@@ -390,5 +390,5 @@ def _artefact(
         why=fitted.why,
         metrics={},
     )
-    ensemble = fitted.ensemble.classifier if config.classifier == "blend" else None
+    ensemble = fitted.tuned if config.classifier == "blend" else None
     return TunedModel(context.cpu(), manifest, ensemble)

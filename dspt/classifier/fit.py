@@ -44,7 +44,8 @@ class Fitted:
     """Divisor of the logits of zero-shot, and of `tuned` where that is the prompt alone. The
     weights of the ensemble's parts are fitted, and include its temperature."""
     tuned: LinearClassifier
-    """`prompt` or the ensemble, according to the setting `classifier`; calibrated."""
+    """`prompt` or the ensemble, according to the setting `classifier`; calibrated. The ensemble is
+    rounded as in its artefact."""
     held_out_prompt: Tensor
     """(N, C): logits of the training images by prompts that were not tuned on them, or by zero-shot
     if no prompt was tuned."""
@@ -260,7 +261,8 @@ def fit_classifiers(
     )
     temperatures: dict[Served, float] = {"zero_shot": temperature}
     if classifier == "blend":
-        tuned, likelihood = calibrate(ensemble.classifier)[0], ensemble.log_likelihood
+        tuned = calibrate(ensemble.classifier)[0].rounded()
+        likelihood = ensemble.log_likelihood
     else:
         tuned, likelihood = prompt, calibrated_log_likelihood(by_prompt, labels, scored)
         temperatures["tuned"] = prompt_temperature

@@ -30,6 +30,11 @@ class LinearClassifier:
         """Return the same classifier with its logits divided by `temperature`."""
         return LinearClassifier(self.matrix / temperature, self.bias / temperature)
 
+    def rounded(self) -> LinearClassifier:
+        """Round the matrix to float16, which halves its artefact; as it is if that overflows."""
+        matrix = self.matrix.half().float()
+        return LinearClassifier(matrix, self.bias) if bool(matrix.isfinite().all()) else self
+
     def logits(self, features: Tensor) -> Tensor:
         """(N, F) -> (N, C)."""
         return torch.addmm(self.bias, features[:, : self.matrix.shape[1]], self.matrix.T)

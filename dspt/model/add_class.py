@@ -141,10 +141,10 @@ def _extended_ensemble(
     text = F.pad(text, (0, matrix.shape[1] - text.shape[1]))  # for penultimate features
     shares = _closeness(zero_shot[:tuned], zero_shot[there:])
     means = shares @ (matrix[:tuned] - text[:tuned])
-    return LinearClassifier(
-        torch.cat([matrix, text[there:] + means]),
-        torch.cat([bias, shares @ bias[:tuned] + BIAS * means_weight]),
-    )
+    new = LinearClassifier(
+        text[there:] + means, shares @ bias[:tuned] + BIAS * means_weight
+    ).rounded()
+    return LinearClassifier(torch.cat([matrix, new.matrix]), torch.cat([bias, new.bias]))
 
 
 def _closeness(known: Tensor, new: Tensor) -> Tensor:

@@ -77,6 +77,10 @@ def save_model(model: TunedModel, path: Path) -> None:
         )
     arrays = {name: each.numpy() for name, each in tensors.items()}
     checked(path.name, arrays, model.manifest)
+    if model.blend is not None:
+        half = tensors["matrix"].half()
+        if torch.equal(half.float(), tensors["matrix"]):
+            tensors["matrix"] = half
     atomic_write(path, save(tensors, metadata={"manifest": manifest}))
 
 

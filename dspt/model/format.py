@@ -2,8 +2,9 @@
 
 The context vectors are always stored. Class embeddings are not, because the backbone computes them
 from the context. An ensemble also stores its matrix and bias, which contain class means of
-images. The means themselves are stored to notice drift (`dspt.model.drift`). Files are untrusted
-input. They are read without torch, which the service then does not need to classify.
+images; the matrix in float16 if that loses nothing, as in a matrix that was tuned. The means
+themselves are stored to notice drift (`dspt.model.drift`). Files are untrusted input. They are read
+without torch, which the service then does not need to classify.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ MAX_HEADER_BYTES = 16 * MIB
 _MAX_DEPTH = 20
 _BLEND = {"matrix", "bias"}
 _MEANS = "class_means"
-_DTYPES = {_MEANS: "I8"}
+_DTYPES = {_MEANS: ("I8",), "matrix": ("F16", "F32")}
 _Temperature = Annotated[float, Field(ge=1e-3, le=1e3)]
 _Name = Annotated[str, Field(min_length=1, max_length=500)]
 
@@ -44,10 +45,14 @@ class Manifest(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     format: Literal[
-        "dspt.classifier/1", "dspt.classifier/2", "dspt.classifier/3", "dspt.classifier/4"
-    ] = "dspt.classifier/4"
-    """Version 1 had no ensemble, version 2 no temperatures, version 3 no class means; all are
-    still read."""
+        "dspt.classifier/1",
+        "dspt.classifier/2",
+        "dspt.classifier/3",
+        "dspt.classifier/4",
+        "dspt.classifier/5",
+    ] = "dspt.classifier/5"
+    """Version 1 had no ensemble, version 2 no temperatures, version 3 no class means, version 4 no
+    matrix in float16; all are still read."""
     classes: list[_Name] = Field(min_length=2, max_length=100_000)
     """Class folders of the data set, which are the labels of predictions."""
     class_words: list[_Name] = Field(min_length=2, max_length=100_000)
@@ -117,10 +122,13 @@ def read_artifact(path: Path) -> Artifact:
                     f"{path.name}: has {min(names & _BLEND)} but not {min(_BLEND - names)}"
                 )
             for name in sorted(names):
-                dtype, expected = file.get_slice(name).get_dtype(), _DTYPES.get(name, "F32")
-                if dtype != expected:
-                    raise ArtifactError(f"{path.name}: {name} is {dtype}; expected {expected}")
+                dtype, expected = file.get_slice(name).get_dtype(), _DTYPES.get(name, ("F32",))
+                if dtype not in expected:
+                    wanted = " or ".join(expected)
+                    raise ArtifactError(f"{path.name}: {name} is {dtype}; expected {wanted}")
             tensors = {name: file.get_tensor(name) for name in names}
+        if "matrix" in tensors:
+            tensors["matrix"] = tensors["matrix"].astype(np.float32, copy=False)
         values = strict_json.loads(metadata["manifest"])
         _check_plain(values, _MAX_DEPTH)
         manifest = Manifest.model_validate(values)

@@ -58,7 +58,7 @@ def test_hands_over_what_it_was_made_from() -> None:
     expected = fit_ensemble(of.features, of.labels, of.texts, of.folds)
     matrix = found.ensemble.classifier.matrix
     torch.testing.assert_close(matrix, expected.classifier.matrix, atol=1e-4, rtol=1e-5)
-    assert same(found.tuned, found.ensemble.classifier)
+    assert same(found.tuned, found.ensemble.classifier.rounded())
     assert found.served == "tuned"
     assert found.served_classifier is found.tuned
     assert of.accuracy(found.tuned) > of.accuracy(of.prompts[0])
@@ -102,7 +102,7 @@ def test_what_is_not_a_blend_gets_a_temperature() -> None:
         torch.testing.assert_close(classifier.matrix, expected.matrix)
     blend = fitted(of, scale=8 * SCALE)
     assert set(blend.temperatures) == {"zero_shot"}
-    assert same(blend.tuned, blend.ensemble.classifier)
+    assert same(blend.tuned, blend.ensemble.classifier.rounded())
 
 
 @pytest.mark.parametrize("classifier", ["blend", "prompt"])

@@ -30,6 +30,8 @@ from dspt.prompt.learner import zero_shot_embeddings
 
 WEIGHTS = {"zero_shot": 0.5, "prompt": 0.25, "class_means": 3.0}
 METRICS = {"tuned": {"accuracy": 0.75}, "blend": WEIGHTS}
+FLOAT16 = {"rtol": 2**-11, "atol": 1e-5}
+"""Of a row that is rounded to float16."""
 
 
 def texts(model: TunedModel, backbone: Backbone) -> Tensor:
@@ -80,9 +82,8 @@ def test_penultimate_features_have_no_text(tiny: Backbone) -> None:
     expected = blend_of(add_classes(narrow, {"whale": None}, tiny)).matrix
     torch.testing.assert_close(found[:, :16], expected)
     zero_shot = zero_shot_embeddings(tiny, [*WORDS, "whale"])
-    torch.testing.assert_close(
-        found[10, 16:], _closeness(zero_shot[:10], zero_shot[10:])[0] @ further
-    )
+    expected = _closeness(zero_shot[:10], zero_shot[10:])[0] @ further
+    torch.testing.assert_close(found[10, 16:], expected, **FLOAT16)
 
 
 def test_a_new_class_has_its_texts_and_a_bias_where_there_are_no_means(tiny: Backbone) -> None:
@@ -91,7 +92,7 @@ def test_a_new_class_has_its_texts_and_a_bias_where_there_are_no_means(tiny: Bac
         model, blend=LinearClassifier(blend_of(model).matrix, torch.zeros(10))
     )
     found = add_classes(model, {"whale": None}, tiny)
-    torch.testing.assert_close(blend_of(found).matrix[-1], texts(found, tiny)[-1])
+    torch.testing.assert_close(blend_of(found).matrix[-1], texts(found, tiny)[-1], **FLOAT16)
     assert float(blend_of(found).bias[-1]) == pytest.approx(BIAS * WEIGHTS["class_means"])
 
 
@@ -103,7 +104,7 @@ def test_a_new_class_takes_after_the_classes_with_names_like_its_own(builtin: Ba
     found = add_classes(model, {"kitten": None, "pickup truck": None, "cello": None}, builtin)
     taken = (blend_of(found).matrix - texts(found, builtin))[4:, :4]
     assert taken.argmax(1).tolist() == [0, 1, 2]
-    torch.testing.assert_close(taken.sum(1), torch.zeros(3), atol=1e-4, rtol=0)
+    torch.testing.assert_close(taken.sum(1), torch.zeros(3), atol=1e-2, rtol=0)
 
 
 def test_one_after_the_other_is_as_all_at_once(tiny: Backbone) -> None:

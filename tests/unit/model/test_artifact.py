@@ -74,6 +74,36 @@ def test_a_blend_that_is_a_part_of_something_can_be_saved(path: Path) -> None:
     assert torch.equal(back.bias, torch.zeros(10))
 
 
+def test_a_rounded_matrix_takes_half_the_bytes_and_comes_back_as_it_was(path: Path) -> None:
+    made = blend().rounded()
+    save_model(dataclasses.replace(tuned_model(), blend=made), path)
+    assert load_file(path)["matrix"].dtype == torch.float16
+    back = load_model(path).blend
+    assert back is not None
+    assert torch.equal(back.matrix, made.matrix)
+    assert back.matrix.dtype == torch.float32
+    assert torch.equal(back.bias, made.bias)
+
+
+def test_the_fourth_format_with_its_matrix_in_float32_is_still_read(path: Path) -> None:
+    tensors = {"context": tuned_model().context, "matrix": blend().matrix, "bias": blend().bias}
+    write(path, tensors, raw_manifest(format="dspt.classifier/4"))
+    back = load_model(path)
+    assert back.manifest.format == "dspt.classifier/4"
+    assert back.blend is not None
+    assert torch.equal(back.blend.matrix, blend().matrix)
+
+
+def test_an_rn50_takes_at_most_8_kb_a_class(path: Path) -> None:
+    """1,024 columns of the embedding and 2,048 of penultimate features."""
+    matrix = torch.randn(10, 3072)
+    means = torch.randint(1, 100, (10, 1024), dtype=torch.int8)
+    made = LinearClassifier(matrix, torch.zeros(10)).rounded()
+    context = tuned_model(torch.zeros(4, 512), config=TuneConfig(n_ctx=4))
+    save_model(dataclasses.replace(context, blend=made, class_means=means), path)
+    assert path.stat().st_size <= (16 + 8 * 10) << 10
+
+
 @pytest.mark.parametrize("of_the_model", [None, blend()])
 def test_class_means_come_back(path: Path, of_the_model: LinearClassifier | None) -> None:
     means = torch.eye(3, 512).to(torch.int8)
@@ -123,7 +153,7 @@ def test_can_be_read_without_this_program(path: Path) -> None:
     data = path.read_bytes()
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     manifest = json.loads(header["__metadata__"]["manifest"])
-    assert manifest["format"] == "dspt.classifier/4"
+    assert manifest["format"] == "dspt.classifier/5"
     assert manifest["class_words"] == WORDS
     assert header["context"]["dtype"] == "F32"
     assert header["context"]["shape"] == [16, 512]
