@@ -80,6 +80,7 @@ def figures(document: Mapping[str, Any]) -> dict[str, bytes]:
         "zero_shot": fig.Style(LABELS["zero_shot"], fig.GREY, "", "--"),
         "ours": fig.Style("audit of this service", fig.BLACK, "D", width=2.0),
     }
+    styles = {name: style for name, style in styles.items() if name in cells[0]["rankings"]}
     datasets, noises = _datasets(cells), _noises(cells)
     with fig.styled():
         figure = fig.new_figure(2.1 * len(noises) + 0.4, 2.1 * len(datasets) * 0.9 + 0.8)
@@ -158,6 +159,7 @@ def _ranking_table(ranked: Cells, measure: str, form: str) -> list[str]:
             format(_mean(ranked, name, measure), form),
         ]
         for name in METHODS
+        if name in ranked[0]["rankings"]
     ]
     return table(["ranked by", *map(short, noises), "mean"], rows)
 

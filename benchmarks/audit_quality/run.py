@@ -83,11 +83,14 @@ class Bench:
             "zero_shot": by_probability(
                 fitted.zero_shot.probabilities(task.features[:, 0]), task.given
             ),
-            "prompt": by_probability(fitted.held_out_prompt.softmax(1), task.given),
-            "prompt_gce": by_probability(gce.softmax(1), task.given),
-            "suppression": 1 - suppression(fitted.held_out_prompt, task.given).cpu().numpy(),
             "neighbours": rankings.by_neighbours(task.features[:, 0], task.given),
         }
+        if gce is not None:
+            ranked |= {
+                "prompt": by_probability(fitted.held_out_prompt.softmax(1), task.given),
+                "prompt_gce": by_probability(gce.softmax(1), task.given),
+                "suppression": 1 - suppression(fitted.held_out_prompt, task.given).cpu().numpy(),
+            }
         flags = {
             "ours": np.isin(names, [entry.file for entry in report.suspects]),
             "cleanlab": linear.issues(job.given, rankings.safe(logistic.probabilities)),
@@ -103,12 +106,17 @@ class Bench:
             "seconds": round(time.monotonic() - start, 2),
         }
 
-    def _fit(self, task: Task, seed: int) -> tuple[Fitted, Tensor]:
-        """Return what the service fits, and the logits of cross-fitted GCE prompts."""
+    def _fit(self, task: Task, seed: int) -> tuple[Fitted, Tensor | None]:
+        """Return what the service fits, and the logits of cross-fitted GCE prompts.
+
+        With `tuning: none` there are no prompts to compare with.
+        """
         config = self._settings.tune_config(seed)
         _, fitted = fit(
             task.backbone, task.prompts, task.zero_shot, task.features, task.given, config
         )
+        if config.tuning == "none":
+            return fitted, None
         crossfit = CrossFit.plan(task.given.cpu().numpy(), seed)
         contexts = tune_contexts(
             task.prompts,

@@ -6,10 +6,17 @@ from pathlib import Path
 from typing import get_args
 
 from benchmarks.noise_robustness import settings
-from benchmarks.noise_robustness.settings import METHODS, PAPER_RATES, Protocol, RecipeName
+from benchmarks.noise_robustness.settings import (
+    METHODS,
+    PAPER_RATES,
+    UNLABELLED,
+    Protocol,
+    RecipeName,
+)
 from benchmarks.skeleton.options import (
     add,
     add_common,
+    at_least_two,
     count,
     json_object,
     positive,
@@ -49,10 +56,15 @@ def _options(parser: ArgumentParser) -> None:
     protocols = list(get_args(Protocol))
     what = "global: flip a share of all few shots (NLPrompt); per_class: the same number in every "
     add(grid, "--protocols", protocols, f"{what}class (PTNL, JoAPR)", choices=protocols)
+    what = "all classes of all data sets as one data set, and so many of them drawn at random: a "
+    what += "data set for each number (default: the data sets as they are)"
+    add(grid, "--classes", None, what, type=at_least_two, nargs="+", metavar="N")
     add_common(grid, "seeds", rates=list(PAPER_RATES), shots=[16])
     methods = parser.add_argument_group("methods")
-    what = "`default` is what this service does (default: all)"
-    add(methods, "--methods", list(METHODS), what, choices=METHODS)
+    what = "`default` is what this service does; `default_unlabelled` also sees the training images"
+    what += f" that are not drawn, without labels (default: all but {UNLABELLED})"
+    given = [method for method in METHODS if method != UNLABELLED]
+    add(methods, "--methods", given, what, choices=METHODS)
     what = "how the single losses are tuned: project, with this project's learning rates; coop, as "
     what += "in CoOp and the papers: learning rate 0.002, 16 random context vectors, crops, flips"
     add(methods, "--recipe", "project", what, choices=get_args(RecipeName))

@@ -50,6 +50,13 @@ class Bench:
             job, config.n_ctx, config.ctx_init, config.class_specific_context, config.augment_views
         )
 
+    def unlabelled(self, job: Job) -> Tensor:
+        """Return the features (U, F) of the training images that `job` does not draw."""
+        self.load(job)
+        rows = torch.ones(len(self.features.train), dtype=torch.bool)
+        rows[job.positions] = False
+        return self.features.train[rows, 0].to(self._backbone.device)
+
     def task(
         self, job: Job, n_ctx: int | None, ctx_init: str, class_specific: bool, views: int
     ) -> Task:

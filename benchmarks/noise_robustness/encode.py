@@ -35,7 +35,7 @@ class EncodedSet:
     test_sha256: str
     n_test: int
     files: tuple[str, ...]
-    """Training images that at least one cell draws."""
+    """Training images that at least one cell draws, or all."""
     hashes: tuple[str, ...]
     """SHA-256 of each of `files`."""
     labels: NDArray[np.int64]
@@ -67,17 +67,18 @@ def encode_set(
     shots: tuple[int, ...],
     seeds: tuple[int, ...],
     augment_views: int,
+    all_images: bool,
     store: FeatureStore | None,
     progress: Progress = lambda done, total: None,
 ) -> EncodedSet:
     """Encode the test images and the training images that any (shots, seed) draws, into `file`.
 
-    Raises DatasetError for unreadable images.
+    all_images: encode the other training images, too. Raises DatasetError for unreadable images.
     """
     train, test = listing.rows("train"), listing.rows("test")
     labels = listing.labels(train)
     drawn = {(n, seed): train[few_shot(labels, n, seed)] for n in shots for seed in seeds}
-    wanted = np.unique(np.concatenate(list(drawn.values())))
+    wanted = train if all_images else np.unique(np.concatenate(list(drawn.values())))
     total = len(wanted) + len(test)
     train_part, test_part = listing.read(wanted), listing.read(test)
     train_features = encode_images(

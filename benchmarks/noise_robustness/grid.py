@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from benchmarks.noise_robustness.classes import draw_classes
 from benchmarks.noise_robustness.datasets import is_set
 from benchmarks.noise_robustness.encode import EncodedSet
 from benchmarks.noise_robustness.given_labels import read_given_labels
@@ -53,9 +54,11 @@ def run_grid(
     `document["failed"]`. Also fills in what is finished when it is interrupted. Raises DsptError.
     """
     paths = find_sets(options.data, is_set)
-    grid = settings.cells(tuple(paths))
-    if options.given_labels and len(paths) > 1:
-        raise ConfigError("--given-labels is the table of one data set; give a single --data")
+    counts: list[int] = vars(options).get("classes") or []
+    if options.given_labels and (len(paths) > 1 or counts):
+        raise ConfigError(
+            "--given-labels is the table of one data set; give a single --data, without --classes"
+        )
     human = read_given_labels(options.given_labels, settings)
     backbone = load_backbone(settings.backbone, device=resolve_device(settings.device))
     modules = [Path(str(module.__file__)) for module in code]
@@ -76,6 +79,14 @@ def run_grid(
         grid_progress(console) as bar,
     ):
         sets = encode_all(paths, settings, backbone, Path(temporary), store, bar)
+        if counts:
+            parts = tuple(sets.values())
+            drawn = [
+                draw_classes(parts, count, Path(temporary) / f"classes-{count}.safetensors")
+                for count in dict.fromkeys(counts)
+            ]
+            sets = {data.name: data for data in drawn}
+        grid = settings.cells(tuple(sets))
         task = bar.add_task("cells", total=len(grid))
 
         def fail(cell: Cell, message: str) -> None:

@@ -7,13 +7,13 @@ images, so that nothing of the test part can reach the fit.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.noise_robustness.settings import Recipe
+from benchmarks.noise_robustness.settings import UNLABELLED, MethodName, Recipe
 from dspt.backbones import Backbone
 from dspt.classifier.fit import fit
 from dspt.classifier.linear import LinearClassifier
@@ -74,8 +74,14 @@ def tuned_losses(task: Task, losses: Sequence[LossName], recipe: Recipe) -> dict
     }
 
 
-def default(task: Task, config: TuneConfig) -> Fitted:
-    """Return what the service does by default (dspt.pipeline), from features."""
+def default(
+    task: Task, config: TuneConfig, unlabelled: Tensor | None = None
+) -> dict[MethodName, Fitted]:
+    """Return what the service does by default (dspt.pipeline), from features.
+
+    unlabelled: (U, F) of images without labels. With them, also what it does with them: both from
+    the same tuning.
+    """
     _, fitted = fit(
         task.backbone,
         task.prompts,
@@ -83,9 +89,14 @@ def default(task: Task, config: TuneConfig) -> Fitted:
         task.features,
         task.given,
         config,
+        unlabelled=unlabelled,
         should_stop=task.should_stop,
     )
-    return Fitted(fitted.served_classifier.logits, fitted.served, fitted.why)
+    served = Fitted(fitted.served_classifier.logits, fitted.served, fitted.why)
+    if fitted.served == "zero_shot" or fitted.labelled_only is None:
+        return {"default": served, UNLABELLED: served}
+    labelled_only = replace(served, score=fitted.labelled_only.logits)
+    return {"default": labelled_only, UNLABELLED: served}
 
 
 def by_embeddings(classes: Tensor, logit_scale: float) -> Callable[[Tensor], Tensor]:

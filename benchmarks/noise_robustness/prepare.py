@@ -63,6 +63,7 @@ def encode_all(
                 shots=settings.shots,
                 seeds=settings.seeds,
                 augment_views=settings.train_views,
+                all_images=settings.unlabelled,
                 store=store,
                 progress=advance,
             )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
-from benchmarks.noise_robustness.settings import CLEAN
+from benchmarks.noise_robustness.settings import CLEAN, UNLABELLED
 from benchmarks.noise_robustness.summary import TOLERANCE, Gap, Goals, Results, goals
-from benchmarks.skeleton.report import page, spread_note, table
+from benchmarks.skeleton.report import Spread, page, spread_note, table
 
 LABELS = {
     "zero_shot": "zero-shot",
@@ -17,6 +18,7 @@ LABELS = {
     "mae": "MAE",
     "dspt": "DSPT, prompt alone",
     "default": "this service",
+    UNLABELLED: "this service, with unlabelled photos",
     "logistic": "logistic regression",
     "logistic_cleanlab": "logistic regression, after cleanlab",
     "gda": "GDA",
@@ -59,6 +61,8 @@ def markdown(document: Mapping[str, Any]) -> str:
             ]
             for kind, columns in results.kinds(noises).items():
                 blocks += [f"### {kind.capitalize()}", "\n".join(_table(results, columns))]
+            if results.has_unlabelled:
+                blocks += ["### With unlabelled photos", *_gains(results, noises)]
     return page("Accuracy under label noise", document, *blocks)
 
 
@@ -111,6 +115,22 @@ def _table(results: Results, noises: Sequence[str]) -> list[str]:
     if len(results.datasets) > 1:
         rows += [row("**mean**", method, None) for method in results.methods]
     return table(["data", "method", *names], rows, left=2)
+
+
+def _gains(results: Results, noises: Sequence[str]) -> list[str]:
+    """Return what unlabelled photos change, by data set and noise."""
+    text = "Another setting: the training images that were not drawn, without their labels. Points "
+    text += "of accuracy that they add to this service, and the worst single run."
+    rows, all_gains = [], []
+    for dataset in results.datasets:
+        row = [dataset]
+        for noise in noises:
+            gains = results.gains(dataset, noise)
+            all_gains += gains
+            row.append(f"{Spread.of(gains).text('+.1f')} ({min(gains):+.1f})" if gains else "–")
+        rows.append(row)
+    mean = f"Mean over {len(all_gains)} runs: {fmean(all_gains):+.1f}."
+    return [text, "\n".join(table(["data", *map(short, noises)], rows, left=1)), mean]
 
 
 def _standing(found: Goals, results: Results, noises: Sequence[str]) -> list[str]:

@@ -20,7 +20,12 @@ from benchmarks.noise_robustness.bench import Bench
 from benchmarks.noise_robustness.grid import Done, Failed, run_grid
 from benchmarks.noise_robustness.methods import Fitted
 from benchmarks.noise_robustness.prepare import Job
-from benchmarks.noise_robustness.settings import Settings, settings_of
+from benchmarks.noise_robustness.settings import (
+    UNLABELLED,
+    MethodName,
+    Settings,
+    settings_of,
+)
 from benchmarks.skeleton.program import Document
 from dspt.backbones import Backbone, load_backbone
 from dspt.kit.device import resolve_device
@@ -67,13 +72,14 @@ class CellRunner:
         settings, bench, recipe = self._settings, self._bench, self._settings.recipe
         clock = _Clock()
         task = bench.task(job, recipe.n_ctx, recipe.ctx_init, False, recipe.augment_views)
-        fitted: dict[str, Fitted] = {"zero_shot": methods.zero_shot(task)}
+        fitted: dict[MethodName, Fitted] = {"zero_shot": methods.zero_shot(task)}
         if settings.losses:
             fitted |= methods.tuned_losses(task, settings.losses, recipe)
             clock.lap("losses")
-        if "default" in settings.methods:
+        if {"default", UNLABELLED} & set(settings.methods):
             config = settings.tune_config(job.cell.seed)
-            fitted["default"] = methods.default(bench.service_task(job), config)
+            photos = bench.unlabelled(job) if settings.unlabelled else None
+            fitted |= methods.default(bench.service_task(job), config, photos)
             clock.lap("default")
         if {"logistic", "logistic_cleanlab"} & set(settings.methods):
             from benchmarks.noise_robustness import linear

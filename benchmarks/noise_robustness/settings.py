@@ -18,6 +18,7 @@ MethodName = Literal[
     "mae",
     "dspt",
     "default",
+    "default_unlabelled",
     "logistic",
     "logistic_cleanlab",
     "gda",
@@ -30,6 +31,8 @@ MethodName = Literal[
     "transclip",
 ]
 METHODS: tuple[MethodName, ...] = get_args(MethodName)
+UNLABELLED: MethodName = "default_unlabelled"
+"""Another setting: it also sees the training images that are not drawn, without their labels."""
 LOSSES: tuple[LossName, ...] = ("ce", "gce", "mae", "dspt")
 
 NoiseKind = Literal["clean", "symmetric", "asymmetric", "human"]
@@ -141,6 +144,11 @@ class Settings:
         return tuple(loss for loss in LOSSES if loss in self.methods)
 
     @property
+    def unlabelled(self) -> bool:
+        """Return whether a method sees the training images that are not drawn."""
+        return UNLABELLED in self.methods
+
+    @property
     def train_views(self) -> int:
         """Return the number of augmented views of each training image to encode."""
         return max(self.recipe.augment_views, self.tune_config(0).augment_views)
@@ -168,7 +176,11 @@ def settings_of(options: Namespace, **changes: Any) -> Settings:
         recipe=Recipe.of(
             given["recipe"], epochs=given["epochs"], augment_views=given["augment_views"]
         ),
-        methods=tuple(name for name in METHODS if name in given["methods"]),
+        methods=tuple(
+            name
+            for name in METHODS
+            if name in given["methods"] or (name == "default" and UNLABELLED in given["methods"])
+        ),
         shots=tuple(dict.fromkeys(given["shots"])),
         seeds=tuple(dict.fromkeys(options.seeds)),
         noises=_noises(options, given["protocols"]),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from benchmarks.noise_robustness.settings import CLEAN, LOSSES
+from benchmarks.noise_robustness.settings import CLEAN, LOSSES, UNLABELLED
 from benchmarks.skeleton.report import Spread
 
 TOLERANCE = 0.5
@@ -43,11 +43,19 @@ class Results:
             if "default" in record["methods"]:
                 self.served[noise][record["methods"]["default"].get("served", "tuned")] += 1
         self.datasets = tuple(dict.fromkeys(record["dataset"] for record in records))
-        self.methods = tuple(dict.fromkeys(m for record in records for m in record["methods"]))
+        methods = dict.fromkeys(m for record in records for m in record["methods"])
+        self.methods = tuple(method for method in methods if method != UNLABELLED)
+        """Without UNLABELLED, which is reported apart."""
+        self.has_unlabelled = {"default", UNLABELLED} <= methods.keys()
 
     def runs(self, method: str, dataset: str, noise: str) -> dict[int, float]:
         """Return seed -> accuracy; empty if no cell is finished."""
         return self._found.get((method, dataset, noise), {})
+
+    def gains(self, dataset: str, noise: str) -> list[float]:
+        """Return what unlabelled photos add to the default, by seed; empty if not measured."""
+        found, without = (self.runs(method, dataset, noise) for method in (UNLABELLED, "default"))
+        return [accuracy - without[seed] for seed, accuracy in found.items() if seed in without]
 
     def score(self, method: str, dataset: str, noise: str) -> Spread | None:
         """Return the accuracy over the seeds."""

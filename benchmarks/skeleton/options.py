@@ -54,6 +54,11 @@ def positive(text: str) -> int:
     return _checked(text, int, lambda value: value >= 1, "a whole number from 1")
 
 
+def at_least_two(text: str) -> int:
+    """Type of an option: a whole number from 2."""
+    return _checked(text, int, lambda value: value >= 2, "a whole number from 2")
+
+
 def positive_number(text: str) -> float:
     """Type of an option: a number above 0."""
     return _checked(text, float, lambda value: 0 < value < float("inf"), "a number above 0")

@@ -84,6 +84,16 @@ def test_the_command_measures_reports_and_goes_on(
         run(folder, *grid, "--logistic-c", "2")
 
 
+def test_without_a_tuned_prompt_no_prompt_ranks(folder: Path) -> None:
+    grid = ["--rates", "0.25", "--kinds", "symmetric", "--config", '{"tuning": "none"}']
+    assert run(folder, *grid) == 0
+    out = folder.parent / "out"
+    (cell,) = json.loads((out / "audit_quality.json").read_text())["cells"]
+    assert set(METHODS) - set(cell["rankings"]) == {"prompt", "prompt_gce", "suppression"}
+    assert cell["rankings"]["ours"]["auc"] > 0.9
+    assert "cross-fitted prompt" not in (out / "audit_quality.md").read_text()
+
+
 @pytest.mark.slow
 def test_labels_that_people_gave(folder: Path) -> None:
     table = folder.parent / "human.csv"

@@ -15,14 +15,24 @@ from noise_sets import write_class_folders
 from benchmarks.noise_robustness import run
 from benchmarks.noise_robustness.__main__ import BENCHMARK
 from benchmarks.noise_robustness.baselines import BASELINES
+from benchmarks.noise_robustness.bench import Bench
+from benchmarks.noise_robustness.classes import draw_classes
 from benchmarks.noise_robustness.datasets import Listing, open_set
 from benchmarks.noise_robustness.encode import EncodedSet, Features, encode_set
 from benchmarks.noise_robustness.grid import cell_key, make_record
 from benchmarks.noise_robustness.prepare import Job, make_job
 from benchmarks.noise_robustness.run import SUPPRESSION_BINS, CellRunner
-from benchmarks.noise_robustness.settings import METHODS, Cell, Noise, Settings, settings_of
+from benchmarks.noise_robustness.settings import (
+    METHODS,
+    UNLABELLED,
+    Cell,
+    Noise,
+    Settings,
+    settings_of,
+)
 from dspt.backbones import Backbone
 from dspt.data import few_shot, load_dataset
+from dspt.errors import ConfigError
 from dspt.features.encode import encode_images
 from dspt.features.store import FeatureStore
 from dspt.pipeline import tune
@@ -50,6 +60,7 @@ def listing(folder: Path) -> Listing:
 
 def encode(listing: Listing, backbone: Backbone, file: Path, **change: Any) -> EncodedSet:
     options: dict[str, Any] = {"shots": (4,), "seeds": (1,), "augment_views": 0, "store": None}
+    options |= {"all_images": False}
     return encode_set(listing, backbone, file, **options | change)
 
 
@@ -132,7 +143,7 @@ def test_a_cell_measures_every_method_on_the_clean_test_images(
 ) -> None:
     _, found = measured
     assert json.loads(json.dumps(found)) == found
-    assert tuple(found["methods"]) == METHODS
+    assert tuple(found["methods"]) == tuple(name for name in METHODS if name != UNLABELLED)
     for method in found["methods"].values():
         assert method["accuracy"] == 100 * method["correct"] / 12
     assert found["methods"]["logistic_cleanlab"]["correct"] >= 8  # colours are easy to tell
@@ -141,6 +152,64 @@ def test_a_cell_measures_every_method_on_the_clean_test_images(
         assert [len(part) for part in counts.values()] == [SUPPRESSION_BINS] * 2
         assert (sum(counts["clean"]), sum(counts["flipped"])) == (9, 3)
     assert set(found["seconds"]) == {"losses", "default", "logistic", *BASELINES}
+
+
+def test_unlabelled_photos_are_the_images_that_are_not_drawn(
+    listing: Listing, tiny: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = encode(listing, tiny, tmp_path / "all", all_images=True)
+    monkeypatch.setattr(run, "load_backbone", lambda name, device: tiny)
+    chosen = settings("--methods", "default_unlabelled")
+    job, bench = noisy(data), Bench(chosen, tiny)
+    photos = bench.unlabelled(job)
+    assert len(photos) == len(data.files) - len(job.positions) == 12
+    drawn = bench.features.train[job.positions, 0]
+    assert not (photos[:, None] == drawn).all(2).any()
+    found = CellRunner(chosen)(job)["methods"]
+    assert list(found) == ["default", "default_unlabelled"]
+    without = CellRunner(settings("--methods", "default"))(job)["methods"]
+    assert found["default"]["correct"] == without["default"]["correct"]
+    # Where all images are drawn, there is nothing to add.
+    whole = replace(job, positions=np.arange(24), given=data.labels, true=data.labels)
+    assert len(bench.unlabelled(whole)) == 0
+    same = CellRunner(chosen)(whole)["methods"]
+    assert same["default"]["correct"] == same["default_unlabelled"]["correct"]
+
+
+def test_classes_are_drawn_from_all_data_sets(
+    listing: Listing, tiny: Backbone, tmp_path: Path
+) -> None:
+    other = write_class_folders(tmp_path / "other", train=4, test=2)
+    words = ("car", "ship", "plane")
+    second = replace(open_set(other), class_words=words)
+    sets = [
+        encode(each, tiny, tmp_path / f"{at}.safetensors", shots=(2, 4))
+        for at, each in enumerate((listing, second))
+    ]
+    whole = draw_classes(sets, 6, tmp_path / "whole.safetensors")
+    assert sorted(whole.class_words) == sorted([*listing.class_words, *words])
+    few = draw_classes(sets, 4, tmp_path / "few.safetensors")
+    assert few.classes == whole.classes[:4]
+    assert (few.name, len(few.files)) == ("4-classes", 4 * 4)
+    features = Features.load(few.file, CPU)
+    for label, name in enumerate(few.classes):
+        source = sets[[data.name for data in sets].index(name.partition("/")[0])]
+        parts = Features.load(source.file, CPU)
+        old = source.classes.index(name.partition("/")[2])
+        assert features.train[few.labels == label].equal(parts.train[source.labels == old])
+        assert features.test[features.test_labels == label].equal(
+            parts.test[parts.test_labels == old]
+        )
+    for shots in (2, 4):
+        drawn = few.samples[shots, 1]
+        assert np.bincount(few.labels[drawn]).tolist() == [shots] * 4
+        assert {few.files[at] for at in drawn} <= {
+            f"{data.name}/{data.files[at]}" for data in sets for at in data.samples[shots, 1]
+        }
+    with pytest.raises(ConfigError, match="--classes 7: the data sets have 6 classes"):
+        draw_classes(sets, 7, tmp_path / "no")
+    with pytest.raises(ConfigError, match="more than one data set has the class"):
+        draw_classes([sets[0], sets[0]], 2, tmp_path / "no")
 
 
 def test_no_method_sees_the_true_labels_or_what_was_run_before(

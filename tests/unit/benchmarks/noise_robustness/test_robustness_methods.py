@@ -77,7 +77,7 @@ def test_rates_of_the_recipe_are_used(tiny: Backbone) -> None:
 
 def test_the_default_says_what_it_serves_and_why(tiny: Backbone) -> None:
     given = few(tiny)
-    fitted = methods.default(given, TuneConfig(epochs=3))
+    fitted = methods.default(given, TuneConfig(epochs=3))["default"]
     assert fitted.served in ("tuned", "zero_shot")
     assert fitted.why is not None
     assert "48 training images" in fitted.why

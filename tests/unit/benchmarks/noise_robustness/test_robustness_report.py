@@ -94,6 +94,22 @@ def test_the_default_against_its_goals() -> None:
     ]
 
 
+def test_what_unlabelled_photos_add_is_reported_apart() -> None:
+    records = [
+        record("pets", CLEAN, 1, zero_shot=50, default=60, default_unlabelled=64),
+        record("pets", CLEAN, 2, zero_shot=50, default=60, default_unlabelled=58),
+        record("pets", SYM_50, 1, zero_shot=50, default=60, default_unlabelled=61),
+    ]
+    results = Results(records)
+    assert results.methods == ("zero_shot", "default")
+    assert results.gains("pets", CLEAN.name) == [4, -2]
+    text = markdown(document(records))
+    section = text[text.index("### With unlabelled photos") :]
+    assert "| pets | +1.0 ± 4.2 (-2.0) | +1.0 (+1.0) |" in section
+    assert "Mean over 3 runs: +1.0." in section
+    assert "### With unlabelled photos" not in markdown(document(RECORDS))
+
+
 def document(records: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "command": "python -m benchmarks.noise_robustness --data pets dtd",
