@@ -10,14 +10,18 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -105,6 +109,40 @@ def s3_server() -> Iterator[S3Server]:
             # The server leaves it, and knows no option for its place.
             admin = ports[_SERVICES.index("admin")] + 1
             Path(f"/tmp/seaweedfs-admin-grpc-{admin}.sock").unlink(missing_ok=True)
+
+
+class _Full(BaseHTTPRequestHandler):
+    """Has no objects, and no room for any."""
+
+    def do_GET(self) -> None:
+        self._answer(HTTPStatus.NOT_FOUND, "NoSuchKey")
+
+    def do_PUT(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self._answer(HTTPStatus.INSUFFICIENT_STORAGE, "XMinioStorageFull")
+
+    def _answer(self, status: HTTPStatus, code: str) -> None:
+        body = f"<Error><Code>{code}</Code><Message>as MinIO says it</Message></Error>".encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def full_server() -> Iterator[str]:
+    """The endpoint of a server whose disk is full, which SeaweedFS does not say at once."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Full) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def _answers(process: subprocess.Popen[bytes], server: S3Server, log: Path) -> bool:

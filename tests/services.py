@@ -223,6 +223,11 @@ def _with_driver(url: str) -> URL:
     return make_url(url).set(drivername="postgresql+psycopg")
 
 
+def uses_obstore(pid: int) -> bool:
+    """Whether a process has loaded it: what is forked from one that has used it hangs."""
+    return "_obstore" in Path(f"/proc/{pid}/maps").read_text()
+
+
 def children_of(pid: int) -> list[int]:
     """Return the running child processes of a process; none if it has ended. Needs Linux."""
     children: list[int] = []

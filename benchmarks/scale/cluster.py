@@ -86,6 +86,8 @@ class Cluster:
         self.workers: list[HostPart] = []
         self._turns = itertools.count()
         self.balancer: Proxy = enter(proxy(self._connect, here))
+        self.result = _result(self._photos)
+        """Of all jobs."""
         self.settings = self._settings(settings)
         migrate(self.servers.url)
         self.context = Context.open(
@@ -116,6 +118,14 @@ class Cluster:
                     part.stop()
                 elif not part.alive:
                     part.start()
+        self.wait_ready()
+
+    def restart_apis(self, **settings: str) -> None:
+        """Restart the API processes, one by one, with more variables; return when all are ready."""
+        for api in self.apis:
+            api.stop()
+            api.environment |= settings
+            api.start()
         self.wait_ready()
 
     def wait_ready(self) -> None:
@@ -186,7 +196,7 @@ class Cluster:
         here = self.network.address
         database = make_url(self.servers.url).set(host=here, port=self.database.port, query={})
         result = self.folder / "result"
-        result.write_bytes(pickle.dumps(_result(self._photos)))
+        result.write_bytes(pickle.dumps(self.result))
         return clean_environment(
             DSPT_DATABASE_URL=database.render_as_string(hide_password=False),
             DSPT_BROKER_URL=f"redis://{here}:{self.broker.port}/0",

@@ -11,7 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dspt import pipeline
+from dspt.backbones.base import Backbone
 from dspt.config import TuneConfig
 from dspt.data import Dataset
 from dspt.errors import Cancelled
@@ -19,6 +23,8 @@ from dspt.kit.progress import Listener, StageClock
 
 NAMESPACE, EPOCH_SECONDS, RESULT = "SCALE_NAMESPACE", "SCALE_EPOCH_SECONDS", "SCALE_RESULT"
 """Variables: the network namespace to join, seconds of each epoch, and a file with the result."""
+IMAGE_SECONDS = "SCALE_IMAGE_SECONDS"
+"""Variable: seconds that the image tower of predictions takes more for each image, without CPU."""
 _CLONE_NEWNET = 0x40000000
 
 
@@ -59,9 +65,21 @@ def main() -> None:
     if seconds := os.environ.pop(EPOCH_SECONDS, ""):
         result = pickle.loads(Path(os.environ.pop(RESULT)).read_bytes())
         pipeline.tune = SimulatedGpu(result, float(seconds)).tune  # type: ignore[assignment]
+    if seconds := os.environ.pop(IMAGE_SECONDS, ""):
+        _slow_down_the_tower(float(seconds))
     from dspt.cli import main as dspt
 
     dspt()
+
+
+def _slow_down_the_tower(seconds: float) -> None:
+    encode = Backbone.encode
+
+    def slow(backbone: Backbone, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        time.sleep(seconds * len(crops))
+        return encode(backbone, crops)
+
+    Backbone.encode = slow  # type: ignore[method-assign]
 
 
 def _join(namespace: str) -> None:

@@ -18,7 +18,7 @@ from app.kit import storage_keys
 from tests.integration.conftest import MigratedDatabase, context_of, settings_for
 from tests.integration.stack import Stack, photos
 from tests.s3_server import S3Server
-from tests.services import children_of, free_port, redis_server, wait_until
+from tests.services import children_of, free_port, redis_server, uses_obstore, wait_until
 from tests.warm import Forked, Warm
 
 pytestmark = pytest.mark.slow
@@ -37,10 +37,6 @@ def stack(
         stack = Stack(settings, tmp_path / "worker.log", warm_start)
         with stack.client:
             yield stack
-
-
-def uses_obstore(pid: int) -> bool:
-    return "_obstore" in Path(f"/proc/{pid}/maps").read_text()
 
 
 on_postgres = pytest.mark.parametrize("migrated", ["postgresql"], indirect=True)

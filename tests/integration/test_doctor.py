@@ -22,7 +22,7 @@ from app.kit.schema import migrate
 from app.kit.settings import Settings
 from dspt.cli import build
 from tests.integration.own_api import running
-from tests.s3_server import S3Server
+from tests.s3_server import S3Server, full_server
 from tests.services import RedisServer
 
 
@@ -153,6 +153,9 @@ def test_a_bucket(tmp_path: Path, s3: S3Server, monkeypatch: pytest.MonkeyPatch)
     ):
         found = storage(**wrong)
         assert (found["state"], found["mend"].startswith(fix)) == ("fail", True), found
+    with full_server() as endpoint:
+        found = storage(DSPT_S3_ENDPOINT=endpoint)
+    assert (found["state"], found["mend"].startswith("free some space")) == ("fail", True), found
 
 
 def test_a_database_of_another_version(tmp_path: Path) -> None:

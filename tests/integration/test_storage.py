@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import secrets
 import threading
@@ -22,7 +23,7 @@ from app.kit.storage import Storage, StorageUnavailable, open_storage
 from app.kit.storage.objects import PART_BYTES, ObjectStorage
 from app.kit.storage.ranged import BLOCK_BYTES
 from tests.proxy import proxy_to_port
-from tests.s3_server import S3Server
+from tests.s3_server import S3Server, full_server
 
 Opener = Callable[[], Storage]
 
@@ -282,6 +283,15 @@ def test_a_missing_bucket(s3: S3Server) -> None:
         storage.read_bytes("a")
     with pytest.raises(StorageUnavailable, match="NoSuchBucket"):
         storage.probe()
+
+
+def test_a_full_bucket(s3_credentials: None) -> None:
+    with full_server() as endpoint:
+        storage = opened("s3://b/a", s3_endpoint=endpoint)
+        storage.probe()
+        with pytest.raises(OSError, match="StorageFull") as caught:
+            storage.put_bytes("a", b"x")
+        assert caught.value.errno == errno.ENOSPC
 
 
 def test_a_server_that_never_answers(s3: S3Server) -> None:

@@ -122,7 +122,7 @@ def test_everything_is_restarted_under_load(hosts: Cluster) -> None:
 def test_replicas_limit_requests_together(hosts: Cluster) -> None:
     hosts.start(apis=3, workers=1)
     limit = 300
-    _restart(hosts, DSPT_REQUESTS_PER_MINUTE=str(limit))
+    hosts.restart_apis(DSPT_REQUESTS_PER_MINUTE=str(limit))
     try:
         headers = {"Authorization": f"Bearer {KEY}"}
         with httpx.Client(base_url=hosts.url, headers=headers) as http:
@@ -138,12 +138,4 @@ def test_replicas_limit_requests_together(hosts: Cluster) -> None:
         assert set(answers) == {200, 429}
         assert answers.count(200) == pytest.approx(limit, rel=0.05)
     finally:
-        _restart(hosts, DSPT_REQUESTS_PER_MINUTE="")
-
-
-def _restart(hosts: Cluster, **settings: str) -> None:
-    for api in hosts.apis:
-        api.stop()
-        api.environment |= settings
-        api.start()
-    hosts.wait_ready()
+        hosts.restart_apis(DSPT_REQUESTS_PER_MINUTE="")

@@ -17,11 +17,12 @@ from app.kit.http.rules import Scope
 from benchmarks.scale.cluster import Cluster, HostPart
 from benchmarks.scale.measure import jobs_per_second
 from benchmarks.scale.proof import faults, heartbeats_until_queued
-from tests.services import wait_until
+from tests.services import uses_obstore, wait_until
 
 pytestmark = [pytest.mark.scale_only, pytest.mark.slow]
 
 KILLS = 20
+FORKS = 50
 CUT_SECONDS = 30.0
 
 
@@ -86,6 +87,34 @@ def noticed(worker: HostPart, job_id: str) -> bool:
     """Whether the worker logged that it lost the lease of the job."""
     lines = worker.log.read_text("utf-8", "replace").splitlines()
     return any('"lease lost"' in line and job_id in line for line in lines)
+
+
+def test_a_worker_survives_fifty_forks(hosts: Cluster) -> None:
+    """Each job in a process of its own, which opens the bucket anew."""
+    hosts.start(workers=1)
+    (worker,) = (part for part in hosts.workers if part.alive)
+    worker.stop()
+    worker.environment["DSPT_WORKER_JOBS_PER_PROCESS"] = "1"
+    worker.start()
+    hosts.wait_ready()
+    pid, jobs = worker.process.pid, hosts.post(FORKS, epochs=1)
+    processes = set[int]()
+
+    def ended() -> bool:
+        processes.update(worker.children())
+        return hosts.count(jobs, "succeeded") == len(jobs)
+
+    try:
+        wait_until(ended, 600, f"the jobs\n{hosts.last_lines()}", pause=0.02)
+        assert worker.process.pid == pid
+        assert not uses_obstore(pid)
+        assert len(processes) > FORKS / 2  # a busy machine does not look at all of them
+        assert not faults(hosts, jobs)
+    finally:
+        worker.stop()
+        del worker.environment["DSPT_WORKER_JOBS_PER_PROCESS"]
+        worker.start()
+        hosts.wait_ready()
 
 
 def test_one_job_of_another_owner_need_not_wait_for_many(hosts: Cluster) -> None:
