@@ -31,6 +31,7 @@ def test_the_bucket_is_away(hosts: Cluster) -> None:
             end = time.monotonic() + AWAY_SECONDS
             answer = http.get(f"/models/{model}/artifact")
             assert answer.status_code == 503, answer.text
+            print(f"the bucket is silent: 503 after {answer.elapsed.total_seconds():.1f} s")  # noqa: T201
             assert int(answer.headers["Retry-After"]) > 0
             for path in ("/health/live", "/health/ready", f"/jobs/{jobs[0]}"):
                 assert http.get(path).status_code == 200, path
@@ -57,6 +58,9 @@ def test_redis_is_away_and_comes_back_empty(hosts: Cluster) -> None:
     finally:
         redis.start()
     assert left
+    back = time.monotonic()
+    wait_until(lambda: hosts.count(jobs, "queued") < left, 60, "a queued job to start")
+    print(f"Redis came back empty: a job started after {time.monotonic() - back:.1f} s")  # noqa: T201
     hosts.wait(jobs, 600)
     assert not faults(hosts, jobs)
 
@@ -76,7 +80,10 @@ def test_postgres_is_restarted(hosts: Cluster) -> None:
             time.sleep(5)  # of a restart
         finally:
             database.start()
+        back = time.monotonic()
         wait_until(lambda: http.get(f"/jobs/{jobs[0]}").is_success, 60, "an answer", pause=0.1)
+        seconds = time.monotonic() - back
+        print(f"PostgreSQL came back: an answer after {seconds:.1f} s")  # noqa: T201
     hosts.wait(jobs, 600)
     assert not faults(hosts, jobs)
 
