@@ -5,7 +5,7 @@ from argparse import ArgumentParser
 from pathlib import Path
 
 from benchmarks.noise_robustness import settings
-from benchmarks.skeleton.options import add_common
+from benchmarks.skeleton.options import add, add_common
 from benchmarks.skeleton.program import Benchmark, run
 
 _DESCRIPTION = f"""\
@@ -33,6 +33,8 @@ def _options(parser: ArgumentParser) -> None:
     settings.add_kinds(parser)
     settings.add_given_labels(parser)
     settings.add_logistic_c(parser)
+    what = "measure the audit alone, without the methods that it is compared with: much faster"
+    add(parser, "--audit-only", False, what, action="store_true")
     add_common(parser, "backbone", "config", "device", "precision", "features")
 
 

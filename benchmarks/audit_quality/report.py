@@ -118,8 +118,13 @@ def _panel(axes: Any, cells: Cells, styles: Mapping[str, Any]) -> None:
 
 
 def best_peer(ranked: Cells) -> str:
-    """Return cleanlab's score with the best mean ROC-AUC on logistic regression's probabilities."""
+    """Return cleanlab's score with the best mean ROC-AUC on logistic regression's probabilities.
+
+    The audit itself if it was measured alone.
+    """
     peers = [f"cleanlab_{name}" for name in CLEANLAB_SCORES]
+    if peers[0] not in ranked[0]["rankings"]:
+        return "ours"
     return max(peers, key=lambda name: _mean(ranked, name, "auc"))
 
 
@@ -132,6 +137,8 @@ def _standing(ranked: Cells) -> str:
         if (cells := _of(ranked, dataset, noise))
     ]
     own = [_mean(cells, "ours", "auc") for *_, cells in groups]
+    if peer == "ours":
+        return f"Mean ROC-AUC over {len(groups)} cells (data set x noise): {fmean(own):.3f}."
     other = [_mean(cells, peer, "auc") for *_, cells in groups]
     gaps = [a - b for a, b in zip(own, other, strict=True)]
     dataset, noise, _ = groups[gaps.index(min(gaps))]
@@ -179,7 +186,7 @@ def _flag_table(cells: Cells) -> tuple[str, list[str]]:
     def flagged(name: str) -> Callable[[Cells], str]:
         return lambda found: _flagged([cell["flags"][name] for cell in found])
 
-    methods = {FLAG_LABELS[name]: flagged(name) for name in FLAGGERS}
+    methods = {FLAG_LABELS[name]: flagged(name) for name in FLAGGERS if name in cells[0]["flags"]}
     text = "Precision / recall in percent of the labels called wrong. If all labels are correct: "
     text += "the share called wrong, all of them false alarms."
     return text, _grid(cells, "called wrong by", methods)

@@ -43,7 +43,7 @@ def measure(options: Namespace, document: Document, console: Console) -> None:
         recipe="project",
         epochs=None,
         augment_views=None,
-        methods=("default", "logistic"),
+        methods=("default",) if options.audit_only else ("default", "logistic"),
         shots=[options.shots],
         protocols=[options.protocol],
         default_config=options.config,
@@ -69,54 +69,66 @@ class Bench:
         """Return the scores of all rankings, suspects, noise rate and seconds as plain values."""
         start = time.monotonic()
         task = self._bench.service_task(job)
-        fitted, gce = self._fit(task, job.cell.seed)
+        config = self._settings.tune_config(job.cell.seed)
+        _, fitted = fit(
+            task.backbone, task.prompts, task.zero_shot, task.features, task.given, config
+        )
         names = [str(row) for row in range(len(job.given))]
         classes = [str(c) for c in range(task.n_classes)]
         report = fitted.audit(names, classes, task.given, task.features[:, 0])
-        logistic = linear.cross_validate(task, self._settings.logistic_c)
-        ours = fitted.ensemble.log_p.double().exp().cpu().numpy()
         wrong = job.given != job.true
-        ranked = {
-            "ours": _places(report, len(wrong)),
-            **_by_all_cleanlab("cleanlab", logistic.probabilities, job.given),
-            **_by_all_cleanlab("ours_cleanlab", ours, job.given),
-            "zero_shot": by_probability(
-                fitted.zero_shot.probabilities(task.features[:, 0]), task.given
-            ),
-            "neighbours": rankings.by_neighbours(task.features[:, 0], task.given),
-        }
-        if gce is not None:
-            ranked |= {
-                "prompt": by_probability(fitted.held_out_prompt.softmax(1), task.given),
-                "prompt_gce": by_probability(gce.softmax(1), task.given),
-                "suppression": 1 - suppression(fitted.held_out_prompt, task.given).cpu().numpy(),
+        ranked = {"ours": _places(report, len(wrong))}
+        flags = {"ours": np.isin(names, [entry.file for entry in report.suspects])}
+        if "logistic" in self._settings.methods:
+            logistic = linear.cross_validate(task, self._settings.logistic_c).probabilities
+            ours = fitted.ensemble.log_p.double().exp().cpu().numpy()
+            ranked |= self._peers(job, task, fitted, logistic, ours)
+            flags |= {
+                "cleanlab": linear.issues(job.given, rankings.safe(logistic)),
+                "ours_cleanlab": linear.issues(job.given, rankings.safe(ours)),
             }
-        flags = {
-            "ours": np.isin(names, [entry.file for entry in report.suspects]),
-            "cleanlab": linear.issues(job.given, rankings.safe(logistic.probabilities)),
-            "ours_cleanlab": linear.issues(job.given, rankings.safe(ours)),
-        }
         return {
             "rankings": {name: scores.rank_scores(found, wrong) for name, found in ranked.items()},
             "flags": {name: scores.flag_scores(found, wrong) for name, found in flags.items()},
             "expected": _expected(report, wrong),
             "can_tell": report.can_tell,
             "noise_rate": asdict(report.noise_rate) if report.noise_rate else None,
-            "logistic_c": logistic.c,
             "seconds": round(time.monotonic() - start, 2),
         }
 
-    def _fit(self, task: Task, seed: int) -> tuple[Fitted, Tensor | None]:
-        """Return what the service fits, and the logits of cross-fitted GCE prompts.
+    def _peers(
+        self,
+        job: Job,
+        task: Task,
+        fitted: Fitted,
+        logistic: NDArray[np.float64],
+        ours: NDArray[np.float64],
+    ) -> dict[str, NDArray[np.float64]]:
+        """Return the rankings by other methods.
 
-        With `tuning: none` there are no prompts to compare with.
+        logistic, ours: (N, C) out-of-sample probabilities. With `tuning: none` there are none by
+        prompts.
         """
+        found = {
+            **_by_all_cleanlab("cleanlab", logistic, job.given),
+            **_by_all_cleanlab("ours_cleanlab", ours, job.given),
+            "zero_shot": by_probability(
+                fitted.zero_shot.probabilities(task.features[:, 0]), task.given
+            ),
+            "neighbours": rankings.by_neighbours(task.features[:, 0], task.given),
+        }
+        if self._settings.tune_config(job.cell.seed).tuning == "none":
+            return found
+        gce = self._gce(task, job.cell.seed)
+        return found | {
+            "prompt": by_probability(fitted.held_out_prompt.softmax(1), task.given),
+            "prompt_gce": by_probability(gce.softmax(1), task.given),
+            "suppression": 1 - suppression(fitted.held_out_prompt, task.given).cpu().numpy(),
+        }
+
+    def _gce(self, task: Task, seed: int) -> Tensor:
+        """Return the logits (N, C) of cross-fitted GCE prompts."""
         config = self._settings.tune_config(seed)
-        _, fitted = fit(
-            task.backbone, task.prompts, task.zero_shot, task.features, task.given, config
-        )
-        if config.tuning == "none":
-            return fitted, None
         crossfit = CrossFit.plan(task.given.cpu().numpy(), seed)
         contexts = tune_contexts(
             task.prompts,
@@ -131,7 +143,7 @@ class Bench:
         folds = [torch.from_numpy(rows).to(task.given.device) for rows in crossfit.held_out]
         with torch.inference_mode():
             classes = task.prompts.encode(contexts)
-            return fitted, held_out_logits(classes, task.features[:, 0], folds, task.logit_scale)
+            return held_out_logits(classes, task.features[:, 0], folds, task.logit_scale)
 
 
 def _places(report: AuditReport, n: int) -> NDArray[np.float64]:

@@ -94,6 +94,18 @@ def test_without_a_tuned_prompt_no_prompt_ranks(folder: Path) -> None:
     assert "cross-fitted prompt" not in (out / "audit_quality.md").read_text()
 
 
+def test_the_audit_alone(folder: Path) -> None:
+    grid = ["--rates", "0", "0.25", "--kinds", "symmetric", "--config", '{"tuning": "none"}']
+    assert run(folder, *grid, "--audit-only") == 0
+    out = folder.parent / "out"
+    _, cell = json.loads((out / "audit_quality.json").read_text())["cells"]
+    assert set(cell["rankings"]) == set(cell["flags"]) == {"ours"}
+    text = (out / "audit_quality.md").read_text()
+    assert "Mean ROC-AUC over 1 cells (data set x noise): 1.000." in text
+    assert "cleanlab on our p" not in text
+    assert "## Wrong labels to expect" in text
+
+
 @pytest.mark.slow
 def test_labels_that_people_gave(folder: Path) -> None:
     table = folder.parent / "human.csv"
