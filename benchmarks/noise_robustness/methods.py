@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.noise_robustness.settings import UNLABELLED, MethodName, Recipe
+from benchmarks.noise_robustness.settings import UNLABELLED, Recipe
 from dspt.backbones import Backbone
 from dspt.classifier.fit import fit
 from dspt.classifier.linear import LinearClassifier
@@ -74,9 +74,7 @@ def tuned_losses(task: Task, losses: Sequence[LossName], recipe: Recipe) -> dict
     }
 
 
-def default(
-    task: Task, config: TuneConfig, unlabelled: Tensor | None = None
-) -> dict[MethodName, Fitted]:
+def default(task: Task, config: TuneConfig, unlabelled: Tensor | None = None) -> dict[str, Fitted]:
     """Return what the service does by default (dspt.pipeline), from features.
 
     unlabelled: (U, F) of images without labels. With them, also what it does with them: both from

@@ -20,12 +20,7 @@ from benchmarks.noise_robustness.bench import Bench
 from benchmarks.noise_robustness.grid import Done, Failed, run_grid
 from benchmarks.noise_robustness.methods import Fitted
 from benchmarks.noise_robustness.prepare import Job
-from benchmarks.noise_robustness.settings import (
-    UNLABELLED,
-    MethodName,
-    Settings,
-    settings_of,
-)
+from benchmarks.noise_robustness.settings import UNLABELLED, Settings, settings_of
 from benchmarks.skeleton.program import Document
 from dspt.backbones import Backbone, load_backbone
 from dspt.kit.device import resolve_device
@@ -72,7 +67,7 @@ class CellRunner:
         settings, bench, recipe = self._settings, self._bench, self._settings.recipe
         clock = _Clock()
         task = bench.task(job, recipe.n_ctx, recipe.ctx_init, False, recipe.augment_views)
-        fitted: dict[MethodName, Fitted] = {"zero_shot": methods.zero_shot(task)}
+        fitted: dict[str, Fitted] = {"zero_shot": methods.zero_shot(task)}
         if settings.losses:
             fitted |= methods.tuned_losses(task, settings.losses, recipe)
             clock.lap("losses")
