@@ -21,7 +21,7 @@ from app.webhooks.sender import WebhookSender
 
 
 class Background:
-    """One per process. A process that only makes predictions does nothing of it."""
+    """One per process. One that only makes predictions just deletes what is on its own disk."""
 
     def __init__(self, context: Context) -> None:
         self.housekeeper = Housekeeper(context, JOBS, BATCHES, COMPARISONS)
@@ -30,19 +30,19 @@ class Background:
         work = [*self.housekeeper.loops, self.webhook_sender.loop, self._collector.loop]
         self._leader = Leader(context.database, work, context.settings.housekeeping_seconds)
         self._figures = JobsCollector(context), DriftCollector(context)
-        self._idle = context.settings.role == "predict"
-        own = [self._collector.local_loop, *self._leader.loops]
-        self.loops: list[Loop] = [] if self._idle else [*work, *own]
+        self._predicts_only = context.settings.role == "predict"
+        self.loops: list[Loop] = [self._collector.local_loop]
+        if not self._predicts_only:
+            self.loops += [*work, *self._leader.loops]
 
     def start(self, registry: CollectorRegistry) -> None:
         registry.register(LoopsCollector(self.loops))
-        if self._idle:
-            return
-        self.housekeeper.start()
-        for figures in self._figures:
-            figures.reports = self._leader.leads
-            registry.register(figures)
-        self._leader.start()
+        if not self._predicts_only:
+            self.housekeeper.start()
+            for figures in self._figures:
+                figures.reports = self._leader.leads
+                registry.register(figures)
+            self._leader.start()
         for loop in self.loops:
             loop.start()
 

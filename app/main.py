@@ -18,6 +18,7 @@ from starlette.routing import Route
 from starlette.types import Scope
 
 from app.access import keys, sessions
+from app.access.callers import Callers
 from app.access.last_uses import LastUses
 from app.access.middleware import AuthMiddleware
 from app.access.path_tokens import PathTokens, TakeToken, has_token
@@ -137,9 +138,10 @@ def create_app(
     app.add_middleware(BodyLimit, default_bytes=settings.max_body_bytes)
     app.add_middleware(Uploads, settings=settings)
     app.add_middleware(BeforeBody)
-    app.add_middleware(AuthMiddleware, no_auth=settings.no_auth)
+    callers = Callers(settings.no_auth)
+    app.add_middleware(AuthMiddleware, callers=callers)
     if settings.role == "api":
-        app.add_middleware(ForwardPredictions)
+        app.add_middleware(ForwardPredictions, identify=callers.identify)
     elif settings.role == "predict":
         app.add_middleware(PredictionsOnly)
     app.add_middleware(Backpressure, most=settings.max_waiting_requests)

@@ -2,38 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import structlog
-from sqlalchemy.orm import Session
-from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as Connection
 from starlette.websockets import WebSocketClose
 
-from app.access import keys, sessions
-from app.access.caller import LOCAL, Caller
-from app.access.cross_site import SAFE_METHODS, check_own_page
+from app.access.callers import CHALLENGE, Callers, address_of
 from app.access.last_uses import LastUses
-from app.access.loopback import LocalRequests
-from app.access.path_tokens import PathTokens
 from app.access.rate_limits import RateLimits
-from app.kit.batched_reader import BatchedReader
-from app.kit.http.errors import Forbidden, Unauthorized
+from app.kit.http.errors import Forbidden
 from app.kit.http.middleware import pass_if
-from app.kit.http.rules import Rules, Scope, rules_of
-
-_CHALLENGE = 'Bearer realm="dspt"'
+from app.kit.http.rules import Rules, rules_of
 
 
 class AuthMiddleware:
     """Put the caller on `request.state`, or answer 401, 403 or 429."""
 
-    def __init__(self, app: ASGIApp, no_auth: bool) -> None:
+    def __init__(self, app: ASGIApp, callers: Callers) -> None:
         self.app = app
-        self._local = LocalRequests(no_auth)
-        self._keys_needed = False
+        self._callers = callers
 
     async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -46,24 +33,19 @@ class AuthMiddleware:
 
     async def _authorize(self, scope: Connection, rules: Rules) -> None:
         limits: RateLimits = scope["app"].state.rate_limits
-        address = scope["client"][0] if scope.get("client") else "unknown"
+        address = address_of(scope)
         if rules.scope is None:
             if not rules.probe:
                 await limits.request(address)
             return
-        try:
-            caller = await self._identify(scope)
-        except Unauthorized:
-            # Counted after the query, so that valid keys from the same address keep working.
-            await limits.failure(address)
-            raise
+        caller = await self._callers.identify(scope)
         structlog.contextvars.bind_contextvars(key_id=caller.key_id)
         await limits.request(caller.key_id or address)
         if caller.key_id is not None:
             last_uses: LastUses = scope["app"].state.last_uses
             last_uses.note(caller.key_id)
         if not caller.may(rules.scope):
-            challenge = f'{_CHALLENGE}, error="insufficient_scope", scope="{rules.scope}"'
+            challenge = f'{CHALLENGE}, error="insufficient_scope", scope="{rules.scope}"'
             raise Forbidden(
                 f"This call needs a key with the scope `{rules.scope}`; this key has "
                 f"{' and '.join(f'`{has}`' for has in sorted(caller.scopes))}.",
@@ -71,61 +53,3 @@ class AuthMiddleware:
                 headers={"WWW-Authenticate": challenge},
             )
         scope["state"]["caller"] = caller
-
-    async def _identify(self, scope: Connection) -> Caller:
-        """Return the caller. Raises Unauthorized; without keys, Forbidden if it is not local."""
-        reader: BatchedReader = scope["app"].state.reader
-        scope.setdefault("state", {})["signed_in"] = False
-        kind, _, token = Headers(scope=scope).get("authorization", "").partition(" ")
-        if kind.lower() == "bearer":
-            caller = await reader.query(keys.callers_with, token.strip())
-            if caller is None:
-                raise Unauthorized(
-                    "The API key is invalid, has expired or was revoked.",
-                    code="key_invalid",
-                    headers={"WWW-Authenticate": f'{_CHALLENGE}, error="invalid_token"'},
-                )
-            return caller
-        if (given := scope.get("dspt.token")) is not None:
-            return await self._with_token(scope, given)
-        cookie = sessions.token_of(scope)
-        caller = None if cookie is None else await reader.query(sessions.callers_with, cookie)
-        if caller is not None:
-            check_own_page(scope)
-            scope["state"]["signed_in"] = True
-            session_uses: LastUses = scope["app"].state.session_uses
-            session_uses.note(sessions.digest(cookie or ""))
-            return caller
-        if not self._keys_needed:
-            # Queried each time: the first key may be created at any moment. Keys are never deleted.
-            self._keys_needed = await reader.query(_any_created, None)
-        if self._keys_needed:
-            raise Unauthorized(
-                "An API key is required: send the header `Authorization: Bearer KEY`. The operator "
-                "of this service creates one with `dspt keys create NAME`.",
-                headers={"WWW-Authenticate": _CHALLENGE},
-            )
-        await self._local.check(scope)
-        return LOCAL
-
-    async def _with_token(self, scope: Connection, token: str) -> Caller:
-        """Return the caller of a token for this path. Raises Unauthorized."""
-        tokens: PathTokens = scope["app"].state.path_tokens
-        caller: Caller | None = None
-        if scope["method"] in SAFE_METHODS and rules_of(scope).scope is Scope.READ:
-            key_id = await run_in_threadpool(tokens.key_id, token, scope["path"])
-            if key_id is not None:
-                reader: BatchedReader = scope["app"].state.reader
-                caller = await reader.query(keys.callers_of, key_id) if key_id else LOCAL
-        if caller is None:
-            raise Unauthorized(
-                "The token is invalid, has expired, or is for another path. Get a new one by "
-                "`POST /tokens`.",
-                code="token_invalid",
-                headers={"WWW-Authenticate": f'{_CHALLENGE}, error="invalid_token"'},
-            )
-        return caller
-
-
-def _any_created(session: Session, asked: Sequence[None]) -> list[bool]:
-    return [keys.any_created(session)] * len(asked)

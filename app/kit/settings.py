@@ -102,7 +102,7 @@ class Settings(SettingsWithSecrets):
     )
     host: str = Field(default="127.0.0.1", description="Address that the API binds to.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port that the API binds to.")
-    # One process decodes and answers with little more than one core, whatever it forwards.
+    # One process uses little more than one core for HTTP, and two threads that decode.
     api_workers: int = Field(
         default=1,
         ge=1,
@@ -113,8 +113,8 @@ class Settings(SettingsWithSecrets):
     role: Literal["all", "api", "predict"] = Field(
         default="all",
         description="What an API process does. `predict`: predictions, health and metrics only, "
-        "without background loops. `api`: all but predictions, which it forwards to "
-        "DSPT_PREDICT_URL; it loads no backbones.",
+        "without the loops of the whole installation. `api`: all but predictions, which it "
+        "forwards to DSPT_PREDICT_URL; it loads no backbones.",
     )
     bootstrap_key: str = Field(
         default="",

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 
 import httpx
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.access.caller import Caller
+from app.kit.db import UNAVAILABLE
 from app.kit.http.errors import (
     ApiError,
     BadRequest,
+    GatewayTimeout,
     RequestTimeout,
     ServiceUnavailable,
+    database_problem,
     error_response,
 )
 from app.kit.http.middleware import DRAIN_BYTES, refuse
+from app.kit.http.rules import Scope as KeyScope
 from app.kit.http.rules import rules_of
 from app.predictions.settings import PredictionSettings
 
@@ -36,7 +42,14 @@ _MARGIN_SECONDS = 10.0
 #: Below the time after which uvicorn closes an idle connection.
 _IDLE_SECONDS = 2.0
 _RETRY_SECONDS = 5
+#: A body up to this size is sent on once all of it is here, so that a slow client holds none of
+#: the connections. A larger one needs a known caller; each has a share of the connections.
+_WHOLE_BYTES = 1024**2
+_SHARE = 4
+#: Errors before anything of a request was sent.
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
+Identify = Callable[[Scope], Awaitable[Caller]]
 _Headers = list[tuple[bytes, bytes]]
 
 
@@ -54,14 +67,20 @@ class Forwarder:
         limits = httpx.Limits(max_connections=most, keepalive_expiry=_IDLE_SECONDS)
         transport = httpx.AsyncHTTPTransport(limits=limits)
         self._client = httpx.AsyncClient(transport=transport, trust_env=False)
+        self._most_large = max(1, most // _SHARE)
+        self._large: Counter[str] = Counter()
+        """Large bodies that are being sent on, by caller."""
 
     async def close(self) -> None:
         await self._client.aclose()
 
-    async def forward(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer with the response of the other process. Raises ApiError before it begins."""
+    async def forward(self, scope: Scope, receive: Receive, send: Send, identify: Identify) -> None:
+        """Answer with the response of the other process. Raises ApiError before it begins.
+
+        identify: returns the caller of a request with a large body, or raises ApiError.
+        """
         body = _Body(receive)
-        relaying = asyncio.create_task(self._relay(scope, body, send))
+        relaying = asyncio.create_task(self._relay(scope, body, send, identify))
         leaving = asyncio.create_task(body.disconnected())
         try:
             await asyncio.wait((relaying, leaving), return_when=asyncio.FIRST_COMPLETED)
@@ -72,8 +91,8 @@ class Forwarder:
             for task in (relaying, leaving):
                 task.cancel()
 
-    async def _relay(self, scope: Scope, body: _Body, send: Send) -> None:
-        async with self._answer(scope, body) as answer:
+    async def _relay(self, scope: Scope, body: _Body, send: Send, identify: Identify) -> None:
+        async with self._answer(scope, body, identify) as answer:
             headers = _end_to_end(answer.headers.raw)
             if not body.read.is_set():  # refused early
                 headers.append((b"connection", b"close"))
@@ -84,7 +103,9 @@ class Forwarder:
         await send({"type": "http.response.body", "body": b""})
 
     @asynccontextmanager
-    async def _answer(self, scope: Scope, body: _Body) -> AsyncIterator[httpx.Response]:
+    async def _answer(
+        self, scope: Scope, body: _Body, identify: Identify
+    ) -> AsyncIterator[httpx.Response]:
         if self._url is None:
             raise ServiceUnavailable(
                 "This process makes no predictions (DSPT_ROLE=api). Set DSPT_PREDICT_URL to the "
@@ -96,6 +117,8 @@ class Forwarder:
             url = self._url.copy_with(raw_path=_target(self._url, scope))
         except httpx.InvalidURL as error:
             raise BadRequest(f"The address is invalid: {error}") from error
+        await body.begin()
+        caller = None if body.read.is_set() else await identify(scope)
         request = httpx.Request(
             scope["method"],
             url,
@@ -104,18 +127,36 @@ class Forwarder:
             extensions={"timeout": self._timeout.as_dict()},
         )
         try:
-            answer = await self._client.send(request, stream=True)
+            with nullcontext() if caller is None else self._room(caller.limited_as):
+                answer = await self._client.send(request, stream=True)
         except httpx.TransportError as error:
-            raise ServiceUnavailable(
-                "The processes for predictions do not answer (DSPT_PREDICT_URL). Retry after "
-                f"{_RETRY_SECONDS} s.",
-                code="predictions_unavailable",
-                headers={"Retry-After": str(_RETRY_SECONDS)},
+            sent = body.read.is_set() and not isinstance(error, _NOT_SENT)
+            if sent and rules_of(scope).scope is not KeyScope.READ:
+                raise GatewayTimeout(
+                    "The process for predictions gave no answer (DSPT_PREDICT_URL). It may have "
+                    "carried out the request: look before you send it again."
+                ) from error
+            raise _unavailable(
+                "The processes for predictions do not answer (DSPT_PREDICT_URL).",
+                "predictions_unavailable",
             ) from error
         try:
             yield answer
         finally:
             await answer.aclose()
+
+    @contextmanager
+    def _room(self, who: str) -> Iterator[None]:
+        """Count a large body. Raises ServiceUnavailable if its caller sends too many at once."""
+        if self._large[who] >= self._most_large:
+            raise _unavailable("Too many large bodies with this key at the same time.", "busy")
+        self._large[who] += 1
+        try:
+            yield
+        finally:
+            self._large[who] -= 1
+            if not self._large[who]:
+                del self._large[who]
 
 
 class _Body:
@@ -123,25 +164,36 @@ class _Body:
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
+        self._kept: list[bytes] = []
         self.read = asyncio.Event()
         """Set once all of it was read."""
 
+    async def begin(self) -> None:
+        """Read all of a small body, or the beginning. Raises RequestTimeout, ClientDisconnect."""
+        while not self.read.is_set() and sum(map(len, self._kept)) < _WHOLE_BYTES:
+            self._kept.append(await self._part())
+
     async def parts(self) -> AsyncIterator[bytes]:
         """Yield the body as it arrives. Raises RequestTimeout and ClientDisconnect."""
-        more = True
-        while more:
-            message = await self._next()
-            if message["type"] == "http.disconnect":
-                raise ClientDisconnect
-            more = message.get("more_body", False)
-            yield message.get("body", b"")
-        self.read.set()
+        for part in self._kept:
+            yield part
+        while not self.read.is_set():
+            yield await self._part()
 
     async def disconnected(self) -> None:
         """Return when the client leaves after its body."""
         await self.read.wait()
         while (await self._receive())["type"] != "http.disconnect":
             pass
+
+    async def _part(self) -> bytes:
+        message = await self._next()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        if not message.get("more_body", False):
+            self.read.set()
+        part: bytes = message.get("body", b"")
+        return part
 
     async def _next(self) -> Message:
         try:
@@ -156,11 +208,13 @@ class _Body:
 class ForwardPredictions:
     """Middleware of the role `api`: calls that need image towers go to `app.state.forwarder`.
 
-    Outside of authentication, which the other process does, as it counts the rate limits.
+    Outside of authentication, which the other process does, as it counts the rate limits. Only the
+    caller of a large body is identified here, too: it is refused before it is sent on.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, identify: Identify) -> None:
         self.app = app
+        self._identify = identify
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not rules_of(scope).predicts:
@@ -175,12 +229,22 @@ class ForwardPredictions:
             await send(message)
 
         try:
-            await forwarder.forward(scope, receive, sending)
+            await forwarder.forward(scope, receive, sending, self._identify)
         except ClientDisconnect:
             if not started:  # nobody reads it, but it is counted
                 await Response(status_code=499)(scope, receive, send)
         except ApiError as error:
             await refuse(error_response(error), scope, receive, send, DRAIN_BYTES)
+        except UNAVAILABLE as error:
+            await refuse(database_problem(error), scope, receive, send, DRAIN_BYTES)
+
+
+def _unavailable(reason: str, code: str) -> ServiceUnavailable:
+    return ServiceUnavailable(
+        f"{reason} Retry after {_RETRY_SECONDS} s.",
+        code=code,
+        headers={"Retry-After": str(_RETRY_SECONDS)},
+    )
 
 
 def _target(url: httpx.URL, scope: Scope) -> bytes:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -92,6 +94,19 @@ def test_predictions_go_to_the_process_that_makes_them(
             figures = other.get("/metrics").text
             assert "dspt_http_requests_total" in figures
             assert "dspt_jobs" not in figures
+            # Of the loops it runs the one that belongs to its own disk.
+            assert re.findall(r'\{loop="(.+)"\}', figures) == ["local garbage collection"]
+
+
+def test_a_large_body_of_an_unknown_caller_goes_nowhere(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DSPT_PREDICT_URL", f"http://127.0.0.1:{free_port()}")
+    with running(with_role(settings, "api")) as (url, _), httpx.Client(timeout=120) as client:
+        post = partial(client.post, f"{url}/models/a/predict", content=b"x" * 20_000_000)
+        wrong = post(headers={"Authorization": "Bearer wrong"})
+        problem(wrong, 401, "key_invalid")
+        problem(post(headers=SIGNED), 503, "predictions_unavailable")
 
 
 def test_a_process_that_forwards_nowhere_names_the_setting(settings: Settings) -> None:

@@ -129,6 +129,11 @@ ERROR_TYPES = {
         "Set DSPT_PREDICT_URL, or send the request to a process that makes predictions.",
     ),
     "predictions_unavailable": _type(503, "No process for predictions answers.", _LATER),
+    "outcome_unknown": _type(
+        504,
+        "The process for predictions gave no answer, and may have carried out the request.",
+        "Look whether it did before you send the request again.",
+    ),
     "predictions_only": _type(
         404, "This process only makes predictions.", "Send the request to another process."
     ),

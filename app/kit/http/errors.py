@@ -137,6 +137,11 @@ class ServiceUnavailable(ApiError):
     default_code = "service_unavailable"
 
 
+class GatewayTimeout(ApiError):
+    status = HTTPStatus.GATEWAY_TIMEOUT
+    default_code = "outcome_unknown"
+
+
 class StorageFull(ApiError):
     status = HTTPStatus.INSUFFICIENT_STORAGE
     default_code = "storage_full"
