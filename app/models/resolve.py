@@ -21,6 +21,15 @@ _BY_ALIASES = (
     .join_from(_ALIAS, _MODEL, _MODEL.c.id == _ALIAS.c.model_id)
     .where(tuple_(_ALIAS.c.owner, _ALIAS.c.name).in_(bindparam("names", expanding=True)))
 )
+_BACKBONES_BY_IDS = select(_MODEL.c.id, _MODEL.c.backbone).where(
+    _MODEL.c.id.in_(bindparam("ids", expanding=True))
+)
+_BACKBONES_BY_ALIASES = (
+    select(_ALIAS.c.name, _MODEL.c.backbone)
+    .join_from(_ALIAS, _MODEL, _MODEL.c.id == _ALIAS.c.model_id)
+    .where(_ALIAS.c.name.in_(bindparam("names", expanding=True)))
+    .order_by(_ALIAS.c.owner)
+)
 
 
 @dataclass(frozen=True)
@@ -53,3 +62,19 @@ def resolve(session: Session, asked: Sequence[tuple[str, str]]) -> list[Resolved
         for row in (session.execute(_BY_ALIASES, {"names": aliases}) if aliases else ())
     }
     return [by_id.get(name) or by_alias.get((owner, name)) for owner, name in asked]
+
+
+def backbones_of(session: Session, asked: Sequence[str]) -> list[str | None]:
+    """Return the backbone of each id or alias, whoever owns it; None where there is none.
+
+    Of an alias that several owners have, one of them counts: it only decides where a request goes.
+    """
+    ids = sorted({name for name in asked if is_id(name)})
+    aliases = sorted({name for name in asked if is_alias(name)})
+    found: dict[str, str] = {}
+    if aliases:
+        rows = session.execute(_BACKBONES_BY_ALIASES, {"names": aliases})
+        found |= {row.name: row.backbone for row in rows}
+    if ids:
+        found |= {row.id: row.backbone for row in session.execute(_BACKBONES_BY_IDS, {"ids": ids})}
+    return [found.get(name) for name in asked]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager, nullcontext
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
 
 import httpx
 from starlette.requests import ClientDisconnect
@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.access.caller import Caller
+from app.kit.batched_reader import BatchedReader
 from app.kit.db import UNAVAILABLE
 from app.kit.http.errors import (
     ApiError,
@@ -26,7 +27,10 @@ from app.kit.http.errors import (
 from app.kit.http.middleware import DRAIN_BYTES, refuse
 from app.kit.http.rules import Scope as KeyScope
 from app.kit.http.rules import rules_of
+from app.models.resolve import backbones_of
+from app.predictions.replicas import Replicas
 from app.predictions.settings import PredictionSettings
+from app.predictions.wanted import model_of
 
 #: Headers of one connection, not of the request or response (RFC 9110, 7.6.1).
 _HOP = frozenset(
@@ -46,8 +50,9 @@ _RETRY_SECONDS = 5
 #: the connections. A larger one needs a known caller; each has a share of the connections.
 _WHOLE_BYTES = 1024**2
 _SHARE = 4
-#: Errors before anything of a request was sent.
-_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+#: The process is away; nothing of the request was sent.
+_AWAY = (httpx.ConnectError, httpx.ConnectTimeout)
+_NOT_SENT = (*_AWAY, httpx.PoolTimeout)
 
 Identify = Callable[[Scope], Awaitable[Caller]]
 _Headers = list[tuple[bytes, bytes]]
@@ -58,7 +63,7 @@ class Forwarder:
 
     def __init__(self, settings: PredictionSettings, most: int) -> None:
         """`most`: connections at the same time."""
-        self._url = httpx.URL(settings.url) if settings.url else None
+        self._replicas = Replicas(settings.urls)
         self._timeout = httpx.Timeout(
             _CONNECT_SECONDS,
             read=settings.deadline_seconds + _MARGIN_SECONDS,
@@ -106,44 +111,55 @@ class Forwarder:
     async def _answer(
         self, scope: Scope, body: _Body, identify: Identify
     ) -> AsyncIterator[httpx.Response]:
-        if self._url is None:
+        if not self._replicas:
             raise ServiceUnavailable(
                 "This process makes no predictions (DSPT_ROLE=api). Set DSPT_PREDICT_URL to the "
                 "address of one with DSPT_ROLE=predict, or send the request there.",
                 code="no_predict_url",
             )
-        # Not the client's build_request, which adds headers of its own.
-        try:
-            url = self._url.copy_with(raw_path=_target(self._url, scope))
-        except httpx.InvalidURL as error:
-            raise BadRequest(f"The address is invalid: {error}") from error
         await body.begin()
         caller = None if body.read.is_set() else await identify(scope)
-        request = httpx.Request(
+        backbone = await _backbone(scope, body.begun) if len(self._replicas) > 1 else None
+        async with AsyncExitStack() as stack:
+            with nullcontext() if caller is None else self._room(caller.limited_as):
+                answer = await self._sent(scope, body, backbone, stack)
+            stack.push_async_callback(answer.aclose)
+            yield answer
+
+    async def _sent(
+        self, scope: Scope, body: _Body, backbone: str | None, stack: AsyncExitStack
+    ) -> httpx.Response:
+        """Send the request; if a process is away, send it to the next one.
+
+        The request counts as that process's until the end of `stack`.
+        """
+        tried: list[str] = []
+        while url := self._replicas.choose(backbone, tried):
+            stack.enter_context(self._replicas.sending(url))
+            try:
+                return await self._client.send(self._request(url, scope, body), stream=True)
+            except httpx.TransportError as error:
+                lost = error
+            if not isinstance(lost, _AWAY):
+                break
+            self._replicas.failed(url)
+            tried.append(url)
+        raise _no_answer(lost, scope, body) from lost
+
+    def _request(self, base: str, scope: Scope, body: _Body) -> httpx.Request:
+        to = httpx.URL(base)
+        try:
+            url = to.copy_with(raw_path=_target(to, scope))
+        except httpx.InvalidURL as error:
+            raise BadRequest(f"The address is invalid: {error}") from error
+        # Not the client's build_request, which adds headers of its own.
+        return httpx.Request(
             scope["method"],
             url,
             headers=_forwarded(scope),
             content=body.parts(),
             extensions={"timeout": self._timeout.as_dict()},
         )
-        try:
-            with nullcontext() if caller is None else self._room(caller.limited_as):
-                answer = await self._client.send(request, stream=True)
-        except httpx.TransportError as error:
-            sent = body.read.is_set() and not isinstance(error, _NOT_SENT)
-            if sent and rules_of(scope).scope is not KeyScope.READ:
-                raise GatewayTimeout(
-                    "The process for predictions gave no answer (DSPT_PREDICT_URL). It may have "
-                    "carried out the request: look before you send it again."
-                ) from error
-            raise _unavailable(
-                "The processes for predictions do not answer (DSPT_PREDICT_URL).",
-                "predictions_unavailable",
-            ) from error
-        try:
-            yield answer
-        finally:
-            await answer.aclose()
 
     @contextmanager
     def _room(self, who: str) -> Iterator[None]:
@@ -172,6 +188,11 @@ class _Body:
         """Read all of a small body, or the beginning. Raises RequestTimeout, ClientDisconnect."""
         while not self.read.is_set() and sum(map(len, self._kept)) < _WHOLE_BYTES:
             self._kept.append(await self._part())
+
+    @property
+    def begun(self) -> bytes:
+        """What was read so far."""
+        return b"".join(self._kept)
 
     async def parts(self) -> AsyncIterator[bytes]:
         """Yield the body as it arrives. Raises RequestTimeout and ClientDisconnect."""
@@ -237,6 +258,32 @@ class ForwardPredictions:
             await refuse(error_response(error), scope, receive, send, DRAIN_BYTES)
         except UNAVAILABLE as error:
             await refuse(database_problem(error), scope, receive, send, DRAIN_BYTES)
+
+
+async def _backbone(scope: Scope, begun: bytes) -> str | None:
+    """Return the backbone that a request needs; None: not known, so any process may get it."""
+    name = model_of(scope, begun)
+    if name is None:
+        return None
+    reader: BatchedReader = scope["app"].state.reader
+    try:
+        return await reader.query(backbones_of, name)
+    except UNAVAILABLE:  # the other process says what is wrong
+        return None
+
+
+def _no_answer(error: httpx.TransportError, scope: Scope, body: _Body) -> ApiError:
+    """Return what to answer instead of the other process; only safe calls are to be repeated."""
+    sent = body.read.is_set() and not isinstance(error, _NOT_SENT)
+    if sent and rules_of(scope).scope is not KeyScope.READ:
+        return GatewayTimeout(
+            "The process for predictions gave no answer (DSPT_PREDICT_URL). It may have carried "
+            "out the request: look before you send it again."
+        )
+    return _unavailable(
+        "The processes for predictions do not answer (DSPT_PREDICT_URL).",
+        "predictions_unavailable",
+    )
 
 
 def _unavailable(reason: str, code: str) -> ServiceUnavailable:

@@ -12,6 +12,7 @@ from dspt.kit.memory import available_memory
 
 MIB = 1024**2
 GIB = 1024**3
+_URL = r"https?://[^/\s,]+(/[^\s,]*)?"
 
 
 def _share(share: float, most: int) -> int:
@@ -138,10 +139,16 @@ class PredictionSettings(BaseSettings):
 
     url: str = Field(
         default="",
-        pattern=r"^(https?://[^/\s]+(/\S*)?)?$",
-        description="Address of the processes with DSPT_ROLE=predict, to which those with "
-        "DSPT_ROLE=api forward predictions. Without it they answer 503.",
+        pattern=rf"^({_URL}(\s*,\s*{_URL})*)?$",
+        description="Addresses of processes with DSPT_ROLE=predict, separated by commas, to which "
+        "those with DSPT_ROLE=api forward predictions: those for one backbone to the same one "
+        "while it is not busy. Without it they answer 503.",
     )
+
+    @property
+    def urls(self) -> list[str]:
+        """The addresses in `url`."""
+        return [url.strip() for url in self.url.split(",") if url.strip()]
 
     @property
     def waiting_images_per_key(self) -> int:

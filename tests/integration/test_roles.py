@@ -7,8 +7,9 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -18,6 +19,7 @@ from fastapi.testclient import TestClient
 from app.datasets.demo_photos import make_demo_data
 from app.kit.settings import Settings
 from app.main import create_app
+from app.predictions.replicas import Replicas
 from dspt.backbones import load_backbone
 from dspt.model.artifact import save_model
 from tests.integration.conftest import local_client
@@ -188,3 +190,51 @@ def test_an_answer_before_the_whole_body_is_passed_on(
     with other_process(answer) as url, forwarding(settings, url, monkeypatch) as client:
         answered = client.post("/models/a/predict", content=b"x" * 20_000_000)
     assert answered.status_code == 413
+
+
+@contextmanager
+def counting() -> Iterator[tuple[str, list[str]]]:
+    """Address of a process that answers everything, and the paths that it was asked for."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            asked.append(self.path)
+            self.send_response(200)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, *_: object) -> None:
+            """Tests say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", asked
+        finally:
+            server.shutdown()
+            thread.join(60)
+
+
+def test_predictions_on_a_backbone_go_to_one_process(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ExitStack() as stack:
+        made = dict(stack.enter_context(counting()) for _ in range(2))
+        chosen = Replicas(list(made)).choose("builtin")
+        assert chosen is not None
+        [other] = made.keys() - {chosen}
+        # Without the backbone it would be the first.
+        client = stack.enter_context(forwarding(settings, f"{other},{chosen}", monkeypatch))
+        model = add_model(client, tmp_path)
+        client.patch(f"/models/{model}", json={"alias": "production"})
+        files = {"images": ("a.jpg", PHOTO)}
+        for name in (model, "production"):
+            assert client.post(f"/models/{name}/predict", content=PHOTO).status_code == 200
+            assert client.post("/predict", data={"model": name}, files=files).status_code == 200
+        assert (len(made[chosen]), made[other]) == (4, [])
+        assert client.post("/models/none/predict", content=PHOTO).status_code == 200
+        assert made[other] == ["/models/none/predict"]  # not known: the first of two idle ones

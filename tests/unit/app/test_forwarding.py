@@ -66,21 +66,6 @@ def test_a_client_that_leaves_is_no_error_of_the_service(started: bool, status: 
     assert starts == [status]
 
 
-def test_an_address_that_cannot_be_sent_on_is_refused() -> None:
-    async def forward() -> None:
-        forwarder = Forwarder(PredictionSettings(url="http://127.0.0.1:1"), 1)
-        try:
-            await forwarder.forward(http(query_string=b"a=#"), nothing, unused, known)
-        finally:
-            await forwarder.close()
-
-    async def unused(message: Message) -> None:
-        raise AssertionError
-
-    with pytest.raises(BadRequest, match="address is invalid"):
-        asyncio.run(forward())
-
-
 MIB = 1024**2
 Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -212,6 +197,22 @@ def test_only_a_safe_call_is_to_be_repeated(scope: KeyScope, error: type[ApiErro
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("scope", [KeyScope.READ, KeyScope.SUBMIT])
+def test_another_process_gets_what_one_that_is_away_did_not(scope: KeyScope) -> None:
+    async def run() -> None:
+        async with other_process(read_all) as (url, connections):
+            away = [f"http://127.0.0.1:{free_port()}" for _ in range(2)]
+            async with forwarder(", ".join([*away, url])) as by:
+                for number in range(1, 4):
+                    client = Client(4, scope)
+                    client.part(b"ab", more=True)
+                    client.part(b"cd", more=False)
+                    assert await client.forward(by) == 200
+                    assert len(connections) == number
+
+    asyncio.run(run())
+
+
 def test_a_call_that_was_not_sent_may_be_repeated() -> None:
     async def run() -> None:
         async with forwarder(f"http://127.0.0.1:{free_port()}") as by:
@@ -236,3 +237,15 @@ def test_a_large_body_is_sent_on_for_a_known_caller_only() -> None:
             assert connections == []
 
     asyncio.run(run())
+
+
+def test_an_address_that_cannot_be_sent_on_is_refused() -> None:
+    async def run() -> None:
+        async with forwarder("http://127.0.0.1:1") as by:
+            client = Client(0)
+            client.scope["query_string"] = b"a=#"
+            client.part(b"", more=False)
+            await client.forward(by)
+
+    with pytest.raises(BadRequest, match="address is invalid"):
+        asyncio.run(run())
