@@ -1,1 +1,0 @@
-"""Zero-shot accuracy of the built-in backbone, with the prompt "a photo of a {class}."."""
