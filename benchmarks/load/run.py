@@ -20,7 +20,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from app.datasets.demo_photos import PHOTOGRAPHS, TRAIN_CROPS, DemoData, make_demo_data
 from benchmarks.http import Client
 from benchmarks.load.records import ENDED, Jobs, Records
-from benchmarks.load.summary import SECONDS_BETWEEN, UsageSample, figures, goals
+from benchmarks.load.summary import SECONDS_BETWEEN, UsageSample, figures
 from benchmarks.load.traffic import Material, Rates, Traffic, alongside
 from benchmarks.skeleton.program import Document
 from benchmarks.stack import HOST, MeasuredStack, StackError, running_stack
@@ -35,7 +35,7 @@ _FIRST_SECONDS = 300.0
 
 
 def measure(options: argparse.Namespace, document: Document, console: Console) -> None:
-    """Fill in settings, figures and goals."""
+    """Fill in settings and figures."""
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
     # No automatic refresh: a drawing thread would delay the load generator.
     with Progress(*columns, TimeElapsedColumn(), console=console, auto_refresh=False) as bar:
@@ -45,7 +45,6 @@ def measure(options: argparse.Namespace, document: Document, console: Console) -
             bar.update(task, description=what, completed=done, refresh=True)
 
         _measure(options, document, on_progress)
-    document["goals"] = goals(document["figures"], document["settings"])
 
 
 def _measure(options: argparse.Namespace, document: Document, on_progress: OnProgress) -> None:

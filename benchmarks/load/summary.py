@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.load.records import POLL_ENDED, POLL_RUNNING, Records, Sample
+from benchmarks.skeleton.report import Goal
 from benchmarks.usage import Usage
 
 MIB = 1 << 20
@@ -132,8 +133,8 @@ def watched_seconds(found: Mapping[str, Any]) -> float:
     return at
 
 
-def goals(found: Mapping[str, Any], rates: Mapping[str, float]) -> list[dict[str, Any]]:
-    """Return each goal, what was measured, and whether the goal is met."""
+def goals(found: Mapping[str, Any], rates: Mapping[str, float]) -> list[Goal]:
+    """Return the goals."""
     polls, events, seconds = found["polls"], found["events"], found["seconds"]
     done = polls["count"] / seconds if polls else 0.0
     p99 = polls["p99"] if polls else float("inf")
@@ -168,4 +169,4 @@ def goals(found: Mapping[str, Any], rates: Mapping[str, float]) -> list[dict[str
                     whole and growth <= max(MOST_GROWTH * part["first_mib"], MOST_GROWTH_MIB),
                 )
             )
-    return [{"goal": goal, "measured": measured, "met": met} for goal, measured, met in rows]
+    return rows

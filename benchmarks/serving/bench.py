@@ -25,6 +25,9 @@ OnProgress = Callable[[str], None]
 _PATIENCE_SECONDS = 300.0
 _COMPILED = ("image tower compiled", "OpenVINO cannot run this backbone; using torch")
 _MIB = 1 << 20
+#: High limits, so that they do not interfere.
+_MAX_WAITING_IMAGES = 4096
+_REQUESTS_PER_MINUTE = 10_000_000
 
 
 @dataclass
@@ -124,3 +127,14 @@ def cpu_ms(outcome: Outcome) -> dict[str, float]:
         spent["API, event loop"] = after.main_thread_seconds - before.main_thread_seconds
     spent["clients"] = outcome.cpu_seconds
     return {name: 1000 * seconds / images for name, seconds in spent.items()}
+
+
+def service_settings(backbones: Sequence[str], threads: int, models: int) -> dict[str, str]:
+    """Return settings of the service for measurements with this number of models."""
+    return {
+        "DSPT_REQUESTS_PER_MINUTE": str(_REQUESTS_PER_MINUTE),
+        "DSPT_LOCAL_BACKBONES": json.dumps(backbones),
+        "DSPT_PREDICT_TOWER_THREADS": str(threads),
+        "DSPT_PREDICT_MAX_WAITING_IMAGES": str(_MAX_WAITING_IMAGES),
+        "DSPT_PREDICT_CACHED_CLASSIFIERS": str(2 * models),
+    }

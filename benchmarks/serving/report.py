@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from benchmarks.serving.peers import report as peers
 from benchmarks.serving.photos import SIZE
 from benchmarks.serving.speed import MANY_CLIENTS
 from benchmarks.serving.summary import goals, losses, parts, ratio
@@ -15,6 +16,8 @@ Document = Mapping[str, Any]
 
 def markdown(document: Document) -> str:
     """Return the tables of what was measured and a description."""
+    if "peers" in document:
+        return peers.markdown(document)
     settings = document["settings"]
     blocks: list[str] = [
         f"`dspt api` ({settings['threads']} threads), `dspt worker`, PostgreSQL, Redis and the "

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import httpx
 from rich.console import Console
 
 from app.datasets.demo_photos import PHOTOGRAPHS
 from app.kit.settings import Settings
-from benchmarks.serving.bench import Bench, OnProgress
+from benchmarks.serving.bench import Bench, OnProgress, service_settings
 from benchmarks.serving.classifiers import Shape, shape_of
 from benchmarks.serving.clients import Clients
 from benchmarks.serving.disturbed import measure_beside_job, measure_pressure, measure_switch
+from benchmarks.serving.peers.run import measure_peers
 from benchmarks.serving.photos import make_photos, tiny_png
 from benchmarks.serving.residents import measure_residents
 from benchmarks.serving.speed import measure_speed
-from benchmarks.serving.summary import goals
 from benchmarks.serving.tower import RawTower
 from benchmarks.serving.weights import is_random, write_random
 from benchmarks.skeleton.child import Child
@@ -31,46 +31,45 @@ from benchmarks.skeleton.program import BenchmarkError, Document
 from benchmarks.stack import HOST, running_stack
 
 _PHOTOS = 64
-#: High limits, so that they do not interfere.
-_MAX_WAITING_IMAGES = 4096
-_REQUESTS_PER_MINUTE = 10_000_000
 
 
 def measure(options: argparse.Namespace, document: Document, console: Console) -> None:
-    """Fill in what is measured, also when it is interrupted, and the goals."""
-    _fill_in(options)
-    names = ("backbone", "models", "seconds", "rounds", "threads", "seed")
-    document["settings"] = {name: getattr(options, name) for name in names}
+    """Fill in what is measured, also when it is interrupted."""
+    document["settings"] = _settings(options)
     started = time.monotonic()
 
     def on_progress(what: str) -> None:  # lines, no bar: a drawing thread would be measured, too
         console.print(f"{time.monotonic() - started:4.0f} s  {what}", markup=False, highlight=False)
 
     try:
-        _measure(options, on_progress, document)
+        on_progress("cutting photos")
+        photos = make_photos(options.photos, _PHOTOS, options.seed)
+        mean_bytes = sum(map(len, photos)) / len(photos)
+        document["photos"] = {"count": len(photos), "mean_bytes": mean_bytes}
+        (measure_peers if options.peers else _measure)(options, photos, on_progress, document)
     except (httpx.HTTPError, ValueError) as error:
         raise BenchmarkError(str(error)) from error
-    finally:
-        document["goals"] = goals(document)
 
 
-def _fill_in(options: argparse.Namespace) -> None:
-    """Set the defaults that depend on --quick."""
-    quick = options.quick
+def _settings(options: argparse.Namespace) -> dict[str, Any]:
+    """Set the defaults that depend on --quick and --peers; return the settings for the report."""
+    quick, peers = options.quick, options.peers
     if quick:
         options.backbone = options.backbone[:1]
     options.models = sorted({1, *(options.models or ([1000] if quick else [100, 1000, 5000]))})
-    options.seconds = options.seconds or (3.0 if quick else 8.0)
-    options.rounds = options.rounds or (2 if quick else 4)
+    options.seconds = options.seconds or (10.0 if peers else 3.0 if quick else 8.0)
+    options.rounds = options.rounds or (2 if quick or peers else 4)
+    names = ("seconds", "rounds", "threads", "seed", *(() if peers else ("backbone", "models")))
+    return {name: getattr(options, name) for name in names}
 
 
-def _measure(options: argparse.Namespace, on_progress: OnProgress, document: Document) -> None:
-    on_progress("cutting photos")
-    photos = make_photos(options.photos, _PHOTOS, options.seed)
-    document |= {
-        "photos": {"count": len(photos), "mean_bytes": sum(map(len, photos)) / len(photos)},
-        "backbones": {},
-    }
+def _measure(
+    options: argparse.Namespace,
+    photos: Sequence[bytes],
+    on_progress: OnProgress,
+    document: Document,
+) -> None:
+    document["backbones"] = {}
     with ExitStack() as cleanup:
         folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="dspt-serving-")))
         names = {name: _named(name, folder, on_progress) for name in options.backbone}
@@ -132,14 +131,3 @@ def _named(name: str, folder: Path, on_progress: OnProgress) -> str:
 
 def _with_name(on_progress: OnProgress, backbone: str, what: str) -> None:
     on_progress(f"{backbone}: {what}")
-
-
-def service_settings(backbones: Sequence[str], threads: int, models: int) -> dict[str, str]:
-    """Return settings of the service for measurements with this number of models."""
-    return {
-        "DSPT_REQUESTS_PER_MINUTE": str(_REQUESTS_PER_MINUTE),
-        "DSPT_LOCAL_BACKBONES": json.dumps(backbones),
-        "DSPT_PREDICT_TOWER_THREADS": str(threads),
-        "DSPT_PREDICT_MAX_WAITING_IMAGES": str(_MAX_WAITING_IMAGES),
-        "DSPT_PREDICT_CACHED_CLASSIFIERS": str(2 * models),
-    }

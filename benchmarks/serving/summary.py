@@ -8,6 +8,7 @@ from typing import Any
 
 from benchmarks.serving.disturbed import FEW_WAITING, TOO_MANY_CLIENTS
 from benchmarks.serving.speed import MANY_CLIENTS
+from benchmarks.skeleton.report import Goal
 
 Found = Mapping[str, Any]
 #: The goals.
@@ -61,13 +62,12 @@ def parts(found: Found) -> dict[str, float]:
     return dict(sorted((split | spent).items(), key=lambda item: -item[1]))
 
 
-def goals(document: Found) -> list[dict[str, Any]]:
-    """Return each goal, what was measured, and whether the goal is met; for what was measured."""
-    rows = [*_speed(document), *_residents(document), *_disturbed(document)]
-    return [{"goal": goal, "measured": measured, "met": met} for goal, measured, met in rows]
+def goals(document: Found) -> list[Goal]:
+    """Return the goals of what was measured."""
+    return [*_speed(document), *_residents(document), *_disturbed(document)]
 
 
-def _speed(document: Found) -> Iterator[tuple[str, str, bool]]:
+def _speed(document: Found) -> Iterator[Goal]:
     for name, found in document.get("backbones", {}).items():
         if found.get("pairs"):
             of_raw = ratio(found)
@@ -79,7 +79,7 @@ def _speed(document: Found) -> Iterator[tuple[str, str, bool]]:
             )
 
 
-def _residents(document: Found) -> Iterator[tuple[str, str, bool]]:
+def _residents(document: Found) -> Iterator[Goal]:
     residents = document.get("residents", {})
     if not residents.get("rounds"):
         return
@@ -92,7 +92,7 @@ def _residents(document: Found) -> Iterator[tuple[str, str, bool]]:
         )
 
 
-def _disturbed(document: Found) -> Iterator[tuple[str, str, bool]]:
+def _disturbed(document: Found) -> Iterator[Goal]:
     switch = document.get("switch")
     if switch:
         faults = [switch[name] for name in ("failed", "failed_moves", "mixed", "stale")]

@@ -82,6 +82,7 @@ class Benchmark:
             description=self.description,
             epilog=self.epilog,
             formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
         )
         self.options(parser)
         add_common(parser, "report-only", out=self.out)

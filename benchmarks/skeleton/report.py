@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
+Goal = tuple[str, str, bool]
+"""What is to be reached, what was measured, and whether it was reached."""
+
 
 @dataclass(frozen=True)
 class Spread:
@@ -42,9 +45,9 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1
     return [f"| {' | '.join(row)} |" for row in (header, rule, *rows)]
 
 
-def goal_table(goals: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Return the table of goals: dicts with `goal`, `measured` and `met`."""
-    rows = ((row["goal"], row["measured"], "yes" if row["met"] else "no") for row in goals)
+def goal_table(goals: Iterable[Goal]) -> list[str]:
+    """Return the table of goals."""
+    rows = ((goal, measured, "yes" if met else "no") for goal, measured, met in goals)
     return table(("goal", "measured", "met"), rows, left=3)
 
 

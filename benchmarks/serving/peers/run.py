@@ -5,35 +5,29 @@ from __future__ import annotations
 import argparse
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
-from rich.console import Console
-
 from app.datasets.demo_photos import PHOTOGRAPHS
 from benchmarks.serving.api import PREDICT, Api
-from benchmarks.serving.bench import Bench, row
+from benchmarks.serving.bench import Bench, OnProgress, row, service_settings
 from benchmarks.serving.classifiers import shape_of, write_classifiers
 from benchmarks.serving.clients import Clients
 from benchmarks.serving.orders import Order
 from benchmarks.serving.peers.environments import python_of, versions_in
 from benchmarks.serving.peers.peer import APPS, PEERS, Peer, running
-from benchmarks.serving.peers.summary import OURS, goals
-from benchmarks.serving.photos import make_photos, tiny_png
-from benchmarks.serving.run import service_settings
+from benchmarks.serving.peers.summary import OURS
+from benchmarks.serving.photos import tiny_png
 from benchmarks.serving.weights import write_random
 from benchmarks.skeleton.child import Child
-from benchmarks.skeleton.program import BenchmarkError, Document
+from benchmarks.skeleton.program import Document
 from benchmarks.stack import HOST, running_stack
 
 BACKBONE = "ViT-B-32/random"
 CLIENTS = (1, 8, 64)
-_PHOTOS = 64
 _MIB = 1 << 20
 
 
@@ -48,32 +42,23 @@ class Server:
     processes: Mapping[str, Sequence[int]]
 
 
-def measure(options: argparse.Namespace, document: Document, console: Console) -> None:
-    """Fill in the rounds, also when it is interrupted, and the goals."""
-    started = time.monotonic()
-
-    def on_progress(what: str) -> None:  # lines, no bar: a drawing thread would be measured, too
-        console.print(f"{time.monotonic() - started:4.0f} s  {what}", markup=False, highlight=False)
-
-    names = ("seconds", "rounds", "threads", "seed")
-    document["settings"] = {name: getattr(options, name) for name in names}
-    photos = make_photos(options.photos, _PHOTOS, options.seed)
-    document["photos"] = {"mean_bytes": sum(map(len, photos)) / len(photos)}
+def measure_peers(
+    options: argparse.Namespace,
+    photos: Sequence[bytes],
+    on_progress: OnProgress,
+    document: Document,
+) -> None:
+    """Fill in the versions of the peers, and the figures of each round."""
     document["peers"], document["rounds"] = {}, list[Document]()
-    try:
-        with tempfile.TemporaryDirectory(prefix="dspt-peers-") as folder:
-            _rounds(options, Path(folder), photos, on_progress, document)
-    except (httpx.HTTPError, ValueError) as error:
-        raise BenchmarkError(str(error)) from error
-    finally:
-        document["goals"] = goals(document)
+    with tempfile.TemporaryDirectory(prefix="dspt-peers-") as folder:
+        _rounds(options, Path(folder), photos, on_progress, document)
 
 
 def _rounds(
     options: argparse.Namespace,
     folder: Path,
     photos: Sequence[bytes],
-    on_progress: Callable[[str], None],
+    on_progress: OnProgress,
     document: Document,
 ) -> None:
     on_progress("drawing weights")

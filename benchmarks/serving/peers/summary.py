@@ -6,6 +6,8 @@ import statistics
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from benchmarks.skeleton.report import Goal
+
 Found = Mapping[str, Any]
 OURS = "dspt"
 #: The goals.
@@ -31,13 +33,12 @@ def _beside(
         yield ours, peer, theirs
 
 
-def goals(document: Found) -> list[dict[str, Any]]:
-    """Return each goal, what was measured, and whether the goal is met; for what was measured."""
-    rows = [*_speed(document), *_latency(document), *_memory(document)]
-    return [{"goal": goal, "measured": measured, "met": met} for goal, measured, met in rows]
+def goals(document: Found) -> list[Goal]:
+    """Return the goals of what was measured."""
+    return [*_speed(document), *_latency(document), *_memory(document)]
 
 
-def _speed(document: Found) -> Iterator[tuple[str, str, bool]]:
+def _speed(document: Found) -> Iterator[Goal]:
     for clients, least in LEAST_RATIO.items():
         for ours, peer, theirs in _beside(document, clients, "images_per_second", most=True):
             yield (
@@ -47,7 +48,7 @@ def _speed(document: Found) -> Iterator[tuple[str, str, bool]]:
             )
 
 
-def _latency(document: Found) -> Iterator[tuple[str, str, bool]]:
+def _latency(document: Found) -> Iterator[Goal]:
     for clients in LEAST_RATIO:
         for ours, peer, theirs in _beside(document, clients, "p99", most=False):
             yield (
@@ -57,7 +58,7 @@ def _latency(document: Found) -> Iterator[tuple[str, str, bool]]:
             )
 
 
-def _memory(document: Found) -> Iterator[tuple[str, str, bool]]:
+def _memory(document: Found) -> Iterator[Goal]:
     for ours, peer, theirs in _beside(document, "64", "mib", most=False):
         yield (
             "memory of all processes under load, database and queue included: not more than the "
