@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,11 +25,10 @@ from dspt.backbones.preprocessing import Crops, Preprocessing
 
 Features = NDArray[np.float32]
 """(B, F), see `dspt.backbones.base.Backbone.encode_image`."""
-Precision = Literal["f32", "bf16"]
 
-MAX_DIFFERENCE = {"f32": 1e-3, "bf16": 3e-2}
-"""Largest allowed difference of a value of a unit-length feature, by precision. For `f32` it is a
-thousand times the rounding error, and far too small to change a prediction."""
+MAX_DIFFERENCE = 1e-3
+"""Largest allowed difference of a value of a unit-length feature: a thousand times the rounding
+error, and far too small to change a prediction."""
 MODEL, ABOUT = "model.xml", "about.json"
 """Files of a converted tower: OpenVINO's model, and what else is known of the backbone."""
 _FORMAT = "2"
@@ -41,13 +40,11 @@ class CompiledTower:
 
     engine = "openvino"
     on_cpu = True
+    precision = "float32"
 
-    def __init__(
-        self, name: str, about: Mapping[str, Any], compiled: Any, nbytes: int, precision: Precision
-    ) -> None:
+    def __init__(self, name: str, about: Mapping[str, Any], compiled: Any, nbytes: int) -> None:
         """about: see dspt.backbones.convert; compiled: openvino.CompiledModel."""
         self.name = name
-        self.precision = {"f32": "float32", "bf16": "bfloat16"}[precision]
         self.digest: str = about["digest"]
         self.embed_dim: int = about["embed_dim"]
         self.feature_dim: int = about["feature_dim"]
@@ -83,28 +80,17 @@ def available() -> bool:
     return find_spec("openvino") is not None
 
 
-def compile_image_tower(
-    name: str,
-    digest: str,
-    folder: Path,
-    *,
-    precision: Precision = "f32",
-    streams: int = 1,
-    threads: int | None = None,
-) -> CompiledTower:
+def compile_image_tower(name: str, digest: str, folder: Path, *, streams: int = 1) -> CompiledTower:
     """Return the image tower of the backbone `name` with this digest, converted if necessary.
 
     folder: cache of converted towers. Converting takes some seconds in a separate process.
-    streams: number of threads that may use the tower at the same time; threads: number of threads
-    that compute for all of them together. Default: one for each stream.
+    streams: number of threads that may use the tower at the same time.
 
     Raises ValueError if OpenVINO cannot run the tower or gives different features.
     """
     if not is_converted(digest, folder):
         _convert(name, digest, _place(digest, folder))
-    return load_converted(
-        name, digest, folder, precision=precision, streams=streams, threads=threads
-    )
+    return load_converted(name, digest, folder, streams=streams)
 
 
 def is_converted(digest: str, folder: Path) -> bool:
@@ -122,32 +108,24 @@ def converted_digest(name: str, folder: Path) -> str | None:
     return None
 
 
-def load_converted(
-    name: str,
-    digest: str,
-    folder: Path,
-    *,
-    precision: Precision = "f32",
-    streams: int = 1,
-    threads: int | None = None,
-) -> CompiledTower:
+def load_converted(name: str, digest: str, folder: Path, *, streams: int = 1) -> CompiledTower:
     """Return a tower that was converted before; see `compile_image_tower`. Imports no torch."""
     openvino = import_openvino()
     place = _place(digest, folder)
     about = json.loads((place / ABOUT).read_text("utf-8"))
     core = openvino.Core()
     options = {
-        "INFERENCE_NUM_THREADS": threads or streams,
+        "INFERENCE_NUM_THREADS": streams,
         "NUM_STREAMS": streams,
         # By default OpenVINO uses bfloat16 where that is faster.
-        "INFERENCE_PRECISION_HINT": precision,
+        "INFERENCE_PRECISION_HINT": "f32",
     }
     compiled = core.compile_model(core.read_model(place / MODEL), "CPU", options)
     nbytes = (place / MODEL).with_suffix(".bin").stat().st_size
-    tower = CompiledTower(name, about, compiled, nbytes, precision)
+    tower = CompiledTower(name, about, compiled, nbytes)
     found = tower.encode_pixels(probe(about["image_size"]))
     difference = float(np.abs(found - np.array(about["probe_features"], np.float32)).max())
-    if not difference <= MAX_DIFFERENCE[precision]:
+    if not difference <= MAX_DIFFERENCE:
         raise ValueError(f"its features differ from those of torch by {difference:.1e}")
     return tower
 

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from app.datasets.demo_photos import make_demo_data
 from dspt.backbones.base import Backbone
 from dspt.backbones.compiled import (
-    MAX_DIFFERENCE,
     CompiledTower,
     compile_image_tower,
     converted_digest,
@@ -97,7 +96,7 @@ def test_what_was_converted_is_kept(
 def test_a_tower_that_comes_out_different_is_refused(
     builtin: Backbone, converted_towers: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(MAX_DIFFERENCE, "f32", 1e-12)
+    monkeypatch.setattr("dspt.backbones.compiled.MAX_DIFFERENCE", 1e-12)
     with pytest.raises(ValueError, match="features differ from"):
         compiled(builtin, converted_towers)
 

@@ -1,1 +1,0 @@
-"""Speed and agreement of the engines that can run an image tower on a CPU."""
