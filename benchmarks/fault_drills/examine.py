@@ -40,14 +40,10 @@ class Verdict:
     """What happened twice or exists twice."""
     resumed: int = 0
     """Jobs that were started again and succeeded."""
-    from_checkpoint: int = 0
-    """Of these: how many continued from a checkpoint."""
     identical: int = 0
     """Of the resumed ones: how many have exactly the tensors of an undisturbed job."""
     requeue_heartbeats: list[float] = field(default_factory=list)
     """Heartbeats from the death of a worker until its job was queued again, or ended."""
-    attempts: list[int] = field(default_factory=list)
-    """Number of attempts of each job."""
 
     @property
     def right(self) -> bool:
@@ -129,7 +125,6 @@ class _Examination:
             self._artifact(job, models[0], events, undisturbed)
 
     def _end(self, job: Job) -> None:
-        self.verdict.attempts.append(job.attempt)
         code = job.error["code"] if job.error else None
         if job.status not in self.expected.ends or code != self.expected.error:
             self._lost(f"ended {job.status} ({code}), expected {'/'.join(self.expected.ends)}")
@@ -176,12 +171,9 @@ class _Examination:
         identical = same(tensors, undisturbed)
         if not identical:
             self._lost("has tensors that differ from an undisturbed job")
-        taken = [event.seq for event in events if event.data.get("status") == Status.VALIDATING]
-        if len(taken) > 1:
+        if sum(event.data.get("status") == Status.VALIDATING for event in events) > 1:
             self.verdict.resumed += 1
             self.verdict.identical += identical
-            epochs = [e.data["epoch"] for e in events if e.type == "metrics" and e.seq > taken[-1]]
-            self.verdict.from_checkpoint += epochs[:1] != [1]
 
     def _lost(self, what: str) -> None:
         self.verdict.lost.append(f"job {self.job_id} {what}")

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from statistics import median
 from typing import Any
 
 from benchmarks.fault_drills.drills import ALL
 from benchmarks.skeleton.report import page, table
 
-_COLUMNS = ("repeats", "right", "lost", "doubled", "resumed", "resumed_identical")
+_HEADER = (
+    *("drill", "repeats", "right", "lost", "doubled", "resumed", "bit-identical"),
+    *("requeued after: median, max", "orphaned files", "after `dspt gc`"),
+)
 
 
 def markdown(document: Mapping[str, Any]) -> str:
     """Return the table, a description of its columns, and what went wrong."""
     settings, drills = document["settings"], document["drills"]
-    header: tuple[str, ...] = (
-        "drill",
-        "repeats",
-        "right",
-        "lost",
-        "doubled",
-        "resumed",
-        "bit-identical",
-    )
-    header += ("requeued after: median, max", "orphaned files", "after `dspt gc`")
     wrong = [
         f"- {drill['name']} {number} ({repeat['moment']}): {what}"
         for drill in drills
@@ -35,7 +29,7 @@ def markdown(document: Mapping[str, Any]) -> str:
         document,
         f"Database: {settings['database']}. Seed: {settings['seed']}. All parts are real "
         "processes. The seed draws the moment of each fault from the whole life of a job.",
-        table(header, (_row(drill) for drill in drills if not drill["skipped"])),
+        table(_HEADER, (_row(drill) for drill in drills if not drill["skipped"])),
         "Right: every job ended once, in the expected state, with valid state transitions and "
         "consecutively numbered events; it has one model, whose artefact loads and matches its "
         "digest; and the next job succeeded. Lost, doubled: repeats with a job that did not end "
@@ -50,13 +44,18 @@ def markdown(document: Mapping[str, Any]) -> str:
 
 
 def _row(drill: Mapping[str, Any]) -> list[str]:
-    requeue = drill["requeue_heartbeats"]
-    requeued = f"{requeue['median']:.1f}, {requeue['max']:.1f}" if requeue["count"] else ""
+    repeats = drill["every_repeat"]
+    verdicts = [repeat["verdict"] for repeat in repeats]
+    beats = [found for verdict in verdicts for found in verdict["requeue_heartbeats"]]
+    lost, doubled = ([bool(verdict[what]) for verdict in verdicts] for what in ("lost", "doubled"))
+    counts = (
+        *(len(repeats), len(repeats) - sum(map(max, lost, doubled)), sum(lost), sum(doubled)),
+        *(sum(verdict[what] for verdict in verdicts) for what in ("resumed", "identical")),
+    )
     return [
-        drill["name"],
-        *(str(drill[column]) for column in _COLUMNS),
-        requeued,
-        str(drill["orphaned_files"]),
+        *(drill["name"], *map(str, counts)),
+        f"{median(beats):.1f}, {max(beats):.1f}" if beats else "",
+        str(sum(len(repeat["orphans"]) for repeat in repeats)),
         str(drill["orphaned_files_after_gc"]),
     ]
 

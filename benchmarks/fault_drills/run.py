@@ -7,12 +7,10 @@ import subprocess
 import tempfile
 import time
 from argparse import Namespace
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import httpx
@@ -28,8 +26,6 @@ from benchmarks.fault_drills.trial import Drill, Trial
 from benchmarks.skeleton.program import Document, grid_progress
 from benchmarks.stack import StackError, keep_logs
 
-LIMIT_HEARTBEATS = 3.0
-"""The job of a dead worker must be queued again within this many heartbeats."""
 _LIMIT_SECONDS = 300.0
 """A job that takes longer counts as lost. An undisturbed one takes two seconds, and half a minute
 if a busy machine imports torch for it."""
@@ -174,34 +170,13 @@ def _wait(trial: Trial) -> None:
 
 
 def figures(outcome: Outcome) -> dict[str, Any]:
-    """Return all figures of one drill for JSON, with every repeat."""
-    verdicts = [repeat.verdict for repeat in outcome.repeats]
-    heartbeat = outcome.drill.shape.heartbeat
-    requeues = [beats for verdict in verdicts for beats in verdict.requeue_heartbeats]
+    """Return one drill for JSON."""
     return {
         "name": outcome.drill.name,
         "what": outcome.drill.what,
         "skipped": outcome.skipped,
-        "heartbeat_seconds": heartbeat,
-        "repeats": len(verdicts),
-        "right": sum(verdict.right for verdict in verdicts),
-        "lost": sum(bool(verdict.lost) for verdict in verdicts),
-        "doubled": sum(bool(verdict.doubled) for verdict in verdicts),
-        "resumed": sum(verdict.resumed for verdict in verdicts),
-        "resumed_identical": sum(verdict.identical for verdict in verdicts),
-        "resumed_from_checkpoint": sum(verdict.from_checkpoint for verdict in verdicts),
-        "requeue_heartbeats": {
-            "count": len(requeues),
-            "median": round(median(requeues), 2) if requeues else None,
-            "max": round(max(requeues), 2) if requeues else None,
-            "late": sum(beats > LIMIT_HEARTBEATS + HOUSEKEEPING / heartbeat for beats in requeues),
-        },
-        "orphaned_files": sum(len(repeat.orphans) for repeat in outcome.repeats),
-        "orphaned_files_after_gc": outcome.orphans_left,
+        "heartbeat_seconds": outcome.drill.shape.heartbeat,
         "undisturbed_seconds": round(outcome.undisturbed_seconds, 2),
-        "seconds": round(sum(repeat.seconds for repeat in outcome.repeats), 1),
-        "moments": dict(
-            Counter(repeat.moment.partition(",")[0] for repeat in outcome.repeats).most_common()
-        ),
+        "orphaned_files_after_gc": outcome.orphans_left,
         "every_repeat": [asdict(repeat) for repeat in outcome.repeats],
     }
