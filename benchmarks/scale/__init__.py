@@ -1,1 +1,0 @@
-"""Throughput of several hosts, and what faults cost; see `python -m benchmarks.scale --help`."""
