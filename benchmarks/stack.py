@@ -36,6 +36,22 @@ class StackError(BenchmarkError):
     """The stack did not start; the message has the end of its logs."""
 
 
+def launched(
+    command: Sequence[str], environment: Mapping[str, str], log: Path, nice: int = 0
+) -> subprocess.Popen[bytes]:
+    """Start a command in a session of its own; it ends with this process, however that ends."""
+    launch = [sys.executable, "-P", "-m", "app.serve.launch", str(os.getpid()), str(nice)]
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            [*launch, *command],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C reaches only this process
+        )
+
+
 class Part:
     """`dspt COMMAND` in a process that can be stopped, killed and started again."""
 
@@ -58,18 +74,8 @@ class Part:
         self._process = self._started()
 
     def _started(self) -> subprocess.Popen[bytes] | Forked:
-        """Start the command; it ends with this process, however that ends."""
-        nice = str(_NICE.get(self.arguments[0], 0))
-        launch = [sys.executable, "-P", "-m", "app.serve.launch", str(os.getpid()), nice]
-        with self.log.open("ab") as log:
-            return subprocess.Popen(
-                [*launch, str(Path(sys.executable).with_name("dspt")), *self.arguments],
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C reaches only this process
-            )
+        command = [str(Path(sys.executable).with_name("dspt")), *self.arguments]
+        return launched(command, self.environment, self.log, _NICE.get(self.arguments[0], 0))
 
     def wait(self) -> int:
         """Wait for its end; return the exit status. Raises subprocess.TimeoutExpired."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -17,7 +15,7 @@ import httpx
 from benchmarks.serving.api import EMBEDDINGS, ONE_IMAGE, PREDICT, Api
 from benchmarks.serving.bench import wait
 from benchmarks.skeleton.program import BenchmarkError
-from benchmarks.stack import HOST
+from benchmarks.stack import HOST, launched
 from dspt.kit.cpus import THREAD_VARIABLES
 from tests import services
 
@@ -96,24 +94,12 @@ def running(
     Raises BenchmarkError with the end of its log where it does not start.
     """
     port = services.free_port()
-    launch = [sys.executable, "-P", "-m", "app.serve.launch", str(os.getpid()), "0", str(python)]
     settings = {"PEER_PORT": str(port), "PEER_THREADS": str(threads), "HF_HUB_OFFLINE": "1"}
     settings |= dict.fromkeys(THREAD_VARIABLES, str(threads)) | dict(variables)
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [
-                *launch,
-                *(
-                    part.format(port=port, hf_weights=variables["PEER_HF_WEIGHTS"])
-                    for part in peer.command
-                ),
-            ],
-            env=services.clean_environment(**settings, **peer.variables),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    found = {"port": port, "hf_weights": variables["PEER_HF_WEIGHTS"]}
+    command = [str(python), *(part.format(**found) for part in peer.command)]
+    environment = services.clean_environment(**settings, **peer.variables)
+    process = launched(command, environment, log)
     try:
         wait(lambda: process.poll() is not None or _answers(port), f"{peer.name} to start")
         if process.poll() is not None:
