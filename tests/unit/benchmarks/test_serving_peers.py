@@ -12,12 +12,13 @@ from typing import Any
 import httpx
 import pytest
 
+from benchmarks.serving.__main__ import PEERS
 from benchmarks.serving.api import EMBEDDINGS, ONE_IMAGE, PREDICT
 from benchmarks.serving.peers.environments import python_of
 from benchmarks.serving.peers.peer import Peer, running
 from benchmarks.serving.peers.report import markdown
 from benchmarks.serving.peers.summary import goals
-from benchmarks.skeleton.program import BenchmarkError
+from benchmarks.skeleton.program import BenchmarkError, run
 from tests.services import children_of, wait_until
 
 # A server with a child of its own, which must end with it.
@@ -80,6 +81,20 @@ def test_an_installation_that_fails_is_told_and_not_used(tmp_path: Path) -> None
     for _ in range(2):
         with pytest.raises(BenchmarkError, match=r"(?s)pip cannot install .*missing\.whl"):
             python_of(tmp_path, [str(tmp_path / "missing.whl")])
+
+
+def test_the_option_has_results_and_defaults_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measure(options: object, photos: object, on_progress: object, document: Any) -> None:
+        document |= {"peers": {}, "rounds": []}
+
+    monkeypatch.setattr("benchmarks.serving.run.measure_peers", measure)
+    monkeypatch.setattr("benchmarks.serving.run.make_photos", lambda *given: [b"photo"])
+    assert run(PEERS, ["--peers", "--threads", "2", "--out", str(tmp_path)]) == 0
+    document = json.loads((tmp_path / "serving_peers.json").read_text())
+    assert document["command"].startswith("python -m benchmarks.serving --peers --threads 2")
+    assert document["settings"] == {"seconds": 10, "rounds": 2, "threads": 2, "seed": 1}
 
 
 def _figures(rate: float, p99: float, mib: float) -> dict[str, Any]:
