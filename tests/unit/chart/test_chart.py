@@ -133,7 +133,8 @@ def test_no_setting_of_the_chart_can_be_overridden() -> None:
     fixed -= set(values["settings"])
     # The first is a default, the second refused by a template if there are workers.
     fixed -= {"DSPT_LOG_FORMAT", "DSPT_POOLS"}
-    for name in SECRET | fixed | {"DSPT_DATA_DIR", "DSPT_NO_AUTH"}:
+    # Pods are what is scaled, and the space for uploads is one process's.
+    for name in SECRET | fixed | {"DSPT_DATA_DIR", "DSPT_NO_AUTH", "DSPT_API_WORKERS"}:
         assert refused.search(name), name
     assert not refused.search("DSPT_DATABASE_POOL_SIZE")
 
@@ -319,6 +320,8 @@ def test_the_number_of_replicas_is_the_autoscalers_if_there_is_one() -> None:
         assert ("replicas" not in deployment["spec"]) == bool(scalers) == there
     target = scalers["dspt-api"]["spec"]["scaleTargetRef"]
     assert target == {"apiVersion": "apps/v1", "kind": "Deployment", "name": "dspt-api"}
+    assert "replicas" not in of_kind(of("aws"), "Deployment")["dspt-predict"]["spec"]
+    assert not of_kind(of("aws"), "HorizontalPodAutoscaler")  # KEDA makes it
 
 
 def test_events_reach_clients_through_the_ingress_as_they_occur() -> None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
+from app.kit.cache import SizedCache
+from app.predictions.metrics import EngineMetrics
 from tests.chart import VALUES, of_kind, rendered
 
 #: The keys of KEDA's kinds, as in its sources (github.com/kedacore/keda): scaledjob_types.go
 #: (0597498d), scaletriggers_types.go (1a230280) and triggerauthentication_types.go (01af5fdb) in
-#: apis/keda/v1alpha1, and for the trigger pkg/scalers/postgresql_scaler.go (02d4b80f).
+#: apis/keda/v1alpha1, and for the trigger pkg/scalers/postgresql_scaler.go (02d4b80f); for
+#: pods that predict scaledobject_types.go (01ee1d30) and prometheus_scaler.go (0805d72e).
 #: jobTargetRef is the specification of a Job.
 SCALED_JOB = {
     "jobTargetRef",
@@ -44,17 +50,43 @@ POSTGRESQL = {
     "dbName",
     "sslmode",
 }
+SCALED_OBJECT = {
+    "scaleTargetRef",
+    "pollingInterval",
+    "initialCooldownPeriod",
+    "cooldownPeriod",
+    "idleReplicaCount",
+    "minReplicaCount",
+    "maxReplicaCount",
+    "advanced",
+    "triggers",
+    "fallback",
+}
+TARGET = {"name", "apiVersion", "kind", "envSourceContainerName"}
+PROMETHEUS = {
+    "serverAddress",
+    "query",
+    "queryParameters",
+    "threshold",
+    "activationThreshold",
+    "namespace",
+    "customHeaders",
+    "ignoreNullValues",
+    "unsafeSsl",
+    "timeout",
+}
+CPU = {"value", "containerName"}
 AUTHENTICATION = {"podIdentity", "secretTargetRef", "configMapTargetRef", "env"}
 SECRET_TARGET = {"parameter", "name", "key"}
 
-POOLS = VALUES[0].with_name("pools.yaml")
+POOLS, AWS = (VALUES[0].with_name(f"{name}.yaml") for name in ("pools", "aws"))
+KINDS = {POOLS: {"ScaledJob", "TriggerAuthentication"}, AWS: {"ScaledObject"}}
 
 
 @pytest.mark.parametrize("values", VALUES, ids=lambda path: path.stem)
 def test_every_kind_of_keda_is_checked_here(values: Path) -> None:
     kinds = {one["kind"] for one in rendered(values) if one["apiVersion"].startswith("keda.sh/")}
-    expected = {"ScaledJob", "TriggerAuthentication"} if values == POOLS else set()
-    assert kinds == expected
+    assert kinds == KINDS.get(values, set())
     assert {one["apiVersion"] for one in rendered(values) if one["kind"] in kinds} <= {
         "keda.sh/v1alpha1"
     }
@@ -79,6 +111,33 @@ def test_the_keys_of_a_scaled_job() -> None:
         assert all(isinstance(value, str) for value in trigger["metadata"].values())
         for name in ("pollingInterval", "maxReplicaCount", "failedJobsHistoryLimit"):
             assert isinstance(spec[name], int)
+
+
+def test_pods_for_predictions_follow_the_images_that_wait() -> None:
+    [one] = of_kind(rendered(AWS), "ScaledObject").values()
+    spec = one["spec"]
+    assert set(one) == {"apiVersion", "kind", "metadata", "spec"}
+    assert set(spec) <= SCALED_OBJECT
+    assert set(spec["scaleTargetRef"]) <= TARGET
+    deployments = of_kind(rendered(AWS), "Deployment")
+    assert one["metadata"]["name"] == spec["scaleTargetRef"]["name"] == "dspt-predict"
+    assert spec["scaleTargetRef"]["name"] in deployments
+    assert (spec["minReplicaCount"], spec["maxReplicaCount"]) == (2, 10)
+    cpu, waiting = spec["triggers"]
+    for trigger, keys in ((cpu, CPU), (waiting, PROMETHEUS)):
+        assert set(trigger) <= TRIGGER
+        assert set(trigger["metadata"]) <= keys
+        assert all(isinstance(value, str) for value in trigger["metadata"].values())
+    assert (cpu["metricType"], waiting["metricType"]) == ("Utilization", "AverageValue")
+    assert waiting["metadata"]["threshold"] == "128"
+    metric, labels = re.fullmatch(  # type: ignore[union-attr]
+        r"sum\((\w+)\{(.+)\}\)", waiting["metadata"]["query"]
+    ).groups()
+    registry = CollectorRegistry()
+    none: Any = SimpleNamespace(bytes=0, engines={})
+    EngineMetrics(registry).watch(lambda: 0, SizedCache(1, 1), none)
+    assert metric in {family.name for family in registry.collect()}
+    assert labels == 'namespace="vision",pod=~"dspt-predict-.+"'
 
 
 def test_its_pods_are_those_of_a_job() -> None:

@@ -55,7 +55,27 @@ spec:
   selector:
     matchLabels:
       {{- include "dspt.labels" . | nindent 6 }}
-{{- if $values.autoscaling.enabled }}
+{{- if and $values.autoscaling.enabled $values.autoscaling.prometheus }}
+---
+apiVersion: keda.sh/v1alpha1
+kind: ScaledObject
+metadata:
+  {{- include "dspt.metadata" . | nindent 2 }}
+spec:
+  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: {{ .root.Release.Name }}-{{ .component }}}
+  minReplicaCount: {{ $values.autoscaling.minReplicas }}
+  maxReplicaCount: {{ $values.autoscaling.maxReplicas }}
+  triggers:
+    - type: cpu
+      metricType: Utilization
+      metadata: {value: {{ $values.autoscaling.cpuPercent | quote }}}
+    - type: prometheus
+      metricType: AverageValue
+      metadata:
+        serverAddress: {{ $values.autoscaling.prometheus | quote }}
+        query: sum(dspt_predict_images_waiting{namespace="{{ .root.Release.Namespace }}",pod=~"{{ .root.Release.Name }}-{{ .component }}-.+"})
+        threshold: {{ $values.autoscaling.waitingImages | quote }}
+{{- else if $values.autoscaling.enabled }}
 ---
 apiVersion: autoscaling/v2
 kind: HorizontalPodAutoscaler
