@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.scale.cluster import Cluster, running_cluster
-from tests.scale.network import missing
+from benchmarks.scale.cluster import Cluster, running_cluster
+from benchmarks.scale.network import missing
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dspt_client.schemas.status import Status
 
-from tests.scale.cluster import Cluster
-from tests.scale.proof import faults, statuses_of
+from benchmarks.scale.cluster import Cluster
+from benchmarks.scale.proof import faults, statuses_of
 from tests.services import wait_until
 
 

@@ -8,8 +8,8 @@ import time
 import httpx
 import pytest
 
-from tests.scale.cluster import KEY, Cluster
-from tests.scale.proof import faults
+from benchmarks.scale.cluster import KEY, Cluster
+from benchmarks.scale.proof import faults
 from tests.services import wait_until
 
 pytestmark = [pytest.mark.scale_only, pytest.mark.slow]

@@ -17,9 +17,9 @@ from statistics import median, quantiles
 import pytest
 from dspt_client import Client
 
+from benchmarks.scale.cluster import KEY, Cluster
+from benchmarks.scale.host import IMAGE_SECONDS
 from tests.acceptance.photos import photo
-from tests.scale.cluster import KEY, Cluster
-from tests.scale.host import IMAGE_SECONDS
 from tests.services import wait_until
 
 pytestmark = [pytest.mark.scale_only, pytest.mark.slow]

@@ -10,9 +10,9 @@ import httpx
 import pytest
 from dspt_client import Client
 
+from benchmarks.scale.cluster import KEY, Cluster
+from benchmarks.scale.proof import faults
 from tests.acceptance.photos import photo
-from tests.scale.cluster import KEY, Cluster
-from tests.scale.proof import faults
 from tests.services import wait_until
 
 pytestmark = [pytest.mark.scale_only, pytest.mark.slow]

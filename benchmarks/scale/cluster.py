@@ -23,6 +23,8 @@ from app.kit.context import Context
 from app.kit.schema import migrate
 from app.kit.settings import Settings
 from app.tables.jobs import Job
+from benchmarks.scale.host import EPOCH_SECONDS, NAMESPACE, RESULT
+from benchmarks.scale.network import Host, Network
 from benchmarks.stack import Part, Servers, StackError
 from dspt.config import TuneConfig
 from dspt.data import load_dataset
@@ -30,8 +32,6 @@ from dspt.pipeline import TuneResult, tune
 from tests.acceptance.photos import COLOURS, photos, zipped
 from tests.proxy import Proxy, proxy, proxy_to_file, proxy_to_port
 from tests.s3_server import CREDENTIALS, s3_server
-from tests.scale.host import EPOCH_SECONDS, NAMESPACE, RESULT
-from tests.scale.network import Host, Network
 from tests.services import clean_environment, wait_until
 from tests.warm import Forked, Warm, warm
 
@@ -59,7 +59,7 @@ class HostPart(Part):
 
     def _started(self) -> Forked:
         return self._forks.dspt(
-            self.arguments, self.environment, self.log, module="tests.scale.host"
+            self.arguments, self.environment, self.log, module="benchmarks.scale.host"
         )
 
 

@@ -14,7 +14,7 @@ from app.kit import storage_keys
 from app.tables.job_state import STEPS
 from app.tables.jobs import Job, JobEvent
 from app.tables.models import Model
-from tests.scale.cluster import HEARTBEAT, Cluster
+from benchmarks.scale.cluster import HEARTBEAT, Cluster
 
 
 def faults(cluster: Cluster, jobs: Sequence[str]) -> list[str]:

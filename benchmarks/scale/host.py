@@ -1,4 +1,4 @@
-"""`dspt` on a host of its own, where jobs take time on a simulated GPU (see cluster.py)."""
+"""`dspt` on a host of its own, where jobs may take time on a simulated GPU (see cluster.py)."""
 
 from __future__ import annotations
 
@@ -62,9 +62,9 @@ class SimulatedGpu:
 def main() -> None:
     """Join the namespace, prepare the GPU, and run the command."""
     _join(os.environ.pop(NAMESPACE))
-    result = pickle.loads(Path(os.environ.pop(RESULT)).read_bytes())
-    gpu = SimulatedGpu(result, float(os.environ.pop(EPOCH_SECONDS)))
-    pipeline.tune = gpu.tune  # type: ignore[assignment]
+    if seconds := os.environ.pop(EPOCH_SECONDS, ""):
+        result = pickle.loads(Path(os.environ.pop(RESULT)).read_bytes())
+        pipeline.tune = SimulatedGpu(result, float(seconds)).tune  # type: ignore[assignment]
     if seconds := os.environ.pop(IMAGE_SECONDS, ""):
         _slow_down_the_tower(float(seconds))
     from dspt.cli import main as dspt
@@ -79,7 +79,7 @@ def _slow_down_the_tower(seconds: float) -> None:
         time.sleep(seconds * len(crops))
         return encode(backbone, crops)
 
-    Backbone.encode = slow  # type: ignore[method-assign, assignment]
+    Backbone.encode = slow  # type: ignore[method-assign]
 
 
 def _join(namespace: str) -> None:

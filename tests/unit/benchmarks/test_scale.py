@@ -1,4 +1,4 @@
-"""The simulated GPU of the hosts."""
+"""`python -m benchmarks.scale`: the simulated GPU, and the report."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from benchmarks.scale.host import SimulatedGpu
+from benchmarks.scale.report import markdown
 from dspt.config import TuneConfig
 from dspt.errors import Cancelled
 from dspt.kit.progress import Listener, Progress
-from tests.scale.host import SimulatedGpu
 
 
 @dataclass
@@ -40,3 +41,26 @@ def test_the_simulated_gpu_reports_as_a_real_job_and_can_be_stopped() -> None:
             nothing, config, listener=stopped, should_stop=lambda: len(stopped.epochs) == 2
         )
     assert stopped.epochs == [1, 2]
+
+
+def test_the_report_compares_with_one_host_and_with_no_fault() -> None:
+    text = markdown(
+        {
+            "command": "command",
+            "machine": {"processor": "p", "cpus": 2, "python": "3.11"},
+            "versions": {"dspt": "1"},
+            "settings": {
+                "jobs_per_host": 8,
+                "gpu_seconds": 6.0,
+                "heartbeat_seconds": 1.0,
+                "away_seconds": 60,
+            },
+            "hosts": [
+                {"hosts": 1, "jobs_per_second": 0.16},
+                {"hosts": 4, "jobs_per_second": 0.6},
+            ],
+            "faults": [{"fault": "the bucket silent", "jobs_per_second": 0.3}],
+        }
+    )
+    assert "| 4 | 0.600 | 3.75 | 94% |" in text
+    assert "| the bucket silent | 0.300 | 50% |" in text

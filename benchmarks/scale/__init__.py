@@ -1,0 +1,1 @@
+"""Throughput of several hosts, and what faults cost; see `python -m benchmarks.scale --help`."""

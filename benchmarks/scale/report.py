@@ -1,0 +1,41 @@
+"""The tables."""
+
+from __future__ import annotations
+
+from benchmarks.skeleton.program import Document
+from benchmarks.skeleton.report import page, table
+
+
+def markdown(document: Document) -> str:
+    settings, hosts = document["settings"], document["hosts"]
+    one, most = hosts[0], hosts[-1]
+    rows = []
+    for row in hosts:
+        times = row["jobs_per_second"] / one["jobs_per_second"]
+        share = times * one["hosts"] / row["hosts"]
+        rows.append(
+            [str(row["hosts"]), f"{row['jobs_per_second']:.3f}", f"{times:.2f}", f"{share:.0%}"]
+        )
+    faults = [
+        [row["fault"], f"{row['jobs_per_second']:.3f}", _share(row, most)]
+        for row in document["faults"]
+    ]
+    return page(
+        "The service on several hosts",
+        document,
+        f"{settings['jobs_per_host']} jobs for each worker host. Each waits "
+        f"{settings['gpu_seconds']:g} seconds for a simulated GPU, without CPU; its photos "
+        "are read and checked, its model is stored in the bucket, its events in the database. "
+        "Hosts are network namespaces of one "
+        "machine, which also runs PostgreSQL, Redis, the bucket and the API. Jobs per second count "
+        "from the start of the first job to the end of the last one.",
+        table(("hosts", "jobs per second", "times", "of linear"), rows),
+        f"Faults on {most['hosts']} hosts, once a third of the jobs is done. An outage lasts "
+        f"{settings['away_seconds']} seconds; a job of a lost host is queued again after 2.5 "
+        f"heartbeats of {settings['heartbeat_seconds']:g} s. All jobs succeeded, once.",
+        table(("fault", "jobs per second", "of undisturbed"), faults),
+    )
+
+
+def _share(row: Document, undisturbed: Document) -> str:
+    return f"{row['jobs_per_second'] / undisturbed['jobs_per_second']:.0%}"

@@ -1,0 +1,106 @@
+"""Measures numbers of hosts in ascending order, then faults on the most of them."""
+
+from __future__ import annotations
+
+import argparse
+import random
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmarks.scale.cluster import EPOCH, HEARTBEAT, Cluster, running_cluster
+from benchmarks.scale.measure import JOBS_PER_HOST, jobs_per_second
+from benchmarks.scale.network import missing
+from benchmarks.skeleton.program import BenchmarkError, Document, grid_progress
+from tests import guard
+from tests.services import wait_until
+
+Harm = Callable[[Cluster, float, Sequence[str]], None]
+"""Injects a fault of as many seconds while these jobs run."""
+
+
+def measure(options: argparse.Namespace, document: Document, console: Console) -> None:
+    """Fill in the figures. Raises BenchmarkError where a job is lost or done twice."""
+    reason = missing()
+    if reason is not None:
+        raise BenchmarkError(reason)
+    guard.guard_this_process("scale")
+    document["settings"] = {
+        "jobs_per_host": JOBS_PER_HOST,
+        "gpu_seconds": options.epochs * EPOCH,
+        "heartbeat_seconds": HEARTBEAT,
+        "away_seconds": options.away,
+    }
+    document["hosts"], document["faults"] = [], []
+    numbers = sorted(options.hosts)
+    with (
+        tempfile.TemporaryDirectory(prefix="dspt-scale-") as folder,
+        grid_progress(console) as bar,
+    ):
+        Path(folder).chmod(0o755)  # PostgreSQL runs as another user
+        task = bar.add_task("starting", total=len(numbers) + len(FAULTS))
+        with running_cluster(Path(folder)) as cluster:
+            for number in numbers:
+                bar.update(task, description=f"{number} hosts")
+                rate = jobs_per_second(cluster, number, options.epochs)
+                document["hosts"].append({"hosts": number, "jobs_per_second": rate})
+                bar.advance(task)
+            for name, harm in FAULTS.items():
+                bar.update(task, description=name)
+                rate = jobs_per_second(
+                    cluster,
+                    numbers[-1],
+                    options.epochs,
+                    partial(harm, cluster, options.away),
+                )
+                document["faults"].append({"fault": name, "jobs_per_second": rate})
+                bar.advance(task)
+
+
+def _kill(cluster: Cluster, away: float, jobs: Sequence[str]) -> None:
+    worker = random.choice(cluster.workers)
+    _wait_for_the_middle(cluster, jobs)
+    worker.kill()
+    time.sleep(away)
+    worker.start()
+
+
+def _cut_off(cluster: Cluster, away: float, jobs: Sequence[str]) -> None:
+    host = random.choice(cluster.workers).host
+    _wait_for_the_middle(cluster, jobs)
+    host.connect(up=False)
+    time.sleep(away)
+    host.connect(up=True)
+
+
+def _bucket_away(cluster: Cluster, away: float, jobs: Sequence[str]) -> None:
+    _wait_for_the_middle(cluster, jobs)
+    cluster.storage.freeze()
+    time.sleep(away)
+    cluster.storage.thaw()
+
+
+def _redis_away(cluster: Cluster, away: float, jobs: Sequence[str]) -> None:
+    _wait_for_the_middle(cluster, jobs)
+    redis = cluster.servers.redis
+    redis.stop(signal.SIGKILL)  # its data are in memory only
+    time.sleep(away)
+    redis.start()
+
+
+def _wait_for_the_middle(cluster: Cluster, jobs: Sequence[str]) -> None:
+    third = len(jobs) // 3
+    wait_until(lambda: cluster.count(jobs, "succeeded") >= third, 600, "a third of the jobs")
+
+
+FAULTS: dict[str, Harm] = {
+    "a worker host killed, and back": _kill,
+    "a worker host cut off, and back": _cut_off,
+    "the bucket silent": _bucket_away,
+    "Redis away, and back empty": _redis_away,
+}
