@@ -9,15 +9,15 @@ from benchmarks.skeleton.options import add, positive
 from benchmarks.skeleton.program import BUSY, Benchmark, run
 
 _DESCRIPTION = """\
-Jobs a second of the service on several hosts, without faults and with some. The hosts are network
-namespaces of this machine: one for the API, and one for each worker, with a data folder each. They
-share PostgreSQL, Redis and a bucket (SeaweedFS). A job waits for a simulated GPU; everything else
-of it is real. Needs Linux, root, iproute2 and the extra `scale`. Writes scale.json and .md to the
-folder --out."""
+Jobs a second of the service on several worker hosts, without faults and with some, and predictions
+a second of several API hosts. The hosts are network namespaces of this machine, with a data folder
+each. They share PostgreSQL, Redis and a bucket (SeaweedFS). Jobs and image towers wait for a
+simulated GPU; everything else is real. Needs Linux, root, iproute2 and the extra `scale`. Writes
+scale.json and .md to the folder --out."""
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
-    add(parser, "--hosts", [1, 2, 4, 8], "numbers of worker hosts", type=positive, metavar="N")
+    add(parser, "--hosts", [1, 2, 4, 8], "numbers of hosts", type=positive, metavar="N")
     add(parser, "--epochs", 12, "epochs of half a second of each job", type=positive, metavar="N")
     add(parser, "--away", 60, "seconds of each outage", type=positive, metavar="S")
 

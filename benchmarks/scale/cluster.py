@@ -121,11 +121,12 @@ class Cluster:
         self.wait_ready()
 
     def restart_apis(self, **settings: str) -> None:
-        """Restart the API processes, one by one, with more variables; return when all are ready."""
+        """Restart the API processes that run, one by one; all have these variables from now on."""
         for api in self.apis:
-            api.stop()
             api.environment |= settings
-            api.start()
+            if api.alive:
+                api.stop()
+                api.start()
         self.wait_ready()
 
     def wait_ready(self) -> None:

@@ -16,10 +16,18 @@ from rich.console import Console
 from benchmarks.scale.cluster import EPOCH, HEARTBEAT, Cluster, running_cluster
 from benchmarks.scale.measure import JOBS_PER_HOST, jobs_per_second
 from benchmarks.scale.network import missing
+from benchmarks.scale.predictions import (
+    CALLERS,
+    TOWER_SECONDS,
+    import_models,
+    predictions_per_second,
+    slow_towers,
+)
 from benchmarks.skeleton.program import BenchmarkError, Document, grid_progress
 from tests import guard
 from tests.services import wait_until
 
+_MODELS = 100
 Harm = Callable[[Cluster, float, Sequence[str]], None]
 """Injects a fault of as many seconds while these jobs run."""
 
@@ -35,15 +43,18 @@ def measure(options: argparse.Namespace, document: Document, console: Console) -
         "gpu_seconds": options.epochs * EPOCH,
         "heartbeat_seconds": HEARTBEAT,
         "away_seconds": options.away,
+        "models": _MODELS,
+        "tower_seconds": TOWER_SECONDS,
+        "callers": CALLERS,
     }
-    document["hosts"], document["faults"] = [], []
+    document["hosts"], document["faults"], document["predictions"] = [], [], []
     numbers = sorted(options.hosts)
     with (
         tempfile.TemporaryDirectory(prefix="dspt-scale-") as folder,
         grid_progress(console) as bar,
     ):
         Path(folder).chmod(0o755)  # PostgreSQL runs as another user
-        task = bar.add_task("starting", total=len(numbers) + len(FAULTS))
+        task = bar.add_task("starting", total=2 * len(numbers) + len(FAULTS))
         with running_cluster(Path(folder)) as cluster:
             for number in numbers:
                 bar.update(task, description=f"{number} hosts")
@@ -60,6 +71,17 @@ def measure(options: argparse.Namespace, document: Document, console: Console) -
                 )
                 document["faults"].append({"fault": name, "jobs_per_second": rate})
                 bar.advance(task)
+            bar.update(task, description="predictions")
+            cluster.start(apis=numbers[-1])
+            models = import_models(cluster, _MODELS)
+            with slow_towers(cluster):
+                for number in numbers:
+                    bar.update(task, description=f"predictions, {number} hosts")
+                    rate = predictions_per_second(cluster, models, number)
+                    document["predictions"].append(
+                        {"hosts": number, "predictions_per_second": rate}
+                    )
+                    bar.advance(task)
 
 
 def _kill(cluster: Cluster, away: float, jobs: Sequence[str]) -> None:

@@ -54,13 +54,21 @@ def test_the_report_compares_with_one_host_and_with_no_fault() -> None:
                 "gpu_seconds": 6.0,
                 "heartbeat_seconds": 1.0,
                 "away_seconds": 60,
+                "models": 100,
+                "tower_seconds": 0.1,
+                "callers": 4,
             },
             "hosts": [
                 {"hosts": 1, "jobs_per_second": 0.16},
                 {"hosts": 4, "jobs_per_second": 0.6},
             ],
             "faults": [{"fault": "the bucket silent", "jobs_per_second": 0.3}],
+            "predictions": [
+                {"hosts": 1, "predictions_per_second": 8.0},
+                {"hosts": 4, "predictions_per_second": 31.0},
+            ],
         }
     )
     assert "| 4 | 0.600 | 3.75 | 94% |" in text
+    assert "| 4 | 31.000 | 3.88 | 97% |" in text
     assert "| the bucket silent | 0.300 | 50% |" in text
