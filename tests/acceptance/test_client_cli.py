@@ -13,11 +13,11 @@ from pathlib import Path
 import httpx
 import pytest
 from dspt_client import Client, JobFailed
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from dspt.cli import build
 from tests.acceptance.photos import COLOURS, photo, photos
 from tests.acceptance.service import QUICK, Json
+from tests.commands import invoke
 
 WRONG = "train/lime/of an apple.png"
 
@@ -43,7 +43,7 @@ def _environment(service: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None
 
 def here(*arguments: str | Path, ends: int = 0) -> Result:
     """Run a command in this process; one of its own would take seconds to start."""
-    ran = CliRunner().invoke(build(), [str(argument) for argument in arguments])
+    ran = invoke(arguments)
     assert ran.exit_code == ends, ran.output
     return ran
 

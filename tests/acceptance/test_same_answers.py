@@ -13,12 +13,11 @@ import numpy as np
 import pytest
 from dspt_client import Client
 from PIL import Image, ImageDraw
-from typer.testing import CliRunner
 
-from dspt.cli import build
 from dspt.model.onnx import EXAMPLE
 from tests.acceptance.photos import COLOURS
 from tests.acceptance.service import Json
+from tests.commands import invoke
 
 
 def cut_outs(folder: Path) -> list[Path]:
@@ -48,7 +47,7 @@ def test_cut_outs_on_a_transparent_ground(
     monkeypatch.setenv("DSPT_URL", url)
 
     def command(*arguments: str | Path) -> Any:
-        ran = CliRunner().invoke(build(), [str(argument) for argument in arguments])
+        ran = invoke(arguments)
         assert ran.exit_code == 0, ran.output
         return ran
 

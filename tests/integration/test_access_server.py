@@ -13,11 +13,10 @@ from typing import Any
 
 import httpx
 import pytest
-from typer.testing import CliRunner
 
 from app.access.binding import BindingRefused, check_binding
 from app.kit.settings import Settings
-from dspt.cli import build
+from tests.commands import invoke
 from tests.integration.access import bearer
 from tests.integration.conftest import zip_of
 from tests.services import clean_environment, free_port, wait_until
@@ -27,7 +26,7 @@ COMMAND = [sys.executable, "-m", "app.cli", "api"]
 
 def run(*arguments: str, data_dir: Path) -> Any:
     """`dspt keys ...`, in this process."""
-    return CliRunner().invoke(build(), ["keys", *arguments, "--data-dir", str(data_dir)])
+    return invoke(["keys", *arguments, "--data-dir", str(data_dir)])
 
 
 def create(*arguments: str, data_dir: Path) -> tuple[str, str]:
@@ -148,7 +147,7 @@ def test_mistakes_about_the_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("DSPT_DATABASE_URL", "postgresql://user@127.0.0.1:1/none")
     result = run("list", data_dir=tmp_path)
     assert (result.exit_code, "are both set" in result.output) == (2, True)
-    result = CliRunner().invoke(build(), ["keys", "list"])
+    result = invoke(["keys", "list"])
     assert (result.exit_code, "DSPT_DATABASE_URL" in result.output) == (1, True)
 
 

@@ -16,7 +16,7 @@ from alembic import command
 from dspt_client.schemas.status import Status
 from sqlalchemy import delete, select, text, update
 from sqlalchemy.exc import DatabaseError
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from app.access import keys
 from app.backup.create import back_up
@@ -33,7 +33,7 @@ from app.tables.captures import CapturedPrediction
 from app.tables.datasets import Dataset
 from app.tables.jobs import Job, JobEvent
 from app.tables.models import Model
-from dspt.cli import build
+from tests.commands import invoke
 from tests.integration.conftest import settings_for
 from tests.integration.jobs import ERROR, add_job, bring_to, claim, files_in, statuses
 
@@ -153,9 +153,8 @@ def store_files(context: Context) -> None:
 
 
 def dspt(context: Context, *arguments: str | Path) -> Result:
-    return CliRunner().invoke(
-        build(),
-        [str(argument) for argument in arguments],
+    return invoke(
+        arguments,
         env={
             "DSPT_DATA_DIR": str(context.settings.data_dir),
             "DSPT_DATABASE_URL": context.settings.database_url,

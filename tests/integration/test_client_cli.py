@@ -13,7 +13,6 @@ import pytest
 from dspt_client import Client
 from dspt_client.schemas.status import Status
 from PIL import Image
-from typer.testing import CliRunner
 
 from app.batches.lease import BatchLease
 from app.jobs import repository
@@ -22,8 +21,9 @@ from app.kit.context import Context
 from app.kit.settings import Settings
 from app.tables.jobs import Job
 from app.tables.models import Model
-from dspt.cli import build, terminal
+from dspt.cli import terminal
 from tests.acceptance.photos import encoded
+from tests.commands import invoke
 from tests.integration.conftest import zip_of
 from tests.integration.jobs import ERROR, add_job, bring_to, claim, make_model
 from tests.integration.own_api import running
@@ -85,7 +85,7 @@ def context(api: tuple[str, Context], monkeypatch: pytest.MonkeyPatch) -> Contex
 
 
 def dspt(*arguments: str | Path, ends: int = 0) -> Any:
-    result = CliRunner().invoke(build(), [str(argument) for argument in arguments])
+    result = invoke(arguments)
     assert result.exit_code == ends, result.output
     return result
 

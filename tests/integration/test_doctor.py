@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
-from typer.testing import CliRunner
 
 from app.access import keys
 from app.kit.context import Context
@@ -20,7 +19,7 @@ from app.kit.db import Database
 from app.kit.http.rules import Scope
 from app.kit.schema import migrate
 from app.kit.settings import Settings
-from dspt.cli import build
+from tests.commands import invoke
 from tests.integration.own_api import running
 from tests.s3_server import S3Server, full_server
 from tests.services import RedisServer
@@ -37,7 +36,7 @@ def api(
 
 def doctor(*arguments: str | Path, ends: int = 0) -> dict[str, dict[str, Any]]:
     """Check -> what was found."""
-    ran = CliRunner().invoke(build(), ["doctor", *map(str, arguments), "--json"])
+    ran = invoke(["doctor", *arguments, "--json"])
     assert ran.exit_code == ends, ran.output
     document = json.loads(ran.stdout)
     assert document["healthy"] is (ends == 0)
@@ -127,7 +126,7 @@ def test_broken_parts_are_listed_with_a_fix(
     monkeypatch.setenv("DSPT_DATABASE_URL", "postgresql://me:secret@127.0.0.1:1/dspt")
     monkeypatch.setenv("DSPT_BROKER_URL", "redis://:secret@127.0.0.1:1/0")
     monkeypatch.setenv("DSPT_LOCAL_BACKBONES", '["local-dir:/nowhere"]')
-    ran = CliRunner().invoke(build(), ["doctor", "--data-dir", str(tmp_path)])
+    ran = invoke(["doctor", "--data-dir", str(tmp_path)])
     assert ran.exit_code == 1
     assert "secret" not in ran.output
     for fix in ("start the database", "start Redis", "check its permissions", "mount it on this"):

@@ -14,7 +14,6 @@ import pytest
 from dspt_client.schemas.status import Status
 from fastapi.testclient import TestClient
 from sqlalchemy import select, update
-from typer.testing import CliRunner
 
 from app.gc.collector import Collector
 from app.gc.files import TooMuchGarbageError, move_limit
@@ -26,8 +25,8 @@ from app.kit.context import Context
 from app.kit.ids import new_id
 from app.tables.datasets import Dataset
 from app.tables.jobs import Job, JobEvent
-from dspt.cli import build
 from dspt.features.store import FeatureStore
+from tests.commands import invoke
 from tests.integration.conftest import post_job, zip_of
 from tests.integration.jobs import bring_to, claim, files_in, problem, read_job, statuses
 from tests.services import wait_until
@@ -407,7 +406,7 @@ def test_the_command_says_what_it_would_delete_and_then_deletes_it(context: Cont
     path = root_of(context) / KEY
 
     def gc(*arguments: str) -> str:
-        result = CliRunner().invoke(build(), ["gc", *arguments])
+        result = invoke(["gc", *arguments])
         assert result.exit_code == 0, result.output
         return result.output
 
@@ -430,7 +429,7 @@ def test_the_command_says_what_it_would_delete_and_then_deletes_it(context: Cont
         key = storage_keys.model(new_id("mdl"))
         context.storage.put_bytes(key, b"x")
         age(context, key)
-    stopped = CliRunner().invoke(build(), ["gc"])
+    stopped = invoke(["gc"])
     assert stopped.exit_code == 1
     assert "dspt gc: Garbage collection stopped: it would move 21 of 21" in stopped.output
     assert gc("--force").endswith("Moved 21 items (21 bytes) to the trash.\n")

@@ -13,7 +13,6 @@ import pytest
 from dspt_client.schemas.status import Status
 from fastapi.testclient import TestClient
 from sqlalchemy import delete, text
-from typer.testing import CliRunner
 
 from app.gc.service import collect
 from app.installation import service
@@ -24,7 +23,7 @@ from app.kit.context import Context
 from app.kit.settings import Settings
 from app.main import create_app
 from app.tables.installation import Installation
-from dspt.cli import build
+from tests.commands import invoke
 from tests.integration.conftest import MigratedDatabase, local_client, post_job, settings_for
 from tests.integration.jobs import bring_to, files_in
 from tests.integration.own_api import running
@@ -73,7 +72,7 @@ def environment_of(context: Context) -> dict[str, str]:
 
 
 def dspt(context: Context, *arguments: str) -> str:
-    result = CliRunner().invoke(build(), list(arguments), env=environment_of(context))
+    result = invoke(arguments, env=environment_of(context))
     assert result.exit_code == 0, result.output
     return result.output
 
@@ -189,7 +188,7 @@ def test_adopting_a_storage(context: Context, other: Context) -> None:
 
 def test_the_doctor_reports_a_mix_up(context: Context, other: Context) -> None:
     wrong = environment_of(mixed(context, other))
-    result = CliRunner().invoke(build(), ["doctor", "--json"], env=wrong)
+    result = invoke(["doctor", "--json"], env=wrong)
     assert result.exit_code == 1
     findings = json.loads(result.stdout)["findings"]
     (found,) = [finding for finding in findings if finding["check"] == "installation"]
@@ -241,7 +240,7 @@ def test_a_schema_that_is_too_new_is_reported(
         session.execute(text("UPDATE schema_compatibility SET minimum_revision = '9999'"))
     sentence = refused(warm_start, tmp_path / "api.log", "api", **environment_of(context))
     assert sentence.startswith("The schema of the database is newer than this version of DSPT can")
-    result = CliRunner().invoke(build(), ["keys", "list"], env=environment_of(context))
+    result = invoke(["keys", "list"], env=environment_of(context))
     assert result.exit_code == 1
     assert "The schema of the database is newer" in result.output
 

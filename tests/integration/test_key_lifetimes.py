@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
-from typer.testing import CliRunner
 
 from app.access import keys
 from app.access.last_uses import LastUses
@@ -19,7 +18,7 @@ from app.kit.context import Context
 from app.kit.http.rules import Scope
 from app.kit.settings import Settings
 from app.tables.access import ApiKey
-from dspt.cli import build
+from tests.commands import invoke
 from tests.integration.access import Service, bearer, served
 from tests.integration.jobs import problem
 
@@ -165,7 +164,7 @@ def test_a_weak_bootstrap_key_is_refused_and_not_shown(key: str) -> None:
 
 
 def dspt(*arguments: str, data_dir: Path) -> Any:
-    return CliRunner().invoke(build(), ["keys", *arguments, "--data-dir", str(data_dir)])
+    return invoke(["keys", *arguments, "--data-dir", str(data_dir)])
 
 
 def listed(data_dir: Path) -> list[dict[str, Any]]:

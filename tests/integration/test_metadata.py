@@ -10,12 +10,11 @@ import pytest
 from dspt_client import Client
 from dspt_client.schemas.status import Status
 from fastapi.testclient import TestClient
-from typer.testing import CliRunner
 
 from app.access.keys import create
 from app.kit.context import Context
 from app.kit.http.rules import Scope
-from dspt.cli import build
+from tests.commands import invoke
 from tests.integration.access import bearer
 from tests.integration.conftest import zip_of
 from tests.integration.jobs import bring_to, problem
@@ -171,7 +170,7 @@ def test_the_client_and_the_commands_pass_it_on(
         assert list(python.models.list(metadata={"run": "1"}, created_after=made.created_at)) == []
 
         def dspt(*arguments: str) -> Any:
-            return CliRunner().invoke(build(), [*arguments, "--url", url, "--json"])
+            return invoke([*arguments, "--url", url, "--json"])
 
         listed = json.loads(dspt("jobs", "list", "--metadata", "run=1").output)
         assert [each["id"] for each in listed] == [job.id]

@@ -10,14 +10,13 @@ from typing import Any
 import httpx
 import pytest
 from dspt_client import Client
-from typer.testing import CliRunner
 
 from app.kit.context import Context
 from app.kit.settings import Settings
 from app.models.artifacts import row_of
-from dspt.cli import build
 from dspt.model.artifact import save_model
 from dspt.report.card import ModelCard, curves_svg, to_markdown
+from tests.commands import invoke
 from tests.integration.jobs import add_job, claim, make_model, problem
 from tests.integration.own_api import running
 from tests.unit.models import CLASSES, tuned_model
@@ -107,8 +106,8 @@ def tuned(context: Context, artifact: Path) -> str:
 
 
 def dspt(api: tuple[str, Context], *arguments: str | Path, ends: int = 0) -> Any:
-    command = ["models", *map(str, arguments), "--url", api[0]]
-    done = CliRunner().invoke(build(), command)
+    command = ["models", *arguments, "--url", api[0]]
+    done = invoke(command)
     assert done.exit_code == ends, done.output
     return done
 
@@ -134,11 +133,11 @@ def test_the_health_report_by_client_and_command(
         report = client.datasets.health(job["dataset"]["id"])
     assert (report.job_id, report.findings[0].files[0].file) == (job["id"], "a|b.jpg")
     command = ["datasets", "health", report.dataset_id, "--url", api[0]]
-    shown = CliRunner().invoke(build(), [*command, "--files"])
+    shown = invoke([*command, "--files"])
     assert shown.exit_code == 0, shown.output
     for text in ("[mugs]", "warning: unreadable files", "a|b.jpg  (is no image)", "Fix: Replace"):
         assert text in shown.stdout
-    as_json = CliRunner().invoke(build(), [*command, "--json"])
+    as_json = invoke([*command, "--json"])
     assert json.loads(as_json.stdout) == report.model_dump(mode="json")
 
 

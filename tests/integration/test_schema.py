@@ -16,7 +16,7 @@ from alembic.script import ScriptDirectory
 from dspt_client.schemas.status import Status
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import ProgrammingError
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 import app.migrations
 from app.installation import start
@@ -26,7 +26,7 @@ from app.kit.context import Context
 from app.kit.db import Database
 from app.kit.schema import OlderSchemaError, alembic_config, check_schema, migrate
 from app.main import create_app
-from dspt.cli import build
+from tests.commands import invoke
 from tests.integration.conftest import context_of, local_client, post_job, settings_for
 from tests.integration.jobs import bring_to, lose
 from tests.services import postgres_database
@@ -70,7 +70,7 @@ def _data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def dspt(*arguments: str, **environment: str) -> Result:
-    return CliRunner().invoke(build(), list(arguments), env=environment)
+    return invoke(arguments, env=environment)
 
 
 def revision_in(url: str) -> str | None:

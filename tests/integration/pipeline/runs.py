@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from PIL import Image
 from dspt.backbones.base import Backbone
 from dspt.config import TuneConfig
 from dspt.data import Dataset, read_image
+from dspt.model.predict import FeatureClassifier
 from dspt.pipeline import Listener, Progress, TuneResult, tune
 
 CLASSES = ("brick", "coins", "moon", "tissue")
@@ -64,6 +66,20 @@ def relabelled(dataset: Dataset, labels: list[int], target: Path) -> Path:
 def images(dataset: Dataset, split: str) -> tuple[list[Image.Image], list[str]]:
     items = [item for item in dataset.items if item.split == split]
     return [read_image(dataset, item) for item in items], [dataset.classes[i.label] for i in items]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Features of photographs, and their classes."""
+
+    features: torch.Tensor
+    truth: list[str]
+
+    def accuracy(self, classifier: FeatureClassifier) -> float:
+        """Return the share of the photographs that `classifier` is right about."""
+        answers = classifier.top(self.features, top_k=1)
+        right = [top[0][0] == label for top, label in zip(answers, self.truth, strict=True)]
+        return sum(right) / len(right)
 
 
 def same_blend(one: TuneResult, other: TuneResult) -> bool:

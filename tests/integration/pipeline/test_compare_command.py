@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
 from dspt.backbones.base import Backbone
-from dspt.cli import build, terminal
+from dspt.cli import terminal
 from dspt.data import load_dataset
 from dspt.labels.corrections import Corrections
 from dspt.model.add_class import add_classes
 from dspt.model.artifact import save_model
 from dspt.model.predict import untuned
 from dspt.pipeline import TuneResult
+from tests.commands import invoke
 from tests.integration.pipeline.runs import CLASSES, TEST, Recorder, run
 
 
@@ -44,7 +44,7 @@ def models(
 
 
 def dspt(*arguments: str | Path, ends: int = 0) -> Any:
-    result = CliRunner().invoke(build(), [str(argument) for argument in arguments])
+    result = invoke(arguments)
     assert result.exit_code == ends, result.output
     return result
 

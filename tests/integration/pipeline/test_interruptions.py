@@ -14,10 +14,8 @@ from dspt.data import Dataset, load_dataset
 from dspt.errors import Cancelled, ConfigError, PromptTooLong, UnknownBackbone
 from dspt.pipeline import Progress, TuneResult, tune
 from tests.integration.pipeline.runs import (
-    CLASSES,
     EPOCHS,
     SETTINGS,
-    TEST,
     Recorder,
     run,
     same_blend,
@@ -82,12 +80,12 @@ def test_goes_on_from_a_checkpoint_to_the_same_bits(
 
 
 def test_features_that_cannot_be_kept_are_a_warning(
-    dataset: Dataset, backbone: Backbone, tmp_path: Path
+    few: Dataset, backbone: Backbone, tmp_path: Path
 ) -> None:
     (tmp_path / "features.sqlite").write_bytes(b"damaged " * 1000)
     recorder = Recorder()
-    result = run(dataset, backbone, tmp_path, listener=recorder, epochs=1)
-    assert result.metrics["tuned"]["images"] == TEST * len(CLASSES)
+    result = run(few, backbone, tmp_path, listener=recorder, epochs=1)
+    assert result.metrics["tuned"]["images"] == len(few.labels("test"))
     assert any(str(tmp_path / "features.sqlite") in warning for warning in recorder.warnings)
 
 
