@@ -1,6 +1,6 @@
 """Comparisons as rows: steps, dead workers, repeated requests. Nothing here needs torch.
 
-What a worker computes is compared with the API's own answer in test_releases.
+What a worker computes is compared with the API's own answer in releases/.
 """
 
 from __future__ import annotations

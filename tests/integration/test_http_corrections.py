@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,50 +16,9 @@ from app.datasets import service as dataset_service
 from app.jobs import service
 from app.kit.context import Context
 from dspt.labels.corrections import Corrections
-from tests.integration.conftest import context_of, post_job
-from tests.integration.jobs import claim, files_in, make_model, problem, read_job, statuses
-
-GIVEN = {f"{name}/{i}.png": name for name in ("cat", "dog") for i in range(4)}
-
-
-def finish(context: Context, job_id: str, given: Mapping[str, str] = GIVEN) -> None:
-    """Let the job succeed with an audit of these files."""
-    lease = claim(context, job_id)
-    classes = sorted(set(given.values()))
-    lease.start_running({"sha256": "f" * 64, "images": len(given), "classes": classes})
-    model = make_model(job_id)
-    entry = {"score": 0.5, "p_tuned": 0.5, "p_zero_shot": 0.5, "suppression": 0.5, "suspect": True}
-    entries = [
-        {"file": file, "given": name, "suggested": "dog" if name == "cat" else "cat"} | entry
-        for file, name in given.items()
-    ]
-    audit = {"can_tell": True, "why": "", "suspects": len(entries), "entries": entries}
-    audit_key = f"audits/{model.id}.json"
-    context.storage.put_bytes(audit_key, json.dumps(audit).encode())
-    resolved = read_job(context, job_id).config | {"lr": 0.05, "n_ctx": 4, "device": "cuda"}
-    lease.succeed(model, config=resolved, metrics={}, audit_key=audit_key)
-
-
-def finished(client: TestClient, live: Context, **fields: Any) -> dict[str, Any]:
-    job_id = post_job(client, **fields)["id"]
-    finish(live, job_id)
-    job: dict[str, Any] = client.get(f"/jobs/{job_id}").json()
-    return job
-
-
-def correct(client: TestClient, job: Mapping[str, Any], **body: Any) -> dict[str, Any]:
-    response = client.post(f"/jobs/{job['id']}/corrections", json=body)
-    assert response.status_code == 202, response.text
-    new: dict[str, Any] = response.json()
-    return new
-
-
-def corrections_of(context: Context, job: Mapping[str, Any]) -> Corrections:
-    """What a worker is to correct."""
-    with context.database.read() as session:
-        dataset = datasets.get(session, job["dataset"]["id"])
-    assert dataset is not None
-    return dataset_service.corrections_of(context, dataset)
+from tests.integration.conftest import post_job
+from tests.integration.corrections import GIVEN, correct, corrections_of, finish, finished
+from tests.integration.jobs import files_in, problem, statuses
 
 
 def test_a_new_job_on_the_corrected_set(client: TestClient, live: Context) -> None:
@@ -213,29 +171,6 @@ def test_the_edited_csv_can_be_sent_as_it_is(client: TestClient, live: Context) 
     assert body["errors"][0]["param"] == "cat/0.png"
 
 
-def test_all_errors_are_reported_at_once_and_no_job_is_created(
-    client: TestClient, live: Context
-) -> None:
-    old = finished(client, live)
-    before = files_in(live)
-    body = {
-        "relabel": {"cat/9.png": "dog", "cat/0.png": "fox", "dog/0.png": "cat"},
-        "drop": [*(f"dog/{i}.png" for i in range(4)), "../../../etc/passwd"],
-    }
-    response = client.post(old["links"]["corrections"], json=body)
-    found = problem(response, 422, "unknown_file")
-    assert [(item["param"], item["code"]) for item in found["errors"]] == [
-        ("cat/9.png", "unknown_file"),
-        ("../../../etc/passwd", "unknown_file"),
-        ("dog/0.png", "relabelled_and_dropped"),
-        ("cat/0.png", "unknown_class"),
-        ("dog", "empty_class"),
-    ]
-    assert all(item["message"] for item in found["errors"])
-    assert len(client.get("/jobs").json()["data"]) == 1
-    assert files_in(live) == before
-
-
 def test_confirmed_labels_and_new_classes_reach_the_next_corrections(
     client: TestClient, live: Context
 ) -> None:
@@ -262,167 +197,6 @@ def test_confirmed_labels_and_new_classes_reach_the_next_corrections(
         keep=["cat/0.png", "dog/0.png", "dog/1.png"],
         new_classes={"lynx": "wild cat", "fox": None},
     )
-
-
-def test_predictions_by_label_and_result(client: TestClient, live: Context) -> None:
-    job = post_job(client)
-    url = f"/jobs/{job['id']}/predictions"
-    problem(client.get(url), 409, "job_not_finished")
-    lease = claim(live, job["id"])
-    lease.start_running({"sha256": "f" * 64, "images": 8, "classes": ["cat", "dog"]})
-    model = make_model(job["id"])
-    keys = {kind: f"{kind}s/{model.id}.json" for kind in ("audit", "prediction")}
-    rows = [("cat", "cat"), ("cat", "dog"), ("dog", "dog"), ("dog", "cat"), ("cat", "dog")]
-    entries = [
-        {"file": f"{i}.png", "label": label, "predicted": predicted, "score": 0.5}
-        for i, (label, predicted) in enumerate(rows)
-    ]
-    document = {"measured_on": "test", "labels": "clean", "served": "tuned", "images": 5}
-    stored = json.dumps(document | {"entries": entries}).encode()
-    live.storage.put_bytes(keys["prediction"], stored)
-    change = {"images": 5, "left_out": 0, "difference": 0.1, "difference_interval": [0, 0.2]}
-    change |= {"p_value": 0.5, "gained": ["1.png"], "lost": ["2.png"], "verdict": "Better."}
-    side = {"accuracy": 0.4, "accuracy_interval": [0.1, 0.8]}
-    change |= {"before": side, "after": side, "noise_rate_before": None, "noise_rate_after": None}
-    lease.succeed(
-        model,
-        config={},
-        metrics={},
-        audit_key=keys["audit"],
-        predictions_key=keys["prediction"],
-        change=change,
-    )
-    shown = client.get(f"/jobs/{job['id']}").json()
-    assert shown["change"] == change
-    assert shown["links"]["predictions"] == url
-    (listed,) = client.get("/jobs").json()["data"]
-    assert listed["change"] == change | {"gained": [], "lost": []}
-
-    def files(**wanted: Any) -> list[str]:
-        found, after = [], ""
-        while after is not None:
-            page = client.get(url, params=wanted | {"limit": 2, "after": after}).json()
-            assert document.items() <= page.items()
-            found += [entry["file"] for entry in page["entries"]]
-            after = page["next"]
-        return found
-
-    assert files() == [f"{i}.png" for i in range(5)]
-    assert files(label="cat", predicted="dog") == ["1.png", "4.png"]
-    assert files(right=True) == ["0.png", "2.png"]
-    assert files(right=False, label="dog") == ["3.png"]
-    assert files(label="fox") == []
-    problem(client.get(url, params={"after": "1"}), 422, "invalid_request")
-    assert client.delete(f"/jobs/{job['id']}").status_code == 204
-    assert files_in(live).isdisjoint(keys.values())
-    other = finished(client, live)  # as an earlier version left it
-    problem(client.get(f"/jobs/{other['id']}/predictions"), 409, "no_predictions")
-
-
-@pytest.fixture(scope="module")
-def audited(unchanged: TestClient) -> dict[str, Any]:
-    """The one job of `unchanged`, finished."""
-    return finished(unchanged, context_of(unchanged))
-
-
-@pytest.mark.parametrize(
-    ("body", "code", "params"),
-    [
-        (b"{}", "nothing_changed", [None]),
-        (b"", "invalid_request", ["body"]),
-        (b"[1]", "invalid_request", ["body"]),
-        (b"[" * 100_000, "invalid_request", ["body"]),
-        (b"\xff\xfe", "invalid_request", ["body"]),
-        (b'{"relabel": {"cat/0.png": "\\ud800"}}', "invalid_request", ["body"]),
-        (b'{"dropp": []}', "invalid_request", ["dropp"]),
-        (b'{"relabel": ["cat/0.png"]}', "invalid_request", ["relabel"]),
-        (b'{"relabel": {"cat/0.png": 1}}', "invalid_request", ["relabel.cat/0.png"]),
-        (b'{"drop": [""]}', "invalid_request", ["drop.0"]),
-        (b'{"drop": "cat/0.png"}', "invalid_request", ["drop"]),
-        (b'{"keep": ["cat/0.png"], "drop": ["cat/0.png"]}', "kept_and_changed", ["cat/0.png"]),
-        (
-            b'{"relabel": {"cat/0.png": "fox"}, "new_classes": ["fox"]}',
-            "invalid_request",
-            ["new_classes"],
-        ),
-        (
-            b'{"drop": ["cat/0.png"], "new_classes": {"fox": null}}',
-            "unused_class",
-            ["fox"],
-        ),
-        (
-            b'{"relabel": {"cat/0.png": "Dog"}, "new_classes": {"Dog": null}}',
-            "class_exists",
-            ["Dog"],
-        ),
-        (b'{"drop": ["' + b"x" * 1001 + b'"]}', "invalid_request", ["drop.0"]),
-        (b'{"drop": ["cat/0.png"], "name": "a\\u0000b"}', "invalid_name", ["name"]),
-        (b'{"drop": ["cat/0.png"], "name": "' + b"x" * 201 + b'"}', "invalid_request", ["name"]),
-        (b'{"drop": ["cat/0.png"], "config": {"epochz": 3}}', "invalid_config", ["epochz"]),
-        (
-            b'{"drop": ["cat/0.png"], "config": {"backbone": "local-dir:/etc"}}',
-            "backbone_not_allowed",
-            ["backbone"],
-        ),
-    ],
-    ids=lambda value: value[:40].decode(errors="replace") if isinstance(value, bytes) else "",
-)
-def test_a_wrong_body_is_named(
-    unchanged: TestClient,
-    audited: dict[str, Any],
-    body: bytes,
-    code: str,
-    params: list[str | None],
-) -> None:
-    headers = {"Content-Type": "application/json"}
-    response = unchanged.post(audited["links"]["corrections"], content=body, headers=headers)
-    found = problem(response, 422, code)
-    assert [item["param"] for item in found["errors"]] == params
-    assert len(response.content) < 3000
-    assert len(unchanged.get("/jobs").json()["data"]) == 1
-
-
-def test_too_many_files_and_endless_names(unchanged: TestClient, audited: dict[str, Any]) -> None:
-    place = audited["links"]["corrections"]
-    many = {"drop": [str(n) for n in range(200_001)]}
-    found = problem(unchanged.post(place, json=many), 422, "invalid_request")
-    assert found["errors"][0]["param"] == "drop"
-    long = {"relabel": {f"{n}{'x' * 2000}": "cat" for n in range(300)}}
-    response = unchanged.post(place, json=long)
-    assert len(problem(response, 422, "invalid_request")["errors"]) == 100
-    assert len(response.content) < 100_000
-
-
-def test_only_a_job_with_an_audit_can_be_corrected(client: TestClient, live: Context) -> None:
-    body = {"drop": ["cat/0.png"]}
-    job = post_job(client)
-    url = f"/jobs/{job['id']}/corrections"
-    assert "corrections" not in job["links"]
-    problem(client.post(url, json=body), 409, "job_not_finished")
-    client.post(job["links"]["cancel"])
-    problem(client.post(url, json=body), 409, "no_audit")
-    problem(client.post("/jobs/job_1/corrections", json=body), 404, "job_not_found")
-    for headers in ({}, {"Content-Type": "application/x-www-form-urlencoded"}):
-        response = client.post(
-            finished(client, live)["links"]["corrections"],
-            content=json.dumps(body),
-            headers=headers,
-        )
-        found = problem(response, 400, "unknown_content_type")
-        assert "Content-Type: application/json" in found["detail"]
-
-
-def test_a_body_over_the_limit(client: TestClient, live: Context) -> None:
-    old = finished(client, live)
-    limit = live.settings.max_body_bytes
-
-    def chunks() -> Any:
-        for _ in range(limit // 2**20 + 1):
-            yield b" " * 2**20
-
-    headers = {"Content-Type": "application/json"}
-    response = client.post(old["links"]["corrections"], content=chunks(), headers=headers)
-    problem(response, 413, "payload_too_large")
 
 
 @pytest.mark.parametrize("moment", ["store", "_insert"])

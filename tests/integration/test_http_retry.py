@@ -13,8 +13,8 @@ from app.kit.context import Context
 from app.tables.datasets import Dataset
 from app.tables.jobs import OutboxEntry
 from tests.integration.conftest import post_job
+from tests.integration.corrections import correct, corrections_of, finish, finished
 from tests.integration.jobs import ERROR, claim, problem, read_job, statuses
-from tests.integration.test_http_corrections import correct, corrections_of, finish, finished
 
 
 def fail(context: Context, job_id: str) -> None:

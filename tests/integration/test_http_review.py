@@ -15,8 +15,8 @@ from app.kit.context import Context
 from app.kit.ids import LOCAL_OWNER
 from app.kit.scopes import Scope
 from tests.integration.conftest import post_job, zip_of
+from tests.integration.corrections import GIVEN, corrections_of, finish, finished
 from tests.integration.jobs import problem
-from tests.integration.test_http_corrections import GIVEN, corrections_of, finish, finished
 
 KEEP, DROP = {"action": "keep"}, {"action": "drop"}
 

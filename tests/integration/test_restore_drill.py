@@ -87,7 +87,7 @@ def age_all_files(context: Context) -> None:
         os.utime(root / name, (then, then))
 
 
-@pytest.mark.parametrize("migrated", ["postgresql"], indirect=True)  # test_backup: SQLite too
+@pytest.mark.parametrize("migrated", ["postgresql"], indirect=True)  # backup/: SQLite too
 def test_nothing_that_the_backup_names_is_gone(
     settings: Settings, tmp_path: Path, warm_start: Warm
 ) -> None:
