@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 import subprocess
+import sys
 import venv
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,8 +27,8 @@ def python_of(folder: Path, requirements: Sequence[str]) -> Path:
     python = place / "bin" / "python"
     if not (place / _COMPLETE).exists():
         shutil.rmtree(place, ignore_errors=True)
-        venv.create(place, with_pip=True)
-        pip = [str(python), "-P", "-m", "pip", "install", "--quiet"]
+        venv.create(place)
+        pip = [sys.executable, "-P", "-m", "pip", "--python", str(python), "install", "--quiet"]
         done = subprocess.run(
             [*pip, "--disable-pip-version-check", *requirements],
             capture_output=True,
