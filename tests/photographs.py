@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -42,3 +43,14 @@ def write_photographs(
                 file.parent.mkdir(parents=True, exist_ok=True)
                 image.crop(box).resize((SIDE, SIDE)).save(file)
     return folder
+
+
+def jpegs(count: int) -> list[bytes]:
+    """As many photographs, each as a JPEG file."""
+    found = []
+    for photograph in PHOTOGRAPHS[:count]:
+        file = io.BytesIO()
+        with Image.open(photo_path(photograph)) as image:
+            image.convert("RGB").save(file, "jpeg")
+        found.append(file.getvalue())
+    return found

@@ -16,7 +16,6 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 
-from app.datasets.demo_photos import make_demo_data
 from app.kit.settings import Settings
 from app.main import create_app
 from app.predictions.replicas import Replicas
@@ -25,6 +24,7 @@ from dspt.model.artifact import save_model
 from tests.integration.conftest import local_client
 from tests.integration.jobs import problem
 from tests.integration.own_api import running
+from tests.photographs import jpegs
 from tests.services import free_port
 from tests.unit.models import model_for
 
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.parametrize("migrated", ["sqlite"], indirect=True)
 
 KEY = "a key that is long enough for an admin".replace(" ", "-")
 SIGNED = {"Authorization": f"Bearer {KEY}"}
-PHOTO = make_demo_data(1).unseen[0].jpeg
+PHOTO = jpegs(1)[0]
 
 
 def with_role(settings: Settings, role: str) -> Settings:

@@ -80,11 +80,11 @@ def tiny_backbone(**text: Any) -> Backbone:
 
 @cache
 def open_clip_model(name: str) -> Any:
-    """The named architecture, its text tower at full width but three layers, weights random."""
+    """The named architecture, its text tower of three narrow layers, weights random."""
     torch.manual_seed(7)
     cfg = copy.deepcopy(open_clip.get_model_config(name))
     cfg["vision_cfg"] = TINY_IMAGES
-    cfg["text_cfg"] |= {"layers": 3}
+    cfg["text_cfg"] |= {"layers": 3, "width": 8 * cfg["text_cfg"]["heads"]}
     cfg["text_cfg"]["vocab_size"] = min(cfg["text_cfg"]["vocab_size"], 49408)
     kind = CustomTextCLIP if cfg.pop("custom_text", False) else CLIP
     model = kind(**cfg)

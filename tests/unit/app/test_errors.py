@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request, UploadFile
 from fastapi.testclient import TestClient
 from sqlalchemy import exc
 from sqlalchemy.exc import OperationalError
+from structlog.testing import capture_logs
 
 from app.kit.http.error_handlers import install_error_handlers
 from app.kit.http.errors import Conflict, ProblemItem
@@ -66,7 +67,8 @@ def client() -> TestClient:
 def test_errors_become_problems(
     client: TestClient, name: str, status: int, code: str, params: list[str | None]
 ) -> None:
-    response = client.get(f"/raise/{name}", headers={"X-Request-ID": "r-1"})
+    with capture_logs():  # printed, each takes a second
+        response = client.get(f"/raise/{name}", headers={"X-Request-ID": "r-1"})
     assert response.headers["content-type"] == "application/problem+json"
     assert response.headers["x-request-id"] == "r-1"
     body = response.json()

@@ -14,7 +14,6 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from app.datasets.demo_photos import make_demo_data
 from dspt.backbones.base import Backbone
 from dspt.backbones.compiled import (
     CompiledTower,
@@ -22,6 +21,7 @@ from dspt.backbones.compiled import (
     converted_digest,
 )
 from dspt.backbones.convert import CannotConvert, convert
+from tests.photographs import jpegs
 
 
 @pytest.fixture
@@ -64,9 +64,7 @@ def test_photos_are_prepared_bit_for_bit_as_for_torch(
     builtin: Backbone, converted_towers: Path
 ) -> None:
     tower = compiled(builtin, converted_towers)
-    photos = [
-        Image.open(io.BytesIO(photo.jpeg)).convert("RGB") for photo in make_demo_data(1).unseen[:3]
-    ]
+    photos = [Image.open(io.BytesIO(jpeg)).convert("RGB") for jpeg in jpegs(3)]
     crops = np.stack([tower.crop(photo) for photo in photos])
     theirs = torch.stack([builtin.preprocess.crop(photo) for photo in photos])
     assert np.array_equal(crops, theirs.numpy())

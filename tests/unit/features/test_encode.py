@@ -76,13 +76,6 @@ def counted(light: Backbone) -> tuple[Backbone, CountingTower]:
     return dataclasses.replace(light, image_tower=tower), tower
 
 
-@pytest.fixture(scope="module")
-def one_by_one(builtin: Backbone, dataset: Dataset) -> Tensor:
-    """(N, D): every image through the tower on its own, in the order of the items."""
-    pixels = [builtin.preprocess(read_image(dataset, item)) for item in dataset.items]
-    return torch.cat([builtin.encode_image(p[None]) for p in pixels])
-
-
 def in_folder_copy(dataset: Dataset, target: Path) -> Path:
     """The images of `dataset` again, with other names, classes and order, in a zip."""
     with zipfile.ZipFile(target, "w") as archive:
@@ -93,23 +86,25 @@ def in_folder_copy(dataset: Dataset, target: Path) -> Path:
 
 
 def test_features_are_those_of_each_image_alone_whatever_the_batch(
-    builtin: Backbone,
-    dataset: Dataset,
-    one_by_one: Tensor,
-    monkeypatch: pytest.MonkeyPatch,
+    builtin: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "BATCH", 5)
-    features = encode_images(builtin, dataset)
-    assert torch.equal(features, encode_images(builtin, dataset))  # the same bits every time
-    assert features.shape == (N, 1, builtin.feature_dim)
+    few = write_photographs(tmp_path / "few", CLASSES, train=2, test=2, seed=4)
+    with load_dataset(few) as dataset:
+        features = encode_images(builtin, dataset)
+        assert torch.equal(features, encode_images(builtin, dataset))  # the same bits every time
+        pixels = [builtin.preprocess(read_image(dataset, item)) for item in dataset.items]
+    one_by_one = torch.cat([builtin.encode_image(p[None]) for p in pixels])
+    n = len(one_by_one)
+    assert n == 4 * len(CLASSES)  # three batches, and the last one not full
+    assert features.shape == (n, 1, builtin.feature_dim)
     assert features.dtype == torch.float32
-    assert len(dataset.items) == N
     torch.testing.assert_close(features[:, 0], one_by_one, atol=1e-5, rtol=0)
     for part in features.split([builtin.embed_dim, builtin.penultimate_dim], -1):
-        torch.testing.assert_close(part.norm(dim=-1), torch.ones(N, 1))
+        torch.testing.assert_close(part.norm(dim=-1), torch.ones(n, 1))
     # Another image's features are nowhere near so close, so this also proves the order.
     nearest = (features[:, 0] @ one_by_one.T).argmax(1)
-    assert torch.equal(nearest, torch.arange(N))
+    assert torch.equal(nearest, torch.arange(n))
 
 
 def test_views_follow_an_images_content_into_another_data_set(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -11,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from towers import tiny_backbone
 
 from app.kit.http.errors import ServiceUnavailable
 from app.predictions.backbones import Backbones
@@ -24,15 +24,17 @@ from dspt.errors import BackboneMismatch, WeightsUnavailable
 from tests.services import wait_until
 from tests.unit.models import artifact_of, model_for
 
-DIGEST = tiny_backbone().digest
+DIGEST = "ab" * 32  # of `tiny`
 
 Load = Callable[[str], Backbone]
 Open = Callable[..., Backbones]
 
 
 @pytest.fixture
-def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def loads(tiny: Backbone, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names in the order in which they are loaded; every backbone is a tiny one."""
+    # Else each load would look for garbage among all that the tests have imported.
+    monkeypatch.setattr(gc, "unfreeze", lambda: None)
     found: list[str] = []
 
     def load(name: str, *, device: str) -> Backbone:
@@ -40,7 +42,7 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         if name == "nowhere":
             raise WeightsUnavailable("there is no network")
         precision: Any = "float16" if name == "half" else "float32"
-        return replace(tiny_backbone(), name=name, precision=precision)
+        return replace(tiny, name=name, precision=precision)
 
     monkeypatch.setattr("dspt.backbones.load_backbone", load)
     monkeypatch.setattr("dspt.backbones.find_weights", Weights)
@@ -67,8 +69,8 @@ def get(backbones: Backbones, *names: str) -> list[Tower]:
     return asyncio.run(ask())
 
 
-def test_the_least_recently_used_goes_first(loads: list[str], opened: Open) -> None:
-    backbones = opened(backbone_bytes=2 * tiny_backbone().nbytes)
+def test_the_least_recently_used_goes_first(loads: list[str], opened: Open, tiny: Backbone) -> None:
+    backbones = opened(backbone_bytes=2 * tiny.nbytes)
     for name in ("a", "b", "a", "c"):
         get(backbones, name)
     assert list(backbones.engines) == ["a", "c"]
@@ -90,22 +92,41 @@ def test_one_alone_stays_however_large(loads: list[str], opened: Open) -> None:
     assert list(backbones.engines) == ["b"]
 
 
-def test_those_who_ask_at_once_wait_for_one_load(loads: list[str], opened: Open) -> None:
-    one, other, third = get(opened(), "a", "a", "b")
+def test_those_who_ask_at_once_wait_for_one_load(
+    loads: list[str], opened: Open, tiny: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = threading.Event()
+
+    def load(name: str, *, device: str) -> Backbone:
+        loads.append(name)
+        release.wait(60)
+        return replace(tiny, name=name)
+
+    monkeypatch.setattr("dspt.backbones.load_backbone", load)
+    backbones = opened()
+
+    async def ask() -> list[Tower]:
+        asked = [asyncio.create_task(backbones.tower(name, DIGEST)) for name in ("a", "a", "b")]
+        while len(loads) < 2:
+            await asyncio.sleep(0.01)
+        release.set()
+        return await asyncio.gather(*asked)
+
+    one, other, third = asyncio.run(ask())
     assert one is other
     assert third is not one
     assert sorted(loads) == ["a", "b"]
 
 
 def test_one_that_takes_long_holds_up_no_other(
-    loads: list[str], opened: Open, monkeypatch: pytest.MonkeyPatch
+    loads: list[str], opened: Open, tiny: Backbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     release = threading.Event()
 
     def load(name: str, *, device: str) -> Backbone:
         if name == "slow":
             release.wait(60)
-        return tiny_backbone()
+        return tiny
 
     monkeypatch.setattr("dspt.backbones.load_backbone", load)
     backbones = opened()
@@ -151,19 +172,18 @@ def test_one_that_cannot_be_loaded_at_start_says_why(loads: list[str], opened: O
 
 
 def test_other_weights_under_the_same_name_are_refused(
-    loads: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    loads: list[str], tiny: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Dropped, and changed on the disk before it was loaded again."""
-    first = tiny_backbone()
     settings = PredictionSettings(engine="torch", device="cpu", backbone_bytes=1)
     inference = Inference(settings, tmp_path)
 
     async def ask() -> None:
-        model = artifact_of(model_for(first))
+        model = artifact_of(model_for(tiny))
         served = await inference.prepare("model", lambda: model)
         await inference.backbones.tower("another", DIGEST)
         monkeypatch.setattr(
-            "dspt.backbones.load_backbone", lambda *_, **__: replace(first, digest="f" * 64)
+            "dspt.backbones.load_backbone", lambda *_, **__: replace(tiny, digest="f" * 64)
         )
         await inference.predict([served], [b""], 1)
 

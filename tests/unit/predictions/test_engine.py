@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from app.datasets.demo_photos import make_demo_data
 from app.predictions.inference import Inference
 from app.predictions.settings import PredictionSettings
 from dspt.backbones import compiled, load_backbone
+from tests.photographs import jpegs
 from tests.services import wait_until
 from tests.unit.models import artifact_of, blend, model_for
 
@@ -34,7 +34,7 @@ def answers(inference: Inference) -> list[list[tuple[str, float]]]:
     """By a prompt, whose class embeddings need the text tower, and by an ensemble."""
     prompt = model_for(load_backbone("builtin"))
     ensemble = dataclasses.replace(prompt, blend=blend())
-    images = [photo.jpeg for photo in make_demo_data(1).unseen[:4]]
+    images = jpegs(4)
 
     async def ask() -> list[list[tuple[str, float]]]:
         served = [

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from app.datasets.demo_photos import make_demo_data
 from app.predictions.inference import Inference
 from app.predictions.metrics import EngineMetrics
 from app.predictions.settings import PredictionSettings
 from dspt.backbones import load_backbone
 from dspt.errors import ImageError
+from tests.photographs import jpegs
 from tests.unit.models import artifact_of, model_for
 
 
@@ -23,7 +23,7 @@ def test_the_engine_is_measured(tmp_path: Path) -> None:
     )
     inference = Inference(settings, tmp_path, EngineMetrics(registry))
     model = artifact_of(model_for(load_backbone("builtin")))
-    images = [photo.jpeg for photo in make_demo_data(1).unseen[:2]]
+    images = jpegs(2)
 
     async def ask() -> None:
         for _ in range(2):

@@ -31,11 +31,11 @@ from dspt.prompt.trainer import (
     ],
 )
 def test_the_size_of_token_embeddings_does_not_matter(
-    builtin: Backbone, loss: LossName, factor: float, ctx_init: str
+    tiny: Backbone, loss: LossName, factor: float, ctx_init: str
 ) -> None:
-    features, labels = task(builtin, n=12, ease=0.05)
+    features, labels = task(tiny, n=12, ease=0.05)
     found = []
-    for backbone in (builtin, rescaled(builtin, factor)):
+    for backbone in (tiny, rescaled(tiny, factor)):
         prompts = PromptLearner(backbone, WORDS, ctx_init=ctx_init, n_ctx=4)
         context = tune(
             prompts,
@@ -52,11 +52,11 @@ def test_the_size_of_token_embeddings_does_not_matter(
     assert (rescaled_after - after).norm() < 1e-3 * moved
 
 
-def test_without_the_step_scale_it_would_matter(builtin: Backbone) -> None:
+def test_without_the_step_scale_it_would_matter(tiny: Backbone) -> None:
     """The rule above is what makes it so."""
-    features, labels = task(builtin, n=12, ease=0.05)
+    features, labels = task(tiny, n=12, ease=0.05)
     found = []
-    for backbone in (builtin, rescaled(builtin, 10.0)):
+    for backbone in (tiny, rescaled(tiny, 10.0)):
         prompts = PromptLearner(backbone, WORDS)
         context = tune(prompts, features, labels, [on(12, "ce")])
         found.append(prompts.encode(context)[0])
@@ -118,10 +118,10 @@ def test_tuning_lowers_the_loss(builtin: Backbone, loss: LossName) -> None:
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_a_report_says_what_the_epoch_was(builtin: Backbone, loss: LossName) -> None:
-    features, labels = task(builtin, n=12, ease=0.05)
+def test_a_report_says_what_the_epoch_was(tiny: Backbone, loss: LossName) -> None:
+    features, labels = task(tiny, n=12, ease=0.05)
     labels[:5] = (labels[:5] + 1) % 3
-    prompts = PromptLearner(builtin, WORDS)
+    prompts = PromptLearner(tiny, WORDS)
     reports: list[EpochReport] = []
     tune(
         prompts,
@@ -132,7 +132,7 @@ def test_a_report_says_what_the_epoch_was(builtin: Backbone, loss: LossName) -> 
         gradient_scale=0.0,  # stay where it is, but for a weight decay of 1e-5 * 5e-4
         on_epoch=lambda report, state: reports.append(report),
     )
-    logits = SCALE * features[:, 0] @ zero_shot_embeddings(builtin, WORDS).T
+    logits = SCALE * features[:, 0] @ zero_shot_embeddings(tiny, WORDS).T
     report = reports[0]
     expected = shift_to_unit(loss, per_sample_loss(loss, logits, labels), 3).mean()
     assert report.epoch == 1
@@ -150,11 +150,11 @@ def test_a_report_says_what_the_epoch_was(builtin: Backbone, loss: LossName) -> 
 
 
 @pytest.mark.parametrize("loss", ["dspt", "gce", "mae"])
-def test_reports_stay_in_range_when_every_label_is_wrong(builtin: Backbone, loss: LossName) -> None:
-    features, labels = task(builtin, n=12, ease=0.05)
+def test_reports_stay_in_range_when_every_label_is_wrong(tiny: Backbone, loss: LossName) -> None:
+    features, labels = task(tiny, n=12, ease=0.05)
     reports: list[EpochReport] = []
     tune(
-        PromptLearner(builtin, WORDS),
+        PromptLearner(tiny, WORDS),
         features,
         (labels + 1) % 3,
         [on(12, loss)],
