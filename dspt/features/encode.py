@@ -25,7 +25,7 @@ from dspt.features.store import FORMAT, Feature, FeatureStore
 from dspt.kit.cpus import available_cpus
 
 BATCH = 32
-"""Views that a CPU encodes together; at least one image."""
+"""Views that are read, encoded and stored together on a CPU; at least one image."""
 GPU_BATCH = 256
 """The same on a GPU. On an H200, ViT-B-16 encodes 8 % more images a second than with 64."""
 DECODERS = max(4, available_cpus())  # threads; decoding releases the GIL
