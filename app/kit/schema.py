@@ -7,7 +7,6 @@ what no version uses any more (a contraction).
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, func, inspect, select, text
 
 from app.kit.db import Database
+from app.kit.file_lock import locked
 from app.kit.settings import Settings
 
 #: Advisory lock number; arbitrary, but unique within the database.
@@ -165,8 +165,7 @@ def _switch_to_wal(engine: Engine) -> None:
     """Let readers and a writer work concurrently; the setting is stored in the file."""
     assert engine.url.database is not None
     # The switch ignores SQLite's own timeout, so processes use a lock file.
-    with Path(f"{engine.url.database}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with locked(Path(f"{engine.url.database}.lock")):
         connection = engine.raw_connection()
         try:
             connection.cursor().execute("PRAGMA journal_mode=WAL").close()

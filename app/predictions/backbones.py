@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import structlog
 
 from app.kit.cache import SizedCache
+from app.kit.file_lock import locked
 from app.kit.http.errors import ServiceUnavailable
 from app.predictions.settings import PredictionSettings
 from app.predictions.torch_child import ChildTower, TorchChild, on_backbone
@@ -284,9 +285,11 @@ class Backbones:
 
         start = time.monotonic()
         try:
-            faster = compiled.compile_image_tower(
-                tower.name, tower.digest, self._tower_dir, streams=self._settings.tower_threads
-            )
+            # Converting takes a GiB: of the API processes of this machine, one does it for all.
+            with locked(self._tower_dir / ".lock"):
+                faster = compiled.compile_image_tower(
+                    tower.name, tower.digest, self._tower_dir, streams=self._settings.tower_threads
+                )
         except _CANNOT_COMPILE as error:
             _log_torch(tower.name, error)
             self._read_here(tower.name)

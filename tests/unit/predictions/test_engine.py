@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -68,6 +69,26 @@ def test_torch_stays_where_it_is_asked_for(tmp_path: Path) -> None:
     with inference("torch", tmp_path) as opened:
         answers(opened)
     assert opened.backbones.engines == {"builtin": "torch"}
+
+
+def test_one_process_of_a_machine_converts_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[bool] = []
+
+    def compile_it(*_: object, **__: object) -> None:
+        with (tmp_path / ".lock").open() as other:
+            try:
+                fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                held.append(True)
+        raise ValueError("enough seen")
+
+    monkeypatch.setattr("dspt.backbones.compiled.compile_image_tower", compile_it)
+    with inference("auto", tmp_path) as opened:
+        answers(opened)
+        wait_until(lambda: held, 120, "the conversion")
+    assert held == [True]
 
 
 def test_torch_stays_where_openvino_cannot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
