@@ -20,7 +20,7 @@ from dspt.backbones.compiled import (
     compile_image_tower,
     converted_digest,
 )
-from dspt.backbones.convert import CannotConvert, convert
+from dspt.backbones.convert import CannotConvert, convert, main
 from tests.photographs import jpegs
 
 
@@ -99,11 +99,22 @@ def test_a_tower_that_comes_out_different_is_refused(
         compiled(builtin, converted_towers)
 
 
-def test_a_failed_conversion_leaves_a_reason_and_no_files(tmp_path: Path) -> None:
-    reason = "the weights of builtin have changed"
-    with pytest.raises(ValueError, match=rf"(?s)cannot be converted: .*{reason}"):
-        compile_image_tower("builtin", "ab" * 32, tmp_path)
+def test_weights_that_have_changed_are_not_converted(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="the weights of builtin have changed"):
+        main("builtin", "ab" * 32, str(tmp_path))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_conversion_leaves_a_reason_and_no_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "python"
+    program.write_text('#!/bin/sh\ntouch "$6/begun"\necho no such operator >&2\nexit 1\n')
+    program.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(program))
+    with pytest.raises(ValueError, match="cannot be converted: no such operator"):
+        compile_image_tower("builtin", "ab" * 32, tmp_path / "towers")
+    assert list((tmp_path / "towers").iterdir()) == []
 
 
 class Attention(nn.Module):

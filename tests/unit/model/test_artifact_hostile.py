@@ -24,7 +24,9 @@ from dspt.model.artifact import load_model, save_model
 MIB = 1 << 20
 
 quietly = settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=200,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 
