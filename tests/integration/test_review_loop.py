@@ -85,7 +85,7 @@ def mark_features(stack: Stack) -> None:
 
 @pytest.mark.parametrize("migrated", ["sqlite"], indirect=True)
 def test_from_audit_to_corrections_to_a_better_classifier(stack: Stack) -> None:
-    first_id = stack.post(mislabelled(), epochs=8, batch_size=8)
+    first_id = stack.post(mislabelled(), epochs=4, batch_size=8)
     with stack.worker():
         first = stack.wait(first_id, succeeded)
         audit = stack.client.get(f"/jobs/{first_id}/audit").json()

@@ -310,14 +310,14 @@ def test_held_out_images_do_not_reach_the_classifier(
         assert result.metrics["tuned"] != expected.metrics["tuned"], "but they are measured on"
 
 
-def test_finds_planted_wrong_labels(backbone: Backbone, features: Path, tmp_path: Path) -> None:
-    clean = write_photographs(tmp_path / "clean", CLASSES, train=12, test=TEST, seed=2)
-    with load_dataset(clean) as dataset:
-        flips = flip_labels(dataset.labels("train"), len(CLASSES), 0.25, seed=3)
-        noisy = relabelled(dataset, list(map(int, flips.labels)), tmp_path / "noisy")
-        truth = [dataset.classes[item.label] for item in dataset.items]
-    with load_dataset(noisy) as dataset:
-        result = run(dataset, backbone, features, epochs=15, batch_size=32, precision="float32")
+def test_finds_planted_wrong_labels(
+    dataset: Dataset, backbone: Backbone, features: Path, tmp_path: Path
+) -> None:
+    flips = flip_labels(dataset.labels("train"), len(CLASSES), 0.25, seed=3)
+    noisy = relabelled(dataset, list(map(int, flips.labels)), tmp_path / "noisy")
+    truth = [dataset.classes[item.label] for item in dataset.items]
+    with load_dataset(noisy) as opened:
+        result = run(opened, backbone, features, batch_size=32, precision="float32")
 
     audit = result.audit
     assert audit.can_tell
@@ -326,11 +326,11 @@ def test_finds_planted_wrong_labels(backbone: Backbone, features: Path, tmp_path
     truths = [truth[int(Path(entry.file).stem)] for entry in audit.entries]
     wrong = np.array([e.given != t for e, t in zip(audit.entries, truths, strict=True)])
     planted = wrong.sum()
-    assert planted == 12
+    assert planted == TRAIN
     # By chance: an area of a half, and a quarter of any files wrong.
     after = np.array([(~wrong[rank:]).sum() for rank in range(len(wrong))])
     assert after[wrong].sum() / (planted * (~wrong).sum()) >= 0.85
-    assert wrong[:planted].sum() >= 8
+    assert wrong[:planted].sum() >= 6
     suspect = np.array([entry.suspect for entry in audit.entries])
     assert wrong[suspect].sum() >= planted / 3
     assert wrong[suspect].mean() >= 0.8
