@@ -142,6 +142,7 @@ def test_the_documentation_describes_missing_and_insufficient_keys(service: Serv
 
 
 def test_a_zip_without_a_valid_key_is_not_stored(service: Service) -> None:
+    service.key("ann")
     before = files_in(service.context)
     files = {"dataset": ("a.zip", zip_of({"cat/1.png": b"x"}))}
     problem(service.client.post("/jobs", files=files), 401, "key_missing")
