@@ -9,17 +9,23 @@ from pathlib import Path
 import httpx
 import pytest
 
-from benchmarks.hostile_input.service import ONE_PROCESS
 from scripts.demo.stack import running_stack
 from tests.acceptance.photos import good_zip
 from tests.acceptance.service import Json, run_job
+from tests.hostile.service import ONE_PROCESS
 
 #: A backbone that the operator allows, though it is not there.
 MISSING_FOLDER = "local-dir:/nowhere/at/all"
 
 
 @pytest.fixture(scope="session")
-def stack_environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def temporary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder for temporary files of the service."""
+    return tmp_path_factory.mktemp("temporary")
+
+
+@pytest.fixture(scope="session")
+def stack_environment(tmp_path_factory: pytest.TempPathFactory, temporary: Path) -> dict[str, str]:
     """No settings from outside, no hub, and nothing that was downloaded from it before."""
     return {
         "DSPT_DATABASE_URL": "",
@@ -27,6 +33,7 @@ def stack_environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str
         "DSPT_STORAGE_URL": "",
         "DSPT_LOCAL_BACKBONES": f'["{MISSING_FOLDER}"]',
         **ONE_PROCESS,
+        "TMPDIR": str(temporary),
         "HF_HUB_OFFLINE": "1",
         "HF_HOME": str(tmp_path_factory.mktemp("hub")),
     }

@@ -180,7 +180,7 @@ def test_tensors_with_nothing_in_them(path: Path, tensors: dict[str, torch.Tenso
 _READ = """
 import json, sys
 from pathlib import Path
-from benchmarks.hostile_input import memory
+from tests.hostile import memory
 from dspt.model.artifact import load_model
 from dspt.errors import ArtifactError
 

@@ -10,13 +10,17 @@ import os
 import random
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 
 import pytest
 
-from benchmarks.hostile_input import families
-from benchmarks.hostile_input.case import Case, Family, cases
-from benchmarks.hostile_input.reader import Kind, Reading, reading_in
+from dspt.data import decode_image
+from dspt.errors import ImageError
+from tests.hostile import families
+from tests.hostile.case import Case, Family, cases
+from tests.hostile.images_sound import FORMS
+from tests.hostile.reader import Kind, Reading, reading_in
 
 SEED = int(os.environ.get("DSPT_FUZZ_SEED", "1"))
 ARCHIVES, IMAGES = 30, 17
@@ -29,6 +33,14 @@ FEWER = {
     "BMP in runs": 8,
 }
 """Families of large files: the later ones differ from the first in nothing but their size."""
+DAMAGES = {
+    name: families.IMAGES[name]
+    for name in (
+        *("truncated", "bits flipped", "header overwritten", "extreme numbers"),
+        "parts repeated or gone",
+    )
+}
+"""Families of which each format has four files."""
 MIB = 1 << 20
 
 MAX_GROWTH_BYTES = 1152 * MIB
@@ -49,7 +61,11 @@ def pixels_packed(rng: random.Random, n: int) -> bytes:
     return families.IMAGES["pixels packed"](rng, n if n in (0, 3, 6) else n + 10)
 
 
-SMALLER = families.IMAGES | {"pixels packed": pixels_packed}
+OTHERS = {
+    name: family
+    for name, family in (families.IMAGES | {"pixels packed": pixels_packed}).items()
+    if name not in DAMAGES
+}
 
 
 def drawn(families: Mapping[str, Family], each: int) -> Iterator[Case]:
@@ -106,12 +122,31 @@ def test_archives(tmp_path: Path) -> None:
 
 
 def test_images(tmp_path: Path) -> None:
-    found = read_all(tmp_path, "image", drawn(SMALLER, IMAGES))
-    outcomes = check(found, at_least=490)
-    assert outcomes["refused"] > 250
+    damaged = drawn(DAMAGES, 4 * len(FORMS))
+    found = read_all(tmp_path, "image", chain(drawn(OTHERS, IMAGES), damaged))
+    outcomes = check(found, at_least=850)
+    assert outcomes["refused"] > 450
     by_family = {family: Counter[str]() for family in families.IMAGES}
     for case, reading in found:
         by_family[case.family][reading.outcome] += 1
     assert by_family["another name"].keys() == by_family["one pixel"].keys() == {"harmless"}
     for family in ("pixels promised", "something else", "rare packings", "magic and noise"):
         assert by_family[family].keys() == {"refused"}, family
+
+
+def test_decoders_write_nothing_to_the_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+    """Whichever format is damaged, in whichever way; libtiff alone writes complaints to stderr."""
+    refused = 0
+    for number, form in enumerate(FORMS):
+        if form.startswith("tiff"):
+            continue
+        for name, damage in DAMAGES.items():
+            for turn in range(3):
+                rng = random.Random(f"{SEED}/{form}/{name}/{turn}")
+                data = damage(rng, number + turn * len(FORMS))
+                try:
+                    decode_image(data, max_pixels=4_000_000)
+                except ImageError:
+                    refused += 1
+    assert refused > 100
+    assert capfd.readouterr() == ("", "")

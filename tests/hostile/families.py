@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from benchmarks.hostile_input import (
+from tests.hostile import (
     archives_contents,
     archives_names,
     archives_structure,
@@ -12,7 +12,7 @@ from benchmarks.hostile_input import (
     images_damage,
     images_tags,
 )
-from benchmarks.hostile_input.case import Case, cases
+from tests.hostile.case import Case, cases
 
 ARCHIVES = archives_names.FAMILIES | archives_structure.FAMILIES | archives_contents.FAMILIES
 IMAGES = images_bombs.FAMILIES | images_damage.FAMILIES | images_tags.FAMILIES

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from http import HTTPStatus
+from typing import Literal
 
 import httpx
 
-from benchmarks.hostile_input.case import Case
-from benchmarks.hostile_input.zip_bytes import good_files, zip_of
+from tests.acceptance.service import ENDED, Json, post_job, run_job
+from tests.hostile.case import Case
+from tests.hostile.zip_bytes import good_files, zip_of
 from tests.services import wait_until
 
 Outcome = Literal["refused", "failed", "rejected", "harmless", "wrong"]
 """Refused with a 4xx; accepted, but its job failed with a proper error; some files rejected; all
 accepted without harm; anything else."""
 
-QUICK = {"epochs": 1, "classifier": "prompt"}
+QUICK: Json = {"epochs": 1, "classifier": "prompt"}
 IMAGES_IN_A_ZIP = 20
 _MOST_AT_ONCE = 16
 _JOB_SECONDS = 600.0
 _PAUSE_SECONDS = 0.1
-_ENDED = ("succeeded", "failed", "cancelled")
 NOT_OURS = ("internal_error", "out_of_memory", "time_limit", "too_many_attempts")
 """Error codes of jobs that failed for another reason than the upload."""
 
@@ -42,7 +42,7 @@ def archives_as_jobs(client: httpx.Client, cases: Iterable[Case]) -> Iterator[An
     """Submit each as a job, several at a time; ended jobs and their models are deleted."""
     return several_at_once(
         cases,
-        lambda case: post_job(client, case.data),
+        lambda case: post_job(client, case.data, QUICK),
         lambda case, job_id: _ended(client, case, job_id),
     )
 
@@ -74,7 +74,7 @@ def images_as_jobs(
     for start in range(0, len(waiting), IMAGES_IN_A_ZIP):
         among = {f"cat/{case.name}.jpg": case for case in waiting[start : start + IMAGES_IN_A_ZIP]}
         files = good_files(rng) | {name: case.data for name, case in among.items()}
-        response = post_job(client, zip_of(files, 0))
+        response = post_job(client, zip_of(files, 0), QUICK)
         if response.status_code != 202:
             yield from (Answer(c, outcome_of(response), code_of(response)) for c in among.values())
             continue
@@ -105,22 +105,15 @@ def predicted(case: Case, response: httpx.Response) -> Answer:
     return of_prediction(case, prediction)
 
 
-def of_prediction(case: Case, prediction: dict[str, Any]) -> Answer:
+def of_prediction(case: Case, prediction: Json) -> Answer:
     """Return the outcome of an image that has a prediction, or an error in its place."""
     error = prediction.get("error")
     return Answer(case, "rejected" if error else "harmless", error["message"] if error else "")
 
 
-def sound_job(client: httpx.Client, rng: random.Random) -> dict[str, Any]:
+def sound_job(client: httpx.Client, rng: random.Random) -> Json:
     """Tune on valid images; return the ended job, which is not deleted."""
-    response = post_job(client, zip_of(good_files(rng)))
-    response.raise_for_status()
-    return wait_for(client, f"/jobs/{response.json()['id']}")
-
-
-def post_job(client: httpx.Client, archive: bytes) -> httpx.Response:
-    files = {"dataset": ("photos.zip", archive, "application/zip")}
-    return client.post("/jobs", files=files, data={"config": json.dumps(QUICK)})
+    return run_job(client, zip_of(good_files(rng)), QUICK)
 
 
 def _ended(client: httpx.Client, case: Case, job_id: str) -> Answer:
@@ -137,19 +130,22 @@ def _ended(client: httpx.Client, case: Case, job_id: str) -> Answer:
     return answer
 
 
-def wait_for(client: httpx.Client, where: str) -> dict[str, Any]:
+def wait_for(client: httpx.Client, where: str) -> Json:
     """Return the job or batch at this path once it has ended."""
-    found: list[dict[str, Any]] = []
+    found: list[Json] = []
 
     def ended() -> bool:
-        found.append(client.get(where).raise_for_status().json())
-        return found[-1]["status"] in _ENDED
+        response = client.get(where)
+        if response.status_code == HTTPStatus.SERVICE_UNAVAILABLE:  # busy
+            return False
+        found.append(response.raise_for_status().json())
+        return found[-1]["status"] in ENDED
 
     wait_until(ended, _JOB_SECONDS, f"the end of {where}", _PAUSE_SECONDS)
     return found[-1]
 
 
-def _forget(client: httpx.Client, job: dict[str, Any]) -> None:
+def _forget(client: httpx.Client, job: Json) -> None:
     if job["model_id"]:
         client.delete(f"/models/{job['model_id']}").raise_for_status()
     client.delete(f"/jobs/{job['id']}").raise_for_status()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 import struct
 
-from benchmarks.hostile_input.case import Family, of
-from benchmarks.hostile_input.images_sound import marked, of_turn, sound
-from benchmarks.hostile_input.zip_bytes import good_files, png_chunk, zip_of
+from tests.hostile.case import Family, of
+from tests.hostile.images_sound import marked, of_turn, sound
+from tests.hostile.zip_bytes import good_files, png_chunk, zip_of
 
 _OTHERS = [
     b"<svg xmlns='http://www.w3.org/2000/svg'><image href='file:///etc/passwd'/></svg>",

@@ -10,8 +10,8 @@ from functools import lru_cache
 
 from PIL import Image
 
-from benchmarks.hostile_input.case import Family
-from benchmarks.hostile_input.zip_bytes import (
+from tests.hostile.case import Family
+from tests.hostile.zip_bytes import (
     DEFLATED,
     STORED,
     End,
@@ -154,6 +154,20 @@ def tables(rng: random.Random, n: int) -> bytes:
     return zip_bytes([*images, Entry(b"labels.csv", table, DEFLATED)])
 
 
+def damaged_table(rng: random.Random, n: int) -> bytes:
+    """Return a valid table with a few bits flipped, or a part of it missing or repeated."""
+    files = {f"{c}/{i}.png": png(rng) for c in ("cat", "dog") for i in range(4)}
+    rows = (f'{name},"{name[:3]}",train\n' for name in files)
+    table = bytearray(f"file,label,split\n{''.join(rows)}".encode())
+    start, end = sorted(rng.sample(range(len(table)), 2))
+    if n % 3 == 0:
+        for _ in range(rng.randint(1, 12)):
+            table[rng.randrange(len(table))] ^= 1 << rng.randrange(8)
+    else:
+        table[start:end] = b"" if n % 3 == 1 else table[start:end] * rng.randint(2, 5)
+    return zip_of(files | {"labels.csv": bytes(table)})
+
+
 def hidden_in_noise(rng: random.Random, n: int) -> bytes:
     """Return members in places that are ignored."""
     bomb = _zeros(b"__MACOSX/._bomb", 20 * _MIB)
@@ -201,6 +215,7 @@ FAMILIES: dict[str, Family] = {
     "empty folders": empty_folders,
     "blank pixels": blank_pixels,
     "tables": tables,
+    "damaged table": damaged_table,
     "hidden in noise": hidden_in_noise,
     "odd layouts": odd_layouts,
     "no zip at all": no_zip_at_all,

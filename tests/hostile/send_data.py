@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import httpx
 
-from benchmarks.hostile_input.case import Case
-from benchmarks.hostile_input.send import (
+from tests.acceptance.service import Json
+from tests.hostile.case import Case
+from tests.hostile.send import (
     NOT_OURS,
     Answer,
     code_of,
@@ -20,7 +20,7 @@ from benchmarks.hostile_input.send import (
     several_at_once,
     wait_for,
 )
-from benchmarks.hostile_input.zip_bytes import zip_of
+from tests.hostile.zip_bytes import zip_of
 
 _SHOWN = 100
 
@@ -114,7 +114,7 @@ def _post_batch(client: httpx.Client, model: str, archive: bytes) -> httpx.Respo
     return client.post("/batches", files={"archive": ("a.zip", archive)}, data={"model": model})
 
 
-def _batch(client: httpx.Client, batch_id: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _batch(client: httpx.Client, batch_id: str) -> tuple[Json, list[Json]]:
     """Return the ended batch and its results, and delete it."""
     where = f"/batches/{batch_id}"
     batch = wait_for(client, where)

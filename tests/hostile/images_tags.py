@@ -9,10 +9,10 @@ import zlib
 import numpy as np
 from PIL import Image
 
-from benchmarks.hostile_input.case import Family
-from benchmarks.hostile_input.images_bombs import tiff
-from benchmarks.hostile_input.images_sound import encoded, marked, noise, sound
-from benchmarks.hostile_input.zip_bytes import png_chunk
+from tests.hostile.case import Family
+from tests.hostile.images_bombs import tiff
+from tests.hostile.images_sound import encoded, marked, noise, sound
+from tests.hostile.zip_bytes import png_chunk
 
 _SHORT, _LONG, _RATIONAL = 3, 4, 5
 _TURN = 0x0112

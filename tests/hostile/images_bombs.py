@@ -10,9 +10,9 @@ from typing import Any
 
 from PIL import Image
 
-from benchmarks.hostile_input.case import Family
-from benchmarks.hostile_input.images_sound import encoded, marked, noise, sound
-from benchmarks.hostile_input.zip_bytes import png_chunk
+from tests.hostile.case import Family
+from tests.hostile.images_sound import encoded, marked, noise, sound
+from tests.hostile.zip_bytes import png_chunk
 
 _SIDES = [8001, 9000, 12_000, 20_000, 32_767, 60_000, 65_535]
 

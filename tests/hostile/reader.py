@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
-from benchmarks.hostile_input import memory
+from tests.hostile import memory
 
 Kind = Literal["archive", "image"]
 Outcome = Literal["refused", "rejected", "harmless", "broken"]
@@ -59,20 +59,17 @@ class Reader:
 
 
 @contextmanager
-def reading_in(folder: Path, errors: IO[bytes] | int = subprocess.DEVNULL) -> Iterator[Reader]:
-    """Start a reader in `folder`, which contains its home, temporary and current directories.
-
-    `errors`: receives what decoders write to stderr.
-    """
+def reading_in(folder: Path) -> Iterator[Reader]:
+    """Start a reader in `folder`, which contains its home, temporary and current directories."""
     places = {name: folder / name for name in ("home", "tmp", "here")}
     for place in places.values():
         place.mkdir(parents=True)
     root = Path(__file__).parents[2]
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "benchmarks.hostile_input.reader"],
+        [sys.executable, "-P", "-m", "tests.hostile.reader"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=errors,
+        stderr=subprocess.DEVNULL,
         text=True,
         cwd=places["here"],
         env={

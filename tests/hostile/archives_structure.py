@@ -7,8 +7,8 @@ import stat
 import struct
 from typing import Any
 
-from benchmarks.hostile_input.case import Family, of
-from benchmarks.hostile_input.zip_bytes import (
+from tests.hostile.case import Family, of
+from tests.hostile.zip_bytes import (
     DEFLATED,
     STORED,
     UTF8,

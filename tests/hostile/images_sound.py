@@ -6,6 +6,7 @@ import io
 import random
 from collections.abc import Callable
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,8 @@ SOUND: dict[str, Callable[[], bytes]] = {
     "webp": lambda: encoded(noise(9), "WEBP", exif=_exif()),
     "webp lossless": lambda: encoded(noise(10).convert("RGBA"), "WEBP", lossless=True),
     "webp frames": lambda: _frames("WEBP"),
+    "avif": lambda: encoded(noise(15), "AVIF", exif=_exif()),
+    "heic": (Path(__file__).parents[1] / "unit" / "data" / "cutout.heic").read_bytes,
     "tiff": lambda: encoded(noise(11), "TIFF", exif=_exif()),
     "tiff lzw": lambda: encoded(noise(12), "TIFF", compression="tiff_lzw"),
     "tiff deflate": lambda: encoded(

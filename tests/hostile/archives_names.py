@@ -6,8 +6,8 @@ import random
 import unicodedata
 from collections.abc import Sequence
 
-from benchmarks.hostile_input.case import Family, of
-from benchmarks.hostile_input.zip_bytes import UTF8, Entry, png, with_entries
+from tests.hostile.case import Family, of
+from tests.hostile.zip_bytes import UTF8, Entry, png, with_entries
 
 _TRAVERSAL = [
     "../{}", "../../../../../../{}", "cat/../../{}", "cat/..\\..\\{}", "..\\{}", "..\\..\\{}",

@@ -1,1 +1,0 @@
-"""Thousands of hostile archives and images, sent to a running service."""

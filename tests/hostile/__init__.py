@@ -1,0 +1,1 @@
+"""Hostile archives and images of many families, each made from a seed; and ways to send them."""
