@@ -23,7 +23,10 @@ OnProgress = Callable[[str], None]
 
 #: Ten times what it takes on an idle machine.
 _PATIENCE_SECONDS = 300.0
-_COMPILED = ("image tower compiled", "OpenVINO cannot run this backbone; using torch")
+_READY = (
+    *("image tower compiled", "image tower loaded"),
+    "OpenVINO cannot run this backbone; using torch",
+)
 _MIB = 1 << 20
 #: High limits, so that they do not interfere.
 _MAX_WAITING_IMAGES = 4096
@@ -72,12 +75,12 @@ class Bench:
         wait(lambda: self._settled(backbone) > before, "a compiled image tower")
 
     def _settled(self, backbone: str) -> int:
-        """Return how often the API has compiled the tower, or logged that it cannot."""
+        """Return how often the API has compiled the tower or loaded a compiled one, or cannot."""
         count = 0
         for line in self.stack.api.log.read_text(errors="replace").splitlines():
             with suppress(ValueError):  # a line that is being written
                 entry = json.loads(line)
-                count += entry.get("event") in _COMPILED and entry.get("backbone") == backbone
+                count += entry.get("event") in _READY and entry.get("backbone") == backbone
         return count
 
 
