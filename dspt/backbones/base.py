@@ -22,11 +22,11 @@ if TYPE_CHECKING:  # open_clip takes seconds to import
 CLIP_EMBEDDING_STD = 0.015
 """Standard deviation of CLIP's token embeddings. CoOp's learning rate and init are for this."""
 
-CPU_IMAGES = 4
-"""Images that a CPU sends through the tower together. With 32 the built-in tower took twice the
-CPU time and 430 MiB more: its activations then exceed the 32 MiB up to which the C allocator keeps
-what was freed, so each layer gets new pages from the system. ViT-B/32, which has no such
-activations, takes a tenth more CPU time with 4 than with 32."""
+CPU_IMAGES_PER_THREAD = 2
+"""Images that a CPU sends through the tower together, for each thread of torch. On two threads the
+built-in tower took twice the CPU time with 32, and 430 MiB more: its activations then exceed the 32
+MiB up to which the C allocator keeps what was freed, so each layer gets new pages from the system.
+ViT-B/32, which has no such activations, takes a tenth more CPU time with 4 than with 32."""
 
 
 class Tokenizer(Protocol):
@@ -128,7 +128,8 @@ class Backbone:
 
     def encode_image(self, pixels: Tensor) -> Tensor:
         """Encode pixels on `device`: (B, 3, H, W) -> (B, F), float32, both parts of unit length."""
-        parts = torch.split(pixels, CPU_IMAGES) if self.on_cpu else (pixels,)
+        together = CPU_IMAGES_PER_THREAD * torch.get_num_threads() if self.on_cpu else len(pixels)
+        parts = torch.split(pixels, max(1, together))
         with torch.inference_mode(), tf32_allowed(self.device):
             features = torch.cat([self.image_tower(part).float() for part in parts])
             return unit_features(features, self.embed_dim)

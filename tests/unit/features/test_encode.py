@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dspt.backbones.base import CPU_IMAGES, Backbone
+from dspt.backbones.base import CPU_IMAGES_PER_THREAD, Backbone
 from dspt.data import Dataset, load_dataset, read_image
 from dspt.errors import Cancelled, ImageError
 from dspt.features import encode as module
@@ -141,7 +141,7 @@ def test_test_images_have_no_augmented_views(
     features = encode_images(backbone, dataset, augment_views=3)
     assert tower.images == N_TRAIN * 4 + N_TEST
     # The activations of more images would be new pages of the system in each layer.
-    assert max(tower.batches) == CPU_IMAGES
+    assert max(tower.batches) == CPU_IMAGES_PER_THREAD * torch.get_num_threads()
     for row, item in enumerate(dataset.items):
         if item.split == "test":
             assert torch.equal(features[row], features[row, :1].expand(4, -1))
