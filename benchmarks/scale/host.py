@@ -79,7 +79,7 @@ def _slow_down_the_tower(seconds: float) -> None:
         time.sleep(seconds * len(crops))
         return encode(backbone, crops)
 
-    Backbone.encode = slow  # type: ignore[method-assign]
+    Backbone.encode = slow  # type: ignore[method-assign, assignment]
 
 
 def _join(namespace: str) -> None:

@@ -34,7 +34,7 @@ def markdown(document: Document) -> str:
     )
 
 
-def _by_hosts(what: str, rows: list[Document], key: str) -> str:
+def _by_hosts(what: str, rows: list[Document], key: str) -> list[str]:
     one, cells = rows[0], []
     for row in rows:
         times = row[key] / one[key]
