@@ -16,6 +16,8 @@ from app.kit.http.routers import public_router
 from app.kit.http.rules import Scope
 from app.kit.ids import LOCAL_OWNER
 
+CHALLENGE = 'Bearer realm="dspt"'
+
 
 @dataclass(frozen=True)
 class Caller:
@@ -34,6 +36,18 @@ class Caller:
 
     def may(self, scope: Scope) -> bool:
         return bool(self.scopes & {scope, Scope.ADMIN})
+
+    def require(self, scope: Scope) -> None:
+        """Raise Forbidden unless the caller may make calls of `scope`."""
+        if not self.may(scope):
+            raise Forbidden(
+                f"This call needs a key with the scope `{scope}`; this key has "
+                f"{' and '.join(f'`{has}`' for has in sorted(self.scopes))}.",
+                code="scope_missing",
+                headers={
+                    "WWW-Authenticate": f'{CHALLENGE}, error="insufficient_scope", scope="{scope}"'
+                },
+            )
 
     def sees(self, owner: str) -> bool:
         """Return whether this caller may see resources of `owner`."""

@@ -10,7 +10,7 @@ from starlette.datastructures import Headers
 from starlette.types import Scope as Connection
 
 from app.access import keys, sessions
-from app.access.caller import LOCAL, Caller
+from app.access.caller import CHALLENGE, LOCAL, Caller
 from app.access.cross_site import SAFE_METHODS, check_own_page
 from app.access.last_uses import LastUses
 from app.access.loopback import LocalRequests
@@ -19,8 +19,6 @@ from app.access.rate_limits import RateLimits
 from app.kit.batched_reader import BatchedReader
 from app.kit.http.errors import Unauthorized
 from app.kit.http.rules import Scope, rules_of
-
-CHALLENGE = 'Bearer realm="dspt"'
 
 
 class Callers:

@@ -7,10 +7,9 @@ from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as Connection
 from starlette.websockets import WebSocketClose
 
-from app.access.callers import CHALLENGE, Callers, address_of
+from app.access.callers import Callers, address_of
 from app.access.last_uses import LastUses
 from app.access.rate_limits import RateLimits
-from app.kit.http.errors import Forbidden
 from app.kit.http.middleware import pass_if
 from app.kit.http.rules import Rules, rules_of
 
@@ -44,12 +43,5 @@ class AuthMiddleware:
         if caller.key_id is not None:
             last_uses: LastUses = scope["app"].state.last_uses
             last_uses.note(caller.key_id)
-        if not caller.may(rules.scope):
-            challenge = f'{CHALLENGE}, error="insufficient_scope", scope="{rules.scope}"'
-            raise Forbidden(
-                f"This call needs a key with the scope `{rules.scope}`; this key has "
-                f"{' and '.join(f'`{has}`' for has in sorted(caller.scopes))}.",
-                code="scope_missing",
-                headers={"WWW-Authenticate": challenge},
-            )
+        caller.require(rules.scope)
         scope["state"]["caller"] = caller

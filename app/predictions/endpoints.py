@@ -62,7 +62,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         state.predict_settings.url_hosts, state.context.settings.private_hosts
     )
     state.predictions = Predictions(state.context, state.reader, state.inference)
-    state.forwarder = Forwarder(state.predict_settings, state.settings.max_waiting_requests)
+    state.forwarder = Forwarder(
+        state.predict_settings,
+        most=state.settings.max_waiting_requests,
+        bytes_per_second=state.settings.min_upload_bytes_per_second,
+    )
     try:
         yield
     finally:

@@ -5,7 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
+from contextlib import (
+    AbstractContextManager,
+    AsyncExitStack,
+    ExitStack,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+)
 
 import httpx
 from starlette.requests import ClientDisconnect
@@ -19,7 +26,6 @@ from app.kit.http.errors import (
     ApiError,
     BadRequest,
     GatewayTimeout,
-    RequestTimeout,
     ServiceUnavailable,
     database_problem,
     error_response,
@@ -27,6 +33,7 @@ from app.kit.http.errors import (
 from app.kit.http.middleware import DRAIN_BYTES, refuse
 from app.kit.http.rules import Scope as KeyScope
 from app.kit.http.rules import rules_of
+from app.kit.http.uploads import TimedBody
 from app.models.resolve import backbones_of
 from app.predictions.replicas import Replicas
 from app.predictions.settings import PredictionSettings
@@ -39,15 +46,15 @@ _HOP = frozenset(
         *(b"te", b"trailer", b"transfer-encoding", b"upgrade", b"expect"),
     }
 )
-#: For a connection, and for the client to send the next part of its body.
-_CONNECT_SECONDS, _BODY_SECONDS = 3.0, 30.0
+#: For a connection, and for the other process to read the next part of a body.
+_CONNECT_SECONDS, _WRITE_SECONDS = 3.0, 30.0
 #: Beyond the time limit of a prediction, so that its own error arrives.
 _MARGIN_SECONDS = 10.0
 #: Below the time after which uvicorn closes an idle connection.
 _IDLE_SECONDS = 2.0
 _RETRY_SECONDS = 5
 #: A body up to this size is sent on once all of it is here, so that a slow client holds none of
-#: the connections. A larger one needs a known caller; each has a share of the connections.
+#: the connections. Each caller has a share of them for larger ones.
 _WHOLE_BYTES = 1024**2
 _SHARE = 4
 #: The process is away; nothing of the request was sent.
@@ -61,13 +68,14 @@ _Headers = list[tuple[bytes, bytes]]
 class Forwarder:
     """Forwards requests to DSPT_PREDICT_URL. One per process; close it at the end."""
 
-    def __init__(self, settings: PredictionSettings, most: int) -> None:
-        """`most`: connections at the same time."""
+    def __init__(self, settings: PredictionSettings, most: int, bytes_per_second: int) -> None:
+        """`most`: connections at the same time. bytes_per_second: the slowest rate of a body."""
+        self._bytes_per_second = bytes_per_second
         self._replicas = Replicas(settings.urls)
         self._timeout = httpx.Timeout(
             _CONNECT_SECONDS,
             read=settings.deadline_seconds + _MARGIN_SECONDS,
-            write=_BODY_SECONDS,
+            write=_WRITE_SECONDS,
         )
         limits = httpx.Limits(max_connections=most, keepalive_expiry=_IDLE_SECONDS)
         transport = httpx.AsyncHTTPTransport(limits=limits)
@@ -82,9 +90,10 @@ class Forwarder:
     async def forward(self, scope: Scope, receive: Receive, send: Send, identify: Identify) -> None:
         """Answer with the response of the other process. Raises ApiError before it begins.
 
-        identify: returns the caller of a request with a large body, or raises ApiError.
+        identify: returns the caller of a request, or raises ApiError. Not called if the first
+        part of the body is all of it.
         """
-        body = _Body(receive)
+        body = _Body(receive, self._bytes_per_second)
         relaying = asyncio.create_task(self._relay(scope, body, send, identify))
         leaving = asyncio.create_task(body.disconnected())
         try:
@@ -117,29 +126,49 @@ class Forwarder:
                 "address of one with DSPT_ROLE=predict, or send the request there.",
                 code="no_predict_url",
             )
-        await body.begin()
-        caller = None if body.read.is_set() else await identify(scope)
+        room = await self._begin(scope, body, identify)
         backbone = await _backbone(scope, body.begun) if len(self._replicas) > 1 else None
         async with AsyncExitStack() as stack:
-            with nullcontext() if caller is None else self._room(caller.limited_as):
+            with room:
                 answer = await self._sent(scope, body, backbone, stack)
             stack.push_async_callback(answer.aclose)
             yield answer
+
+    async def _begin(
+        self, scope: Scope, body: _Body, identify: Identify
+    ) -> AbstractContextManager[None]:
+        """Read all of a small body, or the beginning. Return the room for the rest.
+
+        Unknown clients must not make this process keep more than one part of a body.
+        """
+        await body.begin(1)
+        if body.read.is_set():
+            return nullcontext()
+        caller = await identify(scope)
+        needed = rules_of(scope).scope
+        assert needed is not None  # no call for predictions is public
+        caller.require(needed)
+        await body.begin(_WHOLE_BYTES)
+        return nullcontext() if body.read.is_set() else self._room(caller.limited_as)
 
     async def _sent(
         self, scope: Scope, body: _Body, backbone: str | None, stack: AsyncExitStack
     ) -> httpx.Response:
         """Send the request; if a process is away, send it to the next one.
 
-        The request counts as that process's until the end of `stack`.
+        The request counts as that of the process that answers until the end of `stack`.
         """
         tried: list[str] = []
         while url := self._replicas.choose(backbone, tried):
-            stack.enter_context(self._replicas.sending(url))
-            try:
-                return await self._client.send(self._request(url, scope, body), stream=True)
-            except httpx.TransportError as error:
-                lost = error
+            with ExitStack() as counted:
+                counted.enter_context(self._replicas.sending(url))
+                try:
+                    answer = await self._client.send(self._request(url, scope, body), stream=True)
+                except httpx.TransportError as error:
+                    lost = error
+                else:
+                    stack.enter_context(counted.pop_all())
+                    return answer
             if not isinstance(lost, _AWAY):
                 break
             self._replicas.failed(url)
@@ -178,26 +207,25 @@ class Forwarder:
 class _Body:
     """The body of a request, read once."""
 
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-        self._kept: list[bytes] = []
+    def __init__(self, receive: Receive, bytes_per_second: int) -> None:
+        self._receive = TimedBody(receive, bytes_per_second).receive
+        self._begun = bytearray()
         self.read = asyncio.Event()
         """Set once all of it was read."""
 
-    async def begin(self) -> None:
-        """Read all of a small body, or the beginning. Raises RequestTimeout, ClientDisconnect."""
-        while not self.read.is_set() and sum(map(len, self._kept)) < _WHOLE_BYTES:
-            self._kept.append(await self._part())
+    async def begin(self, least: int) -> None:
+        """Read until `least` bytes or all are here. Raises RequestTimeout, ClientDisconnect."""
+        while not self.read.is_set() and len(self._begun) < least:
+            self._begun += await self._part()
 
     @property
     def begun(self) -> bytes:
         """What was read so far."""
-        return b"".join(self._kept)
+        return bytes(self._begun)
 
     async def parts(self) -> AsyncIterator[bytes]:
         """Yield the body as it arrives. Raises RequestTimeout and ClientDisconnect."""
-        for part in self._kept:
-            yield part
+        yield self.begun
         while not self.read.is_set():
             yield await self._part()
 
@@ -208,7 +236,7 @@ class _Body:
             pass
 
     async def _part(self) -> bytes:
-        message = await self._next()
+        message = await self._receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
         if not message.get("more_body", False):
@@ -216,21 +244,12 @@ class _Body:
         part: bytes = message.get("body", b"")
         return part
 
-    async def _next(self) -> Message:
-        try:
-            async with asyncio.timeout(_BODY_SECONDS):
-                return await self._receive()
-        except TimeoutError as error:
-            raise RequestTimeout(
-                f"Nothing of the request body arrived for {_BODY_SECONDS:g} s."
-            ) from error
-
 
 class ForwardPredictions:
     """Middleware of the role `api`: calls that need image towers go to `app.state.forwarder`.
 
-    Outside of authentication, which the other process does, as it counts the rate limits. Only the
-    caller of a large body is identified here, too: it is refused before it is sent on.
+    Outside of authentication, which the other process does, as it counts the rate limits. Only a
+    body that arrives in several parts is also checked here, before more of it is read.
     """
 
     def __init__(self, app: ASGIApp, identify: Identify) -> None:

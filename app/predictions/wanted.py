@@ -13,7 +13,9 @@ from starlette.types import Scope
 from app.predictions.bodies import is_json
 
 _PATH = re.compile(r"/models/([^/]+)/(?:predict|classes)$")
-_FIELD = re.compile(rb'name="model"\r\n(?:[^\r\n]+\r\n)*\r\n([^\r\n]{1,100})\r\n')
+#: At most three further headers of the field: it is searched for before the key is checked, so the
+#: time must be linear in the size.
+_FIELD = re.compile(rb'name="model"\r\n(?:[^\r\n]{1,200}\r\n){0,3}\r\n([^\r\n]{1,100})\r\n')
 _JSON = re.compile(rb'"(?:model|a)"\s*:\s*"([^"\\]{1,100})"')
 
 
@@ -22,5 +24,10 @@ def model_of(scope: Scope, begin: bytes) -> str | None:
     if found := _PATH.search(scope["path"]):
         return found[1]
     kind = Headers(scope=scope).get("content-type", "")
-    seen = (_JSON if is_json(kind) else _FIELD).search(begin)
+    if is_json(kind):
+        seen = _JSON.search(begin)
+    elif kind.lower().startswith("multipart/"):
+        seen = _FIELD.search(begin)
+    else:
+        return None
     return None if seen is None else seen[1].decode(errors="replace")

@@ -50,7 +50,7 @@ class Uploads:
             )
             await refuse(error_response(error), scope, receive, send)
             return
-        body = _Body(receive, self._settings.min_upload_bytes_per_second)
+        body = TimedBody(receive, self._settings.min_upload_bytes_per_second)
         counted = 0
 
         async def receive_counted() -> Message:
@@ -91,7 +91,7 @@ class Uploads:
         return free // (2 * self._settings.api_workers)
 
 
-class _Body:
+class TimedBody:
     """The body of one request, which must arrive at a minimum rate."""
 
     def __init__(self, receive: Receive, bytes_per_second: int) -> None:

@@ -13,10 +13,13 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
 from app.access.caller import LOCAL, Caller
+from app.kit.http import uploads
 from app.kit.http.errors import (
     ApiError,
     BadRequest,
+    Forbidden,
     GatewayTimeout,
+    RequestTimeout,
     ServiceUnavailable,
     Unauthorized,
 )
@@ -91,7 +94,7 @@ async def other_process(answer: Answer) -> AsyncIterator[tuple[str, list[None]]]
 
 @asynccontextmanager
 async def forwarder(url: str, most: int = 4) -> AsyncIterator[Forwarder]:
-    made = Forwarder(PredictionSettings(url=url), most)
+    made = Forwarder(PredictionSettings(url=url), most, bytes_per_second=1000)
     try:
         yield made
     finally:
@@ -115,9 +118,9 @@ class Client:
     async def send(self, message: Message) -> None:
         self.sent.append(message)
 
-    async def forward(self, by: Forwarder) -> int:
+    async def forward(self, by: Forwarder, identify: Identify = known) -> int:
         """Status of the answer."""
-        await by.forward(self.scope, self.parts.get, self.send, known)
+        await by.forward(self.scope, self.parts.get, self.send, identify)
         status: int = self.sent[0]["status"]
         return status
 
@@ -224,17 +227,85 @@ def test_a_call_that_was_not_sent_may_be_repeated() -> None:
     asyncio.run(run())
 
 
-def test_a_large_body_is_sent_on_for_a_known_caller_only() -> None:
-    async def unknown(_scope: Scope) -> Caller:
-        raise Unauthorized("who?")
+async def unknown(_scope: Scope) -> Caller:
+    raise Unauthorized("who?")
 
+
+async def reader(_scope: Scope) -> Caller:
+    return Caller("ann", frozenset({KeyScope.READ}), "key")
+
+
+@pytest.mark.parametrize(("identify", "error"), [(unknown, Unauthorized), (reader, Forbidden)])
+def test_only_the_first_part_of_a_body_is_read_for_a_caller_who_may_not(
+    identify: Identify, error: type[ApiError]
+) -> None:
     async def run() -> None:
         async with other_process(read_all) as (url, connections), forwarder(url) as by:
-            client = Client(2 * MIB)
-            client.part(b"x" * MIB, more=True)
-            with pytest.raises(Unauthorized):
-                await by.forward(client.scope, client.parts.get, client.send, unknown)
+            client = Client(4, KeyScope.SUBMIT)
+            client.part(b"ab", more=True)
+            client.part(b"cd", more=False)
+            with pytest.raises(error):
+                await client.forward(by, identify)
+            assert client.parts.qsize() == 1
             assert connections == []
+
+    asyncio.run(run())
+
+
+def test_a_body_that_trickles_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "_WINDOW_SECONDS", 0.1)
+    sizes = iter(range(50, -1, -1))  # 10 ms each: at most 100 bytes per second
+
+    async def receive() -> Message:
+        await asyncio.sleep(0.01)
+        left = next(sizes)
+        return {"type": "http.request", "body": b"x", "more_body": left > 0}
+
+    async def run() -> None:
+        async with other_process(read_all) as (url, _), forwarder(url) as by:
+            client = Client(51)
+            with pytest.raises(RequestTimeout, match="too slowly"):
+                await by.forward(client.scope, receive, client.send, known)
+
+    asyncio.run(run())
+
+
+class Measured(bytes):
+    """Counts how often its length is asked for."""
+
+    asked = 0
+
+    def __len__(self) -> int:
+        Measured.asked += 1
+        return super().__len__()
+
+
+def test_the_work_for_a_body_is_linear_in_its_parts() -> None:
+    async def run() -> None:
+        async with other_process(read_all) as (url, _), forwarder(url) as by:
+            client = Client(200)
+            for left in range(199, -1, -1):
+                client.part(Measured(b"x"), more=left > 0)
+            assert await client.forward(by) == 200
+
+    asyncio.run(run())
+    assert Measured.asked <= 3 * 200
+
+
+def test_a_process_counts_the_requests_that_it_answers_only() -> None:
+    async def run() -> None:
+        away = f"http://127.0.0.1:{free_port()}"
+        async with other_process(read_all) as (url, _), forwarder(f"{away}, {url}") as by:
+            running: list[dict[str, int]] = []
+
+            async def send(_message: Message) -> None:
+                running.append(dict(by._replicas._running))
+
+            client = Client(1)
+            client.part(b"x", more=False)
+            await by.forward(client.scope, client.parts.get, send, known)
+            assert running[0] == {away: 0, url: 1}
+            assert by._replicas._running == {away: 0, url: 0}
 
     asyncio.run(run())
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import httpx
 import pytest
 
@@ -15,6 +17,7 @@ def seen(request: httpx.Request) -> str | None:
 
 
 PREDICT = "http://api/predict"
+FIELD = b'name="model"\r\n'
 
 
 @pytest.mark.parametrize(
@@ -32,8 +35,24 @@ PREDICT = "http://api/predict"
         ),
         (httpx.Request("POST", PREDICT, data={"top_k": "1"}, files={"images": b"x"}), None),
         (httpx.Request("POST", PREDICT, content=b"model=prod"), None),
+        (httpx.Request("POST", PREDICT, content=b'name="model"\r\n\r\nprod\r\n'), None),
         (httpx.Request("POST", PREDICT, json={"model": 3}), None),
     ],
 )
 def test_the_model_is_seen(request_: httpx.Request, model: str | None) -> None:
     assert seen(request_) == model
+
+
+def test_the_time_is_linear_in_the_size() -> None:
+    headers = {"content-type": "multipart/form-data; boundary=b"}
+
+    def seconds(times: int) -> float:
+        request = httpx.Request("POST", PREDICT, headers=headers, content=FIELD * times)
+        taken = []
+        for _ in range(5):
+            start = time.thread_time()
+            assert seen(request) is None
+            taken.append(time.thread_time() - start)
+        return min(taken)
+
+    assert seconds(4000) < 40 * seconds(250)  # linear: 16; quadratic: 256
