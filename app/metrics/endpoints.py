@@ -16,8 +16,9 @@ from app.metrics.report import Report
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    app.state.report = Report(app.state.registry, app.state.metrics_socket)
-    async with app.state.report.open():
+    state = app.state
+    state.report = Report(state.registry, state.metrics_socket, state.settings.api_workers)
+    async with state.report.open():
         yield
 
 

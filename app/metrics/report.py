@@ -16,12 +16,15 @@ from app.metrics.siblings import Siblings, joined
 class Report:
     """Metrics of this process, and of those that share its port. For one event loop."""
 
-    def __init__(self, registry: CollectorRegistry, socket: Path | None) -> None:
-        """`socket`: path for the one of this process, beside those of the others."""
+    def __init__(self, registry: CollectorRegistry, socket: Path | None, processes: int) -> None:
+        """`socket`: path for the one of this process, beside those of the others.
+
+        processes: how many share the port.
+        """
         self._registry = registry
         # Its own thread: metrics matter most when all others are busy.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="metrics")
-        self._siblings = None if socket is None else Siblings(socket, self._own)
+        self._siblings = None if socket is None else Siblings(socket, processes, self._own)
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:

@@ -8,7 +8,7 @@ gauges that are read at each scrape nor the metrics of the database and of the p
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -21,6 +21,8 @@ from app.kit.http.errors import ServiceUnavailable
 
 #: Longer than the leader waits for the database, shorter than Prometheus waits for an answer.
 _PATIENCE_SECONDS = 5.0
+#: Ends what a process writes; without it, something is missing.
+_END = b"# EOF\n"
 #: Samples that are no amounts but times, of which the first or the last of all processes counts.
 _FIRST, _LAST = ("_created", "process_start_time_seconds"), ("_timestamp_seconds",)
 
@@ -28,9 +30,13 @@ _FIRST, _LAST = ("_created", "process_start_time_seconds"), ("_timestamp_seconds
 class Siblings:
     """The processes that share a port with this one. For one event loop."""
 
-    def __init__(self, own: Path, text: Callable[[], Awaitable[bytes]]) -> None:
-        """own: path of the socket of this process. text: returns its metrics."""
+    def __init__(self, own: Path, processes: int, text: Callable[[], Awaitable[bytes]]) -> None:
+        """own: path of the socket of this process. processes: how many share the port.
+
+        text: returns the metrics of this process.
+        """
         self._own = own
+        self._processes = processes
         self._text = text
 
     @asynccontextmanager
@@ -50,8 +56,9 @@ class Siblings:
         """
         others = [path for path in self._own.parent.glob("*.sock") if path != self._own]
         try:
-            async with asyncio.timeout(_PATIENCE_SECONDS):
-                return await asyncio.gather(*map(_read, others))
+            if len(others) != self._processes - 1:
+                raise FileNotFoundError(f"{len(others)} sockets of other processes")
+            return await _read_all(others)
         except OSError as error:  # TimeoutError is one
             raise ServiceUnavailable(
                 "Not all API processes on this port report their metrics (DSPT_API_WORKERS). "
@@ -62,7 +69,7 @@ class Siblings:
 
     async def _answer(self, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            writer.write(await self._text())
+            writer.write(await self._text() + _END)
             await writer.drain()
         finally:
             writer.close()
@@ -102,9 +109,22 @@ def _added(known: Sample | None, new: Sample) -> Sample:
     return new._replace(value=known.value + new.value)
 
 
+async def _read_all(paths: Iterable[Path]) -> list[bytes]:
+    """Read from all sockets at once. Raises the first error, such as an OSError."""
+    try:
+        async with asyncio.timeout(_PATIENCE_SECONDS), asyncio.TaskGroup() as group:
+            reading = [group.create_task(_read(path)) for path in paths]
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+    return [each.result() for each in reading]
+
+
 async def _read(path: Path) -> bytes:
     reader, writer = await asyncio.open_unix_connection(path)
     try:
-        return await reader.read()
+        text = await reader.read()
     finally:
         writer.close()
+    if not text.endswith(_END):
+        raise ConnectionError(f"{path.name}: the answer is incomplete")
+    return text.removesuffix(_END)
