@@ -12,6 +12,7 @@ from app.kit.http.context import ContextDep
 from app.kit.http.errors import (
     BadRequest,
     Conflict,
+    GatewayTimeout,
     NotFound,
     PayloadTooLarge,
     RequestTimeout,
@@ -43,6 +44,7 @@ router = caller_router("/models", tags=["models"])
         StorageFull,
         Unprocessable,
         ServiceUnavailable,
+        GatewayTimeout,
     ),
 )
 @rules(Scope.SUBMIT, predicts=True)

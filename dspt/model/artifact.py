@@ -65,8 +65,9 @@ def save_model(model: TunedModel, path: Path) -> None:
     tensors = {name: each.detach().float().cpu().contiguous() for name, each in tensors.items()}
     if model.class_means is not None:
         tensors["class_means"] = model.class_means
-    manifest = model.manifest.model_dump_json()
-    header = len(json.dumps(manifest, ensure_ascii=False).encode()) + _TENSOR_ENTRIES_BYTES
+    manifest = model.manifest.model_copy(update={"format": "dspt.classifier/4"})
+    metadata = json.dumps(manifest.model_dump_json(), ensure_ascii=False)
+    header = len(metadata.encode()) + _TENSOR_ENTRIES_BYTES
     size = header + sum(tensor.nbytes for tensor in tensors.values())
     if size > MAX_BYTES or header > MAX_HEADER_BYTES:
         raise ArtifactError(
@@ -81,7 +82,8 @@ def save_model(model: TunedModel, path: Path) -> None:
         half = tensors["matrix"].half()
         if torch.equal(half.float(), tensors["matrix"]):
             tensors["matrix"] = half
-    atomic_write(path, save(tensors, metadata={"manifest": manifest}))
+            manifest = manifest.model_copy(update={"format": "dspt.classifier/5"})
+    atomic_write(path, save(tensors, metadata={"manifest": manifest.model_dump_json()}))
 
 
 def from_artifact(artifact: Artifact) -> TunedModel:

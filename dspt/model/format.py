@@ -50,9 +50,10 @@ class Manifest(BaseModel):
         "dspt.classifier/3",
         "dspt.classifier/4",
         "dspt.classifier/5",
-    ] = "dspt.classifier/5"
+    ] = "dspt.classifier/4"
     """Version 1 had no ensemble, version 2 no temperatures, version 3 no class means, version 4 no
-    matrix in float16; all are still read."""
+    matrix in float16; all are still read. A file has version 5 only if its matrix is in float16, so
+    that older programs read the others."""
     classes: list[_Name] = Field(min_length=2, max_length=100_000)
     """Class folders of the data set, which are the labels of predictions."""
     class_words: list[_Name] = Field(min_length=2, max_length=100_000)

@@ -67,6 +67,19 @@ def test_every_route_is_found_with_the_scope_that_it_declares(app: FastAPI, root
     assert checked > 25
 
 
+def test_a_forwarded_call_that_must_not_be_repeated_declares_504(app: FastAPI) -> None:
+    paths, checked = app.openapi()["paths"], 0
+    for route in iter_route_contexts(app.routes):
+        for method in route.methods or ():
+            rules = found(app, method, str(route.path))
+            if rules.predicts:
+                repeatable = rules.scope is Scope.READ
+                responses = paths[route.path][method.lower()]["responses"]
+                assert ("504" in responses) is not repeatable, route.path
+                checked += not repeatable
+    assert checked
+
+
 @pytest.mark.parametrize("root_path", ["", "/dspt"])
 def test_body_limits_of_uploads_and_archives(app: FastAPI, root_path: str) -> None:
     settings = SimpleNamespace(max_upload_bytes=9, max_body_bytes=2)

@@ -85,6 +85,15 @@ def test_a_rounded_matrix_takes_half_the_bytes_and_comes_back_as_it_was(path: Pa
     assert torch.equal(back.bias, made.bias)
 
 
+def test_the_version_is_that_of_the_matrix(path: Path) -> None:
+    """Whichever version the model was read from."""
+    model = tuned_model()
+    for matrix, version in ((blend().rounded(), 5), (blend(), 4), (None, 4)):
+        save_model(dataclasses.replace(model, blend=matrix), path)
+        model = load_model(path)
+        assert model.manifest.format == f"dspt.classifier/{version}"
+
+
 def test_the_fourth_format_with_its_matrix_in_float32_is_still_read(path: Path) -> None:
     tensors = {"context": tuned_model().context, "matrix": blend().matrix, "bias": blend().bias}
     write(path, tensors, raw_manifest(format="dspt.classifier/4"))
@@ -153,7 +162,7 @@ def test_can_be_read_without_this_program(path: Path) -> None:
     data = path.read_bytes()
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     manifest = json.loads(header["__metadata__"]["manifest"])
-    assert manifest["format"] == "dspt.classifier/5"
+    assert manifest["format"] == "dspt.classifier/4"
     assert manifest["class_words"] == WORDS
     assert header["context"]["dtype"] == "F32"
     assert header["context"]["shape"] == [16, 512]
