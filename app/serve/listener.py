@@ -13,7 +13,8 @@ SOCKET_PATH_BYTES = 103
 def bind(host: str, port: int) -> socket.socket:
     """Return a bound socket that does not listen: connections are refused until the API is up.
 
-    port: 0 selects a free one. Raises ServeError.
+    port: 0 selects a free one. Only the first address of `host` is bound: IPv6 or IPv4, not both.
+    Raises ServeError.
     """
     try:
         addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -25,6 +26,8 @@ def bind(host: str, port: int) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:  # whatever the default of the system, as asyncio does
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         listener.bind(address)
     except OSError as error:
         listener.close()

@@ -17,6 +17,9 @@ from app.serve.listener import SOCKET_PATH_BYTES, bind
 from app.serve.part import Plan
 from app.serve.supervisor import supervising
 
+#: Each further process starts more slowly, as all share the cores.
+_START_SECONDS = 10
+
 
 def serve(
     count: int, host: str, port: int, stop_seconds: float, say: Callable[[str], None]
@@ -29,7 +32,8 @@ def serve(
         sockets = [Path(folder) / f"{number}.sock" for number in range(1, count + 1)]
         if len(bytes(sockets[-1])) > SOCKET_PATH_BYTES:
             raise ServeError(f"The name of the temporary folder is too long (TMPDIR): {folder}")
-        plans = [_api(listener.fileno(), path, stop_seconds) for path in sockets]
+        patience = Plan.patience + _START_SECONDS * count
+        plans = [_api(listener.fileno(), path, patience, stop_seconds) for path in sockets]
         with supervising(None, None, say) as supervisor:
             up = supervisor.start(plans)
             # From now on only they hold it, so that their stop refuses new connections.
@@ -38,7 +42,7 @@ def serve(
                 supervisor.watch()
 
 
-def _api(descriptor: int, metrics_socket: Path, stop_seconds: float) -> Plan:
+def _api(descriptor: int, metrics_socket: Path, patience: float, stop_seconds: float) -> Plan:
     command = [sys.executable, "-P", "-m", "app.cli", "api", "--socket-fd", str(descriptor)]
     return Plan(
         name=f"API process {metrics_socket.stem}",
@@ -46,6 +50,7 @@ def _api(descriptor: int, metrics_socket: Path, stop_seconds: float) -> Plan:
         # A user's folder may hold `app`: never import from the current folder.
         environment=os.environ | {"PYTHONSAFEPATH": "1"},
         ready=metrics_socket.exists,
+        patience=patience,
         stop_seconds=stop_seconds,
         interrupts=True,
         pass_fds=[descriptor],
