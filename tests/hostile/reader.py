@@ -114,7 +114,7 @@ def main() -> None:
 def _read(kind: str, path: Path) -> tuple[Outcome, str]:
     try:
         return _read_archive(path) if kind == "archive" else _read_image(path.read_bytes())
-    except Exception as error:  # noqa: BLE001 - the benchmark looks for unexpected errors
+    except Exception as error:  # noqa: BLE001 - the tests look for unexpected errors
         return "broken", f"{type(error).__name__}: {error}"[:500]
 
 

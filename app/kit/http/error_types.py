@@ -132,7 +132,7 @@ ERROR_TYPES = {
     "outcome_unknown": _type(
         504,
         "The process for predictions gave no answer, and may have carried out the request.",
-        "Look whether it did before you send the request again.",
+        "Check whether the request took effect before you repeat it.",
     ),
     "predictions_only": _type(
         404, "This process only makes predictions.", "Send the request to another process."

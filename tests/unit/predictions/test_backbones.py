@@ -107,8 +107,9 @@ def test_those_who_ask_at_once_wait_for_one_load(
 
     async def ask() -> list[Tower]:
         asked = [asyncio.create_task(backbones.tower(name, DIGEST)) for name in ("a", "a", "b")]
-        while len(loads) < 2:
-            await asyncio.sleep(0.01)
+        async with asyncio.timeout(60):
+            while len(loads) < 2:
+                await asyncio.sleep(0.01)
         release.set()
         return await asyncio.gather(*asked)
 
