@@ -22,12 +22,6 @@ if TYPE_CHECKING:  # open_clip takes seconds to import
 CLIP_EMBEDDING_STD = 0.015
 """Standard deviation of CLIP's token embeddings. CoOp's learning rate and init are for this."""
 
-CPU_IMAGES_PER_THREAD = 2
-"""Images that a CPU sends through the tower together, for each thread of torch. On two threads the
-built-in tower took twice the CPU time with 32, and 430 MiB more: its activations then exceed the 32
-MiB up to which the C allocator keeps what was freed, so each layer gets new pages from the system.
-ViT-B/32, which has no such activations, takes a tenth more CPU time with 4 than with 32."""
-
 
 class Tokenizer(Protocol):
     """Converts text to token ids without padding: [start] words [end]."""
@@ -73,6 +67,8 @@ class Backbone:
     penultimate_dim: int = 0
     """D', the width of the features from which the image tower projects the embedding; 0 if it
     does not return them."""
+    cpu_images: int | None = None
+    """Images that a CPU sends through the image tower together; None: all that it is given."""
 
     precision: Literal["float32", "float16"] = "float32"
     """Arithmetic of the image tower; see `dspt.backbones.half`."""
@@ -128,8 +124,8 @@ class Backbone:
 
     def encode_image(self, pixels: Tensor) -> Tensor:
         """Encode pixels on `device`: (B, 3, H, W) -> (B, F), float32, both parts of unit length."""
-        together = CPU_IMAGES_PER_THREAD * torch.get_num_threads() if self.on_cpu else len(pixels)
-        parts = torch.split(pixels, max(1, together))
+        together = self.cpu_images if self.on_cpu else None
+        parts = torch.split(pixels, together) if together else (pixels,)
         with torch.inference_mode(), tf32_allowed(self.device):
             features = torch.cat([self.image_tower(part).float() for part in parts])
             return unit_features(features, self.embed_dim)

@@ -21,6 +21,10 @@ PIXELS = {
     "resize_mode": "shortest",
 }
 """Preprocessing of EfficientNet-Lite0, but with the full short side instead of 87.5 % of it."""
+_CPU_IMAGES = 8
+"""With 32 images one thread or two take twice the CPU time, and 430 MiB more: activations then
+exceed the 32 MiB up to which the C allocator keeps what was freed, so that each layer gets new
+pages from the system. ViTs have no such activations; they take more time with fewer images."""
 _REBUILD_ONLY = ("text_mean",)
 """Tensors in the head's file that are only used when a text tower is distilled."""
 
@@ -42,6 +46,7 @@ def load(device: torch.device | str, folder: Path | None) -> Backbone:
         image_size=IMAGE_SIZE,
         activation="gelu",
         penultimate_dim=model.visual.trunk.num_features,
+        cpu_images=_CPU_IMAGES,
     )
 
 

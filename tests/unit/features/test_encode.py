@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dspt.backbones.base import CPU_IMAGES_PER_THREAD, Backbone
+from dspt.backbones.base import Backbone
 from dspt.data import Dataset, load_dataset, read_image
 from dspt.errors import Cancelled, ImageError
 from dspt.features import encode as module
@@ -140,8 +140,7 @@ def test_test_images_have_no_augmented_views(
     backbone, tower = counted
     features = encode_images(backbone, dataset, augment_views=3)
     assert tower.images == N_TRAIN * 4 + N_TEST
-    # The activations of more images would be new pages of the system in each layer.
-    assert max(tower.batches) == min(BATCH, CPU_IMAGES_PER_THREAD * torch.get_num_threads())
+    assert max(tower.batches) == backbone.cpu_images == 8
     for row, item in enumerate(dataset.items):
         if item.split == "test":
             assert torch.equal(features[row], features[row, :1].expand(4, -1))
