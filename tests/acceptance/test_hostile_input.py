@@ -84,9 +84,8 @@ def test_every_answer_is_a_refusal_or_harmless_and_the_worker_lives_on(
         bodies = outcomes(list(images_in_bodies(service, model, images(SEED, IMAGES))))
         in_a_batch = outcomes(list(images_in_a_batch(service, model, images(SEED, IMAGES))))
         added = outcomes(list(images_added(service, dataset, images(SEED, IMAGES // 4))))
+    assert {"failed", "refused", "rejected"} <= (as_jobs + stored + more + batches).keys()
     assert as_jobs["failed"] >= 1
-    assert as_jobs["refused"] >= 1
-    assert as_jobs["rejected"] >= 1
     for found in (as_jobs, added, stored, more, batches):
         bad = found["refused"] + found["rejected"] + found["failed"]
         assert bad > found.total() / 3, found
