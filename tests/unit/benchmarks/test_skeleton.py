@@ -200,7 +200,8 @@ def test_heading_reads_all_stored_results(path: Path) -> None:
     assert document["command"] in text
     assert "2 CPUs" in text
     assert "Python 3." in text
-    assert "torch 2." in text
+    # What ran; several hosts with a simulated GPU have no use for torch.
+    assert ("dspt 0." if path.stem == "scale" else "torch 2.") in text
 
 
 def test_machine_has_no_name_of_the_computer() -> None:
