@@ -31,6 +31,7 @@ def _telemetry() -> Telemetry:
 # Retries while the database is unavailable; a job that had started is left to the reaper.
 @app.task(  # type: ignore[untyped-decorator]
     name=RUN_JOB,
+    Request="worker.request:Acknowledged",
     autoretry_for=(SQLAlchemyError,),
     retry_kwargs={"max_retries": 20, "countdown": 5},
 )
