@@ -62,15 +62,18 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         state.predict_settings.url_hosts, state.context.settings.private_hosts
     )
     state.predictions = Predictions(state.context, state.reader, state.inference)
-    state.forwarder = Forwarder(
-        state.predict_settings,
-        most=state.settings.max_waiting_requests,
-        bytes_per_second=state.settings.min_upload_bytes_per_second,
-    )
+    forwards = state.settings.role == "api"
+    if forwards:  # others need no TLS context, which takes time at the start
+        state.forwarder = Forwarder(
+            state.predict_settings,
+            most=state.settings.max_waiting_requests,
+            bytes_per_second=state.settings.min_upload_bytes_per_second,
+        )
     try:
         yield
     finally:
-        await state.forwarder.close()
+        if forwards:
+            await state.forwarder.close()
         await run_in_threadpool(state.inference.close)
 
 
