@@ -11,9 +11,10 @@ from benchmarks.skeleton.program import Benchmark, run
 
 _DESCRIPTION = """\
 Memory of all processes of `dspt serve`, in MiB: idle, after jobs, when the worker has rested,
-and after predictions. A page that several of them share counts once, in equal parts; a page of a
-library counts fully even if other programs use it too. Needs Linux. Writes memory.json and .md to
-the folder --out."""
+after predictions, and the most during a job beside predictions. A page that several of them share
+counts once, in equal parts; a page of a library counts fully even if other programs use it too. A
+backbone ARCHITECTURE/random, such as ViT-B-32/random, has random weights. Needs Linux. Writes
+memory.json and .md to the folder --out."""
 
 
 def _options(parser: argparse.ArgumentParser) -> None:

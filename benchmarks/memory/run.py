@@ -19,6 +19,7 @@ import httpx
 from rich.console import Console
 
 from app.datasets.demo_photos import make_demo_data
+from benchmarks.random_weights import loadable
 from benchmarks.skeleton.program import BenchmarkError, Document
 from tests.services import children_of, clean_environment, free_port, wait_until
 
@@ -41,20 +42,24 @@ def measure(options: argparse.Namespace, document: Document, console: Console) -
     document["stages"] = stages = []
     with (
         tempfile.TemporaryDirectory(prefix="dspt-memory-") as folder,
-        _service(Path(folder), options.backbone) as (supervisor, url),
+        _service(
+            Path(folder), backbone := loadable(options.backbone, Path(folder) / "weights")
+        ) as (supervisor, url),
         httpx.Client(base_url=url, timeout=300) as client,
     ):
 
         def record(stage: str, **seconds: float) -> None:
             time.sleep(_SETTLE_SECONDS)
-            mib = _memory(supervisor)
+            keep(stage, _memory(supervisor), **seconds)
+
+        def keep(stage: str, mib: dict[str, float], **seconds: float) -> None:
             console.print(f"{stage}: {sum(mib.values()):.0f} MiB {mib}")
             stages.append({"stage": stage, "mib": mib, "seconds": seconds})
 
         record("idle")
-        first = _job(client, demo.zip, options.backbone)
+        first = _job(client, demo.zip, backbone)
         record("after a job", job=first["seconds"])
-        second = _job(client, demo.zip, options.backbone, seed=2)
+        second = _job(client, demo.zip, backbone, seed=2)
         record("after a second job", job=second["seconds"])
         _wait(lambda: not _has_torch(supervisor), "the worker's rest", patience=180, error=False)
         record("after a rest")
@@ -67,6 +72,15 @@ def measure(options: argparse.Namespace, document: Document, console: Console) -
         for _ in range(0, options.images, 8):
             _predict(client, model, [photos[i % len(photos)] for i in range(8)])
         record("after predictions", first_prediction=seconds)
+        highest: dict[str, float] = {}
+
+        def predict_and_look() -> None:
+            nonlocal highest
+            _predict(client, model, [photos[i % len(photos)] for i in range(8)])
+            highest = max(highest, _memory(supervisor), key=lambda mib: sum(mib.values()))
+
+        third = _job(client, demo.zip, backbone, seed=3, meanwhile=predict_and_look)
+        keep("most in a job beside predictions", highest, job=third["seconds"])
 
 
 @contextmanager
@@ -139,8 +153,17 @@ def _has_torch(supervisor: int) -> bool:
     return any("libtorch" in text for text in maps)
 
 
-def _job(client: httpx.Client, data: bytes, backbone: str, seed: int = 1) -> dict[str, Any]:
-    """Run a job; return it with the seconds from its submission to its end."""
+def _job(
+    client: httpx.Client,
+    data: bytes,
+    backbone: str,
+    seed: int = 1,
+    meanwhile: Callable[[], object] = lambda: None,
+) -> dict[str, Any]:
+    """Run a job; return it with the seconds from its submission to its end.
+
+    meanwhile: called again and again until it ends.
+    """
     start = time.monotonic()
     form = {"config": json.dumps({"backbone": backbone, "seed": seed})}
     response = client.post("/jobs", data=form, files={"dataset": ("photos.zip", data)})
@@ -150,7 +173,11 @@ def _job(client: httpx.Client, data: bytes, backbone: str, seed: int = 1) -> dic
         found: dict[str, Any] = client.get(path).raise_for_status().json()
         return found
 
-    _wait(lambda: job()["status"] in ("succeeded", "failed"), "the job")
+    def ended() -> bool:
+        meanwhile()
+        return job()["status"] in ("succeeded", "failed")
+
+    _wait(ended, "the job")
     found = job()
     if found["status"] == "failed":
         raise BenchmarkError(f"the job failed: {found['error']}")

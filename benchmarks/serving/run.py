@@ -16,6 +16,7 @@ from rich.console import Console
 
 from app.datasets.demo_photos import PHOTOGRAPHS
 from app.kit.settings import Settings
+from benchmarks.random_weights import loadable
 from benchmarks.serving.bench import Bench, OnProgress, service_settings
 from benchmarks.serving.classifiers import Shape, shape_of
 from benchmarks.serving.clients import Clients
@@ -25,7 +26,6 @@ from benchmarks.serving.photos import make_photos, tiny_png
 from benchmarks.serving.residents import measure_residents
 from benchmarks.serving.speed import measure_speed
 from benchmarks.serving.tower import RawTower
-from benchmarks.serving.weights import is_random, write_random
 from benchmarks.skeleton.child import Child
 from benchmarks.skeleton.program import BenchmarkError, Document
 from benchmarks.stack import HOST, running_stack
@@ -72,7 +72,7 @@ def _measure(
     document["backbones"] = {}
     with ExitStack() as cleanup:
         folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="dspt-serving-")))
-        names = {name: _named(name, folder, on_progress) for name in options.backbone}
+        names = {name: loadable(name, folder / "weights") for name in options.backbone}
         on_progress("starting PostgreSQL, Redis, API and worker")
         stack = cleanup.enter_context(
             running_stack(
@@ -119,14 +119,6 @@ def _measure(
             document.setdefault("residents", {}),
         )
         measure_pressure(bench, model, loaded, document.setdefault("pressure", {}))
-
-
-def _named(name: str, folder: Path, on_progress: OnProgress) -> str:
-    """Return the name by which the service loads a backbone. Raises UnknownBackbone."""
-    if not is_random(name):
-        return name
-    on_progress(f"{name}: drawing weights")
-    return write_random(name, folder / "weights")
 
 
 def _with_name(on_progress: OnProgress, backbone: str, what: str) -> None:

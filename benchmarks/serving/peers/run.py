@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from app.datasets.demo_photos import PHOTOGRAPHS
+from benchmarks.random_weights import loadable
 from benchmarks.serving.api import PREDICT, Api
 from benchmarks.serving.bench import Bench, OnProgress, row, service_settings
 from benchmarks.serving.classifiers import shape_of, write_classifiers
@@ -21,7 +22,6 @@ from benchmarks.serving.peers.environments import python_of, versions_in
 from benchmarks.serving.peers.peer import APPS, PEERS, Peer, running
 from benchmarks.serving.peers.summary import OURS
 from benchmarks.serving.photos import tiny_png
-from benchmarks.serving.weights import write_random
 from benchmarks.skeleton.child import Child
 from benchmarks.skeleton.program import Document
 from benchmarks.stack import HOST, running_stack
@@ -62,7 +62,7 @@ def _rounds(
     document: Document,
 ) -> None:
     on_progress("drawing weights")
-    weights = write_random(BACKBONE, folder / "weights")
+    weights = loadable(BACKBONE, folder / "weights")
     hf_weights = folder / "weights" / "transformers"
     pythons = dict[str, Path]()
     for peer in PEERS:

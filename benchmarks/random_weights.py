@@ -14,15 +14,13 @@ RANDOM = "/random"
 _SEED = 7
 
 
-def is_random(name: str) -> bool:
-    return name.endswith(RANDOM)
-
-
-def write_random(name: str, folder: Path) -> str:
-    """Write a checkpoint for `ARCHITECTURE/random`; return the name that loads it.
+def loadable(name: str, folder: Path) -> str:
+    """Return the name that loads a backbone; of `ARCHITECTURE/random` write a checkpoint first.
 
     Raises UnknownBackbone.
     """
+    if not name.endswith(RANDOM):
+        return name
     import open_clip
     import torch
     from open_clip.model import CLIP, CustomTextCLIP
