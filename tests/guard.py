@@ -2,8 +2,8 @@
 
 Each pytest process starts a guard and a temporary folder of its own (see conftest.py), so that a
 killed test run leaves no `dspt serve`, Redis or PostgreSQL behind. A process belongs to the run if
-its environment names FOLDER (children inherit it as TMPDIR) or if its working directory is inside
-FOLDER (Redis overwrites its environment). Needs Linux's /proc.
+its environment names FOLDER, also where a test gives it another TMPDIR, or if its working directory
+is inside FOLDER (Redis overwrites its environment). Needs Linux's /proc.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def guard_this_process(name: str) -> None:
     """Give this process a temporary folder of its own and a guard that cleans up after it."""
     folder = tempfile.mkdtemp(prefix=f"{name}-")
     Path(folder).chmod(0o755)  # PostgreSQL runs as another user than root
-    os.environ["TMPDIR"] = tempfile.tempdir = folder
+    os.environ["TMPDIR"] = os.environ["GUARDED_FOLDER"] = tempfile.tempdir = folder
     start(folder)
 
 

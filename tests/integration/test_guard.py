@@ -27,8 +27,10 @@ def ready(name):
 
 def test_a():
     dspt = [Path(sys.executable).with_name("dspt"), "serve", "--port", "0"]
+    elsewhere = os.environ | {"TMPDIR": str(HERE)}
     with redis_server(), restartable_postgres(), (HERE / "log").open("w") as log:
-        with subprocess.Popen([*dspt, "--data-dir", HERE / "data"], stdout=log, stderr=log):
+        command = [*dspt, "--data-dir", HERE / "data"]
+        with subprocess.Popen(command, stdout=log, stderr=log, env=elsewhere):
             ready("a")
 
 def test_b():
