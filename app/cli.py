@@ -66,10 +66,11 @@ def serve(
         typer.echo("dspt serve needs Linux or macOS; on Windows use WSL.", err=True)
         raise typer.Exit(2)
     from app.access.binding import BindingRefused, check_binding
+    from app.predictions.settings import PredictionSettings
     from app.serve import ServeError
     from app.serve.stack import refuse_outside_services
 
-    settings = settings_from(data_dir)
+    settings = settings_from(data_dir, PredictionSettings)
     host = settings.host if host is None else host
     port = settings.port if port is None else port
     try:
@@ -122,7 +123,9 @@ def api(
     It is configured by environment variables: DSPT_DATABASE_URL, DSPT_BROKER_URL,
     DSPT_STORAGE_URL. Without DSPT_BROKER_URL jobs are accepted but stay queued.
     """
-    settings = settings_from(None)
+    from app.predictions.settings import PredictionSettings
+
+    settings = settings_from(None, PredictionSettings)
     if settings.api_workers > 1 and socket_fd is None:
         _become_supervisor(settings, host, port)
     from dspt.kit.cpus import set_thread_defaults

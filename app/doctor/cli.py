@@ -54,15 +54,12 @@ def doctor(
 
 
 def _look(data_dir: Path | None, url: str | None, full: bool) -> Iterator[Finding]:
-    from pydantic import ValidationError
-    from pydantic_settings import SettingsError
-
     from app.doctor import installation, parts, service, variables
     from app.kit.settings import Settings
 
     try:
         settings = Settings() if data_dir is None else Settings(data_dir=data_dir)
-    except (ValidationError, SettingsError):
+    except ValueError:
         settings = None  # which are wrong is found below
     yield from installation.look([] if settings is None else settings.local_backbones, full=full)
     yield from variables.look(os.environ)

@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 
-from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
 from app.doctor.findings import Finding, State
-from app.kit.secret_files import SUFFIX, SecretFileError, is_secret
+from app.kit.secret_files import SUFFIX, is_secret
 from app.kit.settings import Settings
+from app.kit.wrong_settings import wrong_settings
 from app.predictions.settings import PredictionSettings
 
 #: All settings classes of the service. Importing them is cheap, unlike importing the service.
@@ -28,7 +28,7 @@ def look(environment: Mapping[str, str]) -> Iterator[Finding]:
     """Check all variables that begin with DSPT_."""
     known = known_variables()
     given = {n.upper(): value for n, value in environment.items() if n.upper().startswith(_PREFIX)}
-    wrong = {name: message for kind in KINDS for name, message in _wrong(kind)}
+    wrong = {name: message for kind in KINDS for name, message in wrong_settings(kind)}
     for name, value in sorted(given.items()):
         if name in wrong:
             found = f"{shown(name, value)}: {wrong[name]}"
@@ -61,18 +61,3 @@ def _names(kind: type[BaseSettings]) -> list[str]:
     secret = [name for name, field in kind.model_fields.items() if is_secret(field)]
     names = [*kind.model_fields, *(name + SUFFIX for name in secret)]
     return [prefix + name.upper() for name in names]
-
-
-def _wrong(kind: type[BaseSettings]) -> Iterator[tuple[str, str]]:
-    """Yield name and message of each invalid value."""
-    try:
-        kind()
-    except ValidationError as error:
-        for problem in error.errors():
-            yield f"{kind.model_config['env_prefix']}{problem['loc'][0]}".upper(), problem["msg"]
-    except SecretFileError as error:
-        name, _, message = str(error).partition(": ")
-        yield name, message
-    except ValueError as error:  # invalid JSON
-        field = next((n for n in _names(kind) if n.split(_PREFIX)[1].lower() in str(error)), "")
-        yield field, str(error)

@@ -7,12 +7,15 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:  # `dspt --help` imports this module
+    from pydantic_settings import BaseSettings
+
     from app.kit.db import Database
     from app.kit.settings import Settings
 
@@ -32,22 +35,22 @@ DataDir = Annotated[
 ]
 
 
-def settings_from(data_dir: Path | None) -> Settings:
-    """Return the settings, with `data_dir` if given. Invalid settings exit with status 2."""
-    from pydantic import ValidationError
+def settings_from(data_dir: Path | None, *others: type[BaseSettings]) -> Settings:
+    """Return the settings, with `data_dir` if given. Invalid settings exit with status 2.
 
-    from app.kit.secret_files import SecretFileError
+    others: further classes of settings that the command will read.
+    """
     from app.kit.settings import Settings
+    from app.kit.wrong_settings import wrong_settings
 
     try:
+        for kind in others:
+            kind()
         return Settings() if data_dir is None else Settings(data_dir=data_dir)
-    except SecretFileError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(2) from error
-    except ValidationError as error:
-        for problem in error.errors():
-            name = "_".join(["DSPT", *(str(part).upper() for part in problem["loc"])])
-            typer.echo(f"{name}: {problem['msg']}", err=True)
+    except ValueError as error:
+        kinds: tuple[type[BaseSettings], ...] = (Settings, *others)
+        for name, message in chain.from_iterable(map(wrong_settings, kinds)):
+            typer.echo(f"{name}: {message}", err=True)
         raise typer.Exit(2) from error
 
 

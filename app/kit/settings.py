@@ -79,8 +79,8 @@ class Settings(SettingsWithSecrets):
     s3_endpoint: str = Field(
         default="",
         pattern=r"^(https?://[^/\s]+/?)?$",
-        description="URL of an S3 server. Default: AWS. The environment has the credentials "
-        "(`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, or a role).",
+        description="URL (`https://HOST`) of an S3 server. Default: AWS. The environment has the "
+        "credentials (`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, or a role).",
     )
     s3_region: str = Field(
         default="", description="Region of the bucket. Default: `AWS_REGION`, then `us-east-1`."

@@ -49,7 +49,8 @@ class PredictionSettings(BaseSettings):
     device: str = Field(
         default="auto",
         pattern=r"^(auto|cpu|cuda(:\d+)?)$",
-        description="`auto`: a GPU if available. With several GPUs, start one API process each.",
+        description="`cpu`, `cuda`, `cuda:N` or `auto`: a GPU if available. With several GPUs, "
+        "start one API process each.",
     )
     engine: Literal["auto", "openvino", "torch"] = Field(
         default="auto",
@@ -140,9 +141,9 @@ class PredictionSettings(BaseSettings):
     url: str = Field(
         default="",
         pattern=rf"^({_URL}(\s*,\s*{_URL})*)?$",
-        description="Addresses of processes with DSPT_ROLE=predict, separated by commas, to which "
-        "those with DSPT_ROLE=api forward predictions: those for one backbone to the same one "
-        "while it is not busy. Without it they answer 503.",
+        description="Addresses (`http://HOST:PORT`) of processes with DSPT_ROLE=predict, separated "
+        "by commas, to which those with DSPT_ROLE=api forward predictions: those for one backbone "
+        "to the same one while it is not busy. Without it they answer 503.",
     )
 
     @property

@@ -20,7 +20,8 @@ from app.doctor.variables import KINDS, look, shown
         ("DSPT_BROKER_URL", "redis://:b@c:1/0", State.OK, "redis://:***@c:1/0", ""),
         ("DSPT_PORT", "http", State.FAIL, "http: Input should be a valid integer", "settings.md"),
         ("DSPT_PREDICT_MAX_IMAGES", "0", State.FAIL, "0: Input should be greater", "settings.md"),
-        ("DSPT_LOCAL_BACKBONES", "a", State.FAIL, "local_backbones", "settings.md"),
+        ("DSPT_LOCAL_BACKBONES", "a", State.FAIL, "a: invalid JSON: Expecting", "settings.md"),
+        ("DSPT_PREDICT_URL", "foo", State.FAIL, "foo: invalid. Addresses", "settings.md"),
         (
             "DSPT_HEARTBEAT",
             "5",
