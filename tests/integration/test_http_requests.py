@@ -136,6 +136,12 @@ def test_errors_are_problem_documents(
     problem(unchanged.request(method, path), status, code)
 
 
+def test_what_may_be_left_out_is_named_as_in_the_request(unchanged: TestClient) -> None:
+    (item,) = problem(unchanged.get("/jobs?status=asleep"), 422, "invalid_request")["errors"]
+    assert item["param"] == "status"
+    assert item["message"].startswith("Input should be 'queued', ")
+
+
 def test_a_refused_method_is_answered_with_all_that_are_taken(unchanged: TestClient) -> None:
     assert unchanged.put("/jobs").headers["allow"] == "GET, POST"
     assert unchanged.post("/jobs/job_1").headers["allow"] == "GET, PATCH, DELETE"

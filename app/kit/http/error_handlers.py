@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -107,17 +107,30 @@ _STANDARD_DETAILS = {
 
 def _on_validation(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
+    found = error.errors()
+    # A value that may be left out is of a type or None: pydantic reports both alternatives, each
+    # with its name in the place.
+    omittable = {tuple(item["loc"][:-1]) for item in found if item["type"] == "none_required"}
     items = [
-        ProblemItem(param=_place(item["loc"]), code=item["type"], message=item["msg"])
-        for item in error.errors()
+        ProblemItem(param=_place(item["loc"], omittable), code=item["type"], message=_said(item))
+        for item in found
+        if item["type"] != "none_required"
     ]
     detail = "; ".join(f"{item.param}: {item.message}" for item in items)
     return problem_response(422, detail, "invalid_request", items)
 
 
-def _place(loc: Sequence[int | str]) -> str | None:
+def _place(loc: Sequence[int | str], omittable: Collection[Sequence[int | str]]) -> str | None:
     """Return `config.0` for `("body", "config", 0)`."""
-    return ".".join(str(part) for part in loc[1:]) or (str(loc[0]) if loc else None)
+    parts = [part for i, part in enumerate(loc) if tuple(loc[:i]) not in omittable]
+    return ".".join(map(str, parts[1:])) or (str(parts[0]) if parts else None)
+
+
+def _said(item: Mapping[str, Any]) -> str:
+    message = str(item["msg"]).removeprefix("Value error, ")
+    if message.startswith("Expected UploadFile"):
+        return "must be a file; with curl, write @ before its path"
+    return message
 
 
 def _on_dspt(_request: Request, error: Exception) -> JSONResponse:

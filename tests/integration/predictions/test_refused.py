@@ -105,3 +105,23 @@ def test_a_lost_artefact(client: TestClient, app: FastAPI, add_model: AddModel) 
     model = add_model()
     app.state.context.storage.delete(f"models/{model}.safetensors")
     assert problem(predict(client, model, photo(1))) == (409, "artifact_not_found")
+
+
+def test_neither_images_nor_an_archive(client: TestClient, add_model: AddModel) -> None:
+    response = client.post("/predict", data={"model": add_model()})
+    assert problem(response) == (422, "invalid_request")
+    assert (
+        response.json()["detail"] == "Send exactly one of `images` and `archive` (a zip of images)."
+    )
+
+
+@pytest.mark.parametrize(("field", "param"), [("images", "images.0"), ("archive", "archive")])
+def test_text_instead_of_a_file(
+    client: TestClient, add_model: AddModel, field: str, param: str
+) -> None:
+    """As with curl, where the @ before the path was forgotten."""
+    text = {"model": (None, add_model()), field: (None, "photo.jpg")}
+    response = client.post("/predict", files=text)
+    assert problem(response) == (422, "invalid_request")
+    message = "must be a file; with curl, write @ before its path"
+    assert response.json()["detail"] == f"{param}: {message}"
