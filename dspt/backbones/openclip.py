@@ -26,6 +26,7 @@ from dspt.backbones.sources import Source, resolve
 from dspt.backbones.text_tower import open_clip_text_tower
 from dspt.backbones.tokenizer import HubTokenizer, OpenClipTokenizer
 from dspt.backbones.transforms import Preprocess, make_augment
+from dspt.backbones.uninitialized import Uninitialized
 from dspt.backbones.weights import how_to_get
 from dspt.errors import BackboneError, WeightsUnavailable
 
@@ -86,13 +87,14 @@ def load_openclip(name: str, device: torch.device | str) -> Backbone:
 
 
 def _build(source: Source) -> nn.Module:
-    """Return the architecture with random weights."""
+    """Return the architecture; its weights are still to be loaded."""
     cfg = deepcopy(source.model_cfg)
     if cfg["vision_cfg"].get("timm_model_name"):
         cfg["vision_cfg"]["timm_model_pretrained"] = False
     kind = CustomTextCLIP if cfg.pop("custom_text", False) else CLIP
     try:
-        model: nn.Module = kind(**cfg)
+        with Uninitialized():
+            model: nn.Module = kind(**cfg)
     except _UNREADABLE as error:
         raise BackboneError(
             f"open_clip {open_clip.__version__} cannot build {source.name}: {error}",
@@ -155,7 +157,7 @@ def _load_tokenizer(source: Source) -> OpenClipTokenizer | HubTokenizer:
             param="backbone",
         )
     if not repo:
-        return OpenClipTokenizer(SimpleTokenizer(**options))
+        return OpenClipTokenizer(SimpleTokenizer(**options) if options else None)
     folder = source.tokenizer_folder
     if folder is None or not (folder / TOKENIZER[0]).is_file():
         folder = _tokenizer_from_hub(source.name, repo)

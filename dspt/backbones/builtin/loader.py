@@ -12,6 +12,7 @@ from dspt.backbones.builtin.model import EMBED_DIM, IMAGE_SIZE, LOGIT_SCALE, Bui
 from dspt.backbones.text_tower import open_clip_text_tower
 from dspt.backbones.tokenizer import OpenClipTokenizer
 from dspt.backbones.transforms import Preprocess, make_augment
+from dspt.backbones.uninitialized import Uninitialized
 
 PIXELS = {
     "size": IMAGE_SIZE,
@@ -63,7 +64,8 @@ def load_model(folder: Path) -> tuple[BuiltinModel, str]:
     for name in _REBUILD_ONLY:
         head_state.pop(name, None)
 
-    model = BuiltinModel()
+    with Uninitialized():
+        model = BuiltinModel()
     files.load_by_order(model.visual.trunk, trunk_state, trunk_file.name)
     files.load_exactly(model.visual.head, head_state, files.IMAGE_HEAD)
     files.load_exactly(

@@ -72,6 +72,12 @@ def test_describes_itself(backbone: Backbone) -> None:
     assert tower.embedding_std == pytest.approx(0.015, rel=1e-3)
 
 
+def test_loading_draws_no_random_numbers() -> None:
+    state = torch.get_rng_state()
+    load_builtin()
+    assert torch.equal(torch.get_rng_state(), state)
+
+
 def test_both_parts_of_image_features_are_unit_length(backbone: Backbone) -> None:
     features = backbone.encode_image(pixels())
     assert features.shape == (3, 1792)
