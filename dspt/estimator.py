@@ -142,7 +142,9 @@ class DSPTClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             copies = _copies(features, thumbnails, backbone)
         else:
             copies = np.unique(column_or_1d(groups), return_inverse=True)[1]
-        photos = None if unlabelled is None else self._new_photos(unlabelled, features, thumbnails)
+        photos = None
+        if unlabelled is not None and len(unlabelled):
+            photos = self._new_photos(unlabelled, features, thumbnails)
         self._fit(backbone, config, features, codes, words, copies, photos)
         return self
 
@@ -249,7 +251,8 @@ class DSPTClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"{backbone.name!r} have {' or '.join(map(str, widths))}. Pass features of this "
                 "backbone, set `backbone` to the one that made them, or pass images."
             )
-        return torch.from_numpy(matrix).to(backbone.device)
+        # Tables and memory maps of joblib are read-only, of which torch warns.
+        return torch.from_numpy(np.require(matrix, requirements="W")).to(backbone.device)
 
     def _fit(
         self,

@@ -86,6 +86,18 @@ def test_the_length_of_features_does_not_matter(
     )
 
 
+def test_features_may_be_read_only(
+    data: tuple[NDArray[np.float32], NDArray[Any], list[int]],
+) -> None:
+    """As tables of pandas are, and what joblib hands to its processes."""
+    features, labels, _ = data
+    expected = classifier(tuning="none").fit(features, labels).predict_proba(features)
+    features.setflags(write=False)
+    found = classifier(tuning="none").fit(features, labels, unlabelled=[]).predict_proba(features)
+    np.testing.assert_array_equal(found, expected)
+    assert not features.flags.writeable
+
+
 def test_cross_validation_and_clone(
     data: tuple[NDArray[np.float32], NDArray[Any], list[int]],
 ) -> None:
