@@ -61,9 +61,10 @@ def per_sample_loss(name: LossName, logits: Tensor, labels: Tensor, q: float = G
 def dspt_loss(
     logits: Tensor, labels: Tensor, *, reduction: Literal["mean", "sum", "none"] = "mean"
 ) -> Tensor:
-    """The DSPT loss as a drop-in for `torch.nn.functional.cross_entropy` on class indices.
+    """The DSPT loss as a drop-in for `torch.nn.functional.cross_entropy` of (N, C) class indices.
 
-    logits: (..., C); labels: (...) integers in 0..C-1. Returns a scalar, or (...) for "none".
+    logits: (..., C), the classes always last; labels: (...) integers in 0..C-1, none is ignored.
+    Returns a scalar, or (...) for "none".
     Raises ValueError as `per_sample_loss` does, and for an unknown reduction.
     """
     loss = per_sample_loss("dspt", logits, labels)
