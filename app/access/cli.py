@@ -161,12 +161,13 @@ def revoke(
 
 
 def _show_once(key: ApiKey, token: str) -> None:
+    path = "/metrics" if key.scopes == [Scope.METRICS] else "/jobs"
     expiry = "" if key.expires_at is None else f" It expires at {_minute(key.expires_at)}."
     typer.echo(f"{token}\n")
     typer.echo(
         f"Created the key {key.id} of {key.owner} with the scope {' and '.join(key.scopes)}."
         f"{expiry} It is printed above and cannot be shown again. Keep it secret, for example in "
-        '$KEY:\n\n  curl -H "Authorization: Bearer $KEY" http://127.0.0.1:8000/jobs',
+        f'$KEY:\n\n  curl -H "Authorization: Bearer $KEY" http://127.0.0.1:8000{path}',
         err=True,
     )
 

@@ -198,3 +198,11 @@ def test_the_commands(tmp_path: Path) -> None:
     # The beginning that all ids share is the id of none.
     assert dspt("revoke", "key_01", data_dir=tmp_path).exit_code == 1
     assert len(listed(tmp_path)) == 3
+
+
+@pytest.mark.parametrize(("scope", "path"), [("metrics", "/metrics"), ("read", "/jobs")])
+def test_a_new_key_comes_with_a_call_that_it_may_make(
+    tmp_path: Path, scope: str, path: str
+) -> None:
+    made = invoke(["keys", "create", "ann", "--scope", scope, "--data-dir", tmp_path])
+    assert made.stderr.splitlines()[-1].endswith(f"http://127.0.0.1:8000{path}")
