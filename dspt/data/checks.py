@@ -52,6 +52,8 @@ def _no_classes(layout: Layout) -> str:
     archives = [p for p, _ in layout.outside if p.lower().endswith((".zip", ".7z", ".rar", ".gz"))]
     if archives:
         return f"contains archives ({printable(archives[0])}); unpack them before zipping"
+    if layout.unlabelled:
+        return "all photos are without labels; add class folders with labelled photos"
     if not layout.outside:
         return "contains no files"
     return (

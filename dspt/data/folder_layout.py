@@ -235,10 +235,15 @@ def _class_folders(tops: Sequence[Folder], reading: Reading, findings: Findings)
         for top in splits:
             reading.left_out[top.path] = f"in {printable(top.path)}/ but in no class folder"
         return
-    if splits:
+    others = [top for top in tops if top not in splits]
+    if len(others) > 1 and all(split_of(top.name) != "train" for top in splits):
+        for top in splits:
+            _leave_out(top, "it has no class folders", reading, findings)
+        tops = others
+    elif splits:  # a train may be a vehicle
         findings.warning(
             "layout",
-            f"{_names(splits)} contain photos and no class folders, so they are read as classes",
+            f"photos, but no class folders, are in {_names(splits)}, so they are read as classes",
         )
     for top in tops:
         reading.places[top.path] = "train", top.name

@@ -13,7 +13,8 @@ _RESERVED = frozenset(
     ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"]
     + [f"{device}{i}" for device in ("COM", "LPT") for i in "123456789\u00b9\u00b2\u00b3"]
 )
-_NOISE_FILES = frozenset(["thumbs.db", "ehthumbs.db", "desktop.ini"])
+_NOISE_FILES = frozenset(["thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"])
+"""In lower case. The last one is the picture of a folder on macOS."""
 _NOISE_FOLDERS = frozenset(["__macosx", "@eadir"])
 _BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _JOINERS = frozenset("\u200c\u200d")

@@ -240,7 +240,7 @@ def _nothing_to_measure_on(config: TuneConfig) -> DsptError:
             param="shots",
         )
     message = (
-        "every class has a single image, so no image is left to measure on; add images or a test/ "
-        "folder"
+        "every class has a single image (copies count as one), so no image is left to measure on; "
+        "add images or a test/ folder"
     )
     return DatasetError([Problem("", "nothing_to_measure_on", message)])

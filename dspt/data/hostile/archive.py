@@ -182,9 +182,11 @@ def _check_directory(
             continue
         is_folder = path.endswith("/")
         path = path[:-1] if is_folder else path
-        if reason := unsafe_reason(path):
+        noise = is_noise(path)
+        # macOS names the picture of a folder "Icon" and a carriage return.
+        if reason := unsafe_reason(path.removesuffix("\r") if noise else path):
             findings.problem(printable(path), "unsafe_path", reason)
-        elif is_noise(path):
+        elif noise:
             continue
         elif is_folder:
             folders.append(path)

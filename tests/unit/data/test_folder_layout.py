@@ -210,6 +210,13 @@ def test_split_names_that_contain_photos_are_classes_beside_others() -> None:
     assert not read("train", "test")[0].candidates
 
 
+@pytest.mark.parametrize("name", ["test", "Validation", "holdout"])
+def test_photos_to_measure_on_without_classes_are_no_class(name: str) -> None:
+    layout, findings = read("a", "b", name)
+    assert places(layout) == {"train": ["a", "b"]}
+    assert findings.warnings == (f"{name}/ is left out (2 files): it has no class folders",)
+
+
 @pytest.mark.parametrize(
     ("folders", "top"),
     [

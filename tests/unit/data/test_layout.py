@@ -140,6 +140,7 @@ def test_noise_is_passed_over_silently(tmp_path: Path) -> None:
         "cat/.DS_Store": b"x",
         "dog/Thumbs.db": b"x",
         "desktop.ini": b"x",
+        "cat/Icon\r": b"",
         ".hidden/1.jpg": jpeg(7),
     }
     data = opened(tmp_path, files)

@@ -68,6 +68,7 @@ def test_the_key_of_a_hostile_path_is_no_longer_than_it() -> None:
         "cat/Thumbs.db",
         "THUMBS.DB",
         "cat/desktop.ini",
+        "cat/Icon\r",
         "cat/@eaDir/1.jpg",
     ],
 )

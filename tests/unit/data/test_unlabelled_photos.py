@@ -58,7 +58,11 @@ def test_they_are_no_data_set_of_their_own(tmp_path: Path) -> None:
         path = write_zip(tmp_path / "a.zip", {f"{folder}/{n}.jpg": jpeg(n) for n in range(3)})
         with pytest.raises(DatasetError) as found:
             load_dataset(path)
-        assert [each.code for each in found.value.problems] == ["no_classes"]
+        (problem,) = found.value.problems
+        assert (problem.code, problem.message) == (
+            "no_classes",
+            "all photos are without labels; add class folders with labelled photos",
+        )
 
 
 def test_they_can_be_added_later(tmp_path: Path) -> None:
