@@ -39,7 +39,8 @@ async def predict(
 ) -> PredictResponse:
     """Return all predictions, in the order of the images.
 
-    Requests get smaller if the service refuses one as too large. Raises OSError for a missing file.
+    Requests get smaller if the service refuses one as too large. Raises OSError for a missing file,
+    and TypeError for an image of another kind, such as one that Pillow has opened.
     """
     named, total = _named(images), _count(images)
     waiting: list[_Named] = []
@@ -120,6 +121,11 @@ def _named(images: Image | Iterable[Image]) -> Iterator[_Named]:
             yield f"image {number}", image
         elif isinstance(image, (str, Path)):
             yield Path(image).name, Path(image).read_bytes()
+        elif not hasattr(image, "read"):
+            raise TypeError(
+                f"image {number} is of type {type(image).__name__}; pass paths, bytes, or files opened "
+                "in binary mode"
+            )
         else:
             name = getattr(image, "name", None)
             yield Path(name).name if isinstance(name, str) else f"image {number}", image.read()

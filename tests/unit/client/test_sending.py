@@ -259,6 +259,12 @@ def test_images_may_be_paths_bytes_and_open_files(tmp_path: Path) -> None:
     assert client.predict("mdl_1", b"alone").predictions[0].label == "alone"
 
 
+def test_an_image_of_another_kind_is_refused() -> None:
+    client, _ = client_of()
+    with pytest.raises(TypeError, match="image 1 is of type object; pass paths, bytes, or files"):
+        client.predict("mdl_1", [b"1", object()])
+
+
 def test_large_images_go_in_requests_that_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dspt_client._predict._MOST_BYTES", 10)
     client, script = client_of()
