@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from dspt.errors import DatasetError, DsptError
 
 if TYPE_CHECKING:
     from dspt_client import Client, ClientError
+    from dspt_client._packing import OnProgress
 
 #: Interactive use: report a service that is down within two seconds.
 _RETRIES = 2
@@ -115,6 +117,21 @@ def service(url: str | None, table: Path | None = None) -> Iterator[Client]:
         raise end(where + error.message, WRONG_USE) from error
     except OSError as error:
         raise end(f"{error.filename or ''}: {error.strerror or error}", WRONG_USE) from error
+
+
+@contextmanager
+def packing() -> Iterator[OnProgress]:
+    """Show how far packing and sending are; yields what is called with the progress.
+
+    Afterwards it prints what is not sent as warnings.
+    """
+    from dspt_client._bar import Bar
+
+    with Bar("packing") as bar, warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always", UserWarning)
+        yield bar.advance
+    for warning in found:
+        print_stderr(f"warning: {warning.message}", "yellow")
 
 
 def end(message: str, code: int, more: Iterable[str] = ()) -> typer.Exit:

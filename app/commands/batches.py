@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from app.commands import _find as find
-from app.commands._service import FAILED, AsJson, ModelId, Url, end, group, print_deleted, service
+from app.commands._service import (
+    FAILED,
+    AsJson,
+    ModelId,
+    Url,
+    end,
+    group,
+    packing,
+    print_deleted,
+    service,
+)
 from app.commands._tables import batch_details, batches_table
 from dspt.cli.answers import RejectBelow, TopK
 from dspt.cli.terminal import check_writable, out, print_json
@@ -51,16 +61,14 @@ def submit(
 ) -> None:
     """Classify all images of a folder, a zip or a data set."""
     with service(url) as client:
-        from dspt_client._bar import Bar
-
-        with Bar("packing") as bar:
+        with packing() as advance:
             made = client.batches.create(
                 find.model_or_alias(client, model),
                 data,
                 name=name,
                 top_k=top_k,
                 reject_below=reject_below,
-                on_progress=bar.advance,
+                on_progress=advance,
             )
         found = _watch(client, made.id) if watch else made
     _show(found, as_json)

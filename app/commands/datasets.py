@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -17,6 +15,7 @@ from app.commands._service import (
     Name,
     Url,
     group,
+    packing,
     pairs,
     print_deleted,
     service,
@@ -57,13 +56,9 @@ def upload(
 ) -> None:
     """Upload labelled photos for jobs to come: `dspt jobs submit DATASET`."""
     own = pairs(metadata)
-    with service(url) as client:
-        from dspt_client._bar import Bar
-
-        with Bar("packing") as bar, warnings.catch_warnings(record=True) as links:
-            warnings.simplefilter("always", UserWarning)
-            found = client.datasets.create(data, metadata=own, on_progress=bar.advance)
-    _print_stored(found, links, as_json)
+    with service(url) as client, packing() as advance:
+        found = client.datasets.create(data, metadata=own, on_progress=advance)
+    _print_stored(found, as_json)
 
 
 @datasets.command()
@@ -96,21 +91,17 @@ def add(
 ) -> None:
     """Add photos to a data set; the result is a new version that shares its files."""
     own = pairs(metadata)
-    with service(url) as client:
-        from dspt_client._bar import Bar
-
-        with Bar("packing") as bar, warnings.catch_warnings(record=True) as links:
-            warnings.simplefilter("always", UserWarning)
-            base = find.dataset_id(client, dataset_id)
-            found = client.datasets.add(
-                base,
-                data,
-                label=label,
-                unlabelled=unlabelled,
-                metadata=own,
-                on_progress=bar.advance,
-            )
-    _print_stored(found, links, as_json)
+    with service(url) as client, packing() as advance:
+        base = find.dataset_id(client, dataset_id)
+        found = client.datasets.add(
+            base,
+            data,
+            label=label,
+            unlabelled=unlabelled,
+            metadata=own,
+            on_progress=advance,
+        )
+    _print_stored(found, as_json)
 
 
 @datasets.command("list")
@@ -195,11 +186,9 @@ def delete(dataset_id: DatasetId, url: Url = None, as_json: AsJson = False) -> N
     print_deleted("dataset", deleted, as_json)
 
 
-def _print_stored(
-    found: DatasetDetail, links: Sequence[warnings.WarningMessage], as_json: bool
-) -> None:
-    """Print a data set that was sent. links: warnings of links that were not sent."""
-    for warning in [*(str(each.message) for each in links), *found.warnings]:
+def _print_stored(found: DatasetDetail, as_json: bool) -> None:
+    """Print a data set that was sent."""
+    for warning in found.warnings:
         print_stderr(f"warning: {warning}", "yellow")
     if as_json:
         print_json(found.model_dump(mode="json"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import warnings
 from collections.abc import Callable, Mapping
 from itertools import islice
 from pathlib import Path
@@ -20,6 +19,7 @@ from app.commands._service import (
     Name,
     Url,
     group,
+    packing,
     pairs,
     print_deleted,
     service,
@@ -100,10 +100,7 @@ def submit(
         )
     own = pairs(metadata)
     with service(url) as client:
-        from dspt_client._bar import Bar
-
-        with Bar("packing") as bar, warnings.catch_warnings(record=True) as links:
-            warnings.simplefilter("always", UserWarning)
+        with packing() as advance:
             words = read_class_names(class_names)
             job = client.jobs.create(
                 data,
@@ -111,10 +108,8 @@ def submit(
                 class_names=words,
                 name=name,
                 metadata=own,
-                on_progress=bar.advance,
+                on_progress=advance,
             )
-        for warning in links:
-            print_stderr(f"warning: {warning.message}", "yellow")
         tell(job, watch, as_json)
 
 

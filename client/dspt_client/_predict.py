@@ -123,8 +123,8 @@ def _named(images: Image | Iterable[Image]) -> Iterator[_Named]:
             yield Path(image).name, Path(image).read_bytes()
         elif not hasattr(image, "read"):
             raise TypeError(
-                f"image {number} is of type {type(image).__name__}; pass paths, bytes, or files opened "
-                "in binary mode"
+                f"image {number} is of type {type(image).__name__}; pass paths, bytes, or files "
+                "opened in binary mode"
             )
         else:
             name = getattr(image, "name", None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 
 from dspt_client import Client
@@ -30,7 +31,10 @@ def test_a_batch_from_a_flat_folder(context: Context, tmp_path: Path) -> None:
         session.add(model)
     (tmp_path / "flat").mkdir()
     (tmp_path / "flat" / "1.png").write_bytes(encoded(Image.new("RGB", (8, 8))))
-    made = document("batches", "submit", model.id, tmp_path / "flat", "--name", "new ones")
+    (tmp_path / "flat" / "link.png").symlink_to(tmp_path / "elsewhere.png")
+    sent = dspt("batches", "submit", model.id, tmp_path / "flat", "--name", "new ones", "--json")
+    assert "warning: not sent, because they lead out of" in sent.stderr
+    made = json.loads(sent.stdout)
     assert (made["status"], made["filename"]) == ("queued", "flat.zip")
     assert "new ones" in dspt("batches", "list").stdout
     assert document("batches", "cancel", "new ones")["status"] == "cancelled"
