@@ -7,7 +7,6 @@ import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from itertools import count
 from typing import Any
 
@@ -16,7 +15,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from benchmarks.skeleton.options import tune_config
+from benchmarks.skeleton import planted
 from benchmarks.skeleton.planted import plant
 from benchmarks.skeleton.program import Document
 from benchmarks.skeleton.sweep import OnProgress, sweep
@@ -35,19 +34,15 @@ from dspt.prompt.learner import zero_shot_embeddings
 
 def measure(options: Namespace, document: Document, console: Console) -> None:
     """Fill in one record per data set, share of wrong labels and seed."""
-    settings = {name: getattr(options, name) for name in ("shots", "kind", "held_out")}
-    config = tune_config(options)
-    runs = {
-        f"{rate:.0%} wrong, seed {seed}": (
-            {"rate": rate, "seed": seed},
-            partial(cell, options, config.model_copy(update={"seed": seed}), rate),
-        )
-        for rate in options.rates
-        for seed in options.seeds
-    }
-    code, tunings = [sys.modules[__name__]], 1 + options.held_out
-    name = "add_class"
-    sweep(options, document, console, name, settings, runs, tunings=tunings, code=code)
+    sweep(
+        "add_class",
+        *(options, document, console),
+        [{"rate": rate, "seed": seed} for rate in options.rates for seed in options.seeds],
+        cell,
+        settings=("shots", "kind", "held_out"),
+        tunings=1 + options.held_out,
+        code=[sys.modules[__name__], planted],
+    )
     document["settings"]["rates"] = options.rates
 
 
@@ -67,7 +62,6 @@ class Score:
 def cell(
     options: Namespace,
     config: TuneConfig,
-    rate: float,
     backbone: Backbone,
     dataset: Dataset,
     on_progress: OnProgress,
@@ -81,7 +75,7 @@ def cell(
     tunings, seed = count(1), config.seed
 
     def tuned(of: Dataset) -> TunedModel:
-        shots = plant(of, options.shots, rate, options.kind, "global", seed).dataset
+        shots = plant(of, options.shots, options.rate, options.kind, "global", seed).dataset
         model = tune(shots, config, feature_dir=options.features, backbone=backbone).model
         on_progress(next(tunings))
         return model
@@ -114,7 +108,7 @@ def cell(
             | {way: asdict(each) | {"harmonic": each.harmonic} for way, each in scores.items()}
         )
     return {
-        "rate": rate,
+        "rate": options.rate,
         "seed": seed,
         "classes": len(dataset.classes),
         "test_images": len(truth),

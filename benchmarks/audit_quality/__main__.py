@@ -36,6 +36,7 @@ def _options(parser: ArgumentParser) -> None:
     what = "measure the audit alone, without the methods that it is compared with: much faster"
     add(parser, "--audit-only", False, what, action="store_true")
     add_common(parser, "backbone", "config", "device", "precision", "features")
+    add_common(parser, "jobs", "budget")
 
 
 BENCHMARK = Benchmark(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -18,13 +17,11 @@ from torch import Tensor
 from benchmarks.audit_quality import rankings, scores
 from benchmarks.audit_quality.rankings import CLEANLAB_SCORES, by_cleanlab, by_probability
 from benchmarks.noise_robustness import bench, linear
-from benchmarks.noise_robustness.bench import Bench as TaskBench
-from benchmarks.noise_robustness.grid import Done, Failed, run_grid
+from benchmarks.noise_robustness.bench import Bench
+from benchmarks.noise_robustness.grid import Job, run_grid
 from benchmarks.noise_robustness.methods import Task
-from benchmarks.noise_robustness.prepare import Job
 from benchmarks.noise_robustness.settings import Settings, settings_of
 from benchmarks.skeleton.program import Document
-from dspt.backbones import Backbone
 from dspt.classifier.fit import Fitted, fit, held_out_logits
 from dspt.config import DEFAULT_LR, LossName
 from dspt.data.splits import CrossFit
@@ -42,30 +39,22 @@ def measure(options: Namespace, document: Document, console: Console) -> None:
         options,
         recipe="project",
         epochs=None,
-        augment_views=None,
         methods=("default",) if options.audit_only else ("default", "logistic"),
         shots=[options.shots],
         protocols=[options.protocol],
         default_config=options.config,
     )
-
-    def run_jobs(jobs: Sequence[Job], backbone: Backbone, done: Done, failed: Failed) -> None:
-        cells = Bench(settings, backbone)
-        for job in jobs:
-            done(job, cells.measure(job))
-
     folder, code = "audit_quality_cells", [sys.modules[__name__], rankings, scores, bench, linear]
-    run_grid(options, document, console, settings, run_jobs, folder=folder, code=code)
+    run_grid(options, document, console, settings, CellRunner, folder=folder, code=code)
 
 
-class Bench:
+class CellRunner:
     """Measures cells one after the other."""
 
-    def __init__(self, settings: Settings, backbone: Backbone) -> None:
-        self._settings = settings
-        self._bench = TaskBench(settings, backbone)
+    def __init__(self, settings: Settings) -> None:
+        self._settings, self._bench = settings, Bench(settings)
 
-    def measure(self, job: Job) -> dict[str, Any]:
+    def __call__(self, job: Job) -> dict[str, Any]:
         """Return the scores of all rankings, suspects, noise rate and seconds as plain values."""
         start = time.monotonic()
         task = self._bench.service_task(job)

@@ -5,9 +5,9 @@ few shots with the same wrong labels and measured on the same clean test images.
 
     settings                 the grid and the methods
     datasets, coop           read data sets
-    encode, prepare          features of the data sets, noisy labels of a cell
+    encode                   features of the data sets
     classes                  data sets of any number of classes, drawn from those at hand
     bench, methods, linear   the methods
-    run, grid, pool          all methods on each cell, in parallel; keeps what is finished
+    run, grid                all methods on each cell; keeps what is finished
     summary, report, figures
 """

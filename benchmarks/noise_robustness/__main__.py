@@ -13,15 +13,7 @@ from benchmarks.noise_robustness.settings import (
     Protocol,
     RecipeName,
 )
-from benchmarks.skeleton.options import (
-    add,
-    add_common,
-    at_least_two,
-    count,
-    json_object,
-    positive,
-    positive_number,
-)
+from benchmarks.skeleton.options import add, add_common, at_least_two, json_object, positive
 from benchmarks.skeleton.program import Benchmark, run
 from dspt.kit.cpus import available_cpus
 
@@ -70,21 +62,11 @@ def _options(parser: ArgumentParser) -> None:
     add(methods, "--recipe", "project", what, choices=get_args(RecipeName))
     what = "of the single losses (default: as the service, or 50 with --recipe coop; CoOp uses 200 "
     add(methods, "--epochs", None, f"{what}for 16 shots)", type=positive, metavar="N")
-    what = "random crops and flips of each training image for the single losses, in addition to "
-    what += "its centre crop (default: as the service, or 8 with --recipe coop)"
-    add(methods, "--augment-views", None, what, type=count, metavar="N")
     what = "settings of the service for the method `default`, such as '{\"epochs\": 100}'"
     add(methods, "--default-config", {}, what, type=json_object, metavar="JSON")
     settings.add_logistic_c(methods)
     running = parser.add_argument_group("running")
-    what = "cells at once, each in a process that loads the backbone (default: one per CPU)"
-    add(running, "--jobs", available_cpus(), what, type=positive, metavar="N")
-    add_common(running, "device", "precision", "features")
-    what = (
-        "start no further cell after so many minutes (default: no limit); the same command resumes"
-    )
-    add(running, "--budget", None, what, type=positive_number, metavar="MINUTES")
-    add(running, "--fresh", False, "run finished cells again, too", action="store_true")
+    add_common(running, "device", "precision", "features", "budget", jobs=available_cpus())
 
 
 BENCHMARK = Benchmark(

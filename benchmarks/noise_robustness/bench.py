@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from benchmarks.noise_robustness.encode import Features
+from benchmarks.noise_robustness.grid import Job
 from benchmarks.noise_robustness.methods import Task
-from benchmarks.noise_robustness.prepare import Job
 from benchmarks.noise_robustness.settings import Settings
-from dspt.backbones import Backbone
-from dspt.kit.device import tuning_dtype
+from dspt.backbones import load_backbone
+from dspt.kit.device import resolve_device, tuning_dtype
 from dspt.prompt.learner import PromptLearner, zero_shot_embeddings
 
 
 class Bench:
     """A backbone with the class words and features of one data set at a time."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        backbone: Backbone,
-        should_stop: Callable[[], bool] = lambda: False,
-    ) -> None:
-        self._settings, self._backbone, self._should_stop = settings, backbone, should_stop
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._backbone = load_backbone(settings.backbone, device=resolve_device(settings.device))
         self._words: tuple[str, ...] | None = None
         self._file: Path | None = None
         self._prompts: dict[tuple[int | None, str, bool], PromptLearner] = {}
@@ -78,9 +73,6 @@ class Bench:
             features=self.features.train[job.positions, : 1 + views].to(backbone.device),
             given=torch.tensor(job.given, device=backbone.device),
             zero_shot=self._zero_shot,
-            n_classes=len(job.class_words),
-            logit_scale=backbone.logit_scale,
             seed=job.cell.seed,
             autocast=tuning_dtype(self._settings.precision, backbone.device),
-            should_stop=self._should_stop,
         )

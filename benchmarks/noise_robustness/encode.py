@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from rich.progress import Progress as Bar
+from rich.progress import TaskID
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from benchmarks.noise_robustness.datasets import Listing
+from benchmarks.noise_robustness.datasets import Listing, Progress, open_set
+from benchmarks.noise_robustness.settings import Settings
 from dspt.backbones import Backbone
 from dspt.data import dataset_digest, few_shot
 from dspt.features.encode import encode_images
 from dspt.features.store import FeatureStore
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,42 @@ class Features:
     def load(cls, file: Path, device: torch.device) -> Features:
         parts = load_file(file, device=str(device))
         return cls(parts["train"], parts["test"], parts["test_labels"])
+
+
+def encode_all(
+    paths: Mapping[str, Path],
+    settings: Settings,
+    backbone: Backbone,
+    folder: Path,
+    store: FeatureStore,
+    bar: Bar,
+) -> dict[str, EncodedSet]:
+    """Return the data sets by name, their features in `folder`. Raises DatasetError."""
+    found: dict[str, EncodedSet] = {}
+    for name, path in paths.items():
+        task = bar.add_task(f"{name}: reading", total=None)
+
+        def advance(done: int, total: int, task: TaskID = task) -> None:
+            bar.update(task, completed=done, total=total)
+
+        listing = open_set(path, advance)
+        try:
+            bar.update(task, description=f"{name}: encoding", completed=0)
+            found[name] = encode_set(
+                listing,
+                backbone,
+                folder / f"{len(found)}.safetensors",
+                shots=settings.shots,
+                seeds=settings.seeds,
+                augment_views=settings.train_views,
+                all_images=settings.unlabelled,
+                store=store,
+                progress=advance,
+            )
+        finally:
+            listing.source.close()
+            bar.remove_task(task)
+    return found
 
 
 def encode_set(

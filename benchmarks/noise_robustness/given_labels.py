@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.noise_robustness.settings import Settings
 from dspt.data.class_words import words_of
 from dspt.errors import DatasetError, Problem
 
@@ -57,14 +56,6 @@ class GivenLabels:
                 raise _error(self.table, f"{message} {known}")
             found.append(label)
         return np.array(found, dtype=np.int64)
-
-
-def read_given_labels(table: Path | None, settings: Settings) -> GivenLabels | None:
-    """Return the labels that noise of kind `human` needs. Raises DatasetError."""
-    if table is None:
-        return None
-    columns = [noise.column for noise in settings.noises if noise.kind == "human"]
-    return GivenLabels.read(table, columns)
 
 
 def _rows(

@@ -2,77 +2,94 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
+import math
 import tempfile
+import time
+from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 
 from benchmarks.noise_robustness.classes import draw_classes
 from benchmarks.noise_robustness.datasets import is_set
-from benchmarks.noise_robustness.encode import EncodedSet
-from benchmarks.noise_robustness.given_labels import read_given_labels
-from benchmarks.noise_robustness.prepare import Job, encode_all, make_job
+from benchmarks.noise_robustness.encode import EncodedSet, encode_all
+from benchmarks.noise_robustness.given_labels import GivenLabels
 from benchmarks.noise_robustness.settings import Cell, Settings
+from benchmarks.skeleton.child import run_jobs
 from benchmarks.skeleton.data_sets import find_sets
-from benchmarks.skeleton.machine import digest_of_code, library_digest
 from benchmarks.skeleton.program import Document, grid_progress, print_error
-from benchmarks.skeleton.records import Record, Records, key_of
-from dspt.backbones import Backbone, load_backbone
+from benchmarks.skeleton.records import Record, Records, identify
+from dspt.backbones import load_backbone
 from dspt.errors import ConfigError
 from dspt.features.store import FeatureStore
 from dspt.kit.device import resolve_device, tuning_dtype
-
-Done = Callable[[Job, dict[str, Any]], None]
-Failed = Callable[[Job, BaseException], None]
-RunJobs = Callable[[Sequence[Job], Backbone, Done, Failed], None]
-"""Runs every job once, or stops early; calls the one or the other function as each job ends."""
+from dspt.labels.inject import flip_labels
 
 _NOT_REPORTED = {"key", "files", "true", "given", "dataset_sha256", "classes", "test_images"}
 
+Labels = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a process needs to run a cell."""
+
+    cell: Cell
+    class_words: tuple[str, ...]
+    file: Path
+    """Features, written by `encode`."""
+    positions: Labels
+    """(N,) rows of the training features."""
+    given: Labels
+    """(N,) labels to fit on."""
+    true: Labels
+    """(N,) for the evaluation only; no method sees them."""
+
+
+Runner = Callable[[Job], dict[str, Any]]
+"""Runs cells one after the other."""
+
 
 def run_grid(
-    options: argparse.Namespace,
+    options: Namespace,
     document: Document,
     console: Console,
     settings: Settings,
-    run_jobs: RunJobs,
+    make_runner: Callable[[Settings], Runner],
     *,
     folder: str,
     code: Sequence[ModuleType],
 ) -> None:
-    """Run every cell without a record in this folder of --out, or all with --fresh.
+    """Run every cell without a record in this folder of --out, in --jobs processes.
 
-    code: modules whose change makes records out of date. A cell that fails goes to
-    `document["failed"]`. Also fills in what is finished when it is interrupted. Raises DsptError.
+    code: see `identify`. A cell that fails goes to `document["failed"]`. Also fills in what is
+    finished when it is interrupted. Raises DsptError.
     """
     paths = find_sets(options.data, is_set)
     counts: list[int] = vars(options).get("classes") or []
-    if options.given_labels and (len(paths) > 1 or counts):
-        raise ConfigError(
-            "--given-labels is the table of one data set; give a single --data, without --classes"
-        )
-    human = read_given_labels(options.given_labels, settings)
+    human = None
+    if options.given_labels:
+        if len(paths) > 1 or counts:
+            raise ConfigError(
+                "--given-labels is the table of one data set; give a single --data, without "
+                "--classes"
+            )
+        columns = [noise.column for noise in settings.noises if noise.kind == "human"]
+        human = GivenLabels.read(options.given_labels, columns)
     backbone = load_backbone(settings.backbone, device=resolve_device(settings.device))
-    modules = [Path(str(module.__file__)) for module in code]
-    identity = {
-        "backbone_digest": backbone.digest,
-        "device": backbone.device.type,
-        "dtype": str(tuning_dtype(settings.precision, backbone.device) or "torch.float32"),
-        "versions": document["versions"],
-        "code": [library_digest(), digest_of_code(modules)],
-    }
-    document |= identity
-    document |= {"settings": asdict(settings), "datasets": {}, "failed": {}, "cells": []}
+    dtype = {"dtype": str(tuning_dtype(settings.precision, backbone.device) or "torch.float32")}
+    records = Records(options.out / folder, identify(document, backbone, code) | dtype)
+    document |= dtype | {"settings": asdict(settings), "datasets": {}, "failed": {}, "cells": []}
     store = FeatureStore(options.features, on_failure=lambda text: print_error(console, text))
-    records = Records(options.out / folder)
     finished: dict[str, Record] = {}
     with (
         tempfile.TemporaryDirectory(prefix="dspt-benchmark-") as temporary,
@@ -90,20 +107,15 @@ def run_grid(
         task = bar.add_task("cells", total=len(grid))
 
         def fail(cell: Cell, message: str) -> None:
-            document["failed"][cell.name] = message
+            document["failed"][cell.name] = message.splitlines()[-1]  # without the traceback
             print_error(console, f"failed: {cell.name}: {message}")
             bar.advance(task)
 
         def done(job: Job, result: dict[str, Any]) -> None:
             name, data = job.cell.name, sets[job.cell.dataset]
             record = make_record(job, data, result)
-            finished[name] = records.put(name, cell_key(job, data, settings, identity), record)
+            finished[name] = records.put(name, cell_key(records, job, data, settings), record)
             bar.advance(task)
-
-        def failed(job: Job, error: BaseException) -> None:
-            if error.__cause__ is not None:  # the traceback of the process
-                console.print(str(error.__cause__), markup=False, highlight=False)
-            fail(job.cell, f"{type(error).__name__}: {error}")
 
         jobs = []
         for cell in grid:
@@ -112,15 +124,23 @@ def run_grid(
             except ValueError as error:  # these labels cannot have this noise
                 fail(cell, str(error))
                 continue
-            key = cell_key(job, sets[cell.dataset], settings, identity)
-            record = None if vars(options).get("fresh") else records.get(cell.name, key)
+            key = cell_key(records, job, sets[cell.dataset], settings)
+            record = records.get(cell.name, key)
             if record is None:
                 jobs.append(job)
             else:
                 finished[cell.name] = record
                 bar.advance(task)
+        end = time.monotonic() + 60 * (options.budget or math.inf)
         try:
-            run_jobs(jobs, backbone, done, failed)
+            run_jobs(
+                jobs,
+                partial(make_runner, settings),
+                options.jobs,
+                done=done,
+                failed=lambda job, message: fail(job.cell, message),
+                may_start=lambda: time.monotonic() < end,
+            )
         finally:
             if len(finished) + len(document["failed"]) < len(grid):
                 console.print(
@@ -130,6 +150,26 @@ def run_grid(
             ordered = [finished[cell.name] for cell in grid if cell.name in finished]
             document["datasets"] = {name: _about(data) for name, data in sets.items()}
             document["cells"] = [_reported(record) for record in ordered]
+
+
+def make_job(cell: Cell, sets: Mapping[str, EncodedSet], human: GivenLabels | None) -> Job:
+    """Draw the shots of `cell` and make their labels wrong.
+
+    Raises ValueError for noise that these labels cannot have (see flip_labels), and DatasetError
+    for a table of human labels that does not fit.
+    """
+    data, noise = sets[cell.dataset], cell.noise
+    positions = data.samples[cell.shots, cell.seed]
+    true = given = data.labels[positions]
+    if noise.kind == "human":
+        assert human is not None
+        given = human.of([data.files[at] for at in positions], noise.column, data.classes)
+    elif noise.kind != "clean":
+        assert noise.protocol is not None
+        given = flip_labels(
+            true, len(data.classes), noise.rate, noise.kind, noise.protocol, cell.seed
+        ).labels
+    return Job(cell, data.class_words, data.file, positions, given, true)
 
 
 def make_record(job: Job, data: EncodedSet, result: Mapping[str, Any]) -> Record:
@@ -151,22 +191,19 @@ def make_record(job: Job, data: EncodedSet, result: Mapping[str, Any]) -> Record
     }
 
 
-def cell_key(job: Job, data: EncodedSet, settings: Settings, identity: Mapping[str, Any]) -> str:
-    """Return SHA-256 over everything that decides the record of `job`."""
-    return key_of(
-        {
-            **identity,
-            "cell": asdict(job.cell),
-            "recipe": asdict(settings.recipe),
-            "methods": settings.methods,
-            "default": settings.tune_config(job.cell.seed).model_dump(),
-            "logistic_c": settings.logistic_c,
-            "class_words": data.class_words,
-            "images": [data.hashes[at] for at in job.positions],
-            "given": job.given.tolist(),
-            "true": job.true.tolist(),
-            "test": data.test_sha256,
-        }
+def cell_key(records: Records, job: Job, data: EncodedSet, settings: Settings) -> str:
+    """Return a digest over everything that decides the record of `job`."""
+    return records.key(
+        cell=asdict(job.cell),
+        recipe=asdict(settings.recipe),
+        methods=settings.methods,
+        default=settings.tune_config(job.cell.seed).model_dump(),
+        logistic_c=settings.logistic_c,
+        class_words=data.class_words,
+        images=[data.hashes[at] for at in job.positions],
+        given=job.given.tolist(),
+        true=job.true.tolist(),
+        test=data.test_sha256,
     )
 
 

@@ -34,12 +34,17 @@ class Task:
     """(N,) noisy labels."""
     zero_shot: Tensor
     """(C, D) class embeddings of the untuned prompt."""
-    n_classes: int
-    logit_scale: float
     seed: int
     autocast: torch.dtype | None
     """Precision of the text tower during tuning; None for float32."""
-    should_stop: Callable[[], bool]
+
+    @property
+    def n_classes(self) -> int:
+        return len(self.zero_shot)
+
+    @property
+    def logit_scale(self) -> float:
+        return self.backbone.logit_scale
 
     @property
     def embeddings(self) -> Tensor:
@@ -64,7 +69,7 @@ def zero_shot(task: Task) -> Fitted:
 
 
 def tuned_losses(task: Task, losses: Sequence[LossName], recipe: Recipe) -> dict[str, Fitted]:
-    """Tune one prompt per loss, all as one batch. Raises Cancelled."""
+    """Tune one prompt per loss, all as one batch."""
     rows = np.arange(len(task.given))
     runs = [Run(rows, loss, recipe.lr[loss], task.seed) for loss in losses]
     classes = _tune(task, runs, Schedule(recipe.epochs, recipe.batch_size))
@@ -88,7 +93,6 @@ def default(task: Task, config: TuneConfig, unlabelled: Tensor | None = None) ->
         task.given,
         config,
         unlabelled=unlabelled,
-        should_stop=task.should_stop,
     )
     served = Fitted(fitted.served_classifier.logits, fitted.served, fitted.why)
     if fitted.served == "zero_shot" or fitted.labelled_only is None:
@@ -113,7 +117,6 @@ def _tune(task: Task, runs: Sequence[Run], schedule: Schedule) -> Tensor:
         logit_scale=task.logit_scale,
         gradient_scale=lr_scale_for(task.backbone.text_tower.embedding_std),
         autocast=task.autocast,
-        should_stop=task.should_stop,
     )
     with torch.inference_mode():
         return task.prompts.encode(contexts)

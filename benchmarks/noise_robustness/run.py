@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import torch
 from rich.console import Console
 from torch import Tensor
 
-from benchmarks.noise_robustness import baselines, bench, methods, pool
+from benchmarks.noise_robustness import baselines, bench, methods
 from benchmarks.noise_robustness.baselines import BASELINES, fit_baseline
 from benchmarks.noise_robustness.bench import Bench
-from benchmarks.noise_robustness.grid import Done, Failed, run_grid
+from benchmarks.noise_robustness.grid import Job, run_grid
 from benchmarks.noise_robustness.methods import Fitted
-from benchmarks.noise_robustness.prepare import Job
 from benchmarks.noise_robustness.settings import UNLABELLED, Settings, settings_of
 from benchmarks.skeleton.program import Document
-from dspt.backbones import Backbone, load_backbone
-from dspt.kit.device import resolve_device
 from dspt.prompt.losses import suppression
 
 SUPPRESSION_BINS = 20
@@ -35,35 +29,18 @@ def measure(options: Namespace, document: Document, console: Console) -> None:
     from benchmarks.noise_robustness import linear  # takes seconds, and not each cell needs it
 
     settings = settings_of(options)
-    end = time.monotonic() + 60 * (options.budget or math.inf)
-
-    def run_cells(jobs: Sequence[Job], _: Backbone, done: Done, failed: Failed) -> None:
-        runner = partial(CellRunner, settings)
-        pool.run_jobs(
-            jobs,
-            runner,
-            options.jobs,
-            done=done,
-            failed=failed,
-            may_start=lambda: time.monotonic() < end,
-        )
-
     code = [bench, sys.modules[__name__], methods, linear, *baselines.modules()]
-    run_grid(options, document, console, settings, run_cells, folder="cells", code=code)
+    run_grid(options, document, console, settings, CellRunner, folder="cells", code=code)
 
 
 class CellRunner:
     """Runs cells one after the other on one backbone."""
 
-    def __init__(self, settings: Settings, should_stop: Callable[[], bool] = lambda: False) -> None:
-        backbone = load_backbone(settings.backbone, device=resolve_device(settings.device))
-        self._settings, self._bench = settings, Bench(settings, backbone, should_stop)
+    def __init__(self, settings: Settings) -> None:
+        self._settings, self._bench = settings, Bench(settings)
 
     def __call__(self, job: Job) -> dict[str, Any]:
-        """Return accuracy (percent) of each method, suppression and seconds as plain values.
-
-        Raises Cancelled, and what a method raises.
-        """
+        """Return accuracy (percent) of each method, suppression and seconds as plain values."""
         settings, bench, recipe = self._settings, self._bench, self._settings.recipe
         clock = _Clock()
         task = bench.task(job, recipe.n_ctx, recipe.ctx_init, False, recipe.augment_views)

@@ -60,9 +60,7 @@ class Recipe:
     augment_views: int
 
     @classmethod
-    def of(
-        cls, name: RecipeName, *, epochs: int | None = None, augment_views: int | None = None
-    ) -> Recipe:
+    def of(cls, name: RecipeName, epochs: int | None = None) -> Recipe:
         """Return a recipe.
 
         `project`: the settings of this service. `coop`: those of CoOp (Zhou et al., IJCV 2022),
@@ -71,15 +69,11 @@ class Recipe:
         """
         own = TuneConfig()
         if name == "project":
-            views = own.augment_views
-            found = cls(
-                name, own.epochs, own.batch_size, own.n_ctx, own.ctx_init, dict(DEFAULT_LR), views
-            )
+            context, views = (own.n_ctx, own.ctx_init), own.augment_views
+            found = cls(name, own.epochs, own.batch_size, *context, dict(DEFAULT_LR), views)
         else:
             found = cls(name, 50, 32, 16, "random", dict.fromkeys(LOSSES, 0.002), 8)
-        if epochs is not None:
-            found = replace(found, epochs=epochs)
-        return found if augment_views is None else replace(found, augment_views=augment_views)
+        return replace(found, epochs=epochs or found.epochs)
 
 
 @dataclass(frozen=True)
@@ -173,9 +167,7 @@ def settings_of(options: Namespace, **changes: Any) -> Settings:
     given: dict[str, Any] = vars(options) | changes
     names = ("logistic_c", "backbone", "device", "precision", "default_config")
     settings = Settings(
-        recipe=Recipe.of(
-            given["recipe"], epochs=given["epochs"], augment_views=given["augment_views"]
-        ),
+        recipe=Recipe.of(given["recipe"], given["epochs"]),
         methods=tuple(
             name
             for name in METHODS

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -13,7 +12,6 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from benchmarks.skeleton import planted as planting
-from benchmarks.skeleton.options import tune_config
 from benchmarks.skeleton.planted import Planted, plant
 from benchmarks.skeleton.program import Document
 from benchmarks.skeleton.sweep import OnProgress, sweep
@@ -31,20 +29,16 @@ ORDERS: tuple[Order, ...] = ("audit", "random")
 def measure(options: Namespace, document: Document, console: Console) -> None:
     """Fill in one record per data set and seed."""
     options.shares = tuple(sorted({0.0, *options.shares}))
-    names = ("shots", "rate", "kind", "protocol", "shares")
-    settings = {name: getattr(options, name) for name in names}
-    config = tune_config(options)
-    runs = {
-        f"seed {seed}": (
-            {"seed": seed},
-            partial(one_seed, options, config.model_copy(update={"seed": seed})),
-        )
-        for seed in options.seeds
-    }
-    # At most: with unreviewed labels, for each order and share, with all labels corrected.
-    tunings = 2 + len(ORDERS) * sum(share > 0 for share in options.shares)
-    code, name = [sys.modules[__name__], planting], "review_loop"
-    sweep(options, document, console, name, settings, runs, tunings=tunings, code=code)
+    sweep(
+        "review_loop",
+        *(options, document, console),
+        [{"seed": seed} for seed in options.seeds],
+        one_seed,
+        settings=("shots", "rate", "kind", "protocol", "shares"),
+        # At most: with unreviewed labels, for each order and share, with all labels corrected.
+        tunings=2 + len(ORDERS) * sum(share > 0 for share in options.shares),
+        code=[sys.modules[__name__], planting],
+    )
 
 
 def reviewed(planted: Planted, files: Sequence[str]) -> Dataset:

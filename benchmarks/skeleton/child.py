@@ -1,27 +1,35 @@
-"""An object in a process of its own, whose methods are called one at a time."""
+"""An object in a process of its own, whose methods are called one at a time; jobs on several."""
 
 from __future__ import annotations
 
+import os
 import signal
 import traceback
-from collections.abc import Callable
-from multiprocessing import get_context
-from multiprocessing.connection import Connection
-from typing import Any
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import Connection, wait
+from threading import Thread
+from typing import Any, TypeVar
 
 from benchmarks.skeleton.program import BenchmarkError
+from dspt.kit.cpus import THREAD_VARIABLES
+
+Job = TypeVar("Job")
 
 
 class Child:
-    """Ends with the `with` block, even during a call."""
+    """Ends with the `with` block, even during a call, and with this process."""
 
     def __init__(self, name: str, make: Callable[..., Any], *arguments: Any) -> None:
         """`make` is called with these arguments in the process; both must be picklable."""
-        context = get_context("spawn")
+        context = get_context("spawn")  # torch does not survive a fork
         self._name = name
-        self._pipe, other = context.Pipe()
+        self.pipe, other = context.Pipe()
         self._process = context.Process(target=_serve, args=(other, make, arguments), daemon=True)
-        self._process.start()
+        with _without_interrupts():
+            self._process.start()
         other.close()
 
     def ready(self) -> None:
@@ -30,9 +38,18 @@ class Child:
 
     def call(self, method: str, *arguments: Any) -> Any:
         """Return the result of a method of the object. Raises BenchmarkError."""
+        self.start(method, *arguments)
+        return self.result()
+
+    def start(self, method: str, *arguments: Any) -> None:
+        """Begin a call, whose `result` is ready when `pipe` is."""
+        with suppress(ConnectionError):  # `result` raises it
+            self.pipe.send((method, arguments))
+
+    def result(self) -> Any:
+        """Return the result of the call that was begun. Raises BenchmarkError."""
         try:
-            self._pipe.send((method, arguments))
-            failed, answer = self._pipe.recv()
+            failed, answer = self.pipe.recv()
         except (EOFError, ConnectionError):
             self._process.join()
             status = f"{self._process.exitcode} (-9: out of memory)"
@@ -43,17 +60,61 @@ class Child:
             raise BenchmarkError(f"{self._name}: {answer}")
         return answer
 
+    @property
+    def alive(self) -> bool:
+        return self._process.is_alive()
+
     def __enter__(self) -> Child:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._pipe.close()
+        self.pipe.close()
         self._process.terminate()
         self._process.join()
 
 
+def run_jobs(
+    jobs: Iterable[Job],
+    make: Callable[[], Callable[[Job], Any]],
+    processes: int,
+    *,
+    done: Callable[[Job, Any], None],
+    failed: Callable[[Job, str], None],
+    may_start: Callable[[], bool] = lambda: True,
+) -> None:
+    """Run every job once, in processes that share the CPUs of this one.
+
+    `make` is called in each of them and returns what runs a job. Calls `done` or `failed` in this
+    process as each job ends; one that kills its process fails. Once `may_start()` is false no
+    further job starts, and those that run finish. An error in this process stops them.
+    """
+    waiting, running = deque(jobs), dict[Connection, tuple[Child, Job]]()
+    with ExitStack() as stack, _threads_divided_by(processes):
+
+        def new() -> Child:
+            return stack.enter_context(Child("job", make))
+
+        idle = [new() for _ in range(min(processes, len(waiting)))]
+        while True:
+            while idle and waiting and may_start():
+                child, job = idle.pop(), waiting.popleft()
+                child.start("__call__", job)
+                running[child.pipe] = child, job
+            if not running:
+                return
+            for pipe in wait(list(running)):
+                child, job = running.pop(pipe)  # type: ignore[call-overload]
+                try:
+                    result = child.result()
+                except BenchmarkError as error:
+                    failed(job, str(error).strip())
+                else:
+                    done(job, result)
+                idle.append(child if child.alive else new())
+
+
 def _serve(pipe: Connection, make: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and ends this process
+    Thread(target=_end_with_parent, daemon=True).start()
     made, failure = None, ""
     try:
         made = make(*arguments)
@@ -71,3 +132,31 @@ def _serve(pipe: Connection, make: Callable[..., Any], arguments: tuple[Any, ...
             pipe.send((bool(failure), failure or answer))
         except Exception:  # noqa: BLE001 - the parent raises it
             pipe.send((True, traceback.format_exc()))
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(1)
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Hold Ctrl-C back; processes that start meanwhile never get it: their parent ends them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _threads_divided_by(processes: int) -> Iterator[None]:
+    """Give new processes their share of this process's threads (read when torch is imported)."""
+    before = {name: os.environ[name] for name in THREAD_VARIABLES if name in os.environ}
+    os.environ |= {name: str(max(1, int(value) // processes)) for name, value in before.items()}
+    try:
+        yield
+    finally:
+        os.environ |= before

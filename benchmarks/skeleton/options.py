@@ -118,6 +118,16 @@ COMMON: dict[str, tuple[Any, str, dict[str, Any]]] = {
         "cache of image features (default: the user's cache folder)",
         _FOLDER,
     ),
+    "jobs": (
+        1,
+        "cells at once, each in a process that loads the backbone",
+        {"type": positive, "metavar": "N"},
+    ),
+    "budget": (
+        None,
+        "start no further cell after so many minutes (default: no limit); the same command resumes",
+        {"type": positive_number, "metavar": "MINUTES"},
+    ),
     "seed": (1, "random seed", {"type": count}),
     "seeds": (
         [1, 2, 3],

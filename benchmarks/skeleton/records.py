@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
+from benchmarks.skeleton.machine import digest_of_code, library_digest
 from dspt.kit.files import atomic_write
+
+if TYPE_CHECKING:  # imports torch
+    from dspt.backbones import Backbone
 
 Record = dict[str, Any]
 
@@ -16,21 +21,21 @@ Record = dict[str, Any]
 class Records:
     """A folder with one JSON file per record; a file is complete or absent."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
+        """`identity`: decides all records; must fit into JSON."""
+        self._folder, self._identity = folder, dict(identity)
 
-    def get(self, name: str, key: str | None = None) -> Record | None:
-        """Return the record `name`, or None if it is missing, unreadable or has another key.
+    def key(self, **parts: Any) -> str:
+        """Return a digest over everything that decides a record: the identity and these parts."""
+        return key_of({**self._identity, **parts})
 
-        key: see `key_of`; None accepts every key.
-        """
+    def get(self, name: str, key: str) -> Record | None:
+        """Return the record `name`, or None if it is missing, unreadable or has another key."""
         try:
             found = json.loads(self._path(name).read_text("utf-8"))
         except (OSError, ValueError):
             return None
-        if not isinstance(found, dict) or (key is not None and found.get("key") != key):
-            return None
-        return found
+        return found if isinstance(found, dict) and found.get("key") == key else None
 
     def put(self, name: str, key: str, record: Mapping[str, Any]) -> Record:
         """Store and return `record` with its key. `name` must be a valid file name."""
@@ -42,8 +47,23 @@ class Records:
         return self._folder / f"{name}.json"
 
 
+def identify(
+    document: dict[str, Any], backbone: Backbone, code: Sequence[ModuleType]
+) -> dict[str, Any]:
+    """Add to `document`, and return, what decides all its records besides the settings.
+
+    code: modules whose change makes records out of date.
+    """
+    document |= {
+        "backbone_digest": backbone.digest,
+        "device": backbone.device.type,
+        "code": [library_digest(), digest_of_code(Path(str(module.__file__)) for module in code)],
+    }
+    return {name: document[name] for name in ("backbone_digest", "device", "code", "versions")}
+
+
 def key_of(parts: Mapping[str, Any]) -> str:
-    """Return SHA-256 (hex) over everything that decides a record; `parts` must fit into JSON."""
+    """Return SHA-256 (hex) of parts that fit into JSON."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

@@ -37,7 +37,7 @@ BASELINES: dict[MethodName, Callable[[Task, Recipe], Fitted]] = {
 
 
 def fit_baseline(name: MethodName, task: Task, recipe: Recipe) -> Fitted:
-    """Fit a baseline on the embeddings alone, as its authors do. Raises Cancelled."""
+    """Fit a baseline on the embeddings alone, as its authors do."""
     width = task.zero_shot.shape[1]
     fitted = BASELINES[name](replace(task, features=task.embeddings), recipe)
     return replace(fitted, score=lambda images: fitted.score(images[:, :width]))

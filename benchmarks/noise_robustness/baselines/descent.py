@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from benchmarks.noise_robustness.methods import Task
-from dspt.errors import Cancelled
 
 MOMENTUM, WEIGHT_DECAY = 0.9, 5e-4
 
@@ -35,7 +34,7 @@ def train(
 ) -> None:
     """Minimise by SGD with momentum and cosine decay, in place.
 
-    loss: centre crops or random views (m, D) of the rows (m,) -> a scalar. Raises Cancelled.
+    loss: centre crops or random views (m, D) of the rows (m,) -> a scalar.
     """
     for parameter in parameters:
         parameter.requires_grad_(True)
@@ -44,8 +43,6 @@ def train(
     random = np.random.default_rng(task.seed)
     steps = list(batches(len(task.given), epochs, batch, task.seed))
     for step, rows in enumerate(steps):
-        if task.should_stop():
-            raise Cancelled("cancelled while training a baseline")
         optimizer.param_groups[0]["lr"] = 0.5 * rate * (1 + math.cos(math.pi * step / len(steps)))
         drawn = torch.from_numpy(random.integers(views, size=len(rows)))
         value = loss(task.features[rows, drawn], rows)

@@ -16,7 +16,6 @@ from torch import Tensor
 from benchmarks.noise_robustness.methods import Fitted, Task, by_embeddings
 from benchmarks.noise_robustness.settings import Recipe
 from dspt.config import LossName
-from dspt.errors import Cancelled
 from dspt.prompt.losses import per_sample_loss
 from dspt.prompt.step import MOMENTUM, WEIGHT_DECAY
 from dspt.prompt.trainer import Schedule, lr_scale_for
@@ -25,7 +24,7 @@ ENTROPY, ITERATIONS, RENEWED_EVERY = 0.01, 200, 5
 
 
 def nlprompt(task: Task, recipe: Recipe) -> Fitted:
-    """Tune a prompt on all noisy labels. Raises Cancelled."""
+    """Tune a prompt on all noisy labels."""
     features, given = task.features[:, 0], task.given
     schedule = Schedule(recipe.epochs, recipe.batch_size)
     scale = lr_scale_for(task.backbone.text_tower.embedding_std)
@@ -38,8 +37,6 @@ def nlprompt(task: Task, recipe: Recipe) -> Fitted:
         rate = schedule.lr_at(epoch, recipe.lr["ce"])
         steps: tuple[tuple[LossName, Tensor], ...] = (("ce", clean), ("mae", ~clean))
         for loss, rows in steps:
-            if task.should_stop():
-                raise Cancelled("cancelled while tuning NLPrompt")
             if not rows.any():
                 continue
             gradient = _gradient(task, features[rows], given[rows], context, loss)

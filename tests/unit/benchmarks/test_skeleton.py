@@ -18,7 +18,7 @@ from benchmarks.skeleton.figures import Style, band_note, draw, new_figure, save
 from benchmarks.skeleton.machine import digest_of_code, machine, versions
 from benchmarks.skeleton.options import add_common, positive, share
 from benchmarks.skeleton.program import Benchmark, BenchmarkError, Document, run
-from benchmarks.skeleton.records import Records, dumps, key_of
+from benchmarks.skeleton.records import Records, dumps
 from benchmarks.skeleton.report import Spread, heading, spread_note, table
 from dspt.errors import ConfigError, DatasetError, Problem
 
@@ -157,12 +157,16 @@ def test_numbers_of_options(
 
 
 def test_records_are_found_by_name_and_key(tmp_path: Path) -> None:
-    records = Records(tmp_path / "cells")
-    assert records.get("a") is None
-    key = key_of({"rate": 0.5, "classes": ("x", "y")})
+    records = Records(tmp_path / "cells", {"code": "b"})
+    key = records.key(rate=0.5, classes=("x", "y"))
+    assert records.get("a", key) is None
     assert records.put("a", key, {"accuracy": 1.0}) == {"key": key, "accuracy": 1.0}
-    assert records.get("a", key) == records.get("a") == {"key": key, "accuracy": 1.0}
-    assert records.get("a", key_of({"rate": 0.25, "classes": ("x", "y")})) is None
+    assert records.get("a", key) == {"key": key, "accuracy": 1.0}
+    for other in (
+        records.key(rate=0.25, classes=("x", "y")),
+        Records(tmp_path / "cells", {"code": "c"}).key(rate=0.5, classes=("x", "y")),
+    ):
+        assert records.get("a", other) is None
     for damage in ("{", "[]"):
         (tmp_path / "cells" / "a.json").write_text(damage)
         assert records.get("a", key) is None

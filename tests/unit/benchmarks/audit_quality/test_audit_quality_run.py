@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,9 +29,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def loaded(builtin: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs use the built-in backbone that is loaded already."""
-    path = "benchmarks.noise_robustness.grid.load_backbone"
-    monkeypatch.setattr(path, lambda name, device: builtin)
+    """Cells run in this process, with the built-in backbone that is loaded already."""
+    for module in ("grid", "bench"):
+        path = f"benchmarks.noise_robustness.{module}.load_backbone"
+        monkeypatch.setattr(path, lambda name, device: builtin)
+    monkeypatch.setattr("benchmarks.noise_robustness.grid.run_jobs", run_jobs)
+
+
+def run_jobs(jobs: Any, make: Any, processes: int, *, done: Any, **_: Any) -> None:
+    runner = make()
+    for job in jobs:
+        done(job, runner(job))
 
 
 def run(folder: Path, *arguments: str) -> int:
@@ -76,7 +85,7 @@ def test_the_command_measures_reports_and_goes_on(
     def refuse(*_: object) -> None:
         raise AssertionError("measured again")
 
-    monkeypatch.setattr(audit.Bench, "measure", refuse)
+    monkeypatch.setattr(audit.CellRunner, "__call__", refuse)
     assert run(folder, *grid) == 0
     again = json.loads((out / "audit_quality.json").read_text())
     assert again["cells"] == document["cells"]

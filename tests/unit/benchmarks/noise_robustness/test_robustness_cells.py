@@ -12,15 +12,14 @@ import pytest
 import torch
 from noise_sets import write_class_folders
 
-from benchmarks.noise_robustness import run
+from benchmarks.noise_robustness import bench as benches
 from benchmarks.noise_robustness.__main__ import BENCHMARK
 from benchmarks.noise_robustness.baselines import BASELINES
 from benchmarks.noise_robustness.bench import Bench
 from benchmarks.noise_robustness.classes import draw_classes
 from benchmarks.noise_robustness.datasets import Listing, open_set
 from benchmarks.noise_robustness.encode import EncodedSet, Features, encode_set
-from benchmarks.noise_robustness.grid import cell_key, make_record
-from benchmarks.noise_robustness.prepare import Job, make_job
+from benchmarks.noise_robustness.grid import Job, cell_key, make_job, make_record
 from benchmarks.noise_robustness.run import SUPPRESSION_BINS, CellRunner
 from benchmarks.noise_robustness.settings import (
     METHODS,
@@ -30,6 +29,7 @@ from benchmarks.noise_robustness.settings import (
     Settings,
     settings_of,
 )
+from benchmarks.skeleton.records import Records
 from dspt.backbones import Backbone
 from dspt.data import few_shot, load_dataset
 from dspt.errors import ConfigError
@@ -119,7 +119,7 @@ def test_the_digest_of_a_set_does_not_depend_on_what_is_drawn(
 
 @pytest.fixture
 def runner(tiny: Backbone, monkeypatch: pytest.MonkeyPatch) -> CellRunner:
-    monkeypatch.setattr(run, "load_backbone", lambda name, device: tiny)
+    monkeypatch.setattr(benches, "load_backbone", lambda name, device: tiny)
     return CellRunner(settings())
 
 
@@ -134,7 +134,7 @@ def measured(tiny: Backbone, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     folder = tmp_path_factory.mktemp("measured")
     data = encode(open_set(write_class_folders(folder / "photos")), tiny, folder / "features")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "load_backbone", lambda name, device: tiny)
+        patch.setattr(benches, "load_backbone", lambda name, device: tiny)
         return noisy(data), CellRunner(settings())(noisy(data))
 
 
@@ -158,9 +158,9 @@ def test_unlabelled_photos_are_the_images_that_are_not_drawn(
     listing: Listing, tiny: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = encode(listing, tiny, tmp_path / "all", all_images=True)
-    monkeypatch.setattr(run, "load_backbone", lambda name, device: tiny)
+    monkeypatch.setattr(benches, "load_backbone", lambda name, device: tiny)
     chosen = settings("--methods", "default_unlabelled")
-    job, bench = noisy(data), Bench(chosen, tiny)
+    job, bench = noisy(data), Bench(chosen)
     photos = bench.unlabelled(job)
     assert len(photos) == len(data.files) - len(job.positions) == 12
     drawn = bench.features.train[job.positions, 0]
@@ -263,26 +263,25 @@ def test_a_record_holds_the_flip_map_by_file(data: EncodedSet, folder: Path) -> 
     assert sum(a != b for a, b in zip(record["given"], record["true"], strict=True)) == 3
 
 
-def test_the_key_changes_with_all_that_decides_a_cell(data: EncodedSet) -> None:
+def test_the_key_changes_with_all_that_decides_a_cell(data: EncodedSet, tmp_path: Path) -> None:
     job, own = noisy(data), settings()
-    identity = {"backbone_digest": "b", "code": "c"}
-    key = cell_key(job, data, own, identity)
-    assert key == cell_key(
-        noisy(data), data, settings("--seeds", "1", "5", "--shots", "4"), identity
-    )
+    records = Records(tmp_path, {"backbone_digest": "b", "code": "c"})
+    key = cell_key(records, job, data, own)
+    same = settings("--seeds", "1", "5", "--shots", "4")
+    assert key == cell_key(records, noisy(data), data, same)
     relabelled = job.given.copy()
     relabelled[0] = (relabelled[0] + 1) % 3
     changed = [
-        cell_key(replace(job, given=relabelled), data, own, identity),
-        cell_key(replace(job, cell=replace(job.cell, seed=2)), data, own, identity),
-        cell_key(job, replace(data, test_sha256="x"), own, identity),
-        cell_key(job, replace(data, class_words=("a", "b", "c")), own, identity),
-        cell_key(job, replace(data, hashes=("x", *data.hashes[1:])), own, identity),
-        cell_key(job, data, replace(own, logistic_c=1.0), identity),
-        cell_key(job, data, settings("--recipe", "coop"), identity),
-        cell_key(job, data, settings("--methods", "ce"), identity),
-        cell_key(job, data, replace(own, default_config={"epochs": 4}), identity),
-        cell_key(job, data, own, {**identity, "backbone_digest": "x"}),
-        cell_key(job, data, own, {**identity, "code": "x"}),
+        cell_key(records, replace(job, given=relabelled), data, own),
+        cell_key(records, replace(job, cell=replace(job.cell, seed=2)), data, own),
+        cell_key(records, job, replace(data, test_sha256="x"), own),
+        cell_key(records, job, replace(data, class_words=("a", "b", "c")), own),
+        cell_key(records, job, replace(data, hashes=("x", *data.hashes[1:])), own),
+        cell_key(records, job, data, replace(own, logistic_c=1.0)),
+        cell_key(records, job, data, settings("--recipe", "coop")),
+        cell_key(records, job, data, settings("--methods", "ce")),
+        cell_key(records, job, data, replace(own, default_config={"epochs": 4})),
+        cell_key(Records(tmp_path, {"backbone_digest": "x", "code": "c"}), job, data, own),
+        cell_key(Records(tmp_path, {"backbone_digest": "b", "code": "x"}), job, data, own),
     ]
     assert len({key, *changed}) == 1 + len(changed)

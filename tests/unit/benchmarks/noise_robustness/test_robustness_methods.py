@@ -18,7 +18,6 @@ from benchmarks.noise_robustness.methods import Fitted, Task
 from benchmarks.noise_robustness.settings import LOSSES, Recipe
 from dspt.backbones import Backbone
 from dspt.config import TuneConfig
-from dspt.errors import Cancelled
 from dspt.labels.inject import flip_labels
 from dspt.prompt.learner import PromptLearner, zero_shot_embeddings
 
@@ -33,11 +32,8 @@ def few(backbone: Backbone, given: Tensor | None = None, **change: Any) -> Task:
         features=features,
         given=labels if given is None else given,
         zero_shot=zero_shot_embeddings(backbone, WORDS),
-        n_classes=len(WORDS),
-        logit_scale=backbone.logit_scale,
         seed=1,
         autocast=None,
-        should_stop=lambda: False,
     )
     return replace(whole, **change)
 
@@ -82,14 +78,6 @@ def test_the_default_says_what_it_serves_and_why(tiny: Backbone) -> None:
     assert fitted.why is not None
     assert "48 training images" in fitted.why
     assert accuracy(fitted, given.features[:, 0], given.given) > 0.5
-
-
-def test_a_stop_is_heeded(tiny: Backbone) -> None:
-    stopped = few(tiny, should_stop=lambda: True)
-    with pytest.raises(Cancelled):
-        methods.tuned_losses(stopped, ["ce"], RECIPE)
-    with pytest.raises(Cancelled):
-        linear.cross_validate(stopped, None)
 
 
 def test_cross_validation_judges_each_image_without_its_own_label(tiny: Backbone) -> None:

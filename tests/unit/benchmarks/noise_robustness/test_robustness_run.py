@@ -18,7 +18,7 @@ from benchmarks.skeleton.program import run
 from dspt.backbones import Backbone, load_backbone
 
 QUICK = ["--seeds", "1", "--shots", "4", "--epochs", "1", "--default-config", '{"epochs": 1}']
-RUN_JOBS = "benchmarks.noise_robustness.pool.run_jobs"
+RUN_JOBS = "benchmarks.noise_robustness.grid.run_jobs"
 RunJobs = Callable[..., None]
 QUICK += ["--logistic-c", "3"]  # choosing it takes six times as many fits
 #: Of each kind; test_robustness_cells runs them all.
@@ -35,7 +35,7 @@ def small_tower(tiny: Backbone) -> Iterator[None]:
         return tiny if name == "builtin" else load_backbone(name, device=device)
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("grid", "run"):
+        for module in ("grid", "bench"):
             patch.setattr(f"benchmarks.noise_robustness.{module}.load_backbone", load)
         yield
 
@@ -77,7 +77,7 @@ def one_by_one() -> RunJobs:
     """Runs cells in this process, without the time that others take to start."""
 
     def run_jobs(jobs: Any, make_runner: Any, processes: int, *, done: Any, **_: Any) -> None:
-        runner = make_runner(lambda: False)
+        runner = make_runner()
         for job in jobs:
             done(job, runner(job))
 
@@ -127,9 +127,6 @@ def test_a_second_run_goes_on_where_the_first_was(
     assert run(BENCHMARK, arguments) == 0
     assert run_again == ["photos-4shot-clean-seed1", "eurosat-4shot-clean-seed1"]
     assert cells(out) == before  # the same flip maps and keys again
-    run_again.clear()
-    assert run(BENCHMARK, [*arguments, "--fresh"]) == 0
-    assert len(run_again) == 6
 
 
 RESULT = ("methods", "suppression", "seconds")

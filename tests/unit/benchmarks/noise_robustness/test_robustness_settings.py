@@ -56,14 +56,14 @@ def test_the_two_recipes() -> None:
     assert (own.lr, own.ctx_init, own.augment_views) == (DEFAULT_LR, "a photo of a", 0)
     assert set(coop.lr.values()) == {0.002}
     assert (coop.epochs, coop.batch_size, coop.n_ctx, coop.ctx_init) == (50, 32, 16, "random")
-    longer = Recipe.of("coop", epochs=200, augment_views=0)
-    assert (longer.epochs, longer.augment_views, longer.lr) == (200, 0, coop.lr)
+    longer = Recipe.of("coop", epochs=200)
+    assert (longer.epochs, longer.augment_views, longer.lr) == (200, 8, coop.lr)
 
 
 def test_all_options_reach_the_settings() -> None:
     words = (
         "--data a/x b --backbone RN50/openai --rates 0 0.5 0.5 --kinds symmetric --protocols global"
-        " --shots 1 2 --seeds 0 --methods dspt ce --recipe coop --epochs 200 --augment-views 2"
+        " --shots 1 2 --seeds 0 --methods dspt ce --recipe coop --epochs 200"
         " --logistic-c 3 --device cpu --precision float32"
     )
     settings = parse(*words.split(), "--default-config", '{"epochs": 7}')
