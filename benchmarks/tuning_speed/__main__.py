@@ -3,13 +3,14 @@
 import sys
 from argparse import ArgumentParser
 
-from benchmarks.skeleton.options import add, add_common, count, positive, positive_number
+from benchmarks.skeleton.options import add, add_common, count, positive
 from benchmarks.skeleton.program import BUSY, Benchmark, run
 
 _DESCRIPTION = """\
 Time and memory of prompt tuning on this machine: the plain trainer, as in CoOp and NLPrompt, and
 this project's, in one run. Needs no data and no download: the weights are random (they do not
-affect the speed) and the photos generated. Takes about ten minutes on 2 CPUs."""
+affect the speed) and the photos generated. Also measures bfloat16 if the processor supports it.
+Needs Linux; takes about ten minutes on 2 CPUs."""
 
 
 def _options(parser: ArgumentParser) -> None:
@@ -19,12 +20,8 @@ def _options(parser: ArgumentParser) -> None:
     add(parser, "--backbones", ["ViT-B-32", "RN50"], what, metavar="NAME")
     what = "steps to measure, after which the contexts are compared (default: 5 up to 20 classes, "
     add(parser, "--steps", None, f"{what}3 up to 200, else 1)", **numbers)
-    add(parser, "--n-ctx", 16, "context vectors", type=positive, metavar="M")
     add_common(parser, "seed", "device")
-    add(parser, "--lr", 0.002, "learning rate; the default is CoOp's", type=positive_number)
-    what = "both: also bfloat16 if the processor supports it; or float32"
-    add(parser, "--precision", "both", what, choices=["both", "float32"])
-    what = "classes of a whole job whose memory is read stage by stage (Linux; 0: none)"
+    what = "classes of a whole job whose memory is read stage by stage (0: none)"
     add(parser, "--stages", 100, what, type=count, metavar="N")
     what = "10 classes, 2 steps, no growth, no whole job: a check that it runs"
     add(parser, "--quick", False, what, action="store_true")

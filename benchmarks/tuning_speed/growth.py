@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from benchmarks.tuning_speed.setup import BATCH, Case, build_backbone, class_names, clocks
+from benchmarks.tuning_speed.setup import BATCH, N_CTX, Case, build_backbone, class_names, clocks
 from dspt.prompt.learner import RANDOM, PromptLearner
 
 LONG_NAME = "one two three four five six seven eight nine ten " * 2
@@ -57,7 +57,7 @@ class Growth:
 
     def _step(self, names: list[str], runs: int) -> Callable[[], None]:
         case = self._case
-        prompts = PromptLearner(self._backbone, names, n_ctx=case.n_ctx, ctx_init=RANDOM)
+        prompts = PromptLearner(self._backbone, names, n_ctx=N_CTX, ctx_init=RANDOM)
         context = torch.stack([prompts.initial(seed) for seed in range(runs)]).requires_grad_()
         torch.manual_seed(case.seed)
         features = F.normalize(torch.randn(BATCH, self._backbone.embed_dim), dim=-1)

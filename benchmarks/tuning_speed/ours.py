@@ -5,36 +5,31 @@ from __future__ import annotations
 import time
 from itertools import pairwise
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from benchmarks.tuning_speed.setup import (
+    N_CTX,
     PHOTOS,
     Case,
     StepTime,
-    build_backbone,
-    class_names,
+    Trainer,
     clocks,
+    reset_peak,
 )
-from dspt.data import load_dataset
 from dspt.features.encode import encode_images
 from dspt.prompt.learner import RANDOM, PromptLearner
 from dspt.prompt.trainer import EpochReport, TunerState, tune_contexts
 
 
-class OurTrainer:
+class OurTrainer(Trainer):
     """Encodes the photos once; `steps` tunes from the initial context."""
 
     def __init__(self, case: Case) -> None:
-        self._case = case
-        _, self._backbone = build_backbone(case.backbone, case.seed, case.device)
-        self._dataset = load_dataset(case.photos)
-        names = class_names(case.classes)
-        self._prompts = PromptLearner(self._backbone, names, n_ctx=case.n_ctx, ctx_init=RANDOM)
-        self._labels = case.labels.to(case.device)
+        super().__init__(case)
+        self._prompts = PromptLearner(self._backbone, self._names, n_ctx=N_CTX, ctx_init=RANDOM)
         self._context = self._prompts.initial(case.seed)
         self._encode()
+        self._in_use = reset_peak(case.device)
 
     def encode_seconds(self) -> float:
         """Return the seconds of one photo, with decoding."""
@@ -81,9 +76,4 @@ class OurTrainer:
         for (before, before_cpu), (after, after_cpu) in pairwise(marks):
             seconds, cpu = after - before, after_cpu - before_cpu
             found.append(StepTime(seconds, seconds, cpu, cpu))
-        return found
-
-    def context(self) -> NDArray[np.float32]:
-        """Return the context (M, W) after the last `steps`."""
-        found: NDArray[np.float32] = self._context.cpu().numpy()
         return found

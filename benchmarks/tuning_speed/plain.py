@@ -8,27 +8,27 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks.tuning_speed.setup import (
+    LR,
+    N_CTX,
     PHOTOS,
     Case,
     StepTime,
-    build_backbone,
-    class_names,
+    Trainer,
     clocks,
+    reset_peak,
 )
-from dspt.data import load_dataset, read_image
+from dspt.data import read_image
 from dspt.kit.cpus import available_cpus
 from dspt.prompt.learner import RANDOM, PromptLearner
 from dspt.prompt.step import MOMENTUM, WEIGHT_DECAY
 
 
-class PlainTrainer:
+class PlainTrainer(Trainer):
     """Runs one step at a time.
 
     With a GPU the next batch is decoded during a step, as a data loader does. Without one, decoding
@@ -36,23 +36,19 @@ class PlainTrainer:
     """
 
     def __init__(self, case: Case) -> None:
-        self._case = case
-        self._model, self._backbone = build_backbone(case.backbone, case.seed, case.device)
-        self._dataset = load_dataset(case.photos)
+        super().__init__(case)
         self._pool = ThreadPoolExecutor(available_cpus(), thread_name_prefix="decode")
-        names = class_names(case.classes)
-        self._start = PromptLearner(self._backbone, names[:1], n_ctx=case.n_ctx, ctx_init=RANDOM)
+        self._start = PromptLearner(self._backbone, self._names[:1], n_ctx=N_CTX, ctx_init=RANDOM)
         self.restart()
-        self._before, self._behind, self._end = self._embed(names)
-        self._labels = case.labels.to(case.device)
+        self._before, self._behind, self._end = self._embed(self._names)
+        self._in_use = reset_peak(case.device)
 
     def restart(self) -> None:
         """Return to the first step and the initial context."""
-        context = self._start.initial(self._case.seed)
-        self._learned = context.requires_grad_()
-        lr = self._case.schedule.lr_at(0, self._case.lr)
+        self._context = self._start.initial(self._case.seed).requires_grad_()
+        lr = self._case.schedule.lr_at(0, LR)
         self._optimizer = torch.optim.SGD(
-            [self._learned], lr, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY
+            [self._context], lr, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY
         )
         self._order = iter(self._case.order())
         if self._case.device != "cpu":
@@ -61,11 +57,6 @@ class PlainTrainer:
     def steps(self, count: int) -> list[StepTime]:
         """Run the next `count` steps."""
         return [self._step() for _ in range(count)]
-
-    def context(self) -> NDArray[np.float32]:
-        """Return the context (M, W) learned so far."""
-        found: NDArray[np.float32] = self._learned.detach().cpu().numpy()
-        return found
 
     def _step(self) -> StepTime:
         device = self._case.device
@@ -94,7 +85,7 @@ class PlainTrainer:
 
     def _encode_classes(self) -> Tensor:
         """Return (C, D), as CoOp's prompt learner and text encoder do."""
-        model, context = self._model, self._learned.expand(len(self._before), -1, -1)
+        model, context = self._model, self._context.expand(len(self._before), -1, -1)
         x = torch.cat([self._before, context, self._behind], dim=1) + model.positional_embedding
         x = model.ln_final(model.transformer(x, attn_mask=model.attn_mask))
         rows: Tensor = x[torch.arange(len(x), device=x.device), self._end]
@@ -103,7 +94,7 @@ class PlainTrainer:
 
     def _embed(self, names: list[str]) -> tuple[Tensor, Tensor, Tensor]:
         """Return embeddings before and after the context, and positions of the end tokens."""
-        tokenizer, m = self._backbone.tokenizer, self._case.n_ctx
+        tokenizer, m = self._backbone.tokenizer, N_CTX
         ids = torch.zeros(len(names), self._model.context_length, dtype=torch.int64)
         ends = []
         for row, name in zip(ids, names, strict=True):

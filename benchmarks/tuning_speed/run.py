@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import math
-import os
 import tempfile
 from argparse import Namespace
 from collections.abc import Callable, Mapping
@@ -21,9 +21,12 @@ from benchmarks.skeleton.child import Child
 from benchmarks.skeleton.machine import torch_machine
 from benchmarks.skeleton.program import Document, grid_progress
 from benchmarks.tuning_speed import setup
+from benchmarks.tuning_speed.growth import Growth
+from benchmarks.tuning_speed.ours import OurTrainer
+from benchmarks.tuning_speed.plain import PlainTrainer
 from benchmarks.tuning_speed.setup import BATCH, EPOCHS, SHOTS, Case, StepTime
 from benchmarks.tuning_speed.stages import EPOCHS as STAGES_EPOCHS
-from benchmarks.tuning_speed.worker import worker
+from benchmarks.tuning_speed.stages import Stages
 from dspt.kit.device import resolve_device, tuning_dtype
 
 STEPS = {20: 5, 200: 3}
@@ -80,22 +83,20 @@ class Timing:
         return asdict(self) | {"derived": derived}
 
 
-MakeCase = Callable[[str, int, str, int], Case]
-"""From backbone, number of classes, precision and steps."""
-
-
 def measure(options: Namespace, document: Document, console: Console) -> None:
     """Fill in the timings of each backbone and number of classes, and the growth."""
     if options.quick:
         options.classes, options.steps, options.stages = [10], 2, 0
     device = resolve_device(options.device)
-    both = options.precision == "both" and tuning_dtype("auto", device) is not None
+    both = tuning_dtype("auto", device) is not None
     precisions = ("float32", "bfloat16") if both else ("float32",)
     cuda = device.type == "cuda"
     free = torch.cuda.mem_get_info(device)[0] if cuda else _available_memory()
     document["machine"] |= torch_machine(device.type)
     document["settings"] = {
-        **{name: getattr(options, name) for name in ("n_ctx", "seed", "lr")},
+        "n_ctx": setup.N_CTX,
+        "seed": options.seed,
+        "lr": setup.LR,
         "device": device.type,
         "batch": BATCH,
         "shots": SHOTS,
@@ -109,16 +110,7 @@ def measure(options: Namespace, document: Document, console: Console) -> None:
         grid_progress(console) as bar,
     ):
         setup.write_photos(Path(folder), options.seed)
-        common: dict[str, Any] = {
-            "photos": Path(folder),
-            "device": device.type,
-            "n_ctx": options.n_ctx,
-        }
-        common |= {"seed": options.seed, "lr": options.lr}
-
-        def make(backbone: str, classes: int, precision: str, steps: int) -> Case:
-            return Case(backbone, classes, precision, steps, **common)
-
+        common = Case("", 0, "", 1, Path(folder), device.type, options.seed)
         cases = [(name, classes) for name in options.backbones for classes in options.classes]
         task = bar.add_task("", total=len(cases) + (not options.quick) + bool(options.stages))
         for backbone, classes in cases:
@@ -127,23 +119,36 @@ def measure(options: Namespace, document: Document, console: Console) -> None:
                 bar.update(task, description=f"{case}: {what}")
 
             steps = steps_for(classes, options.steps)
-            found = measure_case(make, precisions, free // 2, backbone, classes, steps, on_progress)
+            case = replace(common, backbone=backbone, classes=classes, steps=steps)
+            found = measure_case(case, precisions, free // 2, on_progress)
             timings.setdefault(backbone, []).extend(timing.document() for timing in found)
             bar.advance(task)
+        common = replace(common, backbone=options.backbones[0])
         if not options.quick:
             bar.update(task, description="growth with the number of classes")
             for precision in precisions:
-                case = make(options.backbones[0], GROWTH[0], precision, 1)
-                with worker("growth", case) as process:
-                    document["growth"] += process.call("do", "measure", GROWTH, 3)
+                case = replace(common, classes=GROWTH[0], precision=precision)
+                with worker(Growth, case) as process:
+                    document["growth"] += process.call("measure", GROWTH, 3)
             bar.advance(task)
         if options.stages:
             bar.update(task, description=f"a whole job, {options.stages} classes")
-            case = make(options.backbones[0], options.stages, precisions[-1], 1)
-            with worker("stages", case) as process:
-                document["stages"] = process.call("do", "measure")
+            case = replace(common, classes=options.stages, precision=precisions[-1])
+            with worker(Stages, case) as process:
+                document["stages"] = process.call("measure")
             document["settings"] |= {"stages": options.stages, "stages_epochs": STAGES_EPOCHS}
             bar.advance(task)
+
+
+def worker(make: Callable[[Case], Any], case: Case) -> Child:
+    """Return a process with one trainer."""
+    name = f"{make.__name__}, {case.backbone}, {case.classes} classes, {case.precision}"
+    return Child(name, _quiet, make, case)
+
+
+def _quiet(make: Callable[[Case], Any], case: Case) -> Any:
+    logging.disable(logging.WARNING)  # open_clip's, that the weights are random
+    return make(case)
 
 
 def steps_for(classes: int, wanted: int | None) -> int:
@@ -154,55 +159,47 @@ def steps_for(classes: int, wanted: int | None) -> int:
 
 
 def _available_memory() -> int:
-    """Return the bytes that new processes may use; all memory if the system does not report it."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    """Return the bytes that new processes may use."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
     sizes = {name: int(rest.split()[0]) for name, rest in (line.split(":") for line in lines)}
     return sizes["MemAvailable"] * 1024
 
 
 def measure_case(
-    make: MakeCase,
-    precisions: tuple[str, ...],
-    memory: int,
-    backbone: str,
-    classes: int,
-    steps: int,
-    progress: Callable[[str], None],
+    case: Case, precisions: tuple[str, ...], memory: int, progress: Callable[[str], None]
 ) -> list[Timing]:
     """Measure both trainers in every precision. memory: bytes that a trainer may use.
 
-    Runs `steps` rounds; in each the plain trainer runs one step and ours runs `steps`.
+    Runs `case.steps` rounds; in each the plain trainer runs one step and ours runs all.
     """
+    classes, steps = case.classes, case.steps
     plain_classes = classes if _plain_bytes(classes) < memory else min(classes, SLICE)
     with ExitStack() as stack:
         plain, ours = {}, {}
         for precision in precisions:
-            case = make(backbone, plain_classes, precision, steps)
-            plain[precision] = stack.enter_context(worker("plain", case))
-            case = make(backbone, classes, precision, steps)
-            ours[precision] = stack.enter_context(worker("ours", case))
+            own = replace(case, precision=precision)
+            few = replace(own, classes=plain_classes)
+            plain[precision] = stack.enter_context(worker(PlainTrainer, few))
+            ours[precision] = stack.enter_context(worker(OurTrainer, own))
         everyone = [*plain.values(), *ours.values()]
         progress("starting")
         for each in everyone:
             each.ready()
-        start = next(iter(plain.values())).call("do", "context")
+        start = next(iter(plain.values())).call("context")
         progress("warming up")
         for each in ours.values():
-            each.call("do", "steps", steps)
+            each.call("steps", steps)
         if plain_classes < SLICE:
             for each in plain.values():
-                each.call("do", "steps", 1)
-                each.call("do", "restart")
+                each.call("steps", 1)
+                each.call("restart")
         taken: dict[Child, list[StepTime]] = {each: [] for each in everyone}
         for number in range(steps):
             for precision in precisions:
                 progress(f"{precision}, round {number + 1} of {steps}")
                 for each, count in ((plain[precision], 1), (ours[precision], steps)):
-                    taken[each] += each.call("do", "steps", count)
-        reference = plain["float32"].call("do", "context") if plain_classes == classes else None
+                    taken[each] += each.call("steps", count)
+        reference = plain["float32"].call("context") if plain_classes == classes else None
         found = [
             _timing(name, precision, each, taken[each], classes, measured, reference)
             for name, workers, measured in (
@@ -230,7 +227,7 @@ def _timing(
     rest_cpu = median(t.whole_cpu - t.text_cpu for t in taken)
     difference = None
     if reference is not None:
-        difference = float(np.abs(process.call("do", "context") - reference).max())
+        difference = float(np.abs(process.call("context") - reference).max())
     return Timing(
         trainer=trainer,
         precision=precision,
@@ -240,7 +237,7 @@ def _timing(
         text_step_cpu=text_cpu * scale,
         step_cpu=text_cpu * scale + rest_cpu,
         step_scaled_from=None if measured == classes else measured,
-        encode=process.call("do", "encode_seconds") if trainer == "ours" else 0.0,
+        encode=process.call("encode_seconds") if trainer == "ours" else 0.0,
         memory_beyond_model=round(process.call("memory") * scale),
         context_difference=difference,
         context_moved=None,

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import open_clip
 import torch
+from numpy.typing import NDArray
 from open_clip.tokenizer import SimpleTokenizer
 from PIL import Image
 from timm.data.imagenet_info import ImageNetInfo
@@ -19,11 +20,16 @@ from dspt.backbones.base import Backbone
 from dspt.backbones.text_tower import open_clip_text_tower
 from dspt.backbones.tokenizer import OpenClipTokenizer
 from dspt.backbones.transforms import Preprocess, make_augment
+from dspt.data import load_dataset
 from dspt.prompt.trainer import Run, Schedule, epoch_order
 
 SHOTS = 16
 EPOCHS = 50
 BATCH = 32
+N_CTX = 16
+"""Context vectors."""
+LR = 0.002
+"""CoOp's."""
 PHOTOS = 64
 """Files on disk; a larger training set repeats them."""
 PHOTO_SIZE = (500, 375)
@@ -42,9 +48,7 @@ class Case:
     """Steps after which the learned contexts are compared."""
     photos: Path
     device: str = "cpu"
-    n_ctx: int = 16
     seed: int = 1
-    lr: float = 0.002
 
     @property
     def autocast(self) -> torch.dtype | None:
@@ -53,7 +57,7 @@ class Case:
     @property
     def run(self) -> Run:
         """Return CoOp's run: cross-entropy over the images of `steps` batches."""
-        return Run(np.arange(self.steps * BATCH), "ce", self.lr, self.seed)
+        return Run(np.arange(self.steps * BATCH), "ce", LR, self.seed)
 
     @property
     def schedule(self) -> Schedule:
@@ -86,6 +90,29 @@ class StepTime:
     whole_cpu: float
 
 
+class Trainer:
+    """Model, photos and labels of a case, in a process whose memory is measured."""
+
+    def __init__(self, case: Case) -> None:
+        self._case = case
+        self._model, self._backbone = build_backbone(case.backbone, case.seed, case.device)
+        self._dataset = load_dataset(case.photos)
+        self._names = class_names(case.classes)
+        self._labels = case.labels.to(case.device)
+        self._context: torch.Tensor
+        self._in_use = 0
+        """Bytes of model, features and libraries."""
+
+    def context(self) -> NDArray[np.float32]:
+        """Return the context (M, W) learned so far."""
+        found: NDArray[np.float32] = self._context.detach().cpu().numpy()
+        return found
+
+    def memory(self) -> int:
+        """Return the peak of the memory in bytes beyond what was in use before the first step."""
+        return max(0, peak(self._case.device) - self._in_use)
+
+
 def class_names(count: int) -> list[str]:
     """Return `count` names of ImageNet, evenly spaced; beyond 1,000 they repeat with a number."""
     info: Any = ImageNetInfo()
@@ -99,13 +126,18 @@ def write_photos(folder: Path, seed: int) -> None:
     """Write PHOTOS files in two classes; smooth shapes and grain compress like photographs."""
     rng = np.random.default_rng(seed)
     for number in range(PHOTOS):
-        coarse = rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)
-        shapes = Image.fromarray(coarse).resize(PHOTO_SIZE, Image.Resampling.BICUBIC)
+        shapes = smooth_shapes(rng, PHOTO_SIZE)
         grain = rng.normal(0, 12, (PHOTO_SIZE[1], PHOTO_SIZE[0], 3))
         pixels = np.clip(np.asarray(shapes) + grain, 0, 255).astype(np.uint8)
         path = folder / f"half {'ab'[number % 2]}" / f"{number:04d}.jpg"
         path.parent.mkdir(exist_ok=True)
         Image.fromarray(pixels).save(path, quality=90)
+
+
+def smooth_shapes(rng: np.random.Generator, size: tuple[int, int]) -> Image.Image:
+    """Return a random image, different each time."""
+    coarse = rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    return Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
 
 
 def build_backbone(name: str, seed: int, device: str) -> tuple[Any, Backbone]:
@@ -138,12 +170,27 @@ def clocks(device: str) -> tuple[float, float]:
 
     With a GPU the CPU time says nothing: both are those of the clock.
     """
-    sync(device)
+    if device != "cpu":
+        torch.cuda.synchronize()
     now = time.perf_counter()
     return now, time.process_time() if device == "cpu" else now
 
 
-def sync(device: str) -> None:
-    """Wait until the device has finished."""
+def reset_peak(device: str) -> int:
+    """Forget the peak of the memory so far; return the bytes in use now."""
     if device != "cpu":
-        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        return torch.cuda.memory_allocated()
+    Path("/proc/self/clear_refs").write_text("5")  # proc(5): resets VmHWM
+    return _status("VmRSS")
+
+
+def peak(device: str) -> int:
+    """Return the peak of the memory in bytes."""
+    return torch.cuda.max_memory_allocated() if device != "cpu" else _status("VmHWM")
+
+
+def _status(name: str) -> int:
+    """Return a line of /proc/self/status in bytes."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))

@@ -8,10 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from PIL import Image
 
-from benchmarks.tuning_speed.setup import SHOTS, Case, build_backbone, class_names
+from benchmarks.tuning_speed.setup import (
+    N_CTX,
+    SHOTS,
+    Case,
+    build_backbone,
+    class_names,
+    peak,
+    reset_peak,
+    smooth_shapes,
+)
 from dspt.config import TuneConfig
 from dspt.data import load_dataset
 from dspt.kit.progress import Listener, Progress, Stage
@@ -37,7 +44,7 @@ class Stages:
         case = self._case
         config = TuneConfig(
             epochs=EPOCHS,
-            n_ctx=case.n_ctx,
+            n_ctx=N_CTX,
             ctx_init=RANDOM,
             seed=case.seed,
             device=case.device,
@@ -58,7 +65,7 @@ class Peaks(Listener):
         self._device, self._start = device, 0.0
         self._stage: Stage | None = None
         self._rows: list[dict[str, Any]] = []
-        self._model = _reset(device)
+        self._model = reset_peak(device)
 
     def progress(self, progress: Progress) -> None:
         if progress.stage != self._stage:
@@ -71,29 +78,10 @@ class Peaks(Listener):
 
     def _end(self) -> None:
         if self._stage is not None:
-            mib = (_peak(self._device) - self._model) / _MIB
+            mib = (peak(self._device) - self._model) / _MIB
             seconds = time.perf_counter() - self._start
             self._rows.append({"stage": self._stage, "seconds": seconds, "mib": mib})
-        _reset(self._device)
-
-
-def _reset(device: str) -> int:
-    """Forget the peak so far; return the bytes in use now. Raises OSError where that is unknown."""
-    if device != "cpu":
-        torch.cuda.reset_peak_memory_stats()
-        return torch.cuda.memory_allocated()
-    Path("/proc/self/clear_refs").write_text("5")  # proc(5): resets VmHWM
-    return _status("VmRSS")
-
-
-def _peak(device: str) -> int:
-    return torch.cuda.max_memory_allocated() if device != "cpu" else _status("VmHWM")
-
-
-def _status(name: str) -> int:
-    """Return a line of /proc/self/status in bytes."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
+        reset_peak(self._device)
 
 
 def _write_photos(folder: Path, case: Case) -> None:
@@ -103,6 +91,4 @@ def _write_photos(folder: Path, case: Case) -> None:
         place = folder / name.replace("/", " ")
         place.mkdir()
         for number in range(SHOTS):
-            coarse = rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)
-            image = Image.fromarray(coarse).resize(_PHOTO_SIZE, Image.Resampling.BICUBIC)
-            image.save(place / f"{number:02d}.jpg", quality=90)
+            smooth_shapes(rng, _PHOTO_SIZE).save(place / f"{number:02d}.jpg", quality=90)

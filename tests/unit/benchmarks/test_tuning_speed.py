@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -19,11 +20,11 @@ from benchmarks.tuning_speed import run as tuning_speed
 from benchmarks.tuning_speed import setup
 from benchmarks.tuning_speed.__main__ import BENCHMARK
 from benchmarks.tuning_speed.growth import Growth
+from benchmarks.tuning_speed.plain import PlainTrainer
 from benchmarks.tuning_speed.report import _growth, _stages, pairs, seconds
-from benchmarks.tuning_speed.run import Timing, steps_for
+from benchmarks.tuning_speed.run import Timing, steps_for, worker
 from benchmarks.tuning_speed.setup import Case, class_names
 from benchmarks.tuning_speed.stages import Peaks, Stages
-from benchmarks.tuning_speed.worker import Kind, Trainer, worker
 from dspt.kit.progress import Progress
 
 TIMING = Timing("ours", "float32", 100, 0.5, 2.0, 0.9, 3.0, None, 0.01, 1 << 30, 1e-9, 1e-3)
@@ -76,7 +77,7 @@ def test_fewer_steps_for_more_classes_by_default() -> None:
     ("arguments", "message"),
     [
         (["--classes", "0"], "'0' must be a whole number from 1"),
-        (["--precision", "half"], "invalid choice"),
+        (["--stages", "-1"], "'-1' must be a whole number from 0"),
     ],
 )
 def test_invalid_options_are_refused(
@@ -91,18 +92,18 @@ def test_invalid_options_are_refused(
 def test_a_worker_is_named_and_can_be_sent_to_its_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("benchmarks.tuning_speed.worker.Child", lambda *arguments: arguments)
+    monkeypatch.setattr("benchmarks.tuning_speed.run.Child", lambda *arguments: arguments)
     case = Case("RN50", 2, "float32", 1, tmp_path)
-    name, *order = cast(tuple[Any, ...], worker("plain", case))
-    assert name == "plain trainer, RN50, 2 classes, float32"
-    assert pickle.loads(pickle.dumps(order)) == [Trainer, "plain", case]
+    name, *order = cast(tuple[Any, ...], worker(PlainTrainer, case))
+    assert name == "PlainTrainer, RN50, 2 classes, float32"
+    assert pickle.loads(pickle.dumps(order))[1:] == [PlainTrainer, case]
 
 
 class InThisProcess:
     """What a benchmark uses of `Child`."""
 
-    def __init__(self, kind: Kind, case: Case) -> None:
-        self._trainer = Trainer(kind, case)
+    def __init__(self, make: Callable[[Case], Any], case: Case) -> None:
+        self._trainer = make(case)
 
     def ready(self) -> None:
         pass
@@ -140,10 +141,12 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_a_quick_run(small: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["--quick", "--backbones", small, "--precision", "float32", "--device", "cpu"]
+    arguments = ["--quick", "--backbones", small, "--device", "cpu"]
     assert run(BENCHMARK, [*arguments, "--out", str(tmp_path)]) == 0
     document = json.loads((tmp_path / "tuning_speed.json").read_text())
-    plain, ours = document["timings"][small]
+    plain, ours = (
+        timing for timing in document["timings"][small] if timing["precision"] == "float32"
+    )
     assert (plain["trainer"], ours["trainer"]) == ("plain", "ours")
     assert ours["text_step_cpu"] < plain["text_step_cpu"] < plain["step_cpu"]
     assert plain["text_step"] < plain["step"]
@@ -182,7 +185,7 @@ def test_each_stage_has_a_peak_of_its_own() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
 def test_the_stages_of_a_whole_job(small: str, tmp_path: Path) -> None:
-    rows = Stages(Case(small, 2, "float32", 1, tmp_path, n_ctx=4)).measure()
+    rows = Stages(Case(small, 2, "float32", 1, tmp_path)).measure()
     stages = [row["stage"] for row in rows]
     assert stages == ["encoding", "zero_shot", "tuning", "evaluating", "saving"]
     settings = {"stages": 2, "shots": 16, "stages_epochs": 3}
