@@ -83,18 +83,12 @@ def figures(document: Mapping[str, Any]) -> dict[str, bytes]:
     styles = {name: style for name, style in styles.items() if name in cells[0]["rankings"]}
     datasets, noises = _datasets(cells), _noises(cells)
     with fig.styled():
-        figure = fig.new_figure(2.1 * len(noises) + 0.4, 2.1 * len(datasets) * 0.9 + 0.8)
-        panels = figure.subplots(
-            len(datasets), len(noises), squeeze=False, sharex=True, sharey=True
-        )
+        labels = {"x": "labels reviewed %", "y": "wrong labels found %"}
+        titles = list(map(short, noises))
+        figure, panels = fig.panel_grid(datasets, titles, 2.1, 0.8, **labels)
         for row, dataset in zip(panels, datasets, strict=True):
             for axes, noise in zip(row, noises, strict=True):
                 _panel(axes, _of(cells, dataset, noise), styles)
-            row[0].set_ylabel(f"{dataset}\nwrong labels found %")
-        for axes, noise in zip(panels[0], noises, strict=True):
-            axes.set_title(short(noise))
-        for axes in panels[-1]:
-            axes.set_xlabel("labels reviewed %")
         seeds = sorted({cell["seed"] for cell in cells})
         note = f"Lines: mean over the seeds ({', '.join(map(str, seeds))})."
         fig.legend_below(figure, panels.flat, note)

@@ -18,8 +18,8 @@ import torch
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from benchmarks.noise_robustness.report import LABELS, seeds_of, short
-from benchmarks.noise_robustness.settings import LOSSES
+from benchmarks.noise_robustness.report import seeds_of, short
+from benchmarks.noise_robustness.settings import LABELS, LOSSES
 from benchmarks.noise_robustness.summary import Results
 from benchmarks.skeleton import figures as fig
 from dspt.config import LossName
@@ -66,16 +66,12 @@ def accuracy_figures(document: Mapping[str, Any]) -> dict[str, bytes]:
 def _figure(results: Results, noises: Sequence[str], note: str, name: str) -> dict[str, bytes]:
     kinds, datasets = results.kinds(noises), results.datasets
     with fig.styled():
-        figure = fig.new_figure(PANEL * len(datasets) + 0.4, PANEL * len(kinds) * 0.9 + 0.7)
-        panels = figure.subplots(len(kinds), len(datasets), squeeze=False, sharex=True, sharey=True)
-        for row, (kind, columns) in zip(panels, kinds.items(), strict=True):
+        figure, panels = fig.panel_grid(
+            list(kinds), datasets, PANEL, 0.7, x="wrong labels %", y="accuracy %"
+        )
+        for row, columns in zip(panels, kinds.values(), strict=True):
             for axes, dataset in zip(row, datasets, strict=True):
                 _panel(axes, results, dataset, columns)
-            row[0].set_ylabel(f"{kind}\naccuracy %")
-        for axes, dataset in zip(panels[0], datasets, strict=True):
-            axes.set_title(dataset)
-        for axes in panels[-1]:
-            axes.set_xlabel("wrong labels %")
         panels[0][0].set_ylim(0, 100)
         fig.legend_below(figure, panels.flat, note)
         return fig.saved(figure, name)

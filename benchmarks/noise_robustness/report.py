@@ -7,29 +7,10 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from benchmarks.noise_robustness.settings import CLEAN, UNLABELLED
+from benchmarks.noise_robustness.settings import CLEAN, LABELS
 from benchmarks.noise_robustness.summary import TOLERANCE, Gap, Goals, Results, goals
 from benchmarks.skeleton.report import Spread, page, spread_note, table
 
-LABELS = {
-    "zero_shot": "zero-shot",
-    "ce": "CE (CoOp)",
-    "gce": "GCE 0.7",
-    "mae": "MAE",
-    "dspt": "DSPT, prompt alone",
-    "default": "this service",
-    UNLABELLED: "this service, with unlabelled photos",
-    "logistic": "logistic regression",
-    "logistic_cleanlab": "logistic regression, after cleanlab",
-    "gda": "GDA",
-    "gda_text": "GDA and zero-shot",
-    "tip_adapter_f": "Tip-Adapter-F",
-    "clap_gce": "CLAP with GCE",
-    "lp_plus": "LP++",
-    "elr": "ELR, linear",
-    "nlprompt": "NLPrompt in full",
-    "transclip": "TransCLIP-FS (transductive)",
-}
 PROTOCOLS = {
     "global": "protocol `global`: a share of all few shots is flipped",
     "per_class": "protocol `per_class`: the same number of labels is flipped in every class",

@@ -6,33 +6,34 @@ from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from benchmarks.skeleton.options import Options, add, positive_number
 from dspt.config import DEFAULT_LR, LossName, TuneConfig
 
-MethodName = Literal[
-    "zero_shot",
-    "ce",
-    "gce",
-    "mae",
-    "dspt",
-    "default",
-    "default_unlabelled",
-    "logistic",
-    "logistic_cleanlab",
-    "gda",
-    "gda_text",
-    "tip_adapter_f",
-    "clap_gce",
-    "lp_plus",
-    "elr",
-    "nlprompt",
-    "transclip",
-]
-METHODS: tuple[MethodName, ...] = get_args(MethodName)
-UNLABELLED: MethodName = "default_unlabelled"
+UNLABELLED = "default_unlabelled"
 """Another setting: it also sees the training images that are not drawn, without their labels."""
+LABELS = {
+    "zero_shot": "zero-shot",
+    "ce": "CE (CoOp)",
+    "gce": "GCE 0.7",
+    "mae": "MAE",
+    "dspt": "DSPT, prompt alone",
+    "default": "this service",
+    UNLABELLED: "this service, with unlabelled photos",
+    "logistic": "logistic regression",
+    "logistic_cleanlab": "logistic regression, after cleanlab",
+    "gda": "GDA",
+    "gda_text": "GDA and zero-shot",
+    "tip_adapter_f": "Tip-Adapter-F",
+    "clap_gce": "CLAP with GCE",
+    "lp_plus": "LP++",
+    "elr": "ELR, linear",
+    "nlprompt": "NLPrompt in full",
+    "transclip": "TransCLIP-FS (transductive)",
+}
+"""Method -> what the tables call it."""
+METHODS = tuple(LABELS)
 LOSSES: tuple[LossName, ...] = ("ce", "gce", "mae", "dspt")
 
 NoiseKind = Literal["clean", "symmetric", "asymmetric", "human"]
@@ -121,7 +122,7 @@ class Settings:
     """What decides the figures, apart from the photos and the weights."""
 
     recipe: Recipe
-    methods: tuple[MethodName, ...]
+    methods: tuple[str, ...]
     shots: tuple[int, ...]
     seeds: tuple[int, ...]
     noises: tuple[Noise, ...]

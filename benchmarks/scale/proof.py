@@ -1,9 +1,9 @@
-"""Checks that jobs ended once, complete, and that nothing else was left."""
+"""Jobs a second, and checks that jobs ended once, complete, and that nothing else was left."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from itertools import pairwise
 
@@ -15,6 +15,26 @@ from app.tables.job_state import STEPS
 from app.tables.jobs import Job, JobEvent
 from app.tables.models import Model
 from benchmarks.scale.cluster import HEARTBEAT, Cluster
+from benchmarks.skeleton.program import BenchmarkError
+
+JOBS_PER_HOST = 8
+
+
+def jobs_per_second(
+    cluster: Cluster, hosts: int, epochs: int, harm: Callable[[list[str]], None] = lambda jobs: None
+) -> float:
+    """Run jobs on `hosts` worker hosts; `harm` is called once they are submitted.
+
+    Raises BenchmarkError if a job is lost or done twice.
+    """
+    cluster.start(workers=hosts)
+    cluster.wait(cluster.post(2 * hosts, epochs=1))  # all workers have begun to work
+    jobs = cluster.post(JOBS_PER_HOST * hosts, epochs)
+    harm(jobs)
+    cluster.wait(jobs, 900)
+    if wrong := faults(cluster, jobs):
+        raise BenchmarkError("\n".join(wrong))
+    return len(jobs) / seconds_of(cluster, jobs)
 
 
 def faults(cluster: Cluster, jobs: Sequence[str]) -> list[str]:

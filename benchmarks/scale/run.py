@@ -14,7 +14,6 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.scale.cluster import EPOCH, HEARTBEAT, Cluster, running_cluster
-from benchmarks.scale.measure import JOBS_PER_HOST, jobs_per_second
 from benchmarks.scale.network import missing
 from benchmarks.scale.predictions import (
     CALLERS,
@@ -23,13 +22,15 @@ from benchmarks.scale.predictions import (
     predictions_per_second,
     slow_towers,
 )
+from benchmarks.scale.proof import JOBS_PER_HOST, jobs_per_second
 from benchmarks.skeleton.program import BenchmarkError, Document, grid_progress
 from tests import guard
 from tests.services import wait_until
 
 _MODELS = 100
-Harm = Callable[[Cluster, float, Sequence[str]], None]
-"""Injects a fault of as many seconds while these jobs run."""
+Repair = Callable[[], object]
+Fault = Callable[[Cluster], Repair]
+"""Injects a fault; what it returns ends the fault."""
 
 
 def measure(options: argparse.Namespace, document: Document, console: Console) -> None:
@@ -61,14 +62,10 @@ def measure(options: argparse.Namespace, document: Document, console: Console) -
                 rate = jobs_per_second(cluster, number, options.epochs)
                 document["hosts"].append({"hosts": number, "jobs_per_second": rate})
                 bar.advance(task)
-            for name, harm in FAULTS.items():
+            for name, fault in FAULTS.items():
                 bar.update(task, description=name)
-                rate = jobs_per_second(
-                    cluster,
-                    numbers[-1],
-                    options.epochs,
-                    partial(harm, cluster, options.away),
-                )
+                harm = partial(_injected, fault, cluster, options.away)
+                rate = jobs_per_second(cluster, numbers[-1], options.epochs, harm)
                 document["faults"].append({"fault": name, "jobs_per_second": rate})
                 bar.advance(task)
             bar.update(task, description="predictions")
@@ -84,43 +81,39 @@ def measure(options: argparse.Namespace, document: Document, console: Console) -
                     bar.advance(task)
 
 
-def _kill(cluster: Cluster, away: float, jobs: Sequence[str]) -> None:
-    worker = random.choice(cluster.workers)
-    _wait_for_the_middle(cluster, jobs)
-    worker.kill()
-    time.sleep(away)
-    worker.start()
-
-
-def _cut_off(cluster: Cluster, away: float, jobs: Sequence[str]) -> None:
-    host = random.choice(cluster.workers).host
-    _wait_for_the_middle(cluster, jobs)
-    host.connect(up=False)
-    time.sleep(away)
-    host.connect(up=True)
-
-
-def _bucket_away(cluster: Cluster, away: float, jobs: Sequence[str]) -> None:
-    _wait_for_the_middle(cluster, jobs)
-    cluster.storage.freeze()
-    time.sleep(away)
-    cluster.storage.thaw()
-
-
-def _redis_away(cluster: Cluster, away: float, jobs: Sequence[str]) -> None:
-    _wait_for_the_middle(cluster, jobs)
-    redis = cluster.servers.redis
-    redis.stop(signal.SIGKILL)  # its data are in memory only
-    time.sleep(away)
-    redis.start()
-
-
-def _wait_for_the_middle(cluster: Cluster, jobs: Sequence[str]) -> None:
+def _injected(fault: Fault, cluster: Cluster, away: float, jobs: Sequence[str]) -> None:
+    """Inject a fault for `away` seconds once a third of these jobs is done."""
     third = len(jobs) // 3
     wait_until(lambda: cluster.count(jobs, "succeeded") >= third, 600, "a third of the jobs")
+    repair = fault(cluster)
+    time.sleep(away)
+    repair()
 
 
-FAULTS: dict[str, Harm] = {
+def _kill(cluster: Cluster) -> Repair:
+    worker = random.choice(cluster.workers)
+    worker.kill()
+    return worker.start
+
+
+def _cut_off(cluster: Cluster) -> Repair:
+    host = random.choice(cluster.workers).host
+    host.connect(up=False)
+    return partial(host.connect, up=True)
+
+
+def _bucket_away(cluster: Cluster) -> Repair:
+    cluster.storage.freeze()
+    return cluster.storage.thaw
+
+
+def _redis_away(cluster: Cluster) -> Repair:
+    redis = cluster.servers.redis
+    redis.stop(signal.SIGKILL)  # its data are in memory only
+    return redis.start
+
+
+FAULTS: dict[str, Fault] = {
     "a worker host killed, and back": _kill,
     "a worker host cut off, and back": _cut_off,
     "the bucket silent": _bucket_away,

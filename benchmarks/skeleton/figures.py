@@ -70,6 +70,25 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
+def panel_grid(
+    rows: Sequence[str], columns: Sequence[str], side: float, below: float, *, x: str, y: str
+) -> tuple[Figure, Any]:
+    """Return a figure, and panels with common axes: an array of (rows, columns).
+
+    side: of a panel in inches. below: height for the legend. x, y: labels of the axes.
+    """
+    size = side * len(columns) + 0.4, 0.9 * side * len(rows) + below
+    figure = new_figure(*size)
+    panels = figure.subplots(len(rows), len(columns), squeeze=False, sharex=True, sharey=True)
+    for axes, row in zip(panels[:, 0], rows, strict=True):
+        axes.set_ylabel(f"{row}\n{y}")
+    for axes, column in zip(panels[0], columns, strict=True):
+        axes.set_title(column)
+    for axes in panels[-1]:
+        axes.set_xlabel(x)
+    return figure, panels
+
+
 def draw(
     axes: Axes, style: Style, x: Sequence[float], y: Sequence[float | Spread], **options: Any
 ) -> None:

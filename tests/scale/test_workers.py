@@ -15,8 +15,7 @@ from sqlalchemy import text
 from app.access import keys
 from app.kit.http.rules import Scope
 from benchmarks.scale.cluster import Cluster, HostPart
-from benchmarks.scale.measure import jobs_per_second
-from benchmarks.scale.proof import faults, heartbeats_until_queued
+from benchmarks.scale.proof import faults, heartbeats_until_queued, jobs_per_second
 from tests.services import uses_obstore, wait_until
 
 pytestmark = [pytest.mark.scale_only, pytest.mark.slow]
