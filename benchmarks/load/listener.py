@@ -7,6 +7,7 @@ import json
 import random
 import re
 import time
+from dataclasses import dataclass
 from datetime import datetime
 
 from benchmarks.http import Client, Connection
@@ -17,6 +18,7 @@ _END = b"\r\n\r\n"
 _TIMEOUT_SECONDS = 30.0
 
 
+@dataclass
 class Listener:
     """Follow one job after the other until cancelled.
 
@@ -24,45 +26,40 @@ class Listener:
     that is closed and opened. Waits up to `pause` seconds before it turns to the next job.
     """
 
-    def __init__(
-        self,
-        client: Client,
-        jobs: Jobs,
-        records: Records,
-        rng: random.Random,
-        *,
-        stays: float,
-        pause: float,
-    ) -> None:
-        self.connected = False
-        self._client, self._jobs, self._records, self._rng = client, jobs, records, rng
-        self._stays, self._pause = stays, pause
-        self._job_id = ""
-        self._after = 0
-        self._rest = b""
-        self._sent = self._sent_by_clock = 0.0
-        self._timeout: asyncio.Timeout | None = None
+    client: Client
+    jobs: Jobs
+    records: Records
+    rng: random.Random
+    stays: float
+    pause: float
+    connected: bool = False
+    _job_id: str = ""
+    _after: int = 0
+    _rest: bytes = b""
+    _sent: float = 0.0
+    _sent_by_clock: float = 0.0
+    _timeout: asyncio.Timeout | None = None
 
     async def run(self) -> None:
         while True:
-            self._job_id, self._after = await self._jobs.next_for(self._rng), 0
-            while not self._jobs.ended(self._job_id):
+            self._job_id, self._after = await self.jobs.next_for(self.rng), 0
+            while not self.jobs.ended(self._job_id):
                 await self._listen()
-            await asyncio.sleep(self._rng.uniform(0, self._pause))
+            await asyncio.sleep(self.rng.uniform(0, self.pause))
 
     async def _listen(self) -> None:
         """Read one stream until it ends or this listener disconnects."""
         headers = {"Accept": "text/event-stream", "Last-Event-ID": str(self._after)}
-        request = self._client.request("GET", f"/jobs/{self._job_id}/events", headers)
+        request = self.client.request("GET", f"/jobs/{self._job_id}/events", headers)
         self._rest, self._sent_by_clock = b"", time.time()
         self._sent = asyncio.get_running_loop().time()
         connection: Connection | None = None
         try:
             async with asyncio.timeout(_TIMEOUT_SECONDS) as self._timeout:
-                connection = await self._client.connect()
+                connection = await self.client.connect()
                 answer = await connection.exchange(request, self)
             outcome = str(answer.status)
-            if answer.status == 200 and not self._jobs.ended(self._job_id):
+            if answer.status == 200 and not self.jobs.ended(self._job_id):
                 outcome = "ended before the job"
         except TimeoutError:
             outcome = "200" if self.connected else "TimeoutError"
@@ -72,7 +69,7 @@ class Listener:
             self.connected = False
             if connection is not None:
                 connection.close()
-        self._records.count(STREAM, outcome, self._sent)
+        self.records.count(STREAM, outcome, self._sent)
         if outcome != "200":
             await asyncio.sleep(1)
 
@@ -80,8 +77,8 @@ class Listener:
         if status == 200 and self._timeout is not None:
             self.connected = True
             now = asyncio.get_running_loop().time()
-            self._records.took(STREAM, self._sent, now)
-            self._timeout.reschedule(now + self._rng.expovariate(1 / self._stays))
+            self.records.took(STREAM, self._sent, now)
+            self._timeout.reschedule(now + self.rng.expovariate(1 / self.stays))
 
     def receive(self, data: bytes) -> None:
         now = time.time()
@@ -93,10 +90,10 @@ class Listener:
                 self._take(int(number), happened, now)
                 if kind == b"status":
                     status = json.loads(event)["data"]["status"]
-                    self._jobs.note(self._job_id, status, int(number))
+                    self.jobs.note(self._job_id, status, int(number))
 
     def _take(self, number: int, happened: float, now: float) -> None:
-        records = self._records
+        records = self.records
         at = asyncio.get_running_loop().time() - records.begin
         if number <= self._after:
             records.doubled += 1

@@ -50,12 +50,8 @@ def measure(options: argparse.Namespace, document: Document, console: Console) -
 def _measure(options: argparse.Namespace, document: Document, on_progress: OnProgress) -> None:
     on_progress("cropping photos", 0)
     data = make_demo_data(options.seed)
-    rates = Rates(
-        polls=options.polls_per_second,
-        predictions=options.predictions_per_second,
-        submits=options.submits_per_minute,
-        **{name: getattr(options, name) for name in ("listeners", "stays", "pause")},
-    )
+    counts = (options.polls_per_second, options.predictions_per_second, options.submits_per_minute)
+    rates = Rates(*counts, options.listeners, options.stays, options.pause)
     settings = {
         "DSPT_REQUESTS_PER_MINUTE": str(_requests_per_minute(rates)),
         "DSPT_MAX_LISTENERS": str(options.listeners),

@@ -51,11 +51,7 @@ def windows(samples: Sequence[Sample], seconds: float) -> list[dict[str, float]]
         if sample.at < seconds:
             by_window.setdefault(int(sample.at // WINDOW_SECONDS), []).append(sample.seconds)
     return [
-        {
-            "at": number * WINDOW_SECONDS,
-            "p50": percentile(values, 50),
-            "p99": percentile(values, 99),
-        }
+        {"at": number * WINDOW_SECONDS, **{f"p{p}": percentile(values, p) for p in (50, 99)}}
         for number, values in sorted(by_window.items())
     ]
 
@@ -65,34 +61,31 @@ def usage(samples: Sequence[UsageSample], seconds: float) -> dict[str, dict[str,
     end = min(60.0, seconds / 4)
     first = [sample for sample in samples if sample.at <= end]
     last = [sample for sample in samples if sample.at >= samples[-1].at - end]
-    return {name: _of_part(name, samples, first, last) for name in samples[0].parts}
+    watched, times = samples[-1].at - samples[0].at or 1.0, [sample.at / 60 for sample in samples]
+    found = {}
+    for name in samples[0].parts:
+        memory = _memory(name, samples)
+        before, after = (statistics.fmean(_memory(name, part)) for part in (first, last))
+        begin, now = samples[0].parts[name], samples[-1].parts[name]
+        found[name] = {
+            "first_mib": before,
+            "last_mib": after,
+            "max_mib": max(memory),
+            "growth": after / before - 1,
+            "mib_per_minute": statistics.linear_regression(times, memory).slope
+            if len(samples) > 1
+            else 0.0,
+            "cpus": (now.cpu_seconds - begin.cpu_seconds) / watched,
+            "waited_for_cpu": (now.waited_seconds - begin.waited_seconds) / watched,
+            "files_first": begin.files,
+            "files_last": now.files,
+            "processes": now.processes,
+        }
+    return found
 
 
-def _of_part(
-    name: str,
-    samples: Sequence[UsageSample],
-    first: Sequence[UsageSample],
-    last: Sequence[UsageSample],
-) -> dict[str, float]:
-    times = [sample.at / 60 for sample in samples]
-    memory = [sample.parts[name].memory / MIB for sample in samples]
-    slope = statistics.linear_regression(times, memory).slope if len(samples) > 1 else 0.0
-    before = statistics.fmean(sample.parts[name].memory / MIB for sample in first)
-    after = statistics.fmean(sample.parts[name].memory / MIB for sample in last)
-    seconds = samples[-1].at - samples[0].at or 1.0
-    begin, end = samples[0].parts[name], samples[-1].parts[name]
-    return {
-        "first_mib": before,
-        "last_mib": after,
-        "max_mib": max(memory),
-        "growth": after / before - 1,
-        "mib_per_minute": slope,
-        "cpus": (end.cpu_seconds - begin.cpu_seconds) / seconds,
-        "waited_for_cpu": (end.waited_seconds - begin.waited_seconds) / seconds,
-        "files_first": first[0].parts[name].files,
-        "files_last": last[-1].parts[name].files,
-        "processes": last[-1].parts[name].processes,
-    }
+def _memory(name: str, samples: Sequence[UsageSample]) -> list[float]:
+    return [sample.parts[name].memory / MIB for sample in samples]
 
 
 def figures(records: Records, samples: Sequence[UsageSample], seconds: float) -> dict[str, Any]:

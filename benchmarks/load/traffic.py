@@ -7,7 +7,7 @@ import json
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks import http
@@ -98,38 +98,28 @@ async def alongside(*endless: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
             task.cancel()
 
 
+@dataclass
 class Traffic:
     """Send requests until `records.begin` + `seconds`; those due before `begin` do not count."""
 
-    def __init__(
-        self,
-        client: Client,
-        jobs: Jobs,
-        records: Records,
-        rates: Rates,
-        material: Material,
-        model_id: str,
-        seed: int,
-    ) -> None:
-        self._client, self._jobs, self._records = client, jobs, records
-        self._rates, self._material, self._model_id, self._seed = rates, material, model_id, seed
-        self._under_way: set[asyncio.Task[None]] = set()
-        self._submitted = 0
+    client: Client
+    jobs: Jobs
+    records: Records
+    rates: Rates
+    material: Material
+    model_id: str
+    seed: int
+    _under_way: set[asyncio.Task[None]] = field(default_factory=set)
+    _submitted: int = 0
 
     async def run(self, seconds: float) -> None:
         """Return when all requests are answered. An error of a listener ends the run."""
-        rates, loop = self._rates, asyncio.get_running_loop()
-        now, end = loop.time(), self._records.begin + seconds
+        rates, loop = self.rates, asyncio.get_running_loop()
+        now, end = loop.time(), self.records.begin + seconds
+        rngs = [random.Random(f"{self.seed}/{number}") for number in range(rates.listeners)]
         listeners = [
-            Listener(
-                self._client,
-                self._jobs,
-                self._records,
-                random.Random(f"{self._seed}/{number}"),
-                stays=rates.stays,
-                pause=rates.pause,
-            )
-            for number in range(rates.listeners)
+            Listener(self.client, self.jobs, self.records, rng, rates.stays, rates.pause)
+            for rng in rngs
         ]
         async with alongside(*(listener.run() for listener in listeners), self._watch(listeners)):
             async with asyncio.TaskGroup() as group:
@@ -138,7 +128,7 @@ class Traffic:
                     ("predictions", rates.predictions, self._predict),
                     ("submits", rates.submits / 60, self._submit),
                 ):
-                    rng = random.Random(f"{self._seed}/{name}")
+                    rng = random.Random(f"{self.seed}/{name}")
                     moments = arrivals(rate, now, end, rng)
                     group.create_task(self._keep_to(moments, rng, send))
             await asyncio.gather(*self._under_way)
@@ -146,7 +136,7 @@ class Traffic:
 
     async def submit(self) -> str:
         """Submit a job and return its id. Raises OSError, or ValueError if it is refused."""
-        return self._taken(await self._client.send(self._job_request()))
+        return self._taken(await self.client.send(self._job_request()))
 
     async def _keep_to(
         self,
@@ -161,21 +151,21 @@ class Traffic:
 
     async def _poll(self, moment: float, rng: random.Random) -> None:
         kind, statuses = rng.choice([(POLL_RUNNING, AT_WORK), (POLL_ENDED, ENDED)])
-        jobs = self._jobs.with_status(statuses) or self._jobs.with_status(ENDED)
-        request = self._client.request("GET", f"/jobs/{rng.choice(jobs)}")
-        await self._timed(kind, moment, self._client.send(request))
+        jobs = self.jobs.with_status(statuses) or self.jobs.with_status(ENDED)
+        request = self.client.request("GET", f"/jobs/{rng.choice(jobs)}")
+        await self._timed(kind, moment, self.client.send(request))
 
     async def _predict(self, moment: float, _rng: random.Random) -> None:
-        request = self._material.prediction(self._client, self._model_id)
-        await self._timed(PREDICTION, moment, self._client.send(request))
+        request = self.material.prediction(self.client, self.model_id)
+        await self._timed(PREDICTION, moment, self.client.send(request))
 
     async def _submit(self, moment: float, _rng: random.Random) -> None:
-        answer = await self._timed(SUBMIT, moment, self._client.send(self._job_request()))
+        answer = await self._timed(SUBMIT, moment, self.client.send(self._job_request()))
         if answer is not None and answer.status == 202:
             self._taken(answer)
 
     async def _timed(self, kind: str, moment: float, answer: Awaitable[Answer]) -> Answer | None:
-        records, loop = self._records, asyncio.get_running_loop()
+        records, loop = self.records, asyncio.get_running_loop()
         sent = loop.time()
         try:
             found = await answer
@@ -190,22 +180,22 @@ class Traffic:
 
     def _job_request(self) -> bytes:
         self._submitted += 1
-        return self._material.job(self._client, seed=self._submitted)
+        return self.material.job(self.client, seed=self._submitted)
 
     def _taken(self, answer: Answer) -> str:
         if answer.status != 202:
             raise ValueError(f"POST /jobs: {answer.status} {answer.body[:300].decode()}")
         job_id: str = json.loads(answer.body)["id"]
-        self._jobs.note(job_id, "queued")
+        self.jobs.note(job_id, "queued")
         return job_id
 
     async def _watch(self, listeners: list[Listener]) -> None:
         """Count connected listeners and whether a job is at work, four times a second."""
-        records, loop = self._records, asyncio.get_running_loop()
+        records, loop = self.records, asyncio.get_running_loop()
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
             if loop.time() < records.begin:
                 continue
             records.looks += 1
-            records.looks_busy += bool(self._jobs.with_status(AT_WORK))
+            records.looks_busy += bool(self.jobs.with_status(AT_WORK))
             records.connected.append(sum(listener.connected for listener in listeners))

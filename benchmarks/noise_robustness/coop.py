@@ -8,10 +8,11 @@ are CoOp's: the names in the lists with spaces for underscores.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from pydantic import BaseModel, NonNegativeInt, ValidationError
 
 from dspt.data import Item
 from dspt.data.names import unsafe_reason
@@ -51,6 +52,13 @@ _Row = tuple[Split, str, int, str]
 """Part, path, class, class name."""
 
 
+class _Lists(BaseModel):
+    """Path, class and class name of each image."""
+
+    train: list[tuple[str, NonNegativeInt, str]]
+    test: list[tuple[str, NonNegativeInt, str]]
+
+
 def is_coop_set(folder: Path) -> bool:
     """Return whether `folder` is a data set in CoOp's layout."""
     return (folder / _AIRCRAFT).is_file() or any(folder.glob(f"{_PREFIX}*.json"))
@@ -72,20 +80,15 @@ def read_coop_set(folder: Path) -> CoopSet:
 
 def _split_rows(path: Path) -> Iterator[_Row]:
     try:
-        lists = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        lists = _Lists.model_validate_json(path.read_bytes(), strict=True)
+    except OSError as error:
         raise _error(path, f"cannot be read: {error}") from error
-    parts: tuple[Split, ...] = ("train", "test")
-    for part in parts:
-        rows = lists.get(part) if isinstance(lists, dict) else None
-        if not isinstance(rows, list):
-            raise _error(path, f"has no list {part!r}")
-        for at, row in enumerate(rows):
-            match row:
-                case [str(file), int(label), str(name)] if label >= 0:
-                    yield part, file, label, name
-                case _:
-                    raise _error(path, f"{part}[{at}] must be [path, label, class name]")
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise _error(path, f"cannot be read: {where}: {first['msg']}") from error
+    yield from (("train", *row) for row in lists.train)
+    yield from (("test", *row) for row in lists.test)
 
 
 def _aircraft(folder: Path) -> Iterator[_Row]:

@@ -68,16 +68,8 @@ class Listing:
             (item.path, self.classes[item.label], item.split, sha)
             for item, sha in zip(items, hashes, strict=True)
         ]
-        return Dataset(
-            self.classes,
-            self.class_words,
-            items,
-            hashes,
-            (),
-            (),
-            dataset_digest(entries),
-            self.source,
-        )
+        names, digest = (self.classes, self.class_words), dataset_digest(entries)
+        return Dataset(*names, items, hashes, (), (), digest, self.source)
 
 
 def is_set(path: Path) -> bool:

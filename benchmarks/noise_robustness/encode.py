@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -79,17 +80,8 @@ def encode_all(
         listing = open_set(path, advance)
         try:
             bar.update(task, description=f"{name}: encoding", completed=0)
-            found[name] = encode_set(
-                listing,
-                backbone,
-                folder / f"{len(found)}.safetensors",
-                shots=settings.shots,
-                seeds=settings.seeds,
-                augment_views=settings.train_views,
-                all_images=settings.unlabelled,
-                store=store,
-                progress=advance,
-            )
+            file = folder / f"{len(found)}.safetensors"
+            found[name] = encode_set(listing, settings, backbone, file, store, advance)
         finally:
             listing.source.close()
             bar.remove_task(task)
@@ -98,30 +90,27 @@ def encode_all(
 
 def encode_set(
     listing: Listing,
+    settings: Settings,
     backbone: Backbone,
     file: Path,
-    *,
-    shots: tuple[int, ...],
-    seeds: tuple[int, ...],
-    augment_views: int,
-    all_images: bool,
-    store: FeatureStore | None,
+    store: FeatureStore | None = None,
     progress: Progress = lambda done, total: None,
 ) -> EncodedSet:
-    """Encode the test images and the training images that any (shots, seed) draws, into `file`.
+    """Encode the test images and the training images that any cell needs, into `file`.
 
-    all_images: encode the other training images, too. Raises DatasetError for unreadable images.
+    Raises DatasetError for unreadable images.
     """
     train, test = listing.rows("train"), listing.rows("test")
     labels = listing.labels(train)
-    drawn = {(n, seed): train[few_shot(labels, n, seed)] for n in shots for seed in seeds}
-    wanted = train if all_images else np.unique(np.concatenate(list(drawn.values())))
+    keys = product(settings.shots, settings.seeds)
+    drawn = {(n, seed): train[few_shot(labels, n, seed)] for n, seed in keys}
+    wanted = train if settings.unlabelled else np.unique(np.concatenate(list(drawn.values())))
     total = len(wanted) + len(test)
     train_part, test_part = listing.read(wanted), listing.read(test)
     train_features = encode_images(
         backbone,
         train_part,
-        augment_views=augment_views,
+        augment_views=settings.train_views,
         store=store,
         progress=lambda done, _: progress(done, total),
     )

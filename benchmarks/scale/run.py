@@ -50,10 +50,7 @@ def measure(options: argparse.Namespace, document: Document, console: Console) -
     }
     document["hosts"], document["faults"], document["predictions"] = [], [], []
     numbers = sorted(options.hosts)
-    with (
-        tempfile.TemporaryDirectory(prefix="dspt-scale-") as folder,
-        grid_progress(console) as bar,
-    ):
+    with tempfile.TemporaryDirectory(prefix="dspt-scale-") as folder, grid_progress(console) as bar:
         Path(folder).chmod(0o755)  # PostgreSQL runs as another user
         task = bar.add_task("starting", total=2 * len(numbers) + len(FAULTS))
         with running_cluster(Path(folder)) as cluster:

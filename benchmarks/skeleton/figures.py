@@ -17,14 +17,8 @@ from PIL import Image
 from benchmarks.skeleton.report import Spread
 
 BLACK, GREY = "#000000", "#555555"
-BLUE, SKY, GREEN, ORANGE, RED, PINK = (
-    "#0072B2",
-    "#56B4E9",
-    "#009E73",
-    "#E69F00",
-    "#D55E00",
-    "#CC79A7",
-)
+BLUE, SKY, GREEN = "#0072B2", "#56B4E9", "#009E73"
+ORANGE, RED, PINK = "#E69F00", "#D55E00", "#CC79A7"
 """Colours of Okabe and Ito, which colour-blind readers can tell apart."""
 LEGEND_COLUMN = 1.4  # inches
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -44,29 +45,26 @@ def shown(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def count(text: str) -> int:
-    """Type of an option: a whole number from 0."""
-    return _checked(text, int, lambda value: value >= 0, "a whole number from 0")
+def _number(
+    kind: Callable[[str], Number], valid: Callable[[Number], bool], wanted: str
+) -> Callable[[str], Number]:
+    """Return the type of an option; `wanted` says which numbers are valid."""
+
+    def parse(text: str) -> Number:
+        with suppress(ValueError):
+            value = kind(text)
+            if valid(value):
+                return value
+        raise argparse.ArgumentTypeError(f"{text!r} must be {wanted}")
+
+    return parse
 
 
-def positive(text: str) -> int:
-    """Type of an option: a whole number from 1."""
-    return _checked(text, int, lambda value: value >= 1, "a whole number from 1")
-
-
-def at_least_two(text: str) -> int:
-    """Type of an option: a whole number from 2."""
-    return _checked(text, int, lambda value: value >= 2, "a whole number from 2")
-
-
-def positive_number(text: str) -> float:
-    """Type of an option: a number above 0."""
-    return _checked(text, float, lambda value: 0 < value < float("inf"), "a number above 0")
-
-
-def share(text: str) -> float:
-    """Type of an option: a number from 0 to 1."""
-    return _checked(text, float, lambda value: 0 <= value <= 1, "a number from 0 to 1")
+count = _number(int, lambda value: value >= 0, "a whole number from 0")
+positive = _number(int, lambda value: value >= 1, "a whole number from 1")
+at_least_two = _number(int, lambda value: value >= 2, "a whole number from 2")
+positive_number = _number(float, lambda value: 0 < value < float("inf"), "a number above 0")
+share = _number(float, lambda value: 0 <= value <= 1, "a number from 0 to 1")
 
 
 def json_object(text: str) -> dict[str, Any]:
@@ -78,19 +76,6 @@ def json_object(text: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise argparse.ArgumentTypeError("must be a JSON object")
     return value
-
-
-def _checked(
-    text: str, kind: Callable[[str], Number], valid: Callable[[Number], bool], wanted: str
-) -> Number:
-    try:
-        value = kind(text)
-    except ValueError:
-        pass
-    else:
-        if valid(value):
-            return value
-    raise argparse.ArgumentTypeError(f"{text!r} must be {wanted}")
 
 
 _FOLDER = {"type": Path, "metavar": "DIR"}

@@ -7,15 +7,7 @@ from itertools import pairwise
 
 import torch
 
-from benchmarks.tuning_speed.setup import (
-    N_CTX,
-    PHOTOS,
-    Case,
-    StepTime,
-    Trainer,
-    clocks,
-    reset_peak,
-)
+from benchmarks.tuning_speed.setup import N_CTX, PHOTOS, Case, StepTime, Trainer, clocks, reset_peak
 from dspt.features.encode import encode_images
 from dspt.prompt.learner import RANDOM, PromptLearner
 from dspt.prompt.trainer import EpochReport, TunerState, tune_contexts

@@ -59,9 +59,13 @@ def listing(folder: Path) -> Listing:
 
 
 def encode(listing: Listing, backbone: Backbone, file: Path, **change: Any) -> EncodedSet:
-    options: dict[str, Any] = {"shots": (4,), "seeds": (1,), "augment_views": 0, "store": None}
-    options |= {"all_images": False}
-    return encode_set(listing, backbone, file, **options | change)
+    own = settings("--seeds", "1")
+    if views := change.pop("augment_views", 0):
+        own = replace(own, recipe=replace(own.recipe, augment_views=views))
+    if change.pop("all_images", False):
+        own = replace(own, methods=(*own.methods, UNLABELLED))
+    store = change.pop("store", None)
+    return encode_set(listing, replace(own, **change), backbone, file, store)
 
 
 @pytest.fixture

@@ -75,9 +75,9 @@ def split(folder: Path, **change: Any) -> Path:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"train": None}, "has no list 'train'"),
+        ({"train": None}, "train: Input should be a valid array"),
         ({"test": []}, "3 classes without a test image, such as 'red_fox'"),
-        ({"test": [["a.jpg", "0", "x"]]}, r"test\[0\] must be \[path, label, class name\]"),
+        ({"test": [["a.jpg", "0", "x"]]}, "test.0.1: Input should be a valid integer"),
         ({"test": [["../a.jpg", 0, "red_fox"]]}, r"leaves the folder"),
         ({"test": [["a.jpg", 0, "dog"]]}, "class 0 has the names 'red_fox' and 'dog'"),
         ({"test": [["a.jpg", 0, "red_fox"]] * 2}, "'a.jpg' is listed twice"),
