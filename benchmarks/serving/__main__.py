@@ -37,8 +37,6 @@ def _options(parser: ArgumentParser) -> None:
     what = "of measurements that take turns, or of all servers (default: 4; --peers: 2)"
     add(parser, "--rounds", None, what, **numbers)
     add(parser, "--threads", available_cpus(), "of each server and of the tower alone", **numbers)
-    what = "folder with photos (default: photos of scikit-image)"
-    add(parser, "--data", None, what, type=Path, dest="photos", metavar="DIR")
     add_common(parser, "seed")
     alone = parser.add_argument_group("without --peers")
     what = "backbones; measurements other than of speed use the first one"

@@ -28,6 +28,7 @@ _READY = (
     "OpenVINO cannot run this backbone; using torch",
 )
 _MIB = 1 << 20
+MANY_CLIENTS = 64
 #: High limits, so that they do not interfere.
 _MAX_WAITING_IMAGES = 4096
 _REQUESTS_PER_MINUTE = 10_000_000
@@ -49,6 +50,10 @@ class Bench:
         """Carry out the order, and record what the stack uses meanwhile."""
         outcome: Outcome = self.clients.call("carry_out", replace(order, watched=self.stack.roots))
         return outcome
+
+    def many(self, models: Sequence[str], clients: int = MANY_CLIENTS, **more: Any) -> Outcome:
+        """Measure clients with one image per request, after a warm-up."""
+        return self.ask(Order(clients, 1, models, self.seconds, self.seconds / 5, **more))
 
     def write(self, shape: Shape, classes: Sequence[Sequence[str]]) -> list[str]:
         """Write new classifiers; return their ids."""

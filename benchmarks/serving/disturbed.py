@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from app.datasets.demo_photos import make_demo_data
-from benchmarks.serving.bench import Bench, row, wait
+from benchmarks.serving.bench import MANY_CLIENTS, Bench, row, wait
 from benchmarks.serving.classifiers import Shape
-from benchmarks.serving.orders import Order, Outcome, Switch
-from benchmarks.serving.speed import MANY_CLIENTS
+from benchmarks.serving.orders import Order, Switch
 from benchmarks.stack import StackError
 
 _ALIAS = "production"
@@ -33,22 +32,15 @@ def measure_switch(
         bench.ask(Order(clients=1, images=1, models=[model], tiny=True))
     switch = Switch(_ALIAS, dict(zip(models, labels, strict=True)), 1 / _MOVES_PER_SECOND)
     bench.on_progress(f"an alias that moves {_MOVES_PER_SECOND:g} times a second")
-    outcome = bench.ask(
-        Order(MANY_CLIENTS, 1, [_ALIAS], bench.seconds, bench.seconds / 5, switch=switch)
-    )
-    found |= row(outcome) | {
-        "moves": outcome.moves,
-        "failed_moves": outcome.failed_moves,
-        "mixed": outcome.mixed,
-        "stale": outcome.stale,
-    }
+    outcome = bench.many([_ALIAS], switch=switch)
+    counts = ("moves", "failed_moves", "mixed", "stale")
+    found |= row(outcome) | {name: getattr(outcome, name) for name in counts}
 
 
 def measure_beside_job(bench: Bench, model_id: str, found: dict[str, Any]) -> None:
     """Measure before a job, while it is tuned, and after it."""
-    order = Order(MANY_CLIENTS, 1, [model_id], bench.seconds, bench.seconds / 5)
     bench.on_progress("before a job")
-    found["before"] = row(bench.ask(order))
+    found["before"] = row(bench.many([model_id]))
     files = {"dataset": ("photos.zip", make_demo_data(bench.seed).zip)}
     jobs = []
     for number in range(_JOBS):
@@ -57,14 +49,14 @@ def measure_beside_job(bench: Bench, model_id: str, found: dict[str, Any]) -> No
     bench.on_progress("waiting for a job to be tuned")
     wait(lambda: _is_tuned(bench, jobs[0]), "a job that is tuned")
     bench.on_progress("while a job is tuned")
-    found["beside"] = row(bench.ask(order))
+    found["beside"] = row(bench.many([model_id]))
     found["jobs"] = statuses = [_job(bench, job)["status"] for job in jobs]
     for job, status in zip(jobs, statuses, strict=True):
         if status not in _ENDED:
             bench.call("POST", f"/jobs/{job}/cancel")
     wait(lambda: all(_job(bench, job)["status"] in _ENDED for job in jobs), "the end of the jobs")
     bench.on_progress("after the job")
-    found["after"] = row(bench.ask(order))
+    found["after"] = row(bench.many([model_id]))
 
 
 def measure_pressure(bench: Bench, model_id: str, backbone: str, found: dict[str, Any]) -> None:
@@ -77,9 +69,7 @@ def measure_pressure(bench: Bench, model_id: str, backbone: str, found: dict[str
     bench.load(model_id, backbone)
     for clients in (MANY_CLIENTS, TOO_MANY_CLIENTS):
         bench.on_progress(f"{clients} clients, of whom {FEW_WAITING} may wait")
-        outcome: Outcome = bench.ask(
-            Order(clients, 1, [model_id], bench.seconds, bench.seconds / 5)
-        )
+        outcome = bench.many([model_id], clients)
         refused = outcome.statuses.get("503", 0)
         found[str(clients)] = row(outcome) | {"refused": refused, "told_when": outcome.told_when}
 

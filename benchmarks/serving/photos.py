@@ -12,24 +12,14 @@ from app.datasets.demo_photos import PHOTOGRAPHS, photo_path
 
 SIZE = (500, 375)
 QUALITY = 90
-_ENDINGS = {".jpg", ".jpeg", ".png", ".webp"}
 _KEEPS = (0.6, 1.0)
 """Least and greatest side of a crop, as a share of the side of the photo."""
 
 
-def make_photos(folder: Path | None, count: int, seed: int) -> list[bytes]:
-    """Return JPEGs of crops of the photos in `folder`, or of the demo's photos.
-
-    Raises OSError, or ValueError if there are no photos.
-    """
+def make_photos(count: int, seed: int) -> list[bytes]:
+    """Return JPEGs of crops of the demo's photos. Raises OSError."""
     rng = random.Random(seed)
-    if folder is None:
-        files = [photo_path(photograph) for photograph in PHOTOGRAPHS]
-    else:
-        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _ENDINGS)
-        if not files:
-            raise ValueError(f"No photos in {folder} ({', '.join(sorted(_ENDINGS))})")
-        files = rng.sample(files, min(count, len(files)))
+    files = [photo_path(photograph) for photograph in PHOTOGRAPHS]
     return [_crop(files[number % len(files)], rng) for number in range(count)]
 
 

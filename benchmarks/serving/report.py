@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from benchmarks.serving.bench import MANY_CLIENTS
 from benchmarks.serving.peers import report as peers
 from benchmarks.serving.photos import SIZE
-from benchmarks.serving.speed import MANY_CLIENTS
 from benchmarks.serving.summary import goals, losses, parts, ratio
 from benchmarks.skeleton.report import goal_table, page, table
 

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.load.summary import percentile
-from benchmarks.serving.bench import Bench, row
+from benchmarks.serving.bench import MANY_CLIENTS, Bench, row
 from benchmarks.serving.classifiers import Shape
 from benchmarks.serving.orders import Order
-from benchmarks.serving.speed import MANY_CLIENTS
 
 #: Loaded one after the other, to measure the loading time.
 _COLD = 50

@@ -43,7 +43,7 @@ def measure(options: argparse.Namespace, document: Document, console: Console) -
 
     try:
         on_progress("cutting photos")
-        photos = make_photos(options.photos, _PHOTOS, options.seed)
+        photos = make_photos(_PHOTOS, options.seed)
         mean_bytes = sum(map(len, photos)) / len(photos)
         document["photos"] = {"count": len(photos), "mean_bytes": mean_bytes}
         (measure_peers if options.peers else _measure)(options, photos, on_progress, document)
@@ -72,53 +72,39 @@ def _measure(
     document["backbones"] = {}
     with ExitStack() as cleanup:
         folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="dspt-serving-")))
-        names = {name: loadable(name, folder / "weights") for name in options.backbone}
+        loaded = {name: loadable(name, folder / "weights") for name in options.backbone}
         on_progress("starting PostgreSQL, Redis, API and worker")
+        settings = service_settings(list(loaded.values()), options.threads, max(options.models))
+        threads, logs = options.threads, options.logs
         stack = cleanup.enter_context(
-            running_stack(
-                folder,
-                workers=1,
-                threads=options.threads,
-                settings=service_settings(
-                    list(names.values()), options.threads, max(options.models)
-                ),
-                logs=options.logs,
-            )
+            running_stack(folder, workers=1, threads=threads, settings=settings, logs=logs)
         )
         document["versions"] |= stack.versions
-        place = (HOST, stack.port)
+        place, seed = (HOST, stack.port), options.seed
         clients = cleanup.enter_context(
-            Child("clients", Clients, place, stack.key, photos, tiny_png(), options.seed)
+            Child("clients", Clients, place, stack.key, photos, tiny_png(), seed)
         )
-        bench = Bench(stack, clients, folder, options.seconds, options.seed, on_progress)
+        bench = Bench(stack, clients, folder, options.seconds, seed, on_progress)
         classes = [photograph.folder for photograph in PHOTOGRAPHS]
         towers = Settings(data_dir=folder / "data").tower_dir
         shapes: dict[str, Shape] = {}
         models: dict[str, str] = {}
-        for name, loaded in names.items():
-            on_progress(f"{name}: loading")
-            shapes[name] = shape_of(loaded)
+        for name, backbone in loaded.items():
+            bench.on_progress = partial(_with_name, on_progress, name)
+            bench.on_progress("loading")
+            shapes[name] = shape_of(backbone)
             found = document["backbones"][name] = {"classes": len(classes)}
-            with Child(
-                f"tower of {name}", RawTower, loaded, towers, photos, options.threads
-            ) as tower:
+            with Child(f"tower of {name}", RawTower, backbone, towers, photos, threads) as tower:
                 (models[name],) = bench.write(shapes[name], [classes])
-                bench.on_progress = partial(_with_name, on_progress, name)
-                measure_speed(bench, tower, models[name], loaded, options.rounds, found)
-            bench.on_progress = on_progress
+                measure_speed(bench, tower, models[name], backbone, options.rounds, found)
+        bench.on_progress = on_progress
         first = options.backbone[0]
-        shape, model, loaded = shapes[first], models[first], names[first]
+        shape, model, counts, rounds = shapes[first], models[first], options.models, options.rounds
         measure_switch(bench, shape, classes, document.setdefault("switch", {}))
         measure_beside_job(bench, model, document.setdefault("beside_a_job", {}))
-        measure_residents(
-            bench,
-            shape,
-            options.models,
-            classes,
-            options.rounds,
-            document.setdefault("residents", {}),
-        )
-        measure_pressure(bench, model, loaded, document.setdefault("pressure", {}))
+        found = document["residents"] = {}
+        measure_residents(bench, shape, counts, classes, rounds, found)
+        measure_pressure(bench, model, loaded[first], document.setdefault("pressure", {}))
 
 
 def _with_name(on_progress: OnProgress, backbone: str, what: str) -> None:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
-from benchmarks.serving.bench import Bench, row
+from benchmarks.serving.bench import MANY_CLIENTS, Bench, row
 from benchmarks.serving.orders import Order
 from benchmarks.skeleton.child import Child
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
-MANY_CLIENTS = 64
 _CLIENTS, _IMAGES = (1, 8, MANY_CLIENTS), (1, 16)
 _PART = 0.3
 """Duration of each measurement of the tower, as a share of `seconds`."""
@@ -42,7 +40,7 @@ def measure_speed(
         bench.on_progress(f"tower and {MANY_CLIENTS} clients in turns, {number + 1} of {rounds}")
         outcome = bench.ask(order)
         after = tower.call("speed", "tower", best, bench.seconds / 2)
-        alone = statistics.fmean((before.images_per_second, after.images_per_second))
+        alone = statistics.fmean(each["images_per_second"] for each in (before, after))
         pairs.append(row(outcome) | {"raw": alone, "ratio": outcome.images_per_second / alone})
         before = after
 
@@ -52,11 +50,11 @@ def _raw(bench: Bench, tower: Child) -> dict[str, Any]:
     for batch in BATCHES:
         bench.on_progress(f"the tower alone, batches of {batch}")
         speed = tower.call("speed", "tower", batch, _PART * bench.seconds)
-        speeds.append({"batch": batch, **asdict(speed)})
+        speeds.append({"batch": batch, **speed})
     best = max(speeds, key=lambda speed: speed["images_per_second"])
     bench.on_progress("JPEGs to crops, and to features, in one process")
     more = {
-        what: asdict(tower.call("speed", what, best["batch"], _PART * bench.seconds))
+        what: tower.call("speed", what, best["batch"], _PART * bench.seconds)
         for what in ("decode", "both")
     }
     return {"batches": speeds, "best": best, **more}

@@ -6,8 +6,8 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from benchmarks.serving.bench import MANY_CLIENTS
 from benchmarks.serving.disturbed import FEW_WAITING, TOO_MANY_CLIENTS
-from benchmarks.serving.speed import MANY_CLIENTS
 from benchmarks.skeleton.report import Goal
 
 Found = Mapping[str, Any]

@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -27,15 +26,6 @@ What = Literal["tower", "decode", "both"]
 """The tower on decoded crops; JPEGs to crops; both in turn."""
 
 
-@dataclass(frozen=True)
-class Speed:
-    engine: str
-    """`torch` or `openvino`."""
-    images_per_second: float
-    cpu_ms: float
-    """CPU time per image."""
-
-
 class RawTower:
     """Measures the tower. Lives in a process of its own."""
 
@@ -49,8 +39,8 @@ class RawTower:
         self._threads = ThreadPoolExecutor(threads)
         self._crops = self._decode(MOST_IMAGES)
 
-    def speed(self, what: What, batch: int, seconds: float) -> Speed:
-        """Return the speed of batches of `batch` images."""
+    def speed(self, what: What, batch: int, seconds: float) -> dict[str, Any]:
+        """Return engine, images per second and CPU ms of an image, in batches of `batch`."""
         crops = self._crops[:batch]
         runs: dict[str, Callable[[], object]] = {
             "tower": lambda: self._tower.encode(crops),
@@ -62,11 +52,11 @@ class RawTower:
         start, cpu = time.perf_counter(), time.process_time()
         batches = sum(self._threads.map(lambda _: _repeat(run, seconds), range(lanes)))
         images = batches * batch
-        return Speed(
-            self._tower.engine,
-            images / (time.perf_counter() - start),
-            1000 * (time.process_time() - cpu) / images,
-        )
+        return {
+            "engine": self._tower.engine,
+            "images_per_second": images / (time.perf_counter() - start),
+            "cpu_ms": 1000 * (time.process_time() - cpu) / images,
+        }
 
     def _decode(self, count: int) -> NDArray[np.uint8]:
         """Return `count` photos as the tower takes them."""

@@ -20,7 +20,7 @@ from benchmarks.serving.clients import Clients
 from benchmarks.serving.orders import Order
 from benchmarks.serving.peers.environments import python_of, versions_in
 from benchmarks.serving.peers.peer import APPS, PEERS, Peer, running
-from benchmarks.serving.peers.summary import OURS
+from benchmarks.serving.peers.report import OURS
 from benchmarks.serving.photos import tiny_png
 from benchmarks.skeleton.child import Child
 from benchmarks.skeleton.program import Document

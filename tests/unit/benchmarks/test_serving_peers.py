@@ -16,8 +16,7 @@ from benchmarks.serving.__main__ import PEERS
 from benchmarks.serving.api import EMBEDDINGS, ONE_IMAGE, PREDICT
 from benchmarks.serving.peers.environments import python_of
 from benchmarks.serving.peers.peer import Peer, running
-from benchmarks.serving.peers.report import markdown
-from benchmarks.serving.peers.summary import goals
+from benchmarks.serving.peers.report import goals, markdown
 from benchmarks.skeleton.program import BenchmarkError, run
 from tests.services import children_of, wait_until
 

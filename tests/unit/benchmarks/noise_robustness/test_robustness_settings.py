@@ -70,7 +70,7 @@ def test_all_options_reach_the_settings() -> None:
     assert [noise.name for noise in settings.noises] == ["clean", "global-symmetric-50"]
     assert (settings.shots, settings.seeds) == ((1, 2), (0,))
     assert settings.methods == settings.losses == ("ce", "dspt")
-    assert (settings.recipe.epochs, settings.train_views) == (200, 2)
+    assert (settings.recipe.epochs, settings.train_views) == (200, 8)
     assert (settings.logistic_c, settings.tune_config(4).epochs) == (3, 7)
     assert settings.tune_config(4).seed == 4
 
