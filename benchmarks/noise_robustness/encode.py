@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -13,10 +14,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.progress import Progress as Bar
-from rich.progress import TaskID
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from benchmarks.noise_robustness.classes import draw_classes
 from benchmarks.noise_robustness.datasets import Listing, Progress, open_set
 from benchmarks.noise_robustness.settings import Settings
 from dspt.backbones import Backbone
@@ -63,28 +64,34 @@ class Features:
 
 def encode_all(
     paths: Mapping[str, Path],
+    class_counts: Sequence[int],
     settings: Settings,
     backbone: Backbone,
     folder: Path,
     store: FeatureStore,
     bar: Bar,
 ) -> dict[str, EncodedSet]:
-    """Return the data sets by name, their features in `folder`. Raises DatasetError."""
+    """Return the data sets by name, their features in `folder`. Raises DatasetError.
+
+    class_counts: instead of the data sets, so many classes of all of them (see `classes`).
+    """
+    task = bar.add_task("", total=None)
+
+    def advance(done: int, total: int) -> None:
+        bar.update(task, completed=done, total=total)
+
     found: dict[str, EncodedSet] = {}
-    for name, path in paths.items():
-        task = bar.add_task(f"{name}: reading", total=None)
-
-        def advance(done: int, total: int, task: TaskID = task) -> None:
-            bar.update(task, completed=done, total=total)
-
-        listing = open_set(path, advance)
-        try:
-            bar.update(task, description=f"{name}: encoding", completed=0)
-            file = folder / f"{len(found)}.safetensors"
-            found[name] = encode_set(listing, settings, backbone, file, store, advance)
-        finally:
-            listing.source.close()
-            bar.remove_task(task)
+    with ExitStack() as cleanup:
+        listings = []
+        for name, path in paths.items():
+            bar.update(task, description=f"{name}: reading", completed=0, total=None)
+            listings.append(open_set(path, advance))
+            cleanup.callback(listings[-1].source.close)
+        for listing in [draw_classes(listings, count) for count in class_counts] or listings:
+            bar.update(task, description=f"{listing.name}: encoding", completed=0)
+            file = folder / f"{listing.name}.safetensors"
+            found[listing.name] = encode_set(listing, settings, backbone, file, store, advance)
+    bar.remove_task(task)
     return found
 
 

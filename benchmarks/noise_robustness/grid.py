@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from benchmarks.noise_robustness.classes import draw_classes
 from benchmarks.noise_robustness.datasets import is_set
 from benchmarks.noise_robustness.encode import EncodedSet, encode_all
 from benchmarks.noise_robustness.given_labels import GivenLabels
@@ -95,14 +94,7 @@ def run_grid(
         tempfile.TemporaryDirectory(prefix="dspt-benchmark-") as temporary,
         grid_progress(console) as bar,
     ):
-        sets = encode_all(paths, settings, backbone, Path(temporary), store, bar)
-        if counts:
-            parts = tuple(sets.values())
-            drawn = [
-                draw_classes(parts, count, Path(temporary) / f"classes-{count}.safetensors")
-                for count in dict.fromkeys(counts)
-            ]
-            sets = {data.name: data for data in drawn}
+        sets = encode_all(paths, counts, settings, backbone, Path(temporary), store, bar)
         grid = settings.cells(tuple(sets))
         task = bar.add_task("cells", total=len(grid))
 

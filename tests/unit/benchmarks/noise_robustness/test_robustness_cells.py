@@ -185,35 +185,33 @@ def test_classes_are_drawn_from_all_data_sets(
 ) -> None:
     other = write_class_folders(tmp_path / "other", train=4, test=2)
     words = ("car", "ship", "plane")
-    second = replace(open_set(other), class_words=words)
-    sets = [
-        encode(each, tiny, tmp_path / f"{at}.safetensors", shots=(2, 4))
-        for at, each in enumerate((listing, second))
-    ]
-    whole = draw_classes(sets, 6, tmp_path / "whole.safetensors")
+    sets = [listing, replace(open_set(other), class_words=words)]
+    whole = draw_classes(sets, 6)
     assert sorted(whole.class_words) == sorted([*listing.class_words, *words])
-    few = draw_classes(sets, 4, tmp_path / "few.safetensors")
+    few = draw_classes(sets, 4)
     assert few.classes == whole.classes[:4]
-    assert (few.name, len(few.files)) == ("4-classes", 4 * 4)
-    features = Features.load(few.file, CPU)
-    for label, name in enumerate(few.classes):
-        source = sets[[data.name for data in sets].index(name.partition("/")[0])]
-        parts = Features.load(source.file, CPU)
-        old = source.classes.index(name.partition("/")[2])
-        assert features.train[few.labels == label].equal(parts.train[source.labels == old])
-        assert features.test[features.test_labels == label].equal(
-            parts.test[parts.test_labels == old]
-        )
+    assert few.name == "4-classes"
+    for name, word in zip(few.classes, few.class_words, strict=True):
+        source, _, own = name.partition("/")
+        assert (word in words) == (source == "other")
+        label = few.classes.index(name)
+        files = {item.path for item in few.items if item.label == label}
+        assert {Path(file).parts[:3:2] for file in files} == {(source, own)}
+        assert len(files) == (6 if source == "other" else 12)
+    encoded = encode(few, tiny, tmp_path / "few", shots=(2, 4))
+    assert encoded.n_test == sum(item.split == "test" for item in few.items)
     for shots in (2, 4):
-        drawn = few.samples[shots, 1]
-        assert np.bincount(few.labels[drawn]).tolist() == [shots] * 4
-        assert {few.files[at] for at in drawn} <= {
-            f"{data.name}/{data.files[at]}" for data in sets for at in data.samples[shots, 1]
-        }
-    with pytest.raises(ConfigError, match="--classes 7: the data sets have 6 classes"):
-        draw_classes(sets, 7, tmp_path / "no")
-    with pytest.raises(ConfigError, match="more than one data set has the class"):
-        draw_classes([sets[0], sets[0]], 2, tmp_path / "no")
+        drawn = encoded.samples[shots, 1]
+        assert np.bincount(encoded.labels[drawn]).tolist() == [shots] * 4
+    features = Features.load(encoded.file, CPU)
+    for file, row in zip(encoded.files, features.train, strict=True):
+        data = sets[file.startswith("other/")]
+        at = [item.path for item in data.items].index(file.partition("/")[2])
+        torch.testing.assert_close(row, encode_images(tiny, data.read(np.array([at])))[0])
+    for count, at_fault in ((7, sets), (2, [listing, listing])):
+        message = "the data sets have 6 classes" if count == 7 else "more than one data set has"
+        with pytest.raises(ConfigError, match=f"--classes.*{message}"):
+            draw_classes(at_fault, count)
 
 
 def test_no_method_sees_the_true_labels_or_what_was_run_before(
