@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 import time
 from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -42,28 +44,28 @@ class CellRunner:
     def __call__(self, job: Job) -> dict[str, Any]:
         """Return accuracy (percent) of each method, suppression and seconds as plain values."""
         settings, bench, recipe = self._settings, self._bench, self._settings.recipe
-        clock = _Clock()
+        seconds: dict[str, float] = {}
         task = bench.task(job, recipe.n_ctx, recipe.ctx_init, False, recipe.augment_views)
         fitted: dict[str, Fitted] = {"zero_shot": methods.zero_shot(task)}
         if settings.losses:
-            fitted |= methods.tuned_losses(task, settings.losses, recipe)
-            clock.lap("losses")
+            with _timed(seconds, "losses"):
+                fitted |= methods.tuned_losses(task, settings.losses, recipe)
         if {"default", UNLABELLED} & set(settings.methods):
             config = settings.tune_config(job.cell.seed)
             photos = bench.unlabelled(job) if settings.unlabelled else None
-            fitted |= methods.default(bench.service_task(job), config, photos)
-            clock.lap("default")
+            with _timed(seconds, "default"):
+                fitted |= methods.default(bench.service_task(job), config, photos)
         if {"logistic", "logistic_cleanlab"} & set(settings.methods):
             from benchmarks.noise_robustness import linear
 
-            validated = linear.cross_validate(task, settings.logistic_c)
-            fitted["logistic"] = linear.logistic(task, validated)
-            fitted["logistic_cleanlab"] = linear.logistic_cleanlab(task, validated)
-            clock.lap("logistic")
+            with _timed(seconds, "logistic"):
+                validated = linear.cross_validate(task, settings.logistic_c)
+                fitted["logistic"] = linear.logistic(task, validated)
+                fitted["logistic_cleanlab"] = linear.logistic_cleanlab(task, validated)
         for name in settings.methods:
             if name in BASELINES:
-                fitted[name] = fit_baseline(name, task, recipe)
-                clock.lap(name)
+                with _timed(seconds, name):
+                    fitted[name] = fit_baseline(name, task, recipe)
         shots, wrong = task.features[:, 0], torch.from_numpy(job.given != job.true)
         test, labels = bench.features.test, bench.features.test_labels
         return {
@@ -73,21 +75,15 @@ class CellRunner:
                 for name in ("zero_shot", "dspt")
                 if name in fitted
             },
-            "seconds": clock.laps,
+            "seconds": seconds,
         }
 
 
-class _Clock:
-    """Seconds of each part."""
-
-    def __init__(self) -> None:
-        self._at = time.monotonic()
-        self.laps: dict[str, float] = {}
-
-    def lap(self, name: str) -> None:
-        now = time.monotonic()
-        self.laps[name] = round(now - self._at, 2)
-        self._at = now
+@contextmanager
+def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
+    started = time.monotonic()
+    yield
+    seconds[name] = round(time.monotonic() - started, 2)
 
 
 def _measure(fitted: Fitted, test: Tensor, labels: Tensor) -> dict[str, Any]:

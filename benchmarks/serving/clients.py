@@ -78,8 +78,8 @@ class Run:
         api: Api = PREDICT,
     ) -> None:
         """`files`: images, encoded by `api`."""
-        self._client, self._order, self._files, self._rng = client, order, files, rng
-        self._api = api
+        self._client, self._order, self._files = client, order, files
+        self._rng, self._api = rng, api
         self._statuses: Counter[str] = Counter()
         self._outcome = Outcome()
         self._answers: list[tuple[float, float]] = []
@@ -193,14 +193,13 @@ class Run:
 
     def _summed(self) -> Outcome:
         found, images = self._outcome, self._order.images
-        found.statuses = {status: count for status, count in self._statuses.items() if count}
-        counted = sorted(done for _, done in self._answers if self._begin <= done <= self._end)
-        found.latencies = [
-            done - sent for sent, done in self._answers if self._begin <= done <= self._end
-        ]
+        found.statuses = dict(+self._statuses)
+        counted = [(s, done) for s, done in self._answers if self._begin <= done <= self._end]
+        found.latencies = [done - sent for sent, done in counted]
         # Answers come in bursts, one per batch, so the rate is measured from burst to burst.
         before = [done for _, done in self._answers if done < self._begin]
         start = max(before, default=self._begin)
-        if counted and counted[-1] > start:
-            found.images_per_second = images * len(counted) / (counted[-1] - start)
+        last = max((done for _, done in counted), default=start)
+        if last > start:
+            found.images_per_second = images * len(counted) / (last - start)
         return found

@@ -53,14 +53,14 @@ trainer in float32.
 def pairs(timings: Sequence[Timing], classes: int) -> list[tuple[str, Timing, Timing]]:
     """Return what to compare: equal precisions, then ours in bfloat16 with plain in float32."""
     by = {(t.trainer, t.precision): t for t in timings if t.classes == classes}
-    found = [
-        ("f32", "float32", "float32"),
-        ("bf16", "bfloat16", "bfloat16"),
-        ("bf16 to plain f32", "float32", "bfloat16"),
-    ]
+    compared = {
+        "f32": ("float32", "float32"),
+        "bf16": ("bfloat16", "bfloat16"),
+        "bf16 to plain f32": ("float32", "bfloat16"),
+    }
     return [
         (name, by["plain", plain], by["ours", ours])
-        for name, plain, ours in found
+        for name, (plain, ours) in compared.items()
         if ("ours", ours) in by
     ]
 
@@ -129,17 +129,14 @@ def _growth(growth: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _stages(document: Mapping[str, Any]) -> tuple[str, list[str]]:
     settings = document["settings"]
+    rows = [
+        (row["stage"], seconds(row["seconds"]), f"{row['mib']:,.0f}") for row in document["stages"]
+    ]
     return (
         f"A whole job with {settings['stages']} classes and {settings['shots']} shots, "
         f"{settings['stages_epochs']} epochs: the largest memory of each stage in addition to the "
         "loaded model, libraries included that the stage loads.",
-        table(
-            ["stage", "time", "MiB beyond model"],
-            [
-                (row["stage"], seconds(row["seconds"]), f"{row['mib']:,.0f}")
-                for row in document["stages"]
-            ],
-        ),
+        table(["stage", "time", "MiB beyond model"], rows),
     )
 
 
@@ -147,7 +144,7 @@ def _goals(timings: Sequence[Timing]) -> list[list[str]]:
     """Return each goal that these cases can show, the figure, and whether it is met."""
     found: list[tuple[str, str, bool]] = []
     goals = {"f32": (15, 25), "bf16 to plain f32": (40, 60)}
-    for name, plain, ours in pairs(timings, 100) if _has(timings, 100) else []:
+    for name, plain, ours in pairs(timings, 100):
         if name in goals:
             for what, goal, ratios in (
                 ("text step", goals[name][0], _text_ratios(plain, ours)),
@@ -180,7 +177,3 @@ def _text_ratios(plain: Timing, ours: Timing) -> tuple[float, float]:
 def _ratios_of(plain: Timing, ours: Timing) -> tuple[float, float]:
     """Return plain / ours for an epoch, by clock and by CPU time."""
     return plain.epoch / ours.epoch, plain.step_cpu / ours.step_cpu
-
-
-def _has(timings: Sequence[Timing], classes: int) -> bool:
-    return any(t.classes == classes for t in timings)
