@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from statistics import fmean
 from typing import Any
 
-from benchmarks.noise_robustness.settings import CLEAN, LABELS
-from benchmarks.noise_robustness.summary import TOLERANCE, Gap, Goals, Results, goals
+from benchmarks.noise_robustness.settings import CLEAN, LABELS, LOSSES
+from benchmarks.noise_robustness.summary import Results
 from benchmarks.skeleton.report import Spread, page, spread_note, table
 
+TOLERANCE = 0.5
+"""Points that this service may fall below zero-shot."""
 PROTOCOLS = {
     "global": "protocol `global`: a share of all few shots is flipped",
     "per_class": "protocol `per_class`: the same number of labels is flipped in every class",
@@ -38,7 +41,7 @@ def markdown(document: Mapping[str, Any]) -> str:
             blocks += [
                 f"## {shots} shots, {PROTOCOLS[protocol]}",
                 f"Each value: {spread_note(seeds)}{also}.",
-                *_standing(goals(results, noises), results, noises),
+                *_standing(results, noises),
             ]
             for kind, columns in results.kinds(noises).items():
                 blocks += [f"### {kind.capitalize()}", "\n".join(_table(results, columns))]
@@ -114,41 +117,71 @@ def _gains(results: Results, noises: Sequence[str]) -> list[str]:
     return [text, "\n".join(table(["data", *map(short, noises)], rows, left=1)), mean]
 
 
-def _standing(found: Goals, results: Results, noises: Sequence[str]) -> list[str]:
-    if not found.cells:
+def _standing(results: Results, noises: Sequence[str]) -> list[str]:
+    """Return how this service compares over these noises.
+
+    A cell is a data set and a noise; those that lack a method are ignored.
+    """
+    cells = [
+        (dataset, noise)
+        for dataset in results.datasets
+        for noise in noises
+        if all(results.runs(method, dataset, noise) for method in results.methods)
+    ]
+    if not cells:
         return ["No cell is finished."]
-    means = "; ".join(f"{LABELS[method]} {mean:.1f}" for method, mean in found.means.items())
-    summary = f"Mean over {found.cells} cells (data set x noise): {means}."
-    if "default" not in found.means:
+
+    def mean(method: str, cell: tuple[str, str]) -> float:
+        return fmean(results.runs(method, *cell).values())
+
+    means = {method: fmean(mean(method, cell) for cell in cells) for method in results.methods}
+    listed = "; ".join(f"{LABELS[method]} {value:.1f}" for method, value in means.items())
+    summary = f"Mean over {len(cells)} cells (data set x noise): {listed}."
+    if "default" not in means:
         return [summary]
     lines = []
-    if found.best_single is not None:
-        points = found.means["default"] - found.means[found.best_single]
+    if single := [loss for loss in LOSSES if loss in means]:
+        best = max(single, key=means.__getitem__)
+        hindsight = fmean(max(mean(loss, cell) for loss in single) for cell in cells)
         lines.append(
-            f"- This service minus the best single loss ({LABELS[found.best_single]}): "
-            f"{points:+.1f} points. The best loss of each cell, known only in hindsight, has "
-            f"{found.hindsight:.1f}."
+            f"- This service minus the best single loss ({LABELS[best]}): "
+            f"{means['default'] - means[best]:+.1f} points. The best loss of each cell, known only "
+            f"in hindsight, has {hindsight:.1f}."
         )
-    if found.to_zero_shot:
-        cells, runs = found.to_zero_shot, found.run_to_zero_shot
-        below = [gap for gap in cells if gap.points < -TOLERANCE]
-        below_runs = [gap for gap in runs if gap.points < -TOLERANCE]
-        listed = f" ({', '.join(map(_gap, below))})" if below else ""
+    if "zero_shot" in means:
+        gaps = [(mean("default", cell) - mean("zero_shot", cell), _name(*cell)) for cell in cells]
+        run_gaps = [
+            (accuracy - results.runs("zero_shot", *cell)[seed], f"{_name(*cell)}, seed {seed}")
+            for cell in cells
+            for seed, accuracy in results.runs("default", *cell).items()
+        ]
+        below, below_runs = (
+            [_gap(gap) for gap in sorted(found, key=itemgetter(0)) if gap[0] < -TOLERANCE]
+            for found in (gaps, run_gaps)
+        )
+        named = f" ({', '.join(below)})" if below else ""
         lines += [
             f"- More than {TOLERANCE} points below zero-shot, by mean over seeds: {len(below)} of "
-            f"{found.cells} cells{listed}; the worst cell is {_gap(cells[0])}.",
-            f"- The same for single runs: {len(below_runs)} of {len(runs)}; the worst is "
-            f"{_gap(runs[0])}.",
+            f"{len(cells)} cells{named}; the worst cell is {_gap(min(gaps, key=itemgetter(0)))}.",
+            f"- The same for single runs: {len(below_runs)} of {len(run_gaps)}; the worst is "
+            f"{_gap(min(run_gaps, key=itemgetter(0)))}.",
         ]
-    if found.to_ce_when_clean:
-        gaps = ", ".join(f"{gap.dataset} {gap.points:+.1f}" for gap in found.to_ce_when_clean)
-        lines.append(f"- This service minus CE (CoOp) at 0 % wrong labels: {gaps}.")
+    clean = [cell for cell in cells if cell[1] == CLEAN.name]
+    if "ce" in means and clean:
+        listed = ", ".join(
+            f"{cell[0]} {mean('default', cell) - mean('ce', cell):+.1f}" for cell in clean
+        )
+        lines.append(f"- This service minus CE (CoOp) at 0 % wrong labels: {listed}.")
     served: Counter[str] = sum((results.served[noise] for noise in noises), Counter())
     counts = ", ".join(f"{name} in {count}" for name, count in served.items())
     lines.append(f"- Classifier that this service chose: {counts} runs.")
     return [summary, "\n".join(lines)]
 
 
-def _gap(gap: Gap) -> str:
-    seed = "" if gap.seed is None else f", seed {gap.seed}"
-    return f"{gap.dataset} {short(gap.noise)}{seed}: {gap.points:+.1f}"
+def _name(dataset: str, noise: str) -> str:
+    return f"{dataset} {short(noise)}"
+
+
+def _gap(gap: tuple[float, str]) -> str:
+    points, name = gap
+    return f"{name}: {points:+.1f}"

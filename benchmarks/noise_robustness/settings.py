@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -184,30 +185,13 @@ def settings_of(options: Namespace, **changes: Any) -> Settings:
 
 
 def _noises(options: Namespace, protocols: Sequence[Protocol]) -> tuple[Noise, ...]:
-    """Return the noises of --given-labels, or else those of --rates and --kinds."""
+    """Return the noises of --given-labels, or else CLEAN for rate 0 and those of other rates."""
     if options.given_labels:
         columns = dict.fromkeys(options.given_column)
         return (CLEAN, *(Noise("human", column=column) for column in columns))
-    return planted_noises(
-        tuple(dict.fromkeys(options.rates)),
-        tuple(dict.fromkeys(options.kinds)),
-        tuple(dict.fromkeys(protocols)),
-    )
-
-
-def planted_noises(
-    rates: tuple[float, ...], kinds: tuple[NoiseKind, ...], protocols: tuple[Protocol, ...]
-) -> tuple[Noise, ...]:
-    """Return every combination, and CLEAN once for rate 0."""
-    clean = (CLEAN,) if 0.0 in rates else ()
-    flips = [
-        Noise(kind, protocol, rate)
-        for protocol in protocols
-        for kind in kinds
-        for rate in rates
-        if rate
-    ]
-    return (*clean, *flips)
+    clean = (CLEAN,) if 0.0 in options.rates else ()
+    flips = product(*map(dict.fromkeys, (protocols, options.kinds, options.rates)))
+    return (*clean, *(Noise(kind, protocol, rate) for protocol, kind, rate in flips if rate))
 
 
 def add_kinds(options: Options) -> None:

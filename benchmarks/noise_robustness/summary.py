@@ -1,29 +1,14 @@
-"""Means and deviations over seeds, and the default compared with its goals."""
+"""Accuracies of the finished cells, with means and deviations over seeds."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from benchmarks.noise_robustness.settings import CLEAN, LOSSES, UNLABELLED
+from benchmarks.noise_robustness.settings import CLEAN, UNLABELLED
 from benchmarks.skeleton.report import Spread
-
-TOLERANCE = 0.5
-"""Points that the default may fall below zero-shot."""
-
-
-@dataclass(frozen=True)
-class Gap:
-    """Accuracy of the default minus that of another method."""
-
-    points: float
-    dataset: str
-    noise: str
-    seed: int | None = None
-    """None: mean over the seeds."""
 
 
 class Results:
@@ -89,62 +74,3 @@ class Results:
     def _order(self, name: str) -> tuple[bool, float, str]:
         noise = self.noises[name]
         return noise["kind"] != "symmetric", noise["rate"], name
-
-
-@dataclass(frozen=True)
-class Goals:
-    """The default over the cells (data set x noise, means over seeds) of one protocol."""
-
-    cells: int
-    means: dict[str, float]
-    """Mean accuracy of each method."""
-    best_single: str | None
-    """The single loss with the best mean."""
-    hindsight: float | None
-    """Mean of the best single loss of each cell."""
-    to_zero_shot: tuple[Gap, ...]
-    """By cell, the worst first."""
-    run_to_zero_shot: tuple[Gap, ...]
-    """By single run, the worst first."""
-    to_ce_when_clean: tuple[Gap, ...]
-    """To cross-entropy without wrong labels, by data set."""
-
-
-def goals(results: Results, noises: Sequence[str]) -> Goals:
-    """Return how the default compares over these noises; cells that lack a method are ignored."""
-    cells = [
-        (dataset, noise)
-        for dataset in results.datasets
-        for noise in noises
-        if all(results.runs(method, dataset, noise) for method in results.methods)
-    ]
-
-    def mean(method: str, cell: tuple[str, str]) -> float:
-        return fmean(results.runs(method, *cell).values())
-
-    def gaps(other: str) -> Iterator[Gap]:
-        if {"default", other} <= means.keys():
-            for cell in cells:
-                yield Gap(mean("default", cell) - mean(other, cell), *cell)
-
-    def run_gaps(other: str) -> Iterator[Gap]:
-        for cell in cells if {"default", other} <= means.keys() else ():
-            others = results.runs(other, *cell)
-            for seed, accuracy in results.runs("default", *cell).items():
-                yield Gap(accuracy - others[seed], *cell, seed)
-
-    def worst_first(found: Iterator[Gap]) -> tuple[Gap, ...]:
-        return tuple(sorted(found, key=lambda gap: gap.points))
-
-    means = {m: fmean(mean(m, cell) for cell in cells) for m in results.methods if cells}
-    single = [loss for loss in LOSSES if loss in means]
-    best = [max(mean(loss, cell) for loss in single) for cell in cells] if single else []
-    return Goals(
-        cells=len(cells),
-        means=means,
-        best_single=max(single, key=means.__getitem__) if single else None,
-        hindsight=fmean(best) if best else None,
-        to_zero_shot=worst_first(gaps("zero_shot")),
-        run_to_zero_shot=worst_first(run_gaps("zero_shot")),
-        to_ce_when_clean=tuple(gap for gap in gaps("ce") if gap.noise == CLEAN.name),
-    )

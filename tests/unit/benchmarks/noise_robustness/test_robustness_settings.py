@@ -10,7 +10,6 @@ from benchmarks.noise_robustness.settings import (
     Noise,
     Recipe,
     Settings,
-    planted_noises,
     settings_of,
 )
 from benchmarks.skeleton.program import run
@@ -35,9 +34,8 @@ def test_the_defaults_are_the_papers_table() -> None:
 
 
 def test_rate_zero_is_one_cell_and_only_if_asked_for() -> None:
-    kinds, protocols = ("symmetric", "asymmetric"), ("global", "per_class")
-    assert planted_noises((0.0,), kinds, protocols) == (Noise("clean"),)
-    assert [noise.name for noise in planted_noises((0.375,), kinds, protocols)] == [
+    assert parse("--data", "a", "--rates", "0").noises == (Noise("clean"),)
+    assert [noise.name for noise in parse("--data", "a", "--rates", "0.375").noises] == [
         "global-symmetric-37.5",
         "global-asymmetric-37.5",
         "per_class-symmetric-37.5",
