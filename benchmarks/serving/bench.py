@@ -12,10 +12,11 @@ from typing import Any
 import httpx
 
 from benchmarks.load.summary import percentile
-from benchmarks.serving.classifiers import Shape, write_classifiers
+from benchmarks.serving.classifiers import write_classifiers
 from benchmarks.serving.orders import Order, Outcome
 from benchmarks.skeleton.child import Child
 from benchmarks.stack import HOST, MeasuredStack, StackError
+from dspt.backbones import Backbone
 from tests.services import wait_until
 
 OnProgress = Callable[[str], None]
@@ -55,9 +56,9 @@ class Bench:
         """Measure clients with one image per request, after a warm-up."""
         return self.ask(Order(clients, 1, models, self.seconds, self.seconds / 5, **more))
 
-    def write(self, shape: Shape, classes: Sequence[Sequence[str]]) -> list[str]:
+    def write(self, backbone: Backbone, classes: Sequence[Sequence[str]]) -> list[str]:
         """Write new classifiers; return their ids."""
-        return write_classifiers(self.stack.environment, self.folder, shape, classes, self.seed)
+        return write_classifiers(self.stack.environment, self.folder, backbone, classes, self.seed)
 
     def call(self, method: str, path: str, **content: Any) -> Any:
         """Call the service; return the JSON. Raises httpx.HTTPError."""

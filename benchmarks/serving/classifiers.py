@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -14,7 +13,7 @@ from app.kit.ids import LOCAL_OWNER
 from app.kit.settings import Settings
 from app.models.artifacts import row_of
 from app.tables.models import Model
-from dspt.backbones import Backbone, load_backbone
+from dspt.backbones import Backbone
 from dspt.classifier.linear import LinearClassifier
 from dspt.config import TuneConfig
 from dspt.model.artifact import Manifest, TunedModel, save_model
@@ -22,37 +21,10 @@ from dspt.model.artifact import Manifest, TunedModel, save_model
 _CONTEXT_WORDS = 4
 
 
-@dataclass(frozen=True)
-class Shape:
-    """What all classifiers on a backbone have in common."""
-
-    backbone: str
-    digest: str
-    activation: str
-    width: int
-    """Of the text tower."""
-    dim: int
-    """Of the features."""
-    scale: float
-
-
-def shape_of(name: str) -> Shape:
-    """Return the shape of classifiers on this backbone."""
-    backbone: Backbone = load_backbone(name)
-    return Shape(
-        name,
-        backbone.digest,
-        backbone.activation,
-        backbone.text_tower.width,
-        backbone.feature_dim,
-        backbone.logit_scale,
-    )
-
-
 def write_classifiers(
     environment: Mapping[str, str],
     folder: Path,
-    shape: Shape,
+    backbone: Backbone,
     classes: Sequence[Sequence[str]],
     seed: int,
 ) -> list[str]:
@@ -67,7 +39,7 @@ def write_classifiers(
     context = Context.open(settings)
     try:
         for names in classes:
-            model = _random(shape, names, generator)
+            model = _random(backbone, names, generator)
             save_model(model, file)
             data = file.read_bytes()
             row = row_of(model.manifest, data, owner=LOCAL_OWNER, name="random", metrics={})
@@ -80,22 +52,22 @@ def write_classifiers(
     return [str(row["id"]) for row in rows]
 
 
-def _random(shape: Shape, classes: Sequence[str], generator: torch.Generator) -> TunedModel:
-    matrix = torch.randn(len(classes), shape.dim, generator=generator)
-    matrix *= shape.scale / matrix.norm(dim=1, keepdim=True)
+def _random(backbone: Backbone, classes: Sequence[str], generator: torch.Generator) -> TunedModel:
+    matrix = torch.randn(len(classes), backbone.feature_dim, generator=generator)
+    matrix *= backbone.logit_scale / matrix.norm(dim=1, keepdim=True)
     config = TuneConfig.parse(
-        {"backbone": shape.backbone, "n_ctx": _CONTEXT_WORDS, "ctx_init": "random"}
+        {"backbone": backbone.name, "n_ctx": _CONTEXT_WORDS, "ctx_init": "random"}
     )
     manifest = Manifest(
         classes=list(classes),
         class_words=list(classes),
         config=config,
-        backbone_digest=shape.digest,
-        activation=shape.activation,
+        backbone_digest=backbone.digest,
+        activation=backbone.activation,
         dataset_sha256="0" * 64,
         served="tuned",
         why="",
         metrics={},
     )
-    context = torch.randn(_CONTEXT_WORDS, shape.width, generator=generator)
+    context = torch.randn(_CONTEXT_WORDS, backbone.text_tower.width, generator=generator)
     return TunedModel(context, manifest, LinearClassifier(matrix, torch.zeros(len(classes))))

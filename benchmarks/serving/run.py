@@ -18,17 +18,21 @@ from app.datasets.demo_photos import PHOTOGRAPHS
 from app.kit.settings import Settings
 from benchmarks.random_weights import loadable
 from benchmarks.serving.bench import Bench, OnProgress, service_settings
-from benchmarks.serving.classifiers import Shape, shape_of
 from benchmarks.serving.clients import Clients
-from benchmarks.serving.disturbed import measure_beside_job, measure_pressure, measure_switch
+from benchmarks.serving.measurements import (
+    measure_beside_job,
+    measure_pressure,
+    measure_residents,
+    measure_speed,
+    measure_switch,
+)
 from benchmarks.serving.peers.run import measure_peers
 from benchmarks.serving.photos import make_photos, tiny_png
-from benchmarks.serving.residents import measure_residents
-from benchmarks.serving.speed import measure_speed
 from benchmarks.serving.tower import RawTower
 from benchmarks.skeleton.child import Child
 from benchmarks.skeleton.program import BenchmarkError, Document
 from benchmarks.stack import HOST, running_stack
+from dspt.backbones import Backbone, load_backbone
 
 _PHOTOS = 64
 
@@ -87,23 +91,23 @@ def _measure(
         bench = Bench(stack, clients, folder, options.seconds, seed, on_progress)
         classes = [photograph.folder for photograph in PHOTOGRAPHS]
         towers = Settings(data_dir=folder / "data").tower_dir
-        shapes: dict[str, Shape] = {}
+        backbones: dict[str, Backbone] = {}
         models: dict[str, str] = {}
-        for name, backbone in loaded.items():
+        for name, full_name in loaded.items():
             bench.on_progress = partial(_with_name, on_progress, name)
             bench.on_progress("loading")
-            shapes[name] = shape_of(backbone)
+            backbones[name] = load_backbone(full_name)
             found = document["backbones"][name] = {"classes": len(classes)}
-            with Child(f"tower of {name}", RawTower, backbone, towers, photos, threads) as tower:
-                (models[name],) = bench.write(shapes[name], [classes])
-                measure_speed(bench, tower, models[name], backbone, options.rounds, found)
+            with Child(f"tower of {name}", RawTower, full_name, towers, photos, threads) as tower:
+                (models[name],) = bench.write(backbones[name], [classes])
+                measure_speed(bench, tower, models[name], full_name, options.rounds, found)
         bench.on_progress = on_progress
         first = options.backbone[0]
-        shape, model, counts, rounds = shapes[first], models[first], options.models, options.rounds
-        measure_switch(bench, shape, classes, document.setdefault("switch", {}))
+        backbone, model = backbones[first], models[first]
+        measure_switch(bench, backbone, classes, document.setdefault("switch", {}))
         measure_beside_job(bench, model, document.setdefault("beside_a_job", {}))
         found = document["residents"] = {}
-        measure_residents(bench, shape, counts, classes, rounds, found)
+        measure_residents(bench, backbone, options.models, classes, options.rounds, found)
         measure_pressure(bench, model, loaded[first], document.setdefault("pressure", {}))
 
 

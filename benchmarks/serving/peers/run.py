@@ -15,7 +15,7 @@ from app.datasets.demo_photos import PHOTOGRAPHS
 from benchmarks.random_weights import loadable
 from benchmarks.serving.api import PREDICT, Api
 from benchmarks.serving.bench import Bench, OnProgress, row, service_settings
-from benchmarks.serving.classifiers import shape_of, write_classifiers
+from benchmarks.serving.classifiers import write_classifiers
 from benchmarks.serving.clients import Clients
 from benchmarks.serving.orders import Order
 from benchmarks.serving.peers.environments import python_of, versions_in
@@ -25,6 +25,7 @@ from benchmarks.serving.photos import tiny_png
 from benchmarks.skeleton.child import Child
 from benchmarks.skeleton.program import Document
 from benchmarks.stack import HOST, running_stack
+from dspt.backbones import load_backbone
 
 BACKBONE = "ViT-B-32/random"
 CLIENTS = (1, 8, 64)
@@ -96,7 +97,7 @@ def _ours(options: argparse.Namespace, folder: Path, weights: str) -> Iterator[S
     with running_stack(folder, workers=1, threads=options.threads, settings=settings) as stack:
         classes = [[photograph.folder for photograph in PHOTOGRAPHS]]
         (model,) = write_classifiers(
-            stack.environment, folder, shape_of(weights), classes, options.seed
+            stack.environment, folder, load_backbone(weights), classes, options.seed
         )
         place = (HOST, stack.port)
         with Child("clients", Clients, place, stack.key, [], tiny_png(), options.seed) as clients:

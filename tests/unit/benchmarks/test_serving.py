@@ -22,8 +22,7 @@ from benchmarks.serving.bench import cpu_ms, failed, row
 from benchmarks.serving.clients import Run
 from benchmarks.serving.orders import Order, Outcome, Switch
 from benchmarks.serving.photos import SIZE, make_photos, tiny_png
-from benchmarks.serving.report import markdown
-from benchmarks.serving.summary import goals, losses, parts
+from benchmarks.serving.report import goals, losses, markdown, parts
 from benchmarks.skeleton.child import Child
 from benchmarks.skeleton.program import BenchmarkError
 from benchmarks.usage import Usage
