@@ -16,10 +16,9 @@ from torch import Tensor
 
 from benchmarks.audit_quality import rankings, scores
 from benchmarks.audit_quality.rankings import CLEANLAB_SCORES, by_cleanlab, by_probability
-from benchmarks.noise_robustness import bench, linear
-from benchmarks.noise_robustness.bench import Bench
+from benchmarks.noise_robustness import linear, methods
 from benchmarks.noise_robustness.grid import Job, run_grid
-from benchmarks.noise_robustness.methods import Task
+from benchmarks.noise_robustness.methods import Bench, Task
 from benchmarks.noise_robustness.settings import Settings, settings_of
 from benchmarks.skeleton.program import Document
 from dspt.classifier.fit import Fitted, fit, held_out_logits
@@ -44,7 +43,7 @@ def measure(options: Namespace, document: Document, console: Console) -> None:
         protocols=[options.protocol],
         default_config=options.config,
     )
-    folder, code = "audit_quality_cells", [sys.modules[__name__], rankings, scores, bench, linear]
+    folder, code = "audit_quality_cells", [sys.modules[__name__], rankings, scores, methods, linear]
     run_grid(options, document, console, settings, CellRunner, folder=folder, code=code)
 
 

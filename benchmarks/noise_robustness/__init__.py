@@ -7,7 +7,7 @@ few shots with the same wrong labels and measured on the same clean test images.
     datasets, coop           read data sets
     encode                   features of the data sets
     classes                  data sets of any number of classes, drawn from those at hand
-    bench, methods, linear   the methods
+    methods, linear          the methods
     run, grid                all methods on each cell; keeps what is finished
     summary, report, figures
 """

@@ -13,11 +13,10 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from benchmarks.noise_robustness import baselines, bench, methods
+from benchmarks.noise_robustness import baselines, methods
 from benchmarks.noise_robustness.baselines import BASELINES, fit_baseline
-from benchmarks.noise_robustness.bench import Bench
 from benchmarks.noise_robustness.grid import Job, run_grid
-from benchmarks.noise_robustness.methods import Fitted
+from benchmarks.noise_robustness.methods import Bench, Fitted
 from benchmarks.noise_robustness.settings import UNLABELLED, Settings, settings_of
 from benchmarks.skeleton.program import Document
 from dspt.prompt.losses import suppression
@@ -31,7 +30,7 @@ def measure(options: Namespace, document: Document, console: Console) -> None:
     from benchmarks.noise_robustness import linear  # takes seconds, and not each cell needs it
 
     settings = settings_of(options)
-    code = [bench, sys.modules[__name__], methods, linear, *baselines.modules()]
+    code = [sys.modules[__name__], methods, linear, *baselines.modules()]
     run_grid(options, document, console, settings, CellRunner, folder="cells", code=code)
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.noise_robustness.baselines.descent import train
+from benchmarks.noise_robustness.baselines.fitting import train
 from benchmarks.noise_robustness.methods import Fitted, Task, by_embeddings
 from dspt.prompt.losses import per_sample_loss
 

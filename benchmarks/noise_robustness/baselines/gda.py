@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.noise_robustness.baselines.choice import best_setting
+from benchmarks.noise_robustness.baselines.fitting import best_setting
 from benchmarks.noise_robustness.methods import Fitted, Task
 
 ALPHAS = (1.0, 0.1, 10.0, 0.01, 100.0, 0.001, 0.0001)

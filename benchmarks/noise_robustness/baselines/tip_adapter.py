@@ -15,8 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.noise_robustness.baselines.choice import best_setting
-from benchmarks.noise_robustness.baselines.descent import batches
+from benchmarks.noise_robustness.baselines.fitting import batches, best_setting
 from benchmarks.noise_robustness.methods import Fitted, Task
 
 SETTINGS = tuple(product((1.0, 0.3, 3.0), (5.5, 1.0, 3.0, 7.0)))

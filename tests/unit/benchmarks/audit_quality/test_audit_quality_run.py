@@ -30,7 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def loaded(builtin: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
     """Cells run in this process, with the built-in backbone that is loaded already."""
-    for module in ("grid", "bench"):
+    for module in ("grid", "methods"):
         path = f"benchmarks.noise_robustness.{module}.load_backbone"
         monkeypatch.setattr(path, lambda name, device: builtin)
     monkeypatch.setattr("benchmarks.noise_robustness.grid.run_jobs", run_jobs)

@@ -23,7 +23,7 @@ from benchmarks.noise_robustness.baselines import (
     tip_adapter,
     transclip,
 )
-from benchmarks.noise_robustness.baselines.choice import best_setting
+from benchmarks.noise_robustness.baselines.fitting import best_setting
 from benchmarks.noise_robustness.methods import Task
 from benchmarks.noise_robustness.settings import LABELS, Recipe
 from dspt.backbones import Backbone
@@ -64,7 +64,7 @@ def test_baselines_see_the_embeddings_alone(noisy: Task) -> None:
 def test_each_has_a_label_and_counts_for_the_records() -> None:
     assert set(BASELINES) < set(LABELS)
     files = {module.__name__.rpartition(".")[2] for module in modules()}
-    assert {"gda", "clap", "nlprompt", "choice", "descent"} <= files
+    assert {"gda", "clap", "nlprompt", "fitting"} <= files
 
 
 def test_gda_is_the_equation_of_the_paper() -> None:

@@ -12,14 +12,14 @@ import pytest
 import torch
 from noise_sets import write_class_folders
 
-from benchmarks.noise_robustness import bench as benches
+from benchmarks.noise_robustness import methods
 from benchmarks.noise_robustness.__main__ import BENCHMARK
 from benchmarks.noise_robustness.baselines import BASELINES
-from benchmarks.noise_robustness.bench import Bench
 from benchmarks.noise_robustness.classes import draw_classes
 from benchmarks.noise_robustness.datasets import Listing, open_set
 from benchmarks.noise_robustness.encode import EncodedSet, Features, encode_set
 from benchmarks.noise_robustness.grid import Job, cell_key, make_job, make_record
+from benchmarks.noise_robustness.methods import Bench
 from benchmarks.noise_robustness.run import SUPPRESSION_BINS, CellRunner
 from benchmarks.noise_robustness.settings import (
     METHODS,
@@ -123,7 +123,7 @@ def test_the_digest_of_a_set_does_not_depend_on_what_is_drawn(
 
 @pytest.fixture
 def runner(tiny: Backbone, monkeypatch: pytest.MonkeyPatch) -> CellRunner:
-    monkeypatch.setattr(benches, "load_backbone", lambda name, device: tiny)
+    monkeypatch.setattr(methods, "load_backbone", lambda name, device: tiny)
     return CellRunner(settings())
 
 
@@ -138,7 +138,7 @@ def measured(tiny: Backbone, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     folder = tmp_path_factory.mktemp("measured")
     data = encode(open_set(write_class_folders(folder / "photos")), tiny, folder / "features")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(benches, "load_backbone", lambda name, device: tiny)
+        patch.setattr(methods, "load_backbone", lambda name, device: tiny)
         return noisy(data), CellRunner(settings())(noisy(data))
 
 
@@ -162,7 +162,7 @@ def test_unlabelled_photos_are_the_images_that_are_not_drawn(
     listing: Listing, tiny: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = encode(listing, tiny, tmp_path / "all", all_images=True)
-    monkeypatch.setattr(benches, "load_backbone", lambda name, device: tiny)
+    monkeypatch.setattr(methods, "load_backbone", lambda name, device: tiny)
     chosen = settings("--methods", "default_unlabelled")
     job, bench = noisy(data), Bench(chosen)
     photos = bench.unlabelled(job)

@@ -35,7 +35,7 @@ def small_tower(tiny: Backbone) -> Iterator[None]:
         return tiny if name == "builtin" else load_backbone(name, device=device)
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("grid", "bench"):
+        for module in ("grid", "methods"):
             patch.setattr(f"benchmarks.noise_robustness.{module}.load_backbone", load)
         yield
 
