@@ -7,7 +7,9 @@ import random
 from collections import Counter
 from dataclasses import dataclass, field
 
-ENDED = frozenset({"succeeded", "failed", "cancelled"})
+from dspt_client.schemas.status import TERMINAL
+
+ENDED: frozenset[str] = TERMINAL
 AT_WORK = frozenset({"validating", "running", "cancelling"})
 
 #: Kinds of requests, as they are called in the results.

@@ -15,19 +15,18 @@ from typing import Any
 
 import uvloop
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from app.datasets.demo_photos import PHOTOGRAPHS, TRAIN_CROPS, DemoData, make_demo_data
 from benchmarks.http import Client
 from benchmarks.load.records import ENDED, Jobs, Records
 from benchmarks.load.summary import SECONDS_BETWEEN, UsageSample, figures
 from benchmarks.load.traffic import Material, Rates, Traffic, alongside
-from benchmarks.skeleton.program import Document
+from benchmarks.skeleton.program import Document, grid_progress
 from benchmarks.stack import HOST, MeasuredStack, StackError, running_stack
 from benchmarks.usage import usage, usage_of
 
 OnProgress = Callable[[str, float], None]
-"""Called with what is being done and the share that is done, 0 to 1."""
+"""Called with what is being done and the seconds that have been measured."""
 
 LOAD = "load generator"
 _FIRST_EPOCHS = 2
@@ -36,13 +35,12 @@ _FIRST_SECONDS = 300.0
 
 def measure(options: argparse.Namespace, document: Document, console: Console) -> None:
     """Fill in settings and figures."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
     # No automatic refresh: a drawing thread would delay the load generator.
-    with Progress(*columns, TimeElapsedColumn(), console=console, auto_refresh=False) as bar:
-        task = bar.add_task("", total=1.0)
+    with grid_progress(console, auto_refresh=False) as bar:
+        task = bar.add_task("", total=round(60 * options.minutes))
 
-        def on_progress(what: str, done: float) -> None:
-            bar.update(task, description=what, completed=done, refresh=True)
+        def on_progress(what: str, seconds: float) -> None:
+            bar.update(task, description=what, completed=seconds, refresh=True)
 
         _measure(options, document, on_progress)
 
@@ -97,7 +95,7 @@ async def _load(
     ):
         await traffic.run(seconds)
     client.close()
-    on_progress("stopping", 1)
+    on_progress("stopping", seconds)
     return figures(records, samples, seconds)
 
 
@@ -143,7 +141,7 @@ async def _show_time(on_progress: OnProgress, begin: float, seconds: float) -> N
     loop = asyncio.get_running_loop()
     while True:
         done = loop.time() - begin
-        on_progress("warming up" if done < 0 else "measuring", min(1.0, max(0.0, done / seconds)))
+        on_progress("warming up" if done < 0 else "measuring", min(max(0.0, done), seconds))
         await asyncio.sleep(1)
 
 

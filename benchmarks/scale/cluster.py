@@ -17,6 +17,7 @@ from unittest.mock import patch
 
 import httpx
 from dspt_client import Client
+from dspt_client.schemas.status import TERMINAL
 from sqlalchemy import make_url, select
 
 from app.kit.context import Context
@@ -43,7 +44,6 @@ EPOCH = 0.5
 KEY = "k" * 32
 """May do everything."""
 _PORT = 8000
-_ENDED = ("succeeded", "failed", "cancelled")
 
 
 class HostPart(Part):
@@ -163,7 +163,7 @@ class Cluster:
         """Return when all jobs have ended."""
 
         def ended() -> bool:
-            return self.count(jobs, *_ENDED) == len(jobs)
+            return self.count(jobs, *TERMINAL) == len(jobs)
 
         wait_until(ended, seconds, "the jobs", pause=0.1)
 

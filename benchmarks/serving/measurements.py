@@ -8,6 +8,8 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
+from dspt_client.schemas.status import TERMINAL
+
 from app.datasets.demo_photos import make_demo_data
 from benchmarks.load.summary import percentile
 from benchmarks.serving.bench import MANY_CLIENTS, Bench, row, wait
@@ -28,7 +30,6 @@ _MOVES_PER_SECOND = 5.0
 _JOBS, _EPOCHS = 2, 1000
 TOO_MANY_CLIENTS = 256
 FEW_WAITING = 64
-_ENDED = ("succeeded", "failed", "cancelled")
 
 
 def measure_speed(
@@ -158,9 +159,9 @@ def measure_beside_job(bench: Bench, model_id: str, found: dict[str, Any]) -> No
     found["beside"] = row(bench.many([model_id]))
     found["jobs"] = statuses = [_job(bench, job)["status"] for job in jobs]
     for job, status in zip(jobs, statuses, strict=True):
-        if status not in _ENDED:
+        if status not in TERMINAL:
             bench.call("POST", f"/jobs/{job}/cancel")
-    wait(lambda: all(_job(bench, job)["status"] in _ENDED for job in jobs), "the end of the jobs")
+    wait(lambda: all(_job(bench, job)["status"] in TERMINAL for job in jobs), "the end of the jobs")
     bench.on_progress("after the job")
     found["after"] = row(bench.many([model_id]))
 
@@ -182,7 +183,7 @@ def measure_pressure(bench: Bench, model_id: str, backbone: str, found: dict[str
 
 def _is_tuned(bench: Bench, job_id: str) -> bool:
     job = _job(bench, job_id)
-    if job["status"] in _ENDED:
+    if job["status"] in TERMINAL:
         raise StackError(f"The job {job['status']}: {job['error']}")
     return bool(job["status"] == "running" and job["progress"]["epoch"])
 

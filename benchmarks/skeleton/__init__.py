@@ -11,7 +11,7 @@ writes Markdown and figures again from a stored JSON.
     machine   processor, versions and code that decide the figures
     records   finished parts on disk, so that a stopped run can be resumed
     sweep     several runs on each data set, with records
-    child     an object in a process of its own
+    child     an object in a process of its own; jobs in several processes
     report    Markdown tables, mean ± standard deviation, goals, the heading of a report
     figures   one look for all plots
 """

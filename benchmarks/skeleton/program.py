@@ -138,12 +138,13 @@ def run(benchmark: Benchmark, arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def grid_progress(console: Console) -> Progress:
+def grid_progress(console: Console, *, auto_refresh: bool = True) -> Progress:
     """Return a progress bar over parts that may take minutes each."""
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("ETA"))
     return Progress(
         *(TextColumn("{task.description}"), *columns, TimeRemainingColumn()),
         console=console,
+        auto_refresh=auto_refresh,
         speed_estimate_period=3600,  # rich estimates from half a minute by default
     )
 
