@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from rich.console import Console
 from torch import Tensor
+from torch.nn import functional as F
 
 from benchmarks.skeleton import planted
 from benchmarks.skeleton.planted import plant
@@ -159,10 +160,14 @@ def _text_only(model: TunedModel, extended: TunedModel, backbone: Backbone) -> L
     weights = model.manifest.metrics["blend"]
     prompt = linear_classifier(dataclasses.replace(extended, blend=None), backbone).matrix[-1:]
     row = weights["zero_shot"] * _zero_shot(extended, backbone).matrix[-1:]
-    row = row + weights["prompt"] * prompt
-    return LinearClassifier(
-        torch.cat([before.matrix, row]), torch.cat([before.bias, before.bias.new_zeros(1)])
-    )
+    return with_row(before, row + weights["prompt"] * prompt)
+
+
+def with_row(classifier: LinearClassifier, row: Tensor) -> LinearClassifier:
+    """Add a class by its text embedding (1, D), which has no weights for penultimate features."""
+    matrix, bias = classifier.matrix, classifier.bias
+    padded = F.pad(row, (0, matrix.shape[1] - row.shape[1]))
+    return LinearClassifier(torch.cat([matrix, padded]), torch.cat([bias, bias.new_zeros(1)]))
 
 
 def _zero_shot(model: TunedModel, backbone: Backbone) -> LinearClassifier:
