@@ -386,6 +386,7 @@ class Settings(SettingsWithSecrets):
     )
     otel_endpoint: str = Field(
         default="",
+        pattern=r"^(https?://[^/\s]+(/\S*)?)?$",
         description="OpenTelemetry collector for traces (OTLP over HTTP, such as "
         "http://localhost:4318); OTEL_EXPORTER_OTLP_ENDPOINT works too. Default: no traces.",
     )

@@ -18,6 +18,7 @@ WRONG = [
         "two pools have the same name",
     ),
     ("DSPT_BOOTSTRAP_KEY", "abc", "invalid. An admin key that the API creates at its start"),
+    ("DSPT_OTEL_ENDPOINT", "localhost:4318", "invalid. OpenTelemetry collector for traces (OTLP"),
     ("DSPT_DATABASE_URL_FILE", "/nowhere", "cannot read /nowhere: No such file or directory"),
     ("DSPT_PREDICT_URL", "foo", "invalid. Addresses (`http://HOST:PORT`) of processes with"),
     ("DSPT_PREDICT_URL_HOSTS", "a.example", "invalid JSON: Expecting value"),
