@@ -145,5 +145,7 @@ def service_settings(backbones: Sequence[str], threads: int, models: int) -> dic
         "DSPT_LOCAL_BACKBONES": json.dumps(backbones),
         "DSPT_PREDICT_TOWER_THREADS": str(threads),
         "DSPT_PREDICT_MAX_WAITING_IMAGES": str(_MAX_WAITING_IMAGES),
+        # All clients have one key.
+        "DSPT_PREDICT_MAX_WAITING_IMAGES_PER_KEY": str(_MAX_WAITING_IMAGES),
         "DSPT_PREDICT_CACHED_CLASSIFIERS": str(2 * models),
     }

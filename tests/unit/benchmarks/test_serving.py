@@ -18,7 +18,8 @@ import pytest
 from PIL import Image
 from small_server import serving
 
-from benchmarks.serving.bench import cpu_ms, failed, row
+from app.predictions.settings import PredictionSettings
+from benchmarks.serving.bench import cpu_ms, failed, row, service_settings
 from benchmarks.serving.clients import Run
 from benchmarks.serving.orders import Order, Outcome, Switch
 from benchmarks.serving.photos import SIZE, make_photos, tiny_png
@@ -140,6 +141,13 @@ def test_processor_time_of_each_image() -> None:
     expected = {"API": 10.0, "API, event loop": 2.5, "clients": 0.5}
     assert cpu_ms(outcome) == pytest.approx(expected)
     assert row(outcome)["api_mib"] == 1
+
+
+def test_the_clients_of_one_key_may_fill_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in service_settings(["builtin"], threads=2, models=1).items():
+        monkeypatch.setenv(name, value)
+    settings = PredictionSettings()
+    assert settings.waiting_images_per_key == settings.max_waiting_images
 
 
 def test_photos_are_jpegs_of_the_size() -> None:
