@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from functools import cache
 
 import httpx
 import pytest
@@ -157,6 +158,7 @@ def test_a_zip_that_leads_out_of_its_folder(service: httpx.Client, path: str, co
     assert error["param"] == path
 
 
+@cache
 def black(side: int) -> bytes:
     """A PNG of side x side pixels that is small as a file, and huge in memory."""
     return encoded(Image.new("1", (side, side)))

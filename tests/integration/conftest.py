@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import io
 import logging
 import shutil
@@ -12,7 +11,6 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 import structlog
 from fastapi import FastAPI
@@ -26,7 +24,13 @@ from app.kit.schema import migrate
 from app.kit.settings import Settings
 from app.main import create_app
 from tests.s3_server import CREDENTIALS, S3Server, s3_server
-from tests.services import RedisServer, postgres_database, postgres_server, redis_server
+from tests.services import (
+    PostgresCopies,
+    RedisServer,
+    postgres_database,
+    postgres_server,
+    redis_server,
+)
 from tests.warm import Warm, warm
 
 if TYPE_CHECKING:
@@ -68,15 +72,6 @@ def _quiet() -> None:
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
     )
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _certificates_are_read_once() -> Iterator[None]:
-    """Share what clients trust among them: reading it takes a quarter of the start of an API."""
-    with pytest.MonkeyPatch.context() as patch:
-        cached = functools.cache(httpx.create_ssl_context)
-        patch.setattr("httpx._transports.default.create_ssl_context", cached)
-        yield
 
 
 @pytest.fixture(scope="session")
@@ -131,8 +126,8 @@ def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterat
 def migrated(request: pytest.FixtureRequest) -> MigratedDatabase:
     """Makes fresh databases of each kind, migrated; a file lies in the given folder."""
     if request.param == "postgresql":
-        template = request.getfixturevalue("postgres_template")
-        return lambda _folder: postgres_database(template)
+        copies: PostgresCopies = request.getfixturevalue("postgres_copies")
+        return lambda _folder: copies.lend()
     template_file = request.getfixturevalue("sqlite_template")
 
     @contextmanager
@@ -165,6 +160,13 @@ def postgres_template(postgres_url: str) -> Iterator[str]:
     with postgres_database(postgres_url) as url:
         migrate(url)
         yield url
+
+
+@pytest.fixture(scope="session")
+def postgres_copies(postgres_template: str) -> Iterator[PostgresCopies]:
+    copies = PostgresCopies(postgres_template)
+    yield copies
+    copies.close()
 
 
 @pytest.fixture
@@ -213,6 +215,7 @@ def stack(settings: Settings, tmp_path: Path, warm_start: Warm) -> Iterator[Stac
         update = {
             "broker_url": broker.url,
             "heartbeat_seconds": 1.2,
+            "housekeeping_seconds": 0.2,
             "max_attempts": 2,
         }
         values = settings.model_dump(exclude_unset=True) | update
@@ -264,7 +267,7 @@ def settings_for(database_url: str, data_dir: Path) -> Settings:
         data_dir=data_dir,
         database_url=database_url,
         max_upload_bytes=1_000_000,
-        housekeeping_seconds=0.2,
+        housekeeping_seconds=5,  # a round takes CPU time even if there is nothing to do
         event_poll_seconds=0.02,
         no_auth=True,  # requests of an in-process client have no socket, so none that tells a user
     )

@@ -32,7 +32,12 @@ def stack(
     migrated: MigratedDatabase, s3: S3Server, tmp_path: Path, warm_start: Warm
 ) -> Iterator[Stack]:
     with migrated(tmp_path / "data") as url, redis_server() as broker:
-        update = {"broker_url": broker.url, "storage_url": s3.new_url(), "s3_endpoint": s3.endpoint}
+        update = {
+            "broker_url": broker.url,
+            "storage_url": s3.new_url(),
+            "s3_endpoint": s3.endpoint,
+            "housekeeping_seconds": 0.2,
+        }
         settings = settings_for(url, tmp_path / "data").model_copy(update=update)
         stack = Stack(settings, tmp_path / "worker.log", warm_start)
         with stack.client:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -32,10 +33,11 @@ def picture(form: str = "PNG", size: tuple[int, int] = WIDE, **options: object) 
     pixels = np.random.default_rng(size).integers(0, 255, (size[1] // 32, size[0] // 32, 3))
     image = Image.fromarray(pixels.astype(np.uint8)).resize(size)
     data = io.BytesIO()
-    image.save(data, form, **options)
+    image.save(data, form, compress_level=1, **options)
     return data.getvalue()
 
 
+@cache
 def sideways() -> bytes:
     """A JPEG that is to be shown upright."""
     exif = Image.Exif()

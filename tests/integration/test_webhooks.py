@@ -54,6 +54,11 @@ def hook(_receiver: Receiver) -> Receiver:
 
 
 @pytest.fixture
+def settings(settings: Settings) -> Settings:
+    return settings.model_copy(update={"housekeeping_seconds": 0.2})  # deliveries wait for a round
+
+
+@pytest.fixture
 def hooked(settings: Settings) -> Settings:
     update = {"private_hosts": ["127.0.0.1"], "webhook_retry_seconds": [0.01, 0.01]}
     return settings.model_copy(update=update)

@@ -30,13 +30,16 @@ REFUSED = {
 }
 #: What the API itself refuses -> a part of what it says.
 NO_ZIP = {"": "empty (0 bytes)", "%PDF-1.7 this is not a zip": "not a zip file"}
-BAD_PHOTOS = {
-    "lime/corrupt.png": photo("lime", 51)[:8] + b"\0" * 400,
-    "lime/zero.jpg": b"",
-    "lime/bomb.png": black(20_000),
-    "lime/text.jpg": b"These are words.",
-    "readme.txt": b"words beside the folders",
-}
+
+
+def bad_photos() -> dict[str, bytes]:
+    return {
+        "lime/corrupt.png": photo("lime", 51)[:8] + b"\0" * 400,
+        "lime/zero.jpg": b"",
+        "lime/bomb.png": black(20_000),
+        "lime/text.jpg": b"These are words.",
+        "readme.txt": b"words beside the folders",
+    }
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +91,7 @@ def test_photos_that_cannot_be_read_are_named_and_have_a_placeholder(
     browser: Browser, api: OwnApi
 ) -> None:
     job_id = api.finished({"cat/good.png": "cat", "dog/good.png": "dog"})
-    made = api.client.post("/datasets", files={"dataset": ("x.zip", zipped(TWO | BAD_PHOTOS))})
+    made = api.client.post("/datasets", files={"dataset": ("x.zip", zipped(TWO | bad_photos()))})
     dataset = made.json()["id"]
     found = api.client.get(f"/datasets/{dataset}/images?limit=1000").json()["data"]
     (bomb,) = (each["number"] for each in found if each["file"] == "lime/bomb.png")
