@@ -31,6 +31,14 @@ ON_SQLITE = ("cancel", "duplicates", "disk-full", "clock")
 ON_POSTGRES = tuple(name for name in DRILLS if name not in ON_SQLITE)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _rarer_housekeeping() -> Iterator[None]:
+    """Its rounds take CPU time while a drill waits for something else."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("benchmarks.fault_drills.stack.HOUSEKEEPING", 0.3)
+        yield
+
+
 @pytest.fixture(scope="module")
 def warm_parts(warm_start: Warm) -> Iterator[None]:
     """Parts of a stack need no seconds to import torch, each time that they are started."""
