@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 from collections.abc import MutableMapping, Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import IO
 
 _VARIABLE = "CUDA_VISIBLE_DEVICES"
+#: Of Windows' subsystem for Linux and of AMD's driver. They have no file for each GPU.
+_NOT_COUNTED = ("dxg", "kfd")
 
 
 class GpuError(Exception):
-    """Other workers have all GPUs."""
+    """There is no such GPU, or other workers have all of them."""
 
 
 def use_gpu(
@@ -29,6 +32,7 @@ def use_gpu(
     machine without a GPU needs none.
     """
     if wanted != "auto":
+        _check(wanted, devices)
         environment[_VARIABLE] = wanted
         return None
     gpus = _gpus(environment, devices)
@@ -55,4 +59,22 @@ def _gpus(environment: MutableMapping[str, str], devices: Path) -> Sequence[str]
     if (visible := environment.get(_VARIABLE)) is not None:
         names = [gpu.strip() for gpu in visible.split(",")]
         return list(takewhile(lambda gpu: gpu not in ("", "-1"), names))  # as CUDA reads them
-    return [str(number) for number, _ in enumerate(devices.glob("nvidia[0-9]*"))]
+    return list(map(str, range(_count(devices))))
+
+
+def _check(gpu: str, devices: Path) -> None:
+    """Raise GpuError if the machine cannot have this GPU. NVML and CUDA are not needed for that."""
+    if not re.fullmatch(r"[0-9]{1,4}|(GPU|MIG)-\S+", gpu):
+        raise GpuError(f"--gpu {gpu}: must be the number of a GPU, its UUID (GPU-...), or auto.")
+    if any((devices / name).exists() for name in _NOT_COUNTED):
+        return
+    count = _count(devices)
+    if not count:
+        raise GpuError(f"--gpu {gpu}: this machine has no GPU. Without --gpu it uses the CPU.")
+    if gpu.isdecimal() and int(gpu) >= count:
+        there = "its only GPU is 0" if count == 1 else f"its {count} GPUs are 0 to {count - 1}"
+        raise GpuError(f"--gpu {gpu}: this machine has no such GPU; {there}.")
+
+
+def _count(devices: Path) -> int:
+    return len(list(devices.glob("nvidia[0-9]*")))

@@ -89,5 +89,37 @@ def test_a_gpu_by_its_number_and_a_machine_without_one(tmp_path: Path) -> None:
     (tmp_path / "nvidia0").touch()
     for none in ("", "-1"):
         assert use_gpu("auto", tmp_path, {"CUDA_VISIBLE_DEVICES": none}, tmp_path) is None
-    assert use_gpu("2", tmp_path, environment, tmp_path) is None
-    assert environment == {"CUDA_VISIBLE_DEVICES": "2"}
+    assert use_gpu("0", tmp_path, environment, tmp_path) is None
+    assert environment == {"CUDA_VISIBLE_DEVICES": "0"}
+    assert use_gpu("GPU-5ebe9f43", tmp_path, environment, tmp_path) is None
+    assert environment == {"CUDA_VISIBLE_DEVICES": "GPU-5ebe9f43"}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "files", "message"),
+    [
+        ("0", [], "--gpu 0: this machine has no GPU"),
+        ("GPU-5ebe9f43", ["nvidiactl"], "--gpu GPU-5ebe9f43: this machine has no GPU"),
+        ("1", ["nvidia0"], "--gpu 1: this machine has no such GPU; its only GPU is 0"),
+        ("7", ["nvidia0", "nvidia1"], "its 2 GPUs are 0 to 1"),
+        ("-1", ["nvidia0"], "must be the number of a GPU"),
+        ("first", ["nvidia0"], "must be the number of a GPU"),
+    ],
+)
+def test_a_gpu_that_the_machine_lacks_is_refused(
+    wanted: str, files: list[str], message: str, tmp_path: Path
+) -> None:
+    for name in files:
+        (tmp_path / name).touch()
+    environment: dict[str, str] = {}
+    with pytest.raises(GpuError, match=message):
+        use_gpu(wanted, tmp_path, environment, tmp_path)
+    assert environment == {}
+
+
+@pytest.mark.parametrize("driver", ["dxg", "kfd"])
+def test_a_driver_without_a_file_for_each_gpu_may_have_any(driver: str, tmp_path: Path) -> None:
+    (tmp_path / driver).touch()
+    environment: dict[str, str] = {}
+    assert use_gpu("7", tmp_path, environment, tmp_path) is None
+    assert environment == {"CUDA_VISIBLE_DEVICES": "7"}
