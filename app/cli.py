@@ -144,14 +144,20 @@ def api(
         from app.kit.logging import configure_logging
         from app.kit.tracing import TracingNotInstalled
         from app.main import create_app
+        from app.serve import ServeError
+        from app.serve.listener import bind
 
     sockets = None if socket_fd is None else [socket.socket(fileno=socket_fd)]
     host = settings.host if host is None else host
+    port = settings.port if port is None else port
     if sockets is not None:
         host = str(sockets[0].getsockname()[0])
     try:
         check_binding(host, settings)
-    except BindingRefused as error:
+        if sockets is None:
+            # Only a check, before the database is migrated: the server binds all addresses itself.
+            bind(host, port).close()
+    except (BindingRefused, ServeError) as error:
         typer.echo(f"dspt api: {error}", err=True)
         raise typer.Exit(1) from error
     configure_logging(settings)
@@ -164,7 +170,7 @@ def api(
     config = uvicorn.Config(
         application,
         host=host,
-        port=settings.port if port is None else port,
+        port=port,
         log_config=None,
         server_header=False,
     )

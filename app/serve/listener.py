@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 
 from app.serve import ServeError
@@ -31,11 +32,20 @@ def bind(host: str, port: int) -> socket.socket:
         listener.bind(address)
     except OSError as error:
         listener.close()
-        raise ServeError(
-            f"Port {port} of {host} is not available: {error.strerror}. Stop the program that uses "
-            "it, or choose another port with --port (0 selects a free one)."
-        ) from error
+        raise ServeError(_why_not(host, port, error)) from error
     return listener
+
+
+def _why_not(host: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"--host {host}: not an address of this machine ({error.strerror})."
+    fix = "Choose another port with --port (0 selects a free one)."
+    if error.errno == errno.EADDRINUSE:
+        fix = (
+            "Stop the program that uses it, or choose another port with --port (0 selects a free "
+            "one)."
+        )
+    return f"Port {port} of {host} is not available: {error.strerror}. {fix}"
 
 
 def url_of(listener: socket.socket) -> str:
