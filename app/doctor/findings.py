@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 PARTS = "parts"
-"""Section of database, broker, storage and workers."""
+"""Section of data directory, database, broker, storage and workers."""
 
 
 class State(StrEnum):

@@ -1,4 +1,4 @@
-"""Database, broker, storage and workers, as configured on this machine."""
+"""Data directory, database, broker, storage and workers, as configured on this machine."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from app.doctor.variables import shown
 from app.kit.redis_url import redis_url
 from app.kit.settings import GIB, Settings
 from app.kit.storage import StorageUnavailable, open_storage
+from app.kit.writable import check_writable
 from app.serve import ServeError
 from app.serve.redis_program import find_redis
 
@@ -28,6 +29,7 @@ _LITTLE_SPACE = 2 * GIB
 
 def look(settings: Settings) -> Iterator[Finding]:
     """Check each part that is set up here. Creates nothing."""
+    yield _data_dir(settings.data_dir)
     database = list(_database(settings))
     yield from database
     yield _broker(settings)
@@ -37,6 +39,18 @@ def look(settings: Settings) -> Iterator[Finding]:
         from app.doctor.database import look_at_installation
 
         yield from look_at_installation(settings)
+
+
+def _data_dir(folder: Path) -> Finding:
+    try:
+        check_writable(folder)
+    except OSError as error:
+        found = f"{folder}: {error.strerror}: {error.filename}"
+        fix = "correct its owner or permissions, free some space, or set DSPT_DATA_DIR"
+        return Finding(PARTS, "data directory", State.FAIL, found, fix)
+    if not folder.exists():
+        return Finding(PARTS, "data directory", State.OFF, f"{folder}: {_NOT_YET}")
+    return Finding(PARTS, "data directory", State.OK, str(folder))
 
 
 def _database(settings: Settings) -> Iterator[Finding]:

@@ -36,6 +36,10 @@ class Checks(BaseModel):
     database: Check
     broker: Check
     storage: Check
+    data_dir: Check = Field(
+        default_factory=lambda: Check(status="ok"),
+        description="The folder of this process, DSPT_DATA_DIR.",
+    )
     workers: WorkerCheck
     backbones: Check = Field(
         default_factory=lambda: Check(status="ok"),
@@ -45,7 +49,7 @@ class Checks(BaseModel):
 
 class Ready(BaseModel):
     """Ready if this process can do its work: it needs the database, the backbones to load at start,
-    and a storage on its own disk.
+    its data directory, and a storage on its own disk.
 
     Without the broker, a bucket or a worker, jobs wait but predictions go on; these are listed in
     `checks` and do not affect readiness.

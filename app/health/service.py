@@ -20,6 +20,7 @@ from app.jobs.lifecycle.workers import alive
 from app.kit.broker import BrokerNotSetError, celery_app
 from app.kit.context import Context
 from app.kit.pools import start_command, worker_of
+from app.kit.writable import check_writable
 from app.predictions.backbones import Backbones
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class Health:
         self._database = _Probe("database", self._check_database)
         self._broker = _Probe("broker", self._check_broker)
         self._storage = _Probe("storage", self._check_storage)
+        self._data_dir = _Probe("data directory", self._check_data_dir)
         self._workers = _Probe("workers", self._count_workers)
         self._report: asyncio.Task[Ready] | None = None
         self._reported_at = float("-inf")
@@ -80,7 +82,7 @@ class Health:
 
     def close(self) -> None:
         """Abandon hanging checks."""
-        for probe in (self._database, self._broker, self._storage, self._workers):
+        for probe in (self._database, self._broker, self._storage, self._data_dir, self._workers):
             probe.close()
         if self._celery is not None:
             self._celery.close()
@@ -88,20 +90,29 @@ class Health:
     async def _make_report(self, backbones: Backbones) -> Ready:
         try:
             cold = backbones.warm_up()
-            database, broker, storage, workers = await asyncio.gather(
-                _run(self._database), _run(self._broker), _run(self._storage), self._worker_check()
+            database, broker, storage, data_dir, workers = await asyncio.gather(
+                _run(self._database),
+                _run(self._broker),
+                _run(self._storage),
+                _run(self._data_dir),
+                self._worker_check(),
             )
             warm = Check(
                 status="failing" if cold else "ok",
                 detail="; ".join(f"{name}: {why}" for name, why in cold.items()),
             )
             checks = Checks(
-                database=database, broker=broker, storage=storage, workers=workers, backbones=warm
+                database=database,
+                broker=broker,
+                storage=storage,
+                data_dir=data_dir,
+                workers=workers,
+                backbones=warm,
             )
             failing = {name for name, check in checks if check.status == "failing"}
             # Another process would not do better without the broker, or a bucket that all share;
             # and predictions need neither.
-            required = {"database", "backbones"}
+            required = {"database", "data_dir", "backbones"}
             if self._context.storage.is_local:
                 required.add("storage")
             return Ready(
@@ -151,6 +162,17 @@ class Health:
             _log.warning("the storage is not writable", error=str(error))
             return (
                 "The storage is not writable. Check DSPT_STORAGE_URL, free space and permissions."
+            )
+        return ""
+
+    def _check_data_dir(self) -> str:
+        try:
+            check_writable(self._context.settings.data_dir)
+        except OSError as error:
+            _log.warning("the data directory is not writable", error=str(error))
+            return (
+                "The data directory is not writable. Check DSPT_DATA_DIR, free space and "
+                "permissions."
             )
         return ""
 

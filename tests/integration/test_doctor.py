@@ -67,7 +67,7 @@ def test_nothing_is_set_up(tmp_path: Path) -> None:
     states = {check: one["state"] for check, one in found.items()}
     for check in ("dspt", "packages", "CPUs", "backbones", "DSPT_..."):
         assert states[check] == "ok", found[check]
-    for check in ("torch", "database", "broker", "storage", "address"):
+    for check in ("torch", "data directory", "database", "broker", "storage", "address"):
         assert states[check] == "off", found[check]
     assert "builtin" in found["backbones"]["found"]
     assert "dspt doctor --full" in found["torch"]["found"]
@@ -113,7 +113,8 @@ def test_working_parts(tmp_path: Path, redis: RedisServer, monkeypatch: pytest.M
     (tmp_path / "storage").mkdir()
     monkeypatch.setenv("DSPT_BROKER_URL", redis.url)
     found = doctor("--data-dir", tmp_path)
-    assert [found[part]["state"] for part in ("database", "broker", "storage")] == ["ok"] * 3
+    parts = ("data directory", "database", "broker", "storage")
+    assert [found[part]["state"] for part in parts] == ["ok"] * 4
     assert "schema 0" in found["database"]["found"]
     assert "GiB free" in found["storage"]["found"]
     assert found["workers"]["state"] == "off"
@@ -132,6 +133,23 @@ def test_broken_parts_are_listed_with_a_fix(
     for fix in ("start the database", "start Redis", "check its permissions", "mount it on this"):
         assert fix in " ".join(ran.output.split())
     assert "3 errors, 1 warning" in ran.output
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_data_directory_that_is_not_writable(
+    exists: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path if exists else tmp_path / "new"
+    # Permissions do not stop the administrator, as whom the tests may run.
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: Path(path) != tmp_path or not mode & os.W_OK
+    )
+    found = doctor("--data-dir", folder, ends=1)["data directory"]
+    assert (found["state"], found["found"]) == (
+        "fail",
+        f"{folder}: Permission denied: {tmp_path}",
+    )
+    assert "DSPT_DATA_DIR" in found["mend"]
 
 
 def test_a_bucket(tmp_path: Path, s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:

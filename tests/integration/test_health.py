@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 import time
@@ -88,7 +89,7 @@ def test_ready_names_what_is_missing(client: TestClient) -> None:
     assert report["degraded"] == ["broker"]
     assert report["checks"]["broker"]["status"] == "failing"
     assert "DSPT_BROKER_URL" in report["checks"]["broker"]["detail"]
-    for part in ("database", "storage"):
+    for part in ("database", "storage", "data_dir"):
         assert report["checks"][part] == {"status": "ok", "detail": ""}
     assert report["checks"]["workers"]["status"] == "none"
     assert "dspt worker" in report["checks"]["workers"]["detail"]
@@ -122,6 +123,25 @@ def test_not_ready_when_a_storage_on_this_machine_is_gone(
     assert report["status"] == "not_ready"
     assert report["checks"]["storage"]["status"] == "failing"
     assert report["checks"]["database"]["status"] == "ok"
+
+
+def test_not_ready_when_the_data_directory_is_not_writable(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert report_of(client)["checks"]["data_dir"]["status"] == "ok"
+    # Permissions do not stop the administrator, as whom the tests may run.
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: Path(path) != tmp_path or not mode & os.W_OK
+    )
+    wait_until(lambda: client.get("/health/ready").status_code == 503, 30, "no access")
+    report = report_of(client)
+    assert report["status"] == "not_ready"
+    assert report["checks"]["storage"]["status"] == "ok"
+    assert report["checks"]["data_dir"] == {
+        "status": "failing",
+        "detail": "The data directory is not writable. Check DSPT_DATA_DIR, free space and "
+        "permissions.",
+    }
 
 
 def test_many_probes_at_once_share_one_check(tmp_path: Path, redis: RedisServer) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from typing import IO
 
 from app.kit import storage_keys
 from app.kit.storage.base import Storage, Stored, checked
+from app.kit.writable import check_writable
 
 _COPY_BYTES = 1024**2
 
@@ -72,15 +72,7 @@ class LocalStorage(Storage):
         (self._root / name).unlink(missing_ok=True)
 
     def probe(self) -> None:
-        place = self._root
-        while not place.exists():  # it is created with the first file
-            place = place.parent
-        if not place.is_dir():
-            raise NotADirectoryError(place)
-        if not os.access(place, os.W_OK | os.X_OK):
-            raise PermissionError(place)
-        if not shutil.disk_usage(place).free:
-            raise OSError(errno.ENOSPC, "no space left", str(place))
+        check_writable(self._root)
 
     def _path(self, key: str) -> Path:
         return self._root / checked(key)

@@ -2218,6 +2218,8 @@ export interface components {
             database: components["schemas"]["Check"];
             broker: components["schemas"]["Check"];
             storage: components["schemas"]["Check"];
+            /** @description The folder of this process, DSPT_DATA_DIR. */
+            data_dir?: components["schemas"]["Check"];
             workers: components["schemas"]["WorkerCheck"];
             /** @description Failing until the backbones of DSPT_PREDICT_WARM_UP are loaded. */
             backbones?: components["schemas"]["Check"];
@@ -4357,7 +4359,7 @@ export interface components {
         /**
          * Ready
          * @description Ready if this process can do its work: it needs the database, the backbones to load at start,
-         *     and a storage on its own disk.
+         *     its data directory, and a storage on its own disk.
          *
          *     Without the broker, a bucket or a worker, jobs wait but predictions go on; these are listed in
          *     `checks` and do not affect readiness.
