@@ -43,19 +43,11 @@ def pool_for(pools: Sequence[Pool], *backbones: str) -> str:
 
 def _check_name(name: str) -> None:
     """Raise Unprocessable unless the name is that of an architecture and its weights."""
-    if name == "builtin":
-        return
     # Its package imports huggingface_hub.
-    from dspt.backbones.architectures import check_tag, split_name
+    from dspt.backbones.architectures import check_name
 
     try:
-        architecture, tag = split_name(name)
-        if not tag:
-            raise UnknownBackbone(
-                f"{name} does not name a set of weights; use {architecture}/TAG, such as "
-                "ViT-B-16/openai"
-            )
-        check_tag(architecture, tag)
+        check_name(name)
     except UnknownBackbone as error:
         item = ProblemItem(param="backbone", code=error.code, message=error.message)
         raise Unprocessable(error.message, code=error.code, errors=[item]) from error

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from difflib import get_close_matches
 
 from pydantic_settings import BaseSettings
@@ -13,6 +14,7 @@ from app.kit.secret_files import SUFFIX, is_secret
 from app.kit.settings import Settings
 from app.kit.wrong_settings import wrong_settings
 from app.predictions.settings import PredictionSettings
+from dspt.errors import UnknownBackbone
 
 #: All settings classes of the service. Importing them is cheap, unlike importing the service.
 KINDS: tuple[type[BaseSettings], ...] = (Settings, PredictionSettings)
@@ -29,6 +31,8 @@ def look(environment: Mapping[str, str]) -> Iterator[Finding]:
     known = known_variables()
     given = {n.upper(): value for n, value in environment.items() if n.upper().startswith(_PREFIX)}
     wrong = {name: message for kind in KINDS for name, message in wrong_settings(kind)}
+    for name, message in _unknown_backbones():
+        wrong.setdefault(name, message)
     for name, value in sorted(given.items()):
         if name in wrong:
             found = f"{shown(name, value)}: {wrong[name]}"
@@ -42,6 +46,33 @@ def look(environment: Mapping[str, str]) -> Iterator[Finding]:
             yield Finding(_PART, name, State.OK, shown(name, value))
     if not given:
         yield Finding(_PART, _PREFIX + "...", State.OK, "none is set; the defaults apply")
+
+
+def _unknown_backbones() -> Iterator[tuple[str, str]]:
+    """Yield variable and message of each name that no backbone has. Imports no torch."""
+    from dspt.backbones.architectures import check_name
+
+    for variable, names, is_place_allowed in _named_backbones():
+        for name in names:
+            if ":" in name or "@" in name:  # a folder, or a file
+                if not is_place_allowed(name):
+                    yield variable, f"{name} is not in DSPT_LOCAL_BACKBONES, so no job can use it"
+                continue
+            try:
+                check_name(name)
+            except UnknownBackbone as error:
+                yield variable, error.message
+
+
+def _named_backbones() -> Iterator[tuple[str, list[str], Callable[[str], bool]]]:
+    """Yield variable, backbones, and whether it may have a folder or file; not if it is invalid."""
+    with suppress(ValueError):
+        settings = Settings()
+        lists = [pool.backbones for pool in settings.pools if pool.backbones != "*"]
+        allowed = settings.local_backbones.__contains__
+        yield "DSPT_POOLS", [name for names in lists for name in names], allowed
+    with suppress(ValueError):
+        yield "DSPT_PREDICT_WARM_UP", PredictionSettings().warm_ups, lambda _: True
 
 
 def known_variables() -> set[str]:

@@ -100,3 +100,17 @@ def split_name(name: str) -> tuple[str, str]:
     if not architecture or whole in architectures():
         return known_architecture(whole), ""
     return known_architecture(architecture.replace("/", "-")), tag
+
+
+def check_name(name: str) -> None:
+    """Raise UnknownBackbone unless `name` is `builtin` or an architecture and published weights."""
+    if name == "builtin":
+        return
+    architecture, tag = split_name(name)
+    if not tag:
+        raise UnknownBackbone(
+            f"{name} does not name a set of weights; use {architecture}/TAG, such as "
+            "ViT-B-16/openai",
+            param="backbone",
+        )
+    check_tag(architecture, tag)

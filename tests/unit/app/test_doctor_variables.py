@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from pydantic_settings import BaseSettings
 
@@ -41,6 +43,36 @@ def test_a_variable(
     assert (finding.check, finding.state) == (name, state)
     assert found in finding.found
     assert fix in finding.fix
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ("builtin, ViT-B-16/openai", ""),
+        ("ViT-B-61/openai", "unknown backbone ViT-B-61 (did you mean"),
+        ("builtin,ViT-B-16/opnai", "ViT-B-16 has no weights opnai: did you mean ViT-B-16/openai?"),
+        ("ViT-B-16", "ViT-B-16 does not name a set of weights"),
+        ("local-dir:/models/clip", ""),
+    ],
+)
+def test_a_name_that_no_backbone_has(
+    names: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pools = json.dumps([{"name": "a", "backbones": [name.strip() for name in names.split(",")]}])
+    monkeypatch.setenv("DSPT_LOCAL_BACKBONES", '["local-dir:/models/clip"]')
+    for variable, value in (("DSPT_PREDICT_WARM_UP", names), ("DSPT_POOLS", pools)):
+        monkeypatch.setenv(variable, value)
+        (finding,) = look({variable: value})
+        assert finding.state == (State.FAIL if message else State.OK)
+        assert finding.found.startswith(f"{value}: {message}" if message else value)
+
+
+def test_a_pool_with_a_folder_that_jobs_may_not_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    value = '[{"name": "a", "backbones": ["local-dir:/models/clip"]}]'
+    monkeypatch.setenv("DSPT_POOLS", value)
+    (finding,) = look({"DSPT_POOLS": value})
+    assert finding.state == State.FAIL
+    assert "local-dir:/models/clip is not in DSPT_LOCAL_BACKBONES" in finding.found
 
 
 def test_all_settings_classes_are_known() -> None:
