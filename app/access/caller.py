@@ -11,7 +11,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request, Security
 from fastapi.security import HTTPBearer
 
-from app.kit.http.errors import Forbidden, TooManyRequests, Unauthorized, problems
+from app.kit.http.errors import Forbidden, TooManyRequests, Unauthorized, Unprocessable, problems
+from app.kit.http.known_names import refuse_unknown_names
 from app.kit.http.routers import public_router
 from app.kit.http.rules import Scope
 from app.kit.ids import LOCAL_OWNER
@@ -86,7 +87,7 @@ def caller_router(prefix: str = "", **options: Any) -> APIRouter:
     """Return a router for calls that need a caller. options: those of APIRouter."""
     return public_router(
         prefix,
-        dependencies=[Depends(get_caller)],
-        responses=problems(Unauthorized, Forbidden, TooManyRequests),
+        dependencies=[Depends(get_caller), Depends(refuse_unknown_names)],
+        responses=problems(Unauthorized, Forbidden, TooManyRequests, Unprocessable),
         **options,
     )

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 from dspt_client.schemas.jobs import EventList, JobView
 from dspt_client.schemas.status import Status
 from fastapi import (
-    Depends,
     FastAPI,
     File,
     Form,
@@ -63,23 +62,6 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 router = caller_router("/jobs", tags=["jobs"], lifespan=_lifespan)
 
-_FIELDS = ("dataset", "dataset_id", "config", "class_names", "name", "metadata")
-
-
-async def _known_fields(request: Request) -> None:
-    """Refuse unknown form fields, such as a misspelt `class_names`."""
-    unknown = sorted({field for field in await request.form() if field not in _FIELDS})
-    if unknown:
-        items = [
-            ProblemItem(param=field[:100], code="unknown_field", message="Unknown field.")
-            for field in unknown
-        ]
-        raise Unprocessable(
-            f"Unknown field: {', '.join(map(repr, unknown))}. Allowed: {', '.join(_FIELDS)}.",
-            code="unknown_field",
-            errors=items,
-        )
-
 
 @router.post(
     "",
@@ -87,12 +69,6 @@ async def _known_fields(request: Request) -> None:
     responses=problems(
         BadRequest, NotFound, Conflict, PayloadTooLarge, RequestTimeout, StorageFull, Unprocessable
     ),
-    dependencies=[Depends(_known_fields)],
-    openapi_extra={
-        "requestBody": {
-            "content": {"multipart/form-data": {"schema": {"unevaluatedProperties": False}}}
-        }
-    },
 )
 @rules(Scope.SUBMIT, max_body_bytes=max_upload_bytes, before_body=check_quota_early)
 def create_job(
@@ -141,14 +117,6 @@ def create_job(
     "/check",
     status_code=204,
     responses=problems(Unprocessable),
-    dependencies=[Depends(_known_fields)],
-    openapi_extra={
-        "requestBody": {
-            "content": {
-                "application/x-www-form-urlencoded": {"schema": {"unevaluatedProperties": False}}
-            }
-        }
-    },
 )
 @rules(Scope.SUBMIT)
 def check_job(

@@ -30,7 +30,9 @@ ERROR_TYPES = {
     "invalid_json": _type(422, "A field is not valid JSON.", "Correct the field in `errors`."),
     "missing": _type(422, "A required field is missing.", "Send it."),
     "unknown_field": _type(
-        422, "The form has a field that does not exist.", "Check its spelling; see /docs."
+        422,
+        "The call has no such field or query parameter.",
+        "Check its spelling; see /docs.",
     ),
     "unknown_content_type": _type(
         400,

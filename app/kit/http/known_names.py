@@ -1,0 +1,82 @@
+"""Refuse names that a call does not have: a misspelt field or parameter would have no effect."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from difflib import get_close_matches
+from typing import Any
+
+from fastapi import FastAPI, Request, params
+from fastapi._compat import ModelField
+from fastapi.dependencies.models import Dependant
+
+from app.kit.http.errors import ProblemItem, Unprocessable
+
+_FORMS = {"multipart/form-data", "application/x-www-form-urlencoded"}
+
+
+def close_forms(app: FastAPI) -> None:
+    """Say in the OpenAPI document of `app` that forms have no other fields."""
+    describe = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = describe()
+        for path in document["paths"].values():
+            for call in path.values():
+                content = call.get("requestBody", {}).get("content", {})
+                for kind in content.keys() & _FORMS:
+                    content[kind]["schema"]["unevaluatedProperties"] = False
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+async def refuse_unknown_names(request: Request) -> None:
+    """Raise Unprocessable for a query parameter or form field that the call does not have."""
+    dependant = request.scope["route"].dependant
+    _refuse(request.query_params, _names(dependant, "query_params"), "query parameter")
+    fields = _names(dependant, "body_params")
+    if fields and _is_form(request):
+        _refuse(await request.form(), fields, "field")
+
+
+def _is_form(request: Request) -> bool:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return kind in _FORMS
+
+
+def _names(dependant: Dependant, which: str) -> list[str]:
+    """Return the names of the query parameters, or of the form fields."""
+    return [each.alias for each in _params(dependant, which) if _is_named(each)]
+
+
+def _is_named(field: ModelField) -> bool:
+    """Whether it is a parameter or a field, and not a whole body in JSON."""
+    return isinstance(field.field_info, params.Query | params.Form)
+
+
+def _params(dependant: Dependant, which: str) -> Iterator[ModelField]:
+    yield from getattr(dependant, which)
+    for each in dependant.dependencies:
+        yield from _params(each, which)
+
+
+def _refuse(given: Iterable[str], known: Collection[str], what: str) -> None:
+    unknown = sorted({name[:100] for name in given if name not in known})
+    if not unknown:
+        return
+    said = ", ".join(_with_a_guess(name, known) for name in unknown)
+    allowed = f"Allowed: {', '.join(known)}." if known else "This call has none."
+    raise Unprocessable(
+        f"Unknown {what}: {said}. {allowed}",
+        code="unknown_field",
+        errors=[
+            ProblemItem(param=name, code="unknown_field", message=f"Unknown {what}.")
+            for name in unknown
+        ],
+    )
+
+
+def _with_a_guess(name: str, known: Collection[str]) -> str:
+    like = get_close_matches(name, known, 1)
+    return f"{name!r} (did you mean {like[0]!r}?)" if like else repr(name)
