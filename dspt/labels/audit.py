@@ -6,7 +6,7 @@ model with the recorded label; its posterior ranks the labels.
 
 The posterior is averaged over the optima of the ensemble. No other ranking that was tried is
 better: mixtures with neighbours in feature space, suppression, zero-shot CLIP, cross-validated
-logistic regression (figures: benchmarks/results/audit_rankings.md). A label is suspect if it is
+logistic regression (some: benchmarks/results/audit_quality.md). A label is suspect if it is
 more likely wrong than right. The thresholds of confident learning (Northcutt et al., eq. 1) flagged
 11 and 17 % of the correct labels of two sets of clothes; this rule flagged 0 to 6 % on these and
 three more sets.
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dspt.data.splits import without_copies
-from dspt.labels.expected import expected_steps, wrong_probabilities
+from dspt.labels.expected import wrong_probabilities
 from dspt.labels.noise_rate import NoiseRate
 
 CLEAR_OF_CHANCE = 3.0
@@ -83,14 +83,27 @@ class AuditReport:
         It shows how far down the list checking labels is worth it. 0 if the ranking is no better
         than chance.
         """
-        if not self.can_tell:
-            return 0.0
-        found = wrong_probabilities(*self._scores())
-        return float(found[after : after + count].sum())
+        return float(self._wrong()[after : after + count].sum())
 
-    def _scores(self) -> tuple[list[float], int]:
-        """Return the score of each entry and the number of classes."""
-        return [entry.score for entry in self.entries], len({entry.given for entry in self.entries})
+    def _wrong(self) -> NDArray[np.float64]:
+        """Return the calibrated probability that each label is wrong: (N,)."""
+        found = np.zeros(len(self.entries))
+        if self.can_tell:
+            scores = [entry.score for entry in self.entries]
+            open_ = [row for row, entry in enumerate(self.entries) if not entry.kept]
+            rate = self.noise_rate
+            total = sum(scores) if rate is None else rate.estimate * len(scores)
+            found[open_] = wrong_probabilities(np.array(scores)[open_], total)
+        return found
+
+    def _expected_steps(self) -> list[dict[str, float]]:
+        """Return the expected wrong labels among the first 10, 20, 50, 100, ... and all entries."""
+        n, total = len(self.entries), self._wrong().cumsum()
+        if not self.can_tell or not n:
+            return []
+        powers = [base * 10**power for power in range(1, len(str(n))) for base in (1, 2, 5)]
+        firsts = [*(step for step in powers if step < n), n]
+        return [{"first": first, "wrong": round(float(total[first - 1]), 2)} for first in firsts]
 
     def with_files(self, files: Sequence[str]) -> Self:
         """Replace each `file`, an index as text, by that entry of `files`."""
@@ -108,7 +121,7 @@ class AuditReport:
             "why": self.why,
             "noise_rate": asdict(self.noise_rate) if self.noise_rate else None,
             "suspects": len(self.suspects),
-            "expected_wrong": expected_steps(*self._scores()) if self.can_tell else [],
+            "expected_wrong": self._expected_steps(),
             "entries": [asdict(entry) for entry in self.entries],
         }
 

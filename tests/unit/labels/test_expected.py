@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dspt.labels.audit import AuditEntry, AuditReport
-from dspt.labels.expected import expected_steps, wrong_probabilities
+from dspt.labels.noise_rate import NoiseRate
 
 
 def scores(n: int) -> list[float]:
@@ -25,25 +25,27 @@ def report(n: int) -> AuditReport:
     return AuditReport(True, "", tuple(entries))
 
 
-def test_calibration_keeps_the_order_and_lowers_what_few_images_support() -> None:
-    many, few = wrong_probabilities(scores(160), 2), wrong_probabilities(scores(160), 40)
-    for found in (many, few):
-        assert (np.diff(found) <= 0).all()
-        assert ((found > 0) & (found < 1)).all()
-    assert (few < many).all()
-    assert few[:20].sum() < sum(scores(160)[:20])
-    assert wrong_probabilities([], 3).size == 0
+@pytest.mark.parametrize(
+    ("n", "firsts"), [(160, [10, 20, 50, 100, 160]), (7, [7]), (100, [10, 20, 50, 100]), (0, [])]
+)
+def test_steps_end_with_all_entries(n: int, firsts: list[int]) -> None:
+    assert [step["first"] for step in report(n).to_dict()["expected_wrong"]] == firsts
 
 
-def test_steps_end_with_all_entries() -> None:
-    firsts = [step["first"] for step in expected_steps(scores(160), 4)]
-    assert firsts == [10, 20, 50, 100, 160]
-    assert [step["first"] for step in expected_steps(scores(7), 2)] == [7]
-    assert [step["first"] for step in expected_steps(scores(100), 2)] == [10, 20, 50, 100]
-    assert expected_steps([], 2) == []
-    wrong = [step["wrong"] for step in expected_steps(scores(160), 4)]
-    assert wrong == sorted(wrong)
-    assert wrong[-1] == pytest.approx(wrong_probabilities(scores(160), 4).sum(), abs=0.01)
+@pytest.mark.parametrize("share", [0.0, 0.03, 0.5, 1.0])
+def test_the_whole_list_agrees_with_the_share_of_wrong_labels(share: float) -> None:
+    found = replace(report(160), noise_rate=NoiseRate(share, 0.0, 1.0))
+    assert found.expected_wrong(160) == pytest.approx(share * 160, abs=1e-3)
+    assert found.to_dict()["expected_wrong"][-1]["wrong"] == pytest.approx(share * 160, abs=0.01)
+    steps = [found.expected_wrong(1, after=row) for row in range(160)]
+    assert steps == sorted(steps, reverse=True)
+
+
+def test_confirmed_labels_are_not_expected_to_be_wrong() -> None:
+    confirmed = [replace(entry, kept=entry.score == 0) for entry in report(160).entries]
+    found = replace(report(160), entries=tuple(confirmed), noise_rate=NoiseRate(0.2, 0.1, 0.3))
+    assert found.expected_wrong(1, after=159) == 0
+    assert found.expected_wrong(160) == pytest.approx(32, abs=1e-3)
 
 
 def test_a_report_gives_the_next_entries_too() -> None:
