@@ -106,6 +106,14 @@ class _Group(TyperGroup):
         super().__init__(**attributes)
         self.commands: Any = _Commands()
 
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command. Invalid options are reported without the prefix that pydantic adds."""
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            error.message = error.message.removeprefix("Value error, ")
+            raise
+
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names in the order of the help."""
         return list(self.commands)

@@ -12,6 +12,7 @@ import pytest
 import typer.main
 
 from dspt.cli import build
+from tests.commands import invoke
 
 DSPT = Path(sys.executable).parent / "dspt"
 
@@ -72,3 +73,9 @@ def test_broken_command_of_another_package(tmp_path: Path, arguments: list[str])
             f"warning: the command `dspt {name}` of the package plugin cannot be loaded "
             "(ValueError: needs Python 4)" in done.stderr
         )
+
+
+def test_a_choice_that_does_not_exist_is_refused_without_the_prefix_of_pydantic() -> None:
+    result = invoke(["jobs", "list", "--status", "lost"])
+    assert result.exit_code == 2
+    assert "Invalid value for '--status': 'lost' is not one of 'queued', " in result.stderr
