@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from dspt_client.schemas.tokens import TokenView
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field
@@ -10,6 +12,7 @@ from app.access.caller import CallerDep, caller_router
 from app.access.path_tokens import PathTokens
 from app.kit.http.errors import BadRequest, Unprocessable, problems
 from app.kit.http.rules import Scope, rules
+from dspt.kit.text_pattern import TextPattern
 
 router = caller_router("/tokens", tags=["session"])
 
@@ -19,8 +22,14 @@ class NewToken(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    path: str = Field(
-        pattern=r"^/([A-Za-z0-9._~-][A-Za-z0-9._~/-]*)?$",
+    path: Annotated[
+        str,
+        TextPattern(
+            r"^/([A-Za-z0-9._~-][A-Za-z0-9._~/-]*)?$",
+            "must be a path such as /jobs: a / and then letters, digits and the characters "
+            ". _ ~ - /, without a host or a query",
+        ),
+    ] = Field(
         max_length=500,
         description="Of one GET call, without a query, such as `/jobs/{id}/events` or "
         "`/datasets/{id}/images/{number}`.",

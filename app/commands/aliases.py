@@ -38,12 +38,11 @@ def promote(
     as_json: AsJson = False,
 ) -> None:
     """Point an alias to a classifier. No request fails while it moves."""
-    from app.models.schemas import ALIAS_PATTERN
+    from app.models.schemas import ALIAS_PATTERN, ALIAS_RULE
 
     if not re.fullmatch(ALIAS_PATTERN, alias):
         raise typer.BadParameter(
-            f"{alias!r} is not a valid alias. Use lower-case letters, digits and the characters "
-            ". _ -, beginning with a letter or digit, at most 63.",
+            f"{alias!r} is not a valid alias. {ALIAS_RULE}",
             param_hint="'--alias'",
         )
     with service(url) as client:

@@ -25,6 +25,7 @@ from app.kit.http.errors import (
 )
 from app.kit.http.rules import Scope, rules
 from app.tables.uploads import Upload
+from dspt.kit.text_pattern import SHA256
 
 router = caller_router("/uploads", tags=["data sets"])
 
@@ -42,9 +43,8 @@ class NewUpload(BaseModel):
 
     filename: str = Field(default="dataset.zip", max_length=255)
     size_bytes: int = Field(ge=1, le=2**53, description="Size of the whole file.")
-    sha256: str | None = Field(
+    sha256: Annotated[str, SHA256] | None = Field(
         default=None,
-        pattern="^[0-9a-f]{64}$",
         description="SHA-256 of the whole file, in hex. With it a repeated request goes on with "
         "the open upload, and a file that was uploaded before is not sent again.",
     )

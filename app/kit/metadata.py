@@ -7,12 +7,15 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from app.kit.control_characters import is_clean
-from app.kit.http.errors import ProblemItem, Unprocessable
+from app.kit.http.errors import ProblemItem, Unprocessable, message_of
 from dspt.kit import strict_json
+from dspt.kit.text_pattern import TextPattern
 
 MAX_PAIRS, MAX_VALUE = 16, 500
 #: The database finds a value by its key in a path, so that quotes cannot be part of it.
 KEY = r"[A-Za-z0-9_.:/-]{1,64}"
+KEY_RULE = "A key has 1 to 64 letters, digits and the characters _ . : / -."
+VALUE_RULE = f"A value has up to {MAX_VALUE} characters, and no control characters."
 
 
 def _clean(value: str) -> str:
@@ -23,11 +26,12 @@ def _clean(value: str) -> str:
 
 Value = Annotated[
     str,
-    Field(max_length=MAX_VALUE, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$"),
+    Field(max_length=MAX_VALUE),
+    TextPattern(r"^[^\x00-\x1f\x7f-\x9f]*$", VALUE_RULE),
     AfterValidator(_clean),
 ]
 Metadata = Annotated[
-    dict[Annotated[str, Field(pattern=f"^{KEY}$")], Value],
+    dict[Annotated[str, TextPattern(f"^{KEY}$", KEY_RULE)], Value],
     Field(
         max_length=MAX_PAIRS,
         description=f"At most {MAX_PAIRS} pairs of your own. Keys have up to 64 letters, digits "
@@ -62,7 +66,7 @@ def parse(text: str | None) -> dict[str, str] | None:
 
 
 def _item(error: Any) -> tuple[str, str]:
-    return ".".join(["metadata", *map(str, error["loc"])])[:100], error["msg"]
+    return ".".join(["metadata", *map(str, error["loc"])])[:100], message_of(error)
 
 
 def _wrong(problems: list[tuple[str, str]]) -> Unprocessable:

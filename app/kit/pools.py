@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
+
+from dspt.kit.text_pattern import TextPattern
 
 #: Of an installation without DSPT_POOLS, and of rows that an earlier version created.
 DEFAULT_POOL: Final = "default"
 
 #: Part of the names of a queue and of Kubernetes objects.
-PoolName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
+PoolName = Annotated[
+    str,
+    TextPattern(
+        r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$",
+        "must be 1 to 40 lower-case letters, digits and hyphens, and neither begin nor end with a "
+        "hyphen",
+    ),
+]
 
 
 class Pool(BaseModel):

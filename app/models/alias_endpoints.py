@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from dspt_client.schemas.models import AliasHistory, AliasView
 from fastapi import Header, Path, Query, Response
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from app.access.caller import CallerDep, caller_router
 from app.kit.http.context import ContextDep
@@ -24,11 +24,10 @@ from app.kit.http.rules import Scope, rules
 from app.kit.http.schema_types import Omittable
 from app.models import aliases
 from app.models.schemas import (
-    ALIAS_PATTERN,
+    AliasName,
     AliasTarget,
     alias_view,
     history_view,
-    not_an_id,
 )
 from app.models.service import find
 
@@ -81,7 +80,7 @@ def get_alias(
 )
 @rules(Scope.SUBMIT)
 def put_alias(
-    name: Annotated[str, Path(pattern=ALIAS_PATTERN), AfterValidator(not_an_id)],
+    name: Annotated[AliasName, Path()],
     wanted: AliasTarget,
     response: Response,
     context: ContextDep,

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from app.kit.control_characters import cleaned
 from app.kit.ids import is_id
 from app.kit.metadata import Metadata
+from dspt.kit.text_pattern import TextPattern
 
 if TYPE_CHECKING:
     from sqlalchemy import Row
@@ -44,6 +45,11 @@ def not_an_id(alias: str) -> str:
 
 
 ALIAS_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,62}$"
+ALIAS_RULE = (
+    "An alias has lower-case letters, digits and the characters . _ -, begins with a letter or "
+    "digit, and has at most 63 characters."
+)
+AliasName = Annotated[str, TextPattern(ALIAS_PATTERN, ALIAS_RULE), AfterValidator(not_an_id)]
 
 
 class ModelUpdate(BaseModel):
@@ -52,11 +58,18 @@ class ModelUpdate(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: Annotated[
-        # Must not be empty without surrounding whitespace and control characters.
-        Annotated[str, Field(max_length=200, pattern=r"[^\s\x00-\x1f\x7f-\x9f]")] | None,
+        Annotated[
+            str,
+            Field(max_length=200),
+            TextPattern(
+                r"[^\s\x00-\x1f\x7f-\x9f]",
+                "must not be empty without surrounding whitespace and control characters",
+            ),
+        ]
+        | None,
         AfterValidator(lambda name: None if name is None else cleaned(name).strip()),
     ] = None
-    alias: Annotated[str, Field(pattern=ALIAS_PATTERN), AfterValidator(not_an_id)] | None = Field(
+    alias: AliasName | None = Field(
         default=None,
         description="Alias to point to this model, and no longer to another one.",
         examples=["production"],

@@ -26,6 +26,7 @@ from dspt.data.names import find_invisible
 from dspt.errors import ArtifactError
 from dspt.kit import strict_json
 from dspt.kit.text import printable
+from dspt.kit.text_pattern import SHA256
 
 MIB = 1 << 20
 MAX_BYTES = 256 * MIB
@@ -59,9 +60,9 @@ class Manifest(BaseModel):
     class_words: list[_Name] = Field(min_length=2, max_length=100_000)
     """Words of each class in the prompt."""
     config: TuneConfig
-    backbone_digest: str = Field(pattern=r"^[0-9a-f]{64}$")
+    backbone_digest: Annotated[str, SHA256]
     activation: str = Field(max_length=50)
-    dataset_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    dataset_sha256: Annotated[str, SHA256]
     served: Literal["tuned", "zero_shot"]
     """The classifier in use: zero-shot if tuning did not help."""
     temperatures: dict[Literal["tuned", "zero_shot"], _Temperature] = {}
@@ -142,7 +143,8 @@ def read_artifact(path: Path) -> Artifact:
     except ValidationError as error:
         first = error.errors()[0]
         where = printable(".".join(str(part) for part in first["loc"]))
-        raise ArtifactError(f"{path.name}: bad manifest: {where}: {first['msg']}") from error
+        message = first["msg"].removeprefix("Value error, ")
+        raise ArtifactError(f"{path.name}: bad manifest: {where}: {message}") from error
     except ValueError as error:
         raise ArtifactError(f"{path.name}: bad manifest: not plain JSON: {error}") from error
     return checked(path.name, tensors, manifest)

@@ -25,8 +25,10 @@ from app.kit.http.errors import (
     Unprocessable,
     problems,
 )
+from app.kit.http.paging import NOT_A_CURSOR
 from app.kit.http.rules import Scope, rules
 from app.kit.http.schema_types import Omittable
+from dspt.kit.text_pattern import TextPattern
 
 router = caller_router("/jobs", tags=["jobs"])
 
@@ -63,7 +65,7 @@ def get_audit(
         Query(description="Entries per page of JSON. Default: all entries."),
     ] = None,
     after: Annotated[
-        Annotated[str, Field(pattern=r"^\d{0,15}$")] | Omittable,
+        Annotated[str, TextPattern(r"^\d{0,15}$", NOT_A_CURSOR)] | Omittable,
         Query(description="`next` of the previous page."),
     ] = None,
 ) -> Any:
@@ -102,7 +104,7 @@ def list_job_predictions(
     ] = None,
     limit: Annotated[int, Query(ge=1, le=5000, description="Entries per page.")] = 1000,
     after: Annotated[
-        Annotated[str, Field(pattern=r"^\d{0,15}$")] | Omittable,
+        Annotated[str, TextPattern(r"^\d{0,15}$", NOT_A_CURSOR)] | Omittable,
         Query(description="`next` of the previous page."),
     ] = None,
 ) -> JobPredictions:

@@ -26,6 +26,7 @@ from app.kit.http.errors import (
     StorageFull,
     database_problem,
     error_response,
+    message_of,
     problem_response,
     storage_problem,
 )
@@ -127,7 +128,7 @@ def _place(loc: Sequence[int | str], omittable: Collection[Sequence[int | str]])
 
 
 def _said(item: Mapping[str, Any]) -> str:
-    message = str(item["msg"]).removeprefix("Value error, ")
+    message = message_of(item)
     if message.startswith("Expected UploadFile"):
         return "must be a file; with curl, write @ before its path"
     return message

@@ -232,3 +232,8 @@ def _no_answer(part: str, error: Exception) -> JSONResponse:
         f"{part}_unavailable",
         headers={"Retry-After": "5"},
     )
+
+
+def message_of(item: Mapping[str, Any]) -> str:
+    """Return the message of one of pydantic's errors, without its prefix."""
+    return str(item["msg"]).removeprefix("Value error, ")

@@ -8,12 +8,13 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Query
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 from sqlalchemy import ColumnElement, Select
 
 from app.kit.control_characters import cleaned
 from app.kit.http.schema_types import Omittable
-from app.kit.metadata import KEY, MAX_PAIRS, MAX_VALUE
+from app.kit.metadata import KEY, KEY_RULE, MAX_PAIRS, MAX_VALUE, VALUE_RULE
+from dspt.kit.text_pattern import TextPattern
 
 Q = TypeVar("Q", bound=Select[Any])
 
@@ -64,7 +65,13 @@ def _no_number(text: object) -> object:
 _Moment = Annotated[
     AwareDatetime | Omittable, BeforeValidator(_no_number), AfterValidator(_utc), Query()
 ]
-_Pair = Annotated[str, Field(pattern=rf"^{KEY}=[^\x00-\x1f\x7f-\x9f]{{0,{MAX_VALUE}}}$")]
+_Pair = Annotated[
+    str,
+    TextPattern(
+        rf"^{KEY}=[^\x00-\x1f\x7f-\x9f]{{0,{MAX_VALUE}}}$",
+        f"must be key=value. {KEY_RULE} {VALUE_RULE}",
+    ),
+]
 
 
 def _filters(

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from app.kit.http.errors import ProblemItem, Unprocessable
+from app.kit.http.errors import ProblemItem, Unprocessable, message_of
 from dspt.kit.text import printable
 
 M = TypeVar("M", bound=BaseModel)
@@ -23,7 +23,7 @@ def parse_json(schema: type[M], body: bytes) -> M:
             ProblemItem(
                 param=".".join(printable(str(part)) for part in item["loc"]) or "body",
                 code=item["type"],
-                message=item["msg"],
+                message=message_of(item),
             )
             for item in error.errors(include_url=False, include_input=False)[:_SHOWN]
         ]

@@ -8,12 +8,14 @@ from fastapi import Query
 from pydantic import AfterValidator, BaseModel, Field
 
 from app.kit.http.schema_types import Omittable
+from dspt.kit.text_pattern import TextPattern
 
 Item = TypeVar("Item")
 
+NOT_A_CURSOR = "must be `next` of the previous page"
 After = Annotated[
     # Empty: `next` of the last page, passed on by a client.
-    Annotated[str, Field(pattern=r"^([a-z]{1,8}_[0-9a-z]{26})?$")] | Omittable,
+    Annotated[str, TextPattern(r"^([a-z]{1,8}_[0-9a-z]{26})?$", NOT_A_CURSOR)] | Omittable,
     AfterValidator(lambda value: value or None),
     Query(description="Id of the last item of the previous page."),
 ]
