@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 
 from dspt.data.findings import Findings
-from dspt.data.names import confusable_key, find_invisible
+from dspt.data.names import confusable_key, find_invisible, look_alike_key
 from dspt.data.wordnet import is_wordnet_id, wordnet_words
 from dspt.kit.text import printable
 
@@ -47,8 +47,8 @@ def class_words(
 
     Reports words that are missing, only digits, too long or not text; names and words with control
     or invisible characters; folders in `given` that do not exist; and folders whose words look the
-    same, ignoring case. Words for the folders in `ignored` are not a problem. WordNet ids are
-    translated, with a warning.
+    same, ignoring case. Words for the folders in `ignored` are not a problem. Warns of words that
+    look the same in different alphabets. WordNet ids are translated, with a warning.
     """
     if given is not None and not isinstance(given, Mapping):
         findings.problem("class_names", "invalid_class_names", "must map each folder to its words")
@@ -151,9 +151,12 @@ def _checked(folder: str, words: str, origin: str, findings: Findings) -> str:
 
 def _check_distinct_words(folders: Sequence[str], words: Sequence[str], findings: Findings) -> None:
     same: dict[str, list[str]] = defaultdict(list)
+    alike: dict[str, dict[str, str]] = defaultdict(dict)
     for folder, text in zip(folders, words, strict=True):
         if text:
-            same[confusable_key(words_of(text))].append(folder)
+            key = confusable_key(words_of(text))
+            same[key].append(folder)
+            alike[look_alike_key(words_of(text))].setdefault(key, folder)
     for text, names in same.items():
         if len(names) > 1:
             listed = " and ".join(repr(printable(n)) for n in names[:_NAMES_SHOWN])
@@ -163,4 +166,14 @@ def _check_distinct_words(folders: Sequence[str], words: Sequence[str], findings
                 "same_class_words",
                 f"the classes {listed} have the same words ({printable(text)!r}); merge them, or "
                 "give different words in class_names",
+            )
+    for twins in alike.values():
+        if len(twins) > 1:
+            listed = " and ".join(
+                repr(printable(name)) for name in [*twins.values()][:_NAMES_SHOWN]
+            )
+            findings.warning(
+                "look_alike",
+                f"the classes {listed} look the same, but their letters are of different "
+                "alphabets, such as Latin and Cyrillic; merge them if they are one class",
             )

@@ -21,6 +21,15 @@ _JOINERS = frozenset("\u200c\u200d")
 """Invisible, but words of many languages and emoji need them."""
 _FILLERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 """Letters and symbols without a visible glyph."""
+_LATIN_TWINS = str.maketrans(
+    # Cyrillic, then Greek; capital letters, then small ones.
+    "\u0410\u0412\u0415\u041a\u041c\u041d\u041e\u0420\u0421\u0422\u0423\u0425\u0405\u0406\u0408"
+    "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0455\u0456\u0458\u04bb\u0501\u051b\u051d"
+    "\u0391\u0392\u0395\u0396\u0397\u0399\u039a\u039c\u039d\u039f\u03a1\u03a4\u03a5\u03a7"
+    "\u03bd\u03bf",
+    "ABEKMHOPCTYXSIJaeopcyxsijhdqwABEZHIKMNOPTYXvo",
+)
+"""Letters that most fonts draw as a Latin one."""
 _LINES = frozenset(["Cc", "Cs", "Zl", "Zp"])
 _KEY_END, _KEY_NUMBER = "\0", "\1"
 _LARGEST_CHARACTER = 0x10FFFF
@@ -75,6 +84,11 @@ def confusable_key(text: str) -> str:
     """Return a key that is equal for texts that differ only in case, letter width and joiners."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     return "".join(c for c in folded if c not in _JOINERS)
+
+
+def look_alike_key(text: str) -> str:
+    """Return a `confusable_key` that is also equal for Cyrillic, Greek and Latin letters alike."""
+    return confusable_key(text.translate(_LATIN_TWINS))
 
 
 def is_noise(path: str) -> bool:

@@ -77,6 +77,11 @@ _KINDS = {
         "Give these classes words that describe the photos in class_names, for example "
         '{"class_3": "red fox"}.',
     ),
+    "look_alike": _Kind(
+        "warning",
+        "class names that look the same",
+        "Merge the folders if they are one class. Otherwise rename one of them.",
+    ),
     "case": _Kind("warning", "names that differ only in case", "Rename the files or folders."),
     "layout": _Kind("info", "assumed layout", f"Check that this is right. If not, {_ARRANGE}"),
     "table": _Kind(

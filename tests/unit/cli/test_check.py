@@ -34,6 +34,14 @@ def test_text_and_json_of_the_same_folder(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_names_that_look_the_same_in_another_alphabet_are_reported(tmp_path: Path) -> None:
+    cyrillic = {f"c\u0430t/{i}.jpg": jpeg(10 + i) for i in range(3)}
+    found = check(write_folder(tmp_path, two_classes(3) | cyrillic))
+    assert found.exit_code == 0, found.output
+    assert "warning: class names that look the same" in found.stdout
+    assert "Fix: Merge the folders if they are one class." in found.stdout
+
+
 def test_the_exit_code_is_1_where_a_job_refuses_the_data(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "a", {"cat/1.jpg": jpeg(1), "cat/2.jpg": jpeg(2)})
     refused = check(folder)

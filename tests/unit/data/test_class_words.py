@@ -160,6 +160,24 @@ def test_words_do_not_change_the_digest(tmp_path: Path) -> None:
         assert plain.sha256 == named.sha256
 
 
+def test_names_that_look_the_same_in_another_alphabet_are_a_warning() -> None:
+    findings = Findings()
+    folders = ["cat", "c\u0430t", "dog", "red_fox", "r\u0435d fox", "кот"]
+    class_words(folders, None, findings)
+    (notice,) = findings.notices
+    assert (notice.kind, notice.count) == ("look_alike", 2)
+    assert "'cat' and 'c\u0430t' look the same" in notice.text
+    assert "'red_fox' and 'r\u0435d fox' look the same" in notice.text
+    assert findings.problems == ()
+
+
+def test_names_that_differ_only_in_case_are_not_reported_twice() -> None:
+    findings = Findings()
+    class_words(["cat", "Cat"], None, findings)
+    assert [problem.code for problem in findings.problems] == ["same_class_words"]
+    assert findings.notices == ()
+
+
 def test_wordnet_ids_are_translated_with_a_warning() -> None:
     findings = Findings()
     folders = ["n02690373", "n01531178", "n03126707", "n02012849", "n99999999", "sparrow"]

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dspt.data.names import confusable_key, find_invisible, is_noise, natural_key, unsafe_reason
+from dspt.data.names import (
+    confusable_key,
+    find_invisible,
+    is_noise,
+    look_alike_key,
+    natural_key,
+    unsafe_reason,
+)
 from dspt.kit.text import printable
 
 
@@ -127,9 +134,26 @@ def test_what_hides_in_a_name(text: str, what: str | None) -> None:
 
 def test_what_looks_the_same() -> None:
     assert confusable_key("\uff23at") == confusable_key("cAT") == confusable_key("c\u200dat")
-    assert confusable_key("cat") != confusable_key(
-        "c\u0430t"
-    )  # Cyrillic: only a table of all scripts knows
+    assert confusable_key("cat") != confusable_key("c\u0430t")  # Cyrillic
+
+
+@pytest.mark.parametrize(
+    ("text", "latin"),
+    [
+        ("c\u0430t", "cat"),
+        ("\u0421\u0410T", "cat"),
+        ("\u0441\u043e\u0440", "cop"),
+        ("\u0391\u039d\u03a4", "ant"),
+        ("\uff23at", "CAT"),
+    ],
+)
+def test_what_looks_the_same_in_another_alphabet(text: str, latin: str) -> None:
+    assert look_alike_key(text) == look_alike_key(latin)
+
+
+def test_what_does_not_look_the_same_in_another_alphabet() -> None:
+    names = ["кот", "kot", "собака", "cobaka", "лев", "λέων", "cat", "car"]
+    assert len({look_alike_key(name) for name in names}) == len(names)
 
 
 def test_hostile_names_are_shown_escaped_and_cut() -> None:
