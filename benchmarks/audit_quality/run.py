@@ -26,7 +26,8 @@ from dspt.config import DEFAULT_LR, LossName
 from dspt.data.splits import CrossFit
 from dspt.labels.audit import AuditReport
 from dspt.prompt.losses import suppression
-from dspt.prompt.trainer import Run, Schedule, lr_scale_for, tune_contexts
+from dspt.prompt.schedule import Run, Schedule
+from dspt.prompt.trainer import lr_scale_for, tune_contexts
 
 _PEER: LossName = "gce"
 """Loss of the second set of cross-fitted prompts."""

@@ -23,7 +23,8 @@ from dspt.classifier.linear import LinearClassifier
 from dspt.config import LossName, TuneConfig
 from dspt.kit.device import resolve_device, tuning_dtype
 from dspt.prompt.learner import PromptLearner, zero_shot_embeddings
-from dspt.prompt.trainer import Run, Schedule, lr_scale_for, tune_contexts
+from dspt.prompt.schedule import Run, Schedule
+from dspt.prompt.trainer import lr_scale_for, tune_contexts
 
 
 @dataclass(frozen=True)

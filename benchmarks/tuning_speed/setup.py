@@ -21,7 +21,7 @@ from dspt.backbones.text_tower import open_clip_text_tower
 from dspt.backbones.tokenizer import OpenClipTokenizer
 from dspt.backbones.transforms import Preprocess, make_augment
 from dspt.data import load_dataset
-from dspt.prompt.trainer import Run, Schedule, epoch_order
+from dspt.prompt.schedule import Run, Schedule, epoch_order
 
 SHOTS = 16
 EPOCHS = 50

@@ -56,17 +56,23 @@ class Layout:
     @staticmethod
     def of(ends: Sequence[Sequence[int]], like: Tensor) -> Layout:
         """Return the layout of groups of classes, given the index of each class's end token."""
-        groups = [(len(group), max(group) + 1) for group in ends]
-        masks = [causal_mask(length, like) for _, length in groups]
+        at = [sent(torch.tensor(group), like.device) for group in ends]
+        return Layout.gathered(at, [max(group) + 1 for group in ends], like)
+
+    @staticmethod
+    def gathered(ends: Sequence[Tensor], lengths: Sequence[int], like: Tensor) -> Layout:
+        """As `of`, from the (C,) end tokens and the length of each group, on the device of `like`.
+
+        Never waits for the GPU.
+        """
+        groups = [(len(group), length) for group, length in zip(ends, lengths, strict=True)]
+        masks = [causal_mask(length, like) for length in lengths]
         at, rows = 0, []
         for (count, length), group in zip(groups, ends, strict=True):
-            rows.append(at + torch.arange(count) * length + torch.tensor(group))
+            rows.append(at + torch.arange(count, device=group.device) * length + group)
             at += count * length
-        end_masks = [
-            mask[sent(torch.tensor(g), like.device)][:, None]
-            for mask, g in zip(masks, ends, strict=True)
-        ]
-        return Layout(groups, masks, sent(torch.cat(rows), like.device), end_masks)
+        end_masks = [mask[group][:, None] for mask, group in zip(masks, ends, strict=True)]
+        return Layout(groups, masks, torch.cat(rows), end_masks)
 
 
 class FrozenBlock:

@@ -23,9 +23,11 @@ from dspt.kit.device import moved, sent, tuning_dtype
 from dspt.labels.audit import AuditReport, audit_labels
 from dspt.labels.noise_rate import NoiseRate, estimate_noise_rate
 from dspt.labels.temperature import fit_temperature
+from dspt.prompt.class_draw import STEP_CLASSES
 from dspt.prompt.learner import PromptLearner
 from dspt.prompt.losses import suppression
-from dspt.prompt.trainer import EpochReport, Run, Schedule, TunerState, lr_scale_for, tune_contexts
+from dspt.prompt.schedule import Run, Schedule
+from dspt.prompt.trainer import EpochReport, TunerState, lr_scale_for, tune_contexts
 
 Served = Literal["tuned", "zero_shot"]
 
@@ -152,7 +154,7 @@ def fit(
             features[..., : backbone.embed_dim],
             labels,
             [Run(of_run, config.loss, lr, config.seed) for of_run in rows],
-            Schedule(config.epochs, config.batch_size),
+            Schedule(config.epochs, config.batch_size, STEP_CLASSES),
             logit_scale=backbone.logit_scale,
             gradient_scale=lr_scale_for(backbone.text_tower.embedding_std),
             autocast=tuning_dtype(config.precision, features.device),

@@ -23,7 +23,7 @@ from dspt.config import TuneConfig
 from dspt.kit.files import atomic_write
 from dspt.prompt.trainer import EpochReport, TunerState
 
-_FORMAT = 2
+_FORMAT = 3
 """Version of the checkpoints."""
 
 

@@ -96,13 +96,19 @@ class PromptLearner:
         std = _RANDOM_STD * self._tower.embedding_std
         return (torch.randn(shape, generator=generator) * std).to(self.device)
 
-    def encode(self, context: Tensor) -> Tensor:
+    @property
+    def length_groups(self) -> list[list[int]]:
+        """Classes whose prompts have similar lengths."""
+        return self._encoder.length_groups
+
+    def encode(self, context: Tensor, classes: Sequence[Tensor] | None = None) -> Tensor:
         """Class embeddings of R contexts at once, differentiable in them.
 
-        context: (R, M, W), or (R, C, M, W) if class-specific. Returns (R, C, D), unit length,
+        context: (R, M, W), or (R, C, M, W) if class-specific; classes: those to encode of each of
+        the `length_groups`. Default: all classes, in their order. Returns (R, C, D), unit length,
         float32.
         """
-        return F.normalize(self._encoder.encode(context).float(), dim=-1)
+        return F.normalize(self._encoder.encode(context, classes).float(), dim=-1)
 
 
 def zero_shot_embeddings(backbone: Backbone, class_words: Sequence[str]) -> Tensor:

@@ -30,7 +30,8 @@ class Step:
     """SGD on the contexts of all runs, in place, from the samples that `load` has set.
 
     context, momentum: (R, ...); balance: (R, N) weights of the images; batch: B, the samples of a
-    step; encode: contexts to class embeddings (R, C, D), differentiable.
+    step; encode: contexts to class embeddings (R, C, D), differentiable; drawn: how many classes of
+    each of the `length_groups` a step encodes. Default: all.
     """
 
     def __init__(
@@ -43,7 +44,9 @@ class Step:
         by_loss: ByLoss,
         batch: int,
         *,
-        encode: Callable[[Tensor], Tensor],
+        encode: Callable[[Tensor, Sequence[Tensor] | None], Tensor],
+        drawn: Sequence[int] | None = None,
+        n_classes: int,
         logit_scale: float,
         gradient_scale: float,
         autocast: torch.dtype | None,
@@ -59,10 +62,17 @@ class Step:
         self._rows = torch.zeros(runs, batch, dtype=torch.int64, device=device)
         self._views = torch.zeros_like(self._rows)
         self._lr = context.new_zeros(runs, *[1] * (context.ndim - 1))
+        self._drawn, self._n_classes = drawn and list(drawn), n_classes
+        self._classes = torch.zeros(sum(drawn or ()), dtype=torch.int64, device=device)
         self._replay: Callable[[], None] | None = None
 
-    def load(self, rows: Tensor, views: Tensor, lr: Tensor) -> None:
-        """Set the samples (R, B), their views, and the learning rates (R, 1, ...)."""
+    def load(self, rows: Tensor, views: Tensor, lr: Tensor, classes: Tensor | None = None) -> None:
+        """Set the samples (R, B), their views, and the learning rates (R, 1, ...).
+
+        classes: (K,), by length group, to encode. Needed unless a step encodes all.
+        """
+        if classes is not None:
+            self._classes.copy_(classes)
         self._rows.copy_(rows)
         self._views.copy_(views)
         self._lr.copy_(lr)
@@ -111,7 +121,10 @@ class Step:
     def _run(self) -> None:
         x = self._features[self._rows, self._views]
         y = self._labels[self._rows]
-        weights = self._balance.gather(1, self._rows)
+        weights, classes = self._balance.gather(1, self._rows), None
+        if self._drawn is not None:
+            y, weights = self._among_drawn(y, weights)
+            classes = self._classes.split_with_sizes(self._drawn)
         context = self.context.detach().requires_grad_(True)
         device = context.device.type
         # A cast that is cached outside of a graph would be missing in it.
@@ -119,8 +132,8 @@ class Step:
         with torch.autocast(
             device, self._autocast, enabled=self._autocast is not None, cache_enabled=cache
         ):
-            classes = self._encode(context)
-        logits = self._logit_scale * x @ classes.mT
+            embeddings = self._encode(context, classes)
+        logits = self._logit_scale * x @ embeddings.mT
         loss = torch.stack(
             [
                 (per_sample_loss(name, logits[i], y[i]) * weights[i]).mean(1).sum()
@@ -133,6 +146,17 @@ class Step:
             self.momentum.mul_(MOMENTUM).add_(update)
             self.context.sub_(self._lr * self.momentum)
             self.metrics.copy_(self._measured(logits[0].detach(), y[0]))
+
+    def _among_drawn(self, labels: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the positions of labels (R, B) among the drawn classes, and weights of mean 1.
+
+        A sample of another class has position and weight 0.
+        """
+        number = torch.arange(len(self._classes), device=labels.device)
+        position = labels.new_full((self._n_classes,), -1).scatter(0, self._classes, number)[labels]
+        weights = weights * (position >= 0)
+        mean = weights.mean(1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
+        return position.clamp(min=0), weights / mean
 
     def _measured(self, logits: Tensor, labels: Tensor) -> Tensor:
         name = self._by_loss[0][0]  # the first group has the first run

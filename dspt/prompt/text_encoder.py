@@ -13,10 +13,11 @@ backward pass what exceeds the memory budget. A step has static shapes and never
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
@@ -74,8 +75,8 @@ class _Plan:
 
     blocks: list[FrozenBlock]
     chunks: list[_Chunk]
-    order: Tensor
-    """(C,): position of each class among those of the chunks."""
+    order: Tensor | None
+    """(C,): position of each class among those of the chunks; None if that is their order."""
 
 
 class SharedPrefixEncoder:
@@ -99,7 +100,10 @@ class SharedPrefixEncoder:
         memory: int | None = None,
     ) -> None:
         self._tower, self._n_ctx, self._class_specific = tower, n_ctx, class_specific
-        self._ends: list[int] = end.tolist()
+        own = n_ctx if class_specific else 0
+        self._end = own + end
+        self._lengths: list[int] = (self._end + 1).tolist()
+        self._own = own
         self._memory = memory_budget(suffix.device) if memory is None else memory
         stream = torch.promote_types(torch.float32, tower.dtype)
         before = len(start) + n_ctx
@@ -112,15 +116,24 @@ class SharedPrefixEncoder:
             self._prefix = Layout.of([[prefix - 1]], self._suffix)
         self._plans: dict[tuple[int, torch.dtype], _Plan] = {}
 
-    def encode(self, context: Tensor) -> Tensor:
+    @cached_property
+    def length_groups(self) -> list[list[int]]:
+        """Classes of similar length, which `encode` can take some of. The same on every device."""
+        overhead = _GROUP_OVERHEAD["cpu"] / self._work_per_token
+        return group_by_length(self._lengths, overhead, sys.maxsize)
+
+    def encode(self, context: Tensor, classes: Sequence[Tensor] | None = None) -> Tensor:
         """Encode (R, M, W), or (R, C, M, W) if class-specific, to (R, C, D), not normalised.
+
+        classes: of each of the `length_groups`, the classes to encode. Default: all classes, in
+        their order. Shapes depend on the numbers of classes alone.
 
         Differentiable in `context`, once. Matrix products use autocast's type if it is on.
         """
         device, runs, dtype = context.device.type, len(context), self._tower.dtype
         if torch.is_autocast_enabled(device):
             dtype = torch.get_autocast_dtype(device)
-        plan = self._plan(runs, dtype)
+        plan = self._plan(runs, dtype) if classes is None else self._drawn(runs, dtype, classes)
         with torch.autocast(device, enabled=False):
             context = context.to(self._suffix.dtype) + self._positions
             prefix = self._start.expand(runs, -1, -1)
@@ -135,7 +148,9 @@ class SharedPrefixEncoder:
             for chunk in plan.chunks:
                 encode = partial(self._encode_chunk, plan.blocks, chunk)
                 rows.append(_call(encode, context, *seen, keep=chunk.keep))
-            found = torch.cat(rows, dim=1).index_select(1, plan.order)
+            found = torch.cat(rows, dim=1)
+            if plan.order is not None:
+                found = found.index_select(1, plan.order)
         return self._tower.project(found.to(self._tower.dtype))
 
     def _encode_chunk(
@@ -162,27 +177,59 @@ class SharedPrefixEncoder:
         return self._plans[key]
 
     def _make_plan(self, runs: int, dtype: torch.dtype) -> _Plan:
-        device, blocks = self._suffix.device, self._tower.frozen_blocks(dtype)
-        own = self._n_ctx if self._class_specific else 0
-        lengths = [own + end + 1 for end in self._ends]
-        per_token = runs * _bytes_per_token(blocks, self._prefix.groups[0][1])
-        most = min(_CHUNK_TOKENS[device.type] // runs, self._memory // 4 // per_token)
-        overhead = _GROUP_OVERHEAD[device.type] / (48 * self._tower.width**2) / runs
-        chunks: list[_Chunk] = []
-        left = self._memory - self._memory // 4  # a quarter is for recomputing
-        groups = group_by_length(lengths, overhead, most)
-        for together in _join(groups, lengths, most):
-            ends = [[lengths[c] - 1 for c in group] for group in together]
-            layout = Layout.of(ends, self._suffix)
-            left -= per_token * sum(count * length for count, length in layout.groups)
-            classes = [sent(torch.tensor(group), device) for group in together]
-            suffixes = [
-                self._suffix[group, : length - own]
-                for group, (_, length) in zip(classes, layout.groups, strict=True)
-            ]
-            chunks.append(_Chunk(layout, classes, suffixes, keep=left >= 0))
+        device = self._suffix.device
+        overhead = _GROUP_OVERHEAD[device.type] / self._work_per_token / runs
+        blocks, most = self._tower.frozen_blocks(dtype), self._most_tokens(runs, dtype)
+        groups = group_by_length(self._lengths, overhead, most)
+        classes = [sent(torch.tensor(group), device) for group in groups]
+        longest = [max(self._lengths[c] for c in group) for group in groups]
         order = torch.tensor([c for group in groups for c in group]).argsort()
+        chunks = self._chunks(runs, dtype, classes, longest)
         return _Plan(blocks, chunks, sent(order, device))
+
+    def _drawn(self, runs: int, dtype: torch.dtype, classes: Sequence[Tensor]) -> _Plan:
+        most = self._most_tokens(runs, dtype)
+        pieces: list[Tensor] = []
+        longest: list[int] = []
+        for group, drawn in zip(self.length_groups, classes, strict=True):
+            length = max(self._lengths[c] for c in group)
+            parts = torch.split(drawn, max(1, most // length))
+            pieces += parts
+            longest += [length] * len(parts)
+        chunks = self._chunks(runs, dtype, pieces, longest)
+        return _Plan(self._tower.frozen_blocks(dtype), chunks, None)
+
+    def _chunks(
+        self, runs: int, dtype: torch.dtype, groups: Sequence[Tensor], longest: Sequence[int]
+    ) -> list[_Chunk]:
+        """Return groups of classes in chunks, of which as many are kept as the memory allows."""
+        per_token = self._bytes_per_token(runs, dtype)
+        left = self._memory - self._memory // 4  # a quarter is for recomputing
+        chunks: list[_Chunk] = []
+        sizes = [len(group) * length for group, length in zip(groups, longest, strict=True)]
+        for together in _join(sizes, self._most_tokens(runs, dtype)):
+            classes, lengths = groups[together], longest[together]
+            layout = Layout.gathered([self._end[group] for group in classes], lengths, self._suffix)
+            left -= per_token * sum(sizes[together])
+            suffixes = [
+                self._suffix[group, : length - self._own]
+                for group, length in zip(classes, lengths, strict=True)
+            ]
+            chunks.append(_Chunk(layout, list(classes), suffixes, keep=left >= 0))
+        return chunks
+
+    @property
+    def _work_per_token(self) -> int:
+        """Estimate the floating point operations of a token of one run in a block."""
+        return 48 * self._tower.width**2
+
+    def _bytes_per_token(self, runs: int, dtype: torch.dtype) -> int:
+        seen = self._prefix.groups[0][1]
+        return runs * _bytes_per_token(self._tower.frozen_blocks(dtype), seen)
+
+    def _most_tokens(self, runs: int, dtype: torch.dtype) -> int:
+        by_memory = self._memory // 4 // self._bytes_per_token(runs, dtype)
+        return min(_CHUNK_TOKENS[self._suffix.device.type] // runs, by_memory)
 
 
 class PlainEncoder:
@@ -208,19 +255,33 @@ class PlainEncoder:
         self._class_specific = class_specific
         self._memory = memory_budget(suffix.device) if memory is None else memory
 
-    def encode(self, context: Tensor) -> Tensor:
-        """Encode (R, M, W), or (R, C, M, W) if class-specific, to (R, C, D), not normalised."""
-        runs, classes = len(context), len(self._suffix)
+    @property
+    def length_groups(self) -> list[list[int]]:
+        """All classes in one group: they are padded to one length."""
+        return [list(range(len(self._suffix)))]
+
+    def encode(self, context: Tensor, classes: Sequence[Tensor] | None = None) -> Tensor:
+        """Encode (R, M, W), or (R, C, M, W) if class-specific, to (R, C, D), not normalised.
+
+        classes: of each of the `length_groups`, the classes to encode. Default: all classes.
+        """
+        suffix, end = self._suffix, self._end
+        if classes is not None:
+            (drawn,) = classes
+            suffix, end = suffix[drawn], end[drawn]
+            if self._class_specific:
+                context = context.index_select(1, drawn)
+        runs, count = len(context), len(suffix)
         if not self._class_specific:
-            context = context[:, None].expand(-1, classes, -1, -1)
-        length = len(self._start) + context.shape[2] + self._suffix.shape[1]
+            context = context[:, None].expand(-1, count, -1, -1)
+        length = len(self._start) + context.shape[2] + suffix.shape[1]
         per_class = runs * length * self._tower.bytes_per_token(length)
-        size = min(classes, max(1, self._memory // 4 // per_class))
+        size = min(count, max(1, self._memory // 4 // per_class))
         kept = (self._memory - self._memory // 4) // (per_class * size)
         parts = zip(
             torch.split(context, size, 1),
-            torch.split(self._suffix, size),
-            torch.split(self._end, size),
+            torch.split(suffix, size),
+            torch.split(end, size),
             strict=True,
         )
         rows = [_call(self._encode_part, *part, keep=i < kept) for i, part in enumerate(parts)]
@@ -261,17 +322,16 @@ def group_by_length(lengths: Sequence[int], overhead: float, most: int) -> list[
     return groups
 
 
-def _join(groups: Sequence[list[int]], lengths: Sequence[int], most: int) -> list[list[list[int]]]:
-    """Consecutive groups together as long as they have at most `most` tokens."""
-    joined: list[list[list[int]]] = []
+def _join(sizes: Sequence[int], most: int) -> list[slice]:
+    """Consecutive groups of so many tokens together, as long as they have at most `most`."""
+    joined: list[slice] = []
     left = 0
-    for group in groups:
-        tokens = len(group) * max(lengths[c] for c in group)
+    for i, tokens in enumerate(sizes):
         if joined and tokens <= left:
-            joined[-1].append(group)
+            joined[-1] = slice(joined[-1].start, i + 1)
             left -= tokens
         else:
-            joined.append([group])
+            joined.append(slice(i, i + 1))
             left = most - tokens
     return joined
 

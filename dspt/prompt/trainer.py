@@ -7,13 +7,10 @@ fold) differ in training rows, loss and seed, and are independent of each other.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from dspt.backbones.base import CLIP_EMBEDDING_STD
@@ -22,39 +19,14 @@ from dspt.errors import Cancelled
 from dspt.kit.balance import class_weights
 from dspt.kit.device import sent
 from dspt.prompt.learner import PromptLearner
+from dspt.prompt.schedule import Run, Schedule, plan_order
 from dspt.prompt.step import Step
 
-WARM_UP_LR = 1e-5
 SMOOTHING = 1.0
 """Images added to each class before the classes are balanced: a class of one or two images does not
 get all of its share."""
 REPORTED_TOGETHER = 40
 """Epochs of which a GPU reports together: the program waits for it only then."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """One context to tune: rows of the features, loss, learning rate and seed."""
-
-    rows: NDArray[np.int64]
-    loss: LossName
-    lr: float
-    """Peak learning rate."""
-    seed: int
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """Number of epochs, batch size and learning rate schedule."""
-
-    epochs: int
-    batch_size: int
-
-    def lr_at(self, epoch: int, peak: float) -> float:
-        """Learning rate of an epoch (from 0): one warm-up epoch, then half a cosine."""
-        if epoch == 0 and self.epochs > 1:
-            return WARM_UP_LR
-        return 0.5 * peak * (1 + math.cos(math.pi * max(epoch - 1, 0) / self.epochs))
 
 
 @dataclass(frozen=True)
@@ -66,7 +38,8 @@ class EpochReport:
     loss: float
     """Mean over the epoch's samples, shifted to 0..1 where the loss is bounded."""
     train_accuracy: float
-    """Against the recorded labels, some of which may be wrong."""
+    """Against the recorded labels, some of which may be wrong; among the classes that the step of
+    the sample encodes."""
     suppressed: float
     """Share of samples whose gradient DSPT almost removes (see `step.SUPPRESSED_BELOW`)."""
     lr: float
@@ -123,7 +96,7 @@ def tune_contexts(
     if state is None:
         start = torch.stack([prompts.initial(run.seed) for run in runs]).to(device)
         state = TunerState(0, start, torch.zeros_like(start))
-    batch = min(schedule.batch_size, max(len(run.rows) for run in runs))
+    order = plan_order(prompts, runs, schedule, features.shape[1], labels)
     step = Step(
         state.context,
         state.momentum,
@@ -131,8 +104,10 @@ def tune_contexts(
         labels,
         _balance(runs, labels),
         _group_by_loss(runs),
-        batch,
+        order.batch,
         encode=prompts.encode,
+        drawn=order.drawn,
+        n_classes=prompts.n_classes,
         logit_scale=logit_scale,
         gradient_scale=gradient_scale,
         autocast=autocast,
@@ -145,15 +120,18 @@ def tune_contexts(
         lr = sent(torch.tensor(rates), device).view(
             len(epochs), len(runs), *[1] * (state.context.ndim - 1)
         )
-        orders = [epoch_order(runs, batch, features.shape[1], epoch) for epoch in epochs]
-        # (epochs, steps, R, B)
-        rows, views = (sent(torch.stack(part), device) for part in zip(*orders, strict=True))
+        orders = [order.of_epoch(epoch) for epoch in epochs]
+        # (epochs, steps, R, B), and (epochs, steps, K)
+        rows, views, *classes = (
+            sent(torch.stack(part), device) for part in zip(*orders, strict=True)
+        )
         metrics = step.metrics.new_empty(*rows.shape[:2], 3)
         for epoch in range(len(epochs)):
             for number in range(rows.shape[1]):
                 if should_stop():
                     raise Cancelled("cancelled while tuning")
-                step.load(rows[epoch, number], views[epoch, number], lr[epoch])
+                drawn = [part[epoch, number] for part in classes]
+                step.load(rows[epoch, number], views[epoch, number], lr[epoch], *drawn)
                 if not captured:
                     captured = True
                     step.capture()
@@ -184,29 +162,3 @@ def _group_by_loss(runs: Sequence[Run]) -> list[tuple[LossName, slice | list[int
     if len(groups) == 1:
         return [(runs[0].loss, slice(None))]
     return list(groups.items())
-
-
-def epoch_order(
-    runs: Sequence[Run], batch_size: int, n_views: int, epoch: int
-) -> tuple[Tensor, Tensor]:
-    """Rows and views of one epoch: two (steps, R, B) int64 tensors.
-
-    The largest run sets the number of steps and the batch size; a smaller run repeats its
-    permutation to fill its batches. Raises ValueError for a run without rows.
-    """
-    sizes = [len(run.rows) for run in runs]
-    if not min(sizes):
-        raise ValueError("a run has no rows to tune on")
-    batch = min(batch_size, max(sizes))
-    steps = math.ceil(max(sizes) / batch)
-    rows = np.empty((len(runs), steps * batch), dtype=np.int64)
-    views = np.empty_like(rows)
-    for i, run in enumerate(runs):
-        rng = np.random.default_rng((run.seed, epoch))
-        rows[i] = np.resize(rng.permutation(run.rows), steps * batch)
-        views[i] = rng.integers(n_views, size=steps * batch)
-
-    def by_step(order: NDArray[np.int64]) -> Tensor:
-        return torch.from_numpy(order).view(len(runs), steps, batch).transpose(0, 1).contiguous()
-
-    return by_step(rows), by_step(views)

@@ -13,11 +13,8 @@ from torch.nn import functional as F
 from dspt.backbones.base import Backbone
 from dspt.config import LossName
 from dspt.prompt.learner import PromptLearner, zero_shot_embeddings
-from dspt.prompt.trainer import (
-    Run,
-    Schedule,
-    tune_contexts,
-)
+from dspt.prompt.schedule import Run, Schedule
+from dspt.prompt.trainer import tune_contexts
 
 WORDS = ["dog", "fire truck", "steam locomotive"]
 LOSSES: list[LossName] = ["dspt", "ce", "gce", "mae"]

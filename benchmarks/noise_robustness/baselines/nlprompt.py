@@ -17,8 +17,9 @@ from benchmarks.noise_robustness.methods import Fitted, Task, by_embeddings
 from benchmarks.noise_robustness.settings import Recipe
 from dspt.config import LossName
 from dspt.prompt.losses import per_sample_loss
+from dspt.prompt.schedule import Schedule
 from dspt.prompt.step import MOMENTUM, WEIGHT_DECAY
-from dspt.prompt.trainer import Schedule, lr_scale_for
+from dspt.prompt.trainer import lr_scale_for
 
 ENTROPY, ITERATIONS, RENEWED_EVERY = 0.01, 200, 5
 

@@ -60,8 +60,7 @@ def test_no_group_has_more_than_the_most_tokens() -> None:
 
 
 def test_neighbours_go_together_up_to_the_most_tokens() -> None:
-    lengths = [3, 3, 4, 9, 1]
-    groups = [[0, 1], [2], [3], [4]]  # 6, 4, 9 and 1 tokens
-    assert _join(groups, lengths, 10) == [groups[:2], groups[2:]]
-    assert _join(groups, lengths, 9) == [[group] for group in groups]
-    assert _join(groups, lengths, 100) == [groups]
+    sizes = [6, 4, 9, 1]
+    assert _join(sizes, 10) == [slice(0, 2), slice(2, 4)]
+    assert _join(sizes, 9) == [slice(i, i + 1) for i in range(4)]
+    assert _join(sizes, 100) == [slice(0, 4)]

@@ -15,11 +15,8 @@ from dspt.config import LossName
 from dspt.errors import Cancelled
 from dspt.prompt.learner import PromptLearner
 from dspt.prompt.losses import per_sample_loss
-from dspt.prompt.trainer import (
-    EpochReport,
-    Schedule,
-    TunerState,
-)
+from dspt.prompt.schedule import Schedule
+from dspt.prompt.trainer import EpochReport, TunerState
 
 
 @pytest.fixture

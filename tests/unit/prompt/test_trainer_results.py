@@ -14,11 +14,8 @@ from dspt.backbones.base import Backbone
 from dspt.config import LossName
 from dspt.prompt.learner import PromptLearner, zero_shot_embeddings
 from dspt.prompt.losses import per_sample_loss, shift_to_unit, suppression
-from dspt.prompt.trainer import (
-    EpochReport,
-    Schedule,
-    lr_scale_for,
-)
+from dspt.prompt.schedule import Schedule
+from dspt.prompt.trainer import EpochReport, lr_scale_for
 
 # ----------------------------------------------- what the result must not depend on by accident
 
