@@ -6,7 +6,7 @@ import difflib
 import re
 import reprlib
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -19,6 +19,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from dspt.errors import ConfigError
+from dspt.kit.text_pattern import TextPattern
 
 LossName = Literal["dspt", "ce", "gce", "mae"]
 ClassifierName = Literal["blend", "prompt"]
@@ -110,9 +111,10 @@ class TuneConfig(BaseModel):
         description="Arithmetic of the text tower while tuning; features, class embeddings and "
         "the loss are float32. `auto`: bfloat16 where the processor has it.",
     )
-    device: str = Field(
+    device: Annotated[
+        str, TextPattern(r"^(auto|cpu|cuda(:\d+)?)$", "must be `auto`, `cpu`, `cuda` or `cuda:N`")
+    ] = Field(
         default="auto",
-        pattern=r"^(auto|cpu|cuda(:\d+)?)$",
         description="`auto`, `cpu`, `cuda` or `cuda:N`.",
     )
 

@@ -143,8 +143,9 @@ def read_artifact(path: Path) -> Artifact:
     except ValidationError as error:
         first = error.errors()[0]
         where = printable(".".join(str(part) for part in first["loc"]))
+        place = f"{where}: " if where else ""
         message = first["msg"].removeprefix("Value error, ")
-        raise ArtifactError(f"{path.name}: bad manifest: {where}: {message}") from error
+        raise ArtifactError(f"{path.name}: bad manifest: {place}{message}") from error
     except ValueError as error:
         raise ArtifactError(f"{path.name}: bad manifest: not plain JSON: {error}") from error
     return checked(path.name, tensors, manifest)
