@@ -13,6 +13,7 @@ from app.doctor.findings import Finding, State
 
 _PART = "service"
 _SECONDS = 10.0
+_NAMES = {"data_dir": "data directory"}
 _STATES = {"ok": State.OK, "failing": State.FAIL}
 
 
@@ -58,7 +59,7 @@ def _ready(http: httpx.Client) -> Iterator[Finding]:
         status, detail = check.get("status"), check.get("detail", "")
         state = _STATES.get(status, State.WARN)
         found = f"{check['count']} running" if "count" in check else str(status)
-        yield Finding(_PART, f"its {name}", state, found, detail)
+        yield Finding(_PART, f"its {_NAMES.get(name, name)}", state, found, detail)
     if not checks:
         found = f"/health/ready answers {answer.status_code} without a report"
         yield Finding(_PART, "ready", State.FAIL, found, "see the log of the service")
