@@ -19,6 +19,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from dspt.errors import ConfigError
+from dspt.kit.text import without_prefix
 from dspt.kit.text_pattern import TextPattern
 
 LossName = Literal["dspt", "ce", "gce", "mae"]
@@ -26,7 +27,8 @@ ClassifierName = Literal["blend", "prompt"]
 TuningName = Literal["prompt", "none"]
 
 DEFAULT_LR: dict[LossName, float] = {"dspt": 0.1, "mae": 0.1, "ce": 0.04, "gce": 0.04}
-"""For 200 full-batch steps; chosen on the built-in backbone with 0 to 50 % wrong labels."""
+"""For 200 full-batch steps of up to 256 classes; chosen on the built-in backbone with 0 to 50 %
+wrong labels."""
 
 
 class TuneConfig(BaseModel):
@@ -61,7 +63,8 @@ class TuneConfig(BaseModel):
         ge=1,
         le=4096,
         description="Images per step. The text tower decides the cost of a step, not the number of "
-        "images, so the default is full-batch up to 2,048 images.",
+        "images, so the default is full-batch up to 2,048 images. With more than 256 classes, a "
+        "step takes about 128 of them, with their images.",
     )
     lr: float | None = Field(
         default=None,
@@ -170,7 +173,7 @@ def explain(problem: ErrorDetails) -> str:
         return f"{name} is {given} but should be {wanted}"
     # pydantic begins with the kind of value: "Input should be ...", "String should have ..."
     wanted, changed = re.subn(r"^\w+ should", "but should", problem["msg"])
-    wanted = wanted.removeprefix("Value error, ")
+    wanted = without_prefix(wanted)
     return f"{name} is {given} {wanted}" if changed else f"{name}: {wanted}"
 
 

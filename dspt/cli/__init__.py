@@ -15,6 +15,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from dspt.kit.text import without_prefix
+
 _COMMANDS = "dspt.commands"
 _SUMMARIES = "dspt.summaries"
 """Group of entry points that are mappings: from the names of commands to the first sentence of
@@ -111,7 +113,7 @@ class _Group(TyperGroup):
         try:
             return super().invoke(ctx)
         except typer.BadParameter as error:
-            error.message = error.message.removeprefix("Value error, ")
+            error.message = without_prefix(error.message)
             raise
 
     def list_commands(self, ctx: Any) -> list[str]:

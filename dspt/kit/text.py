@@ -1,6 +1,11 @@
-"""Make untrusted text safe to print."""
+"""Make text fit to print."""
 
 from __future__ import annotations
+
+
+def without_prefix(message: str) -> str:
+    """Return a message of pydantic without the prefix that it gives to those of validators."""
+    return message.removeprefix("Value error, ")
 
 
 def printable(path: str) -> str:

@@ -25,7 +25,7 @@ from dspt.config import TuneConfig
 from dspt.data.names import find_invisible
 from dspt.errors import ArtifactError
 from dspt.kit import strict_json
-from dspt.kit.text import printable
+from dspt.kit.text import printable, without_prefix
 from dspt.kit.text_pattern import SHA256
 
 MIB = 1 << 20
@@ -144,7 +144,7 @@ def read_artifact(path: Path) -> Artifact:
         first = error.errors()[0]
         where = printable(".".join(str(part) for part in first["loc"]))
         place = f"{where}: " if where else ""
-        message = first["msg"].removeprefix("Value error, ")
+        message = without_prefix(first["msg"])
         raise ArtifactError(f"{path.name}: bad manifest: {place}{message}") from error
     except ValueError as error:
         raise ArtifactError(f"{path.name}: bad manifest: not plain JSON: {error}") from error

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from dspt.prompt.learner import PromptLearner
 
 STEP_CLASSES = 128
-"""Classes that a step of a job encodes, about, where there are more than twice as many."""
+"""Approximate number of classes per step of a job. Used if there are more than twice as many;
+otherwise a step encodes all."""
 
 
 class ClassDraw:
@@ -38,8 +39,8 @@ class ClassDraw:
     def draw(self, rng: np.random.Generator) -> NDArray[np.int64]:
         """Return the classes of each step: (steps, K), by length group.
 
-        Each class is in at least one step. A few are in two, where a group cannot be divided
-        evenly.
+        Each class is in at least one step. Some are in several, where a group cannot be divided
+        evenly; of a group with fewer classes than steps, all.
         """
         along = self._embeddings @ rng.normal(size=self._embeddings.shape[1])
         parts = []

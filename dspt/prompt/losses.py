@@ -63,8 +63,8 @@ def dspt_loss(
 ) -> Tensor:
     """The DSPT loss as a drop-in for `torch.nn.functional.cross_entropy` of (N, C) class indices.
 
-    logits: (..., C), the classes always last; labels: (...) integers in 0..C-1, none is ignored.
-    Returns a scalar, or (...) for "none".
+    logits: (..., C), the classes always last; labels: (...) integers in 0..C-1. There is no
+    ignore_index. Returns a scalar, or (...) for "none".
     Raises ValueError as `per_sample_loss` does, and for an unknown reduction.
     """
     loss = per_sample_loss("dspt", logits, labels)

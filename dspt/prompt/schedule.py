@@ -39,7 +39,8 @@ class Schedule:
     epochs: int
     batch_size: int
     step_classes: int | None = None
-    """Classes that a step encodes, about, where there are more than twice as many. Default: all."""
+    """Approximate number of classes per step. Used if there are more than twice as many; otherwise,
+    and by default, a step encodes all."""
 
     def lr_at(self, epoch: int, peak: float) -> float:
         """Learning rate of an epoch (from 0): one warm-up epoch, then half a cosine."""
@@ -62,13 +63,21 @@ class Order:
 def plan_order(
     prompts: PromptLearner, runs: Sequence[Run], schedule: Schedule, n_views: int, labels: Tensor
 ) -> Order:
+    """Plan what each step of an epoch shows.
+
+    Where there are more than twice `schedule.step_classes` classes, a pass over them takes several
+    steps, and an epoch has as many passes as its images fill. Raises ValueError for a run without
+    rows.
+    """
+    if not all(len(run.rows) for run in runs):
+        raise ValueError("a run has no rows to tune on")
     images, most = max(len(run.rows) for run in runs), schedule.step_classes
     if most is None or prompts.n_classes <= 2 * most:
         batch = min(schedule.batch_size, images)
         return Order(batch, None, lambda epoch: epoch_order(runs, batch, n_views, epoch))
     draw = ClassDraw(prompts, most, runs[0].seed)
     passes = math.ceil(images / schedule.batch_size / draw.steps)
-    batch = math.ceil(images / passes / draw.steps)
+    batch = min(schedule.batch_size, images)
     given = labels.cpu().numpy()
     return Order(
         batch,
@@ -115,11 +124,9 @@ def drawn_order(
     """Rows, views and classes of one epoch: (steps, R, B), (steps, R, B) and (steps, K), int64.
 
     Each pass divides the classes anew, and its steps show a share of the images, each with its
-    class. A class that two steps encode is shown in the second. Steps whose classes have fewer
-    images repeat them; of more, an epoch leaves some out. Raises ValueError for a run without rows.
+    class. A class that several steps of a pass encode is shown in the last. Steps whose classes
+    have fewer images than a batch repeat them; of more, an epoch leaves some out.
     """
-    if not all(len(run.rows) for run in runs):
-        raise ValueError("a run has no rows to tune on")
     rng = np.random.default_rng((runs[0].seed, epoch))
     classes = np.concatenate([draw.draw(rng) for _ in range(passes)])
     step_of = np.empty((passes, draw.n_classes), dtype=np.int64)

@@ -145,7 +145,12 @@ class Step:
             update = gradient * self._gradient_scale + WEIGHT_DECAY * self.context
             self.momentum.mul_(MOMENTUM).add_(update)
             self.context.sub_(self._lr * self.momentum)
-            self.metrics.copy_(self._measured(logits[0].detach(), y[0]))
+            measured = self._measured(logits[0].detach(), y[0])
+            if self._drawn is None:
+                self.metrics.copy_(measured.mean(1))
+            else:  # NaN if no sample is of the drawn classes
+                shown = weights[0] > 0
+                self.metrics.copy_(measured.where(shown, 0).sum(1) / shown.sum())
 
     def _among_drawn(self, labels: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         """Return the positions of labels (R, B) among the drawn classes, and weights of mean 1.
@@ -159,11 +164,12 @@ class Step:
         return position.clamp(min=0), weights / mean
 
     def _measured(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return loss, correctness and suppression of each sample: (3, B)."""
         name = self._by_loss[0][0]  # the first group has the first run
         loss = shift_to_unit(name, per_sample_loss(name, logits, labels), logits.shape[-1])
         right = (logits.argmax(-1) == labels).float()
         ignored = (suppression(logits, labels) < SUPPRESSED_BELOW).float()
-        return torch.stack([loss.mean(), right.mean(), ignored.mean()])
+        return torch.stack([loss, right, ignored])
 
 
 def _same(found: Tensor, expected: Tensor) -> bool:

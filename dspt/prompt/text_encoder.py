@@ -99,7 +99,7 @@ class SharedPrefixEncoder:
         class_specific: bool = False,
         memory: int | None = None,
     ) -> None:
-        self._tower, self._n_ctx, self._class_specific = tower, n_ctx, class_specific
+        self._tower, self._class_specific = tower, class_specific
         own = n_ctx if class_specific else 0
         self._end = own + end
         self._lengths: list[int] = (self._end + 1).tolist()

@@ -139,7 +139,7 @@ def tune_contexts(
                 metrics[epoch, number].copy_(step.metrics)
         state = TunerState(epochs.stop, step.context.clone(), step.momentum.clone())
         # The only place that waits for a GPU.
-        for epoch, rate, measured in zip(epochs, rates, metrics.mean(1).tolist(), strict=True):
+        for epoch, rate, measured in zip(epochs, rates, metrics.nanmean(1).tolist(), strict=True):
             loss, accuracy, suppressed = measured
             on_epoch(EpochReport(epoch + 1, loss, accuracy, suppressed, rate[0]), state)
     return state.context

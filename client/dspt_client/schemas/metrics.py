@@ -70,7 +70,13 @@ class EpochMetrics(TypedDict):
 
     epoch: Annotated[int, Field(description="From 1.")]
     loss: float
-    train_accuracy: Annotated[float, Field(description="Against the given labels.")]
+    train_accuracy: Annotated[
+        float,
+        Field(
+            description="Against the given labels; with more than 256 classes, among the about 128 "
+            "classes of a step."
+        ),
+    ]
     suppressed: Annotated[float, Field(description="Share of images that tuning ignores as noise.")]
     lr: float
 

@@ -16,10 +16,10 @@ from dspt.config import TuneConfig
 from dspt.prompt.class_draw import ClassDraw
 from dspt.prompt.learner import PromptLearner, zero_shot_embeddings
 from dspt.prompt.losses import per_sample_loss
-from dspt.prompt.schedule import Schedule, drawn_order
+from dspt.prompt.schedule import Schedule, drawn_order, plan_order
 from dspt.prompt.step import Step
 from dspt.prompt.text_encoder import PlainEncoder
-from dspt.prompt.trainer import EpochReport, TunerState
+from dspt.prompt.trainer import EpochReport, TunerState, tune_contexts
 from tests.simulated_gpu import DEVICE, SimulatedGpu
 
 WORDS = [
@@ -109,6 +109,34 @@ def test_an_epoch_shows_each_image_once_beside_its_class(tiny: Backbone) -> None
         ]
         seen = [row for step in beside for row in step]
         assert sorted(seen) == sorted(run.rows.tolist())
+
+
+def test_an_epoch_shows_all_images_of_classes_of_different_sizes(tiny: Backbone) -> None:
+    prompts = PromptLearner(tiny, WORDS, n_ctx=3, ctx_init="random")
+    labels = torch.tensor([*range(C), *range(C), *[0] * 40])
+    schedule = Schedule(epochs=1, batch_size=2048, step_classes=4)
+    plan = plan_order(prompts, [on(len(labels))], schedule, 1, labels)
+    shown, _, _ = plan.of_epoch(0)
+    assert set(shown.ravel().tolist()) == set(range(len(labels)))
+
+
+def test_a_step_without_images_of_its_classes_is_not_reported(
+    prompts: PromptLearner, task: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    features, labels = task
+    row = int((labels == 0).nonzero()[0])
+    reports: list[EpochReport] = []
+    tune_contexts(
+        prompts,
+        features,
+        labels,
+        [on(rows(row))],
+        Schedule(epochs=1, batch_size=8, step_classes=4),
+        logit_scale=SCALE,
+        gradient_scale=1.0,
+        on_epoch=lambda report, state: reports.append(report),
+    )
+    assert 0 <= reports[0].loss <= 1
 
 
 def test_a_step_is_the_gradient_of_the_softmax_over_its_classes(

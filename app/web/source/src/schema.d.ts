@@ -3008,7 +3008,7 @@ export interface components {
             loss: number;
             /**
              * Train Accuracy
-             * @description Against the given labels.
+             * @description Against the given labels; with more than 256 classes, among the about 128 classes of a step.
              */
             train_accuracy: number;
             /**
@@ -4359,10 +4359,10 @@ export interface components {
         /**
          * Ready
          * @description Ready if this process can do its work: it needs the database, the backbones to load at start,
-         *     its data directory, and a storage on its own disk.
+         *     and a storage on its own disk.
          *
          *     Without the broker, a bucket or a worker, jobs wait but predictions go on; these are listed in
-         *     `checks` and do not affect readiness.
+         *     `checks` and do not affect readiness. Nor does a data directory that has caches only.
          */
         Ready: {
             /**
