@@ -86,14 +86,19 @@ class AuditReport:
         return float(self._wrong()[after : after + count].sum())
 
     def _wrong(self) -> NDArray[np.float64]:
-        """Return the calibrated probability that each label is wrong: (N,)."""
-        found = np.zeros(len(self.entries))
-        if self.can_tell:
-            scores = [entry.score for entry in self.entries]
-            open_ = [row for row, entry in enumerate(self.entries) if not entry.kept]
-            rate = self.noise_rate
-            total = sum(scores) if rate is None else rate.estimate * len(scores)
-            found[open_] = wrong_probabilities(np.array(scores)[open_], total)
+        """Return the calibrated probability that each label is wrong: (N,).
+
+        A label is certain where a person has confirmed it, or another one of a copy of its photo.
+        """
+        found = np.array([entry.score for entry in self.entries])
+        if not self.can_tell:
+            return np.zeros_like(found)
+        confirmed = {entry.group for entry in self.entries if entry.kept} - {None}
+        certain = np.array([e.kept or e.group in confirmed for e in self.entries], dtype=bool)
+        rate = self.noise_rate
+        total = found.sum() if rate is None else rate.estimate * len(found)
+        left = np.clip(total - found[certain].sum(), 0, (~certain).sum())
+        found[~certain] = wrong_probabilities(found[~certain], float(left))
         return found
 
     def _expected_steps(self) -> list[dict[str, float]]:

@@ -25,6 +25,10 @@ def report(n: int) -> AuditReport:
     return AuditReport(True, "", tuple(entries))
 
 
+def numbered(n: int) -> list[tuple[int, AuditEntry]]:
+    return list(enumerate(report(n).entries))
+
+
 @pytest.mark.parametrize(
     ("n", "firsts"), [(160, [10, 20, 50, 100, 160]), (7, [7]), (100, [10, 20, 50, 100]), (0, [])]
 )
@@ -39,6 +43,30 @@ def test_the_whole_list_agrees_with_the_share_of_wrong_labels(share: float) -> N
     assert found.to_dict()["expected_wrong"][-1]["wrong"] == pytest.approx(share * 160, abs=0.01)
     steps = [found.expected_wrong(1, after=row) for row in range(160)]
     assert steps == sorted(steps, reverse=True)
+
+
+def test_what_is_far_above_the_share_of_wrong_labels_is_less_certain() -> None:
+    likely = [replace(entry, score=0.99 if row < 2 else 0.01) for row, entry in numbered(100)]
+    found = replace(report(100), entries=tuple(likely), noise_rate=NoiseRate(0.02, 0.0, 0.1))
+    assert 0.4 < found.expected_wrong(1) < 0.7
+    assert found.expected_wrong(98, after=2) == pytest.approx(0.02 * 100 - found.expected_wrong(2))
+
+
+def test_copies_of_a_confirmed_photo_are_certain() -> None:
+    copies = [
+        replace(entry, score=float(row < 3), group=7 if row in (0, 1, 2, 98, 99) else None)
+        for row, entry in numbered(100)
+    ]
+    copies[99] = replace(copies[99], kept=True)
+    found = replace(report(100), entries=tuple(copies), noise_rate=NoiseRate(0.1, 0.0, 0.2))
+    assert found.expected_wrong(3) == 3
+    assert found.expected_wrong(2, after=98) == 0
+    assert found.expected_wrong(100) == pytest.approx(10, abs=1e-3)
+
+
+def test_all_labels_may_be_confirmed() -> None:
+    entries = tuple(replace(entry, kept=True, score=0.0) for entry in report(5).entries)
+    assert replace(report(5), entries=entries).expected_wrong(5) == 0
 
 
 def test_confirmed_labels_are_not_expected_to_be_wrong() -> None:
