@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 import tempfile
 import time
 from argparse import Namespace
@@ -99,7 +100,7 @@ def run_grid(
         task = bar.add_task("cells", total=len(grid))
 
         def fail(cell: Cell, message: str) -> None:
-            document["failed"][cell.name] = message.splitlines()[-1]  # without the traceback
+            document["failed"][cell.name] = reason_of(message)
             print_error(console, f"failed: {cell.name}: {message}")
             bar.advance(task)
 
@@ -208,3 +209,9 @@ def _reported(record: Record) -> Record:
     labels = json.dumps([record["files"], record["true"], record["given"]])
     found = {name: value for name, value in record.items() if name not in _NOT_REPORTED}
     return found | {"flip_map_sha256": hashlib.sha256(labels.encode()).hexdigest()}
+
+
+def reason_of(message: str) -> str:
+    """Return the line `Type: message` of a traceback; lines of advice may follow it."""
+    lines = message.splitlines() or [""]
+    return next((line for line in lines[::-1] if re.match(r"[\w.]+: ", line)), lines[-1])

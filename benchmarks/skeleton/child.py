@@ -85,9 +85,25 @@ def run_jobs(
     """Run every job once, in processes that share the CPUs of this one.
 
     `make` is called in each of them and returns what runs a job. Calls `done` or `failed` in this
-    process as each job ends; one that kills its process fails. Once `may_start()` is false no
-    further job starts, and those that run finish. An error in this process stops them.
+    process as each job ends. One that kills its process runs once more when the others have ended,
+    alone: the memory may have been too small for all. Once `may_start()` is false no further job
+    starts, and those that run finish. An error in this process stops them.
     """
+    again: list[Job] = []
+    _run_jobs(jobs, make, processes, done=done, failed=failed, died=again.append, start=may_start)
+    _run_jobs(again, make, 1, done=done, failed=failed, died=None, start=may_start)
+
+
+def _run_jobs(
+    jobs: Iterable[Job],
+    make: Callable[[], Callable[[Job], Any]],
+    processes: int,
+    *,
+    done: Callable[[Job, Any], None],
+    failed: Callable[[Job, str], None],
+    died: Callable[[Job], None] | None,
+    start: Callable[[], bool],
+) -> None:
     waiting, running = deque(jobs), dict[Connection, tuple[Child, Job]]()
     with ExitStack() as stack, _threads_divided_by(processes):
 
@@ -96,7 +112,7 @@ def run_jobs(
 
         idle = [new() for _ in range(min(processes, len(waiting)))]
         while True:
-            while idle and waiting and may_start():
+            while idle and waiting and start():
                 child, job = idle.pop(), waiting.popleft()
                 child.start("__call__", job)
                 running[child.pipe] = child, job
@@ -107,10 +123,16 @@ def run_jobs(
                 try:
                     result = child.result()
                 except BenchmarkError as error:
-                    failed(job, str(error).strip())
+                    if died and not child.alive:
+                        died(job)
+                    else:
+                        failed(job, str(error).strip())
                 else:
                     done(job, result)
-                idle.append(child if child.alive else new())
+                if child.alive:
+                    idle.append(child)
+                elif waiting and start():
+                    idle.append(new())
 
 
 def _serve(pipe: Connection, make: Callable[..., Any], arguments: tuple[Any, ...]) -> None:

@@ -5,25 +5,31 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 
 @dataclass(frozen=True)
 class Number:
-    """What a process does with it is said beforehand."""
+    """A number, and what a process does with it."""
 
     value: int
-    deed: Literal["square", "raise", "die", "wait"] = "square"
+    action: Literal["square", "raise", "die", "die once", "wait"] = "square"
+    died: Path = Path()
+    """File that the process makes before it dies once."""
 
 
 class Squares:
     """Does what a number says."""
 
     def __call__(self, number: Number) -> dict[str, Any]:
-        if number.deed == "die":  # as the system does when memory runs out
+        if number.action == "die":  # as the system does when memory runs out
             os._exit(9)
-        if number.deed == "raise":
+        if number.action == "die once" and not number.died.exists():
+            number.died.touch()
+            os._exit(9)
+        if number.action == "raise":
             raise IndexError(number.value)
-        while number.deed == "wait":
+        while number.action == "wait":
             time.sleep(0.01)
         return {"square": number.value**2, "process": os.getpid()}

@@ -44,6 +44,15 @@ def test_a_job_that_raises_or_kills_its_process_fails_alone() -> None:
     assert multiprocessing.active_children() == []
 
 
+def test_a_job_whose_process_dies_runs_once_more_when_the_others_have_ended(tmp_path: Path) -> None:
+    found = Outcome()
+    jobs = [Number(2, "die once", tmp_path / "died"), Number(3), Number(4)]
+    run_jobs(jobs, Squares, 2, done=found.finish, failed=found.fail)
+    assert [result["square"] for result in found.done.values()][-1] == 4
+    assert sorted(found.done) == [2, 3, 4]
+    assert found.failed == {}
+
+
 def test_a_budget_that_is_spent_lets_running_jobs_finish() -> None:
     found = Outcome()
     jobs = [Number(n) for n in range(6)]
