@@ -30,7 +30,7 @@ from app.kit.batched_reader import BatchedReader
 from app.kit.context import Context
 from app.kit.http.backpressure import Backpressure
 from app.kit.http.error_handlers import install_error_handlers
-from app.kit.http.known_names import close_forms
+from app.kit.http.known_names import forbid_other_fields
 from app.kit.http.middleware import BeforeBody, BodyLimit, RequestContext, SecureHeaders
 from app.kit.http.rules import FindRules, check_rules, find_rules, rules
 from app.kit.http.stopping import Stop, StopRequests
@@ -135,7 +135,7 @@ def create_app(
     app.state.metrics_socket = metrics_socket
     app.state.sign_in_link = SignInLink(sign_in_sha256)
     install_error_handlers(app)
-    close_forms(app)
+    forbid_other_fields(app)
     # From the inside out: what is refused further out costs less.
     app.add_middleware(BodyLimit, default_bytes=settings.max_body_bytes)
     app.add_middleware(Uploads, settings=settings)

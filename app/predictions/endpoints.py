@@ -146,7 +146,7 @@ async def predict(
         missing = {"type": "missing", "loc": ("body", "model"), "msg": "Field required"}
         raise RequestValidationError([missing | {"input": None}])
     if (images is None) == (archive is None):
-        raise _not_one()
+        raise _not_exactly_one()
     options = PredictOptions(top_k, zero_shot, reject_below, capture)
     _check_size(request, [image.size or 0 for image in images or []])
     named = await _read(images or [])
@@ -262,7 +262,7 @@ async def _read(images: Sequence[UploadFile]) -> list[bodies.Named]:
     return [(image.filename or f"image {i}", await image.read()) for i, image in enumerate(images)]
 
 
-def _not_one() -> Unprocessable:
+def _not_exactly_one() -> Unprocessable:
     detail = "Send exactly one of `images` and `archive` (a zip of images)."
     return Unprocessable(
         detail, errors=[ProblemItem(param="images", code="missing", message=detail)]

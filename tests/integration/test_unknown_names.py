@@ -42,8 +42,17 @@ def test_a_misspelt_query_parameter(client: TestClient, call: str, detail: str) 
     assert detail in body["detail"]
 
 
-def test_probes_ignore_what_monitoring_adds(client: TestClient) -> None:
-    assert client.get("/health/live?from=monitor").status_code == 200
+@pytest.mark.parametrize("path", ["/health/live?from=monitor", "/metrics?name[]=x", "/jobs?="])
+def test_what_monitoring_and_scripts_add_is_ignored(client: TestClient, path: str) -> None:
+    assert client.get(path).status_code == 200
+
+
+def test_of_very_many_names_a_few_are_named(client: TestClient) -> None:
+    query = "&".join(f"name{number}=1" for number in range(5000))
+    body = problem(client.get(f"/jobs?{query}"), 422, "unknown_field")
+    assert len(body["errors"]) == 10
+    assert "and 4,990 more" in body["detail"]
+    assert len(body["detail"]) < 2000
 
 
 def test_the_description_says_so_of_every_form(client: TestClient) -> None:

@@ -113,7 +113,7 @@ def _on_validation(_request: Request, error: Exception) -> JSONResponse:
     # with its name in the place.
     omittable = {tuple(item["loc"][:-1]) for item in found if item["type"] == "none_required"}
     items = [
-        ProblemItem(param=_place(item["loc"], omittable), code=item["type"], message=_said(item))
+        ProblemItem(param=_place(item["loc"], omittable), code=item["type"], message=_message(item))
         for item in found
         if item["type"] != "none_required"
     ]
@@ -127,7 +127,7 @@ def _place(loc: Sequence[int | str], omittable: Collection[Sequence[int | str]])
     return ".".join(map(str, parts[1:])) or (str(parts[0]) if parts else None)
 
 
-def _said(item: Mapping[str, Any]) -> str:
+def _message(item: Mapping[str, Any]) -> str:
     message = message_of(item)
     if message.startswith("Expected UploadFile"):
         return "must be a file; with curl, write @ before its path"

@@ -29,6 +29,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from app.kit.http.error_types import type_of
+from dspt.kit.text import without_prefix
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -236,4 +237,4 @@ def _no_answer(part: str, error: Exception) -> JSONResponse:
 
 def message_of(item: Mapping[str, Any]) -> str:
     """Return the message of one of pydantic's errors, without its prefix."""
-    return str(item["msg"]).removeprefix("Value error, ")
+    return without_prefix(str(item["msg"]))

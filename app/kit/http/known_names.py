@@ -11,11 +11,13 @@ from fastapi._compat import ModelField
 from fastapi.dependencies.models import Dependant
 
 from app.kit.http.errors import ProblemItem, Unprocessable
+from app.kit.http.rules import rules_of
 
 _FORMS = {"multipart/form-data", "application/x-www-form-urlencoded"}
+_MOST_NAMED = 10
 
 
-def close_forms(app: FastAPI) -> None:
+def forbid_other_fields(app: FastAPI) -> None:
     """Say in the OpenAPI document of `app` that forms have no other fields."""
     describe = app.openapi
 
@@ -33,6 +35,8 @@ def close_forms(app: FastAPI) -> None:
 
 async def refuse_unknown_names(request: Request) -> None:
     """Raise Unprocessable for a query parameter or form field that the call does not have."""
+    if rules_of(request.scope).probe:  # monitoring may add parameters
+        return
     dependant = request.scope["route"].dependant
     _refuse(request.query_params, _names(dependant, "query_params"), "query parameter")
     fields = _names(dependant, "body_params")
@@ -62,17 +66,21 @@ def _params(dependant: Dependant, which: str) -> Iterator[ModelField]:
 
 
 def _refuse(given: Iterable[str], known: Collection[str], what: str) -> None:
-    unknown = sorted({name[:100] for name in given if name not in known})
+    # curl sends `?=` for an empty variable.
+    unknown = sorted({name[:100] for name in given if name and name not in known})
     if not unknown:
         return
-    said = ", ".join(_with_a_guess(name, known) for name in unknown)
+    # Guesses take time, and there may be a hundred thousand names.
+    named = unknown[:_MOST_NAMED]
+    names = ", ".join(_with_a_guess(name, known) for name in named)
+    more = f" and {len(unknown) - len(named):,} more" if len(unknown) > len(named) else ""
     allowed = f"Allowed: {', '.join(known)}." if known else "This call has none."
     raise Unprocessable(
-        f"Unknown {what}: {said}. {allowed}",
+        f"Unknown {what}: {names}{more}. {allowed}",
         code="unknown_field",
         errors=[
             ProblemItem(param=name, code="unknown_field", message=f"Unknown {what}.")
-            for name in unknown
+            for name in named
         ],
     )
 
