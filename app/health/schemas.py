@@ -49,10 +49,10 @@ class Checks(BaseModel):
 
 class Ready(BaseModel):
     """Ready if this process can do its work: it needs the database, the backbones to load at start,
-    its data directory, and a storage on its own disk.
+    and a storage on its own disk.
 
     Without the broker, a bucket or a worker, jobs wait but predictions go on; these are listed in
-    `checks` and do not affect readiness.
+    `checks` and do not affect readiness. Nor does a data directory that has caches only.
     """
 
     status: Literal["ready", "not_ready"]

@@ -112,9 +112,11 @@ class Health:
             failing = {name for name, check in checks if check.status == "failing"}
             # Another process would not do better without the broker, or a bucket that all share;
             # and predictions need neither.
-            required = {"database", "data_dir", "backbones"}
+            required = {"database", "backbones"}
             if self._context.storage.is_local:
-                required.add("storage")
+                required |= {"storage", "data_dir"}
+            if self._context.settings.database_url.startswith("sqlite"):
+                required.add("data_dir")  # else it has caches only
             return Ready(
                 status="not_ready" if failing & required else "ready",
                 checks=checks,

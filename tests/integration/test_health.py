@@ -24,7 +24,8 @@ from app.main import create_app
 from dspt.backbones import load_backbone
 from tests.integration.conftest import context_of, local_client
 from tests.integration.own_api import running
-from tests.services import RedisServer, wait_until
+from tests.s3_server import S3Server
+from tests.services import PostgresCopies, RedisServer, wait_until
 
 CALLERS, EACH = 100, 10
 
@@ -125,14 +126,16 @@ def test_not_ready_when_a_storage_on_this_machine_is_gone(
     assert report["checks"]["database"]["status"] == "ok"
 
 
+def refuse_to_write(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Permissions do not stop the administrator, as whom the tests may run."""
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != folder or not mode & os.W_OK)
+
+
 def test_not_ready_when_the_data_directory_is_not_writable(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     assert report_of(client)["checks"]["data_dir"]["status"] == "ok"
-    # Permissions do not stop the administrator, as whom the tests may run.
-    monkeypatch.setattr(
-        os, "access", lambda path, mode: Path(path) != tmp_path or not mode & os.W_OK
-    )
+    refuse_to_write(tmp_path, monkeypatch)
     wait_until(lambda: client.get("/health/ready").status_code == 503, 30, "no access")
     report = report_of(client)
     assert report["status"] == "not_ready"
@@ -142,6 +145,22 @@ def test_not_ready_when_the_data_directory_is_not_writable(
         "detail": "The data directory is not writable. Check DSPT_DATA_DIR, free space and "
         "permissions.",
     }
+
+
+def test_a_data_directory_of_caches_alone_is_not_required(
+    postgres_copies: PostgresCopies, s3: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with postgres_copies.lend() as url:
+        settings = Settings(
+            data_dir=tmp_path, database_url=url, storage_url=s3.new_url(), s3_endpoint=s3.endpoint
+        )
+        with local_client(create_app(settings)) as client:
+            assert report_of(client)["degraded"] == ["broker"]
+            refuse_to_write(tmp_path, monkeypatch)
+            wait_until(
+                lambda: report_of(client)["degraded"] == ["broker", "data_dir"], 30, "no access"
+            )
+            assert report_of(client)["status"] == "ready"
 
 
 def test_many_probes_at_once_share_one_check(tmp_path: Path, redis: RedisServer) -> None:
