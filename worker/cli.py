@@ -31,8 +31,8 @@ def worker(
     gpu: Annotated[
         str | None,
         typer.Option(
-            help="GPU to use: its number, or `auto` for the first one that no other worker on the "
-            "same data directory has. Default: the first one.",
+            help="GPU to use: its number or UUID, or `auto` for the first one that no other worker "
+            "on the same data directory has. Default: the first one.",
         ),
     ] = None,
     exit_when_idle: Annotated[

@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import IO
 
 _VARIABLE = "CUDA_VISIBLE_DEVICES"
-#: Of Windows' subsystem for Linux and of AMD's driver. They have no file for each GPU.
-_NOT_COUNTED = ("dxg", "kfd")
+#: Of Windows' subsystem for Linux, of AMD's driver and of NVIDIA's on small boards, which have no
+#: file for each GPU.
+_NOT_COUNTED = ("dxg", "kfd", "nvmap")
+#: Of NVIDIA's driver, which may make the files of the GPUs only when CUDA asks for one.
+_DRIVER = Path("/proc/driver/nvidia")
 
 
 class GpuError(Exception):
@@ -24,6 +27,7 @@ def use_gpu(
     locks: Path,
     environment: MutableMapping[str, str] = os.environ,
     devices: Path = Path("/dev"),
+    driver: Path = _DRIVER,
 ) -> IO[bytes] | None:
     """Make one GPU visible to this process and those that it forks. Raises GpuError.
 
@@ -32,7 +36,7 @@ def use_gpu(
     machine without a GPU needs none.
     """
     if wanted != "auto":
-        _check(wanted, devices)
+        _check(wanted, devices, driver)
         environment[_VARIABLE] = wanted
         return None
     gpus = _gpus(environment, devices)
@@ -62,13 +66,17 @@ def _gpus(environment: MutableMapping[str, str], devices: Path) -> Sequence[str]
     return list(map(str, range(_count(devices))))
 
 
-def _check(gpu: str, devices: Path) -> None:
+def _check(gpu: str, devices: Path, driver: Path) -> None:
     """Raise GpuError if the machine cannot have this GPU. NVML and CUDA are not needed for that."""
     if not re.fullmatch(r"[0-9]{1,4}|(GPU|MIG)-\S+", gpu):
-        raise GpuError(f"--gpu {gpu}: must be the number of a GPU, its UUID (GPU-...), or auto.")
+        raise GpuError(
+            f"--gpu {gpu}: must be the number of a GPU, its UUID (GPU-... or MIG-...), or auto."
+        )
     if any((devices / name).exists() for name in _NOT_COUNTED):
         return
     count = _count(devices)
+    if not count and driver.exists():
+        return
     if not count:
         raise GpuError(f"--gpu {gpu}: this machine has no GPU. Without --gpu it uses the CPU.")
     if gpu.isdecimal() and int(gpu) >= count:

@@ -113,11 +113,15 @@ def test_a_gpu_that_the_machine_lacks_is_refused(
         (tmp_path / name).touch()
     environment: dict[str, str] = {}
     with pytest.raises(GpuError, match=message):
-        use_gpu(wanted, tmp_path, environment, tmp_path)
+        use_gpu(wanted, tmp_path, environment, tmp_path, tmp_path / "driver")
     assert environment == {}
 
 
-@pytest.mark.parametrize("driver", ["dxg", "kfd"])
+def test_a_driver_may_make_the_files_of_gpus_later(tmp_path: Path) -> None:
+    assert use_gpu("0", tmp_path, {}, tmp_path, driver=tmp_path) is None
+
+
+@pytest.mark.parametrize("driver", ["dxg", "kfd", "nvmap"])
 def test_a_driver_without_a_file_for_each_gpu_may_have_any(driver: str, tmp_path: Path) -> None:
     (tmp_path / driver).touch()
     environment: dict[str, str] = {}
