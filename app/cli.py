@@ -138,28 +138,18 @@ def api(
     with permanent():
         import uvicorn
 
-        from app.access.binding import BindingRefused, check_binding
         from app.installation.start import prepare_or_exit
         from app.kit.http.stopping import Server
         from app.kit.logging import configure_logging
         from app.kit.tracing import TracingNotInstalled
         from app.main import create_app
-        from app.serve import ServeError
-        from app.serve.listener import bind
 
     sockets = None if socket_fd is None else [socket.socket(fileno=socket_fd)]
     host = settings.host if host is None else host
     port = settings.port if port is None else port
     if sockets is not None:
         host = str(sockets[0].getsockname()[0])
-    try:
-        check_binding(host, settings)
-        if sockets is None:
-            # Only a check, before the database is migrated: the server binds all addresses itself.
-            bind(host, port).close()
-    except (BindingRefused, ServeError) as error:
-        typer.echo(f"dspt api: {error}", err=True)
-        raise typer.Exit(1) from error
+    _check_address(settings, host, port if sockets is None else None)
     configure_logging(settings)
     context = prepare_or_exit("dspt api", settings)
     try:
@@ -185,9 +175,26 @@ def api(
         raise typer.Exit(1)
 
 
+def _check_address(settings: Settings, host: str, port: int | None) -> None:
+    """Exit with a sentence if the API may not or cannot bind this address.
+
+    It comes before the database is migrated. port: None if it is bound already.
+    """
+    from app.access.binding import BindingRefused, check_binding
+    from app.serve import ServeError
+    from app.serve.listener import bind
+
+    try:
+        check_binding(host, settings)
+        if port is not None:
+            bind(host, port).close()  # the server binds all addresses itself
+    except (BindingRefused, ServeError) as error:
+        typer.echo(f"dspt api: {error}", err=True)
+        raise typer.Exit(1) from error
+
+
 def _become_supervisor(settings: Settings, host: str | None, port: int | None) -> NoReturn:
     """Become the small process that starts and watches API processes on one port."""
-    from app.access.binding import BindingRefused, check_binding
     from app.installation.start import prepare_or_exit
     from app.kit.logging import configure_logging
     from app.predictions.settings import shares
@@ -195,11 +202,8 @@ def _become_supervisor(settings: Settings, host: str | None, port: int | None) -
 
     count = settings.api_workers
     host = settings.host if host is None else host
-    try:
-        check_binding(host, settings)
-    except BindingRefused as error:
-        typer.echo(f"dspt api: {error}", err=True)
-        raise typer.Exit(1) from error
+    port = settings.port if port is None else port
+    _check_address(settings, host, port)
     # On SQLite each would run the background loops; without Redis each would count by itself.
     if settings.database_url.startswith("sqlite") or not settings.broker_url:
         typer.echo(
@@ -212,7 +216,7 @@ def _become_supervisor(settings: Settings, host: str | None, port: int | None) -
     prepare_or_exit("dspt api", settings).close()  # migrations run, and errors appear, once
     os.environ.update(shares(count))
     set_thread_defaults(threads=max(1, available_cpus() // count))
-    arguments = [count, host, settings.port if port is None else port, settings.stop_seconds]
+    arguments = [count, host, port, settings.stop_seconds]
     program = [sys.executable, "-P", "-m", "app.serve.processes", *map(str, arguments)]
     # No shell, and no input of a request.
     os.execv(sys.executable, program)  # nosec B606

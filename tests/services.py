@@ -26,7 +26,7 @@ def wait_until(
 ) -> None:
     """Look every `pause` seconds until `condition` holds; AssertionError after `seconds`.
 
-    The longer it takes, the rarer are the looks: they take CPU time from what is waited for.
+    Checks get rarer over time: each takes CPU time from the process under test.
     """
     start = time.monotonic()
     while not condition():
@@ -250,7 +250,7 @@ _SCHEMA = """
     SELECT string_agg(part, E'\\n' ORDER BY part) FROM parts
 """
 _EVERYONE_ELSE = """
-    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid()
 """
 

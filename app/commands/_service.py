@@ -121,17 +121,20 @@ def service(url: str | None, table: Path | None = None) -> Iterator[Client]:
 
 @contextmanager
 def packing() -> Iterator[OnProgress]:
-    """Show how far packing and sending are; yields what is called with the progress.
+    """Show how far packing and sending are. Yields the callback for the progress.
 
-    Afterwards it prints what is not sent as warnings.
+    At the end, also after an error, it prints as warnings which files were not sent.
     """
     from dspt_client._bar import Bar
 
-    with Bar("packing") as bar, warnings.catch_warnings(record=True) as found:
-        warnings.simplefilter("always", UserWarning)
-        yield bar.advance
-    for warning in found:
-        print_stderr(f"warning: {warning.message}", "yellow")
+    not_sent: list[warnings.WarningMessage] = []
+    try:
+        with Bar("packing") as bar, warnings.catch_warnings(record=True) as not_sent:
+            warnings.simplefilter("always", UserWarning)
+            yield bar.advance
+    finally:
+        for warning in not_sent:
+            print_stderr(f"warning: {warning.message}", "yellow")
 
 
 def end(message: str, code: int, more: Iterable[str] = ()) -> typer.Exit:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from difflib import get_close_matches
+from itertools import chain
 
 from pydantic_settings import BaseSettings
 
@@ -30,7 +31,9 @@ def look(environment: Mapping[str, str]) -> Iterator[Finding]:
     """Check all variables that begin with DSPT_."""
     known = known_variables()
     given = {n.upper(): value for n, value in environment.items() if n.upper().startswith(_PREFIX)}
-    wrong = {name: message for kind in KINDS for name, message in wrong_settings(kind)}
+    wrong: dict[str, str] = {}
+    for name, message in chain.from_iterable(map(wrong_settings, KINDS)):
+        wrong[name] = f"{wrong[name]}; {message}" if name in wrong else message
     for name, message in _unknown_backbones():
         wrong.setdefault(name, message)
     for name, value in sorted(given.items()):
@@ -65,7 +68,10 @@ def _unknown_backbones() -> Iterator[tuple[str, str]]:
 
 
 def _named_backbones() -> Iterator[tuple[str, list[str], Callable[[str], bool]]]:
-    """Yield variable, backbones, and whether it may have a folder or file; not if it is invalid."""
+    """Yield variable, its backbones, and a function: is this folder or file allowed?
+
+    Invalid settings are skipped.
+    """
     with suppress(ValueError):
         settings = Settings()
         lists = [pool.backbones for pool in settings.pools if pool.backbones != "*"]

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 
 from dspt.kit.text_pattern import TextPattern
 
@@ -22,13 +28,20 @@ PoolName = Annotated[
 ]
 
 
+def _all_or_some(given: object, validate: ValidatorFunctionWrapHandler) -> object:
+    try:
+        return validate(given)
+    except ValidationError:  # one for each alternative
+        raise ValueError('must be "*" or a list of names of backbones') from None
+
+
 class Pool(BaseModel):
     """A pool, and the backbones whose work its workers take."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: PoolName
-    backbones: Literal["*"] | tuple[str, ...]
+    backbones: Annotated[Literal["*"] | tuple[str, ...], WrapValidator(_all_or_some)]
     """`*`: all."""
 
     def takes(self, backbone: str) -> bool:

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings, SettingsError
 
 from app.kit.secret_files import SecretFileError
+from dspt.kit.text import without_prefix
 
 
 def wrong_settings(kind: type[BaseSettings]) -> Iterator[tuple[str, str]]:
@@ -17,7 +18,7 @@ def wrong_settings(kind: type[BaseSettings]) -> Iterator[tuple[str, str]]:
     except ValidationError as error:
         for problem in error.errors():
             field, *within = problem["loc"]
-            message = problem["msg"].removeprefix("Value error, ")
+            message = without_prefix(problem["msg"])
             if problem["type"] == "string_pattern_mismatch" and not within:
                 message = f"invalid. {kind.model_fields[str(field)].description}"
             elif within:
@@ -26,9 +27,8 @@ def wrong_settings(kind: type[BaseSettings]) -> Iterator[tuple[str, str]]:
     except SecretFileError as error:
         name, _, message = str(error).partition(": ")
         yield name, message
-    except (
-        SettingsError
-    ) as error:  # a list that is no JSON; the error names the field in a sentence
+    except SettingsError as error:
+        # A list that is no JSON. The error names the field in a sentence.
         field = next(name for name in kind.model_fields if f'"{name}"' in str(error))
         reason = f": {error.__cause__}" if error.__cause__ else ""
         message = f"invalid JSON{reason}. {kind.model_fields[field].description}"

@@ -24,7 +24,10 @@ def bind(host: str, port: int) -> socket.socket:
             f"--host {host}: not an address of this machine ({error.strerror})."
         ) from error
     family, _, _, _, address = addresses[0]
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:  # a machine without IPv6
+        raise ServeError(_why_not(host, port, error)) from error
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:  # whatever the default of the system, as asyncio does
@@ -37,7 +40,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def _why_not(host: str, port: int, error: OSError) -> str:
-    if error.errno == errno.EADDRNOTAVAIL:
+    if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
         return f"--host {host}: not an address of this machine ({error.strerror})."
     fix = "Choose another port with --port (0 selects a free one)."
     if error.errno == errno.EADDRINUSE:

@@ -13,6 +13,7 @@ from typing import IO, Any
 from warnings import warn
 
 from dspt_client._checks import check_names, check_zip
+from dspt_client._exceptions import NotSent
 
 #: Called with the step (`packing`, in files; `sending`, in bytes), how much is done, and the total.
 OnProgress = Callable[[str, int, int], None]
@@ -31,7 +32,8 @@ def zip_file(
     top: of a folder, the folder in the zip that everything is put into, such as `cat/`.
 
     Hidden files are not sent, nor are links that lead out of the folder (with a warning). Photos
-    are compressed already, so they are stored uncompressed. Raises OSError.
+    are compressed already, so they are stored uncompressed. Raises NotSent if nothing is left, and
+    OSError.
     """
     if not data.is_dir():
         with data.open("rb") as file:
@@ -40,11 +42,12 @@ def zip_file(
     folders, files, not_sent = _list(data)
     if not_sent:
         warn(f"not sent, because they lead out of {data}: {', '.join(not_sent)}", stacklevel=2)
+    if not files:
+        raise NotSent(f"{data}: contains no files to send.")
     with tempfile.TemporaryFile(prefix="dspt-") as file:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-            for (
-                folder
-            ) in folders:  # an empty folder is a class without photos: the service reports it
+            # An empty folder is a class without photos: the service reports it.
+            for folder in folders:
                 archive.writestr(zipfile.ZipInfo(f"{top}{folder}/"), b"")
             for number, (name, path) in enumerate(files.items(), 1):
                 # A plain ZipInfo has a fixed date: the same photos make the same zip.

@@ -257,7 +257,7 @@ def test_no_illegal_state_and_no_event_lost_or_doubled(
     migrated: MigratedDatabase, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     numbers = count()
-    # A fresh database of PostgreSQL takes a quarter of a second.
+    # PostgreSQL takes several times as long.
     examples = EXAMPLES // 3 if "postgresql" in request.node.name else EXAMPLES
 
     @contextmanager

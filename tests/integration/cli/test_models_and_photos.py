@@ -34,6 +34,10 @@ def test_a_batch_from_a_flat_folder(context: Context, tmp_path: Path) -> None:
     (tmp_path / "flat" / "link.png").symlink_to(tmp_path / "elsewhere.png")
     sent = dspt("batches", "submit", model.id, tmp_path / "flat", "--name", "new ones", "--json")
     assert "warning: not sent, because they lead out of" in sent.stderr
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "1.png").symlink_to(tmp_path / "elsewhere.png")
+    refused = dspt("batches", "submit", model.id, tmp_path / "links", ends=2)
+    assert "warning: not sent, because they lead out of" in refused.stderr
     made = json.loads(sent.stdout)
     assert (made["status"], made["filename"]) == ("queued", "flat.zip")
     assert "new ones" in dspt("batches", "list").stdout

@@ -14,6 +14,11 @@ WRONG = [
     ("DSPT_POOLS", '[{"name": "a"}]', "[0].backbones: Field required"),
     (
         "DSPT_POOLS",
+        '[{"name": "a", "backbones": "builtin"}]',
+        '[0].backbones: must be "*" or a list of names of backbones',
+    ),
+    (
+        "DSPT_POOLS",
         '[{"name": "a", "backbones": "*"}, {"name": "a", "backbones": "*"}]',
         "two pools have the same name",
     ),
