@@ -28,6 +28,8 @@ from playwright.sync_api import (
 expect.set_options(timeout=15_000)
 #: Where the browser is, if not on the PATH.
 CHROMIUM = os.environ.get("DSPT_TEST_CHROMIUM") or shutil.which("chromium")
+#: Run by `make test-web`: the longest tests too, and what takes time on an idle machine.
+ALL_POINTS = os.environ.get("DSPT_TEST_WEB") == "1"
 _ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -144,7 +146,7 @@ def enter(page: Page, target: Locator) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip the longest tests of the page unless all its points are run (make test-web)."""
-    if os.environ.get("DSPT_TEST_WEB") == "1":
+    if ALL_POINTS:
         return
     for item in items:
         if item.get_closest_marker("web_only"):
