@@ -142,8 +142,9 @@ class PostgresServer:
         options = ["-D", str(self.folder), "-h", host, "-k", str(self.folder)]
         options += [] if self.port is None else ["-p", str(self.port)]
         if not self.durable:
+            # synchronous_commit stays on: what is committed survives SIGKILL of the server.
             # Nor is a database that is to be copied looked after meanwhile: that is in the way.
-            for what in ("fsync", "synchronous_commit", "full_page_writes", "autovacuum"):
+            for what in ("fsync", "full_page_writes", "autovacuum"):
                 options += ["-c", f"{what}=off"]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
