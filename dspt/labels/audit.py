@@ -6,7 +6,7 @@ model with the recorded label; its posterior ranks the labels.
 
 The posterior is averaged over the optima of the ensemble. No other ranking that was tried is
 better: mixtures with neighbours in feature space, suppression, zero-shot CLIP, cross-validated
-logistic regression (some: benchmarks/results/audit_quality.md). A label is suspect if it is
+logistic regression (figures: benchmarks/results/audit_rankings.md). A label is suspect if it is
 more likely wrong than right. The thresholds of confident learning (Northcutt et al., eq. 1) flagged
 11 and 17 % of the correct labels of two sets of clothes; this rule flagged 0 to 6 % on these and
 three more sets.
