@@ -30,6 +30,7 @@ from app.kit.http.errors import (
     problem_response,
     storage_problem,
 )
+from app.kit.http.openapi import amend_openapi
 from app.kit.storage import StorageUnavailable
 from dspt.errors import DatasetError, DsptError, WeightsUnavailable
 
@@ -48,19 +49,16 @@ def install_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
     app.add_exception_handler(OSError, _on_os_error)
     app.add_exception_handler(Exception, _on_unexpected)
-    describe = app.openapi
+    amend_openapi(app, _describe_problems)
 
-    def openapi() -> dict[str, Any]:
-        document = describe()
-        schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        template = "#/components/schemas/{model}"
-        for model in (Problem, ProblemItem):
-            schema = model.model_json_schema(ref_template=template)
-            schema.pop("$defs", None)
-            schemas[model.__name__] = schema
-        return document
 
-    app.openapi = openapi  # type: ignore[method-assign]
+def _describe_problems(document: dict[str, Any]) -> None:
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    template = "#/components/schemas/{model}"
+    for model in (Problem, ProblemItem):
+        schema = model.model_json_schema(ref_template=template)
+        schema.pop("$defs", None)
+        schemas[model.__name__] = schema
 
 
 def _on_http(request: Request, error: Exception) -> JSONResponse:

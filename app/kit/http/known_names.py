@@ -11,6 +11,7 @@ from fastapi._compat import ModelField
 from fastapi.dependencies.models import Dependant
 
 from app.kit.http.errors import ProblemItem, Unprocessable
+from app.kit.http.openapi import amend_openapi
 from app.kit.http.rules import rules_of
 
 _FORMS = {"multipart/form-data", "application/x-www-form-urlencoded"}
@@ -19,18 +20,7 @@ _MOST_NAMED = 10
 
 def forbid_other_fields(app: FastAPI) -> None:
     """Say in the OpenAPI document of `app` that forms have no other fields."""
-    describe = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        document = describe()
-        for path in document["paths"].values():
-            for call in path.values():
-                content = call.get("requestBody", {}).get("content", {})
-                for kind in content.keys() & _FORMS:
-                    content[kind]["schema"]["unevaluatedProperties"] = False
-        return document
-
-    app.openapi = openapi  # type: ignore[method-assign]
+    amend_openapi(app, _close_forms)
 
 
 async def refuse_unknown_names(request: Request) -> None:
@@ -38,10 +28,18 @@ async def refuse_unknown_names(request: Request) -> None:
     if rules_of(request.scope).probe:  # monitoring may add parameters
         return
     dependant = request.scope["route"].dependant
-    _refuse(request.query_params, _names(dependant, "query_params"), "query parameter")
-    fields = _names(dependant, "body_params")
-    if fields and _is_form(request):
+    if request.query_params:
+        _refuse(request.query_params, _names(dependant, "query_params"), "query parameter")
+    if _is_form(request) and (fields := _names(dependant, "body_params")):
         _refuse(await request.form(), fields, "field")
+
+
+def _close_forms(document: dict[str, Any]) -> None:
+    for path in document["paths"].values():
+        for call in path.values():
+            content = call.get("requestBody", {}).get("content", {})
+            for kind in content.keys() & _FORMS:
+                content[kind]["schema"]["unevaluatedProperties"] = False
 
 
 def _is_form(request: Request) -> bool:
