@@ -25,7 +25,6 @@ from benchmarks.tuning_speed.growth import Growth
 from benchmarks.tuning_speed.ours import OurTrainer
 from benchmarks.tuning_speed.plain import PlainTrainer
 from benchmarks.tuning_speed.setup import BATCH, EPOCHS, SHOTS, Case, StepTime
-from benchmarks.tuning_speed.stages import EPOCHS as STAGES_EPOCHS
 from benchmarks.tuning_speed.stages import Stages
 from dspt.kit.device import resolve_device, tuning_dtype
 
@@ -84,9 +83,9 @@ class Timing:
 
 
 def measure(options: Namespace, document: Document, console: Console) -> None:
-    """Fill in the timings of each backbone and number of classes, and the growth."""
+    """Fill in the timings of each backbone and number of classes, the growth, and whole jobs."""
     if options.quick:
-        options.classes, options.steps, options.stages = [10], 2, 0
+        options.classes, options.steps, options.stages = [10], 2, []
     device = resolve_device(options.device)
     both = tuning_dtype("auto", device) is not None
     precisions = ("float32", "bfloat16") if both else ("float32",)
@@ -112,7 +111,8 @@ def measure(options: Namespace, document: Document, console: Console) -> None:
         setup.write_photos(Path(folder), options.seed)
         common = Case("", 0, "", 1, Path(folder), device.type, options.seed)
         cases = [(name, classes) for name in options.backbones for classes in options.classes]
-        task = bar.add_task("", total=len(cases) + (not options.quick) + bool(options.stages))
+        grows = bool(cases) and not options.quick
+        task = bar.add_task("", total=len(cases) + grows + len(options.stages))
         for backbone, classes in cases:
 
             def on_progress(what: str, case: str = f"{backbone}, {classes} classes") -> None:
@@ -123,20 +123,23 @@ def measure(options: Namespace, document: Document, console: Console) -> None:
             found = measure_case(case, precisions, free // 2, on_progress)
             timings.setdefault(backbone, []).extend(timing.document() for timing in found)
             bar.advance(task)
-        common = replace(common, backbone=options.backbones[0])
-        if not options.quick:
+        if grows:
             bar.update(task, description="growth with the number of classes")
             for precision in precisions:
-                case = replace(common, classes=GROWTH[0], precision=precision)
+                case = replace(
+                    common,
+                    backbone=options.backbones[0],
+                    classes=GROWTH[0],
+                    precision=precision,
+                )
                 with worker(Growth, case) as process:
                     document["growth"] += process.call("measure", GROWTH, 3)
             bar.advance(task)
-        if options.stages:
-            bar.update(task, description=f"a whole job, {options.stages} classes")
-            case = replace(common, classes=options.stages, precision=precisions[-1])
+        for classes in options.stages:
+            bar.update(task, description=f"a whole job, {classes} classes")
+            case = replace(common, backbone="builtin", classes=classes, precision=precisions[-1])
             with worker(Stages, case) as process:
-                document["stages"] = process.call("measure")
-            document["settings"] |= {"stages": options.stages, "stages_epochs": STAGES_EPOCHS}
+                document["stages"] += process.call("measure")
             bar.advance(task)
 
 

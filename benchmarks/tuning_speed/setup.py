@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from dataclasses import dataclass
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -114,19 +116,24 @@ class Trainer:
 
 
 def class_names(count: int) -> list[str]:
-    """Return `count` names of ImageNet, evenly spaced; beyond 1,000 they repeat with a number."""
+    """Return `count` names of ImageNet, evenly spaced; those that repeat have a number."""
     info: Any = ImageNetInfo()
     names = [info.index_to_description(i).split(",")[0] for i in range(info.num_classes())]
     if count <= len(names):
-        return [names[i * len(names) // count] for i in range(count)]
-    return [f"{names[i % len(names)]} {i // len(names)}".removesuffix(" 0") for i in range(count)]
+        names = [names[i * len(names) // count] for i in range(count)]
+    seen, found = Counter[str](), []
+    for name in islice(cycle(names), count):
+        before = seen[name.lower()]  # `drake` and `Drake` would be one folder on some machines
+        found.append(f"{name} {before}" if before else name)
+        seen[name.lower()] += 1
+    return found
 
 
 def write_photos(folder: Path, seed: int) -> None:
     """Write PHOTOS files in two classes; smooth shapes and grain compress like photographs."""
     rng = np.random.default_rng(seed)
     for number in range(PHOTOS):
-        shapes = smooth_shapes(rng, PHOTO_SIZE)
+        shapes = smooth_shapes(coarse_pixels(rng), PHOTO_SIZE)
         grain = rng.normal(0, 12, (PHOTO_SIZE[1], PHOTO_SIZE[0], 3))
         pixels = np.clip(np.asarray(shapes) + grain, 0, 255).astype(np.uint8)
         path = folder / f"half {'ab'[number % 2]}" / f"{number:04d}.jpg"
@@ -134,9 +141,13 @@ def write_photos(folder: Path, seed: int) -> None:
         Image.fromarray(pixels).save(path, quality=90)
 
 
-def smooth_shapes(rng: np.random.Generator, size: tuple[int, int]) -> Image.Image:
-    """Return a random image, different each time."""
-    coarse = rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)
+def coarse_pixels(rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Return random pixels for `smooth_shapes`, different each time."""
+    return rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)
+
+
+def smooth_shapes(coarse: NDArray[np.uint8], size: tuple[int, int]) -> Image.Image:
+    """Return coarse pixels as an image of soft shapes."""
     return Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
 
 

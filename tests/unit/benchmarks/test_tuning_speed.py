@@ -7,6 +7,7 @@ import pickle
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,14 +18,15 @@ from towers import TINY_IMAGES
 
 from benchmarks.skeleton.program import run
 from benchmarks.tuning_speed import run as tuning_speed
-from benchmarks.tuning_speed import setup
+from benchmarks.tuning_speed import setup, stages
 from benchmarks.tuning_speed.__main__ import BENCHMARK
 from benchmarks.tuning_speed.growth import Growth
 from benchmarks.tuning_speed.plain import PlainTrainer
-from benchmarks.tuning_speed.report import _growth, _stages, pairs, seconds
+from benchmarks.tuning_speed.report import _growth, _job_goals, _stages, pairs, seconds
 from benchmarks.tuning_speed.run import Timing, steps_for, worker
-from benchmarks.tuning_speed.setup import Case, class_names
-from benchmarks.tuning_speed.stages import Peaks, Stages
+from benchmarks.tuning_speed.setup import Case, build_backbone, class_names
+from benchmarks.tuning_speed.stages import Peaks
+from dspt.config import TuneConfig
 from dspt.kit.progress import Progress
 
 TIMING = Timing("ours", "float32", 100, 0.5, 2.0, 0.9, 3.0, None, 0.01, 1 << 30, 1e-9, 1e-3)
@@ -65,7 +67,9 @@ def test_seconds_for_reading(value: float, shown: str) -> None:
 def test_names_are_different_and_as_many_as_asked_for() -> None:
     assert len(class_names(10)) == len(set(class_names(10))) == 10
     assert class_names(10)[0] == "tench"
-    assert class_names(2001)[1000] == "tench 1"
+    names = [name.lower() for name in class_names(2001)]
+    assert len(set(names)) == 2001
+    assert names[1000] == "tench 1"
 
 
 def test_fewer_steps_for_more_classes_by_default() -> None:
@@ -77,7 +81,7 @@ def test_fewer_steps_for_more_classes_by_default() -> None:
     ("arguments", "message"),
     [
         (["--classes", "0"], "'0' must be a whole number from 1"),
-        (["--stages", "-1"], "'-1' must be a whole number from 0"),
+        (["--stages", "0"], "'0' must be a whole number from 1"),
     ],
 )
 def test_invalid_options_are_refused(
@@ -184,11 +188,39 @@ def test_each_stage_has_a_peak_of_its_own() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
-def test_the_stages_of_a_whole_job(small: str, tmp_path: Path) -> None:
-    rows = Stages(Case(small, 2, "float32", 1, tmp_path)).measure()
-    stages = [row["stage"] for row in rows]
-    assert stages == ["encoding", "zero_shot", "tuning", "evaluating", "saving"]
-    settings = {"stages": 2, "shots": 16, "stages_epochs": 3}
-    note, lines = _stages({"settings": settings, "stages": rows})
-    assert "2 classes" in note
-    assert len(lines) == 2 + len(rows)
+def test_whole_jobs_alone(
+    small: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, backbone = build_backbone(small, 1, "cpu")
+    monkeypatch.setattr(stages, "load_backbone", lambda name, device: backbone)
+    monkeypatch.setattr(stages, "TuneConfig", partial(TuneConfig, epochs=2))
+    arguments = ["--classes", "--stages", "3", "2", "--device", "cpu", "--out", str(tmp_path)]
+    assert run(BENCHMARK, arguments) == 0
+    document = json.loads((tmp_path / "tuning_speed.json").read_text())
+    assert (document["timings"], document["growth"]) == ({}, [])
+    order = ["encoding", "zero_shot", "tuning", "evaluating", "saving"]
+    rows = document["stages"]
+    assert [(row["classes"], row["stage"]) for row in rows] == [
+        (n, s) for n in (3, 2) for s in order
+    ]
+    text = (tmp_path / "tuning_speed.md").read_text()
+    assert "| 2 | all but encoding |" in text
+    assert "Growth" not in text
+    assert "Whole jobs" in capsys.readouterr().out
+
+
+def test_the_encoding_does_not_count_towards_the_goals_of_a_job() -> None:
+    rows = [
+        {"classes": 100, "stage": stage, "seconds": taken, "cpu_seconds": 2 * taken, "mib": mib}
+        for stage, taken, mib in [
+            ("encoding", 90.0, 9000.0),
+            ("tuning", 40.0, 512.0),
+            ("evaluating", 10.0, 1024.0),
+        ]
+    ]
+    assert _job_goals(rows) == [
+        ("whole job, 100 classes: evaluating at most a fifth", "20%", "yes"),
+        ("whole job, 100 classes: within 60.0 s", "50.0 s", "yes"),
+        ("whole job, 100 classes: within 2 GiB", "1.00 GiB", "yes"),
+    ]
+    assert _stages(rows)[-1] == "| 100 | all but encoding | 50.0 s | 1.7 min | 1,024 |"
