@@ -309,6 +309,106 @@ def test_the_keys_do_what_their_list_says_and_nothing_in_a_field(
 
 
 @pytest.mark.slow
+def test_the_focus_is_on_the_photo_that_the_next_key_is_about(
+    browser: Browser, api: OwnApi
+) -> None:
+    given = {f"{name}/{n}.png": name for name in ("cat", "dog") for n in range(3)}
+    job_id = api.finished(given)
+    with window(browser, api.address) as opened:
+        page = opened.new_page()
+        page.goto(f"/ui/#/jobs/{job_id}/review")
+        expect(page.get_by_text("0 of 6 checked")).to_be_visible()
+        photos = page.get_by_role("list", name="Photos to check")
+        dialog = page.get_by_role("dialog")
+
+        def focused(number: int) -> None:
+            card = photos.get_by_role("button").nth(number)
+            expect(card).to_be_focused()
+            expect(card).to_have_attribute("aria-current", "true")
+
+        # A reader hears which class is the label and which the suggestion.
+        first = photos.get_by_role("button").first
+        expect(first).to_have_accessible_name("0.png label cat , suggestion dog 50 % wrong")
+        expect(page.get_by_role("heading", level=1)).to_be_focused()
+        page.keyboard.press("ArrowRight")
+        focused(1)
+        first.click()
+        for number, key in enumerate("akd", start=1):
+            page.keyboard.press(key)
+            focused(number)
+        page.keyboard.press(" ")
+        expect(dialog).to_contain_text("probability that the label dog is wrong")
+        page.keyboard.press("k")
+        page.keyboard.press("Escape")
+        focused(4)
+        page.keyboard.press("/")
+        page.keyboard.type("horse")
+        page.keyboard.press("Enter")
+        expect(dialog).to_have_count(0)
+        focused(5)
+        page.keyboard.press("u")
+        focused(4)
+        page.keyboard.press("d")
+        focused(5)
+        # A button that is pressed again and again keeps the focus.
+        keep = page.get_by_role("toolbar").get_by_role("button", name="Keep")
+        keep.click()
+        expect(keep).to_be_focused()
+        expect(page.get_by_text("6 of 6 checked")).to_be_visible()
+        expect(page.get_by_role("button", name="Tune again")).to_be_enabled()
+    found = api.client.get(f"/jobs/{job_id}/review").json()["verdicts"]
+    assert [found[file]["action"] for file in given] == [
+        "relabel", "keep", "drop", "keep", "drop", "keep",
+    ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_verdicts_survive_a_cut_line_and_one_that_is_refused_stops_no_other(
+    browser: Browser, api: OwnApi
+) -> None:
+    job_id = api.finished({f"{name}/{n}.png": name for name in ("cat", "dog") for n in range(3)})
+
+    def verdicts() -> dict[str, str]:
+        found = api.client.get(f"/jobs/{job_id}/review").json()["verdicts"]
+        return {file: each["action"] for file, each in found.items()}
+
+    lost = "Failed to load resource|ERR_INTERNET_DISCONNECTED"
+    with window(browser, api.address, expected=lost) as opened:
+        page = opened.new_page()
+        page.goto(f"/ui/#/jobs/{job_id}/review")
+        expect(page.get_by_text("0 of 6 checked")).to_be_visible()
+        opened.set_offline(True)
+        page.keyboard.press("k")
+        page.keyboard.press("d")
+        expect(page.get_by_role("toolbar")).to_contain_text("Not saved yet: The service does not")
+        page.goto(f"{api.address}/ui/#/jobs")  # within the page, so it has no need of the network
+        expect(page.get_by_role("heading", level=1)).to_have_text("Jobs")
+        expect(page.get_by_text("No answer").first).to_be_visible()
+        assert verdicts() == {}
+        opened.set_offline(False)
+        page.goto(f"{api.address}/ui/#/jobs/{job_id}/review")
+        expect(page.get_by_text("2 of 6 checked")).to_be_visible()
+        expect(page.get_by_role("button", name="Tune again")).to_be_enabled()
+        assert verdicts() == {"cat/0.png": "keep", "cat/1.png": "drop"}
+
+        # What the service refuses is explained, and stops nothing.
+        page.keyboard.press("/")
+        dialog = page.get_by_role("dialog")
+        page.keyboard.type("c a/t")
+        page.keyboard.press("Enter")
+        expect(dialog).to_have_count(0)
+        page.keyboard.press("d")
+        toolbar = page.get_by_role("toolbar")
+        expect(toolbar).to_contain_text("Not saved: c a/t: the name of a class must not be empty")
+        expect(page.get_by_text("3 of 6 checked")).to_be_visible()
+        page.keyboard.press("k")
+        expect(page.get_by_text("4 of 6 checked")).to_be_visible()
+        expect(toolbar).not_to_contain_text("Not saved")
+        expect(page.get_by_role("button", name="Tune again")).to_be_enabled()
+        assert sorted(verdicts().values()) == ["drop", "drop", "keep", "keep"]
+
+
+@pytest.mark.slow
 def test_a_phone_reviews_by_buttons_and_the_matrix_is_read_by_arrow_keys(
     browser: Browser, api: OwnApi
 ) -> None:

@@ -34,7 +34,7 @@ export function Compare(props: { route: Route }): JSX.Element {
         Compare two models
       </Title>
       {models.error && <Trouble error={models.error} />}
-      <div class="fields">
+      <div class="fields wide-fields">
         {choose("a")}
         {choose("b")}
       </div>

@@ -9,11 +9,12 @@ import { Grid } from "../review/grid";
 import { useShortcuts } from "../review/keys";
 import { Large } from "../review/large";
 import { shortcutsOf, type Commands } from "../review/commands";
+import { nextFiles } from "../review/state";
 import { useReview } from "../review/store";
 import { Status, Toolbar } from "../review/toolbar";
 import type { Verdict } from "../review/verdicts";
 import { replaceQuery, type Route } from "../router";
-import type { Job } from "../types";
+import type { AuditEntry, Job } from "../types";
 
 type Open = "large" | "find" | "help" | "send" | "";
 
@@ -33,15 +34,9 @@ export function ReviewPage(props: { id: string; route: Route }): JSX.Element {
   const { verdicts } = store.review;
   const { entries } = suspects;
 
-  const shown = useMemo(
-    () =>
-      entries.filter(
-        (entry) =>
-          (!given || entry.given === given) &&
-          (!show || (show === "open") === !verdicts.has(entry.file)),
-      ),
-    [entries, given, show, show ? verdicts : null],
-  );
+  const isShown = (entry: AuditEntry): boolean =>
+    (!given || entry.given === given) && (!show || (show === "open") === !verdicts.has(entry.file));
+  const shown = useMemo(() => entries.filter(isShown), [entries, given, show, show ? verdicts : null]);
   const at = Math.max(0, Math.min(Number(query.get("at") ?? 0) || 0, shown.length - 1));
   const entry = shown[at];
   const allClasses = job.value?.dataset.classes ?? [];
@@ -59,8 +54,10 @@ export function ReviewPage(props: { id: string; route: Route }): JSX.Element {
     if (first > 0) replaceQuery({ what, class: given, show, at: String(first) });
   }, [store.loaded, shown, verdicts, suspects.complete]);
 
+  // The focus stays on the heading until the person moves.
+  const moved = useRef(false);
   const move = (to: number): void => {
-    placed.current = true;
+    placed.current = moved.current = true;
     const place = Math.max(0, Math.min(to, shown.length - 1));
     replaceQuery({ what, class: given, show, at: place ? String(place) : "" });
   };
@@ -73,6 +70,14 @@ export function ReviewPage(props: { id: string; route: Route }): JSX.Element {
     }
     if (picked.size) setPicked(new Set());
     else if (show !== "open") move(at + 1);
+  };
+  /** Go to the photo whose verdict changes, so that the next key is about it. */
+  const moveTo = (files: string[]): void => {
+    const changed = new Set(files);
+    const to = entries
+      .filter((each) => isShown(each) || changed.has(each.file))
+      .findIndex((each) => changed.has(each.file));
+    if (to >= 0) move(to);
   };
   const relabel = (label: string, isNew: boolean): void => {
     setOpen("");
@@ -87,8 +92,14 @@ export function ReviewPage(props: { id: string; route: Route }): JSX.Element {
       const label = classesFor(entry, frequent)[number - 1];
       if (label !== undefined) relabel(label, false);
     },
-    undo: store.undo,
-    redo: store.redo,
+    undo: () => {
+      moveTo(nextFiles(store.review.past));
+      store.undo();
+    },
+    redo: () => {
+      moveTo(nextFiles(store.review.future));
+      store.redo();
+    },
     large: () => setOpen(open === "large" ? "" : "large"),
     find: () => setOpen("find"),
     help: () => setOpen(open === "help" ? "" : "help"),
@@ -128,6 +139,7 @@ export function ReviewPage(props: { id: string; route: Route }): JSX.Element {
       <Title note={<a href={`#/jobs/${props.id}`}>Job {job.value.name}</a>}>Review the labels</Title>
       {suspects.error && <Trouble error={suspects.error} />}
       {store.error && <Trouble error={store.error} />}
+      {store.refused && <Trouble error={store.refused} />}
       {suspects.audit && (
         <Status audit={suspects.audit} verdicts={verdicts} files={files} all={what === "all"} />
       )}
@@ -137,6 +149,7 @@ export function ReviewPage(props: { id: string; route: Route }): JSX.Element {
         classes={classesFor(entry, frequent)}
         picked={picked.size}
         unsaved={Object.keys(store.review.unsaved).length}
+        error={(store.refused ?? store.error)?.message}
         canUndo={store.review.past.length > 0}
         canRedo={store.review.future.length > 0}
         what={what}
@@ -151,6 +164,7 @@ export function ReviewPage(props: { id: string; route: Route }): JSX.Element {
       <Grid
         size={shown.length}
         current={at}
+        follow={moved.current}
         label="Photos to check"
         columnsChanged={setColumns}
         card={(index) => {

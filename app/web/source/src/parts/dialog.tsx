@@ -12,7 +12,15 @@ export function Dialog(props: {
   const id = useId();
   const closed = useRef(false);
   // At once, not after the next frame: the next key already belongs to the dialog.
-  useLayoutEffect(() => dialog.current?.showModal(), []);
+  useLayoutEffect(() => {
+    const shown = dialog.current;
+    shown?.showModal();
+    return () => {
+      // One that is only removed keeps the focus, and takes it along.
+      closed.current = true;
+      shown?.close();
+    };
+  }, []);
   // And the key after Escape to the page, for which the event `close` comes too late.
   const close = (): void => {
     if (closed.current) return;

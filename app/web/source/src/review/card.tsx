@@ -49,10 +49,15 @@ export class Card extends Component<Props> {
         <Picture dataset={this.props.dataset} number={entry.image} alt={fileName(entry.file)} />
         <span class="labels">
           {entry.given === entry.suggested ? (
-            entry.given
+            <>
+              <span class="unseen">label </span>
+              {entry.given}
+            </>
           ) : (
             <>
-              <s>{entry.given}</s> <span aria-hidden="true">→</span> <b>{entry.suggested}</b>
+              <span class="unseen">label </span>
+              <s>{entry.given}</s> <span aria-hidden="true">→</span>
+              <span class="unseen">, suggestion </span> <b>{entry.suggested}</b>
             </>
           )}
         </span>

@@ -28,6 +28,9 @@ export function Help(props: { shortcuts: Shortcut[]; close(): void }): JSX.Eleme
   );
 }
 
+/** The service takes no new class that differs from another one in this only. */
+const plain = (name: string): string => name.toLowerCase().replace(/[-_\s]+/g, " ");
+
 export function FindClass(props: {
   classes: readonly string[];
   choose(label: string, isNew: boolean): void;
@@ -35,7 +38,7 @@ export function FindClass(props: {
 }): JSX.Element {
   const [text, setText] = useState("");
   const wanted = text.trim();
-  const found = props.classes.filter((name) => name.toLowerCase().includes(wanted.toLowerCase()));
+  const found = props.classes.filter((name) => plain(name).includes(plain(wanted)));
   const known = props.classes.some((name) => name === wanted);
   const submit = (event: SubmitEvent): void => {
     event.preventDefault();

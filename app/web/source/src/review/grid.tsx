@@ -10,6 +10,8 @@ const SPARE = 2;
 export function Grid(props: {
   size: number;
   current: number;
+  /** Whether the focus goes to the current card also from where nothing can be pressed. */
+  follow: boolean;
   label: string;
   columnsChanged(columns: number): void;
   card(index: number): ComponentChildren;
@@ -50,6 +52,22 @@ export function Grid(props: {
     if (top < header) scrollBy(0, top - header);
     else if (top + HEIGHT > innerHeight) scrollBy(0, top + HEIGHT + GAP - innerHeight);
   }, [props.current]);
+
+  // Tab, Space and screen readers go on from the current card. Other controls keep the focus.
+  const before = useRef(props.current);
+  const wanted = useRef(false);
+  useLayoutEffect(() => {
+    const moved = before.current !== props.current;
+    before.current = props.current;
+    const focused = document.activeElement;
+    if (host.current?.contains(focused)) wanted.current = true;
+    else if (focused?.matches("a, button, input, select")) wanted.current = false;
+    else wanted.current ||= moved && props.follow;
+    const card = host.current?.querySelector<HTMLElement>("[aria-current=true]");
+    if (!wanted.current || !card) return; // one far away is rendered once it is scrolled to
+    wanted.current = false;
+    card.focus({ preventScroll: true });
+  });
 
   const first = Math.min(range[0], rows) * columns;
   const end = Math.min(range[1] * columns, props.size);

@@ -20,8 +20,9 @@ export function useShortcuts(shortcuts: Shortcut[], active: boolean): void {
       if (target.closest("input, select, textarea, [contenteditable]")) return;
       const control = event.ctrlKey || event.metaKey;
       if (event.altKey) return;
-      // A button under the focus has Space and Enter for itself.
-      if ([" ", "Enter"].includes(event.key) && target.closest("button, a, summary")) return;
+      // A button under the focus has Space and Enter for itself; the photos have keys of their own.
+      const button = target.closest("button, a, summary");
+      if ([" ", "Enter"].includes(event.key) && button && !button.matches(".suspect")) return;
       const name = (control ? "Ctrl+" : "") + (event.shiftKey ? "Shift+" : "") + event.key.toLowerCase();
       const plain = (control ? "Ctrl+" : "") + event.key.toLowerCase();
       const found =

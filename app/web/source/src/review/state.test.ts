@@ -1,6 +1,18 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { decide, empty, merge, redo, same, saved, undo, type Review } from "./state.js";
+import {
+  decide,
+  empty,
+  merge,
+  nextFiles,
+  redo,
+  restored,
+  same,
+  saved,
+  undo,
+  withdraw,
+  type Review,
+} from "./state.js";
 import { Verdicts, type Verdict } from "./verdicts.js";
 
 /** A small generator with a seed, so that a failure can be repeated. */
@@ -80,6 +92,24 @@ test("the newer verdict of another person counts, and undo leaves it alone", () 
 test("a verdict that is not saved yet is not overwritten by an older answer", () => {
   const review = merge(decide(empty, ["a"], { action: "drop" }), { a: { action: "keep" } });
   assert.equal(review.verdicts.get("a")?.action, "drop");
+});
+
+test("verdicts that could not be saved are there again, and are sent", () => {
+  const review = restored({ a: { action: "drop" }, b: null });
+  assert.equal(review.verdicts.get("a")?.action, "drop");
+  assert.deepEqual(Object.keys(review.unsaved), ["a", "b"]);
+});
+
+test("a verdict that the service refuses is forgotten, but not a newer one", () => {
+  const bad: Verdict = { action: "relabel", label: "t shirt", new_class: true };
+  const old = merge(empty, { a: { action: "keep" } });
+  const given = decide(decide(decide(old, ["a", "b"], bad), ["c"], { action: "drop" }), ["b"], null);
+  const left = withdraw(given, { a: bad, b: bad });
+  assert.equal(left.verdicts.get("a"), undefined);
+  assert.deepEqual(left.unsaved, { b: null, c: { action: "drop" } });
+  assert.deepEqual(nextFiles(left.past), ["b"]);
+  assert.deepEqual(nextFiles(undo(undo(left)).past), ["b"]);
+  assert.equal(merge(left, { a: { action: "keep" } }).verdicts.get("a")?.action, "keep");
 });
 
 test("verdicts of thousands of files are those that were written last, and older ones stay", () => {

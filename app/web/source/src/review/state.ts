@@ -74,6 +74,34 @@ export function merge(review: Review, found: Readonly<Record<string, Verdict | n
   return newer.length ? { ...review, verdicts: review.verdicts.with(newer) } : review;
 }
 
+/** A review with verdicts that an earlier view of it could not save. */
+export function restored(unsaved: Readonly<Record<string, Verdict | null>>): Review {
+  return { ...empty, verdicts: Verdicts.none.with(Object.entries(unsaved)), unsaved };
+}
+
+/** Forget verdicts that the service refuses, unless there are newer ones; it has those before. */
+export function withdraw(review: Review, refused: Readonly<Record<string, Verdict | null>>): Review {
+  const files = new Set(
+    Object.keys(refused).filter(
+      (file) => file in review.unsaved && same(review.unsaved[file], refused[file]),
+    ),
+  );
+  const without = (steps: Review["past"]): Review["past"] =>
+    steps
+      .map((step) => step.filter(({ file }) => !files.has(file)))
+      .filter((step) => step.length > 0);
+  return {
+    verdicts: review.verdicts.with([...files].map((file) => [file, null])),
+    past: without(review.past),
+    future: without(review.future),
+    unsaved: Object.fromEntries(Object.entries(review.unsaved).filter(([file]) => !files.has(file))),
+  };
+}
+
+/** Files of the step that `undo` takes back next, or that `redo` repeats next. */
+export const nextFiles = (steps: Review["past"]): string[] =>
+  steps.at(-1)?.map(({ file }) => file) ?? [];
+
 /** The service has these verdicts now. */
 export function saved(review: Review, sent: Readonly<Record<string, Verdict | null>>): Review {
   const unsaved = { ...review.unsaved };

@@ -44,6 +44,8 @@ export function Toolbar(props: {
   classes: readonly string[];
   picked: number;
   unsaved: number;
+  /** Why something could not be saved. */
+  error?: string;
   canUndo: boolean;
   canRedo: boolean;
   what: string;
@@ -125,7 +127,9 @@ export function Toolbar(props: {
         </span>
         <span role="status">
           {props.picked > 0 && `${count(props.picked, "photo")} selected. `}
-          {props.unsaved > 0 && "Saving ..."}
+          {props.error === undefined
+            ? props.unsaved > 0 && "Saving ..."
+            : `Not saved${props.unsaved > 0 ? " yet" : ""}: ${props.error}`}
         </span>
       </p>
     </div>
