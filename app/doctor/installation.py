@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import platform
 from collections import defaultdict
-from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, distribution, requires, version
+from collections.abc import Iterable, Iterator
+from importlib.metadata import PackageNotFoundError, distribution, metadata, requires, version
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -46,11 +46,7 @@ def look(local_backbones: list[str], *, full: bool) -> Iterator[Finding]:
 
 
 def _packages() -> Iterator[Finding]:
-    wanted: dict[str, list[Requirement]] = defaultdict(list)
-    for text in requires("dspt") or ():
-        requirement = Requirement(text)
-        extra = "" if requirement.marker is None else str(requirement.marker).split('"')[1::2][-1]
-        wanted[extra].append(requirement)
+    wanted = _wanted(requires("dspt") or (), metadata("dspt").get_all("Provides-Extra", ()))
     missing = [fault for extra in _NEEDED for each in wanted[extra] if (fault := _fault(each))]
     count = sum(len(wanted[extra]) for extra in _NEEDED)
     if missing:
@@ -63,6 +59,18 @@ def _packages() -> Iterator[Finding]:
         found = "; ".join(faults) if faults else "installed"
         fix = f"pip install 'dspt[{extra}]' -c constraints.txt" if faults else ""
         yield Finding(_PART, f"extra {extra}", State.OFF if faults else State.OK, found, fix)
+
+
+def _wanted(texts: Iterable[str], extras: Iterable[str]) -> defaultdict[str, list[Requirement]]:
+    """Return the requirements that apply to this Python and system, by extra ("" for none)."""
+    wanted = defaultdict[str, list[Requirement]](list)
+    for requirement in map(Requirement, texts):
+        marker = requirement.marker
+        for extra in ("", *extras):
+            if marker is None or marker.evaluate({"extra": extra}):
+                wanted[extra].append(requirement)
+                break
+    return wanted
 
 
 def _fault(requirement: Requirement) -> str:
