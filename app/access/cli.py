@@ -82,10 +82,10 @@ def create(
     lifetime = None if expires is None else duration(expires, "--expires")
     from app.access import keys as service
 
-    with service_database(data_dir) as (_, database), database.write() as session:
+    with service_database(data_dir) as (settings, database), database.write() as session:
         scopes = scope or [Scope.READ, Scope.SUBMIT]
         key, token = service.create(session, name, owner or name, scopes, lifetime)
-    _show_once(key, token)
+    _show_once(key, token, settings.port)
 
 
 @keys.command("list")
@@ -125,7 +125,7 @@ def rotate(
     from app.access import keys as service
 
     keep = timedelta() if overlap is None else duration(overlap, "--overlap")
-    with service_database(data_dir) as (_, database), database.write() as session:
+    with service_database(data_dir) as (settings, database), database.write() as session:
         old = service.find(session, key_id)
         if old is None:
             raise _not_found(key_id)
@@ -140,7 +140,7 @@ def rotate(
         old_id = old.id
         key, token = service.rotate(session, old, keep)
         ends = "was revoked" if old.revoked_at else f"expires at {_minute(old.expires_at)}"
-    _show_once(key, token)
+    _show_once(key, token, settings.port)
     typer.echo(f"\nThe old key {old_id} {ends}.", err=True)
 
 
@@ -160,14 +160,14 @@ def revoke(
     typer.echo(f"Revoked {revoked}.")
 
 
-def _show_once(key: ApiKey, token: str) -> None:
+def _show_once(key: ApiKey, token: str, port: int) -> None:
     path = "/metrics" if key.scopes == [Scope.METRICS] else "/jobs"
     expiry = "" if key.expires_at is None else f" It expires at {_minute(key.expires_at)}."
     typer.echo(f"{token}\n")
     typer.echo(
         f"Created the key {key.id} of {key.owner} with the scope {' and '.join(key.scopes)}."
         f"{expiry} It is printed above and cannot be shown again. Keep it secret, for example in "
-        f'$KEY:\n\n  curl -H "Authorization: Bearer $KEY" http://127.0.0.1:8000{path}',
+        f'$KEY:\n\n  curl -H "Authorization: Bearer $KEY" http://127.0.0.1:{port}{path}',
         err=True,
     )
 

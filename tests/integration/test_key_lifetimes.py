@@ -202,7 +202,8 @@ def test_the_commands(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("scope", "path"), [("metrics", "/metrics"), ("read", "/jobs")])
 def test_a_new_key_comes_with_a_call_that_it_may_make(
-    tmp_path: Path, scope: str, path: str
+    tmp_path: Path, scope: str, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("DSPT_PORT", "8011")
     made = invoke(["keys", "create", "ann", "--scope", scope, "--data-dir", tmp_path])
-    assert made.stderr.splitlines()[-1].endswith(f"http://127.0.0.1:8000{path}")
+    assert made.stderr.splitlines()[-1].endswith(f"http://127.0.0.1:8011{path}")
