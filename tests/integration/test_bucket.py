@@ -24,7 +24,7 @@ from tests.warm import Forked, Warm
 pytestmark = pytest.mark.slow
 
 #: More than are done before the first checkpoint is stored.
-LONG = {"epochs": 30, "batch_size": 1}
+LONG = {"epochs": 8, "batch_size": 1}
 
 
 @pytest.fixture

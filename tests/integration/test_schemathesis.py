@@ -29,7 +29,7 @@ from tests.services import clean_environment, free_port, redis_server, wait_unti
 from worker.run import run_next
 
 #: DSPT_SCHEMATHESIS_EXAMPLES asks for more requests to each operation.
-EXAMPLES = int(os.environ.get("DSPT_SCHEMATHESIS_EXAMPLES", "15"))
+EXAMPLES = int(os.environ.get("DSPT_SCHEMATHESIS_EXAMPLES", "8"))
 
 WITH_FILES = [
     "POST /batches",
