@@ -10,11 +10,11 @@ from benchmarks.skeleton.program import Benchmark, run
 
 _DESCRIPTION = f"""\
 How well wrong labels are found. Draws a few shots per class from each data set and makes a share of
-their labels wrong; this service's audit, cleanlab on the same features and the parts of the audit
-rank the labels by suspicion. Writes ROC-AUC, precision at k (the number of wrong labels), recall
-after reviewing a tenth, the labels called wrong (at 0 % these are false alarms), and the estimated
-share of wrong labels with its interval to the folder --out as audit_quality.json, .md, .png and
-.svg. After Ctrl-C it reports what is finished, and the same command resumes.
+their labels wrong; this service's audit and cleanlab on the same features rank the labels by
+suspicion. Writes ROC-AUC, precision at k (the number of wrong labels), recall after reviewing a
+tenth, the labels called wrong (at 0 % these are false alarms), and the estimated share of wrong
+labels with its interval to the folder --out as audit_quality.json and .md. After Ctrl-C it reports
+what is finished, and the same command resumes.
 
 {settings.COOP_LAYOUT}"""
 
@@ -46,7 +46,7 @@ BENCHMARK = Benchmark(
     _EXAMPLES,
     out=Path("audit_quality"),
     reportable=lambda document: bool(document.get("cells")),
-    needs=("cleanlab", "sklearn", "matplotlib"),
+    needs=("cleanlab", "sklearn"),
 )
 
 if __name__ == "__main__":

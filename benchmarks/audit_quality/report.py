@@ -1,4 +1,4 @@
-"""Rankings, suspects and the share of wrong labels as tables; recall against reviewed labels."""
+"""Rankings, suspects and the share of wrong labels as tables."""
 
 from __future__ import annotations
 
@@ -7,10 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-import numpy as np
-
 from benchmarks.audit_quality.rankings import CLEANLAB_SCORES, FLAGGERS, METHODS
-from benchmarks.audit_quality.scores import REVIEWED
 from benchmarks.noise_robustness.report import short, unfinished
 from benchmarks.skeleton.report import Spread, page, table
 
@@ -21,11 +18,6 @@ LABELS = {
     "ours": "**audit**",
     **{f"cleanlab_{name}": f"cleanlab, {label}" for name, label in _SCORES.items()},
     **{f"ours_cleanlab_{name}": f"cleanlab on our p, {label}" for name, label in _SCORES.items()},
-    "zero_shot": "zero-shot p(label)",
-    "prompt": "cross-fitted prompt",
-    "prompt_gce": "cross-fitted prompt, GCE",
-    "suppression": "suppression",
-    "neighbours": "nearest neighbours",
 }
 FLAG_LABELS = {"ours": "**audit**", "cleanlab": "cleanlab", "ours_cleanlab": "cleanlab on our p"}
 MEASURES = {
@@ -63,52 +55,6 @@ def markdown(document: Mapping[str, Any]) -> str:
     ]:  # not in results of earlier versions
         blocks += ["## Wrong labels to expect", *_expected_table(told)]
     return page("Finding wrong labels", document, *blocks)
-
-
-def figures(document: Mapping[str, Any]) -> dict[str, bytes]:
-    """Return PNG and SVG with a panel per data set and noise; empty without wrong labels."""
-    from benchmarks.skeleton import figures as fig
-
-    cells = [cell for cell in document["cells"] if cell["rankings"]["ours"]]
-    if not cells:
-        return {}
-    peer = best_peer(cells)
-    styles = {  # the audit last, so that it is drawn on top
-        peer: fig.Style(LABELS[peer], fig.RED, "v"),
-        "neighbours": fig.Style(LABELS["neighbours"], fig.GREEN, "x", ":"),
-        "prompt": fig.Style(LABELS["prompt"], fig.BLUE, "o"),
-        "zero_shot": fig.Style(LABELS["zero_shot"], fig.GREY, "", "--"),
-        "ours": fig.Style("audit of this service", fig.BLACK, "D", width=2.0),
-    }
-    styles = {name: style for name, style in styles.items() if name in cells[0]["rankings"]}
-    datasets, noises = _datasets(cells), _noises(cells)
-    with fig.styled():
-        labels = {"x": "labels reviewed %", "y": "wrong labels found %"}
-        titles = list(map(short, noises))
-        figure, panels = fig.panel_grid(datasets, titles, 2.1, 0.8, **labels)
-        for row, dataset in zip(panels, datasets, strict=True):
-            for axes, noise in zip(row, noises, strict=True):
-                _panel(axes, _of(cells, dataset, noise), styles)
-        seeds = sorted({cell["seed"] for cell in cells})
-        note = f"Lines: mean over the seeds ({', '.join(map(str, seeds))})."
-        fig.legend_below(figure, panels.flat, note)
-        return fig.saved(figure, "audit_quality")
-
-
-def _panel(axes: Any, cells: Cells, styles: Mapping[str, Any]) -> None:
-    from benchmarks.skeleton import figures as fig
-
-    axes.set_xlim(0, 100)
-    axes.set_ylim(0, 102)
-    if not cells:
-        return
-    share = 100 * float(np.mean([cell["wrong_share"] for cell in cells]))
-    best = fig.Style("best possible", "#bbbbbb", width=0.8)
-    fig.draw(axes, best, [0, share, 100], [0, 100, 100])
-    for method, style in styles.items():
-        curves = [cell["rankings"][method]["recall"] for cell in cells]
-        mean = [100 * float(value) for value in np.mean(curves, axis=0)]
-        fig.draw(axes, style, [100 * value for value in REVIEWED], mean, markevery=4)
 
 
 def best_peer(ranked: Cells) -> str:

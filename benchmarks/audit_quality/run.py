@@ -9,28 +9,18 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from rich.console import Console
-from torch import Tensor
 
 from benchmarks.audit_quality import rankings, scores
-from benchmarks.audit_quality.rankings import CLEANLAB_SCORES, by_cleanlab, by_probability
+from benchmarks.audit_quality.rankings import CLEANLAB_SCORES, by_cleanlab
 from benchmarks.noise_robustness import linear, methods
 from benchmarks.noise_robustness.grid import Job, run_grid
-from benchmarks.noise_robustness.methods import Bench, Task
+from benchmarks.noise_robustness.methods import Bench
 from benchmarks.noise_robustness.settings import Settings, settings_of
 from benchmarks.skeleton.program import Document
-from dspt.classifier.fit import Fitted, fit, held_out_logits
-from dspt.config import DEFAULT_LR, LossName
-from dspt.data.splits import CrossFit
+from dspt.classifier.fit import fit
 from dspt.labels.audit import AuditReport
-from dspt.prompt.losses import suppression
-from dspt.prompt.schedule import Run, Schedule
-from dspt.prompt.trainer import lr_scale_for, tune_contexts
-
-_PEER: LossName = "gce"
-"""Loss of the second set of cross-fitted prompts."""
 
 
 def measure(options: Namespace, document: Document, console: Console) -> None:
@@ -71,7 +61,8 @@ class CellRunner:
         if "logistic" in self._settings.methods:
             logistic = linear.cross_validate(task, self._settings.logistic_c).probabilities
             ours = fitted.ensemble.log_p.double().exp().cpu().numpy()
-            ranked |= self._peers(job, task, fitted, logistic, ours)
+            ranked |= _by_all_cleanlab("cleanlab", logistic, job.given)
+            ranked |= _by_all_cleanlab("ours_cleanlab", ours, job.given)
             flags |= {
                 "cleanlab": linear.issues(job.given, rankings.safe(logistic)),
                 "ours_cleanlab": linear.issues(job.given, rankings.safe(ours)),
@@ -84,55 +75,6 @@ class CellRunner:
             "noise_rate": asdict(report.noise_rate) if report.noise_rate else None,
             "seconds": round(time.monotonic() - start, 2),
         }
-
-    def _peers(
-        self,
-        job: Job,
-        task: Task,
-        fitted: Fitted,
-        logistic: NDArray[np.float64],
-        ours: NDArray[np.float64],
-    ) -> dict[str, NDArray[np.float64]]:
-        """Return the rankings by other methods.
-
-        logistic, ours: (N, C) out-of-sample probabilities. With `tuning: none` there are none by
-        prompts.
-        """
-        found = {
-            **_by_all_cleanlab("cleanlab", logistic, job.given),
-            **_by_all_cleanlab("ours_cleanlab", ours, job.given),
-            "zero_shot": by_probability(
-                fitted.zero_shot.probabilities(task.features[:, 0]), task.given
-            ),
-            "neighbours": rankings.by_neighbours(task.features[:, 0], task.given),
-        }
-        if self._settings.tune_config(job.cell.seed).tuning == "none":
-            return found
-        gce = self._gce(task, job.cell.seed)
-        return found | {
-            "prompt": by_probability(fitted.held_out_prompt.softmax(1), task.given),
-            "prompt_gce": by_probability(gce.softmax(1), task.given),
-            "suppression": 1 - suppression(fitted.held_out_prompt, task.given).cpu().numpy(),
-        }
-
-    def _gce(self, task: Task, seed: int) -> Tensor:
-        """Return the logits (N, C) of cross-fitted GCE prompts."""
-        config = self._settings.tune_config(seed)
-        crossfit = CrossFit.plan(task.given.cpu().numpy(), seed)
-        contexts = tune_contexts(
-            task.prompts,
-            task.embeddings,
-            task.given,
-            [Run(rows, _PEER, DEFAULT_LR[_PEER], seed) for rows in crossfit.training_rows],
-            Schedule(config.epochs, config.batch_size),
-            logit_scale=task.logit_scale,
-            gradient_scale=lr_scale_for(task.backbone.text_tower.embedding_std),
-            autocast=task.autocast,
-        )
-        folds = [torch.from_numpy(rows).to(task.given.device) for rows in crossfit.held_out]
-        with torch.inference_mode():
-            classes = task.prompts.encode(contexts)
-            return held_out_logits(classes, task.features[:, 0], folds, task.logit_scale)
 
 
 def _places(report: AuditReport, n: int) -> NDArray[np.float64]:

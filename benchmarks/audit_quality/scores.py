@@ -8,17 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
-REVIEWED = tuple(share / 20 for share in range(21))
-"""Shares of the images reviewed, for the curve of recall."""
 FIRST = 0.1
-"""The share reviewed whose recall is reported separately."""
+"""The share of the labels that is reviewed for the recall."""
 
 Suspicion = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 
 def rank_scores(suspicion: Suspicion, wrong: Mask) -> dict[str, Any]:
-    """Return ROC-AUC, precision at k = number of wrong labels, recall at FIRST and along REVIEWED.
+    """Return ROC-AUC, precision at k = number of wrong labels, recall at FIRST.
 
     suspicion: (N,), high for labels to review first; equal values count as their average over all
     orders. wrong: (N,). Returns an empty dict if no label is wrong, or all are.
@@ -27,13 +25,10 @@ def rank_scores(suspicion: Suspicion, wrong: Mask) -> dict[str, Any]:
         return {}
     found = _found(suspicion, wrong)
     k = int(wrong.sum())
-    at = [share * len(wrong) for share in REVIEWED]
-    recall = np.interp(at, np.arange(len(found)), found) / k
     return {
         "auc": float(roc_auc_score(wrong, suspicion)),
         "precision_at_k": float(found[k] / k),
-        "recall_at_first": float(recall[REVIEWED.index(FIRST)]),
-        "recall": [round(float(value), 4) for value in recall],
+        "recall_at_first": float(np.interp(FIRST * len(wrong), np.arange(len(found)), found) / k),
     }
 
 

@@ -52,9 +52,9 @@ def markdown(document: Mapping[str, Any]) -> str:
 
 def figures(document: Mapping[str, Any]) -> dict[str, bytes]:
     """Return PNG and SVG files by name."""
-    from benchmarks.noise_robustness.figures import accuracy_figures, gradient_figure
+    from benchmarks.noise_robustness.figures import accuracy_figures
 
-    return accuracy_figures(document) | gradient_figure(document)
+    return accuracy_figures(document)
 
 
 def unfinished(document: Mapping[str, Any]) -> list[str]:

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from rich.console import Console
 from torch import Tensor
 
@@ -19,10 +18,6 @@ from benchmarks.noise_robustness.grid import Job, run_grid
 from benchmarks.noise_robustness.methods import Bench, Fitted
 from benchmarks.noise_robustness.settings import UNLABELLED, Settings, settings_of
 from benchmarks.skeleton.program import Document
-from dspt.prompt.losses import suppression
-
-SUPPRESSION_BINS = 20
-"""Of equal width from 0 to 1."""
 
 
 def measure(options: Namespace, document: Document, console: Console) -> None:
@@ -41,7 +36,7 @@ class CellRunner:
         self._settings, self._bench = settings, Bench(settings)
 
     def __call__(self, job: Job) -> dict[str, Any]:
-        """Return accuracy (percent) of each method, suppression and seconds as plain values."""
+        """Return accuracy (percent) of each method and seconds as plain values."""
         settings, bench, recipe = self._settings, self._bench, self._settings.recipe
         seconds: dict[str, float] = {}
         task = bench.task(job, recipe.n_ctx, recipe.ctx_init, False, recipe.augment_views)
@@ -65,15 +60,9 @@ class CellRunner:
             if name in BASELINES:
                 with _timed(seconds, name):
                     fitted[name] = fit_baseline(name, task, recipe)
-        shots, wrong = task.features[:, 0], torch.from_numpy(job.given != job.true)
         test, labels = bench.features.test, bench.features.test_labels
         return {
             "methods": {name: _measure(fitted[name], test, labels) for name in settings.methods},
-            "suppression": {
-                name: _histograms(suppression(fitted[name].score(shots), task.given).cpu(), wrong)
-                for name in ("zero_shot", "dspt")
-                if name in fitted
-            },
             "seconds": seconds,
         }
 
@@ -93,14 +82,3 @@ def _measure(fitted: Fitted, test: Tensor, labels: Tensor) -> dict[str, Any]:
         "correct": right,
         **{name: value for name, value in extra.items() if value is not None},
     }
-
-
-def _histograms(ratio: Tensor, wrong: Tensor) -> dict[str, list[int]]:
-    """Return SUPPRESSION_BINS counts of images with right and with wrong labels."""
-
-    def counts(of: Tensor) -> list[int]:
-        # the ratio may exceed 1 slightly; the last bin includes that
-        found = torch.histc(of.clamp(0, 1).double(), SUPPRESSION_BINS, 0, 1)
-        return [int(n) for n in found]
-
-    return {"clean": counts(ratio[~wrong]), "flipped": counts(ratio[wrong])}

@@ -12,9 +12,8 @@ _DESCRIPTION = """\
 What reviewing labels is worth. Draws a few shots per class from each data set, makes a share of
 their labels wrong and tunes a classifier. A simulated person reviews the first labels of its audit
 and corrects the wrong ones, and a new classifier is tuned; the same with labels reviewed in random
-order, for comparison. Writes accuracy on clean test images, wrong labels left and points gained per
-ten reviewed labels to the folder --out as review_loop.json, .md, .png and .svg. After Ctrl-C the
-same command resumes."""
+order, for comparison. Writes accuracy on clean test images and wrong labels left to the folder
+--out as review_loop.json and .md. After Ctrl-C the same command resumes."""
 
 
 def _options(parser: ArgumentParser) -> None:
@@ -25,7 +24,7 @@ def _options(parser: ArgumentParser) -> None:
     add(parser, "--shares", shares, what, type=share, metavar="S")
 
 
-BENCHMARK = Benchmark("review_loop", _DESCRIPTION, _options, needs=["matplotlib"])
+BENCHMARK = Benchmark("review_loop", _DESCRIPTION, _options)
 
 if __name__ == "__main__":
     sys.exit(run(BENCHMARK))

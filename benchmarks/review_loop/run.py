@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import numpy as np
 from rich.console import Console
-from torch import Tensor, nn
 
 from benchmarks.skeleton import planted as planting
 from benchmarks.skeleton.planted import Planted, plant
@@ -57,44 +56,41 @@ def one_seed(
     """Return the record of one data set and seed; accuracies from 0 to 1 on clean test images."""
     seed = config.seed
     planted = plant(dataset, options.shots, options.rate, options.kind, options.protocol, seed)
-    with _Runs(options, config, backbone, on_progress) as runs:
-        first = runs.tune(planted.dataset)
-        encoded_first = runs.images_encoded
-        files = list(planted.labels)
-        # not the seed alone: the flips are drawn with it
-        shuffled = np.random.default_rng([seed, 1]).permutation(len(files))
-        orders: dict[Order, list[str]] = {
-            "audit": [entry.file for entry in first.audit.entries],
-            "random": [files[at] for at in shuffled],
-        }
-        points = []
-        for order in ORDERS:
-            for share in options.shares:
-                first_files = orders[order][: round(share * len(files))]
-                found = len(planted.wrong & set(first_files))
-                points.append(
-                    {
-                        "order": order,
-                        "share": share,
-                        "reviewed": len(first_files),
-                        "wrong_found": found,
-                        "wrong_left": len(planted.wrong) - found,
-                        "accuracy": _served_accuracy(runs.tune(reviewed(planted, first_files))),
-                    }
-                )
-        return {
-            "seed": seed,
-            "images": len(files),
-            "test_images": first.metrics["zero_shot"]["images"],
-            "wrong": len(planted.wrong),
-            "can_tell": first.audit.can_tell,
-            "zero_shot": first.metrics["zero_shot"]["accuracy"],
-            "all_right": _served_accuracy(runs.tune(reviewed(planted, files))),
-            "points": points,
-            "images_encoded_first": encoded_first,
-            "images_encoded_later": runs.images_encoded - encoded_first,
-            "given": dict(planted.labels),
-        }
+    runs = _Runs(options, config, backbone, on_progress)
+    first = runs.tune(planted.dataset)
+    files = list(planted.labels)
+    # not the seed alone: the flips are drawn with it
+    shuffled = np.random.default_rng([seed, 1]).permutation(len(files))
+    orders: dict[Order, list[str]] = {
+        "audit": [entry.file for entry in first.audit.entries],
+        "random": [files[at] for at in shuffled],
+    }
+    points = []
+    for order in ORDERS:
+        for share in options.shares:
+            first_files = orders[order][: round(share * len(files))]
+            found = len(planted.wrong & set(first_files))
+            points.append(
+                {
+                    "order": order,
+                    "share": share,
+                    "reviewed": len(first_files),
+                    "wrong_found": found,
+                    "wrong_left": len(planted.wrong) - found,
+                    "accuracy": _served_accuracy(runs.tune(reviewed(planted, first_files))),
+                }
+            )
+    return {
+        "seed": seed,
+        "images": len(files),
+        "test_images": first.metrics["zero_shot"]["images"],
+        "wrong": len(planted.wrong),
+        "can_tell": first.audit.can_tell,
+        "zero_shot": first.metrics["zero_shot"]["accuracy"],
+        "all_right": _served_accuracy(runs.tune(reviewed(planted, files))),
+        "points": points,
+        "given": dict(planted.labels),
+    }
 
 
 def _served_accuracy(result: TuneResult) -> float:
@@ -104,26 +100,18 @@ def _served_accuracy(result: TuneResult) -> float:
 
 
 class _Runs(Listener):
-    """Tunings with the same settings, one per state of the labels; counts the encoded images."""
+    """Tunings with the same settings, one per state of the labels."""
 
     def __init__(
         self, options: Namespace, config: TuneConfig, backbone: Backbone, on_progress: OnProgress
     ) -> None:
-        self._backbone, self._on_progress = backbone, on_progress
+        self._on_progress = on_progress
         self._options: dict[str, Any] = {
             "config": config,
             "feature_dir": options.features,
             "backbone": backbone,
         }
         self._results: dict[tuple[str, frozenset[str]], TuneResult] = {}
-        self.images_encoded = 0
-
-    def __enter__(self) -> _Runs:
-        self._hook = self._backbone.image_tower.register_forward_hook(self._count)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._hook.remove()
 
     def tune(self, dataset: Dataset) -> TuneResult:
         """Return the result for these labels; equal ones, equally confirmed, are tuned once."""
@@ -135,6 +123,3 @@ class _Runs(Listener):
     def progress(self, progress: Progress) -> None:
         """See Listener."""
         self._on_progress(len(self._results) + progress.fraction)
-
-    def _count(self, _tower: nn.Module, arguments: tuple[Tensor, ...], _out: Tensor) -> None:
-        self.images_encoded += len(arguments[0])

@@ -2,6 +2,5 @@
 
 Both have the same random weights, photos, data order and seed. They run in turns, a step of one and
 then steps of the other, each in its own process. `setup` makes model and photos, `plain` and `ours`
-are the trainers, `run` runs them in turns, `growth` times ours
-over many numbers of classes.
+are the trainers, `run` runs them in turns, `stages` reads the memory of a whole job.
 """

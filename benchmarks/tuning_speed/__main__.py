@@ -25,7 +25,7 @@ def _options(parser: ArgumentParser) -> None:
     add_common(parser, "seed", "device")
     what = "numbers of classes of whole jobs, whose time and memory are read stage by stage"
     add(parser, "--stages", [100, 1000], what, nargs="*", **numbers)
-    what = "10 classes, 2 steps, no growth, no whole job: a check that it runs"
+    what = "10 classes, 2 steps, no whole job: a check that it runs"
     add(parser, "--quick", False, what, action="store_true")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.skeleton.report import page, table
-from benchmarks.tuning_speed.run import VIEWS, Timing
+from benchmarks.tuning_speed.run import Timing
 from benchmarks.tuning_speed.setup import SHOTS
 from benchmarks.tuning_speed.stages import TEST_PHOTOS, WRONG_LABELS
 
@@ -31,19 +31,17 @@ def markdown(document: Mapping[str, Any]) -> str:
         blocks.append(_NOTES)
     for name, timings in results.items():
         blocks += [f"## {name}", _timings(timings), _ratios(timings)]
-    if document["growth"]:
-        blocks += ["## Growth of our text step", _growth(document["growth"])]
     if stages:
         blocks += ["## Whole jobs", _STAGES, _stages(stages)]
     blocks += ["## Goals", table(["backbone", "goal", "measured", "met"], goals, left=4)]
     return page("Speed of prompt tuning", document, *blocks)
 
 
-_NOTES = f"""\
+_NOTES = """\
 - plain: image tower on every batch, 77 tokens for every class, as in CoOp and NLPrompt. ours: \
 photos encoded once, shared prefix.
 - Steps are measured in turns; the table has medians. Epoch and job are derived from them; a job \
-of ours includes encoding the photos (+ views: also {VIEWS} augmented views of each).
+of ours includes encoding the photos.
 - CPU: time of all CPUs together, which other programs do not lengthen.
 - Ratios compare equal precision; `bf16 to plain f32` compares ours in bfloat16 with the plain \
 trainer in float32.
@@ -90,8 +88,7 @@ def _timings(timings: Sequence[Timing]) -> list[str]:
             t.precision,
             *(seconds(value) + star for value in (t.text_step, t.text_step_cpu, t.step)),
             seconds(t.epoch),
-            seconds(t.job()),
-            seconds(t.job(VIEWS)) if t.trainer == "ours" else "",
+            seconds(t.job),
             f"{t.memory_beyond_model / GIB:.2f}{star}",
             *(
                 "" if value is None else f"{value:.1e}"
@@ -101,7 +98,7 @@ def _timings(timings: Sequence[Timing]) -> list[str]:
 
     ordered = sorted(timings, key=lambda t: (t.classes, t.precision, t.trainer != "plain"))
     header = ["classes", "trainer", "precision", "text step", "its CPU", "step", "epoch", "job"]
-    header += ["job + views", "GiB beyond model", "context differs by", "of"]
+    header += ["GiB beyond model", "context differs by", "of"]
     return table(header, map(row, ordered), left=3)
 
 
@@ -111,27 +108,13 @@ def _ratios(timings: Sequence[Timing]) -> list[str]:
             str(classes),
             name,
             *(f"{ratio:.1f}" for ratio in (*_text_ratios(plain, ours), *_ratios_of(plain, ours))),
-            f"{plain.job() / ours.job():.1f}",
-            f"{plain.job() / ours.job(VIEWS):.1f}",
+            f"{plain.job / ours.job:.1f}",
         ]
         for classes in sorted({t.classes for t in timings})
         for name, plain, ours in pairs(timings, classes)
     ]
     header = ["classes", "plain / ours", "text step", "by CPU", "epoch", "by CPU", "job"]
-    return table([*header, "job + views"], rows, left=2)
-
-
-def _growth(growth: Sequence[Mapping[str, Any]]) -> list[str]:
-    header = ["what", "precision", "suffix tokens", "runs", "step", "CPU"]
-    rows = [
-        [
-            *(str(row[name]) for name in ("what", "precision", "tokens", "runs")),
-            *(seconds(row[name]) for name in ("seconds", "cpu_seconds")),
-            f"{row['cpu_microseconds_per_token']:.0f}",
-        ]
-        for row in growth
-    ]
-    return table([*header, "CPU us per token and run"], rows, left=2)
+    return table(header, rows, left=2)
 
 
 def _jobs(stages: Sequence[Mapping[str, Any]]) -> dict[int, list[Mapping[str, Any]]]:

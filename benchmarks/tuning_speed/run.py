@@ -21,7 +21,6 @@ from benchmarks.skeleton.child import Child
 from benchmarks.skeleton.machine import torch_machine
 from benchmarks.skeleton.program import Document, grid_progress
 from benchmarks.tuning_speed import setup
-from benchmarks.tuning_speed.growth import Growth
 from benchmarks.tuning_speed.ours import OurTrainer
 from benchmarks.tuning_speed.plain import PlainTrainer
 from benchmarks.tuning_speed.setup import BATCH, EPOCHS, SHOTS, Case, StepTime
@@ -30,12 +29,8 @@ from dspt.kit.device import resolve_device, tuning_dtype
 
 STEPS = {20: 5, 200: 3}
 """Number of classes -> steps to measure up to it; one step beyond."""
-GROWTH = [100, 200, 400, 1000]
-"""Numbers of classes."""
 SLICE = 100
 """Classes that the plain trainer is measured with if all do not fit into memory."""
-VIEWS = 4
-"""Augmented views of a second kind of job."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +62,10 @@ class Timing:
         """Return the seconds of an epoch with SHOTS photos per class."""
         return math.ceil(self.classes * SHOTS / BATCH) * self.step
 
-    def job(self, views: int = 0) -> float:
-        """Return the seconds of EPOCHS epochs and of encoding each photo and its views."""
-        return EPOCHS * self.epoch + self.classes * SHOTS * (1 + views) * self.encode
+    @property
+    def job(self) -> float:
+        """Return the seconds of EPOCHS epochs and of encoding each photo."""
+        return EPOCHS * self.epoch + self.classes * SHOTS * self.encode
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Timing:
@@ -78,12 +74,11 @@ class Timing:
 
     def document(self) -> dict[str, Any]:
         """Return the timing for JSON."""
-        derived = {"epoch": self.epoch, "job": self.job(), f"job_{VIEWS}_views": self.job(VIEWS)}
-        return asdict(self) | {"derived": derived}
+        return asdict(self) | {"derived": {"epoch": self.epoch, "job": self.job}}
 
 
 def measure(options: Namespace, document: Document, console: Console) -> None:
-    """Fill in the timings of each backbone and number of classes, the growth, and whole jobs."""
+    """Fill in the timings of each backbone and number of classes, and whole jobs."""
     if options.quick:
         options.classes, options.steps, options.stages = [10], 2, []
     device = resolve_device(options.device)
@@ -103,7 +98,7 @@ def measure(options: Namespace, document: Document, console: Console) -> None:
         "photos": setup.PHOTOS,
     }
     timings = document["timings"] = {}
-    document["growth"], document["stages"] = [], []
+    document["stages"] = []
     with (
         tempfile.TemporaryDirectory(prefix="dspt-tuning-speed-") as folder,
         grid_progress(console) as bar,
@@ -111,8 +106,7 @@ def measure(options: Namespace, document: Document, console: Console) -> None:
         setup.write_photos(Path(folder), options.seed)
         common = Case("", 0, "", 1, Path(folder), device.type, options.seed)
         cases = [(name, classes) for name in options.backbones for classes in options.classes]
-        grows = bool(cases) and not options.quick
-        task = bar.add_task("", total=len(cases) + grows + len(options.stages))
+        task = bar.add_task("", total=len(cases) + len(options.stages))
         for backbone, classes in cases:
 
             def on_progress(what: str, case: str = f"{backbone}, {classes} classes") -> None:
@@ -122,18 +116,6 @@ def measure(options: Namespace, document: Document, console: Console) -> None:
             case = replace(common, backbone=backbone, classes=classes, steps=steps)
             found = measure_case(case, precisions, free // 2, on_progress)
             timings.setdefault(backbone, []).extend(timing.document() for timing in found)
-            bar.advance(task)
-        if grows:
-            bar.update(task, description="growth with the number of classes")
-            for precision in precisions:
-                case = replace(
-                    common,
-                    backbone=options.backbones[0],
-                    classes=GROWTH[0],
-                    precision=precision,
-                )
-                with worker(Growth, case) as process:
-                    document["growth"] += process.call("measure", GROWTH, 3)
             bar.advance(task)
         for classes in options.stages:
             bar.update(task, description=f"a whole job, {classes} classes")

@@ -20,9 +20,8 @@ from benchmarks.skeleton.program import run
 from benchmarks.tuning_speed import run as tuning_speed
 from benchmarks.tuning_speed import setup, stages
 from benchmarks.tuning_speed.__main__ import BENCHMARK
-from benchmarks.tuning_speed.growth import Growth
 from benchmarks.tuning_speed.plain import PlainTrainer
-from benchmarks.tuning_speed.report import _growth, _job_goals, _stages, pairs, seconds
+from benchmarks.tuning_speed.report import _job_goals, _stages, pairs, seconds
 from benchmarks.tuning_speed.run import Timing, steps_for, worker
 from benchmarks.tuning_speed.setup import Case, build_backbone, class_names
 from benchmarks.tuning_speed.stages import Peaks
@@ -37,9 +36,8 @@ def test_an_epoch_is_16_shots_of_every_class_in_batches_of_32() -> None:
     assert replace(TIMING, classes=3).epoch == 2 * 2.0
 
 
-def test_a_job_is_50_epochs_and_the_encoding_of_every_view() -> None:
-    assert TIMING.job() == 50 * 100.0 + 1600 * 0.01
-    assert TIMING.job(views=4) == 50 * 100.0 + 5 * 1600 * 0.01
+def test_a_job_is_50_epochs_and_the_encoding_of_every_photo() -> None:
+    assert TIMING.job == 50 * 100.0 + 1600 * 0.01
 
 
 def test_equal_precisions_are_compared_and_bfloat16_with_float32() -> None:
@@ -165,14 +163,6 @@ def test_a_quick_run(small: str, tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "Speed of prompt tuning" in capsys.readouterr().out
 
 
-def test_growth_has_a_row_per_number_of_classes_and_two_more(small: str, tmp_path: Path) -> None:
-    rows = Growth(Case(small, 2, "float32", 1, tmp_path)).measure([2, 4], rounds=1)
-    assert [(row["classes"], row["runs"]) for row in rows] == [(2, 1), (4, 1), (2, 1), (2, 8)]
-    assert rows[2]["tokens"] > rows[1]["tokens"] > rows[0]["tokens"]
-    assert all(row["cpu_microseconds_per_token"] > 0 for row in rows)
-    assert any("8 runs at once" in line for line in _growth(rows))
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
 def test_each_stage_has_a_peak_of_its_own() -> None:
     peaks = Peaks("cpu")
@@ -197,7 +187,7 @@ def test_whole_jobs_alone(
     arguments = ["--classes", "--stages", "3", "2", "--device", "cpu", "--out", str(tmp_path)]
     assert run(BENCHMARK, arguments) == 0
     document = json.loads((tmp_path / "tuning_speed.json").read_text())
-    assert (document["timings"], document["growth"]) == ({}, [])
+    assert document["timings"] == {}
     order = ["encoding", "zero_shot", "tuning", "evaluating", "saving"]
     rows = document["stages"]
     assert [(row["classes"], row["stage"]) for row in rows] == [
@@ -205,7 +195,6 @@ def test_whole_jobs_alone(
     ]
     text = (tmp_path / "tuning_speed.md").read_text()
     assert "| 2 | all but encoding |" in text
-    assert "Growth" not in text
     assert "Whole jobs" in capsys.readouterr().out
 
 

@@ -56,10 +56,7 @@ def test_the_command_measures_reports_and_goes_on(
     assert "Labels called wrong" in capsys.readouterr().out
     out = folder.parent / "out"
     names = {path.name for path in out.iterdir()}
-    assert names == {
-        "audit_quality_cells",
-        *(f"audit_quality.{e}" for e in ("json", "md", "png", "svg")),
-    }
+    assert names == {"audit_quality_cells", "audit_quality.json", "audit_quality.md"}
     document = json.loads((out / "audit_quality.json").read_text())
     assert f"--data {folder} --seeds 1 --shots 8" in document["command"]
     assert document["command"] in (out / "audit_quality.md").read_text()
@@ -91,16 +88,6 @@ def test_the_command_measures_reports_and_goes_on(
     assert again["cells"] == document["cells"]
     with pytest.raises(AssertionError, match="measured again"):
         run(folder, *grid, "--logistic-c", "2")
-
-
-def test_without_a_tuned_prompt_no_prompt_ranks(folder: Path) -> None:
-    grid = ["--rates", "0.25", "--kinds", "symmetric", "--config", '{"tuning": "none"}']
-    assert run(folder, *grid) == 0
-    out = folder.parent / "out"
-    (cell,) = json.loads((out / "audit_quality.json").read_text())["cells"]
-    assert set(METHODS) - set(cell["rankings"]) == {"prompt", "prompt_gce", "suppression"}
-    assert cell["rankings"]["ours"]["auc"] > 0.9
-    assert "cross-fitted prompt" not in (out / "audit_quality.md").read_text()
 
 
 def test_the_audit_alone(folder: Path) -> None:
@@ -159,4 +146,4 @@ def test_missing_packages_are_named(
 ) -> None:
     monkeypatch.setattr("benchmarks.skeleton.program.find_spec", lambda name: None)
     assert run(folder) == 2
-    assert "not installed: cleanlab, sklearn, matplotlib" in capsys.readouterr().err
+    assert "not installed: cleanlab, sklearn" in capsys.readouterr().err

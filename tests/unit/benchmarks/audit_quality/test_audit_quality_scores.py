@@ -13,12 +13,10 @@ from benchmarks.audit_quality.rankings import (
     FLAGGERS,
     METHODS,
     by_cleanlab,
-    by_neighbours,
-    by_probability,
     safe,
 )
-from benchmarks.audit_quality.report import FLAG_LABELS, LABELS, best_peer, figures, markdown
-from benchmarks.audit_quality.scores import REVIEWED, flag_scores, rank_scores
+from benchmarks.audit_quality.report import FLAG_LABELS, LABELS, best_peer, markdown
+from benchmarks.audit_quality.scores import flag_scores, rank_scores
 from benchmarks.noise_robustness.linear import issues
 
 
@@ -37,30 +35,26 @@ def test_a_perfect_ranking() -> None:
     assert found["auc"] == 1
     assert found["precision_at_k"] == 1
     assert found["recall_at_first"] == 0.5  # two of twenty looked at, four to be found
-    assert found["recall"][:6] == [0, 0.25, 0.5, 0.75, 1, 1]
-    assert len(found["recall"]) == len(REVIEWED) == 21
 
 
 def test_a_ranking_upside_down() -> None:
     found = rank_scores(np.linspace(0, 1, 20), mask(20, 0, 1, 2, 3))
     assert (found["auc"], found["precision_at_k"], found["recall_at_first"]) == (0, 0, 0)
-    assert found["recall"][-1] == 1
 
 
 def test_equals_count_as_their_mean_over_all_orders() -> None:
     found = rank_scores(np.zeros(20), mask(20, 0, 1, 2, 3))
     assert found["auc"] == 0.5
     assert found["precision_at_k"] == pytest.approx(0.2)
-    assert found["recall"] == pytest.approx(list(REVIEWED))
+    assert found["recall_at_first"] == pytest.approx(0.1)
     # the wrong one is among two equals behind a right one
     found = rank_scores(np.array([3.0, 2, 2, 1]), mask(4, 1))
     assert found["precision_at_k"] == 0
-    assert found["recall"][10] == 0.5
 
 
 def test_between_two_images_the_curve_is_straight() -> None:
     found = rank_scores(np.array([2.0, 1]), mask(2, 0))
-    assert found["recall"][:11] == pytest.approx([share / 10 for share in range(11)])
+    assert found["recall_at_first"] == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize("rows", [(), range(5)])
@@ -92,26 +86,14 @@ def test_every_method_finds_plain_mistakes() -> None:
     features, given, wrong = planted()
     probabilities = (5 * features[:, :3]).softmax(1)
     rankings = {
-        "probability": by_probability(probabilities, given),
-        "neighbours": by_neighbours(features, given),
-        **{
-            name: by_cleanlab(probabilities.double().numpy(), given.numpy(), name)
-            for name in CLEANLAB_SCORES
-        },
+        name: by_cleanlab(probabilities.double().numpy(), given.numpy(), name)
+        for name in CLEANLAB_SCORES
     }
     for name, suspicion in rankings.items():
         assert suspicion.shape == (90,), name
         assert rank_scores(suspicion, wrong)["auc"] == 1, name
     flagged = issues(given.numpy(), probabilities.double().numpy())
     assert np.array_equal(flagged, wrong)
-
-
-def test_neighbours_do_not_count_the_image_itself() -> None:
-    features, given, _ = planted()
-    suspicion = by_neighbours(features, given)
-    assert suspicion[:9].min() > 0.6
-    assert by_neighbours(features[:3], torch.tensor([0, 0, 0])).tolist() == [0, 0, 0]
-    assert by_neighbours(features[:2], torch.tensor([0, 1])).tolist() == [1, 1]
 
 
 def test_cleanlab_bears_certainty_and_classes_without_images() -> None:
@@ -140,7 +122,6 @@ def cell(dataset: str, seed: int, wrong: float, auc: float) -> dict[str, Any]:
             "auc": value,
             "precision_at_k": value,
             "recall_at_first": value / 2,
-            "recall": list(REVIEWED),
         }
 
     own = {"ours": auc, "cleanlab_normalized_margin": 0.75}
@@ -224,19 +205,8 @@ def test_without_noise_there_is_no_ranking() -> None:
     text = markdown(clean)
     assert "## Ranking" not in text
     assert "10.0 false" in text
-    assert figures(clean) == {}
 
 
 def test_runs_that_cannot_tell_are_counted() -> None:
     text = markdown(document({**CELLS[1], "can_tell": False, "noise_rate": None}))
     assert "In all: 0 of 0 runs; 1 runs without an estimate" in text
-
-
-def test_the_figure_has_a_panel_for_each_data_set_and_noise() -> None:
-    found = figures(document(*CELLS))
-    assert set(found) == {"audit_quality.png", "audit_quality.svg"}
-    assert found["audit_quality.png"].startswith(b"\x89PNG")
-    svg = found["audit_quality.svg"].decode()
-    for text in ("photos", "paintings", "symmetric 25 %", "cleanlab", "audit", "labels reviewed %"):
-        assert text in svg
-    assert figures(document(*CELLS)) == found

@@ -20,7 +20,7 @@ from benchmarks.noise_robustness.datasets import Listing, open_set
 from benchmarks.noise_robustness.encode import EncodedSet, Features, encode_set
 from benchmarks.noise_robustness.grid import Job, cell_key, make_job, make_record
 from benchmarks.noise_robustness.methods import Bench
-from benchmarks.noise_robustness.run import SUPPRESSION_BINS, CellRunner
+from benchmarks.noise_robustness.run import CellRunner
 from benchmarks.noise_robustness.settings import (
     METHODS,
     UNLABELLED,
@@ -152,9 +152,6 @@ def test_a_cell_measures_every_method_on_the_clean_test_images(
         assert method["accuracy"] == 100 * method["correct"] / 12
     assert found["methods"]["logistic_cleanlab"]["correct"] >= 8  # colours are easy to tell
     assert found["methods"]["default"]["served"] in ("tuned", "zero_shot")
-    for counts in found["suppression"].values():
-        assert [len(part) for part in counts.values()] == [SUPPRESSION_BINS] * 2
-        assert (sum(counts["clean"]), sum(counts["flipped"])) == (9, 3)
     assert set(found["seconds"]) == {"losses", "default", "logistic", *BASELINES}
 
 

@@ -6,11 +6,10 @@ import io
 import math
 from typing import Any
 
-import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.noise_robustness.figures import accuracy_figures, gradient_figure, gradient_norms
+from benchmarks.noise_robustness.figures import accuracy_figures
 from benchmarks.noise_robustness.report import markdown
 from benchmarks.noise_robustness.settings import CLEAN, Cell, Noise
 from benchmarks.noise_robustness.summary import Results
@@ -28,7 +27,6 @@ def record(dataset: str, noise: Noise, seed: int, **accuracies: float) -> dict[s
     }
     if "default" in methods:
         methods["default"] |= {"served": "tuned" if seed == 1 else "zero_shot", "why": "so"}
-    counts = {"clean": [1, 0, 3, 4], "flipped": [3, 1, 0, 0]}
     return {
         "name": cell.name,
         "dataset": dataset,
@@ -44,7 +42,6 @@ def record(dataset: str, noise: Noise, seed: int, **accuracies: float) -> dict[s
         "wrong_share": noise.rate,
         "images": 8,
         "methods": methods,
-        "suppression": {"dspt": counts} if "dspt" in methods else {},
         "seconds": {"losses": 1.0},
     }
 
@@ -142,8 +139,8 @@ def test_an_interrupted_run_says_so() -> None:
 def test_figures_are_images_and_the_same_every_time() -> None:
     both = [*RECORDS, record("pets", ASYM_25, 1, zero_shot=50, dspt=50, default=50, ce=50)]
     first, again = document(both), document(both)
-    drawn = accuracy_figures(first) | gradient_figure(first)
-    redrawn = accuracy_figures(again) | gradient_figure(again)
+    drawn = accuracy_figures(first)
+    redrawn = accuracy_figures(again)
     assert drawn.keys() == redrawn.keys()
     for name, data in drawn.items():
         assert len(data) < 100_000, name
@@ -157,25 +154,3 @@ def test_figures_are_images_and_the_same_every_time() -> None:
     svg = drawn["accuracy-global-16shot.svg"].decode()
     for words in ("pets", "dtd", "zero-shot", "this service", "asymmetric", "wrong labels %"):
         assert words in svg
-    assert "symmetric 50 %" in drawn["gradient.svg"].decode()
-
-
-def test_many_sets_share_a_panel_of_the_gradient_figure_and_none_is_fine() -> None:
-    many = [record(f"set{i}", SYM_50, 1, dspt=50) for i in range(5)]
-    svg = gradient_figure(document(many))["gradient.svg"].decode()
-    assert "all data sets" in svg
-    assert "set1" not in svg
-    alone = gradient_figure(document([record("pets", SYM_50, 1, ce=50)]))["gradient.svg"].decode()
-    assert "suppression" not in alone
-
-
-def test_gradient_norms_are_those_of_the_papers() -> None:
-    p = np.array([0.05, 0.3, 0.5, 0.9])
-    ce = math.sqrt(2) * (1 - p)  # the rest on one other class
-    np.testing.assert_allclose(gradient_norms("ce", p), ce, rtol=1e-6)
-    np.testing.assert_allclose(gradient_norms("mae", p), 2 * p * ce, rtol=1e-6)
-    np.testing.assert_allclose(gradient_norms("gce", p), p**0.7 * ce, rtol=1e-6)
-    q = np.exp(p) / (np.exp(p) + np.exp(1 - p) + 8)
-    r = np.exp(1 - p) / (np.exp(p) + np.exp(1 - p) + 8)
-    dspt = math.sqrt(2) * p * (1 - p) * (1 - q + r)
-    np.testing.assert_allclose(gradient_norms("dspt", p), dspt, rtol=1e-6)

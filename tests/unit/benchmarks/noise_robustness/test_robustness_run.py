@@ -129,7 +129,7 @@ def test_a_second_run_goes_on_where_the_first_was(
     assert cells(out) == before  # the same flip maps and keys again
 
 
-RESULT = ("methods", "suppression", "seconds")
+RESULT = ("methods", "seconds")
 
 
 def test_report_only_runs_nothing(
