@@ -10,12 +10,14 @@ import time
 from dataclasses import dataclass
 from datetime import datetime
 
-from benchmarks.http import Client, Connection
+import aiohttp
+
 from benchmarks.load.records import STREAM, Jobs, Records, Sample
 
 _EVENT = re.compile(rb'id: (\d+)\r\nevent: (\w+)\r\ndata: (\{.*?"created_at":"([^"]+)".*\})')
 _END = b"\r\n\r\n"
 _TIMEOUT_SECONDS = 30.0
+_ENDLESS = aiohttp.ClientTimeout(None)
 
 
 @dataclass
@@ -26,7 +28,7 @@ class Listener:
     that is closed and opened. Waits up to `pause` seconds before it turns to the next job.
     """
 
-    client: Client
+    client: aiohttp.ClientSession
     jobs: Jobs
     records: Records
     rng: random.Random
@@ -36,9 +38,7 @@ class Listener:
     _job_id: str = ""
     _after: int = 0
     _rest: bytes = b""
-    _sent: float = 0.0
     _sent_by_clock: float = 0.0
-    _timeout: asyncio.Timeout | None = None
 
     async def run(self) -> None:
         while True:
@@ -50,37 +50,33 @@ class Listener:
     async def _listen(self) -> None:
         """Read one stream until it ends or this listener disconnects."""
         headers = {"Accept": "text/event-stream", "Last-Event-ID": str(self._after)}
-        request = self.client.request("GET", f"/jobs/{self._job_id}/events", headers)
-        self._rest, self._sent_by_clock = b"", time.time()
-        self._sent = asyncio.get_running_loop().time()
-        connection: Connection | None = None
+        loop, path = asyncio.get_running_loop(), f"/jobs/{self._job_id}/events"
+        self._rest, self._sent_by_clock, sent = b"", time.time(), loop.time()
         try:
-            async with asyncio.timeout(_TIMEOUT_SECONDS) as self._timeout:
-                connection = await self.client.connect()
-                answer = await connection.exchange(request, self)
-            outcome = str(answer.status)
-            if answer.status == 200 and not self.jobs.ended(self._job_id):
-                outcome = "ended before the job"
+            async with (
+                asyncio.timeout(_TIMEOUT_SECONDS) as timeout,
+                self.client.get(path, headers=headers, timeout=_ENDLESS) as answer,
+            ):
+                outcome = str(answer.status)
+                if answer.status == 200:
+                    self.connected, now = True, loop.time()
+                    self.records.took(STREAM, sent, now)
+                    timeout.reschedule(now + self.rng.expovariate(1 / self.stays))
+                    async for data in answer.content.iter_any():
+                        self._receive(data)
+                    if not self.jobs.ended(self._job_id):
+                        outcome = "ended before the job"
         except TimeoutError:
             outcome = "200" if self.connected else "TimeoutError"
-        except OSError as error:
+        except aiohttp.ClientError as error:
             outcome = type(error).__name__
         finally:
             self.connected = False
-            if connection is not None:
-                connection.close()
-        self.records.count(STREAM, outcome, self._sent)
+        self.records.count(STREAM, outcome, sent)
         if outcome != "200":
             await asyncio.sleep(1)
 
-    def opened(self, status: int) -> None:
-        if status == 200 and self._timeout is not None:
-            self.connected = True
-            now = asyncio.get_running_loop().time()
-            self.records.took(STREAM, self._sent, now)
-            self._timeout.reschedule(now + self.rng.expovariate(1 / self.stays))
-
-    def receive(self, data: bytes) -> None:
+    def _receive(self, data: bytes) -> None:
         now = time.time()
         *blocks, self._rest = (self._rest + data).split(_END)
         for block in blocks:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
-import json
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -13,14 +12,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import uvloop
 from rich.console import Console
 
 from app.datasets.demo_photos import PHOTOGRAPHS, TRAIN_CROPS, DemoData, make_demo_data
-from benchmarks.http import Client
 from benchmarks.load.records import ENDED, Jobs, Records
 from benchmarks.load.summary import SECONDS_BETWEEN, UsageSample, figures
 from benchmarks.load.traffic import Material, Rates, Traffic, alongside
+from benchmarks.sessions import session
 from benchmarks.skeleton.program import Document, grid_progress
 from benchmarks.stack import HOST, MeasuredStack, StackError, running_stack
 from benchmarks.usage import usage, usage_of
@@ -61,7 +61,10 @@ def _measure(options: argparse.Namespace, document: Document, on_progress: OnPro
             Path(folder), workers=options.workers, settings=settings, logs=options.logs
         ) as stack:
             document["versions"] |= stack.versions
-            found = uvloop.run(_load(stack, options, rates, data, on_progress))
+            try:
+                found = uvloop.run(_load(stack, options, rates, data, on_progress))
+            except (aiohttp.ClientError, ValueError) as error:
+                raise StackError(str(error)) from error
     names = ("seed", "warm_up", "epochs", "workers", "engine")
     document["settings"] = {
         **asdict(rates),
@@ -80,21 +83,22 @@ async def _load(
     on_progress: OnProgress,
 ) -> dict[str, Any]:
     loop, seconds = asyncio.get_running_loop(), 60 * options.minutes
-    client = Client(HOST, stack.port, {"Authorization": f"Bearer {stack.key}"})
     jobs, samples = Jobs(), list[UsageSample]()
     material = Material(data.zip, data.unseen[0].jpeg, options.epochs)
-    on_progress("tuning a first classifier", 0)
-    model_id = await _first_model(client, jobs, material)
-    gc.freeze()  # keeps the garbage collector from scanning the photos during the measurement
-    records = Records(begin=loop.time() + options.warm_up)
-    traffic = Traffic(client, jobs, records, rates, material, model_id, options.seed)
-    for _ in range(options.workers + 1):  # one for each worker, and one that waits
-        await traffic.submit()
-    async with alongside(
-        sample(stack.roots, records.begin, samples), _show_time(on_progress, records.begin, seconds)
-    ):
-        await traffic.run(seconds)
-    client.close()
+    headers = {"Authorization": f"Bearer {stack.key}"}
+    async with session(HOST, stack.port, headers) as client:
+        on_progress("tuning a first classifier", 0)
+        model_id = await _first_model(client, jobs, material)
+        gc.freeze()  # keeps the garbage collector from scanning the photos during the measurement
+        records = Records(begin=loop.time() + options.warm_up)
+        traffic = Traffic(client, jobs, records, rates, material, model_id, options.seed)
+        for _ in range(options.workers + 1):  # one for each worker, and one that waits
+            await traffic.submit()
+        async with alongside(
+            sample(stack.roots, records.begin, samples),
+            _show_time(on_progress, records.begin, seconds),
+        ):
+            await traffic.run(seconds)
     on_progress("stopping", seconds)
     return figures(records, samples, seconds)
 
@@ -116,25 +120,26 @@ async def sample(
         samples.append(UsageSample(at, found | {LOAD: usage([os.getpid()])}))
 
 
-async def _first_model(client: Client, jobs: Jobs, material: Material) -> str:
+async def _first_model(client: aiohttp.ClientSession, jobs: Jobs, material: Material) -> str:
     """Run a job and predict with its model once, so that everything is loaded; return its id."""
-    answer = await client.send(material.job(client, epochs=_FIRST_EPOCHS, seed=0))
-    if answer.status != 202:
-        raise StackError(f"POST /jobs: {answer.status} {answer.body.decode()}")
-    job = json.loads(answer.body)
+    job = await _call(client, "POST", "/jobs", data=material.job(epochs=_FIRST_EPOCHS, seed=0))
     async with asyncio.timeout(_FIRST_SECONDS):
         while job["status"] not in ENDED:
             await asyncio.sleep(0.2)
-            answer = await client.send(client.request("GET", f"/jobs/{job['id']}"))
-            job = json.loads(answer.body)
+            job = await _call(client, "GET", f"/jobs/{job['id']}")
     if job["status"] != "succeeded":
         raise StackError(f"The first job {job['status']}: {job['error']}")
     jobs.note(job["id"], job["status"])
     model_id: str = job["model_id"]
-    answer = await client.send(material.prediction(client, model_id))
-    if answer.status != 200:
-        raise StackError(f"POST /predict: {answer.status} {answer.body.decode()}")
+    await _call(client, "POST", "/predict", data=material.prediction(model_id))
     return model_id
+
+
+async def _call(client: aiohttp.ClientSession, method: str, path: str, **content: Any) -> Any:
+    async with client.request(method, path, **content) as answer:
+        if not answer.ok:
+            raise StackError(f"{method} {path}: {answer.status} {await answer.text()}")
+        return await answer.json()
 
 
 async def _show_time(on_progress: OnProgress, begin: float, seconds: float) -> None:

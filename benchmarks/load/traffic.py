@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks import http
-from benchmarks.http import Answer, Client
+import aiohttp
+
 from benchmarks.load.listener import Listener
 from benchmarks.load.records import (
     AT_WORK,
@@ -24,6 +25,7 @@ from benchmarks.load.records import (
     Records,
     Sample,
 )
+from benchmarks.sessions import UNANSWERED
 
 _LOOK_SECONDS = 0.25
 
@@ -53,16 +55,19 @@ class Material:
     image: bytes
     epochs: int
 
-    def job(self, client: Client, *, seed: int, epochs: int | None = None) -> bytes:
-        """Return POST /jobs; each seed makes a different job."""
-        config = json.dumps({"epochs": epochs or self.epochs, "seed": seed})
-        parts = [http.field("config", config), http.file("dataset", "photos.zip", self.zip)]
-        return client.request("POST", "/jobs", http.FORM, http.form(parts))
+    def job(self, *, seed: int, epochs: int | None = None) -> aiohttp.FormData:
+        """Return the form of POST /jobs; each seed makes a different job."""
+        form = aiohttp.FormData(
+            {"config": json.dumps({"epochs": epochs or self.epochs, "seed": seed})}
+        )
+        form.add_field("dataset", io.BytesIO(self.zip), filename="photos.zip")
+        return form
 
-    def prediction(self, client: Client, model_id: str) -> bytes:
-        """Return POST /predict."""
-        parts = [http.field("model", model_id), http.file("images", "1.jpg", self.image)]
-        return client.request("POST", "/predict", http.FORM, http.form(parts))
+    def prediction(self, model_id: str) -> aiohttp.FormData:
+        """Return the form of POST /predict."""
+        form = aiohttp.FormData({"model": model_id})
+        form.add_field("images", self.image, filename="1.jpg")
+        return form
 
 
 def arrivals(rate: float, begin: float, end: float, rng: random.Random) -> Iterator[float]:
@@ -102,7 +107,7 @@ async def alongside(*endless: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 class Traffic:
     """Send requests until `records.begin` + `seconds`; those due before `begin` do not count."""
 
-    client: Client
+    client: aiohttp.ClientSession
     jobs: Jobs
     records: Records
     rates: Rates
@@ -135,8 +140,9 @@ class Traffic:
             await asyncio.sleep(end - loop.time())
 
     async def submit(self) -> str:
-        """Submit a job and return its id. Raises OSError, or ValueError if it is refused."""
-        return self._taken(await self.client.send(self._job_request()))
+        """Submit a job and return its id. Raises ClientError, or ValueError if it is refused."""
+        async with self.client.post("/jobs", data=self._next_job()) as answer:
+            return self._taken(answer.status, await answer.read())
 
     async def _keep_to(
         self,
@@ -152,40 +158,47 @@ class Traffic:
     async def _poll(self, moment: float, rng: random.Random) -> None:
         kind, statuses = rng.choice([(POLL_RUNNING, AT_WORK), (POLL_ENDED, ENDED)])
         jobs = self.jobs.with_status(statuses) or self.jobs.with_status(ENDED)
-        request = self.client.request("GET", f"/jobs/{rng.choice(jobs)}")
-        await self._timed(kind, moment, self.client.send(request))
+        await self._timed(kind, moment, self.client.get(f"/jobs/{rng.choice(jobs)}"))
 
     async def _predict(self, moment: float, _rng: random.Random) -> None:
-        request = self.material.prediction(self.client, self.model_id)
-        await self._timed(PREDICTION, moment, self.client.send(request))
+        form = self.material.prediction(self.model_id)
+        await self._timed(PREDICTION, moment, self.client.post("/predict", data=form))
 
     async def _submit(self, moment: float, _rng: random.Random) -> None:
-        answer = await self._timed(SUBMIT, moment, self.client.send(self._job_request()))
-        if answer is not None and answer.status == 202:
-            self._taken(answer)
+        request = self.client.post("/jobs", data=self._next_job())
+        status, body = await self._timed(SUBMIT, moment, request)
+        if status == 202:
+            self._taken(status, body)
 
-    async def _timed(self, kind: str, moment: float, answer: Awaitable[Answer]) -> Answer | None:
+    async def _timed(
+        self,
+        kind: str,
+        moment: float,
+        request: AbstractAsyncContextManager[aiohttp.ClientResponse],
+    ) -> tuple[int, bytes]:
+        """Return status and body; status 0 if there is no answer."""
         records, loop = self.records, asyncio.get_running_loop()
         sent = loop.time()
         try:
-            found = await answer
-        except OSError as error:
+            async with request as answer:
+                body = await answer.read()
+        except UNANSWERED as error:
             records.count(kind, type(error).__name__, moment)
-            return None
+            return 0, b""
         records.took(kind, moment, loop.time())
-        records.count(kind, str(found.status), moment)
+        records.count(kind, str(answer.status), moment)
         if moment >= records.begin:
             records.lateness.append(Sample(moment - records.begin, sent - moment))
-        return found
+        return answer.status, body
 
-    def _job_request(self) -> bytes:
+    def _next_job(self) -> aiohttp.FormData:
         self._submitted += 1
-        return self.material.job(self.client, seed=self._submitted)
+        return self.material.job(seed=self._submitted)
 
-    def _taken(self, answer: Answer) -> str:
-        if answer.status != 202:
-            raise ValueError(f"POST /jobs: {answer.status} {answer.body[:300].decode()}")
-        job_id: str = json.loads(answer.body)["id"]
+    def _taken(self, status: int, body: bytes) -> str:
+        if status != 202:
+            raise ValueError(f"POST /jobs: {status} {body[:300].decode()}")
+        job_id: str = json.loads(body)["id"]
         self.jobs.note(job_id, "queued")
         return job_id
 

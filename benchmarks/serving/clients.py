@@ -1,4 +1,7 @@
-"""Clients in a closed loop; they cost little, because they share the CPUs with the service."""
+"""Clients in a closed loop; they cost little, because they share the CPUs with the service.
+
+httpx takes 1 to 7 ms of CPU time per request where aiohttp takes 0.2 to 0.3.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import aiohttp
 import uvloop
 
-from benchmarks.http import Answer, Client
 from benchmarks.serving.api import PREDICT, Api
 from benchmarks.serving.orders import Order, Outcome, Switch
+from benchmarks.sessions import UNANSWERED, session
 from benchmarks.usage import Usage, usage_of
 
 #: Longer than any queue of images takes.
@@ -39,8 +43,7 @@ class Clients:
     ) -> None:
         self._place, self._headers = place, {"Authorization": f"Bearer {key}"}
         self._api = api
-        self._photos = [api.image("photo.jpg", photo) for photo in photos]
-        self._tiny = [api.image("tiny.png", tiny)]
+        self._photos, self._tiny = [api.image(photo) for photo in photos], [api.image(tiny)]
         self._rng = random.Random(seed)
         # Keeps the garbage collector from scanning the photos during the measurement.
         gc.freeze()
@@ -50,13 +53,9 @@ class Clients:
         return uvloop.run(self._run(order))
 
     async def _run(self, order: Order) -> Outcome:
-        client = Client(*self._place, self._headers, timeout=_TIMEOUT_SECONDS)
         files = self._tiny if order.tiny else self._photos
-        run = Run(client, order, files, self._rng, self._api)
-        try:
-            return await run.all()
-        finally:
-            client.close()
+        async with session(*self._place, self._headers, _TIMEOUT_SECONDS) as client:
+            return await Run(client, order, files, self._rng, self._api).all()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +70,7 @@ class Run:
 
     def __init__(
         self,
-        client: Client,
+        client: aiohttp.ClientSession,
         order: Order,
         files: Sequence[bytes],
         rng: random.Random,
@@ -118,29 +117,30 @@ class Run:
             if name is None:
                 return
             photos = self._rng.choices(self._files, k=self._order.images)
-            body = self._api.body(name, photos)
-            request = self._client.request("POST", self._api.path, self._api.headers, body)
+            form, headers = self._api.body(name, photos), self._api.headers
             sent = time.perf_counter()
             try:
-                answer = await self._client.send(request)
-            except OSError as error:
+                async with self._client.post(self._api.path, data=form, headers=headers) as answer:
+                    body = await answer.read()
+            except UNANSWERED as error:
                 self._count(type(error).__name__, time.perf_counter())
                 continue
-            self._note(sent, time.perf_counter(), answer)
+            pause = answer.headers.get("Retry-After")
+            self._note(sent, time.perf_counter(), answer.status, body, told_when=pause is not None)
             if answer.status == _BUSY:
-                await asyncio.sleep(float(answer.retry_after or _PAUSE_SECONDS))
+                await asyncio.sleep(float(pause or _PAUSE_SECONDS))
 
-    def _note(self, sent: float, done: float, answer: Answer) -> None:
-        counts = self._count(str(answer.status), done)
-        if answer.status != 200:
-            self._outcome.told_when += counts and answer.retry_after is not None
+    def _note(self, sent: float, done: float, status: int, body: bytes, *, told_when: bool) -> None:
+        counts = self._count(str(status), done)
+        if status != 200:
+            self._outcome.told_when += counts and told_when
             return
-        if self._api.found(answer.body) != self._order.images:
+        if self._api.found(body) != self._order.images:
             self._outcome.wrong += counts
             return
         self._answers.append((sent, done))
         if self._order.switch is not None:
-            self._check(self._order.switch, sent, done, json.loads(answer.body))
+            self._check(self._order.switch, sent, done, json.loads(body))
 
     def _check(self, switch: Switch, sent: float, done: float, answer: Any) -> None:
         model = answer["model"]
@@ -157,13 +157,12 @@ class Run:
         number, models = 0, list(switch.labels)
         while time.perf_counter() < self._end:
             model = models[number % len(models)]
-            body = json.dumps({"alias": switch.alias}).encode()
-            headers = {"Content-Type": "application/json"}
-            request = self._client.request("PATCH", f"/models/{model}", headers, body)
             start = time.perf_counter()
             # Recorded before it is done: meanwhile either model may answer.
             self._moves.append(_Move(start, float("inf"), model))
-            answer = await self._client.send(request)
+            moving = self._client.patch(f"/models/{model}", json={"alias": switch.alias})
+            async with moving as answer:
+                await answer.read()
             self._moves[-1] = _Move(start, time.perf_counter(), model)
             self._outcome.moves += 1
             self._outcome.failed_moves += answer.status != 200

@@ -6,13 +6,15 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
-from benchmarks.http import Client
+import aiohttp
+
+from benchmarks.sessions import session
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @asynccontextmanager
-async def serving(handler: Handler) -> AsyncIterator[Client]:
+async def serving(handler: Handler) -> AsyncIterator[aiohttp.ClientSession]:
     """A client of a server that handles each connection so."""
     handled: list[asyncio.Task[None] | None] = []
 
@@ -29,7 +31,6 @@ async def serving(handler: Handler) -> AsyncIterator[Client]:
 
     async with asyncio.timeout(20), await asyncio.start_server(handle, "127.0.0.1", 0) as server:
         host, port = server.sockets[0].getsockname()
-        client = Client(host, port, {"Authorization": "Bearer k"})
-        yield client
-        client.close()
+        async with session(host, port, {"Authorization": "Bearer k"}) as client:
+            yield client
         await asyncio.gather(*(task for task in handled if task is not None))

@@ -65,33 +65,6 @@ def test_what_was_missed_is_sent_at_once_and_nothing_before_its_time() -> None:
     assert all(seconds > -0.002 for seconds in late)  # the loop's timers count milliseconds
 
 
-def test_the_client_keeps_connections_and_says_when_one_breaks() -> None:
-    peers: list[str] = []
-
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while head := await reader.readuntil(b"\r\n\r\n"):
-            peers.append(str(writer.get_extra_info("peername")))
-            if b"GET /break" in head:
-                return
-            assert b"Authorization: Bearer k\r\n" in head
-            body = await reader.readexactly(int(re.findall(rb"Content-Length: (\d+)", head)[0]))
-            writer.write(b"HTTP/1.1 202 Accepted\r\nContent-Length: 3\r\n\r\n" + body)
-
-    async def scene() -> None:
-        async with serving(handle) as client:
-            request = client.request("POST", "/x", {"Name": "value"}, b"abc")
-            for _ in range(2):
-                answer = await client.send(request)
-                assert (answer.status, answer.body) == (202, b"abc")
-            assert len(set(peers)) == 1
-            await asyncio.gather(*(client.send(request) for _ in range(3)))
-            assert len(set(peers)) == 3
-            with pytest.raises(ConnectionResetError):
-                await client.send(client.request("GET", "/break"))
-
-    asyncio.run(scene())
-
-
 def event(number: int, kind: str, data: str, ago: float = 0.0) -> bytes:
     moment = (datetime.now(UTC) - timedelta(seconds=ago)).isoformat().replace("+00:00", "Z")
     line = f'{{"id":{number},"type":"{kind}","created_at":"{moment}","data":{data}}}'

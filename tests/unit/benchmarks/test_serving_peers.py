@@ -34,14 +34,11 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 
 def test_each_server_gets_the_images_as_it_takes_them() -> None:
     photos = [b"one", b"two"]
-    form = PREDICT.body("m", [PREDICT.image("a.jpg", photo) for photo in photos])
-    assert form.count(b'name="images"; filename="a.jpg"\r\n\r\n') == 2
-    assert b'name="model"\r\n\r\nm\r\n' in form
     assert PREDICT.found(b'[{"file":"a","label":"x"},{"file":"b","error":"no"}]') == 1
-    single = json.loads(ONE_IMAGE.body("m", [ONE_IMAGE.image("a.jpg", b"one")]))
+    single = json.loads(ONE_IMAGE.body("m", [ONE_IMAGE.image(b"one")]))
     assert base64.b64decode(single["image"]) == b"one"
     assert ONE_IMAGE.found(b'{"predictions":[{"label":"x"}]}') == 1
-    several = json.loads(EMBEDDINGS.body("m", [EMBEDDINGS.image("a.jpg", p) for p in photos]))
+    several = json.loads(EMBEDDINGS.body("m", [EMBEDDINGS.image(p) for p in photos]))
     assert several["model"] == "m"
     assert [base64.b64decode(uri.partition(",")[2]) for uri in several["input"]] == photos
     assert EMBEDDINGS.found(b'{"data":[{"embedding":"a"},{"embedding":"b"}]}') == 2
