@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
 from collections import deque
@@ -38,6 +39,10 @@ class Batcher(Generic[Key, Item, Result]):
 
     `run` returns a result for each item; an Exception is raised for this item only.
 
+    `threads`: of the executor, if each runs a batch as fast beside the others. They share what there
+    is: one that starts leaves the others their part, so that no item waits for a large batch while
+    a thread is idle.
+
     `max_wait`: seconds that an idle thread waits for a batch to fill; useful if a large batch takes
     hardly longer than a single item. `pace`: minimum average seconds between batches under load;
     useful if a run costs far more than an item.
@@ -49,12 +54,16 @@ class Batcher(Generic[Key, Item, Result]):
         run: Callable[[Key, list[Item]], Sequence[Result | Exception]],
         max_size: int,
         *,
+        threads: int = 1,
         max_wait: float = 0.0,
         pace: float = 0.0,
     ) -> None:
         self._executor = executor
         self._run_items = run
         self._max_size = max_size
+        self._threads = threads
+        self._running = 0
+        """Size of the batches that run."""
         self._max_wait = max_wait
         self._pace = pace
         self._due = 0.0
@@ -109,11 +118,13 @@ class Batcher(Generic[Key, Item, Result]):
         key = next(iter(next(iter(self._queues.values()))))
         batch: list[_Waiting[Item, Result]] = []
         size = 0
+        share = math.ceil((self._waiting(key) + self._running) / self._threads)
+        most = min(self._max_size, share)
         turns = deque(owner for owner, queues in self._queues.items() if key in queues)
-        while turns and (not batch or size < self._max_size):
+        while turns and size < most:
             owner = turns.popleft()
             first = self._queues[owner][key][0]
-            if batch and size + first.size > self._max_size:
+            if batch and size + first.size > most:
                 continue  # the others may have smaller ones
             batch.append(first)
             size += first.size
@@ -132,13 +143,15 @@ class Batcher(Generic[Key, Item, Result]):
         if not queues:
             del self._queues[owner]
 
+    def _waiting(self, key: Key) -> int:
+        """Return the size of all that waits for this key."""
+        return sum(each.size for queues in self._queues.values() for each in queues.get(key, ()))
+
     def _is_full(self) -> bool:
         """Return whether the next batch is full, or nothing waits."""
         if not self._queues:
             return True
-        key = next(iter(next(iter(self._queues.values()))))
-        sizes = (each.size for queues in self._queues.values() for each in queues.get(key, ()))
-        return sum(sizes) >= self._max_size
+        return self._waiting(next(iter(next(iter(self._queues.values()))))) >= self._max_size
 
     # The methods below run on the threads.
 
@@ -151,7 +164,16 @@ class Batcher(Generic[Key, Item, Result]):
             if not self._queues:  # all were cancelled
                 return
             key, batch = self._take()
+            size = sum(each.size for each in batch)
+            self._running += size
             self._schedule()
+        try:
+            self._run_batch(key, batch)
+        finally:
+            with self._lock:
+                self._running -= size
+
+    def _run_batch(self, key: Key, batch: list[_Waiting[Item, Result]]) -> None:
         batch = [each for each in batch if each.future.set_running_or_notify_cancel()]
         if not batch:
             return

@@ -119,14 +119,17 @@ class Towers:
 
     @cached_property
     def _on_cpu(self) -> Batcher[str, _Request, Any]:
-        return self._batcher(self._cpu_threads, self._cpu_batch)
+        return self._batcher(self._cpu_threads, self._cpu_batch, self._settings.tower_threads)
 
     @cached_property
     def _on_gpu(self) -> Batcher[str, _Request, Any]:
-        return self._batcher(self._gpu_thread, self._gpu_batch)
+        return self._batcher(self._gpu_thread, self._gpu_batch, 1)
 
-    def _batcher(self, threads: ThreadPoolExecutor, most: int) -> Batcher[str, _Request, Any]:
-        return Batcher(threads, self._run, most, max_wait=self._settings.max_wait_ms / 1000)
+    def _batcher(
+        self, executor: ThreadPoolExecutor, most: int, threads: int
+    ) -> Batcher[str, _Request, Any]:
+        wait = self._settings.max_wait_ms / 1000
+        return Batcher(executor, self._run, most, threads=threads, max_wait=wait)
 
     # The methods below run on the threads.
 

@@ -117,6 +117,31 @@ def test_owners_take_turns() -> None:
     assert stage.runs == [("a", [0, 8]), ("b", [7]), ("a", [1, 2]), ("a", [3, 4]), ("a", [5])]
 
 
+def test_threads_share_what_waits() -> None:
+    """Eight clients with one item each, on two threads: no batch takes all that wait."""
+    sizes: list[int] = []
+    both = threading.Barrier(2)
+
+    def run(_key: str, items: list[int]) -> list[int]:
+        sizes.append(len(items))
+        both.wait(60)
+        return items
+
+    async def eight() -> None:
+        batcher: Batcher[str, int, int] = Batcher(executor, run, 8, threads=2)
+        release = threading.Event()
+        held = [executor.submit(release.wait) for _ in range(2)]
+        tasks = [start(batcher.submit("a", number, 1)) for number in range(8)]
+        await asyncio.sleep(0)  # lets each of them run up to its wait
+        release.set()
+        assert await asyncio.gather(*tasks) == list(range(8))
+        assert all(each.result() for each in held)
+
+    with ThreadPoolExecutor(2) as executor:
+        asyncio.run(eight())
+    assert sizes == [4, 4]
+
+
 def test_what_waits_at_a_shutdown_is_refused(stage: Stage) -> None:
     async def run() -> None:
         with stage.held():
