@@ -39,9 +39,9 @@ class Batcher(Generic[Key, Item, Result]):
 
     `run` returns a result for each item; an Exception is raised for this item only.
 
-    `threads`: of the executor, if each runs a batch as fast beside the others. They share what there
-    is: one that starts leaves the others their part, so that no item waits for a large batch while
-    a thread is idle.
+    `threads`: of the executor, if each runs a batch as fast beside the others. They share what
+    there is: one that starts leaves the others their part, so that no item waits for a large batch
+    while a thread is idle.
 
     `max_wait`: seconds that an idle thread waits for a batch to fill; useful if a large batch takes
     hardly longer than a single item. `pace`: minimum average seconds between batches under load;

@@ -84,8 +84,11 @@ class Run:
         self._answers: list[tuple[float, float]] = []
         """When each good answer was requested and complete, warm-up included."""
         self._moves: list[_Move] = []
-        self._begin = time.perf_counter() + order.warm_up
-        self._end = self._begin + order.seconds if order.seconds else float("inf")
+        # Without a duration the measurement has no warm-up, and ends with the last answer.
+        self._begin = float("inf") if order.seconds else time.perf_counter()
+        self._end = float("inf")
+        self._not_answered = order.clients
+        self._warm = asyncio.Event()
 
     async def all(self) -> Outcome:
         order, names = self._order, self._names()
@@ -112,6 +115,7 @@ class Run:
             yield self._rng.choice(self._order.models)
 
     async def _ask(self, names: Iterator[str]) -> None:
+        first = True
         while time.perf_counter() < self._end:
             name = next(names, None)
             if name is None:
@@ -125,6 +129,11 @@ class Run:
             except UNANSWERED as error:
                 self._count(type(error).__name__, time.perf_counter())
                 continue
+            finally:
+                self._not_answered -= first
+                first = False
+                if not self._not_answered:
+                    self._warm.set()
             pause = answer.headers.get("Retry-After")
             self._note(sent, time.perf_counter(), answer.status, body, told_when=pause is not None)
             if answer.status == _BUSY:
@@ -177,8 +186,12 @@ class Run:
 
     async def _watch(self) -> None:
         """Record what the processes use at the start and end of the measurement."""
-        found = self._outcome
-        await asyncio.sleep(max(0.0, self._begin - time.perf_counter()))
+        found, order = self._outcome, self._order
+        if order.seconds:
+            await asyncio.sleep(order.warm_up)
+            await self._warm.wait()  # else a large first batch would count, begun before
+            self._begin = time.perf_counter()
+            self._end = self._begin + order.seconds
         found.before = self._look()
         start, cpu = time.perf_counter(), time.process_time()  # sampling costs, too
         while time.perf_counter() < self._end:

@@ -31,7 +31,7 @@ class Order:
     seconds: float = 0.0
     """Duration; 0: each model is requested once, in turn."""
     warm_up: float = 0.0
-    """Seconds of requests before the measurement."""
+    """Least seconds of requests before the measurement, which begins once all were answered."""
     switch: Switch | None = None
     tiny: bool = False
     """Use images of a few pixels, which cost almost nothing."""

@@ -10,7 +10,7 @@ import os
 import random
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -33,13 +33,17 @@ Service = Callable[[str, str, bytes], Answer]
 """Method, path and body of a request to what is answered."""
 
 
-def outcome_of(order: Order, service: Service) -> Outcome:
+def outcome_of(
+    order: Order, service: Service, work: Callable[[], Awaitable[None]] | None = None
+) -> Outcome:
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
             method, path, _ = head.split(" ", 2)
             length = re.search(r"(?i)content-length: (\d+)", head)
             body = await reader.readexactly(int(length[1]) if length else 0)
+            if work is not None:
+                await work()
             status, headers, content = service(method, path, body)
             data = json.dumps(content, separators=(",", ":")).encode()
             lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
@@ -76,6 +80,19 @@ def test_clients_ask_again_until_the_time_is_over() -> None:
     assert 0 < found.seconds < elapsed
     assert found.images_per_second > count / elapsed
     assert failed(found) == 0
+
+
+def test_a_first_batch_that_began_before_the_measurement_does_not_count() -> None:
+    all_of_them = asyncio.Barrier(4)
+    batch_seconds = 0.2
+
+    async def batch() -> None:
+        async with all_of_them:
+            await asyncio.sleep(batch_seconds)
+
+    order = Order(4, 1, ["m"], seconds=1.5 * batch_seconds, warm_up=0.5 * batch_seconds)
+    found = outcome_of(order, lambda *_: predictions("m", ["cat"]), batch)
+    assert 0 < found.images_per_second <= 4 / batch_seconds
 
 
 def test_each_model_once_in_turn() -> None:
