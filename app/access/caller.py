@@ -1,21 +1,12 @@
-"""The caller of a request and the caller's permissions.
-
-Endpoints take `CallerDep` where they need it; all calls of a `caller_router` need a valid caller.
-"""
+"""The caller of a request and the caller's permissions."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request, Security
-from fastapi.security import HTTPBearer
-
-from app.kit.http.errors import Forbidden, TooManyRequests, Unauthorized, Unprocessable, problems
-from app.kit.http.known_names import refuse_unknown_names
-from app.kit.http.routers import public_router
-from app.kit.http.rules import Scope
+from app.kit.http.errors import Forbidden
 from app.kit.ids import LOCAL_OWNER
+from app.kit.scopes import Scope
 
 CHALLENGE = 'Bearer realm="dspt"'
 
@@ -62,32 +53,3 @@ class Caller:
 
 #: Any caller on the machine of a service without keys, with all permissions.
 LOCAL = Caller(LOCAL_OWNER, frozenset(Scope))
-
-
-_bearer = HTTPBearer(
-    scheme_name="API key",
-    auto_error=False,
-    description="`Authorization: Bearer dspt_...`, a key that the operator created with "
-    "`dspt keys create`. Until the first key is created, programs of the service's own user on "
-    "its own machine need no key.",
-)
-
-
-async def get_caller(request: Request, _shown: Annotated[object, Security(_bearer)]) -> Caller:
-    """Return the caller authenticated by the middleware."""
-    caller = request.state.caller
-    assert isinstance(caller, Caller)
-    return caller
-
-
-CallerDep = Annotated[Caller, Depends(get_caller)]
-
-
-def caller_router(prefix: str = "", **options: Any) -> APIRouter:
-    """Return a router for calls that need a caller. options: those of APIRouter."""
-    return public_router(
-        prefix,
-        dependencies=[Depends(get_caller), Depends(refuse_unknown_names)],
-        responses=problems(Unauthorized, Forbidden, TooManyRequests, Unprocessable),
-        **options,
-    )

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from app.access import keys
-from app.access.caller import caller_router
+from app.access.dependencies import caller_router
 from app.kit.control_characters import is_clean
 from app.kit.http.context import ContextDep
 from app.kit.http.errors import BadRequest, NotFound, Unprocessable, problems

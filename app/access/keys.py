@@ -16,8 +16,8 @@ from ulid import ULID
 
 from app.access.caller import Caller
 from app.kit.db import lock_until_commit
-from app.kit.http.rules import Scope
 from app.kit.ids import is_id, new_id
+from app.kit.scopes import Scope
 from app.tables.access import ApiKey
 
 _PREFIX = "key_"

@@ -11,8 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
 from app.access import keys, sessions
-from app.access.caller import LOCAL, Caller, CallerDep
+from app.access.caller import LOCAL, Caller
 from app.access.cross_site import check_own_page
+from app.access.dependencies import CallerDep
 from app.access.rate_limits import RateLimits
 from app.kit.batched_reader import BatchedReader
 from app.kit.context import Context

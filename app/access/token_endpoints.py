@@ -8,7 +8,7 @@ from dspt_client.schemas.tokens import TokenView
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.access.caller import CallerDep, caller_router
+from app.access.dependencies import CallerDep, caller_router
 from app.access.path_tokens import PathTokens
 from app.kit.http.errors import BadRequest, Unprocessable, problems
 from app.kit.http.rules import Scope, rules

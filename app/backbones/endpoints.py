@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from app.access.caller import caller_router
+from app.access.dependencies import caller_router
 from app.backbones.schemas import BackboneList, BackboneView
 from app.kit.http.rules import Scope, rules
 

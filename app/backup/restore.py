@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alembic import command
-from alembic.config import Config
 from alembic.util.exc import CommandError
 from sqlalchemy import Connection, inspect, text
 
@@ -26,7 +25,7 @@ from app.installation.service import files_in, mark_database, mark_storage, stor
 from app.kit import storage_keys
 from app.kit.context import Context
 from app.kit.ids import new_id
-from app.kit.schema import current_revision, migrate, migrating
+from app.kit.schema import alembic_config, current_revision, migrate, migrating
 
 
 @dataclass
@@ -149,9 +148,9 @@ def _copy(context: Context, folder: Path, file: StoredFile) -> None:
 
 def _restore_database(context: Context, folder: Path, manifest: Manifest, replace: bool) -> None:
     try:
-        with migrating(context.database.url) as (connection, config):
-            _clear(connection, config, replace)
-            command.upgrade(config, manifest.revision)
+        with migrating(context.database.url) as connection:
+            _clear(connection, replace)
+            command.upgrade(alembic_config(connection), manifest.revision)
             found = {table.name: table for table in tables.tables_of(connection)}
             if found.keys() != manifest.tables.keys():
                 raise BackupError("The backup has other tables than its schema; it is damaged.")
@@ -167,7 +166,7 @@ def _restore_database(context: Context, folder: Path, manifest: Manifest, replac
         ) from error
 
 
-def _clear(connection: Connection, config: Config, replace: bool) -> None:
+def _clear(connection: Connection, replace: bool) -> None:
     """Remove all tables; the schema of the backup may be another one."""
     if tables.has_data(connection) and not replace:
         raise BackupError(_NOT_EMPTY)
@@ -177,4 +176,4 @@ def _clear(connection: Connection, config: Config, replace: bool) -> None:
     with tables.without_triggers(connection, found):
         for table in reversed(found):
             connection.execute(table.delete())
-    command.downgrade(config, "base")
+    command.downgrade(alembic_config(connection), "base")

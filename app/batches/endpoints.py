@@ -9,7 +9,7 @@ from fastapi import File, Form, Header, Query, Request, Response, UploadFile
 from pydantic import Field
 from starlette.responses import StreamingResponse
 
-from app.access.caller import CallerDep, caller_router
+from app.access.dependencies import CallerDep, caller_router
 from app.batches import repository, service, views
 from app.batches.repository import BATCHES
 from app.datasets import service as datasets

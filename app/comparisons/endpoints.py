@@ -7,7 +7,7 @@ from typing import Annotated
 from dspt_client.schemas.comparisons import ComparisonJobView, ComparisonView
 from fastapi import Header, Request, Response
 
-from app.access.caller import CallerDep, caller_router
+from app.access.dependencies import CallerDep, caller_router
 from app.comparisons import direct, service
 from app.comparisons.repository import COMPARISONS
 from app.comparisons.schemas import ComparisonJobRequest, ComparisonRequest

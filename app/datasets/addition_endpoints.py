@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from dspt_client.schemas.datasets import DatasetDetail
 from fastapi import File, Form, Response, UploadFile
 
-from app.access.caller import CallerDep, caller_router
+from app.access.dependencies import CallerDep, caller_router
 from app.datasets import additions, details, service
 from app.datasets.dependencies import ShelfDep
 from app.kit.http.context import ContextDep

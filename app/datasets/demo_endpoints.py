@@ -7,7 +7,7 @@ import io
 from dspt_client.schemas.datasets import DatasetDetail
 from fastapi import Response
 
-from app.access.caller import CallerDep, caller_router
+from app.access.dependencies import CallerDep, caller_router
 from app.datasets import demo_photos, details, service
 from app.datasets.dependencies import ShelfDep
 from app.kit.http.context import ContextDep

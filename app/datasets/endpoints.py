@@ -18,7 +18,7 @@ from fastapi import (
     UploadFile,
 )
 
-from app.access.caller import CallerDep, caller_router
+from app.access.dependencies import CallerDep, caller_router
 from app.datasets import details, health, repository, service, uploads, views
 from app.datasets.dependencies import ShelfDep
 from app.datasets.photos import SIZES, PhotoShelf

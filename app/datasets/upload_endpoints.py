@@ -9,7 +9,7 @@ from fastapi import Depends, Header, Path, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.datastructures import State
 
-from app.access.caller import CallerDep, caller_router
+from app.access.dependencies import CallerDep, caller_router
 from app.datasets import upload_parts, uploads
 from app.kit.context import Context
 from app.kit.http.context import ContextDep

@@ -9,7 +9,7 @@ from dspt_client.schemas.jobs import JobView
 from fastapi import Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.access.caller import CallerDep, caller_router
+from app.access.dependencies import CallerDep, caller_router
 from app.datasets.photos import SIZES
 from app.feedback import service
 from app.feedback.retrain import create_job

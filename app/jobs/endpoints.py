@@ -20,7 +20,7 @@ from fastapi import (
 )
 from starlette.concurrency import run_in_threadpool
 
-from app.access.caller import CallerDep, caller_router
+from app.access.dependencies import CallerDep, caller_router
 from app.datasets import service as datasets
 from app.jobs import service, views
 from app.jobs.accepted import IdempotencyKey, accepted

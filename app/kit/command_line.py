@@ -82,19 +82,24 @@ def settings_for(data_dir: Path | None) -> Settings:
 
 
 @contextmanager
-def database_errors(variable: str = "DSPT_DATABASE_URL") -> Iterator[None]:
-    """Print one sentence, and exit with status 1, if the database cannot be used."""
-    from psycopg import Error
+def database_errors(
+    variable: str = "DSPT_DATABASE_URL", *others: type[Exception]
+) -> Iterator[None]:
+    """Print one sentence, and exit with status 1, if the database cannot be used.
+
+    others: further exceptions that say so.
+    """
     from sqlalchemy.exc import DBAPIError
 
     from app.kit.schema import SchemaError
 
+    unusable: tuple[type[Exception], ...] = (DBAPIError, OSError, ValueError, *others)
     try:
         yield
     except SchemaError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from error
-    except (DBAPIError, Error, OSError, ValueError) as error:
+    except unusable as error:
         reason = error.orig if isinstance(error, DBAPIError) else error
         typer.echo(f"{variable}: cannot use the database: {reason}", err=True)
         raise typer.Exit(1) from error

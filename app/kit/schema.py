@@ -3,6 +3,9 @@
 A schema has a revision, and stores the oldest revision whose code can still use it. So a migration
 that only adds something (an expansion) lets the version before it go on, and a later one removes
 what no version uses any more (a contraction).
+
+Every start of a process and many commands compare the schema; few migrate, and only these import
+Alembic.
 """
 
 from __future__ import annotations
@@ -10,17 +13,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, func, inspect, select, text
 
 from app.kit.db import Database
 from app.kit.file_lock import locked
 from app.kit.settings import Settings
 
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+#: Alembic's scripts. The name of the file of a migration begins with its revision.
+SCRIPTS = Path(__file__).parents[1] / "migrations"
 #: Advisory lock number; arbitrary, but unique within the database.
 _MIGRATION_LOCK = 0x64737074
 #: Time limit of a statement of a migration, which may rewrite a table, and of the wait for another
@@ -60,18 +65,22 @@ def migrate(url: str) -> str | None:
     A newer schema that this version can use stays as it is; then return a warning. Raises
     NewerSchemaError.
     """
-    with migrating(url) as (connection, config):
-        scripts = ScriptDirectory.from_config(config)
-        if warning := _newer(connection, scripts):
+    with migrating(url) as connection:
+        if warning := _newer(connection):
             return warning
-        newest = scripts.get_revision("head")
-        assert newest is not None
-        if current_revision(connection) == newest.revision:  # the role need not be the owner
+        newest = revisions()[-1]
+        if current_revision(connection) == newest:  # the role need not be the owner
             return None
-        command.upgrade(config, "head")
+        from alembic import command
+        from alembic.script import ScriptDirectory
+
+        config = alembic_config(connection)
+        command.upgrade(config, newest)
+        migration = ScriptDirectory.from_config(config).get_revision(newest)
+        assert migration is not None
         connection.execute(
             text("UPDATE schema_compatibility SET minimum_revision = :minimum"),
-            {"minimum": newest.module.minimum_revision},
+            {"minimum": migration.module.minimum_revision},
         )
     return None
 
@@ -101,25 +110,30 @@ def check_schema(url: str) -> str | None:
 
 def check_connection(connection: Connection) -> str | None:
     """Do what `check_schema` does, on a connection."""
-    scripts = ScriptDirectory.from_config(alembic_config())
-    if warning := _newer(connection, scripts):
+    if warning := _newer(connection):
         return warning
-    revision, newest = current_revision(connection), scripts.get_current_head()
-    assert newest is not None
+    revision, newest = current_revision(connection), revisions()[-1]
     if revision != newest:
         raise OlderSchemaError(revision, newest)
     return None
 
 
+def revisions() -> list[str]:
+    """Return the revisions that this version knows, the oldest first."""
+    return sorted(path.name.partition("_")[0] for path in (SCRIPTS / "versions").glob("[0-9]*.py"))
+
+
 def current_revision(connection: Connection) -> str | None:
     """Return the revision of the database's schema; None for an empty database."""
-    return MigrationContext.configure(connection).get_current_revision()
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return revision
 
 
-def _newer(connection: Connection, scripts: ScriptDirectory) -> str | None:
+def _newer(connection: Connection) -> str | None:
     """Return a warning if the schema is newer. Raises NewerSchemaError."""
-    revision = current_revision(connection)
-    known = {script.revision for script in scripts.walk_revisions()}
+    revision, known = current_revision(connection), revisions()
     if revision is None or revision in known:
         return None
     if not inspect(connection).has_table("schema_compatibility"):
@@ -129,16 +143,13 @@ def _newer(connection: Connection, scripts: ScriptDirectory) -> str | None:
         raise NewerSchemaError
     return (
         f"The schema of the database ({revision}) is newer than this version of DSPT "
-        f"({scripts.get_current_head()}), which can still use it. Install the newer version soon."
+        f"({known[-1]}), which can still use it. Install the newer version soon."
     )
 
 
 @contextmanager
-def migrating(url: str) -> Iterator[tuple[Connection, Config]]:
-    """Yield a connection in a transaction, and Alembic's configuration for it.
-
-    Other processes cannot migrate meanwhile.
-    """
+def migrating(url: str) -> Iterator[Connection]:
+    """Yield a connection in a transaction. Other processes cannot migrate meanwhile."""
     database = Database(url, pool_size=1, seconds=_MIGRATION_SECONDS)
     try:
         if database.engine.dialect.name == "sqlite":
@@ -146,18 +157,19 @@ def migrating(url: str) -> Iterator[tuple[Connection, Config]]:
         with database.writer.begin() as connection:
             if connection.dialect.name == "postgresql":
                 connection.execute(select(func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
-            config = alembic_config()
-            config.attributes["connection"] = connection
-            yield connection, config
+            yield connection
     finally:
         database.close()
 
 
-def alembic_config() -> Config:
-    """Return Alembic's configuration; the scripts ship within the package."""
+def alembic_config(connection: Connection | None = None) -> Config:
+    """Return Alembic's configuration. connection: to migrate on."""
+    from alembic.config import Config
+
     config = Config()
-    config.set_main_option("script_location", "app:migrations")
+    config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
     return config
 
 

@@ -9,7 +9,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
-from app.access.caller import caller_router
+from app.access.dependencies import caller_router
 from app.kit.http.rules import Scope, rules
 from app.metrics.report import Report
 

@@ -52,9 +52,11 @@ def check(data_dir: DataDir = None) -> None:
 
 def grant_to_service(settings: Settings) -> None:
     """Let the role of DSPT_DATABASE_URL use the tables, if another role owns them."""
-    from app.migrations.roles import grant
-
     if settings.owner_database_url:
-        with database_errors("DSPT_OWNER_DATABASE_URL"):
+        from psycopg import Error
+
+        from app.migrations.roles import grant
+
+        with database_errors("DSPT_OWNER_DATABASE_URL", Error):
             role = grant(settings.owner_database_url, settings.database_url)
         typer.echo(f"The role {role} can read and write rows, and change no table.")

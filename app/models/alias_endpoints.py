@@ -8,7 +8,7 @@ from dspt_client.schemas.models import AliasHistory, AliasView
 from fastapi import Header, Path, Query, Response
 from pydantic import Field
 
-from app.access.caller import CallerDep, caller_router
+from app.access.dependencies import CallerDep, caller_router
 from app.kit.http.context import ContextDep
 from app.kit.http.errors import (
     BadRequest,

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import Query, Response
 
-from app.access.caller import CallerDep, caller_router
+from app.access.dependencies import CallerDep, caller_router
 from app.kit.http.context import ContextDep
 from app.kit.http.errors import Conflict, NotFound, Unprocessable, problems
 from app.kit.http.rules import Scope, rules

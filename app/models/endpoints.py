@@ -8,7 +8,7 @@ from dspt_client.schemas.models import ModelView
 from fastapi import File, Form, Response, UploadFile
 from sqlalchemy.orm import Session
 
-from app.access.caller import CallerDep, caller_router
+from app.access.dependencies import CallerDep, caller_router
 from app.captures import retention
 from app.kit import storage_keys
 from app.kit.http.context import ContextDep

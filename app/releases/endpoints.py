@@ -6,7 +6,8 @@ from dspt_client.schemas.models import ModelView
 from fastapi import Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from app.access.caller import Caller, CallerDep, caller_router
+from app.access.caller import Caller
+from app.access.dependencies import CallerDep, caller_router
 from app.kit.context import Context
 from app.kit.http.context import ContextDep
 from app.kit.http.errors import (

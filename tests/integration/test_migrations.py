@@ -63,9 +63,7 @@ def test_jobs_from_before_corrections_keep_their_settings_as_asked(empty_databas
     database = Database(empty_database_url)
     try:
         with database.engine.begin() as connection:
-            config = alembic_config()
-            config.attributes["connection"] = connection
-            command.upgrade(config, "0001")
+            command.upgrade(alembic_config(connection), "0001")
             connection.execute(
                 text(
                     "INSERT INTO datasets VALUES "
@@ -94,9 +92,7 @@ def test_migrating_down_leaves_nothing(empty_database_url: str) -> None:
     database = Database(empty_database_url)
     try:
         with database.engine.begin() as connection:
-            config = alembic_config()
-            config.attributes["connection"] = connection
-            command.downgrade(config, "base")
+            command.downgrade(alembic_config(connection), "base")
     finally:
         database.close()
     assert tables(empty_database_url) == {"alembic_version"}

@@ -11,7 +11,6 @@ from unittest.mock import Mock
 
 import psycopg
 import pytest
-from alembic.config import Config
 from alembic.script import ScriptDirectory
 from dspt_client.schemas.status import Status
 from sqlalchemy import make_url, text
@@ -24,14 +23,14 @@ from app.installation.start import StartError, prepare
 from app.kit import schema
 from app.kit.context import Context
 from app.kit.db import Database
-from app.kit.schema import OlderSchemaError, alembic_config, check_schema, migrate
+from app.kit.schema import OlderSchemaError, alembic_config, check_schema, migrate, revisions
 from app.main import create_app
 from tests.commands import invoke
 from tests.integration.conftest import context_of, local_client, post_job, settings_for
 from tests.integration.jobs import bring_to, lose
 from tests.services import postgres_database
 
-NEWEST = ScriptDirectory.from_config(alembic_config()).get_current_head()
+NEWEST = revisions()[-1]
 LATER = f'''
 import sqlalchemy as sa
 from alembic import op
@@ -54,13 +53,8 @@ def later_version(folder: Path, minimum: str) -> Iterator[None]:
     shutil.copytree(Path(app.migrations.__file__).parent, scripts)
     (scripts / "versions" / "9999_later.py").write_text(LATER.replace("MINIMUM", minimum))
 
-    def config() -> Config:
-        made = alembic_config()
-        made.set_main_option("script_location", str(scripts))
-        return made
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(schema, "alembic_config", config)
+        patch.setattr(schema, "SCRIPTS", scripts)
         yield
 
 
@@ -132,12 +126,16 @@ def test_migrations_apart_from_the_start(empty_database_url: str, tmp_path: Path
     prepare(settings.model_copy(update={"migrate_at_start": False})).close()
 
 
-def test_every_migration_names_the_oldest_version_that_can_use_its_schema() -> None:
+def test_the_names_of_the_files_are_the_revisions_in_order() -> None:
     scripts = ScriptDirectory.from_config(alembic_config())
-    revisions = {script.revision: script for script in scripts.walk_revisions()}
-    for script in revisions.values():
+    newest_first = [script.revision for script in scripts.walk_revisions()]
+    assert revisions() == newest_first[::-1]
+
+
+def test_every_migration_names_the_oldest_version_that_can_use_its_schema() -> None:
+    for script in ScriptDirectory.from_config(alembic_config()).walk_revisions():
         if script.revision >= "0008":
-            assert script.module.minimum_revision in revisions
+            assert script.module.minimum_revision in revisions()
 
 
 @pytest.fixture

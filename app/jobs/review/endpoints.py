@@ -10,7 +10,7 @@ from dspt_client.schemas.reviews import ReviewHistory, ReviewView
 from fastapi import Depends, FastAPI, Header, Query, Request, Response
 from pydantic import Field
 
-from app.access.caller import CallerDep, caller_router
+from app.access.dependencies import CallerDep, caller_router
 from app.jobs.repository import MAX_SEQ
 from app.jobs.review.verdicts import Reviews
 from app.jobs.schemas import ReviewChanges

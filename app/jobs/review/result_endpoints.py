@@ -10,7 +10,7 @@ from fastapi import Depends, Header, Query, Request, Response
 from pydantic import Field
 from starlette.responses import StreamingResponse
 
-from app.access.caller import CallerDep, caller_router
+from app.access.dependencies import CallerDep, caller_router
 from app.datasets.dependencies import ShelfDep
 from app.jobs.accepted import IdempotencyKey, accepted
 from app.jobs.review import audit, corrections, predictions, verdicts

@@ -24,9 +24,9 @@ from http import HTTPStatus
 from typing import Any, ClassVar
 
 import structlog
-from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
 
 from app.kit.http.error_types import type_of
 from dspt.kit.text import without_prefix

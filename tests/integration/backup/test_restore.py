@@ -17,7 +17,7 @@ from app.jobs import repository
 from app.kit import storage_keys
 from app.kit.context import Context
 from app.kit.ids import new_id
-from app.kit.schema import current_revision, migrating
+from app.kit.schema import alembic_config, current_revision, migrating
 from app.tables.datasets import Dataset
 from app.tables.jobs import JobEvent
 from tests.integration.backup.calls import (
@@ -105,8 +105,8 @@ def test_a_restore_replaces_rows_only_on_request(
 def test_a_database_is_backed_up_before_its_schema_is_migrated(
     empty_database_url: str, tmp_path: Path, target: Context
 ) -> None:
-    with migrating(empty_database_url) as (connection, config):
-        command.upgrade(config, "0005")
+    with migrating(empty_database_url) as connection:
+        command.upgrade(alembic_config(connection), "0005")
     old = Context.open(settings_for(empty_database_url, tmp_path / "old"))
     with old.database.write() as session:
         session.execute(

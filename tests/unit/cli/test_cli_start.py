@@ -13,6 +13,7 @@ import typer.main
 
 from dspt.cli import build
 from tests.commands import invoke
+from tests.services import clean_environment
 
 DSPT = Path(sys.executable).parent / "dspt"
 
@@ -40,6 +41,28 @@ def test_commands_are_light() -> None:
         print(sorted({heavy} & set(sys.modules)))"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["[]", "[]"]
+
+
+def test_a_command_on_a_migrated_database_imports_no_web_framework_and_no_migrations(
+    tmp_path: Path,
+) -> None:
+    web = {"fastapi", "uvicorn", "httpx"}
+    late = {"alembic", "mako", "psycopg", "numpy", "PIL", "redis", "celery"}
+    code = f"""if True:
+        import sys
+        from dspt.cli import build
+        build()(["keys", "list"], standalone_mode=False)
+        print(sorted({web | late} & set(sys.modules)))"""
+    environment = clean_environment(DSPT_DATA_DIR=str(tmp_path))
+    for _ in range(2):  # the first one migrates
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=environment,
+        )
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_summaries_are_the_first_sentences_of_the_help() -> None:
