@@ -38,7 +38,6 @@ from app.kit.http.uploads import Uploads
 from app.kit.settings import Settings, get_settings
 from app.kit.tracing import Tracing
 from app.metrics.http import CountRequests, HttpMetrics
-from app.predictions.forwarding import ForwardPredictions
 from app.predictions.role import PredictionsOnly
 from app.predictions.settings import PredictionSettings
 from app.routes import ROUTES, open_features
@@ -143,6 +142,8 @@ def create_app(
     callers = Callers(settings.no_auth)
     app.add_middleware(AuthMiddleware, callers=callers)
     if settings.role == "api":
+        from app.predictions.forwarding import ForwardPredictions
+
         app.add_middleware(ForwardPredictions, identify=callers.identify)
     elif settings.role == "predict":
         app.add_middleware(PredictionsOnly)

@@ -28,7 +28,7 @@ IMPORTED = (
     "dspt.backbones.builtin.loader",
     "app.main",
     "alembic.command",
-    "celery.bin.celery",
+    "celery.apps.worker",
     "kombu.transport.redis",
     "psycopg",
     "uvicorn",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated
@@ -78,9 +79,17 @@ def worker(
 
         idle = IdleExit(exit_when_idle, settings.worker_pool, heartbeat)
         worker_ready.connect(idle.start)
-    options = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     with gpu_lock or nullcontext():
-        app.worker_main(["--quiet", "worker", "--queues", queue_of(settings.worker_pool), *options])
+        # Not `app.worker_main`: Celery's own command line imports a toolkit for prompts.
+        runner = app.Worker(
+            queues=[queue_of(settings.worker_pool)],
+            quiet=True,
+            without_gossip=True,
+            without_mingle=True,
+            without_heartbeat=True,
+        )
+        runner.start()
+    sys.exit(runner.exitcode)
 
 
 def _check_pool(settings: Settings) -> None:

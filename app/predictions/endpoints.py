@@ -24,7 +24,8 @@ from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import State
 
-from app.access.caller import Caller, CallerDep, caller_router
+from app.access.caller import Caller
+from app.access.dependencies import CallerDep, caller_router
 from app.access.rate_limits import RateLimits
 from app.kit.http.cancel_on_disconnect import cancel_on_disconnect
 from app.kit.http.errors import (
@@ -44,7 +45,6 @@ from app.kit.http.rules import Scope, rules
 from app.kit.http.schema_types import Omittable
 from app.predictions import bodies, stream
 from app.predictions.bodies import CAPTURE
-from app.predictions.forwarding import Forwarder
 from app.predictions.image_urls import ImageUrls
 from app.predictions.inference import Inference
 from app.predictions.metrics import EngineMetrics
@@ -63,7 +63,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     )
     state.predictions = Predictions(state.context, state.reader, state.inference)
     forwards = state.settings.role == "api"
-    if forwards:  # others need no TLS context, which takes time at the start
+    if forwards:  # others need neither a client nor its TLS context, which take time at the start
+        from app.predictions.forwarding import Forwarder
+
         state.forwarder = Forwarder(
             state.predict_settings,
             most=state.settings.max_waiting_requests,
