@@ -15,16 +15,19 @@ from app.kit.http.errors import Forbidden, TooManyRequests, Unauthorized, Unproc
 from app.kit.http.known_names import refuse_unknown_names
 from app.kit.http.routers import public_router
 
-_bearer = HTTPBearer(
-    scheme_name="API key",
-    auto_error=False,
-    description="`Authorization: Bearer dspt_...`, a key that the operator created with "
-    "`dspt keys create`. Until the first key is created, programs of the service's own user on "
-    "its own machine need no key.",
+#: Documents that a call needs a caller; the middleware has authenticated it.
+needs_key = Security(
+    HTTPBearer(
+        scheme_name="API key",
+        auto_error=False,
+        description="`Authorization: Bearer dspt_...`, a key that the operator created with "
+        "`dspt keys create`. Until the first key is created, programs of the service's own user on "
+        "its own machine need no key.",
+    )
 )
 
 
-async def get_caller(request: Request, _shown: Annotated[object, Security(_bearer)]) -> Caller:
+async def get_caller(request: Request) -> Caller:
     """Return the caller authenticated by the middleware."""
     caller = request.state.caller
     assert isinstance(caller, Caller)
@@ -34,11 +37,17 @@ async def get_caller(request: Request, _shown: Annotated[object, Security(_beare
 CallerDep = Annotated[Caller, Depends(get_caller)]
 
 
+# One dependency: FastAPI analyses each of them anew for every call.
+async def _check(request: Request, _: Annotated[object, needs_key]) -> None:
+    await get_caller(request)
+    await refuse_unknown_names(request)
+
+
 def caller_router(prefix: str = "", **options: Any) -> APIRouter:
     """Return a router for calls that need a caller. options: those of APIRouter."""
     return public_router(
         prefix,
-        dependencies=[Depends(get_caller), Depends(refuse_unknown_names)],
+        dependencies=[Depends(_check)],
         responses=problems(Unauthorized, Forbidden, TooManyRequests, Unprocessable),
         **options,
     )

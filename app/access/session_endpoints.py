@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from app.access import keys, sessions
 from app.access.caller import LOCAL, Caller
 from app.access.cross_site import check_own_page
-from app.access.dependencies import CallerDep
+from app.access.dependencies import CallerDep, needs_key
 from app.access.rate_limits import RateLimits
 from app.kit.batched_reader import BatchedReader
 from app.kit.context import Context
@@ -80,7 +80,11 @@ async def sign_in(
     return _view(caller, signed_in=True, ends_at=ends_at)
 
 
-@router.get("", responses=problems(Unauthorized, Forbidden, TooManyRequests))
+@router.get(
+    "",
+    dependencies=[needs_key],
+    responses=problems(Unauthorized, Forbidden, TooManyRequests),
+)
 @rules(Scope.READ)
 async def get_session(request: Request, caller: CallerDep) -> SessionView:
     """The caller: its owner and scopes."""
