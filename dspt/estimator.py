@@ -34,6 +34,7 @@ from dspt.model.predict import linear_classifier
 from dspt.prompt.learner import PromptLearner, zero_shot_embeddings
 from dspt.report.unlabelled import UnlabelledReport
 
+_SHORTEST = 1e-12  # what F.normalize divides by at least
 _INTEGERS = "integer_labels"  # key in the metrics of the artefact: the labels were integers
 
 ClassNames = Mapping[Any, str] | Sequence[str]
@@ -226,7 +227,9 @@ class DSPTClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             return encode_photos(photos, backbone)
         # scikit-learn's checks: two dimensions, numbers, finite, the number of columns of `fit`
         matrix = validate_data(self, X, reset=reset, dtype=np.float32)
-        return unit_features(self._matrix(matrix, backbone), backbone.embed_dim), None
+        features = self._matrix(matrix, backbone)
+        _check_lengths(features, backbone.embed_dim)
+        return unit_features(features, backbone.embed_dim), None
 
     def _new_photos(
         self, unlabelled: Any, features: Tensor, thumbnails: NDArray[np.uint8] | None
@@ -338,6 +341,18 @@ def audit(
     names = [data.classes[data.items[row].label] for row in rows]
     report = estimator.fit(features.numpy(), names, words, copies).audit_
     return report.with_files([data.items[row].path for row in rows])
+
+
+def _check_lengths(features: Tensor, embed_dim: int) -> None:
+    """Raise ValueError for a row without a direction, such as a photo that was never encoded."""
+    parts = {"embedding": features[:, :embed_dim], "penultimate part": features[:, embed_dim:]}
+    for what, part in parts.items():
+        empty = (part.norm(dim=1) < _SHORTEST).nonzero().flatten()
+        if part.shape[1] and len(empty):
+            raise ValueError(
+                f"the {what} of row {int(empty[0])} of X is 0 in all columns ({len(empty)} of "
+                f"{len(features)} rows). Leave such rows out"
+            )
 
 
 @lru_cache(maxsize=2)

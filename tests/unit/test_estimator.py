@@ -21,7 +21,7 @@ from torch.nn import functional as F
 import dspt.estimator
 from dspt.backbones.base import Backbone
 from dspt.errors import ConfigError, ImageError
-from dspt.estimator import DSPTClassifier, audit
+from dspt.estimator import DSPTClassifier, _check_lengths, audit
 from dspt.model.predict import ImageClassifier
 from dspt.prompt.learner import zero_shot_embeddings
 
@@ -84,6 +84,24 @@ def test_the_length_of_features_does_not_matter(
     np.testing.assert_allclose(
         one.predict_proba(features), other.predict_proba(features), atol=1e-4
     )
+
+
+def test_a_row_without_a_direction_is_refused_not_classified(
+    data: tuple[NDArray[np.float32], NDArray[Any], list[int]], tiny: Backbone
+) -> None:
+    features, labels, _ = data
+    model = classifier().fit(features, labels)
+    holes = features.copy()
+    holes[[7, 9]] = 0
+    for call in (lambda: classifier().fit(holes, labels), lambda: model.predict_proba(holes)):
+        with pytest.raises(ValueError, match=r"embedding of row 7 of X is 0 .* \(2 of 45 rows\)"):
+            call()
+    wide = dataclasses.replace(tiny, penultimate_dim=2)
+    both = torch.ones(3, wide.feature_dim)
+    _check_lengths(both, wide.embed_dim)
+    both[1, wide.embed_dim :] = 0
+    with pytest.raises(ValueError, match=r"penultimate part of row 1 of X is 0"):
+        _check_lengths(both, wide.embed_dim)
 
 
 def test_features_may_be_read_only(
