@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.skeleton.program import Document
-from benchmarks.skeleton.report import heading, table
+from benchmarks.skeleton.report import page, table
 
 
 def markdown(document: Document) -> str:
@@ -19,15 +19,10 @@ def markdown(document: Document) -> str:
         for stage in stages
         for name, value in stage["seconds"].items()
     ]
-    lines = [
-        "# Memory of `dspt serve`",
-        "",
-        *heading(document),
-        "",
+    return page(
+        "Memory of `dspt serve`",
+        document,
         "MiB. A page that several processes of the service share counts once, in equal parts.",
-        "",
-        *table(["process", *(stage["stage"] for stage in stages)], [*rows, ["all", *totals]]),
-        "",
-        *seconds,
-    ]
-    return "\n".join(lines) + "\n"
+        table(["process", *(stage["stage"] for stage in stages)], [*rows, ["all", *totals]]),
+        seconds,
+    )

@@ -10,12 +10,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
-import httpx
+from dspt_client import Client
+from dspt_client.schemas.status import TERMINAL
 from rich.console import Console
 
 from app.datasets.demo_photos import make_demo_data
@@ -39,14 +39,17 @@ _COMPILED = ("image tower loaded", "image tower compiled")
 def measure(options: argparse.Namespace, document: Document, console: Console) -> None:
     demo = make_demo_data(1)
     photos = [each.jpeg for each in demo.unseen]
+    eight = [photos[number % len(photos)] for number in range(8)]
     document["stages"] = stages = []
     with (
         tempfile.TemporaryDirectory(prefix="dspt-memory-") as folder,
         _service(
             Path(folder), backbone := loadable(options.backbone, Path(folder) / "weights")
         ) as (supervisor, url),
-        httpx.Client(base_url=url, timeout=300) as client,
+        Client(url, timeout=300) as client,
     ):
+        data = Path(folder) / "photos.zip"
+        data.write_bytes(demo.zip)
 
         def record(stage: str, **seconds: float) -> None:
             time.sleep(_SETTLE_SECONDS)
@@ -57,30 +60,30 @@ def measure(options: argparse.Namespace, document: Document, console: Console) -
             stages.append({"stage": stage, "mib": mib, "seconds": seconds})
 
         record("idle")
-        first = _job(client, demo.zip, backbone)
-        record("after a job", job=first["seconds"])
-        second = _job(client, demo.zip, backbone, seed=2)
-        record("after a second job", job=second["seconds"])
-        _wait(lambda: not _has_torch(supervisor), "the worker's rest", patience=180, error=False)
+        model, seconds = _job(client, data, backbone)
+        record("after a job", job=seconds)
+        _, seconds = _job(client, data, backbone, seed=2)
+        record("after a second job", job=seconds)
+        with suppress(BenchmarkError):
+            _wait(lambda: not _has_torch(supervisor), "the worker's rest", patience=180)
         record("after a rest")
-        model = {"model": first["model_id"]}
         start = time.monotonic()
-        _predict(client, model, photos[:1])
+        client.predict(model, photos[:1])
         seconds = time.monotonic() - start
         log = Path(folder) / "data" / "logs" / "api.log"
         _wait(lambda: any(text in log.read_text() for text in _COMPILED), "a compiled tower")
         for _ in range(0, options.images, 8):
-            _predict(client, model, [photos[i % len(photos)] for i in range(8)])
+            client.predict(model, eight)
         record("after predictions", first_prediction=seconds)
         highest: dict[str, float] = {}
 
         def predict_and_look() -> None:
             nonlocal highest
-            _predict(client, model, [photos[i % len(photos)] for i in range(8)])
+            client.predict(model, eight)
             highest = max(highest, _memory(supervisor), key=lambda mib: sum(mib.values()))
 
-        third = _job(client, demo.zip, backbone, seed=3, meanwhile=predict_and_look)
-        keep("most in a job beside predictions", highest, job=third["seconds"])
+        _, seconds = _job(client, data, backbone, seed=3, meanwhile=predict_and_look)
+        keep("most in a job beside predictions", highest, job=seconds)
 
 
 @contextmanager
@@ -154,51 +157,33 @@ def _has_torch(supervisor: int) -> bool:
 
 
 def _job(
-    client: httpx.Client,
-    data: bytes,
+    client: Client,
+    data: Path,
     backbone: str,
     seed: int = 1,
     meanwhile: Callable[[], object] = lambda: None,
-) -> dict[str, Any]:
-    """Run a job; return it with the seconds from its submission to its end.
+) -> tuple[str, float]:
+    """Run a job; return the id of its model, and the seconds from its submission to its end.
 
     meanwhile: called again and again until it ends.
     """
     start = time.monotonic()
-    form = {"config": json.dumps({"backbone": backbone, "seed": seed})}
-    response = client.post("/jobs", data=form, files={"dataset": ("photos.zip", data)})
-    path = response.raise_for_status().headers["location"]
-
-    def job() -> dict[str, Any]:
-        found: dict[str, Any] = client.get(path).raise_for_status().json()
-        return found
+    job = client.jobs.create(data, config={"backbone": backbone, "seed": seed})
 
     def ended() -> bool:
         meanwhile()
-        return job()["status"] in ("succeeded", "failed")
+        job.refresh()
+        return job.status in TERMINAL
 
     _wait(ended, "the job")
-    found = job()
-    if found["status"] == "failed":
-        raise BenchmarkError(f"the job failed: {found['error']}")
-    return found | {"seconds": time.monotonic() - start}
+    seconds = time.monotonic() - start
+    job.wait()  # raises JobFailed
+    return str(job.model_id), seconds
 
 
-def _predict(client: httpx.Client, form: Mapping[str, str], photos: Sequence[bytes]) -> None:
-    files = [("images", (f"{number}.jpg", data)) for number, data in enumerate(photos)]
-    client.post("/predict", data=form, files=files).raise_for_status()
-
-
-def _wait(
-    condition: Callable[[], object],
-    what: str,
-    *,
-    patience: float = _PATIENCE_SECONDS,
-    error: bool = True,
-) -> None:
-    """Return when `condition` holds or, without `error`, after the time limit."""
+def _wait(condition: Callable[[], object], what: str, patience: float = _PATIENCE_SECONDS) -> None:
+    """Return when `condition` holds. Raises BenchmarkError after `patience` seconds."""
     try:
         wait_until(condition, patience, what, pause=0.2)
     except AssertionError as failure:
-        if error:
-            raise BenchmarkError(str(failure)) from failure
+        raise BenchmarkError(str(failure)) from failure
