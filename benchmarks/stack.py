@@ -116,6 +116,7 @@ class Stack:
     def __init__(self, folder: Path, environment: Mapping[str, str], workers: int) -> None:
         self.folder, self.environment = folder, environment
         self.port = int(environment["DSPT_PORT"])
+        self.url = f"http://{HOST}:{self.port}"
         self.api = Part(["api"], environment, folder / "api.log")
         self.workers = [
             Part(["worker"], environment, folder / f"worker-{number}.log")
@@ -154,7 +155,7 @@ class Stack:
 
     def _ready(self) -> bool:
         try:
-            response = httpx.get(f"http://{HOST}:{self.port}/health/ready")
+            response = httpx.get(f"{self.url}/health/ready")
         except httpx.TransportError:
             return False
         checks = response.json()["checks"] if response.is_success else {}

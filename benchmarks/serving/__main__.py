@@ -15,11 +15,11 @@ _DESCRIPTION = """\
 Measure how many images per second the service classifies, compared with its image tower alone.
 Starts PostgreSQL, Redis, `dspt api` and `dspt worker` on this machine, each in a process of its
 own, and 1, 8 and 64 clients that send the next request after each answer. Further measurements:
-1 to 5,000 models in memory, an alias that moves, a job that is tuned meanwhile, and more clients
-than may wait. The tower and 64 clients take turns, so that each ratio is of measurements next to
-each other. Also prints the CPU time of an image by part. A backbone ARCHITECTURE/random, such as
-ViT-B-16/random, has random weights: as fast as the published ones, without a download. Writes
-serving.json and .md to the folder --out; after Ctrl-C, what has been measured until then.
+1 to 5,000 models in memory, a job that is tuned meanwhile, and more clients than may wait. The
+tower and 64 clients take turns, so that each ratio is of measurements next to each other. Also
+prints the CPU time of an image by part. A backbone ARCHITECTURE/random, such as ViT-B-16/random,
+has random weights: as fast as the published ones, without a download. Writes serving.json and .md
+to the folder --out; after Ctrl-C, what has been measured until then.
 
 With --peers it measures the service beside other ways to serve a classifier of images instead:
 LitServe with OpenVINO and with torch, infinity (embeddings only) and a plain FastAPI program. All

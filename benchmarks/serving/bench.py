@@ -9,13 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from benchmarks.load.summary import percentile
 from benchmarks.serving.classifiers import write_classifiers
 from benchmarks.serving.orders import Order, Outcome
 from benchmarks.skeleton.child import Child
-from benchmarks.stack import HOST, MeasuredStack, StackError
+from benchmarks.stack import MeasuredStack, StackError
 from dspt.backbones import Backbone
 from tests.services import wait_until
 
@@ -59,18 +57,6 @@ class Bench:
     def write(self, backbone: Backbone, classes: Sequence[Sequence[str]]) -> list[str]:
         """Write new classifiers; return their ids."""
         return write_classifiers(self.stack.environment, self.folder, backbone, classes, self.seed)
-
-    def call(self, method: str, path: str, **content: Any) -> Any:
-        """Call the service; return the JSON. Raises httpx.HTTPError."""
-        response = httpx.request(
-            method,
-            f"http://{HOST}:{self.stack.port}{path}",
-            headers={"Authorization": f"Bearer {self.stack.key}"},
-            timeout=60,
-            **content,
-        )
-        response.raise_for_status()
-        return response.json() if response.content else None
 
     def load(self, model_id: str, backbone: str) -> None:
         """Load the model; return when its image tower is compiled. Raises StackError."""

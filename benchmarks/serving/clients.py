@@ -7,19 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import json
 import random
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import aiohttp
 import uvloop
 
 from benchmarks.serving.api import PREDICT, Api
-from benchmarks.serving.orders import Order, Outcome, Switch
+from benchmarks.serving.orders import Order, Outcome
 from benchmarks.sessions import UNANSWERED, session
 from benchmarks.usage import Usage, usage_of
 
@@ -58,13 +55,6 @@ class Clients:
             return await Run(client, order, files, self._rng, self._api).all()
 
 
-@dataclass(frozen=True, slots=True)
-class _Move:
-    start: float
-    end: float
-    model: str
-
-
 class Run:
     """Carries out one order."""
 
@@ -83,7 +73,6 @@ class Run:
         self._outcome = Outcome()
         self._answers: list[tuple[float, float]] = []
         """When each good answer was requested and complete, warm-up included."""
-        self._moves: list[_Move] = []
         # Without a duration the measurement has no warm-up, and ends with the last answer.
         self._begin = float("inf") if order.seconds else time.perf_counter()
         self._end = float("inf")
@@ -93,8 +82,6 @@ class Run:
     async def all(self) -> Outcome:
         order, names = self._order, self._names()
         tasks = [asyncio.create_task(self._ask(names)) for _ in range(order.clients)]
-        if order.switch is not None:
-            tasks.append(asyncio.create_task(self._move(order.switch)))
         watching = asyncio.create_task(self._watch())
         try:
             await asyncio.gather(*tasks)
@@ -148,35 +135,6 @@ class Run:
             self._outcome.wrong += counts
             return
         self._answers.append((sent, done))
-        if self._order.switch is not None:
-            self._check(self._order.switch, sent, done, json.loads(body))
-
-    def _check(self, switch: Switch, sent: float, done: float, answer: Any) -> None:
-        model = answer["model"]
-        labels = [one["label"] for image in answer["predictions"] for one in image["top"]]
-        self._outcome.mixed += not all(
-            label.startswith(switch.labels.get(model, "?")) for label in labels
-        )
-        before = [move for move in self._moves if move.end <= sent]
-        possible = {move.model for move in self._moves if move.start < done and move.end > sent}
-        possible |= {move.model for move in before[-1:]}
-        self._outcome.stale += bool(before) and model not in possible
-
-    async def _move(self, switch: Switch) -> None:
-        number, models = 0, list(switch.labels)
-        while time.perf_counter() < self._end:
-            model = models[number % len(models)]
-            start = time.perf_counter()
-            # Recorded before it is done: meanwhile either model may answer.
-            self._moves.append(_Move(start, float("inf"), model))
-            moving = self._client.patch(f"/models/{model}", json={"alias": switch.alias})
-            async with moving as answer:
-                await answer.read()
-            self._moves[-1] = _Move(start, time.perf_counter(), model)
-            self._outcome.moves += 1
-            self._outcome.failed_moves += answer.status != 200
-            number += 1
-            await asyncio.sleep(switch.pause)
 
     def _count(self, status: str, done: float) -> bool:
         """Count the request; return whether it is within the measurement."""

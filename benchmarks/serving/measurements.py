@@ -1,19 +1,18 @@
 """What is measured on the running stack: its speed compared with the tower alone, many models in
-memory, and disturbances (an alias moves, a job is tuned, too many clients)."""
+memory, and disturbances (a job is tuned, too many clients)."""
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from dspt_client.schemas.status import TERMINAL
+from dspt_client import Client, Job
+from dspt_client.schemas.status import TERMINAL, Status
 
 from app.datasets.demo_photos import make_demo_data
-from benchmarks.load.summary import percentile
 from benchmarks.serving.bench import MANY_CLIENTS, Bench, row, wait
-from benchmarks.serving.orders import Order, Switch
+from benchmarks.serving.orders import Order
 from benchmarks.skeleton.child import Child
 from benchmarks.stack import StackError
 from dspt.backbones import Backbone
@@ -22,10 +21,6 @@ BATCHES = (1, 2, 4, 8, 16, 32, 64)
 _CLIENTS, _IMAGES = (1, 8, MANY_CLIENTS), (1, 16)
 _PART = 0.3
 """Duration of each measurement of the tower, as a share of `seconds`."""
-#: Loaded one after the other, to measure the loading time.
-_COLD = 50
-_ALIAS = "production"
-_MOVES_PER_SECOND = 5.0
 #: Together they take longer than the measurement; the rest of them is cancelled.
 _JOBS, _EPOCHS = 2, 1000
 TOO_MANY_CLIENTS = 256
@@ -94,7 +89,6 @@ def measure_residents(
     most = max(counts)
     bench.on_progress(f"writing {most:,} models")
     models = bench.write(backbone, [classes] * most)
-    found["cold_load_ms"] = _cold_load(bench, models[:_COLD])
     found["memory"] = _load_all(bench, models, counts)
     found["classes"], found["rounds"] = len(classes), list[dict[str, Any]]()
     for number in range(rounds):
@@ -107,61 +101,38 @@ def measure_residents(
         found["rounds"].append(speeds)
 
 
-def _cold_load(bench: Bench, models: Sequence[str]) -> float:
-    """Return how many milliseconds longer a first request takes than a second (medians)."""
-    bench.on_progress("loading models")
-    first, second = (
-        bench.ask(Order(clients=1, images=1, models=models, tiny=True)).latencies for _ in range(2)
-    )
-    return 1000 * (percentile(first, 50) - percentile(second, 50))
-
-
 def _load_all(bench: Bench, models: Sequence[str], counts: Sequence[int]) -> list[dict[str, Any]]:
     """Return the memory of the API with each number of models loaded."""
-    memory, loaded = [], _COLD
+    memory, loaded = [], 0
     for count in sorted(counts):
         bench.on_progress(f"loading {count:,} models")
-        batch = models[min(loaded, count) : count] or models[:1]
-        outcome = bench.ask(Order(MANY_CLIENTS, 1, batch, tiny=True))
-        loaded = max(loaded, count)
-        memory.append({"models": loaded, "mib": row(outcome)["api_mib"]})
+        outcome = bench.ask(Order(MANY_CLIENTS, 1, models[loaded:count], tiny=True))
+        loaded = count
+        memory.append({"models": count, "mib": row(outcome)["api_mib"]})
     return memory
-
-
-def measure_switch(
-    bench: Bench, backbone: Backbone, classes: Sequence[str], found: dict[str, Any]
-) -> None:
-    """Measure clients of an alias that moves back and forth between two models."""
-    labels = ("old", "new")
-    models = bench.write(backbone, [[f"{label} {name}" for name in classes] for label in labels])
-    for model in models:
-        bench.call("PATCH", f"/models/{model}", json={"alias": _ALIAS})
-        bench.ask(Order(clients=1, images=1, models=[model], tiny=True))
-    switch = Switch(_ALIAS, dict(zip(models, labels, strict=True)), 1 / _MOVES_PER_SECOND)
-    bench.on_progress(f"an alias that moves {_MOVES_PER_SECOND:g} times a second")
-    outcome = bench.many([_ALIAS], switch=switch)
-    counts = ("moves", "failed_moves", "mixed", "stale")
-    found |= row(outcome) | {name: getattr(outcome, name) for name in counts}
 
 
 def measure_beside_job(bench: Bench, model_id: str, found: dict[str, Any]) -> None:
     """Measure before a job, while it is tuned, and after it."""
     bench.on_progress("before a job")
     found["before"] = row(bench.many([model_id]))
-    files = {"dataset": ("photos.zip", make_demo_data(bench.seed).zip)}
-    jobs = []
-    for number in range(_JOBS):
-        form = {"config": json.dumps({"epochs": _EPOCHS, "seed": bench.seed + number})}
-        jobs.append(bench.call("POST", "/jobs", data=form, files=files)["id"])
-    bench.on_progress("waiting for a job to be tuned")
-    wait(lambda: _is_tuned(bench, jobs[0]), "a job that is tuned")
-    bench.on_progress("while a job is tuned")
-    found["beside"] = row(bench.many([model_id]))
-    found["jobs"] = statuses = [_job(bench, job)["status"] for job in jobs]
-    for job, status in zip(jobs, statuses, strict=True):
-        if status not in TERMINAL:
-            bench.call("POST", f"/jobs/{job}/cancel")
-    wait(lambda: all(_job(bench, job)["status"] in TERMINAL for job in jobs), "the end of the jobs")
+    photos = bench.folder / "photos.zip"
+    photos.write_bytes(make_demo_data(bench.seed).zip)
+    with Client(bench.stack.url, bench.stack.key) as client:
+        jobs = [
+            client.jobs.create(photos, config={"epochs": _EPOCHS, "seed": bench.seed + number})
+            for number in range(_JOBS)
+        ]
+        bench.on_progress("waiting for a job to be tuned")
+        wait(lambda: _is_tuned(jobs[0]), "a job that is tuned")
+        bench.on_progress("while a job is tuned")
+        found["beside"] = row(bench.many([model_id]))
+        for job in jobs:
+            job.refresh()
+            if job.status not in TERMINAL:
+                client.jobs.cancel(job.id)
+        found["jobs"] = [job.status for job in jobs]
+        wait(lambda: all(map(_has_ended, jobs)), "the end of the jobs")
     bench.on_progress("after the job")
     found["after"] = row(bench.many([model_id]))
 
@@ -181,12 +152,12 @@ def measure_pressure(bench: Bench, model_id: str, backbone: str, found: dict[str
         found[str(clients)] = row(outcome) | {"refused": refused, "told_when": outcome.told_when}
 
 
-def _is_tuned(bench: Bench, job_id: str) -> bool:
-    job = _job(bench, job_id)
-    if job["status"] in TERMINAL:
-        raise StackError(f"The job {job['status']}: {job['error']}")
-    return bool(job["status"] == "running" and job["progress"]["epoch"])
+def _is_tuned(job: Job) -> bool:
+    if _has_ended(job):
+        raise StackError(f"The job {job.status}: {job.view.error}")
+    return bool(job.status == Status.RUNNING and job.view.progress and job.view.progress.epoch)
 
 
-def _job(bench: Bench, job_id: str) -> Any:
-    return bench.call("GET", f"/jobs/{job_id}")
+def _has_ended(job: Job) -> bool:
+    job.refresh()
+    return job.status in TERMINAL

@@ -9,17 +9,6 @@ from benchmarks.usage import Usage
 
 
 @dataclass(frozen=True)
-class Switch:
-    """An alias that moves back and forth between models."""
-
-    alias: str
-    labels: Mapping[str, str]
-    """Model id -> prefix of the names of its classes."""
-    pause: float
-    """Seconds from one move to the next."""
-
-
-@dataclass(frozen=True)
 class Order:
     """Clients that send the next request after each answer."""
 
@@ -32,7 +21,6 @@ class Order:
     """Duration; 0: each model is requested once, in turn."""
     warm_up: float = 0.0
     """Least seconds of requests before the measurement, which begins once all were answered."""
-    switch: Switch | None = None
     tiny: bool = False
     """Use images of a few pixels, which cost almost nothing."""
     watched: Mapping[str, Sequence[int]] = field(default_factory=dict)
@@ -54,12 +42,6 @@ class Outcome:
     """Refusals with Retry-After."""
     wrong: int = 0
     """Answers that lack a prediction for an image."""
-    moves: int = 0
-    failed_moves: int = 0
-    mixed: int = 0
-    """Answers whose labels belong to another model than the one they name."""
-    stale: int = 0
-    """Answers by a model that the alias had left before the request was sent."""
     cpu_seconds: float = 0.0
     """Of the clients themselves."""
     before: dict[str, Usage] = field(default_factory=dict)

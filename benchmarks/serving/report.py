@@ -40,7 +40,7 @@ def markdown(document: Document) -> str:
         blocks += [f"## {name}", *_backbone(found)]
     if document.get("residents", {}).get("rounds"):
         blocks += ["## Many models", *_residents(document["residents"])]
-    if document.get("switch") or document.get("beside_a_job") or document.get("pressure"):
+    if document.get("beside_a_job") or document.get("pressure"):
         blocks += ["## Disturbances", _disturbed(document)]
     return page("Serving speed", document, *blocks, goal_table(goals(document)))
 
@@ -102,8 +102,7 @@ def _residents(found: Document) -> Iterator[str]:
     loss, rounds = losses(found), found["rounds"]
     yield (
         f"{MANY_CLIENTS} clients; each request is for one of the models, drawn at random; all are "
-        f"in memory and have {found['classes']} classes; the numbers of models take turns. The "
-        f"first request for a model takes {found['cold_load_ms']:.1f} ms longer than its second. "
+        f"in memory and have {found['classes']} classes; the numbers of models take turns. "
         "Loss: median over the rounds, compared with one model."
     )
     yield _table(
@@ -122,8 +121,6 @@ def _residents(found: Document) -> Iterator[str]:
 
 def _disturbed(document: Document) -> str:
     found: dict[str, Document] = {}
-    if switch := document.get("switch"):
-        found[f"an alias moves {switch['moves']} times"] = switch
     names = {"before": "before a job", "beside": "while a job is tuned", "after": "after the job"}
     beside = document.get("beside_a_job", {})
     found |= {names[key]: beside[key] for key in names if key in beside}
@@ -224,15 +221,6 @@ def _residents_goals(document: Document) -> Iterator[Goal]:
 
 
 def _disturbed_goals(document: Document) -> Iterator[Goal]:
-    switch = document.get("switch")
-    if switch:
-        faults = [switch[name] for name in ("failed", "failed_moves", "mixed", "stale")]
-        yield (
-            "an alias moves: no request fails, or is answered by two models or the old one",
-            f"{switch['moves']} moves, {switch['requests']:,} requests: {switch['failed']} failed, "
-            f"{switch['mixed']} mixed, {switch['stale']} by the old model",
-            switch["moves"] > 0 and not any(faults),
-        )
     pressure = document.get("pressure", {})
     few, many = (pressure.get(str(count)) for count in (MANY_CLIENTS, TOO_MANY_CLIENTS))
     if few and many:

@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import httpx
 from rich.console import Console
 
 from app.datasets.demo_photos import PHOTOGRAPHS
@@ -24,7 +23,6 @@ from benchmarks.serving.measurements import (
     measure_pressure,
     measure_residents,
     measure_speed,
-    measure_switch,
 )
 from benchmarks.serving.peers.run import measure_peers
 from benchmarks.serving.photos import make_photos, tiny_png
@@ -51,7 +49,7 @@ def measure(options: argparse.Namespace, document: Document, console: Console) -
         mean_bytes = sum(map(len, photos)) / len(photos)
         document["photos"] = {"count": len(photos), "mean_bytes": mean_bytes}
         (measure_peers if options.peers else _measure)(options, photos, on_progress, document)
-    except (httpx.HTTPError, ValueError) as error:
+    except ValueError as error:
         raise BenchmarkError(str(error)) from error
 
 
@@ -104,7 +102,6 @@ def _measure(
         bench.on_progress = on_progress
         first = options.backbone[0]
         backbone, model = backbones[first], models[first]
-        measure_switch(bench, backbone, classes, document.setdefault("switch", {}))
         measure_beside_job(bench, model, document.setdefault("beside_a_job", {}))
         found = document["residents"] = {}
         measure_residents(bench, backbone, options.models, classes, options.rounds, found)

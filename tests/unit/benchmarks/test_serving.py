@@ -21,7 +21,7 @@ from small_server import serving
 from app.predictions.settings import PredictionSettings
 from benchmarks.serving.bench import cpu_ms, failed, row, service_settings
 from benchmarks.serving.clients import Run
-from benchmarks.serving.orders import Order, Outcome, Switch
+from benchmarks.serving.orders import Order, Outcome
 from benchmarks.serving.photos import SIZE, make_photos, tiny_png
 from benchmarks.serving.report import goals, losses, markdown, parts
 from benchmarks.skeleton.child import Child
@@ -126,29 +126,6 @@ def test_what_is_no_prediction_counts_as_failed() -> None:
     assert found.latencies == []
 
 
-@pytest.mark.parametrize("fault", ["", "mixed", "stale"])
-def test_an_alias_that_moves(fault: str) -> None:
-    now = "m1"
-    labels = {"m1": "old", "m2": "new"}
-
-    def service(method: str, path: str, body: bytes) -> Answer:
-        nonlocal now
-        if method == "PATCH":
-            assert json.loads(body) == {"alias": "a"}
-            now = path.removeprefix("/models/")
-            return 200, {}, {}
-        model = "m1" if fault == "stale" else now
-        own = labels[model]
-        return predictions(model, [f"{own} cat", "new dog" if fault == "mixed" else f"{own} dog"])
-
-    order = Order(4, 1, ["a"], seconds=0.3, switch=Switch("a", labels, pause=0.02))
-    found = outcome_of(order, service)
-    assert found.moves > 3
-    assert (found.mixed > 0) == (fault == "mixed")
-    assert (found.stale > 0) == (fault == "stale")
-    assert failed(found) == found.failed_moves == 0
-
-
 def test_processor_time_of_each_image() -> None:
     before, after = (Usage(1 << 20, cpu, 0, 1, 1, cpu / 4) for cpu in (10.0, 12.0))
     outcome = Outcome(
@@ -229,10 +206,8 @@ def document() -> dict[str, Any]:
         "residents": {
             "rounds": rounds,
             "classes": 12,
-            "cold_load_ms": 3.2,
             "memory": [{"models": n, "mib": 900.0} for n in (1, 100, 1000)],
         },
-        "switch": speed(85, moves=40, failed_moves=0, mixed=0, stale=0),
         "beside_a_job": {name: speed(50) for name in ("before", "beside", "after")},
         "pressure": {
             "64": speed(80, refused=0, told_when=0),
@@ -243,7 +218,7 @@ def document() -> dict[str, Any]:
 
 def test_goals_and_the_bottleneck() -> None:
     found = document()
-    assert [met for _, _, met in goals(found)] == [True] * 4
+    assert [met for _, _, met in goals(found)] == [True] * 3
     assert losses(found["residents"])["1000"]["median"] == pytest.approx(2 / 90)
     assert parts(found["backbones"]["builtin"]) == pytest.approx(
         {
@@ -261,10 +236,8 @@ def test_goals_and_the_bottleneck() -> None:
     [
         (0, lambda d: d["backbones"]["builtin"]["pairs"][1].update(ratio=0.5)),
         (1, lambda d: [r["1000"].update(images_per_second=80.0) for r in d["residents"]["rounds"]]),
-        (2, lambda d: d["switch"].update(stale=1)),
-        (2, lambda d: d["switch"].update(failed=1)),
-        (3, lambda d: d["pressure"]["256"].update(told_when=499)),
-        (3, lambda d: d["pressure"]["256"].update(images_per_second=40.0)),
+        (2, lambda d: d["pressure"]["256"].update(told_when=499)),
+        (2, lambda d: d["pressure"]["256"].update(images_per_second=40.0)),
     ],
 )
 def test_goals_that_are_not_met(number: int, spoil: Callable[[Any], object]) -> None:
@@ -272,7 +245,7 @@ def test_goals_that_are_not_met(number: int, spoil: Callable[[Any], object]) -> 
     spoil(found)
     if number == 0:
         found["backbones"]["builtin"]["pairs"] = found["backbones"]["builtin"]["pairs"][:2]
-    assert [met for _, _, met in goals(found)] == [index != number for index in range(4)]
+    assert [met for _, _, met in goals(found)] == [index != number for index in range(3)]
 
 
 def test_the_report_says_what_is_there_by_then() -> None:
@@ -281,7 +254,7 @@ def test_the_report_says_what_is_there_by_then() -> None:
     assert "**0.92 of the tower** (median of 3 pairs; 0.88 to 0.95)" in text
     assert "The bottleneck: tower." in text
     assert "| 1,000 | 88.0 88.0 88.0 | +2.2% | 900 |" in text
-    assert "an alias moves 40 times" in text
+    assert "| while a job is tuned |" in text
     early = {name: found[name] for name in ("command", "machine", "versions", "settings", "photos")}
     early |= {"backbones": {"builtin": {"classes": 12}}, "interrupted": True}
     assert "Interrupted" in markdown(early)
