@@ -11,7 +11,6 @@ from benchmarks.skeleton.report import page, table
 Record = Mapping[str, Any]
 LABELS = {
     "by_name": "**added by name**",
-    "text_only": "its text embeddings only, no bias",
     "prompt": "DSPT, prompt alone",
     "zero_shot": "zero-shot",
     "retrained": "tuned with its photos",

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from rich.console import Console
 from torch import Tensor
-from torch.nn import functional as F
 
 from benchmarks.skeleton import planted
 from benchmarks.skeleton.planted import plant
@@ -70,8 +69,7 @@ def cell(
     """Return the record of one data set, share of wrong labels and seed.
 
     Its ways to classify: `before`, the tuned model without the class; `by_name`, with the class
-    added; `text_only`, with the weighted text embeddings of the class only; `prompt`, the tuned
-    prompt alone; `zero_shot`; `retrained`, tuned with photos of the class.
+    added; `prompt`, the tuned prompt alone; `zero_shot`; `retrained`, tuned with photos of it.
     """
     tunings, seed = count(1), config.seed
 
@@ -97,7 +95,6 @@ def cell(
         models = {
             "before": linear_classifier(model, backbone),
             "by_name": linear_classifier(extended, backbone),
-            "text_only": _text_only(model, extended, backbone),
             "prompt": linear_classifier(dataclasses.replace(extended, blend=None), backbone),
             "zero_shot": _zero_shot(extended, backbone),
         }
@@ -150,24 +147,6 @@ def score(
     right = np.array([classes[at] == name for at, name in zip(best, truth, strict=True)])
     is_new = np.array([name == new for name in truth])
     return Score(float(right[~is_new].mean()), float(right[is_new].mean()))
-
-
-def _text_only(model: TunedModel, extended: TunedModel, backbone: Backbone) -> LinearClassifier:
-    """Add to the old rows the two text embeddings of the new class with the ensemble's weights."""
-    before = linear_classifier(model, backbone)
-    if extended.blend is None:
-        return linear_classifier(extended, backbone)
-    weights = model.manifest.metrics["blend"]
-    prompt = linear_classifier(dataclasses.replace(extended, blend=None), backbone).matrix[-1:]
-    row = weights["zero_shot"] * _zero_shot(extended, backbone).matrix[-1:]
-    return with_row(before, row + weights["prompt"] * prompt)
-
-
-def with_row(classifier: LinearClassifier, row: Tensor) -> LinearClassifier:
-    """Add a class by its text embedding (1, D), which has no weights for penultimate features."""
-    matrix, bias = classifier.matrix, classifier.bias
-    padded = F.pad(row, (0, matrix.shape[1] - row.shape[1]))
-    return LinearClassifier(torch.cat([matrix, padded]), torch.cat([bias, bias.new_zeros(1)]))
 
 
 def _zero_shot(model: TunedModel, backbone: Backbone) -> LinearClassifier:

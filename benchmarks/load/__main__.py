@@ -12,7 +12,7 @@ on this machine, each in a process of its own. While jobs are tuned, it submits 
 predicts, and listens to their events. Requests are sent at random moments, whether or not earlier
 ones have been answered; latency counts from these moments. Prints percentiles of latency and of the
 delay of events, errors by status, memory over time and the delay of the load generator itself, and
-writes them to the folder --out as load.json, .md, .png and .svg. Needs no data and no downloads."""
+writes them to the folder --out as load.json and .md. Needs no data and no downloads."""
 
 
 def _options(parser: ArgumentParser) -> None:

@@ -1,11 +1,11 @@
-"""The figures as Markdown, and as a plot of latency, event lag and memory over time."""
+"""The figures as Markdown."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from benchmarks.load.summary import MOST_P99, goals, watched_seconds
+from benchmarks.load.summary import goals, watched_seconds
 from benchmarks.skeleton.report import goal_table, page, table
 
 Document = Mapping[str, Any]
@@ -41,44 +41,6 @@ def markdown(document: Document) -> str:
         table((*usage, "CPUs used", "waited for a CPU"), _usage(found)),
         goal_table(goals(found, settings)),
     )
-
-
-def figures(document: Document) -> dict[str, bytes]:
-    """Return load.png and load.svg."""
-    from benchmarks.skeleton import figures as fig
-
-    parts = {
-        "API": fig.Style("API", fig.BLUE, width=1.6),
-        "worker": fig.Style("worker", fig.RED, line="--"),
-        "PostgreSQL": fig.Style("PostgreSQL", fig.GREEN, line="-."),
-        "Redis": fig.Style("Redis", fig.PINK, line=":"),
-    }
-    percentiles = {"p50": fig.Style("p50", fig.BLUE, width=1.0), "p99": fig.Style("p99", fig.RED)}
-    found = document["figures"]
-    over_time = found["over_time"]
-    with fig.styled():
-        figure = fig.new_figure(7.8, 2.2)
-        polls, lag, memory = figure.subplots(1, 3)
-        for panel, what, title in (
-            (polls, "polls", "polls: latency in ms, per 10 s"),
-            (lag, "event_lag", "events: delay in ms, per 10 s"),
-        ):
-            panel.set_title(title)
-            for key, style in percentiles.items():
-                points = over_time[what]
-                fig.draw(panel, style, _minutes(points), [1000 * point[key] for point in points])
-        goal = {"color": fig.GREY, "linestyle": "--", "linewidth": 1, "label": "goal for p99"}
-        polls.axhline(1000 * MOST_P99, **goal)
-        for part, style in parts.items():
-            points = over_time["memory_mib"][part]
-            fig.draw(memory, style, _minutes(points), [point["mib"] for point in points])
-        memory.set_title("memory in MiB")
-        for panel in (polls, lag, memory):
-            panel.set_xlabel("minutes")
-            panel.set_xlim(0, found["seconds"] / 60)
-            panel.set_ylim(bottom=0)
-            panel.legend()
-        return fig.saved(figure, "load")
 
 
 def _latencies(found: Document) -> Iterator[Sequence[str]]:
@@ -118,7 +80,3 @@ def _usage(found: Document) -> Iterator[Sequence[str]]:
 def _ms(seconds: float) -> str:
     milliseconds = 1000 * seconds
     return f"{milliseconds:.1f}" if milliseconds < 100 else f"{milliseconds:,.0f}"
-
-
-def _minutes(points: Sequence[Mapping[str, float]]) -> list[float]:
-    return [point["at"] / 60 for point in points]

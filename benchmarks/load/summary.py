@@ -12,7 +12,6 @@ from benchmarks.skeleton.report import Goal
 from benchmarks.usage import Usage
 
 MIB = 1 << 20
-WINDOW_SECONDS = 10.0
 #: The goals, on two cores.
 MOST_P99 = 0.100
 MOST_GROWTH, MOST_GROWTH_MIB = 0.05, 4.0
@@ -42,18 +41,6 @@ def spread(samples: Sequence[Sample]) -> dict[str, float] | None:
     values = [sample.seconds for sample in samples]
     found = {f"p{percent}": percentile(values, percent) for percent in (50, 95, 99)}
     return {"count": len(values), **found, "max": max(values)}
-
-
-def windows(samples: Sequence[Sample], seconds: float) -> list[dict[str, float]]:
-    """Return p50 and p99 of each ten seconds that have samples."""
-    by_window: dict[int, list[float]] = {}
-    for sample in samples:
-        if sample.at < seconds:
-            by_window.setdefault(int(sample.at // WINDOW_SECONDS), []).append(sample.seconds)
-    return [
-        {"at": number * WINDOW_SECONDS, **{f"p{p}": percentile(values, p) for p in (50, 99)}}
-        for number, values in sorted(by_window.items())
-    ]
 
 
 def usage(samples: Sequence[UsageSample], seconds: float) -> dict[str, dict[str, float]]:
@@ -108,8 +95,6 @@ def figures(records: Records, samples: Sequence[UsageSample], seconds: float) ->
         "share_of_time_with_a_job_at_work": records.looks_busy / records.looks,
         "usage": usage(samples, seconds),
         "over_time": {
-            "polls": windows(polls, seconds),
-            "event_lag": windows(records.lags, seconds),
             "memory_mib": {
                 name: [
                     {"at": sample.at, "mib": sample.parts[name].memory / MIB} for sample in samples

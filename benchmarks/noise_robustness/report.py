@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from statistics import fmean
 from typing import Any
 
-from benchmarks.noise_robustness.settings import CLEAN, LABELS, LOSSES
+from benchmarks.noise_robustness.settings import CLEAN, LABELS
 from benchmarks.noise_robustness.summary import Results
 from benchmarks.skeleton.report import Spread, page, spread_note, table
 
@@ -140,14 +139,6 @@ def _standing(results: Results, noises: Sequence[str]) -> list[str]:
     if "default" not in means:
         return [summary]
     lines = []
-    if single := [loss for loss in LOSSES if loss in means]:
-        best = max(single, key=means.__getitem__)
-        hindsight = fmean(max(mean(loss, cell) for loss in single) for cell in cells)
-        lines.append(
-            f"- This service minus the best single loss ({LABELS[best]}): "
-            f"{means['default'] - means[best]:+.1f} points. The best loss of each cell, known only "
-            f"in hindsight, has {hindsight:.1f}."
-        )
     if "zero_shot" in means:
         gaps = [(mean("default", cell) - mean("zero_shot", cell), _name(*cell)) for cell in cells]
         run_gaps = [
@@ -166,15 +157,6 @@ def _standing(results: Results, noises: Sequence[str]) -> list[str]:
             f"- The same for single runs: {len(below_runs)} of {len(run_gaps)}; the worst is "
             f"{_gap(min(run_gaps, key=itemgetter(0)))}.",
         ]
-    clean = [cell for cell in cells if cell[1] == CLEAN.name]
-    if "ce" in means and clean:
-        listed = ", ".join(
-            f"{cell[0]} {mean('default', cell) - mean('ce', cell):+.1f}" for cell in clean
-        )
-        lines.append(f"- This service minus CE (CoOp) at 0 % wrong labels: {listed}.")
-    served: Counter[str] = sum((results.served[noise] for noise in noises), Counter())
-    counts = ", ".join(f"{name} in {count}" for name, count in served.items())
-    lines.append(f"- Classifier that this service chose: {counts} runs.")
     return [summary, "\n".join(lines)]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
@@ -18,15 +18,11 @@ class Results:
         self._found: dict[tuple[str, str, str], dict[int, float]] = defaultdict(dict)
         self.noises: dict[str, Mapping[str, Any]] = {}
         """Name -> kind, protocol, rate, column."""
-        self.served: dict[str, Counter[str]] = defaultdict(Counter)
-        """Noise -> what the default served -> number of runs."""
         for record in records:
             noise = record["noise"]["name"]
             self.noises[noise] = record["noise"]
             for method, measured in record["methods"].items():
                 self._found[method, record["dataset"], noise][record["seed"]] = measured["accuracy"]
-            if "default" in record["methods"]:
-                self.served[noise][record["methods"]["default"].get("served", "tuned")] += 1
         self.datasets = tuple(dict.fromkeys(record["dataset"] for record in records))
         methods = dict.fromkeys(m for record in records for m in record["methods"])
         self.methods = tuple(method for method in methods if method != UNLABELLED)

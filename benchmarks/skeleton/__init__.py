@@ -1,4 +1,4 @@
-"""What all benchmarks share: options, the record of a run, resuming, tables, plots.
+"""What all benchmarks share: options, the record of a run, resuming, tables.
 
 A benchmark is a folder. Its `__main__.py` makes a `Benchmark` (see `program`) with the options;
 `run.py` measures and fills in a document; `report.py` turns the document into Markdown and figures.
@@ -13,5 +13,4 @@ writes Markdown and figures again from a stored JSON.
     sweep     several runs on each data set, with records
     child     an object in a process of its own; jobs in several processes
     report    Markdown tables, mean ± standard deviation, goals, the heading of a report
-    figures   one look for all plots
 """

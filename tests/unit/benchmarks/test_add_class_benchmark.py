@@ -10,7 +10,7 @@ import torch
 
 from benchmarks.add_class.__main__ import BENCHMARK
 from benchmarks.add_class.report import LABELS
-from benchmarks.add_class.run import Score, score, with_row, without
+from benchmarks.add_class.run import Score, score, without
 from benchmarks.skeleton.program import run
 from dspt.classifier.linear import LinearClassifier
 from dspt.data import load_dataset
@@ -42,13 +42,6 @@ def test_old_and_new_classes_are_scored_separately() -> None:
     assert found == Score(old=0.5, new=1.0)
     assert found.harmonic == pytest.approx(2 / 3)
     assert Score(old=0.5, new=0.0).harmonic == 0.0
-
-
-def test_a_text_embedding_has_no_weights_for_penultimate_features() -> None:
-    classifier = LinearClassifier(torch.ones(2, 5), torch.ones(2))
-    found = with_row(classifier, torch.full((1, 3), 2.0))
-    assert found.matrix.tolist() == [[1] * 5, [1] * 5, [2, 2, 2, 0, 0]]
-    assert found.bias.tolist() == [1, 1, 0]
 
 
 @pytest.mark.usefixtures("small_tower")

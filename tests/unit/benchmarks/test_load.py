@@ -20,7 +20,7 @@ from benchmarks.load.listener import Listener
 from benchmarks.load.records import POLL_RUNNING, STREAM, Jobs, Records, Sample
 from benchmarks.load.report import markdown
 from benchmarks.load.run import LOAD, sample
-from benchmarks.load.summary import UsageSample, figures, goals, percentile, windows
+from benchmarks.load.summary import UsageSample, figures, goals, percentile
 from benchmarks.load.traffic import Rates, alongside, arrivals, due
 from benchmarks.skeleton.program import run
 from benchmarks.usage import Usage, usage_of
@@ -33,14 +33,6 @@ def test_percentiles_are_values_that_were_measured() -> None:
     assert [percentile(range(1, 101), p) for p in (50, 95, 99, 100)] == [50, 95, 99, 100]
     assert percentile([7.0], 99) == 7
     assert percentile([1, 2], 50) == 1
-
-
-def test_windows_of_ten_seconds() -> None:
-    samples = [Sample(1, 0.5), Sample(9.9, 0.1), Sample(25, 0.3), Sample(31, 9)]
-    assert windows(samples, 30) == [
-        {"at": 0, "p50": 0.1, "p99": 0.5},
-        {"at": 20, "p50": 0.3, "p99": 0.3},
-    ]
 
 
 def test_arrivals_come_at_random_as_often_as_asked_for() -> None:

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from benchmarks.skeleton.figures import Style, band_note, draw, new_figure, saved, styled
 from benchmarks.skeleton.machine import digest_of_code, machine, versions
 from benchmarks.skeleton.options import add_common, positive, share
 from benchmarks.skeleton.program import Benchmark, BenchmarkError, Document, run
@@ -185,8 +184,6 @@ def test_spread_of_one_seed_has_no_deviation() -> None:
     assert Spread.of([1.0, 2.0]).text("+.2f") == "+1.50 ± 0.71"
     assert spread_note([1, 2, 3]) == "mean ± standard deviation over 3 seeds (1, 2, 3)"
     assert "±" not in spread_note([1])
-    assert "standard deviation" in band_note([1, 2])
-    assert band_note([4]) == "One seed (4), therefore no bands."
 
 
 def test_table_aligns_numbers_to_the_right() -> None:
@@ -225,16 +222,3 @@ def test_digest_of_code_ignores_comments_and_docstrings(tmp_path: Path) -> None:
     first = digest('"""Doc."""\nX = 1\n"""Of X."""\n')
     assert digest("# comment\nX = 1\n") == first
     assert digest("X = 2\n") != first
-
-
-def test_bands_are_drawn_for_several_seeds_only() -> None:
-    with styled():
-        figure = new_figure(2, 2)
-        axes = figure.subplots()
-        draw(axes, Style("one", "#000000"), [0, 1], [Spread.of([1.0]), Spread.of([2.0])])
-        assert not axes.collections
-        draw(axes, Style("two", "#000000"), [0, 1], [Spread.of([1.0, 2.0]), Spread.of([2.0, 4.0])])
-        assert len(axes.collections) == 1
-        files = saved(figure, "plot")
-    assert files["plot.png"].startswith(b"\x89PNG")
-    assert b"<svg" in files["plot.svg"]
