@@ -7,8 +7,9 @@ contradict are removed, and the classifier is fitted again on the rest.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,31 +20,22 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
+from benchmarks.noise_robustness.baselines.fitting import cross_validated
 from benchmarks.noise_robustness.methods import Fitted, Task
-from dspt.data import stratified_folds
 
 GRID = (3.0, 10.0, 1.0, 30.0, 0.3, 100.0)
 """Inverse regularisation strengths to try; the first of equals wins. From about 3, the best for the
 built-in backbone, to 30, that of CLIP's authors (0.316 for features ten times as long). With one
 shot per class cross-validation cannot rank them."""
-FOLDS = 5
 MAX_ITERATIONS = 1000
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
 
-class Model(Protocol):
-    """A fitted classifier of scikit-learn."""
-
-    classes_: Labels
-
-    def predict_proba(self, X: Array) -> Array: ...  # noqa: N803
-
-
 @dataclass(frozen=True)
 class CrossValidated:
-    """The strength and its out-of-sample probabilities."""
+    """The inverse regularisation strength, and its out-of-sample probabilities."""
 
     c: float
     probabilities: Array
@@ -51,43 +43,34 @@ class CrossValidated:
 
 
 def cross_validate(task: Task, c: float | None) -> CrossValidated:
-    """Return out-of-sample probabilities of the training images from FOLDS folds.
+    """Return out-of-sample probabilities of the training images.
 
     c: inverse regularisation strength; None selects the one of GRID that agrees with most noisy
     labels out of sample, as LogisticRegressionCV does.
     """
-    features, given = _arrays(task)
-    folds = stratified_folds(given, FOLDS, task.seed)
-    best: tuple[float, CrossValidated] | None = None
-    for strength in GRID if c is None else (c,):
-        found = np.zeros((len(given), task.n_classes))
-        for fold in folds:
-            rest = np.setdiff1d(np.arange(len(given)), fold)
-            model = _fit(features[rest], given[rest], strength)
-            found[fold] = _probabilities(model, features[fold], task.n_classes)
-        agreement = float((found.argmax(1) == given).mean())
-        if best is None or agreement > best[0]:
-            best = agreement, CrossValidated(strength, found)
-    assert best is not None
-    return best[1]
+
+    def fitted(features: Tensor, given: Tensor) -> Callable[[Tensor, float], Tensor]:
+        return lambda images, c: _fit(features, given, c, task.n_classes)(images)
+
+    strength, found = cross_validated(task, GRID if c is None else (c,), fitted)
+    return CrossValidated(strength, found.cpu().numpy())
 
 
 def logistic(task: Task, validated: CrossValidated) -> Fitted:
     """Fit on all noisy labels."""
-    features, given = _arrays(task)
-    why = f"C = {validated.c:g}"
-    return _fitted(_fit(features, given, validated.c), task.n_classes, why)
+    score = _fit(task.features[:, 0], task.given, validated.c, task.n_classes)
+    return Fitted(score, why=f"C = {validated.c:g}")
 
 
 def logistic_cleanlab(task: Task, validated: CrossValidated) -> Fitted:
     """Fit on the labels that cleanlab does not call an issue; on all if too few remain."""
-    features, given = _arrays(task)
-    kept = ~issues(given, validated.probabilities)
+    kept = torch.from_numpy(~issues(task.given.cpu().numpy(), validated.probabilities))
     why = f"C = {validated.c:g}, {int((~kept).sum())} of {len(kept)} removed"
-    if len(np.unique(given[kept])) < 2:
+    if task.given[kept].bincount().count_nonzero() < 2:
         kept[:] = True
         why = f"C = {validated.c:g}, not filtered: fewer than two classes would remain"
-    return _fitted(_fit(features[kept], given[kept], validated.c), task.n_classes, why)
+    features, given = task.features[kept, 0], task.given[kept]
+    return Fitted(_fit(features, given, validated.c, task.n_classes), why=why)
 
 
 def issues(given: Labels, probabilities: Array) -> NDArray[np.bool_]:
@@ -100,31 +83,19 @@ def issues(given: Labels, probabilities: Array) -> NDArray[np.bool_]:
     return np.asarray(found, dtype=bool)
 
 
-def _fitted(model: Model, n_classes: int, why: str) -> Fitted:
-    def score(test: Tensor) -> Tensor:
-        found = _probabilities(model, test.double().cpu().numpy(), n_classes)
-        return torch.from_numpy(found).to(test.device)
+def _fit(features: Tensor, given: Tensor, c: float, n_classes: int) -> Callable[[Tensor], Tensor]:
+    """Return a function that gives the probabilities; a class without training labels has 0."""
+    x, y = features.double().cpu().numpy(), given.cpu().numpy()
+    if len(np.unique(y)) < 2:  # a fold of very few shots
+        model: Any = DummyClassifier(strategy="prior").fit(x, y)
+    else:
+        with warnings.catch_warnings():  # an early stop does not harm the classifier
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model = LogisticRegression(C=c, max_iter=MAX_ITERATIONS).fit(x, y)
 
-    return Fitted(score, why=why)
+    def score(images: Tensor) -> Tensor:
+        found = np.zeros((len(images), n_classes))
+        found[:, model.classes_] = model.predict_proba(images.double().cpu().numpy())
+        return torch.from_numpy(found).to(images.device)
 
-
-def _arrays(task: Task) -> tuple[Array, Labels]:
-    """Return centre crops (N, D) and noisy labels (N,)."""
-    return task.features[:, 0].double().cpu().numpy(), task.given.cpu().numpy()
-
-
-def _fit(features: Array, given: Labels, c: float) -> Model:
-    if len(np.unique(given)) < 2:  # a fold of very few shots
-        constant: Model = DummyClassifier(strategy="prior").fit(features, given)
-        return constant
-    with warnings.catch_warnings():  # an early stop does not harm the classifier
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model: Model = LogisticRegression(C=c, max_iter=MAX_ITERATIONS).fit(features, given)
-    return model
-
-
-def _probabilities(model: Model, features: Array, n_classes: int) -> Array:
-    """Return (T, n_classes); a class without training labels has 0."""
-    found = np.zeros((len(features), n_classes))
-    found[:, model.classes_] = model.predict_proba(features)
-    return found
+    return score

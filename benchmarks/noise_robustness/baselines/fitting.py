@@ -58,23 +58,28 @@ def train(
         parameter.requires_grad_(False)
 
 
-def best_setting(
+def cross_validated(
     task: Task,
     settings: Sequence[T],
     fit: Callable[[Tensor, Tensor], Callable[[Tensor, T], Tensor]],
-) -> T:
+) -> tuple[T, Tensor]:
     """Return the setting that agrees with most noisy labels out of sample; the first of equals.
 
-    fit: (n, D) features and (n,) labels -> a function of (m, D) features and a setting, that
-    returns scores (m, C).
+    And its scores (n, C) out of sample. fit: (n, D) features and (n,) labels -> a function of
+    (m, D) features and a setting, that returns scores (m, C).
     """
     features, given = task.features[:, 0], task.given
-    right = [0] * len(settings)
-    for rows in stratified_folds(given.cpu().numpy(), FOLDS, task.seed):
+    folds = stratified_folds(given.cpu().numpy(), FOLDS, task.seed)
+    scores: list[list[Tensor]] = [[] for _ in settings]
+    for rows in folds:
         fold = torch.from_numpy(rows).to(given.device)
         rest = torch.ones_like(given, dtype=torch.bool)
         rest[fold] = False
         score = fit(features[rest], given[rest])
-        for i, setting in enumerate(settings):
-            right[i] += int((score(features[fold], setting).argmax(1) == given[fold]).sum())
-    return settings[right.index(max(right))]
+        for found, setting in zip(scores, settings, strict=True):
+            found.append(score(features[fold], setting))
+    order = torch.from_numpy(np.concatenate(folds)).argsort().to(given.device)
+    whole = [torch.cat(found)[order] for found in scores]
+    right = [int((found.argmax(1) == given).sum()) for found in whole]
+    best = right.index(max(right))
+    return settings[best], whole[best]

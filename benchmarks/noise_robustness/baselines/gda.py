@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.noise_robustness.baselines.fitting import best_setting
+from benchmarks.noise_robustness.baselines.fitting import cross_validated
 from benchmarks.noise_robustness.methods import Fitted, Task
 
 ALPHAS = (1.0, 0.1, 10.0, 0.01, 100.0, 0.001, 0.0001)
@@ -35,7 +35,7 @@ def gda_text(task: Task) -> Fitted:
         text = task.logit_scale * task.zero_shot
         return lambda images, alpha: images @ text.T + alpha * score(images)
 
-    alpha = best_setting(task, ALPHAS, fit)
+    alpha, _ = cross_validated(task, ALPHAS, fit)
     score = fit(task.features[:, 0], task.given)
     return Fitted(lambda images: score(images, alpha), why=f"alpha = {alpha:g}")
 

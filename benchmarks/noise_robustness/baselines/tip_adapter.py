@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.noise_robustness.baselines.fitting import batches, best_setting
+from benchmarks.noise_robustness.baselines.fitting import batches, cross_validated
 from benchmarks.noise_robustness.methods import Fitted, Task
 
 SETTINGS = tuple(product((1.0, 0.3, 3.0), (5.5, 1.0, 3.0, 7.0)))
@@ -29,7 +29,7 @@ def tip_adapter_f(task: Task) -> Fitted:
     def fit(keys: Tensor, labels: Tensor) -> Callable[[Tensor, tuple[float, float]], Tensor]:
         return lambda images, setting: cache_logits(task, images, keys, labels, *setting)
 
-    alpha, beta = best_setting(task, SETTINGS, fit)
+    (alpha, beta), _ = cross_validated(task, SETTINGS, fit)
     features, given = task.features[:, 0], task.given
     keys = features.clone().requires_grad_(True)
     optimizer = torch.optim.AdamW([keys], lr=RATE, eps=1e-4)

@@ -23,7 +23,7 @@ from benchmarks.noise_robustness.baselines import (
     tip_adapter,
     transclip,
 )
-from benchmarks.noise_robustness.baselines.fitting import best_setting
+from benchmarks.noise_robustness.baselines.fitting import cross_validated
 from benchmarks.noise_robustness.methods import Task
 from benchmarks.noise_robustness.settings import LABELS, Recipe
 from dspt.backbones import Backbone
@@ -102,8 +102,8 @@ def test_the_setting_that_agrees_best_out_of_sample_is_chosen(clean: Task) -> No
         seen.append(len(labels))
         return lambda images, sign: sign * images @ clean.zero_shot.T
 
-    assert best_setting(clean, (-1.0, 1.0), fit) == 1.0
-    assert best_setting(clean, (2.0, 1.0), fit) == 2.0  # the first of equals
+    assert cross_validated(clean, (-1.0, 1.0), fit)[0] == 1.0
+    assert cross_validated(clean, (2.0, 1.0), fit)[0] == 2.0  # the first of equals
     assert sum(48 - n for n in seen[:5]) == 48
 
 
