@@ -105,6 +105,12 @@ class Part:
             with suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
 
+    def taken(self, job_id: str) -> list[str]:
+        """Return the log lines of a worker that took the job, from their timestamps on."""
+        lines = self.log.read_text("utf-8", "replace").splitlines() if self.log.exists() else ()
+        found = [line for line in lines if job_id in line and '"job started"' in line]
+        return [line.partition('"timestamp": "')[2] for line in found]
+
     def children(self) -> list[int]:
         """Return the ids of its children."""
         return services.children_of(self._process.pid) if self._process is not None else []

@@ -15,10 +15,9 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from benchmarks.skeleton import planted
-from benchmarks.skeleton.planted import plant
+from benchmarks.skeleton import sweep as sweeping
 from benchmarks.skeleton.program import Document
-from benchmarks.skeleton.sweep import OnProgress, sweep
+from benchmarks.skeleton.sweep import OnProgress, plant, sweep
 from dspt.backbones.base import Backbone
 from dspt.classifier.linear import LinearClassifier
 from dspt.config import TuneConfig
@@ -41,7 +40,7 @@ def measure(options: Namespace, document: Document, console: Console) -> None:
         cell,
         settings=("shots", "kind", "held_out"),
         tunings=1 + options.held_out,
-        code=[sys.modules[__name__], planted],
+        code=[sys.modules[__name__], sweeping],
     )
     document["settings"]["rates"] = options.rates
 

@@ -2,6 +2,6 @@
 
 A cell is one data set, kind and share of wrong labels, and seed. In each cell every method ranks
 the same few shots by how likely their label is wrong. `run` measures cells, `rankings` has the
-methods, `scores` the scores; `noise_robustness` has the rest. Rankings that were tried for the
+methods and the scores; `noise_robustness` has the rest. Rankings that were tried for the
 audit: benchmarks/results/audit_rankings.md.
 """

@@ -1,4 +1,4 @@
-"""Methods that rank labels by suspicion; all see the same features and noisy labels.
+"""Methods that rank labels by suspicion, all on the same features and noisy labels; their scores.
 
 ours            the service's audit (dspt.labels.audit)
 cleanlab_*      cleanlab's scores of out-of-sample probabilities by logistic regression: the peer
@@ -9,11 +9,12 @@ The parts of the audit by themselves: benchmarks/results/audit_rankings.md.
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from cleanlab.rank import get_label_quality_scores
 from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
 
 CleanlabScore = Literal["self_confidence", "normalized_margin", "confidence_weighted_entropy"]
 CLEANLAB_SCORES: tuple[CleanlabScore, ...] = get_args(CleanlabScore)
@@ -25,8 +26,12 @@ METHODS = (
 FLAGGERS = ("ours", "cleanlab", "ours_cleanlab")
 """Methods that also decide which labels are wrong; cleanlab by confident learning."""
 
+FIRST = 0.1
+"""The share of the labels that is reviewed for the recall."""
+
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
+Mask = NDArray[np.bool_]
 
 
 def by_cleanlab(probabilities: Array, given: Labels, name: CleanlabScore) -> Array:
@@ -44,3 +49,38 @@ def safe(probabilities: Array) -> Array:
     found: Array = np.clip(probabilities, 1e-12, None)
     found /= found.sum(1, keepdims=True)
     return found
+
+
+def rank_scores(suspicion: Array, wrong: Mask) -> dict[str, Any]:
+    """Return ROC-AUC, precision at k = number of wrong labels, recall at FIRST.
+
+    suspicion: (N,), high for labels to review first; equal values count as their average over all
+    orders. wrong: (N,). Returns an empty dict if no label is wrong, or all are.
+    """
+    if not wrong.any() or wrong.all():
+        return {}
+    found = _found(suspicion, wrong)
+    k = int(wrong.sum())
+    return {
+        "auc": float(roc_auc_score(wrong, suspicion)),
+        "precision_at_k": float(found[k] / k),
+        "recall_at_first": float(np.interp(FIRST * len(wrong), np.arange(len(found)), found) / k),
+    }
+
+
+def flag_scores(flagged: Mask, wrong: Mask) -> dict[str, Any]:
+    """Count the labels called wrong, the wrong ones among them, and all wrong and clean labels."""
+    return {
+        "flagged": int(flagged.sum()),
+        "right": int((flagged & wrong).sum()),
+        "wrong": int(wrong.sum()),
+        "clean": int((~wrong).sum()),
+    }
+
+
+def _found(suspicion: Array, wrong: Mask) -> NDArray[np.float64]:
+    """Return (N + 1,) the expected number of wrong labels among the first 0, 1, ... N."""
+    _, group = np.unique(-suspicion, return_inverse=True)
+    size = np.bincount(group)
+    share = np.bincount(group, weights=wrong) / size
+    return np.concatenate([[0.0], np.cumsum(np.repeat(share, size))])

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from benchmarks.audit_quality import rankings, scores
+from benchmarks.audit_quality import rankings
 from benchmarks.audit_quality.rankings import CLEANLAB_SCORES, by_cleanlab
 from benchmarks.noise_robustness import linear, methods
 from benchmarks.noise_robustness.grid import Job, run_grid
@@ -34,7 +34,7 @@ def measure(options: Namespace, document: Document, console: Console) -> None:
         protocols=[options.protocol],
         default_config=options.config,
     )
-    folder, code = "audit_quality_cells", [sys.modules[__name__], rankings, scores, methods, linear]
+    folder, code = "audit_quality_cells", [sys.modules[__name__], rankings, methods, linear]
     run_grid(options, document, console, settings, CellRunner, folder=folder, code=code)
 
 
@@ -68,8 +68,10 @@ class CellRunner:
                 "ours_cleanlab": linear.issues(job.given, rankings.safe(ours)),
             }
         return {
-            "rankings": {name: scores.rank_scores(found, wrong) for name, found in ranked.items()},
-            "flags": {name: scores.flag_scores(found, wrong) for name, found in flags.items()},
+            "rankings": {
+                name: rankings.rank_scores(found, wrong) for name, found in ranked.items()
+            },
+            "flags": {name: rankings.flag_scores(found, wrong) for name, found in flags.items()},
             "expected": _expected(report, wrong),
             "can_tell": report.can_tell,
             "noise_rate": asdict(report.noise_rate) if report.noise_rate else None,

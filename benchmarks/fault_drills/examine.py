@@ -1,4 +1,7 @@
-"""Checks that the jobs of a trial ended once, complete, and without leftovers."""
+"""Checks that the jobs of a trial ended once, complete, and without leftovers.
+
+Leftovers are files without a database row, and rows without a file.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,8 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 from torch import Tensor
 
+from app.kit.scratch import abandoned
+from app.kit.storage_keys import is_own
 from app.tables.datasets import Dataset
 from app.tables.job_state import STEPS
 from app.tables.jobs import Job, JobEvent
@@ -206,3 +211,42 @@ def _gone(pid: int) -> bool:
     except FileNotFoundError:
         return True
     return status.rpartition(")")[2].split()[0] == "Z"
+
+
+def orphans(stack: Stack) -> set[str]:
+    """Return stored files without a row, and files that workers left of jobs that have ended.
+
+    Does not use the service's own `dspt gc`.
+    """
+    with stack.context.database.read() as session:
+        keys = _keys(session)
+        jobs = session.scalars(select(Job)).all()
+    at_work = {job.id for job in jobs if job.status not in TERMINAL}
+    settings = stack.settings
+    return {
+        *(name for name in _files(settings.data_dir / "storage") - keys if is_own(name)),
+        *(
+            f"checkpoint {name}"
+            for name in _files(settings.checkpoint_dir)
+            if name.removeprefix(".").partition(".")[0] not in at_work
+        ),
+        *(f"scratch {folder.name}" for folder in abandoned(settings.scratch_dir)),
+    }
+
+
+def missing(stack: Stack) -> set[str]:
+    """Return files that a row refers to but that do not exist."""
+    with stack.context.database.read() as session:
+        return _keys(session) - _files(stack.settings.data_dir / "storage")
+
+
+def _keys(session: Session) -> set[str]:
+    keys = {dataset.storage_key for dataset in session.scalars(select(Dataset))}
+    keys |= {model.storage_key for model in session.scalars(select(Model))}
+    for column in (Job.audit_key, Job.predictions_key):
+        keys |= {key for key in session.scalars(select(column)) if key is not None}
+    return keys
+
+
+def _files(root: Path) -> set[str]:
+    return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}

@@ -19,9 +19,16 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from benchmarks.fault_drills.client import ENDED
 from benchmarks.fault_drills.drills import ALL
-from benchmarks.fault_drills.examine import Tensors, Verdict, count_jobs, examine, tensors_of
+from benchmarks.fault_drills.examine import (
+    Tensors,
+    Verdict,
+    count_jobs,
+    examine,
+    missing,
+    orphans,
+    tensors_of,
+)
 from benchmarks.fault_drills.stack import HOUSEKEEPING, Shape, Stack, running_stack
-from benchmarks.fault_drills.storage import missing, orphans
 from benchmarks.fault_drills.trial import Drill, Trial
 from benchmarks.skeleton.program import Document, grid_progress
 from benchmarks.stack import StackError, keep_logs

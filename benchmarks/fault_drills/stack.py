@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -88,13 +87,8 @@ class Stack(stack.Stack):
 
     def takers(self, job_id: str) -> list[Part]:
         """Return the workers that logged that they took the job, the latest last."""
-        taken = [
-            (line["timestamp"], number)
-            for number, worker in enumerate(self.workers)
-            for line in _lines(worker.log)
-            if line.get("event") == "job started" and line.get("job_id") == job_id
-        ]
-        return [self.workers[number] for _, number in sorted(taken)]
+        taken = [(at, i) for i, worker in enumerate(self.workers) for at in worker.taken(job_id)]
+        return [self.workers[i] for _, i in sorted(taken)]
 
     def deliver(self, job_id: str) -> None:
         """Send the broker another message for the job."""
@@ -149,14 +143,3 @@ def running_stack(shape: Shape, database: str, folder: Path) -> Iterator[Stack]:
         cleanup.callback(found.stop)
         found.start()
         yield found
-
-
-def _lines(log: Path) -> Iterator[dict[str, str]]:
-    """Yield the records of a log; lines that are not JSON, such as tracebacks, are skipped."""
-    for line in log.read_text("utf-8", "replace").splitlines() if log.exists() else ():
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(record, dict):
-            yield record

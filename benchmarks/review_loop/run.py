@@ -10,10 +10,9 @@ from typing import Any, Literal
 import numpy as np
 from rich.console import Console
 
-from benchmarks.skeleton import planted as planting
-from benchmarks.skeleton.planted import Planted, plant
+from benchmarks.skeleton import sweep as sweeping
 from benchmarks.skeleton.program import Document
-from benchmarks.skeleton.sweep import OnProgress, sweep
+from benchmarks.skeleton.sweep import OnProgress, Planted, plant, sweep
 from dspt.backbones.base import Backbone
 from dspt.config import TuneConfig
 from dspt.data import Dataset
@@ -36,7 +35,7 @@ def measure(options: Namespace, document: Document, console: Console) -> None:
         settings=("shots", "rate", "kind", "protocol", "shares"),
         # At most: with unreviewed labels, for each order and share, with all labels corrected.
         tunings=2 + len(ORDERS) * sum(share > 0 for share in options.shares),
-        code=[sys.modules[__name__], planting],
+        code=[sys.modules[__name__], sweeping],
     )
 
 

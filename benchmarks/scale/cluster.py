@@ -169,10 +169,7 @@ class Cluster:
 
     def worker_of(self, job_id: str) -> HostPart:
         """Return the worker that logged that it took the job last. It must have been taken."""
-        taken = []
-        for worker in self.workers:
-            lines = [line for line in _lines(worker) if job_id in line and '"job started"' in line]
-            taken += [(line.partition('"timestamp": "')[2], worker) for line in lines]
+        taken = [(at, worker) for worker in self.workers for at in worker.taken(job_id)]
         return max(taken, key=lambda found: found[0])[1]
 
     def last_lines(self) -> str:
@@ -257,7 +254,3 @@ def _result(archive: Path) -> TuneResult:
     """Tune on the photos once, for the result of all jobs."""
     with load_dataset(archive) as dataset:
         return tune(dataset, TuneConfig.parse({"epochs": 1, "device": "cpu"}))
-
-
-def _lines(part: Part) -> list[str]:
-    return part.log.read_text("utf-8", "replace").splitlines() if part.log.exists() else []

@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.load.summary import percentile
 from benchmarks.serving.classifiers import write_classifiers
-from benchmarks.serving.orders import Order, Outcome
+from benchmarks.serving.clients import Order, Outcome
 from benchmarks.skeleton.child import Child
 from benchmarks.stack import MeasuredStack, StackError
 from dspt.backbones import Backbone

@@ -10,13 +10,13 @@ import gc
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import aiohttp
 import uvloop
 
 from benchmarks.serving.api import PREDICT, Api
-from benchmarks.serving.orders import Order, Outcome
 from benchmarks.sessions import UNANSWERED, session
 from benchmarks.usage import Usage, usage_of
 
@@ -24,6 +24,46 @@ from benchmarks.usage import Usage, usage_of
 _TIMEOUT_SECONDS = 240.0
 #: After a refusal without Retry-After.
 _BUSY, _PAUSE_SECONDS = 503, 0.1
+
+
+@dataclass(frozen=True)
+class Order:
+    """Clients that send the next request after each answer."""
+
+    clients: int
+    images: int
+    """Per request."""
+    models: Sequence[str]
+    """Ids or aliases; each request draws one."""
+    seconds: float = 0.0
+    """Duration; 0: each model is requested once, in turn."""
+    warm_up: float = 0.0
+    """Least seconds of requests before the measurement, which begins once all were answered."""
+    tiny: bool = False
+    """Use images of a few pixels, which cost almost nothing."""
+    watched: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    """Name -> ids of processes whose usage is recorded."""
+
+
+@dataclass
+class Outcome:
+    """The result of an order, without its warm-up."""
+
+    seconds: float = 0.0
+    images_per_second: float = 0.0
+    """Classified images, measured from answer to answer."""
+    latencies: list[float] = field(default_factory=list)
+    """Seconds, of correct answers."""
+    statuses: dict[str, int] = field(default_factory=dict)
+    """HTTP status, or name of the exception if there was no answer -> number of requests."""
+    told_when: int = 0
+    """Refusals with Retry-After."""
+    wrong: int = 0
+    """Answers that lack a prediction for an image."""
+    cpu_seconds: float = 0.0
+    """Of the clients themselves."""
+    before: dict[str, Usage] = field(default_factory=dict)
+    after: dict[str, Usage] = field(default_factory=dict)
 
 
 class Clients:

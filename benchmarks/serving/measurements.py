@@ -12,7 +12,7 @@ from dspt_client.schemas.status import TERMINAL, Status
 
 from app.datasets.demo_photos import make_demo_data
 from benchmarks.serving.bench import MANY_CLIENTS, Bench, row, wait
-from benchmarks.serving.orders import Order
+from benchmarks.serving.clients import Order
 from benchmarks.skeleton.child import Child
 from benchmarks.stack import StackError
 from dspt.backbones import Backbone

@@ -10,7 +10,7 @@ writes Markdown and figures again from a stored JSON.
     program   runs a benchmark from the command line
     machine   processor, versions and code that decide the figures
     records   finished parts on disk, so that a stopped run can be resumed
-    sweep     several runs on each data set, with records
+    sweep     several runs on each data set, with records; wrong labels for them
     child     an object in a process of its own; jobs in several processes
     report    Markdown tables, mean ± standard deviation, goals, the heading of a report
 """

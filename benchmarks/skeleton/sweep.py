@@ -1,9 +1,13 @@
-"""Measures several runs on each data set; finished runs are kept, so that a run can be resumed."""
+"""Measures several runs on each data set, from a few shots with injected wrong labels.
+
+Finished runs are kept, so that a run can be resumed.
+"""
 
 from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
@@ -15,8 +19,10 @@ from benchmarks.skeleton.program import Document, grid_progress
 from benchmarks.skeleton.records import Records, identify
 from dspt.backbones import Backbone, load_backbone
 from dspt.config import TuneConfig
-from dspt.data import Dataset, load_dataset
+from dspt.data import Dataset, few_shot, load_dataset
 from dspt.kit.device import resolve_device
+from dspt.labels.corrections import Corrections
+from dspt.labels.inject import NoiseKind, NoiseProtocol, flip_labels
 
 OnProgress = Callable[[float], None]
 """Called with the number of tunings that are finished; a running one counts in part."""
@@ -76,3 +82,37 @@ def sweep(
                     found.append(record)
                     finished += tunings
                     advance(0, finished)
+
+
+@dataclass(frozen=True)
+class Planted:
+    """Few shots of a data set with some wrong labels, and the test images."""
+
+    dataset: Dataset
+    labels: Mapping[str, str]
+    """Training file -> class, partly wrong."""
+    true_labels: Mapping[str, str]
+
+    @property
+    def wrong(self) -> frozenset[str]:
+        """Files whose label is wrong."""
+        return frozenset(f for f, name in self.labels.items() if name != self.true_labels[f])
+
+
+def plant(
+    dataset: Dataset, shots: int, rate: float, kind: NoiseKind, protocol: NoiseProtocol, seed: int
+) -> Planted:
+    """Draw shots by true class, then flip a share `rate` of their labels.
+
+    Nothing is copied: the labels are changed by the same means that users correct them with.
+    """
+    train = dataset.of_split("train")
+    labels = dataset.labels("train")
+    drawn = few_shot(labels, shots, seed)
+    flips = flip_labels(labels[drawn], len(dataset.classes), rate, kind, protocol, seed)
+    files = [train[row].path for row in drawn]
+    noisy = {f: dataset.classes[i] for f, i in zip(files, flips.labels, strict=True)}
+    true = {f: dataset.classes[i] for f, i in zip(files, flips.original, strict=True)}
+    others = {item.path for item in train} - set(files)
+    planted = Corrections.of(noisy, others).apply(dataset, may_change_nothing=True)
+    return Planted(planted, noisy, true)

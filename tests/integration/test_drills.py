@@ -15,9 +15,9 @@ from app.kit import storage_keys
 from app.kit.ids import new_id
 from benchmarks.fault_drills.client import ENDED
 from benchmarks.fault_drills.drills import ALL
+from benchmarks.fault_drills.examine import orphans
 from benchmarks.fault_drills.run import Ground, Repeat, ground
 from benchmarks.fault_drills.stack import QUICK_HEARTBEAT, Shape
-from benchmarks.fault_drills.storage import orphans
 from benchmarks.fault_drills.trial import Drill, Trial
 from benchmarks.stack import Part
 from tests.warm import Warm

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from benchmarks.fault_drills.drills import api, requests, services, surroundings, workers
+from benchmarks.fault_drills.drills import api, services, surroundings, workers
 from benchmarks.fault_drills.trial import Drill
 
 ALL: tuple[Drill, ...] = (
     *workers.DRILLS,
     *services.DRILLS,
     *api.DRILLS,
-    *requests.DRILLS,
     *surroundings.DRILLS,
 )

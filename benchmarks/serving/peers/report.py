@@ -70,48 +70,35 @@ def median(document: Document, server: str, clients: str, what: str) -> float | 
     return statistics.median(values) if values else None
 
 
-def _beside(
-    document: Document, clients: str, what: str, *, most: bool
-) -> Iterator[tuple[float, str, float]]:
-    """Yield our median of a figure, the best peer and its median; nothing if one is missing."""
-    ours = median(document, OURS, clients, what)
-    found = {name: median(document, name, clients, what) for name in document["peers"]}
-    known = [(value, name) for name, value in found.items() if value is not None]
-    if ours and known:
-        theirs, peer = max(known) if most else min(known)
-        yield ours, peer, theirs
-
-
 def goals(document: Document) -> list[Goal]:
     """Return the goals of what was measured."""
-    return [*_speed(document), *_latency(document), *_memory(document)]
+    found: list[Goal] = []
 
+    def compare(clients: str, what: str, most: bool) -> tuple[float, str, float] | None:
+        """Return our median of a figure, the best peer and its median; None if one is missing."""
+        ours = median(document, OURS, clients, what)
+        theirs = {name: median(document, name, clients, what) for name in document["peers"]}
+        known = [(value, name) for name, value in theirs.items() if value is not None]
+        if not ours or not known:
+            return None
+        best, peer = max(known) if most else min(known)
+        return ours, peer, best
 
-def _speed(document: Document) -> Iterator[Goal]:
     for clients, least in LEAST_RATIO.items():
-        for ours, peer, theirs in _beside(document, clients, "images_per_second", most=True):
-            yield (
-                f"{clients} clients: {least:g} times the best peer's images per second",
-                f"{ours:.1f} of {theirs:.1f} ({peer}): {ours / theirs:.2f}",
-                ours >= least * theirs,
-            )
-
-
-def _latency(document: Document) -> Iterator[Goal]:
+        if compared := compare(clients, "images_per_second", most=True):
+            ours, peer, theirs = compared
+            goal = f"{clients} clients: {least:g} times the best peer's images per second"
+            measured = f"{ours:.1f} of {theirs:.1f} ({peer}): {ours / theirs:.2f}"
+            found.append((goal, measured, ours >= least * theirs))
     for clients in LEAST_RATIO:
-        for ours, peer, theirs in _beside(document, clients, "p99", most=False):
-            yield (
-                f"{clients} clients: 99th percentile of the latency not above the best peer's",
-                f"{1000 * ours:,.0f} ms of {1000 * theirs:,.0f} ms ({peer})",
-                ours <= theirs,
-            )
-
-
-def _memory(document: Document) -> Iterator[Goal]:
-    for ours, peer, theirs in _beside(document, "64", "mib", most=False):
-        yield (
-            "memory of all processes under load, database and queue included: not more than the "
-            "best peer's",
-            f"{ours:,.0f} MiB of {theirs:,.0f} MiB ({peer})",
-            ours <= theirs,
-        )
+        if compared := compare(clients, "p99", most=False):
+            ours, peer, theirs = compared
+            goal = f"{clients} clients: 99th percentile of the latency not above the best peer's"
+            measured = f"{1000 * ours:,.0f} ms of {1000 * theirs:,.0f} ms ({peer})"
+            found.append((goal, measured, ours <= theirs))
+    if compared := compare("64", "mib", most=False):
+        ours, peer, theirs = compared
+        goal = "memory of all processes under load, database and queue included: not more than the "
+        measured = f"{ours:,.0f} MiB of {theirs:,.0f} MiB ({peer})"
+        found.append((f"{goal}best peer's", measured, ours <= theirs))
+    return found

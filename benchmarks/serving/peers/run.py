@@ -16,8 +16,7 @@ from benchmarks.random_weights import loadable
 from benchmarks.serving.api import PREDICT, Api
 from benchmarks.serving.bench import Bench, OnProgress, row, service_settings
 from benchmarks.serving.classifiers import write_classifiers
-from benchmarks.serving.clients import Clients
-from benchmarks.serving.orders import Order
+from benchmarks.serving.clients import Clients, Order
 from benchmarks.serving.peers.environments import python_of, versions_in
 from benchmarks.serving.peers.peer import APPS, PEERS, Peer, running
 from benchmarks.serving.peers.report import OURS

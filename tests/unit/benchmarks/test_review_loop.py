@@ -11,8 +11,8 @@ import pytest
 from benchmarks.review_loop.__main__ import BENCHMARK
 from benchmarks.review_loop.run import reviewed
 from benchmarks.skeleton.data_sets import find_sets
-from benchmarks.skeleton.planted import Planted, plant
 from benchmarks.skeleton.program import run
+from benchmarks.skeleton.sweep import Planted, plant
 from dspt.data import Dataset, load_dataset
 from tests.photographs import write_photographs
 

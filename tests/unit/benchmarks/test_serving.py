@@ -20,8 +20,7 @@ from small_server import serving
 
 from app.predictions.settings import PredictionSettings
 from benchmarks.serving.bench import cpu_ms, failed, row, service_settings
-from benchmarks.serving.clients import Run
-from benchmarks.serving.orders import Order, Outcome
+from benchmarks.serving.clients import Order, Outcome, Run
 from benchmarks.serving.photos import SIZE, make_photos, tiny_png
 from benchmarks.serving.report import goals, losses, markdown, parts
 from benchmarks.skeleton.child import Child

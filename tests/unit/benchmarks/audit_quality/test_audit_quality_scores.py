@@ -13,10 +13,11 @@ from benchmarks.audit_quality.rankings import (
     FLAGGERS,
     METHODS,
     by_cleanlab,
+    flag_scores,
+    rank_scores,
     safe,
 )
 from benchmarks.audit_quality.report import FLAG_LABELS, LABELS, best_peer, markdown
-from benchmarks.audit_quality.scores import flag_scores, rank_scores
 from benchmarks.noise_robustness.linear import issues
 
 
