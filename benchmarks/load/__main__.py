@@ -29,7 +29,8 @@ def _options(parser: ArgumentParser) -> None:
         ("--epochs", 600, "epochs of each job"),
     ):
         kind = positive_number if isinstance(default, float) else positive
-        add(parser, name, default, what, type=kind, metavar="N")
+        dest = name.strip("-").partition("-per-")[0].replace("-", "_")  # as in the stored results
+        add(parser, name, default, what, type=kind, metavar="N", dest=dest)
     engines = ("auto", "openvino", "torch")
     add(parser, "--engine", "auto", "engine of the image tower", choices=engines)
     add_common(parser, "seed", "logs")

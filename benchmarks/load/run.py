@@ -8,7 +8,6 @@ import gc
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from rich.console import Console
 from app.datasets.demo_photos import PHOTOGRAPHS, TRAIN_CROPS, DemoData, make_demo_data
 from benchmarks.load.records import ENDED, Jobs, Records
 from benchmarks.load.summary import SECONDS_BETWEEN, UsageSample, figures
-from benchmarks.load.traffic import Material, Rates, Traffic, alongside
+from benchmarks.load.traffic import Material, Traffic, alongside
 from benchmarks.sessions import session
 from benchmarks.skeleton.program import Document, grid_progress
 from benchmarks.stack import HOST, MeasuredStack, StackError, running_stack
@@ -48,10 +47,8 @@ def measure(options: argparse.Namespace, document: Document, console: Console) -
 def _measure(options: argparse.Namespace, document: Document, on_progress: OnProgress) -> None:
     on_progress("cropping photos", 0)
     data = make_demo_data(options.seed)
-    counts = (options.polls_per_second, options.predictions_per_second, options.submits_per_minute)
-    rates = Rates(*counts, options.listeners, options.stays, options.pause)
     settings = {
-        "DSPT_REQUESTS_PER_MINUTE": str(_requests_per_minute(rates)),
+        "DSPT_REQUESTS_PER_MINUTE": "10000000",
         "DSPT_MAX_LISTENERS": str(options.listeners),
         "DSPT_PREDICT_ENGINE": options.engine,
     }
@@ -62,12 +59,12 @@ def _measure(options: argparse.Namespace, document: Document, on_progress: OnPro
         ) as stack:
             document["versions"] |= stack.versions
             try:
-                found = uvloop.run(_load(stack, options, rates, data, on_progress))
+                found = uvloop.run(_load(stack, options, data, on_progress))
             except (aiohttp.ClientError, ValueError) as error:
                 raise StackError(str(error)) from error
-    names = ("seed", "warm_up", "epochs", "workers", "engine")
+    names = ["polls", "predictions", "submits", "listeners", "stays", "pause"]
+    names += ["seed", "warm_up", "epochs", "workers", "engine"]
     document["settings"] = {
-        **asdict(rates),
         **{name: getattr(options, name) for name in names},
         "images": TRAIN_CROPS * len(PHOTOGRAPHS),
         "zip_bytes": len(data.zip),
@@ -78,7 +75,6 @@ def _measure(options: argparse.Namespace, document: Document, on_progress: OnPro
 async def _load(
     stack: MeasuredStack,
     options: argparse.Namespace,
-    rates: Rates,
     data: DemoData,
     on_progress: OnProgress,
 ) -> dict[str, Any]:
@@ -91,7 +87,7 @@ async def _load(
         model_id = await _first_model(client, jobs, material)
         gc.freeze()  # keeps the garbage collector from scanning the photos during the measurement
         records = Records(begin=loop.time() + options.warm_up)
-        traffic = Traffic(client, jobs, records, rates, material, model_id, options.seed)
+        traffic = Traffic(client, jobs, records, options, material, model_id)
         for _ in range(options.workers + 1):  # one for each worker, and one that waits
             await traffic.submit()
         async with alongside(
@@ -148,10 +144,3 @@ async def _show_time(on_progress: OnProgress, begin: float, seconds: float) -> N
         done = loop.time() - begin
         on_progress("warming up" if done < 0 else "measuring", min(max(0.0, done), seconds))
         await asyncio.sleep(1)
-
-
-def _requests_per_minute(rates: Rates) -> int:
-    """Return twice what is sent, so that the rate limit does not interfere."""
-    returns = rates.listeners / rates.stays
-    each_second = rates.polls + rates.predictions + returns + rates.listeners
-    return int(2 * 60 * each_second + rates.submits)

@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import random
+from argparse import Namespace
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
@@ -28,23 +29,6 @@ from benchmarks.load.records import (
 from benchmarks.sessions import UNANSWERED
 
 _LOOK_SECONDS = 0.25
-
-
-@dataclass(frozen=True)
-class Rates:
-    """How many requests of each kind to send."""
-
-    polls: float
-    """Per second; half of them of jobs at work, half of ended jobs."""
-    predictions: float
-    """Per second."""
-    submits: float
-    """Per minute."""
-    listeners: int
-    stays: float
-    """Seconds after which a listener disconnects and reconnects, on average."""
-    pause: float
-    """Maximum number of seconds before a listener turns to the next job."""
 
 
 @dataclass(frozen=True)
@@ -110,30 +94,30 @@ class Traffic:
     client: aiohttp.ClientSession
     jobs: Jobs
     records: Records
-    rates: Rates
+    options: Namespace
+    """Of the command: rates, number and habits of the listeners, seed."""
     material: Material
     model_id: str
-    seed: int
     _under_way: set[asyncio.Task[None]] = field(default_factory=set)
     _submitted: int = 0
 
     async def run(self, seconds: float) -> None:
         """Return when all requests are answered. An error of a listener ends the run."""
-        rates, loop = self.rates, asyncio.get_running_loop()
+        options, loop = self.options, asyncio.get_running_loop()
         now, end = loop.time(), self.records.begin + seconds
-        rngs = [random.Random(f"{self.seed}/{number}") for number in range(rates.listeners)]
+        rngs = [random.Random(f"{options.seed}/{number}") for number in range(options.listeners)]
         listeners = [
-            Listener(self.client, self.jobs, self.records, rng, rates.stays, rates.pause)
+            Listener(self.client, self.jobs, self.records, rng, options.stays, options.pause)
             for rng in rngs
         ]
         async with alongside(*(listener.run() for listener in listeners), self._watch(listeners)):
             async with asyncio.TaskGroup() as group:
                 for name, rate, send in (
-                    ("polls", rates.polls, self._poll),
-                    ("predictions", rates.predictions, self._predict),
-                    ("submits", rates.submits / 60, self._submit),
+                    ("polls", options.polls, self._poll),
+                    ("predictions", options.predictions, self._predict),
+                    ("submits", options.submits / 60, self._submit),
                 ):
-                    rng = random.Random(f"{self.seed}/{name}")
+                    rng = random.Random(f"{options.seed}/{name}")
                     moments = arrivals(rate, now, end, rng)
                     group.create_task(self._keep_to(moments, rng, send))
             await asyncio.gather(*self._under_way)

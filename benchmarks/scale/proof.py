@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
 from itertools import pairwise
 
 from dspt_client.schemas.status import TERMINAL, Status
@@ -14,7 +13,7 @@ from app.kit import storage_keys
 from app.tables.job_state import STEPS
 from app.tables.jobs import Job, JobEvent
 from app.tables.models import Model
-from benchmarks.scale.cluster import HEARTBEAT, Cluster
+from benchmarks.scale.cluster import Cluster
 from benchmarks.skeleton.program import BenchmarkError
 
 JOBS_PER_HOST = 8
@@ -52,7 +51,7 @@ def _faults(cluster: Cluster, jobs: Sequence[str]) -> Iterator[str]:
         row = rows.get(job_id)
         if row is None or row.status != Status.SUCCEEDED:
             yield f"{job_id} is {row and (row.status, row.error)}"
-        numbers = [event.seq for event in _events(cluster, job_id)]
+        numbers = [event.seq for event in events_of(cluster, job_id)]
         if row and numbers != list(range(1, row.event_seq + 1)):
             yield f"{job_id} has events {numbers}"
         statuses = statuses_of(cluster, job_id)
@@ -76,16 +75,8 @@ def _faults(cluster: Cluster, jobs: Sequence[str]) -> Iterator[str]:
 
 def statuses_of(cluster: Cluster, job_id: str) -> list[Status]:
     """Return the states that the job went through."""
-    events = _events(cluster, job_id)
+    events = events_of(cluster, job_id)
     return [Status(event.data["status"]) for event in events if event.type == "status"]
-
-
-def heartbeats_until_queued(cluster: Cluster, job_id: str, since: datetime) -> float | None:
-    """Return the heartbeats from `since` until the job was queued again; None if it was not."""
-    for event in _events(cluster, job_id):
-        if event.created_at > since and event.data.get("status") == Status.QUEUED:
-            return (event.created_at - since).total_seconds() / HEARTBEAT
-    return None
 
 
 def seconds_of(cluster: Cluster, jobs: Sequence[str]) -> float:
@@ -96,7 +87,8 @@ def seconds_of(cluster: Cluster, jobs: Sequence[str]) -> float:
     return (max(ended) - min(begun)).total_seconds()
 
 
-def _events(cluster: Cluster, job_id: str) -> Sequence[JobEvent]:
+def events_of(cluster: Cluster, job_id: str) -> Sequence[JobEvent]:
+    """Return all events of the job, in order."""
     with cluster.context.database.read() as session:
         query = select(JobEvent).where(JobEvent.job_id == job_id).order_by(JobEvent.seq)
         return session.scalars(query).all()

@@ -26,7 +26,7 @@ def markdown(document: Document) -> str:
     if "peers" in document:
         return peers.markdown(document)
     settings = document["settings"]
-    blocks: list[str] = [
+    blocks: list[str | list[str]] = [
         f"`dspt api` ({settings['threads']} threads), `dspt worker`, PostgreSQL, Redis and the "
         f"clients run on one machine; {settings['seconds']:g} seconds per measurement; seed "
         f"{settings['seed']}. Each client sends the next request after each answer, with an API "
@@ -45,7 +45,7 @@ def markdown(document: Document) -> str:
     return page("Serving speed", document, *blocks, goal_table(goals(document)))
 
 
-def _backbone(found: Document) -> Iterator[str]:
+def _backbone(found: Document) -> Iterator[str | list[str]]:
     raw = found.get("raw")
     if not raw:
         return
@@ -57,7 +57,7 @@ def _backbone(found: Document) -> Iterator[str]:
         ("JPEG to crop", raw["decode"]),
         (f"JPEG to crop, then tower, batch of {best['batch']}", raw["both"]),
     ]
-    yield _table(
+    yield table(
         ("one process, no HTTP", "images/s", "CPU ms per image"),
         [
             (what, f"{each['images_per_second']:.1f}", f"{each['cpu_ms']:.2f}")
@@ -72,7 +72,7 @@ def _backbone(found: Document) -> Iterator[str]:
         for each in found.get("service", [])
     ]
     if rows:
-        yield _table(
+        yield table(
             (
                 *("clients", "images per request", "images/s", "p50 ms", "p95 ms", "p99 ms"),
                 *("failed", "API, CPU ms per image", "clients, CPU ms per image"),
@@ -97,7 +97,7 @@ def _backbone(found: Document) -> Iterator[str]:
         )
 
 
-def _residents(found: Document) -> Iterator[str]:
+def _residents(found: Document) -> Iterator[str | list[str]]:
     memory = {str(each["models"]): each["mib"] for each in found["memory"]}
     loss, rounds = losses(found), found["rounds"]
     yield (
@@ -105,7 +105,7 @@ def _residents(found: Document) -> Iterator[str]:
         f"in memory and have {found['classes']} classes; the numbers of models take turns. "
         "Loss: median over the rounds, compared with one model."
     )
-    yield _table(
+    yield table(
         ("models", "images/s, by round", "loss", "API, MiB"),
         [
             (
@@ -119,7 +119,7 @@ def _residents(found: Document) -> Iterator[str]:
     )
 
 
-def _disturbed(document: Document) -> str:
+def _disturbed(document: Document) -> list[str]:
     found: dict[str, Document] = {}
     names = {"before": "before a job", "beside": "while a job is tuned", "after": "after the job"}
     beside = document.get("beside_a_job", {})
@@ -128,14 +128,10 @@ def _disturbed(document: Document) -> str:
         f"{clients} clients and a small queue": each
         for clients, each in document.get("pressure", {}).items()
     }
-    return _table(
+    return table(
         ("", "images/s", "p50 ms", "p95 ms", "p99 ms", "refused or failed"),
         [(name, *_service(each)) for name, each in found.items()],
     )
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> str:
-    return "\n".join(table(header, rows, left=left))
 
 
 def _service(found: Document) -> tuple[str, ...]:
@@ -190,12 +186,8 @@ def parts(found: Document) -> dict[str, float]:
     return dict(sorted((split | spent).items(), key=lambda item: -item[1]))
 
 
-def goals(document: Document) -> list[Goal]:
-    """Return the goals of what was measured."""
-    return [*_speed_goals(document), *_residents_goals(document), *_disturbed_goals(document)]
-
-
-def _speed_goals(document: Document) -> Iterator[Goal]:
+def goals(document: Document) -> Iterator[Goal]:
+    """Yield the goals of what was measured."""
     for name, found in document.get("backbones", {}).items():
         if found.get("pairs"):
             of_raw = ratio(found)
@@ -205,22 +197,13 @@ def _speed_goals(document: Document) -> Iterator[Goal]:
                 f"{_range(of_raw)} of {found['raw']['best']['images_per_second']:.0f}",
                 of_raw["median"] >= LEAST_RATIO,
             )
-
-
-def _residents_goals(document: Document) -> Iterator[Goal]:
     residents = document.get("residents", {})
-    if not residents.get("rounds"):
-        return
-    loss = losses(residents).get(_MANY_MODELS)
-    if loss is not None:
+    if residents.get("rounds") and (loss := losses(residents).get(_MANY_MODELS)):
         yield (
             f"1,000 models: at most {MOST_LOSS:.0%} slower than one",
             f"{loss['median']:+.1%} ({loss['least']:+.1%} to {loss['most']:+.1%})",
             loss["median"] <= MOST_LOSS,
         )
-
-
-def _disturbed_goals(document: Document) -> Iterator[Goal]:
     pressure = document.get("pressure", {})
     few, many = (pressure.get(str(count)) for count in (MANY_CLIENTS, TOO_MANY_CLIENTS))
     if few and many:

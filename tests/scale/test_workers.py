@@ -10,12 +10,13 @@ from statistics import median
 
 import pytest
 from dspt_client import Client
+from dspt_client.schemas.status import Status
 from sqlalchemy import text
 
 from app.access import keys
 from app.kit.http.rules import Scope
-from benchmarks.scale.cluster import Cluster, HostPart
-from benchmarks.scale.proof import faults, heartbeats_until_queued, jobs_per_second
+from benchmarks.scale.cluster import HEARTBEAT, Cluster, HostPart
+from benchmarks.scale.proof import events_of, faults, jobs_per_second
 from tests.services import uses_obstore, wait_until
 
 pytestmark = [pytest.mark.scale_only, pytest.mark.slow]
@@ -155,3 +156,11 @@ def test_connections_are_bounded(hosts: Cluster) -> None:
     wait_until(ended, 300, "the jobs", pause=0.05)
     print(f"at most {most} connections")  # noqa: T201
     assert most < 80
+
+
+def heartbeats_until_queued(cluster: Cluster, job_id: str, since: datetime) -> float | None:
+    """Return the heartbeats from `since` until the job was queued again; None if it was not."""
+    for event in events_of(cluster, job_id):
+        if event.created_at > since and event.data.get("status") == Status.QUEUED:
+            return (event.created_at - since).total_seconds() / HEARTBEAT
+    return None

@@ -8,7 +8,6 @@ import random
 import re
 import subprocess
 import sys
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -21,7 +20,7 @@ from benchmarks.load.records import POLL_RUNNING, STREAM, Jobs, Records, Sample
 from benchmarks.load.report import markdown
 from benchmarks.load.run import LOAD, sample
 from benchmarks.load.summary import UsageSample, figures, goals, percentile
-from benchmarks.load.traffic import Rates, alongside, arrivals, due
+from benchmarks.load.traffic import alongside, arrivals, due
 from benchmarks.skeleton.program import run
 from benchmarks.usage import Usage, usage_of
 from tests.services import children_of
@@ -216,7 +215,11 @@ def test_the_report_has_all_of_it() -> None:
         },
         "versions": {"PostgreSQL": "17"},
         "settings": {
-            **asdict(Rates(7, 1, 3, 5, 60, 5)),
+            "polls": 7,
+            "predictions": 1,
+            "submits": 3,
+            "listeners": 5,
+            "stays": 60,
             **dict.fromkeys(("seed", "warm_up", "epochs", "images", "zip_bytes"), 1),
         },
         "figures": found,
