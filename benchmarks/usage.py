@@ -1,14 +1,12 @@
-"""Resources that processes use: memory, CPU time and open files, from Linux' /proc."""
+"""Resources that processes use: memory, CPU time and open files. Needs Linux."""
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.services import children_of
+import psutil
 
 
 @dataclass(frozen=True)
@@ -30,42 +28,27 @@ class Usage:
 
 def usage_of(roots: Sequence[int]) -> Usage:
     """Return the usage of these processes and all their descendants."""
-    return usage([process for root in roots for process in _family(root)])
+    first = [psutil.Process(root) for root in roots]
+    return usage([*first, *(child for each in first for child in each.children(recursive=True))])
 
 
-def usage(processes: Sequence[int]) -> Usage:
-    """Return the usage of these processes. Raises OSError if the first one has ended."""
-    memory, ticks, count = 0, 0, 0
+def usage(processes: Sequence[psutil.Process]) -> Usage:
+    """Return the usage of these processes. Raises NoSuchProcess if the first one has ended."""
+    first, memory, cpu_seconds, count = processes[0], 0, 0.0, 0
     for process in processes:
         try:
-            found = re.search(r"^Pss: +(\d+) kB$", _read(process, "smaps_rollup"), re.MULTILINE)
-            memory += 1024 * int(found[1]) if found else 0  # no match: the process is just ending
-            ticks += _ticks(process, "stat")
-        except (FileNotFoundError, ProcessLookupError):
+            memory += process.memory_full_info().pss
+            cpu_seconds += sum(process.cpu_times()[:2])
+        except psutil.NoSuchProcess:
             continue  # such as a connection of PostgreSQL that was just closed
         count += 1
-    first, second = processes[0], os.sysconf("SC_CLK_TCK")
+    waited = int(Path(f"/proc/{first.pid}/schedstat").read_text().split()[1])
+    main_thread = next(thread for thread in first.threads() if thread.id == first.pid)
     return Usage(
         memory=memory,
-        cpu_seconds=ticks / second,
-        waited_seconds=int(_read(first, "schedstat").split()[1]) / 1e9,
-        files=len(list(Path(f"/proc/{first}/fd").iterdir())),
+        cpu_seconds=cpu_seconds,
+        waited_seconds=waited / 1e9,
+        files=first.num_fds(),
         processes=count,
-        main_thread_seconds=_ticks(first, f"task/{first}/stat") / second,
+        main_thread_seconds=main_thread.user_time + main_thread.system_time,
     )
-
-
-def _family(process: int) -> Iterator[int]:
-    yield process
-    for child in children_of(process):
-        yield from _family(child)
-
-
-def _ticks(process: int, file: str) -> int:
-    # The fields follow the name, which may contain anything.
-    fields = _read(process, file).rpartition(")")[2].split()
-    return int(fields[11]) + int(fields[12])
-
-
-def _read(process: int, name: str) -> str:
-    return Path(f"/proc/{process}/{name}").read_text()

@@ -30,9 +30,7 @@ examples:
 
 def _options(parser: ArgumentParser) -> None:
     add_common(parser, "data", "protocol", "shots", "seeds", rates=[0.0, 0.1, 0.25, 0.5])
-    settings.add_kinds(parser)
-    settings.add_given_labels(parser)
-    settings.add_logistic_c(parser)
+    add_common(parser, "kinds", "given-labels", "given-column", "logistic-c")
     what = "measure the audit alone, without the methods that it is compared with: much faster"
     add(parser, "--audit-only", False, what, action="store_true")
     add_common(parser, "backbone", "config", "device", "precision", "features")

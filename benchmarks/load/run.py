@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
-import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import psutil
 import uvloop
 from rich.console import Console
 
@@ -104,7 +104,7 @@ async def sample(
 ) -> None:
     """Add a sample every few seconds from the loop's time `begin` on, until cancelled.
 
-    `parts`: name -> ids of its first processes. Raises OSError if one of these has ended.
+    `parts`: name -> ids of its first processes. Raises NoSuchProcess if one of these has ended.
     """
     loop = asyncio.get_running_loop()
     while True:
@@ -113,7 +113,7 @@ async def sample(
         at = loop.time() - begin
         found = await asyncio.to_thread(lambda: {name: usage_of(parts[name]) for name in parts})
         # Without its children: the other parts are among them.
-        samples.append(UsageSample(at, found | {LOAD: usage([os.getpid()])}))
+        samples.append(UsageSample(at, found | {LOAD: usage([psutil.Process()])}))
 
 
 async def _first_model(client: aiohttp.ClientSession, jobs: Jobs, material: Material) -> str:

@@ -41,10 +41,9 @@ examples:
 
 def _options(parser: ArgumentParser) -> None:
     data = parser.add_argument_group("data")
-    add_common(data, "data", "backbone")
-    settings.add_given_labels(data)
+    add_common(data, "data", "backbone", "given-labels", "given-column")
     grid = parser.add_argument_group("the grid (default: that of the papers)")
-    settings.add_kinds(grid)
+    add_common(grid, "kinds")
     protocols = list(get_args(Protocol))
     what = "global: flip a share of all few shots (NLPrompt); per_class: the same number in every "
     add(grid, "--protocols", protocols, f"{what}class (PTNL, JoAPR)", choices=protocols)
@@ -64,7 +63,7 @@ def _options(parser: ArgumentParser) -> None:
     add(methods, "--epochs", None, f"{what}for 16 shots)", type=positive, metavar="N")
     what = "settings of the service for the method `default`, such as '{\"epochs\": 100}'"
     add(methods, "--default-config", {}, what, type=json_object, metavar="JSON")
-    settings.add_logistic_c(methods)
+    add_common(methods, "logistic-c")
     running = parser.add_argument_group("running")
     add_common(running, "device", "precision", "features", "budget", jobs=available_cpus())
 

@@ -6,10 +6,8 @@ from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from pathlib import Path
 from typing import Any, Literal
 
-from benchmarks.skeleton.options import Options, add, positive_number
 from dspt.config import DEFAULT_LR, LossName, TuneConfig
 
 UNLABELLED = "default_unlabelled"
@@ -41,8 +39,6 @@ NoiseKind = Literal["clean", "symmetric", "asymmetric", "human"]
 Protocol = Literal["global", "per_class"]
 RecipeName = Literal["project", "coop"]
 
-KINDS: tuple[NoiseKind, ...] = ("symmetric", "asymmetric")
-"""Kinds of noise that can be injected."""
 COOP_LAYOUT = """\
 A data set may also be prepared as CoOp's authors say (split_zhou_*.json, FGVCAircraft)."""
 PAPER_RATES = (0.0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75)
@@ -192,24 +188,3 @@ def _noises(options: Namespace, protocols: Sequence[Protocol]) -> tuple[Noise, .
     clean = (CLEAN,) if 0.0 in options.rates else ()
     flips = product(*map(dict.fromkeys, (protocols, options.kinds, options.rates)))
     return (*clean, *(Noise(kind, protocol, rate) for protocol, kind, rate in flips if rate))
-
-
-def add_kinds(options: Options) -> None:
-    """Add --kinds."""
-    add(options, "--kinds", list(KINDS), "of wrong labels to inject", choices=KINDS)
-
-
-def add_given_labels(options: Options) -> None:
-    """Add --given-labels and --given-column."""
-    what = "labels by human annotators instead of injected noise: a table with a column `file` "
-    what += "(path within the data set) and one column per annotation; needs a single data set"
-    add(options, "--given-labels", None, what, type=Path, metavar="FILE.csv")
-    what = "columns of that table to use, one after the other"
-    add(options, "--given-column", ["label"], what, metavar="NAME")
-
-
-def add_logistic_c(options: Options) -> None:
-    """Add --logistic-c."""
-    what = "inverse regularisation strength of logistic regression (default: the one of 0.3, 1, 3, "
-    what += "10, 30, 100 that agrees best with the noisy labels in 5-fold cross-validation)"
-    add(options, "--logistic-c", None, what, type=positive_number, metavar="C")

@@ -154,8 +154,11 @@ def ratio(found: Document) -> dict[str, float]:
 
 
 def losses(residents: Document) -> dict[str, dict[str, float]]:
-    """Return, by number of models, the share of speed lost to that many, over the rounds."""
-    rounds = residents["rounds"]
+    """Return, by number of models, the share of speed lost to that many, over the rounds.
+
+    A round in which a busy machine answered no request for the one model is left out.
+    """
+    rounds = [each for each in residents["rounds"] if each["1"]["images_per_second"]]
     return {
         count: spread(
             [
@@ -163,7 +166,7 @@ def losses(residents: Document) -> dict[str, dict[str, float]]:
                 for each in rounds
             ]
         )
-        for count in rounds[0]
+        for count in (rounds[0] if rounds else ())
         if count != "1"
     }
 

@@ -126,6 +126,28 @@ COMMON: dict[str, tuple[Any, str, dict[str, Any]]] = {
         "global: flip that share of all shots; per_class: of each class",
         {"choices": ("global", "per_class")},
     ),
+    "kinds": (
+        ["symmetric", "asymmetric"],
+        "of wrong labels to inject",
+        {"choices": ("symmetric", "asymmetric")},
+    ),
+    "given-labels": (
+        None,
+        "labels by human annotators instead of injected noise: a table with a column `file` (path "
+        "within the data set) and one column per annotation; needs a single data set",
+        {"type": Path, "metavar": "FILE.csv"},
+    ),
+    "given-column": (
+        ["label"],
+        "columns of that table to use, one after the other",
+        {"metavar": "NAME"},
+    ),
+    "logistic-c": (
+        None,
+        "inverse regularisation strength of logistic regression (default: the one of 0.3, 1, 3, "
+        "10, 30, 100 that agrees best with the noisy labels in 5-fold cross-validation)",
+        {"type": positive_number, "metavar": "C"},
+    ),
     "logs": (None, "keep the logs of the service in this folder", _FOLDER),
     "out": (Path("benchmarks") / "results", "folder for the results", _FOLDER),
     "report-only": (

@@ -254,6 +254,8 @@ def test_the_report_says_what_is_there_by_then() -> None:
     assert "The bottleneck: tower." in text
     assert "| 1,000 | 88.0 88.0 88.0 | +2.2% | 900 |" in text
     assert "| while a job is tuned |" in text
+    found["residents"]["rounds"][0]["1"] = speed(0)  # no answer in time
+    assert "| 1,000 | 88.0 88.0 88.0 | +2.2% | 900 |" in markdown(found)
     early = {name: found[name] for name in ("command", "machine", "versions", "settings", "photos")}
     early |= {"backbones": {"builtin": {"classes": 12}}, "interrupted": True}
     assert "Interrupted" in markdown(early)
