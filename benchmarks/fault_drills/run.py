@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import httpx
 from rich.console import Console
@@ -58,7 +57,7 @@ def measure(options: Namespace, document: Document, console: Console) -> None:
         for number, drill in enumerate(drills, 1):
             bar.update(task, description=drill.name)
             outcome = run_drill(drill, options, lambda: bar.advance(task))
-            document["drills"].append(figures(outcome))
+            document["drills"].append(asdict(outcome))
             bar.update(task, completed=number * options.repeats)
 
 
@@ -75,14 +74,15 @@ class Repeat:
 
 @dataclass
 class Outcome:
-    """The result of one drill."""
+    """The result of one drill, as it is stored."""
 
-    drill: Drill
+    name: str
+    what: str
     skipped: str | None = None
-    repeats: list[Repeat] = field(default_factory=list)
+    heartbeat_seconds: float = 0.0
     undisturbed_seconds: float = 0.0
-    orphans_left: int = 0
-    """After `dspt gc`."""
+    orphaned_files_after_gc: int = 0
+    every_repeat: list[Repeat] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -140,50 +140,32 @@ def run_drill(drill: Drill, options: Namespace, on_repeat: Callable[[], None]) -
 
     After an error the drill continues on a new stack; the logs of the old one are kept in --logs.
     """
-    outcome = Outcome(drill, skipped=drill.needs(options.database))
-    while not outcome.skipped and len(outcome.repeats) < options.repeats:
-        with tempfile.TemporaryDirectory(prefix="dspt-drill-") as name:
-            folder = Path(name)
+    skipped = drill.needs(options.database)
+    outcome = Outcome(drill.name, drill.what, skipped, drill.shape.heartbeat)
+    repeats = outcome.every_repeat
+    while not skipped and len(repeats) < options.repeats:
+        with tempfile.TemporaryDirectory(prefix="dspt-drill-") as folder:
             try:
-                with ground(drill.shape, options.database, folder) as found:
-                    _repeats(found, outcome, options, on_repeat)
+                with ground(drill.shape, options.database, Path(folder)) as found:
+                    outcome.undisturbed_seconds = round(found.seconds, 2)
+                    right = True
+                    while right and len(repeats) < options.repeats:
+                        name = f"{drill.name}-{options.seed}-{len(repeats)}"
+                        repeats.append(found.repeat(drill, name))
+                        on_repeat()
+                        right = repeats[-1].verdict.right
+                    if right:
+                        found.stack.collect_garbage()
+                        outcome.orphaned_files_after_gc += len(orphans(found.stack))
             except _FAULTS as error:
                 verdict = Verdict(lost=[f"the stack failed: {error}"])
-                outcome.repeats.append(Repeat("start", 0.0, verdict))
+                repeats.append(Repeat("start", 0.0, verdict))
                 on_repeat()
-            if options.logs is not None and not outcome.repeats[-1].verdict.right:
-                keep_logs(folder, options.logs / f"{drill.name}-{len(outcome.repeats) - 1}")
+            if options.logs is not None and not repeats[-1].verdict.right:
+                keep_logs(Path(folder), options.logs / f"{drill.name}-{len(repeats) - 1}")
     return outcome
-
-
-def _repeats(
-    found: Ground, outcome: Outcome, options: Namespace, on_repeat: Callable[[], None]
-) -> None:
-    """Repeat the drill on this stack until all repeats are done or one fails."""
-    outcome.undisturbed_seconds = found.seconds
-    while len(outcome.repeats) < options.repeats:
-        name = f"{outcome.drill.name}-{options.seed}-{len(outcome.repeats)}"
-        outcome.repeats.append(found.repeat(outcome.drill, name))
-        on_repeat()
-        if not outcome.repeats[-1].verdict.right:
-            return
-    found.stack.collect_garbage()
-    outcome.orphans_left += len(orphans(found.stack))
 
 
 def _wait(trial: Trial) -> None:
     for job in trial.jobs:
         trial.stack.client.until(job, *ENDED, seconds=_LIMIT_SECONDS)
-
-
-def figures(outcome: Outcome) -> dict[str, Any]:
-    """Return one drill for JSON."""
-    return {
-        "name": outcome.drill.name,
-        "what": outcome.drill.what,
-        "skipped": outcome.skipped,
-        "heartbeat_seconds": outcome.drill.shape.heartbeat,
-        "undisturbed_seconds": round(outcome.undisturbed_seconds, 2),
-        "orphaned_files_after_gc": outcome.orphans_left,
-        "every_repeat": [asdict(repeat) for repeat in outcome.repeats],
-    }

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from benchmarks.fault_drills.drills import ALL
 from benchmarks.fault_drills.examine import Verdict
 from benchmarks.fault_drills.report import markdown
-from benchmarks.fault_drills.run import Outcome, Repeat, figures
+from benchmarks.fault_drills.run import Outcome, Repeat
 
 MACHINE: dict[str, Any] = {
     "processor": "p",
@@ -31,16 +32,17 @@ def test_the_table_counts_and_names_what_went_wrong() -> None:
     lost = Verdict(lost=["job j ended failed"], doubled=["job j ended 2 times"])
     outcomes = [
         Outcome(
-            ALL[0],
-            repeats=[
+            ALL[0].name,
+            ALL[0].what,
+            every_repeat=[
                 Repeat("tuning, epoch 3", 4.0, first, ["models/a"]),
                 Repeat("tuning, epoch 9", 4.0, second),
                 Repeat("queued", 60.0, lost, ["models/b", "audits/b"]),
             ],
         ),
-        Outcome(ALL[1], skipped="no hammer here"),
+        Outcome(ALL[1].name, ALL[1].what, skipped="no hammer here"),
     ]
-    drills = [figures(outcome) for outcome in outcomes]
+    drills = [asdict(outcome) for outcome in outcomes]
     settings = {"database": "sqlite", "seed": 0}
     found = {"command": "command", "machine": MACHINE, "settings": settings, "drills": drills}
     lines = markdown(found).splitlines()
