@@ -153,6 +153,15 @@ def test_many_suspects_are_reviewed_as_fast_as_keys_are_pressed(
         expect(page.locator(".suspect.current img")).to_have_attribute(
             "alt", files[KEYS].partition("/")[2]
         )
+        # One key for all photos, which are more than the service takes in one request.
+        expect(page.locator(".gallery li").first).to_have_attribute("aria-setsize", str(SUSPECTS))
+        page.keyboard.press("Control+a")
+        page.keyboard.press("k")
+        expect(page.get_by_text(f"{SUSPECTS} of {SUSPECTS} checked")).to_be_visible()
+        expect(page.get_by_role("button", name="Tune again")).to_be_enabled(timeout=60_000)
+        expect(page.get_by_role("alert")).to_have_count(0)
+    counts = api.client.get(f"/jobs/{job_id}/review").json()["counts"]
+    assert counts == {"keep": SUSPECTS, "relabel": 0, "drop": 0}
 
 
 @pytest.mark.slow
@@ -377,6 +386,7 @@ def test_verdicts_survive_a_cut_line_and_one_that_is_refused_stops_no_other(
         page = opened.new_page()
         page.goto(f"/ui/#/jobs/{job_id}/review")
         expect(page.get_by_text("0 of 6 checked")).to_be_visible()
+        expect(page.get_by_role("link", name="New job")).to_be_visible()  # knows the session
         opened.set_offline(True)
         page.keyboard.press("k")
         page.keyboard.press("d")
@@ -406,6 +416,81 @@ def test_verdicts_survive_a_cut_line_and_one_that_is_refused_stops_no_other(
         expect(toolbar).not_to_contain_text("Not saved")
         expect(page.get_by_role("button", name="Tune again")).to_be_enabled()
         assert sorted(verdicts().values()) == ["drop", "drop", "keep", "keep"]
+
+        # A proxy that does not reach the service refuses nothing for good.
+        page.route(
+            "**/review?since=*", lambda route: route.fulfill(status=404, body="404 page not found")
+        )
+        page.keyboard.press("k")
+        expect(toolbar).to_contain_text("Not saved yet: The service answered 404")
+        page.unroute("**/review?since=*")
+        expect(page.get_by_role("button", name="Tune again")).to_be_enabled()
+        assert sorted(verdicts().values()) == ["drop", "drop", "keep", "keep", "keep"]
+
+
+@pytest.mark.slow
+def test_verdicts_that_were_left_behind_replace_no_newer_one_and_are_sent_in_no_other_name(
+    browser: Browser, api: OwnApi
+) -> None:
+    job_id = api.finished({f"{name}/{n}.png": name for name in ("cat", "dog") for n in range(3)})
+    address = f"/jobs/{job_id}/review"
+
+    def actions() -> list[str]:
+        found = api.client.get(address).json()["verdicts"]
+        return [each["action"] for _, each in sorted(found.items())]
+
+    def drop(file: str) -> None:
+        """Drop a photo as another person."""
+        newer = {"verdicts": {file: {"action": "drop"}}}
+        api.client.patch(address, json=newer).raise_for_status()
+
+    with window(browser, api.address) as opened:
+        page = opened.new_page()
+        page.on("dialog", lambda asked: asked.accept())  # leave although something is not saved
+
+        def leave(checked: int, *keys: str, at: int, arrives: str) -> None:
+            """Give verdicts and leave; only requests with the option `arrives` arrive."""
+            page.goto(f"/ui/#{address}?at={at}")
+            expect(page.get_by_text(f"{checked} of 6 checked")).to_be_visible()
+            expect(page.get_by_role("link", name="New job")).to_be_visible()  # knows the session
+            page.evaluate(
+                """arrives => {
+                  const real = fetch, cut = () => Promise.reject(new TypeError("cut"));
+                  window.fetch = (address, options) =>
+                    options[arrives] ? real(address, options) : cut();
+                }""",
+                arrives,
+            )
+            for key in keys:
+                page.keyboard.press(key)
+            expect(page.get_by_text(f"{at + len(keys)} of 6 checked")).to_be_visible()
+            page.goto("about:blank")
+
+        def come_back(checked: int, version: int) -> None:
+            page.goto(f"/ui/#{address}")
+            expect(page.get_by_text(f"{checked} of 6 checked")).to_be_visible()
+            expect(page.get_by_role("button", name="Tune again")).to_be_enabled()
+            assert page.evaluate("sessionStorage.length") == 0
+            assert api.client.get(address).json()["version"] == version
+
+        # They arrive, but the page is gone before the answer.
+        leave(0, "k", "d", at=0, arrives="keepalive")
+        wait_until(lambda: actions() == ["keep", "drop"], 60, "the verdicts of the page")
+        drop("cat/0.png")
+        come_back(2, version=3)
+        assert actions() == ["drop", "drop"]
+
+        # They do not arrive. The first one replaces an older verdict.
+        leave(2, "k", "k", "k", at=1, arrives="never")
+        drop("cat/2.png")
+        come_back(4, version=6)
+        assert actions() == ["drop", "keep", "drop", "keep"]
+
+        # They do not arrive, and another person signs in.
+        leave(4, "k", at=4, arrives="never")
+        session = {**api.client.get("/session").json(), "key_id": "key_of_another_person"}
+        page.route("**/session", lambda route: route.fulfill(json=session))
+        come_back(4, version=6)
 
 
 @pytest.mark.slow

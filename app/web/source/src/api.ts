@@ -34,7 +34,7 @@ export function whenSignedOut(call: () => void): void {
 export function problemOf(status: number, text: string): ApiError {
   try {
     const found: unknown = JSON.parse(text);
-    if (found !== null && typeof found === "object" && "detail" in found) {
+    if (found !== null && typeof found === "object" && "detail" in found && "code" in found) {
       return new ApiError(status, found as Problem);
     }
   } catch {

@@ -26,7 +26,9 @@ import type { Session } from "./types";
 const views: Record<string, (id: string, route: Route, session?: Session) => JSX.Element> = {
   jobs: () => <Jobs />,
   "jobs//": (id) => <JobPage key={id} id={id} />,
-  "jobs//review": (id, route) => <ReviewPage key={id} id={id} route={route} />,
+  "jobs//review": (id, route, session) => (
+    <ReviewPage key={id} id={id} route={route} session={session} />
+  ),
   "jobs//difference": (id) => <Difference key={id} id={id} />,
   "jobs//matrix": (id, route) => <Matrix key={id} id={id} route={route} />,
   "jobs//health": (id) => <JobHealth key={id} id={id} />,

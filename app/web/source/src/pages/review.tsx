@@ -14,15 +14,15 @@ import { useReview } from "../review/store";
 import { Status, Toolbar } from "../review/toolbar";
 import type { Verdict } from "../review/verdicts";
 import { replaceQuery, type Route } from "../router";
-import type { AuditEntry, Job } from "../types";
+import type { AuditEntry, Job, Session } from "../types";
 
 type Open = "large" | "find" | "help" | "send" | "";
 
-export function ReviewPage(props: { id: string; route: Route }): JSX.Element {
+export function ReviewPage(props: { id: string; route: Route; session?: Session }): JSX.Element {
   const job = useLoaded<Job>(`/jobs/${props.id}`);
   const what = props.route.query.get("what") ?? "";
   const suspects = useSuspects(props.id, what === "all");
-  const store = useReview(props.id);
+  const store = useReview(props.id, props.session?.key_id);
   const [open, setOpen] = useState<Open>("");
   const [picked, setPicked] = useState<ReadonlySet<string>>(new Set());
   const [columns, setColumns] = useState(1);

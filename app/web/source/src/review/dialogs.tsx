@@ -37,7 +37,7 @@ export function FindClass(props: {
   close(): void;
 }): JSX.Element {
   const [text, setText] = useState("");
-  const wanted = text.trim();
+  const wanted = text.trim().normalize(); // as the service stores names
   const found = props.classes.filter((name) => plain(name).includes(plain(wanted)));
   const known = props.classes.some((name) => name === wanted);
   const submit = (event: SubmitEvent): void => {

@@ -5,7 +5,9 @@ import {
   empty,
   merge,
   nextFiles,
+  nextToSend,
   redo,
+  refusedOf,
   restored,
   same,
   saved,
@@ -94,10 +96,87 @@ test("a verdict that is not saved yet is not overwritten by an older answer", ()
   assert.equal(review.verdicts.get("a")?.action, "drop");
 });
 
+const left = { unsaved: { a: { action: "drop" }, b: null }, version: 3, key: "key_ann" } as const;
+
 test("verdicts that could not be saved are there again, and are sent", () => {
-  const review = restored({ a: { action: "drop" }, b: null });
+  const review = restored(empty, left, "key_ann", { other: { action: "keep" } });
   assert.equal(review.verdicts.get("a")?.action, "drop");
-  assert.deepEqual(Object.keys(review.unsaved), ["a", "b"]);
+  assert.deepEqual(review.unsaved, left.unsaved);
+  const open = restored(empty, { ...left, key: null }, null, {}); // a service without keys
+  assert.deepEqual(open.unsaved, left.unsaved);
+  const newer = restored(decide(empty, ["a"], { action: "keep" }), left, "key_ann", {});
+  assert.equal(newer.verdicts.get("a")?.action, "keep");
+  assert.deepEqual(newer.unsaved, { a: { action: "keep" }, b: null });
+});
+
+test("a verdict that was left behind does not replace a newer one of another person", () => {
+  const review = restored(empty, left, "key_ann", { a: { action: "keep", by: "bob" } });
+  assert.deepEqual(review.unsaved, { b: null });
+  assert.equal(review.verdicts.has("a"), false);
+  // The browser kept the view, so that it still has what it left behind.
+  const shown = decide(decide(empty, ["a"], { action: "drop" }), ["c"], { action: "keep" });
+  const again = restored(shown, left, "key_ann", { a: null });
+  assert.deepEqual(again.unsaved, { b: null, c: { action: "keep" } });
+  assert.equal(again.verdicts.has("a"), false);
+  assert.deepEqual(again.past.length, 1);
+});
+
+test("verdicts that another person left behind are not sent", () => {
+  for (const key of ["key_bob", null]) {
+    assert.deepEqual(restored(empty, left, key, {}), empty);
+  }
+  assert.deepEqual(restored(empty, { ...left, key: undefined }, null, {}), empty);
+});
+
+const refusal = (...params: (string | null)[]): Parameters<typeof refusedOf>[2] => ({
+  type: "/errors/invalid_corrections",
+  title: "Unprocessable Entity",
+  status: 422,
+  detail: "",
+  code: "invalid_class",
+  errors: params.map((param) => ({ param, code: "invalid_class", message: "" })),
+});
+const asNew = (label: string): Verdict => ({ action: "relabel", label, new_class: true });
+
+test("only what the service refuses is withdrawn, not what a proxy or a busy service answers", () => {
+  const sent = { a: { action: "keep" } } as const;
+  assert.deepEqual(refusedOf(sent, 404, refusal()), sent);
+  assert.deepEqual(refusedOf(sent, 404, { ...refusal(), code: "offline" }), {});
+  for (const status of [0, 401, 408, 412, 429, 500, 503]) {
+    assert.deepEqual(refusedOf(sent, status, refusal("a")), {}, `status ${status}`);
+  }
+});
+
+test("a verdict that is refused takes no other one along", () => {
+  const sent: Record<string, Verdict> = {
+    "caf\u00e9/0": { action: "keep" },
+    "cat/1": asNew("cafe\u0301"),
+    "cat/2": asNew("a\u200bb"),
+    "cat/3": { action: "relabel", label: "caf\u00e9" },
+    "cat/4": { action: "drop" },
+  };
+  const refused = (...params: (string | null)[]): string[] =>
+    Object.keys(refusedOf(sent, 422, refusal(...params)));
+  assert.deepEqual(refused("cat/4"), ["cat/4"]);
+  assert.deepEqual(refused("cafe\u0301/0"), ["caf\u00e9/0"]);
+  assert.deepEqual(refused("caf\u00e9"), ["cat/1"]);
+  assert.deepEqual(refused("a\\u200bb"), ["cat/1", "cat/2"]); // it may be either of them
+  assert.deepEqual(refused(null), ["cat/1", "cat/2"]);
+  const plain = { "cat/4": { action: "drop" } } as const;
+  assert.deepEqual(refusedOf(plain, 422, refusal("cat/5")), plain);
+});
+
+test("many verdicts are sent in parts, each once", () => {
+  const many = Array.from({ length: 6000 }, (_, number) => `cat/${number}.jpg`);
+  let review = decide(empty, many, { action: "keep" });
+  const sent: string[] = [];
+  while (Object.keys(review.unsaved).length > 0) {
+    const part = nextToSend(review.unsaved);
+    assert.ok(Object.keys(part).length <= 5000); // the service takes no more
+    sent.push(...Object.keys(part));
+    review = saved(review, part);
+  }
+  assert.deepEqual(sent, many);
 });
 
 test("a verdict that the service refuses is forgotten, but not a newer one", () => {

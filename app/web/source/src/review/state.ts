@@ -1,6 +1,9 @@
 /** Verdicts of a review with undo and redo without limit. Pure: every call returns a new state. */
 
+import type { Problem } from "../types.js";
 import { Verdicts, type Verdict } from "./verdicts.js";
+
+export type Changes = Readonly<Record<string, Verdict | null>>;
 
 interface Change {
   file: string;
@@ -15,7 +18,16 @@ export interface Review {
   /** Steps that can be redone, the next last. */
   future: readonly (readonly Change[])[];
   /** What the service does not have yet. */
-  unsaved: Readonly<Record<string, Verdict | null>>;
+  unsaved: Changes;
+}
+
+/** What a view had not saved when it was left. */
+export interface Left {
+  unsaved: Changes;
+  /** Of the review, when the view last read it. */
+  version: number;
+  /** The API key of the person; null: the service has none; undefined: not known. */
+  key?: string | null;
 }
 
 export const empty: Review = { verdicts: Verdicts.none, past: [], future: [], unsaved: {} };
@@ -67,20 +79,60 @@ export function redo(review: Review): Review {
 }
 
 /** Take what the service has; what was decided here since the request counts more. */
-export function merge(review: Review, found: Readonly<Record<string, Verdict | null>>): Review {
+export function merge(review: Review, found: Changes): Review {
   const newer = Object.entries(found).filter(
     ([file, verdict]) => !(file in review.unsaved) && !same(review.verdicts.get(file), verdict),
   );
   return newer.length ? { ...review, verdicts: review.verdicts.with(newer) } : review;
 }
 
-/** A review with verdicts that an earlier view of it could not save. */
-export function restored(unsaved: Readonly<Record<string, Verdict | null>>): Review {
-  return { ...empty, verdicts: Verdicts.none.with(Object.entries(unsaved)), unsaved };
+/**
+ * Take up what a view left unsaved, except verdicts of another person and files that have changed
+ * since. A view that the browser kept, and shows again, still has them all.
+ */
+export function restored(
+  review: Review,
+  left: Left,
+  key: string | null,
+  changed: Changes,
+): Review {
+  const outdated = (file: string): boolean => left.key !== key || file in changed;
+  const all = Object.entries(left.unsaved);
+  const kept = withdraw(review, Object.fromEntries(all.filter(([file]) => outdated(file))));
+  const rest = all.filter(([file]) => !outdated(file) && !(file in kept.unsaved));
+  return {
+    ...kept,
+    verdicts: kept.verdicts.with(rest),
+    unsaved: { ...Object.fromEntries(rest), ...kept.unsaved },
+  };
+}
+
+/** The service takes 5,000 verdicts at once; a proxy in front of it often no more than 1 MB. */
+const MOST = 1000;
+
+export function nextToSend(unsaved: Changes): Changes {
+  return Object.fromEntries(Object.entries(unsaved).slice(0, MOST));
+}
+
+/** Those that the service refuses for good, such as a new class that exists already. */
+export function refusedOf(sent: Changes, status: number, problem: Problem): Changes {
+  // A proxy that does not reach the service answers too, in its own words.
+  const passing = problem.code === "offline" || [401, 408, 412, 429].includes(status);
+  if (passing || status < 400 || status >= 500) return {};
+  const names = new Set(problem.errors?.map(({ param }) => param?.normalize()));
+  const all = Object.entries(sent);
+  const ofNewClasses = all.filter(([, verdict]) => verdict?.new_class);
+  const named = [
+    ...all.filter(([file]) => names.has(file.normalize())),
+    ...ofNewClasses.filter(([file, verdict]) => names.has((verdict?.label ?? file).normalize())),
+  ];
+  // A name that cannot be shown as it is comes back in another form.
+  const found = [named, ofNewClasses].find((some) => some.length > 0);
+  return found ? Object.fromEntries(found) : sent;
 }
 
 /** Forget verdicts that the service refuses, unless there are newer ones; it has those before. */
-export function withdraw(review: Review, refused: Readonly<Record<string, Verdict | null>>): Review {
+export function withdraw(review: Review, refused: Changes): Review {
   const files = new Set(
     Object.keys(refused).filter(
       (file) => file in review.unsaved && same(review.unsaved[file], refused[file]),
@@ -103,7 +155,7 @@ export const nextFiles = (steps: Review["past"]): string[] =>
   steps.at(-1)?.map(({ file }) => file) ?? [];
 
 /** The service has these verdicts now. */
-export function saved(review: Review, sent: Readonly<Record<string, Verdict | null>>): Review {
+export function saved(review: Review, sent: Changes): Review {
   const unsaved = { ...review.unsaved };
   for (const [file, verdict] of Object.entries(sent)) {
     if (file in unsaved && same(unsaved[file], verdict)) delete unsaved[file];

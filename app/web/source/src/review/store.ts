@@ -1,15 +1,28 @@
 /** The verdicts of a job: changed here at once, saved within a moment, and merged with those of others. */
 import { useEffect, useReducer, useRef, useState } from "preact/hooks";
 import { ApiError, address, get, patch } from "../api";
-import type { ReviewView } from "../types";
-import { decide, merge, redo, restored, saved, undo, withdraw, type Review } from "./state";
+import type { ReviewView, Session } from "../types";
+import {
+  decide,
+  empty,
+  merge,
+  nextToSend,
+  redo,
+  refusedOf,
+  restored,
+  saved,
+  undo,
+  withdraw,
+  type Changes,
+  type Left,
+  type Review,
+} from "./state";
 import type { Verdict } from "./verdicts";
-
-type Changes = Readonly<Record<string, Verdict | null>>;
 
 type Action =
   | { do: "decide"; files: string[]; verdict: Verdict | null }
   | { do: "undo" | "redo" }
+  | { do: "restore"; left: Left; key: string | null; changed: Changes }
   | { do: "withdraw"; refused: Changes }
   | { do: "saved"; sent: Changes; found: Changes };
 
@@ -21,6 +34,8 @@ function reduce(review: Review, action: Action): Review {
       return undo(review);
     case "redo":
       return redo(review);
+    case "restore":
+      return restored(review, action.left, action.key, action.changed);
     case "withdraw":
       return withdraw(review, action.refused);
     case "saved":
@@ -44,46 +59,32 @@ export interface ReviewStore {
   redo(): void;
 }
 
-/** Where verdicts wait that were not saved yet when the view was left, for its next time in this tab. */
+/** Where a view leaves what it has not saved, for its next time in this tab. */
 const storage = (jobId: string): string => `dspt-review-${jobId}`;
 
-function takeWaiting(jobId: string): Changes {
-  const found = sessionStorage.getItem(storage(jobId)) ?? "{}";
-  sessionStorage.removeItem(storage(jobId));
-  return JSON.parse(found) as Changes;
+function leftBehind(jobId: string): Left | undefined {
+  const found = sessionStorage.getItem(storage(jobId));
+  return found === null ? undefined : (JSON.parse(found) as Left);
 }
 
-/** Send them once more; they wait if there is no answer, as while the line is cut. */
-function leaveBehind(jobId: string, unsaved: Changes): void {
-  const waiting = JSON.stringify(unsaved);
+/** Send them once more. The next view learns what has arrived: this page may be gone by then. */
+function leaveBehind(jobId: string, left: Left): void {
+  const earlier = leftBehind(jobId); // if this view did not reach the service
+  const both =
+    earlier && earlier.key === left.key
+      ? { ...earlier, unsaved: { ...earlier.unsaved, ...left.unsaved } }
+      : left;
   try {
-    sessionStorage.setItem(storage(jobId), waiting);
+    sessionStorage.setItem(storage(jobId), JSON.stringify(both));
   } catch {
     // No room for that many.
   }
-  const sent = fetch(address(`/jobs/${jobId}/review`), {
+  fetch(address(`/jobs/${jobId}/review`), {
     method: "PATCH",
     keepalive: true,
     headers: { "Content-Type": "application/json" },
-    body: JSON.stringify(body(unsaved)),
-  });
-  sent.then(
-    (answer) => {
-      const same = sessionStorage.getItem(storage(jobId)) === waiting;
-      if (answer.ok && same) sessionStorage.removeItem(storage(jobId));
-    },
-    () => undefined,
-  );
-}
-
-/** Those that the service refuses for good, such as a new class that exists already. */
-function refusedOf(sent: Changes, { status, problem }: ApiError): Changes {
-  if (status < 400 || status >= 500 || [401, 408, 412, 429].includes(status)) return {};
-  const names = new Set(problem.errors?.map(({ param }) => param));
-  const named = Object.entries(sent).filter(
-    ([file, verdict]) => names.has(file) || names.has(verdict?.label ?? file),
-  );
-  return named.length ? Object.fromEntries(named) : sent;
+    body: JSON.stringify(body(nextToSend(left.unsaved))),
+  }).catch(() => undefined);
 }
 
 /** What the service takes: `by` and the time are its own. */
@@ -95,23 +96,42 @@ function body(unsaved: Changes): object {
   return { verdicts: Object.fromEntries(plain) as object };
 }
 
-export function useReview(jobId: string): ReviewStore {
+/** `key`: the API key of who is signed in, as in the session; undefined while that is not known. */
+export function useReview(jobId: string, key?: string | null): ReviewStore {
   const path = `/jobs/${jobId}/review`;
-  const [review, act] = useReducer(reduce, jobId, (id) => restored(takeWaiting(id)));
+  const [review, act] = useReducer(reduce, empty);
   const [loaded, setLoaded] = useState(false);
   const [error, setError] = useState<ApiError>();
   const [refused, setRefused] = useState<ApiError>();
   const version = useRef(0);
   const busy = useRef(false);
-  const latest = useRef(review);
-  latest.current = review;
+  const over = useRef(false);
+  const latest = useRef({ review, key });
+  latest.current = { review, key };
+
+  /** Take up what was left behind; return whether there was something. */
+  const takeUp = async (): Promise<boolean> => {
+    const left = leftBehind(jobId);
+    if (!left) return false;
+    const [session, changed] = await Promise.all([
+      get<Session>("/session"),
+      get<ReviewView>(`${path}?since=${left.version}`),
+    ]);
+    if (over.current) return true; // it waits for the next view
+    sessionStorage.removeItem(storage(jobId));
+    version.current = 0; // all verdicts again, with those that replaced what was left
+    act({ do: "restore", left, key: session.key_id, changed: changed.verdicts });
+    return true;
+  };
 
   const exchange = async (): Promise<void> => {
     if (busy.current) return;
     busy.current = true;
-    const sent = latest.current.unsaved;
-    const since = `${path}?since=${version.current}`;
+    let sent: Changes = {};
     try {
+      // What was taken up is sent the next time: `latest` does not have it yet.
+      if (!(await takeUp())) sent = nextToSend(latest.current.review.unsaved);
+      const since = `${path}?since=${version.current}`;
       const found = Object.keys(sent).length
         ? await patch<ReviewView>(since, body(sent))
         : await get<ReviewView>(since);
@@ -121,7 +141,7 @@ export function useReview(jobId: string): ReviewStore {
       setLoaded(true);
     } catch (failed) {
       if (!(failed instanceof ApiError)) throw failed;
-      const found = refusedOf(sent, failed);
+      const found = refusedOf(sent, failed.status, failed.problem);
       if (Object.keys(found).length === 0) setError(failed);
       else {
         version.current = 0; // all verdicts again, with those before the refused ones
@@ -137,13 +157,15 @@ export function useReview(jobId: string): ReviewStore {
     void exchange();
     const timer = setInterval(() => document.hidden || void exchange(), POLL);
     const leave = (): void => {
-      const { unsaved } = latest.current;
-      if (Object.keys(unsaved).length > 0) leaveBehind(jobId, unsaved);
+      const { review, key } = latest.current;
+      const left = { unsaved: review.unsaved, version: version.current, key };
+      if (Object.keys(left.unsaved).length > 0) leaveBehind(jobId, left);
     };
     addEventListener("pagehide", leave);
     return () => {
       clearInterval(timer);
       removeEventListener("pagehide", leave);
+      over.current = true;
       leave();
     };
   }, [path]);
