@@ -52,6 +52,8 @@ def worker(
     set_thread_defaults()
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", _ONEDNN_PRIMITIVES)
     # Not earlier: every command would wait for Celery.
+    from celery.signals import worker_shutting_down
+
     from app.installation.start import prepare_or_exit
     from app.kit.broker import BrokerNotSetError
     from app.kit.command_line import settings_from
@@ -79,6 +81,8 @@ def worker(
 
         idle = IdleExit(exit_when_idle, settings.worker_pool, heartbeat)
         worker_ready.connect(idle.start)
+    stops: list[str] = []
+    worker_shutting_down.connect(lambda how, **_: stops.append(how), weak=False)
     with gpu_lock or nullcontext():
         # Not `app.worker_main`: Celery's own command line imports a toolkit for prompts.
         runner = app.Worker(
@@ -89,7 +93,8 @@ def worker(
             without_heartbeat=True,
         )
         runner.start()
-    sys.exit(runner.exitcode)
+    # For Celery, Ctrl-C is a failure; here it is how a worker is stopped. A second one is not.
+    sys.exit(0 if stops == ["Warm"] else runner.exitcode)
 
 
 def _check_pool(settings: Settings) -> None:

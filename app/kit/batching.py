@@ -61,7 +61,8 @@ class Batcher(Generic[Key, Item, Result]):
         self._executor = executor
         self._run_items = run
         self._max_size = max_size
-        self._threads = threads
+        # What was waited for is not shared: each thread would wait anew for its part.
+        self._threads = 1 if max_wait else threads
         self._running = 0
         """Size of the batches that run."""
         self._max_wait = max_wait

@@ -186,7 +186,7 @@ def test_a_stopped_worker_gives_its_job_back(stack: Stack) -> None:
     job_id = stack.post(photos(), **LONG)
     with stack.worker() as process:
         stack.wait(job_id, tuning)
-        process.terminate()
+        process.send_signal(signal.SIGINT)  # as Ctrl-C does
         assert process.wait(120) == 0
     job = stack.job(job_id)
     assert (job["status"], job["attempt"]) == ("queued", 0)

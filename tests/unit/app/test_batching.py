@@ -202,7 +202,7 @@ def test_an_idle_thread_waits_for_a_batch_to_fill() -> None:
 
     with ThreadPoolExecutor(1) as executor:
         start = time.monotonic()
-        asyncio.run(run(Batcher(executor, note, 3, max_wait=60)))
+        asyncio.run(run(Batcher(executor, note, 3, threads=3, max_wait=60)))
         assert runs == [[0, 1, 2]]
         assert time.monotonic() - start < 30  # it was full
         asyncio.run(Batcher[str, int, int](executor, note, 3, max_wait=0.01).submit("a", 9, 1))
