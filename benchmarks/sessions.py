@@ -13,15 +13,24 @@ UNANSWERED = (aiohttp.ClientError, TimeoutError)
 
 
 def session(
-    host: str, port: int, headers: Mapping[str, str], timeout: float = 30.0
+    host: str,
+    port: int,
+    headers: Mapping[str, str],
+    timeout: float = 30.0,
+    *,
+    keep_alive: bool = True,
 ) -> aiohttp.ClientSession:
     """Return any number of connections to one address.
 
-    `timeout`: seconds from sending a request to the end of its answer.
+    `timeout`: seconds from sending a request to the end of its answer. keep_alive: whether a
+    connection serves several requests.
     """
-    return aiohttp.ClientSession(
+    kept = {"keepalive_timeout": _IDLE_SECONDS} if keep_alive else {"force_close": True}
+    opened = aiohttp.ClientSession(
         f"http://{host}:{port}",
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_SECONDS),
+        connector=aiohttp.TCPConnector(limit=0, **kept),
         headers=headers,
         timeout=aiohttp.ClientTimeout(timeout),
     )
+    opened._retry_connection = False  # a request that the service drops is to be counted
+    return opened

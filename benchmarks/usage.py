@@ -27,13 +27,20 @@ class Usage:
 
 
 def usage_of(roots: Sequence[int]) -> Usage:
-    """Return the usage of these processes and all their descendants."""
-    first = [psutil.Process(root) for root in roots]
-    return usage([*first, *(child for each in first for child in each.children(recursive=True))])
+    """Return the usage of these processes and all their descendants.
+
+    Raises ProcessLookupError if one of `roots` has ended.
+    """
+    try:
+        first = [psutil.Process(root) for root in roots]
+        below = [child for each in first for child in each.children(recursive=True)]
+    except psutil.NoSuchProcess as error:
+        raise ProcessLookupError(str(error)) from error
+    return usage([*first, *below])
 
 
 def usage(processes: Sequence[psutil.Process]) -> Usage:
-    """Return the usage of these processes. Raises NoSuchProcess if the first one has ended."""
+    """Return the usage of these processes. Raises OSError if the first one has ended."""
     first, memory, cpu_seconds, count = processes[0], 0, 0.0, 0
     for process in processes:
         try:

@@ -42,6 +42,7 @@ BENCHMARK = Benchmark(
     _options,
     BUSY,
     packages=("fastapi", "uvicorn", "sqlalchemy", "psycopg", "pydantic", "celery", "torch"),
+    needs=("aiohttp", "psutil"),
 )
 
 if __name__ == "__main__":

@@ -83,12 +83,15 @@ async def _load(
     jobs, samples = Jobs(), list[UsageSample]()
     material = Material(data.zip, data.unseen[0].jpeg, options.epochs)
     headers = {"Authorization": f"Bearer {stack.key}"}
-    async with session(HOST, stack.port, headers) as client:
+    async with (
+        session(HOST, stack.port, headers) as client,
+        session(HOST, stack.port, headers, keep_alive=False) as streams,
+    ):
         on_progress("tuning a first classifier", 0)
         model_id = await _first_model(client, jobs, material)
         gc.freeze()  # keeps the garbage collector from scanning the photos during the measurement
         records = Records(begin=loop.time() + options.warm_up)
-        traffic = Traffic(client, jobs, records, options, material, model_id)
+        traffic = Traffic(client, streams, jobs, records, options, material, model_id)
         for _ in range(options.workers + 1):  # one for each worker, and one that waits
             await traffic.submit()
         async with alongside(
@@ -105,7 +108,7 @@ async def sample(
 ) -> None:
     """Add a sample every few seconds from the loop's time `begin` on, until cancelled.
 
-    `parts`: name -> ids of its first processes. Raises NoSuchProcess if one of these has ended.
+    `parts`: name -> ids of its first processes. Raises OSError if one of these has ended.
     """
     loop = asyncio.get_running_loop()
     while True:

@@ -92,6 +92,8 @@ class Traffic:
     """Send requests until `records.begin` + `seconds`; those due before `begin` do not count."""
 
     client: aiohttp.ClientSession
+    streams: aiohttp.ClientSession
+    """Of the listeners, each of which has a new connection for each stream."""
     jobs: Jobs
     records: Records
     options: Namespace
@@ -107,7 +109,7 @@ class Traffic:
         now, end = loop.time(), self.records.begin + seconds
         rngs = [random.Random(f"{options.seed}/{number}") for number in range(options.listeners)]
         listeners = [
-            Listener(self.client, self.jobs, self.records, rng, options.stays, options.pause)
+            Listener(self.streams, self.jobs, self.records, rng, options.stays, options.pause)
             for rng in rngs
         ]
         async with alongside(*(listener.run() for listener in listeners), self._watch(listeners)):

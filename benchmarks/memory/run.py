@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from dspt_client import Client
+from dspt_client import Client, ClientError
 from dspt_client.schemas.status import TERMINAL
 from rich.console import Console
 
@@ -37,6 +37,13 @@ _COMPILED = ("image tower loaded", "image tower compiled")
 
 
 def measure(options: argparse.Namespace, document: Document, console: Console) -> None:
+    try:
+        _measure(options, document, console)
+    except ClientError as error:
+        raise BenchmarkError(str(error)) from error
+
+
+def _measure(options: argparse.Namespace, document: Document, console: Console) -> None:
     demo = make_demo_data(1)
     photos = [each.jpeg for each in demo.unseen]
     eight = [photos[number % len(photos)] for number in range(8)]

@@ -59,6 +59,7 @@ BENCHMARK = Benchmark(
     _options,
     BUSY,
     packages=("fastapi", "uvicorn", "pydantic", "torch", "openvino", "pillow"),
+    needs=("aiohttp", "psutil"),
     reportable=lambda document: "PostgreSQL" in document["versions"] or "rounds" in document,
 )
 PEERS = replace(BENCHMARK, files=("serving_peers.json", "serving_peers.md"))

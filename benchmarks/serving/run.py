@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from dspt_client import ClientError
 from rich.console import Console
 
 from app.datasets.demo_photos import PHOTOGRAPHS
@@ -49,7 +50,7 @@ def measure(options: argparse.Namespace, document: Document, console: Console) -
         mean_bytes = sum(map(len, photos)) / len(photos)
         document["photos"] = {"count": len(photos), "mean_bytes": mean_bytes}
         (measure_peers if options.peers else _measure)(options, photos, on_progress, document)
-    except ValueError as error:
+    except (ValueError, ClientError) as error:
         raise BenchmarkError(str(error)) from error
 
 

@@ -15,7 +15,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from dspt_client import ClientError
 from rich.console import Console
 from rich.markdown import Markdown
 from rich.progress import (
@@ -55,7 +54,7 @@ class Benchmark:
     """`python -m benchmarks.NAME`; the results are NAME.json and NAME.md.
 
     `benchmarks.NAME.run` has `measure(options, document, console)`: it fills in the document, shows
-    progress on the console (stderr) and raises BenchmarkError, ClientError, DsptError or OSError.
+    progress on the console (stderr) and raises BenchmarkError, DsptError or OSError.
     `benchmarks.NAME.report` has `markdown(document)`, which also reads the documents in
     benchmarks/results, and may have `figures(document)`: file name -> content.
     """
@@ -173,7 +172,7 @@ def _measure(
     except DsptError as error:
         print_error(console, f"error: {error.message}")
         return AT_FAULT
-    except (BenchmarkError, ClientError, OSError) as error:
+    except (BenchmarkError, OSError) as error:
         print_error(console, f"error: {error}")
         return FAILED
     return 0

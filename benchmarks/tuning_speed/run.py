@@ -81,6 +81,7 @@ def measure(options: Namespace, document: Document, console: Console) -> None:
     """Fill in the timings of each backbone and number of classes, and whole jobs."""
     if options.quick:
         options.classes, options.steps, options.stages = [10], 2, []
+    options.stages = sorted(set(options.stages))
     device = resolve_device(options.device)
     both = tuning_dtype("auto", device) is not None
     precisions = ("float32", "bfloat16") if both else ("float32",)

@@ -9,6 +9,7 @@ from collections.abc import Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import zip_longest
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -209,18 +210,23 @@ def test_an_idle_thread_waits_for_a_batch_to_fill() -> None:
     assert runs[1:] == [[9]]  # it was not, and went when it had waited
 
 
-def test_a_pace_delays_runs_after_a_burst() -> None:
-    moments: list[float] = []
+def test_a_pace_delays_runs_after_a_burst(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    slept: list[float] = []
 
-    def run(_key: str, items: list[int]) -> list[int]:
-        moments.append(time.monotonic())
-        return items
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+        slept.append(seconds)
+
+    clock = SimpleNamespace(monotonic=lambda: now, sleep=sleep)
+    monkeypatch.setattr("app.kit.batching.time", clock)
 
     async def one_after_the_other(batcher: Batcher[str, int, int]) -> None:
         for number in range(8):
             assert await batcher.submit("a", number, 1) == number
 
     with ThreadPoolExecutor(1) as executor:
-        asyncio.run(one_after_the_other(Batcher(executor, run, 10, pace=0.05)))
-    assert moments[3] - moments[0] < 0.05  # four at once
-    assert moments[7] - moments[3] > 3.5 * 0.05
+        batcher: Batcher[str, int, int] = Batcher(executor, lambda _, items: items, 10, pace=0.05)
+        asyncio.run(one_after_the_other(batcher))
+    assert slept == pytest.approx([0.05] * 4)  # four at once, then in step

@@ -11,7 +11,6 @@ import sys
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
-import psutil
 import pytest
 from small_server import serving
 
@@ -22,6 +21,7 @@ from benchmarks.load.report import markdown
 from benchmarks.load.run import LOAD, sample
 from benchmarks.load.summary import UsageSample, figures, goals, percentile
 from benchmarks.load.traffic import alongside, arrivals, due
+from benchmarks.sessions import UNANSWERED
 from benchmarks.skeleton.program import run
 from benchmarks.usage import Usage, usage_of
 from tests.services import children_of
@@ -55,6 +55,30 @@ def test_what_was_missed_is_sent_at_once_and_nothing_before_its_time() -> None:
     late = asyncio.run(scene())
     assert late[0] >= 0.5
     assert all(seconds > -0.002 for seconds in late)  # the loop's timers count milliseconds
+
+
+def test_a_dropped_request_is_not_sent_again() -> None:
+    asked = 0
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            asked += 1
+            if b"GET /break" in head:
+                return
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    async def scene() -> None:
+        async with serving(handle) as client:
+            for _ in range(2):
+                async with client.get("/x"):
+                    pass
+            with pytest.raises(UNANSWERED):
+                async with client.get("/break"):
+                    pass
+
+    asyncio.run(scene())
+    assert asked == 3
 
 
 def event(number: int, kind: str, data: str, ago: float = 0.0) -> bytes:
@@ -145,7 +169,7 @@ def test_processes_that_end_while_they_are_listed(monkeypatch: pytest.MonkeyPatc
         assert usage_of([os.getpid()]).processes >= 2
         process.kill()
     assert children_of(process.pid) == []
-    with pytest.raises(psutil.NoSuchProcess):  # a part of the stack must not end
+    with pytest.raises(ProcessLookupError):  # a part of the stack must not end
         usage_of([process.pid])
 
 
