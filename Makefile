@@ -16,7 +16,7 @@ DEV := $(VENV)/.installed-dev
 PYTHON ?=
 PYTHONS := python3.11 python3.12 python3.13 python3.14 python3 python
 
-# A pytest process for each CPU and two more; a file stays in one of them, and those of the service, which
+# A pytest process for each CPU and one more; a file stays in one of them, and those of the service, which
 # take longest, come first. PARALLEL= runs one process.
 PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
 

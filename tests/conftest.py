@@ -51,8 +51,8 @@ def pytest_configure() -> None:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Two more pytest processes than CPUs: tests that wait for others to start leave some idle."""
-    return available_cpus() + 2
+    """One more pytest process than CPUs: tests that wait for others to start leave some idle."""
+    return available_cpus() + 1
 
 
 class _Schedule(LoadFileScheduling):

@@ -8,6 +8,7 @@ fold) differ in training rows, loss and seed, and are independent of each other.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
@@ -19,7 +20,8 @@ from dspt.errors import Cancelled
 from dspt.kit.balance import class_weights
 from dspt.kit.device import sent
 from dspt.prompt.learner import PromptLearner
-from dspt.prompt.schedule import Run, Schedule, plan_order
+from dspt.prompt.schedule import Order, Run, Schedule, plan_order
+from dspt.prompt.side_by_side import SideBySide
 from dspt.prompt.step import Step
 
 SMOOTHING = 1.0
@@ -97,21 +99,44 @@ def tune_contexts(
         start = torch.stack([prompts.initial(run.seed) for run in runs]).to(device)
         state = TunerState(0, start, torch.zeros_like(start))
     order = plan_order(prompts, runs, schedule, features.shape[1], labels)
-    step = Step(
-        state.context,
-        state.momentum,
-        features,
-        labels,
-        _balance(runs, labels),
-        _group_by_loss(runs),
-        order.batch,
-        encode=prompts.encode,
-        drawn=order.drawn,
-        n_classes=prompts.n_classes,
-        logit_scale=logit_scale,
-        gradient_scale=gradient_scale,
-        autocast=autocast,
-    )
+    begun = state
+
+    def step_of(part: slice) -> Step:
+        return Step(
+            begun.context[part],
+            begun.momentum[part],
+            features,
+            labels,
+            _balance(runs[part], labels),
+            _group_by_loss(runs[part]),
+            order.batch,
+            encode=prompts.encode,
+            drawn=order.drawn,
+            n_classes=prompts.n_classes,
+            logit_scale=logit_scale,
+            gradient_scale=gradient_scale,
+            autocast=autocast,
+        )
+
+    with ExitStack() as cleanup:
+        step: Step | SideBySide
+        if order.drawn is not None and device.type == "cpu" and len(runs) > 1:
+            step = cleanup.enter_context(SideBySide(runs, step_of))
+        else:
+            step = step_of(slice(None))
+        return _tuned(step, runs, schedule, order, state, device, on_epoch, should_stop)
+
+
+def _tuned(
+    step: Step | SideBySide,
+    runs: Sequence[Run],
+    schedule: Schedule,
+    order: Order,
+    state: TunerState,
+    device: torch.device,
+    on_epoch: Callable[[EpochReport, TunerState], None],
+    should_stop: Callable[[], bool],
+) -> Tensor:
     block = 1 if device.type == "cpu" else REPORTED_TOGETHER
     captured = not torch.cuda.is_available() or device.type != "cuda"
     for first in range(state.epoch, schedule.epochs, block):
@@ -132,7 +157,7 @@ def tune_contexts(
                     raise Cancelled("cancelled while tuning")
                 drawn = [part[epoch, number] for part in classes]
                 step.load(rows[epoch, number], views[epoch, number], lr[epoch], *drawn)
-                if not captured:
+                if not captured and isinstance(step, Step):
                     captured = True
                     step.capture()
                 step.run()

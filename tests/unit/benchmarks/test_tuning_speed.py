@@ -191,7 +191,7 @@ def test_whole_jobs_alone(
     order = ["encoding", "zero_shot", "tuning", "evaluating", "saving"]
     rows = document["stages"]
     assert [(row["classes"], row["stage"]) for row in rows] == [
-        (n, s) for n in (3, 2) for s in order
+        (n, s) for n in (2, 3) for s in order
     ]
     text = (tmp_path / "tuning_speed.md").read_text()
     assert "| 2 | all but encoding |" in text

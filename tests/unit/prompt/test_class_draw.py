@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from tuning import SCALE, on, rows, tune
 from dspt.backbones.base import Backbone
 from dspt.classifier.fit import fit
 from dspt.config import TuneConfig
+from dspt.errors import Cancelled
 from dspt.prompt.class_draw import ClassDraw
 from dspt.prompt.learner import PromptLearner, zero_shot_embeddings
 from dspt.prompt.losses import per_sample_loss
@@ -205,6 +207,32 @@ def test_going_on_gives_the_bits_of_an_unbroken_run(
     whole = tune(prompts, *task, runs, SCHEDULE, on_epoch=keep)
     assert torch.isfinite(whole).all()
     assert torch.equal(tune(prompts, *task, runs, SCHEDULE, state=kept[done]), whole)
+
+
+def test_runs_side_by_side_learn_what_each_learns_alone(
+    prompts: PromptLearner, task: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    runs = [on(SHOTS * C, "ce"), on(SHOTS * C, "dspt"), on(SHOTS * C, "mae", lr=0.2)]
+    found = tune(prompts, *task, runs, SCHEDULE)
+    for run, context in zip(runs, found, strict=True):
+        moved = tune(prompts, *task, [run], SCHEDULE)[0] - prompts.initial(run.seed)
+        assert relative_error(context - prompts.initial(run.seed), moved) < 1e-4
+
+
+def test_runs_side_by_side_leave_the_number_of_threads_as_it_was(
+    prompts: PromptLearner, task: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        stops = iter([False, True])
+        with pytest.raises(Cancelled):
+            tune(prompts, *task, [on(SHOTS * C)] * 2, SCHEDULE, should_stop=lambda: next(stops))
+        with ThreadPoolExecutor(1) as later:
+            assert later.submit(torch.get_num_threads).result() == 2
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_gpu_learns_the_same_and_waits_for_the_reports_alone(
