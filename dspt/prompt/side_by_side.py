@@ -13,6 +13,7 @@ from types import TracebackType
 import torch
 from torch import Tensor
 
+from dspt.kit.memory import trim
 from dspt.prompt.schedule import Run
 from dspt.prompt.step import Step
 
@@ -44,6 +45,7 @@ class SideBySide:
         trace: TracebackType | None,
     ) -> None:
         self._threads.shutdown()
+        trim()  # each thread had memory of its own, which the next stage would not use
         torch.set_num_threads(self._cpus)  # else threads that start later have a share, too
 
     @property
