@@ -119,8 +119,10 @@ class Batcher(Generic[Key, Item, Result]):
         key = next(iter(next(iter(self._queues.values()))))
         batch: list[_Waiting[Item, Result]] = []
         size = 0
-        share = math.ceil((self._waiting(key) + self._running) / self._threads)
-        most = min(self._max_size, share)
+        most = self._max_size
+        if self._threads > 1:
+            share = math.ceil((self._waiting(key) + self._running) / self._threads)
+            most = min(most, share)
         turns = deque(owner for owner, queues in self._queues.items() if key in queues)
         while turns and size < most:
             owner = turns.popleft()

@@ -124,7 +124,7 @@ def tune_contexts(
             step = cleanup.enter_context(SideBySide(runs, step_of))
         else:
             step = step_of(slice(None))
-        return _tuned(step, runs, schedule, order, state, device, on_epoch, should_stop)
+        return _tuned(step, runs, schedule, order, state, on_epoch, should_stop)
 
 
 def _tuned(
@@ -133,10 +133,10 @@ def _tuned(
     schedule: Schedule,
     order: Order,
     state: TunerState,
-    device: torch.device,
     on_epoch: Callable[[EpochReport, TunerState], None],
     should_stop: Callable[[], bool],
 ) -> Tensor:
+    device = state.context.device
     block = 1 if device.type == "cpu" else REPORTED_TOGETHER
     captured = not torch.cuda.is_available() or device.type != "cuda"
     for first in range(state.epoch, schedule.epochs, block):
