@@ -47,9 +47,9 @@ test-acceptance: ## Run the tests of the running service over HTTP
 test-unit test-integration test-acceptance: test-%: $(DEV)
 	$(BIN)/python -m pytest $(PARALLEL) tests/$* $(ARGS)
 
-.PHONY: test-web
-test-web: $(DEV) ## Test every point of the page in Chromium, the slow ones too
-	DSPT_TEST_WEB=1 $(BIN)/python -m pytest tests/acceptance/web $(ARGS)
+.PHONY: test-deep
+test-deep: $(DEV) ## Run the test suite with longer searches and its slow tests (an hour on an idle machine)
+	DSPT_TEST_DEEP=1 $(BIN)/python -m pytest $(ARGS)
 
 .PHONY: test-scale
 test-scale: $(DEV) ## Test the service on several hosts (Linux, root, iproute2; ten minutes)

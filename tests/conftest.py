@@ -19,6 +19,7 @@ from dspt.kit.cpus import available_cpus, set_thread_defaults
 from dspt.kit.light_torch import import_light
 from dspt.kit.memory import permanent
 from tests import guard
+from tests.depth import DEEP
 
 # As many threads as this process may keep busy.
 processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
@@ -48,6 +49,12 @@ def pytest_configure() -> None:
     Not before: pytest searches for garbage several times after the last test.
     """
     atexit.register(gc.unfreeze)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if not DEEP and item.get_closest_marker("deep"):
+            item.add_marker(pytest.mark.skip(reason="takes long: make test-deep"))
 
 
 def pytest_xdist_auto_num_workers() -> int:

@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,6 +28,17 @@ pytestmark = pytest.mark.slow
 COLD = Part._started
 EPOCHS = 10  # of a job that a fault hits; the benchmark takes six times as many
 DRILLS = {drill.name: drill for drill in ALL}
+PROVED_ELSEWHERE = {
+    "kill-child": "test_worker, test_bucket",
+    "poison": "test_worker",
+    "cancel": "test_worker, test_job_machine",
+    "stop-everything": "test_worker",
+    "redis": "redis-data-lost",
+    "postgres": "test_database_away",
+    "backup": "test_restore_drill",
+    "clock": "test_heartbeat_monitor, as nothing compares wall clocks",
+}
+"""Drills of `make test-deep` alone, and what `make test` has of them."""
 ON_SQLITE = ("cancel", "duplicates", "disk-full", "clock")
 ON_POSTGRES = tuple(name for name in DRILLS if name not in ON_SQLITE)
 
@@ -90,13 +102,20 @@ def once(found: Ground, drill: Drill) -> Repeat:
     return found.repeat(drill, f"{drill.name}-test")
 
 
-@pytest.mark.parametrize("name", ON_POSTGRES)
+def drills(names: Iterable[str]) -> list[Any]:
+    return [
+        pytest.param(name, marks=[pytest.mark.deep] if name in PROVED_ELSEWHERE else [])
+        for name in names
+    ]
+
+
+@pytest.mark.parametrize("name", drills(ON_POSTGRES))
 def test_nothing_is_lost_on_postgres(name: str, on_postgres: Ground) -> None:
     repeat = once(on_postgres, DRILLS[name])
     assert repeat.verdict.right, repeat
 
 
-@pytest.mark.parametrize("name", ON_SQLITE)
+@pytest.mark.parametrize("name", drills(ON_SQLITE))
 def test_nothing_is_lost_on_sqlite(name: str, request: pytest.FixtureRequest) -> None:
     reason = DRILLS[name].needs("sqlite")
     if reason:

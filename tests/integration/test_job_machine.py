@@ -7,7 +7,6 @@ one healthy worker has to bring every job to its end.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -26,6 +25,7 @@ from app.jobs.lifecycle.heartbeat_monitor import HeartbeatMonitor
 from app.jobs.lifecycle.outbox import LOST_SECONDS, Outbox
 from app.kit.context import Context
 from app.kit.settings import Settings
+from tests.depth import rounds
 from tests.integration.conftest import MigratedDatabase
 from tests.integration.job_calls import ZIPS, JobCalls, jobs_seen, submit
 from tests.integration.job_model import (
@@ -38,8 +38,7 @@ from tests.integration.job_model import (
 )
 from tests.integration.jobs import Watch, files_in
 
-#: DSPT_MACHINE_EXAMPLES asks for more of them.
-EXAMPLES = int(os.environ.get("DSPT_MACHINE_EXAMPLES", "20"))
+EXAMPLES = rounds(20, 400)
 MAX_JOBS = 3
 #: Which of several: taken modulo how many there are, so that nothing drawn depends on what
 #: happened, as the outcome of a race does not come again.

@@ -8,7 +8,6 @@ say, nothing by a 5xx, nothing without a key, and no key gets at what belongs to
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -23,13 +22,14 @@ from app.kit.context import Context
 from app.kit.http.rules import Scope
 from app.kit.schema import migrate
 from app.kit.settings import Settings
+from tests.depth import rounds
 from tests.integration.conftest import zip_of
 from tests.integration.stack import photos
 from tests.services import clean_environment, free_port, redis_server, wait_until
 from worker.run import run_next
 
-#: DSPT_SCHEMATHESIS_EXAMPLES asks for more requests to each operation.
-EXAMPLES = int(os.environ.get("DSPT_SCHEMATHESIS_EXAMPLES", "8"))
+EXAMPLES = rounds(4, 50)
+"""Requests to each operation, in each phase that draws them."""
 
 WITH_FILES = [
     "POST /batches",

@@ -28,8 +28,6 @@ from playwright.sync_api import (
 expect.set_options(timeout=15_000)
 #: Where the browser is, if not on the PATH.
 CHROMIUM = os.environ.get("DSPT_TEST_CHROMIUM") or shutil.which("chromium")
-#: Run by `make test-web`: the longest tests too, and what takes time on an idle machine.
-ALL_POINTS = os.environ.get("DSPT_TEST_WEB") == "1"
 _ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -142,12 +140,3 @@ def enter(page: Page, target: Locator) -> None:
     """Press a button or follow a link by the keyboard alone."""
     by_tab(page, target)
     page.keyboard.press("Enter")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip the longest tests of the page unless all its points are run (make test-web)."""
-    if ALL_POINTS:
-        return
-    for item in items:
-        if item.get_closest_marker("web_only"):
-            item.add_marker(pytest.mark.skip(reason="takes long: make test-web"))

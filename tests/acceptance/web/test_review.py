@@ -532,7 +532,7 @@ def test_a_phone_reviews_by_buttons_and_the_matrix_is_read_by_arrow_keys(
         expect(cell).to_have_attribute("aria-current", "true")
 
 
-@pytest.mark.web_only
+@pytest.mark.deep
 def test_sixty_thumbnails_are_made_in_a_moment(browser: Browser, api: OwnApi) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (60, 12, 16, 3))
     files = {

@@ -15,8 +15,9 @@ import pytest
 from playwright.sync_api import Browser, Page, Request, Route, expect
 
 from tests.acceptance.photos import photo, photos, zipped
-from tests.acceptance.web.conftest import ALL_POINTS, check_accessible, measured, window
+from tests.acceptance.web.conftest import check_accessible, measured, window
 from tests.acceptance.web.own_api import OwnApi, archive_of, own_api, succeed
+from tests.depth import DEEP
 from tests.integration import test_feedback
 from tests.integration.jobs import claim
 from tests.services import wait_until
@@ -130,11 +131,11 @@ def test_an_upload_whose_answer_is_lost_makes_one_job(
         page.wait_for_url("**/ui/#/jobs/job_*")
         seconds = time.monotonic() - start
         measured(f"300 photos of 30 MB sent in {seconds:.1f} s")
-        assert seconds < 5 or not ALL_POINTS
+        assert seconds < 5 or not DEEP
     assert len(api.client.get("/jobs").json()["data"]) == jobs + 2
 
 
-@pytest.mark.web_only
+@pytest.mark.deep
 def test_a_very_large_zip_needs_little_memory_and_can_be_cancelled(
     browser: Browser, api: OwnApi, tmp_path: Path
 ) -> None:
@@ -239,7 +240,7 @@ def test_the_curve_goes_on_when_the_api_restarts(browser: Browser, api: OwnApi) 
     late.sort()
     measured(f"points drawn within {late[len(late) // 2]:.2f} s, at most {late[-1]:.2f} s")
     assert len(late) > 2  # while the epochs came
-    assert late[int(len(late) * 0.95)] < 1 or not ALL_POINTS
+    assert late[int(len(late) * 0.95)] < 1 or not DEEP
 
 
 @pytest.mark.slow
