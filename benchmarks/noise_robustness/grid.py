@@ -123,7 +123,8 @@ def run_grid(
                 jobs.append(job)
             else:
                 finished[cell.name] = record
-                bar.advance(task)
+        if finished:
+            bar.advance(task, len(finished))
         end = time.monotonic() + 60 * (options.budget or math.inf)
         try:
             run_jobs(

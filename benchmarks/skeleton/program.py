@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import shlex
 import signal
 import sys
@@ -21,6 +22,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -37,6 +39,8 @@ FAILED, AT_FAULT, INTERRUPTED = 1, 2, 130
 """Exit statuses: a measurement failed; settings or data are at fault; Ctrl-C (128 + SIGINT)."""
 BUSY = "Close other programs first: a busy machine distorts all figures."
 _PROBLEMS_SHOWN = 20
+_LINE_EVERY = 10.0
+"""Seconds between lines about a part that is running."""
 
 Document = dict[str, Any]
 """Content of the JSON; has `command`, `machine` and `versions` from the start."""
@@ -138,15 +142,48 @@ def run(benchmark: Benchmark, arguments: Sequence[str] | None = None) -> int:
     return status
 
 
+class _GridProgress(Progress):
+    """A progress bar; lines instead if the console is no terminal, such as a pipe or a log file.
+
+    A line for each new description and each step of `advance`, and for other changes one every
+    10 seconds.
+    """
+
+    def __init__(self, console: Console, *, auto_refresh: bool) -> None:
+        self._of_line = (TextColumn("{task.description}"), MofNCompleteColumn())
+        self._times = (TimeElapsedColumn(), TextColumn("ETA"), TimeRemainingColumn())
+        super().__init__(
+            *(self._of_line[0], BarColumn(), self._of_line[1], *self._times),
+            console=console,
+            auto_refresh=auto_refresh,
+            speed_estimate_period=3600,  # rich estimates from half a minute by default
+            disable=not console.is_terminal,
+        )
+        self._due = -math.inf
+
+    def update(self, task_id: TaskID, **changes: Any) -> None:
+        """Change a task."""
+        before = self._tasks[task_id].description
+        super().update(task_id, **changes)
+        self._show(task_id, now=self._tasks[task_id].description != before)
+
+    def advance(self, task_id: TaskID, advance: float = 1) -> None:
+        """Count steps of a task as done."""
+        super().advance(task_id, advance)
+        self._show(task_id, now=True)
+
+    def _show(self, task_id: TaskID, *, now: bool) -> None:
+        if not self.disable or not (now or self.get_time() >= self._due):
+            return
+        self._due = self.get_time() + _LINE_EVERY
+        task = self._tasks[task_id]
+        parts = [column.render(task).plain for column in (*self._of_line, *self._times)]
+        self.console.print(" ".join(parts), markup=False, highlight=False, soft_wrap=True)
+
+
 def grid_progress(console: Console, *, auto_refresh: bool = True) -> Progress:
-    """Return a progress bar over parts that may take minutes each."""
-    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("ETA"))
-    return Progress(
-        *(TextColumn("{task.description}"), *columns, TimeRemainingColumn()),
-        console=console,
-        auto_refresh=auto_refresh,
-        speed_estimate_period=3600,  # rich estimates from half a minute by default
-    )
+    """Return a progress bar over parts that may take minutes each; lines without a terminal."""
+    return _GridProgress(console, auto_refresh=auto_refresh)
 
 
 def print_error(console: Console, message: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import signal
 import sys
@@ -16,7 +17,13 @@ from rich.console import Console
 
 from benchmarks.skeleton.machine import digest_of_code, machine, versions
 from benchmarks.skeleton.options import add_common, positive, share
-from benchmarks.skeleton.program import Benchmark, BenchmarkError, Document, run
+from benchmarks.skeleton.program import (
+    Benchmark,
+    BenchmarkError,
+    Document,
+    grid_progress,
+    run,
+)
 from benchmarks.skeleton.records import Records, dumps
 from benchmarks.skeleton.report import Spread, heading, spread_note, table
 from dspt.errors import ConfigError, DatasetError, Problem
@@ -140,6 +147,41 @@ def test_failed_parts_are_reported_with_status_1(
 
     assert run(example(measure), ["--data", "x", "--out", str(tmp_path)]) == 1
     assert (tmp_path / "example.md").is_file()
+
+
+def _shown(*, terminal: bool) -> str:
+    """What a run of three parts prints, the first of which lasts 25 seconds."""
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=80)
+    with grid_progress(console, auto_refresh=False) as bar:
+        now = 0.0
+        bar.get_time = lambda: now
+        task = bar.add_task("cells", total=3)
+        for now in (0.0, 1.0, 10.0, 11.0, 25.0):
+            bar.update(task, completed=now / 25)
+        bar.update(task, description="others", completed=1)
+        bar.advance(task)
+        bar.advance(task)
+    file = console.file
+    assert isinstance(file, io.StringIO)
+    return file.getvalue()
+
+
+def test_progress_without_a_terminal_is_a_line_for_each_part_and_for_every_10_seconds() -> None:
+    assert _shown(terminal=False).splitlines() == [
+        "cells 0/3 0:00:00 ETA -:--:--",
+        "cells 0/3 0:00:10 ETA 0:01:05",
+        "cells 1/3 0:00:25 ETA 0:00:50",
+        "others 1/3 0:00:25 ETA 0:00:50",
+        "others 2/3 0:00:25 ETA 0:00:13",
+        "others 3/3 0:00:25 ETA 0:00:00",
+    ]
+
+
+def test_progress_on_a_terminal_is_one_bar() -> None:
+    shown = _shown(terminal=True)
+    assert "3/3" in shown
+    assert "━" in shown
+    assert "cells 0/3" not in shown
 
 
 @pytest.mark.parametrize(

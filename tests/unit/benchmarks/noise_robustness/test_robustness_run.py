@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import io
 import json
 import shutil
 import signal
@@ -50,11 +52,15 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def finished(sets: Path, one_by_one: RunJobs) -> Path:
-    """A result folder after a run over two data sets and both protocols."""
-    data = [str(sets / "photos"), str(sets / "coop")]
-    with pytest.MonkeyPatch.context() as patch:
+    """A result folder after a run over two data sets and both protocols.
+
+    `progress` beside it has what the run printed to standard error.
+    """
+    data, printed = [str(sets / "photos"), str(sets / "coop")], io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(printed):
         patch.setattr(RUN_JOBS, one_by_one)
         assert run(BENCHMARK, ["--data", *data, *GRID, *folders(sets)]) == 0
+    (sets / "progress").write_text(printed.getvalue())
     return sets / "out"
 
 
@@ -105,6 +111,12 @@ def test_every_cell_is_run_and_reported(finished: Path) -> None:
     assert "| eurosat | logistic regression |" in table
     assert document["command"] in table
     assert (finished / "accuracy-per_class-4shot.png").stat().st_size > 1000
+
+
+def test_a_run_in_a_pipe_prints_a_line_for_each_cell(finished: Path) -> None:
+    lines = (finished.parent / "progress").read_text().splitlines()
+    cells = [line.split()[:2] for line in lines if line.startswith("cells ")]
+    assert cells == [["cells", f"{number}/6"] for number in range(1, 7)]
 
 
 def test_a_second_run_goes_on_where_the_first_was(
