@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,6 +69,21 @@ def test_each_has_a_label_and_counts_for_the_records() -> None:
     assert set(BASELINES) < set(LABELS)
     files = {module.__name__.rpartition(".")[2] for module in modules()}
     assert {"gda", "clap", "nlprompt", "fitting"} <= files
+
+
+def test_the_method_of_the_documents_learns_beside_the_baselines(
+    clean: Task, noisy: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (Path(__file__).parents[4] / "docs" / "benchmarks.md").read_text("utf-8")
+    code, entry = re.search(
+        r"```python\n(.*?def class_means.*?)```.*?Add `\"class_means\": (.*?)` to", text, re.DOTALL
+    ).groups()  # type: ignore[union-attr]  # without a match the document has lost its example
+    example: dict[str, Any] = {}
+    exec(code, example)
+    registered = eval(entry, {"class_means": SimpleNamespace(class_means=example["class_means"])})
+    monkeypatch.setitem(BASELINES, "class_means", registered)
+    fitted = fit_baseline("class_means", noisy, RECIPE)
+    assert accuracy(fitted, clean.features[:, 0], clean.given) >= 0.75
 
 
 def test_gda_is_the_equation_of_the_paper() -> None:
