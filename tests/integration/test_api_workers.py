@@ -148,6 +148,7 @@ def test_two_processes_are_one_api(
         assert "Traceback" not in api.said
 
 
+@pytest.mark.deep  # the supervisor's tests have it, as the next
 def test_a_killed_process_ends_the_other(
     migrated: MigratedDatabase, redis: RedisServer, tmp_path: Path
 ) -> None:
@@ -158,6 +159,7 @@ def test_a_killed_process_ends_the_other(
         assert not api.processes()
 
 
+@pytest.mark.deep
 def test_nothing_outlives_a_killed_supervisor(
     migrated: MigratedDatabase, redis: RedisServer, tmp_path: Path
 ) -> None:

@@ -183,6 +183,7 @@ def test_photos_from_before_distances_were_kept(client: TestClient, live: Contex
     assert found["reason"].startswith("Too few captured predictions have a distance: 3 of")
 
 
+@pytest.mark.parametrize("migrated", ["postgresql"], indirect=True)
 def test_captured_photos_have_their_distance_from_the_training_photos(
     client: TestClient, tmp_path: Path
 ) -> None:

@@ -38,7 +38,7 @@ from tests.integration.job_model import (
 )
 from tests.integration.jobs import Watch, files_in
 
-EXAMPLES = rounds(20, 400)
+EXAMPLES = rounds(10, 400)
 MAX_JOBS = 3
 #: Which of several: taken modulo how many there are, so that nothing drawn depends on what
 #: happened, as the outcome of a race does not come again.

@@ -17,7 +17,7 @@ from tests.acceptance.photos import photo, photos, zipped
 from tests.warm import Warm
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_a_short_run(tmp_path: Path, warm_start: Warm, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         Part,

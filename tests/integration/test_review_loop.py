@@ -173,6 +173,7 @@ def test_from_audit_to_corrections_to_a_better_classifier(stack: Stack) -> None:
         assert labels(stack, fourth_id) == expected | dict.fromkeys(relabel, "red")
 
 
+@pytest.mark.deep  # as any other job: test_bucket, test_interruptions
 @pytest.mark.parametrize("migrated", ["postgresql"], indirect=True)
 def test_a_corrected_job_goes_on_where_it_was_interrupted(stack: Stack) -> None:
     first_id = stack.post(mislabelled(), epochs=1)

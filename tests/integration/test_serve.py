@@ -167,18 +167,8 @@ def test_from_start_to_stop(tmp_path: Path, serve: Serve) -> None:
 
 
 @pytest.mark.slow
-def test_a_part_that_is_killed_ends_all(tmp_path: Path) -> None:
-    """The worker; tests/unit/serve has the other parts."""
-    with running(tmp_path / "data") as stack:
-        os.kill(stack.pid_of("worker.cli"), signal.SIGKILL)
-        assert stack.process.wait(300) == 1
-        assert "The worker died (killed by signal 9)" in stack.said
-        assert str(tmp_path / "data" / "logs" / "worker.log") in stack.said
-        wait_until(lambda: not stack.processes(), 120, "the end of all")
-
-
-@pytest.mark.slow
-def test_nothing_outlives_a_supervisor_that_is_killed_and_a_new_one_starts(tmp_path: Path) -> None:
+def test_nothing_outlives_a_killed_supervisor_nor_a_killed_part(tmp_path: Path) -> None:
+    """The killed part is the worker; tests/unit/serve has the other parts."""
     data_dir = tmp_path / "data"
     with running(data_dir) as stack:
         before = set(stack.processes())
@@ -189,6 +179,11 @@ def test_nothing_outlives_a_supervisor_that_is_killed_and_a_new_one_starts(tmp_p
         with running(data_dir) as second:
             assert not before & set(stack.processes())
             assert httpx.get(f"{second.url}/health/ready").status_code == 200
+            os.kill(second.pid_of("worker.cli"), signal.SIGKILL)
+            assert second.process.wait(300) == 1
+            assert "The worker died (killed by signal 9)" in second.said
+            assert str(data_dir / "logs" / "worker.log") in second.said
+            wait_until(lambda: not second.processes(), 120, "the end of all")
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])

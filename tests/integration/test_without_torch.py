@@ -140,7 +140,7 @@ print(json.dumps({{
 """
 
 
-@pytest.mark.slow
+@pytest.mark.deep  # its parts are in the test above, test_answers and test_roles
 def test_the_role_api_has_no_torch_after_the_whole_path_of_a_job(
     tmp_path: Path, redis: RedisServer
 ) -> None:

@@ -1,4 +1,4 @@
-"""One service on several hosts for all tests; `make test-scale` runs all of them."""
+"""One service on several hosts for all tests; only `make test-scale` runs them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from benchmarks.scale.network import missing
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip all but the shortest tests unless all points are tested (make test-scale)."""
     if os.environ.get("DSPT_TEST_SCALE") == "1":
         return
     for item in items:
-        if item.get_closest_marker("scale_only"):
+        if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.skip(reason="takes long: make test-scale"))
 
 

@@ -1,4 +1,4 @@
-"""The shortest proof: two worker hosts, one of which dies in the middle of a job."""
+"""Two worker hosts, one of which dies in the middle of a job."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from benchmarks.scale.cluster import KEY, Cluster
 from benchmarks.scale.proof import faults
 from tests.services import wait_until
 
-pytestmark = [pytest.mark.scale_only, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 AWAY_SECONDS = 60.0
 

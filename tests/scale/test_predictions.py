@@ -19,7 +19,7 @@ from benchmarks.scale.predictions import (
 )
 from tests.services import wait_until
 
-pytestmark = [pytest.mark.scale_only, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 MODELS, REPLICAS = 1000, 3
 

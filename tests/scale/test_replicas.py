@@ -15,7 +15,7 @@ from benchmarks.scale.proof import faults
 from tests.acceptance.photos import photo
 from tests.services import wait_until
 
-pytestmark = [pytest.mark.scale_only, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 
 def test_events_go_on_when_the_process_that_sends_them_dies(hosts: Cluster) -> None:

@@ -21,7 +21,7 @@ from app.kit.storage.objects import PART_BYTES
 from tests.s3_server import CREDENTIALS, S3Server, s3_server
 from tests.services import wait_until
 
-pytestmark = [pytest.mark.scale_only, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 KILLS, ROUNDS = 100, 1000
 #: Two parts of an upload, and one.

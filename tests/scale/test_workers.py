@@ -19,7 +19,7 @@ from benchmarks.scale.cluster import HEARTBEAT, Cluster, HostPart
 from benchmarks.scale.proof import events_of, faults, jobs_per_second
 from tests.services import uses_obstore, wait_until
 
-pytestmark = [pytest.mark.scale_only, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 KILLS = 20
 FORKS = 50
