@@ -268,7 +268,8 @@ def test_a_failed_job_lists_every_problem_and_is_retried(browser: Browser, api: 
 
 @pytest.mark.slow
 def test_a_zip_is_read_before_it_is_sent(browser: Browser, api: OwnApi, tmp_path: Path) -> None:
-    files = photos("apple", "lime", count=5, folder="train/") | photos("kiwi", count=1)
+    files = photos("apple", "lime", count=5, folder="train/")
+    files |= {"kiwi/0.tif": photo("kiwi", 0, "TIFF")}  # which browsers do not show
     files |= {"test/plum/1.png": photo("plum", 0), "train/lime/empty.png": b"", "notes.md": b"x"}
     (tmp_path / "fruit.zip").write_bytes(zipped({f"fruit/{name}": files[name] for name in files}))
     (tmp_path / "cut.zip").write_bytes((tmp_path / "fruit.zip").read_bytes()[:-100])
@@ -282,6 +283,7 @@ def test_a_zip_is_read_before_it_is_sent(browser: Browser, api: OwnApi, tmp_path
         expect(page.get_by_text("13 photos in 4 classes")).to_be_visible()
         sample = page.get_by_role("img", name="A photo of lime")
         expect(sample).to_have_js_property("naturalWidth", 48)
+        expect(page.get_by_text("kiwi: this browser cannot show it")).to_be_visible()
         for problem in (
             "1 class without training photos",
             "1 class with fewer than 4 training photos",

@@ -1,5 +1,5 @@
 import type { ComponentChildren, JSX } from "preact";
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { address, type ApiError } from "../api";
 
 /** A heading that takes the focus when the view opens, so that keyboard and reader start there. */
@@ -92,6 +92,21 @@ export function Picture(props: {
       loading="lazy"
       decoding="async"
       onError={(event) => event.currentTarget.classList.add("missing")}
+    />
+  );
+}
+
+/** A photo on the user's machine. `source`: URL of an object, which the browser may be unable to show. */
+export function Own(props: { source: string; alt: string; name: string }): JSX.Element {
+  const [unseen, setUnseen] = useState(false);
+  if (unseen) return <span class="no-picture">{props.name}: this browser cannot show it</span>;
+  return (
+    <img
+      src={props.source}
+      alt={props.alt}
+      loading="lazy"
+      decoding="async"
+      onError={() => setUnseen(true)}
     />
   );
 }

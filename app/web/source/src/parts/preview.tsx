@@ -3,6 +3,7 @@ import { useEffect, useState } from "preact/hooks";
 import type { Summary } from "../drop";
 import { count, megabytes } from "../text";
 import type { Item } from "../zip";
+import { Own } from "./basics";
 
 /** A class with fewer photos is tuned, but hardly measured. */
 const FEW = 4;
@@ -91,13 +92,5 @@ function Sample(props: { item: Item; name: string }): JSX.Element {
     };
   }, [props.item]);
   if (!source) return <span class="no-picture">{props.name}</span>;
-  return (
-    <img
-      src={source}
-      alt={`A photo of ${props.name}`}
-      loading="lazy"
-      decoding="async"
-      onError={(event) => event.currentTarget.classList.add("missing")}
-    />
-  );
+  return <Own source={source} alt={`A photo of ${props.name}`} name={props.name} />;
 }

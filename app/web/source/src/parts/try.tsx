@@ -4,7 +4,7 @@ import { ApiError, postForm } from "../api";
 import { useLoaded } from "../load";
 import { day, percent } from "../text";
 import type { Answer, Model, Page, Prediction } from "../types";
-import { Sentence, Trouble } from "./basics";
+import { Own, Sentence, Trouble } from "./basics";
 import { Camera } from "./camera";
 
 interface Tried {
@@ -121,7 +121,7 @@ export function Try(props: { model: string }): JSX.Element {
       <ul class="cards" aria-live="polite">
         {tried.map((one) => (
           <li key={one.source} class="card tried">
-            <img src={one.source} alt={one.file.name} />
+            <Own source={one.source} alt={one.file.name} name={one.file.name} />
             <Outcome prediction={one.prediction} below={below} />
             {one.other && <Outcome prediction={one.other} below={below} title="The other model" />}
           </li>
