@@ -25,10 +25,11 @@ from torch import Tensor
 
 from dspt.data.splits import without_copies
 from dspt.labels.expected import wrong_probabilities
-from dspt.labels.noise_rate import NoiseRate
+from dspt.labels.noise_rate import NoiseRate, swapped_pairs
 
 CLEAR_OF_CHANCE = 3.0
 """Standard errors by which agreement with the labels must exceed chance."""
+_PAIRS_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -190,6 +191,7 @@ def audit_labels(
             f" About {noise_rate.estimate:.0%} of the labels are wrong (90 % interval: "
             f"{noise_rate.low:.0%} to {noise_rate.high:.0%})."
         )
+        why += _about_swaps(swapped_pairs(log_p[distinct], labels[distinct]), classes)
     suspect = (p_right < 0.5) & can_tell
     if suspect.float().mean() > 0.5:
         why += (
@@ -221,6 +223,19 @@ def audit_labels(
         for i in order.tolist()
     )
     return AuditReport(can_tell, why, entries, noise_rate)
+
+
+def _about_swaps(pairs: Sequence[tuple[int, int]], classes: Sequence[str]) -> str:
+    """Return what to know of classes that labels and predictions swap."""
+    if not pairs:
+        return ""
+    named = ", ".join(f"{classes[a]} and {classes[b]}" for a, b in pairs[:_PAIRS_NAMED])
+    more = f", and {len(pairs) - _PAIRS_NAMED} more" if len(pairs) > _PAIRS_NAMED else ""
+    return (
+        f" Many photos of one class look like those of another ({named}{more}). The photos cannot "
+        "show whether these labels are wrong or the classes look alike, so the interval includes "
+        "both. Check labels of these classes: a confirmed or corrected label decides."
+    )
 
 
 def _of_label(probabilities: Tensor, labels: Tensor) -> Tensor:

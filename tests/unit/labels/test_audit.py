@@ -239,6 +239,18 @@ def test_the_noise_rate_is_reported_in_words() -> None:
     assert f"{expected} 25%)." in report.why
 
 
+def test_classes_that_are_swapped_are_named() -> None:
+    given = torch.tensor([0, 1, 2]).repeat(20)
+    predicted = given.clone()
+    predicted[:30] = torch.tensor([1, 0, 2]).repeat(10)  # half of the cats and dogs
+    report = audit(given, sure_of(predicted), noise_rate=NoiseRate(0.2, 0.1, 0.5))
+    assert "look like those of another (cat and dog)" in report.why
+    assert "look like" not in audit(given, sure_of(predicted)).why
+    predicted[:3] = given[:3]
+    report = audit(given, sure_of(predicted), noise_rate=NoiseRate(0.2, 0.1, 0.5))
+    assert "look like" not in report.why  # fewer than a third of the photos
+
+
 def test_no_noise_rate_without_a_ranking() -> None:
     given = torch.arange(60) % 3
     report = audit(given, sure_of((given + 1) % 3), noise_rate=NoiseRate(0.9, 0.8, 1.0))
