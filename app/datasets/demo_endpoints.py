@@ -8,7 +8,7 @@ from dspt_client.schemas.datasets import DatasetDetail
 from fastapi import Response
 
 from app.access.dependencies import CallerDep, caller_router
-from app.datasets import demo_photos, details, service
+from app.datasets import details, service
 from app.datasets.dependencies import ShelfDep
 from app.kit.http.context import ContextDep
 from app.kit.http.errors import Conflict, StorageFull, problems
@@ -27,7 +27,9 @@ def create_demo_dataset(
     `demo_photos` of `GET /session` says whether the service can make them. Each owner has it once.
     """
     try:
-        data = demo_photos.make_demo_data()
+        from app.datasets.demo_photos import make_demo_data  # imports numpy and Pillow
+
+        data = make_demo_data()
     except ImportError as error:
         raise Conflict(
             "The service cannot make the demo's photographs: scikit-image is not installed. "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from app.datasets import repository, service
 from app.kit.cache import SizedCache
@@ -11,11 +12,12 @@ from app.kit.context import Context
 from app.kit.disk_cache import DiskCache, Kept
 from app.kit.http.errors import NotFound, ProblemItem, Unprocessable
 from app.tables.datasets import Dataset
-from dspt.data.images import as_jpeg
-from dspt.data.photos import Photos, open_photos
 from dspt.data.split_names import Split
 from dspt.errors import DatasetError, ImageError
 from dspt.kit.text import printable
+
+if TYPE_CHECKING:
+    from dspt.data.photos import Photos
 
 #: Names of the sizes -> pixels of the longer side.
 SIZES = {"192": 192, "384": 384, "1280": 1280, "original": None}
@@ -53,6 +55,8 @@ class PhotoShelf:
         """
         found = self._open.get(zip_file.id)
         if found is None:
+            from dspt.data.photos import open_photos  # imports Pillow
+
             with self._context.database.read() as session:
                 zips = repository.zips_of(session, zip_file)
             try:
@@ -101,6 +105,8 @@ class PhotoShelf:
             photos = self.open(zip_file)
             if number >= len(photos.photos):
                 raise NotFound(f"The data set has no photo {number}.", code="photo_not_found")
+            from dspt.data.images import as_jpeg
+
             try:
                 found = as_jpeg(photos.read(number), side)
             except ImageError as error:

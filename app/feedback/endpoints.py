@@ -28,7 +28,6 @@ from app.kit.http.errors import (
 from app.kit.http.paging import After, Limit, Page, page_of
 from app.kit.http.rules import Scope, rules
 from app.kit.http.schema_types import Omittable
-from dspt.data.images import as_jpeg
 from dspt.errors import ImageError
 
 router = caller_router(tags=["feedback"])
@@ -153,6 +152,8 @@ def get_captured_image(
     ] = "192",
 ) -> Response:
     """The photo of a captured prediction."""
+    from dspt.data.images import as_jpeg  # imports Pillow
+
     with context.database.read() as session:
         service.find(session, caller, prediction_id)
     try:

@@ -21,19 +21,28 @@ Codes of the problems for which a data set is rejected:
                                                  tables of labels
 A problem of a single file (not an image, damaged, too large, too costly to decode) only rejects
 that file, with the reason.
+
+Each public name is loaded, with numpy and Pillow, when it is first used: the modules of names and
+limits need neither.
 """
 
-from dspt.data.dataset import (
-    Dataset,
-    Item,
-    Rejected,
-    dataset_digest,
-    load_dataset,
-    read_image,
-)
-from dspt.data.hostile.limits import Limits
-from dspt.data.images import decode_image
-from dspt.data.splits import few_shot, stratified_folds, stratified_holdout
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dspt.data.dataset import (
+        Dataset,
+        Item,
+        Rejected,
+        dataset_digest,
+        load_dataset,
+        read_image,
+    )
+    from dspt.data.hostile.limits import Limits
+    from dspt.data.images import decode_image
+    from dspt.data.splits import few_shot, stratified_folds, stratified_holdout
 
 __all__ = [
     "Dataset",
@@ -48,3 +57,17 @@ __all__ = [
     "stratified_folds",
     "stratified_holdout",
 ]
+
+_MODULES = {
+    "Limits": "hostile.limits",
+    "decode_image": "images",
+    "few_shot": "splits",
+    "stratified_folds": "splits",
+    "stratified_holdout": "splits",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES.get(name, 'dataset')}"), name)

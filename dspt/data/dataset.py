@@ -30,12 +30,11 @@ from dspt.data.names import natural_key
 from dspt.data.opening import open_laid_out
 from dspt.data.reading import Seen, read_all
 from dspt.data.source import Source
-from dspt.data.split_names import Split
+from dspt.data.split_names import SPLITS, Split
 from dspt.errors import ImageError
 from dspt.kit.text import printable
 
 _REJECTED_SHOWN = 1000
-SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Final, Literal
 
 Split = Literal["train", "val", "test"]
+SPLITS: Final[tuple[Split, ...]] = ("train", "val", "test")
 
 
 def _set(words: str) -> frozenset[str]:

@@ -8,13 +8,15 @@ import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from dspt.data import Dataset, Item
 from dspt.data.class_words import words_of
 from dspt.data.findings import Findings
 from dspt.kit.text import printable
 from dspt.labels.new_classes import warnings_of_new, words_of_new
+
+if TYPE_CHECKING:
+    from dspt.data import Dataset
 
 _CLASSES_SHOWN = 20
 NEW = "new: "
@@ -188,7 +190,7 @@ class Corrections:
         items = []
         for item in (dataset.items[row] for row in rows):
             to = changed.relabel.get(item.path)
-            items.append(item if to is None else Item(item.path, index[to], item.split))
+            items.append(item if to is None else dataclasses.replace(item, label=index[to]))
         corrected = dataclasses.replace(
             dataset,
             classes=classes,

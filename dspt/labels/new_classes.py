@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from dspt.data.class_words import class_words, words_of
-from dspt.data.dataset import SPLITS, Dataset
 from dspt.data.findings import Findings
 from dspt.data.hostile.limits import Limits
 from dspt.data.names import confusable_key, natural_key
+from dspt.data.split_names import SPLITS
 from dspt.kit.text import printable
+
+if TYPE_CHECKING:
+    from dspt.data.dataset import Dataset
 
 
 def words_of_new(

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dspt.data.dataset import SPLITS, Dataset, Rejected
+from dspt.data.dataset import Dataset, Rejected
+from dspt.data.split_names import SPLITS
 from dspt.data.tree import may_be_image
 from dspt.errors import DatasetError
 from dspt.kit.text import printable

@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from app.access.keys import create
-from app.datasets import photos, service
+from app.datasets import service
 from app.gc.findings import Finding, Kind
 from app.gc.service import collect
 from app.kit.context import Context
@@ -173,7 +173,7 @@ def test_a_photo_is_decoded_once_by_all_processes(
         decoded.append(side)
         return as_jpeg(data, side)
 
-    monkeypatch.setattr(photos, "as_jpeg", counted)
+    monkeypatch.setattr("dspt.data.images.as_jpeg", counted)
     where = f"/datasets/{upload(client)['id']}"
     sizes = ("192", "384", "1280", "original")
     first = [client.get(f"{where}/images/3", params={"size": size}).content for size in sizes]

@@ -16,8 +16,8 @@ from app.kit.http.errors import ProblemItem, Unprocessable
 from app.kit.metadata import parse as parse_metadata
 from app.tables.jobs import Job
 from dspt.config import TuneConfig, explain
-from dspt.data import Limits
 from dspt.data.class_words import MAX_CHARACTERS
+from dspt.data.hostile.limits import Limits
 from dspt.data.names import find_invisible
 from dspt.errors import ConfigError
 from dspt.kit import strict_json

@@ -106,6 +106,7 @@ def test_the_api_imports_what_not_every_process_needs_only_on_use() -> None:
     late = {
         *("torch", "openvino", "sklearn", "matplotlib"),
         *("alembic", "celery", "httpx", "kombu", "psycopg", "redis", "typer"),
+        *("numpy", "PIL", "pi_heif"),
     }
     code = f"import app.main, sys; print(*({late} & sys.modules.keys()))"
     ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True)
