@@ -107,4 +107,5 @@ def _scratch(context: Context, dry_run: bool) -> Iterator[Finding]:
         size = scratch.size_of(folder)
         if not dry_run:
             scratch.remove(folder)
-        yield Finding(Kind.SCRATCH, str(folder), size_bytes=size)
+        if size:  # else the process has cleared it
+            yield Finding(Kind.SCRATCH, str(folder), size_bytes=size)

@@ -14,6 +14,8 @@ from app.kit.settings import Settings
 def configure_logging(settings: Settings, *more: Processor) -> None:
     """Send structlog's and the standard library's records through one formatter to stderr.
 
+    So do the warnings of libraries.
+
     `more` processors run on every record.
     """
     shared: list[Processor] = [
@@ -55,5 +57,6 @@ def configure_logging(settings: Settings, *more: Processor) -> None:
         logger = logging.getLogger(name)
         logger.handlers = []
         logger.propagate = True
+    logging.captureWarnings(True)
     # RequestContext logs each request, with its id and duration.
     logging.getLogger("uvicorn.access").disabled = True

@@ -144,7 +144,7 @@ class Towers:
         return decoded
 
     def _decode(self, tower: Tower, data: bytes) -> Crop | ImageError:
-        from dspt.data import decode_image
+        from dspt.data.images import decode_image
 
         try:
             image = decode_image(data, side=tower.read_side, max_pixels=self._settings.max_pixels)

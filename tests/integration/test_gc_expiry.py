@@ -199,22 +199,26 @@ def test_stored_features_go_when_they_are_old_and_with_their_data_set(
     assert files_in(live) == before - {old, gone}  # and none is in the trash
 
 
-def test_the_scratch_of_a_dead_worker_goes(context: Context) -> None:
+@pytest.mark.parametrize("content", ["of a job", ""])
+def test_the_scratch_of_a_dead_worker_goes(context: Context, content: str) -> None:
     root = context.settings.scratch_dir
     script = (
         "import sys, tempfile; from pathlib import Path; from app.kit.scratch import make_scratch;"
-        "make_scratch(Path(sys.argv[1])); tempfile.mkstemp(); print('ready', flush=True);"
-        "sys.stdin.read()"
+        "make_scratch(Path(sys.argv[1])); Path(tempfile.mkstemp()[1]).write_text(sys.argv[2]);"
+        "print('ready', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(
-        [sys.executable, "-c", script, str(root)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", script, str(root), content],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
         (folder,) = root.iterdir()
-        assert len(list(folder.iterdir())) == 2  # its lock, and a file of a job
+        assert len(list(folder.iterdir())) == 2  # its lock, and a file
         assert found(context) == []
         process.kill()
         process.wait()
-    assert found(context) == [(Kind.SCRATCH, str(folder))]
+    # A folder without a byte is no finding.
+    assert found(context) == [(Kind.SCRATCH, str(folder))] * bool(content)
     assert list(root.iterdir()) == []
