@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -41,24 +41,24 @@ Name = Annotated[
     str | None,
     typer.Option(help="Only those whose name contains this, in any case.", show_default=False),
 ]
-Metadata = Annotated[
+
+
+def _metadata(about: str) -> Any:
+    return typer.Option("--metadata", metavar="KEY=VALUE", help=about, show_default=False)
+
+
+Metadata = Annotated[list[str] | None, _metadata("Metadata of your own; may be repeated.")]
+WithMetadata = Annotated[
     list[str] | None,
-    typer.Option(
-        "--metadata",
-        metavar="KEY=VALUE",
-        help="Metadata of your own; may be repeated.",
-        show_default=False,
-    ),
+    _metadata("Only those with this metadata; if it is repeated, with all of it."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
 
-ModelId = Annotated[
-    str,
-    typer.Argument(
-        metavar="MODEL",
-        help="Id, unique beginning of an id, name or alias; see `dspt models list`.",
-        show_default=False,
-    ),
+_MODEL = "Id, unique beginning of an id, name or alias; see `dspt models list`."
+ModelId = Annotated[str, typer.Argument(metavar="MODEL", help=_MODEL, show_default=False)]
+ModelA = Annotated[str, typer.Argument(metavar="A", help=_MODEL, show_default=False)]
+ModelB = Annotated[
+    str, typer.Argument(metavar="B", help="Model to compare with, named as A.", show_default=False)
 ]
 
 

@@ -14,6 +14,7 @@ from app.commands._service import (
     Metadata,
     Name,
     Url,
+    WithMetadata,
     group,
     packing,
     pairs,
@@ -107,7 +108,7 @@ def add(
 @datasets.command("list")
 def list_datasets(
     name: Name = None,
-    metadata: Metadata = None,
+    metadata: WithMetadata = None,
     limit: Annotated[int, typer.Option(min=1, help="Show at most this many.")] = 20,
     url: Url = None,
     as_json: AsJson = False,

@@ -18,6 +18,7 @@ from app.commands._service import (
     Metadata,
     Name,
     Url,
+    WithMetadata,
     group,
     packing,
     pairs,
@@ -92,7 +93,7 @@ def submit(
 ) -> None:
     """Tune a classifier on labelled photos, some of them mislabelled.
 
-    Settings that are not given have the defaults of the service.
+    Settings that are not given have the defaults of the service; `dspt tune --help` lists them.
     """
     for setting in _OPERATORS & config.keys():
         print_stderr(
@@ -119,7 +120,7 @@ def list_jobs(
         Status | None, typer.Option(help="Show only jobs with this status.", show_default=False)
     ] = None,
     name: Name = None,
-    metadata: Metadata = None,
+    metadata: WithMetadata = None,
     limit: Annotated[int, typer.Option(min=1, help="Show at most this many.")] = 20,
     url: Url = None,
     as_json: AsJson = False,

@@ -12,10 +12,10 @@ from app.commands import _find as find
 from app.commands import aliases, artifacts, feedback, releases
 from app.commands._service import (
     AsJson,
-    Metadata,
     ModelId,
     Name,
     Url,
+    WithMetadata,
     group,
     pairs,
     print_deleted,
@@ -30,7 +30,7 @@ models = group("The tuned classifiers of a service.")
 @models.command("list")
 def list_models(
     name: Name = None,
-    metadata: Metadata = None,
+    metadata: WithMetadata = None,
     limit: Annotated[int, typer.Option(min=1, help="Show at most this many.")] = 20,
     url: Url = None,
     as_json: AsJson = False,

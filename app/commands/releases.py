@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.commands import _find as find
-from app.commands._service import FAILED, AsJson, ModelId, Url, end, in_command_words, service
+from app.commands._service import (
+    FAILED,
+    AsJson,
+    ModelA,
+    ModelB,
+    ModelId,
+    Url,
+    end,
+    in_command_words,
+    service,
+)
 from app.commands._tables import model_details
 from dspt.cli.compare import comparison_tables
 from dspt.cli.terminal import out, print_json
@@ -55,8 +65,8 @@ def add_class(
 
 
 def compare(
-    a: ModelId,
-    b: ModelId,
+    a: ModelA,
+    b: ModelB,
     data: Annotated[
         str | None,
         typer.Option(

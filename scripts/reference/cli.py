@@ -49,7 +49,15 @@ def _usage(argument: Any) -> str:
 def _name(parameter: Any) -> str:
     if parameter.param_type_name == "argument":
         return str(parameter.metavar or parameter.name).strip("[]").upper()
-    return ", ".join([*parameter.opts, *parameter.secondary_opts])
+    name = ", ".join([*parameter.opts, *parameter.secondary_opts])
+    form = _form(parameter)
+    return f"{name} {form}" if form else name
+
+
+def _form(option: Any) -> str:
+    """Return what the value of an option looks like, where that is more than its type."""
+    choices = option.type_descriptor.choices or ()
+    return option.metavar or "|".join(str(getattr(each, "value", each)) for each in choices)
 
 
 def _default(parameter: Any) -> str:

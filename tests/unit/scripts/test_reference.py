@@ -21,6 +21,9 @@ def test_the_reference_is_that_of_the_code(written: dict[str, str], name: str) -
 
 def test_everything_is_in_it(written: dict[str, str]) -> None:
     assert "## dspt models promote" in written["cli.md"]
+    assert "`--metadata KEY=VALUE`" in written["cli.md"]
+    assert "`--split train|val|test`" in written["cli.md"].replace("\\|", "|")
+    assert "dspt models compare [OPTIONS] A B" in written["cli.md"]
     assert "### POST /jobs/{job_id}/corrections" in written["api.md"]
     assert "`client.jobs.create()`" in written["client.md"]
     assert "### `DSPTClassifier.predict_proba()`" in written["library.md"]
