@@ -133,11 +133,16 @@ class Settings(SettingsWithSecrets):
 
     # 4 GiB holds about 40,000 photos of 100 kB; tune on a sample of a larger set.
     max_upload_bytes: int = Field(
-        default=4 * GIB, gt=0, description="Largest request body of POST /jobs."
+        default=4 * GIB,
+        gt=0,
+        description="Largest zip of photos, for a job, a data set or a batch, also if it is sent "
+        "in parts.",
     )
     # A dozen full-size photos, which /predict keeps in memory.
     max_body_bytes: int = Field(
-        default=64 * MIB, gt=0, description="Largest body of any other request."
+        default=64 * MIB,
+        gt=0,
+        description="Largest body of a request without such a zip, such as images to classify.",
     )
 
     max_upload_bytes_in_flight: int | None = Field(
@@ -391,7 +396,10 @@ class Settings(SettingsWithSecrets):
         "http://localhost:4318); OTEL_EXPORTER_OTLP_ENDPOINT works too. Default: no traces.",
     )
 
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO",
+        description="Least important messages to log: `DEBUG`, `INFO`, `WARNING` or `ERROR`.",
+    )
     log_format: Literal["auto", "json", "text"] = Field(
         default="auto", description="`auto`: text on a terminal, JSON otherwise."
     )
