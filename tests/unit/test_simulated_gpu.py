@@ -42,9 +42,9 @@ def run(folder: Path, backbone: Backbone, device: str, checkpoint: Path, **setti
     ("name", "settings"),
     [
         ("tiny", {"epochs": MOST_WAITS}),
-        ("tiny", {"epochs": 25, "class_specific_context": True, "batch_size": 8}),
+        ("tiny", {"epochs": 17, "class_specific_context": True, "batch_size": 8}),
         ("tiny", {"tuning": "none"}),
-        ("builtin", {"epochs": 2, "augment_views": 1, "classifier": "prompt"}),
+        ("builtin", {"epochs": 1, "augment_views": 1, "classifier": "prompt"}),
     ],
 )
 def test_a_job_gives_the_same_result_and_seldom_waits(
@@ -82,7 +82,7 @@ def test_the_steps_of_the_tuning_do_not_wait(
     """Many more steps between two reports cause no further synchronisation."""
     waits = []
     monkeypatch.setattr(trainer, "REPORTED_TOGETHER", 30)
-    for epochs in (3, 9):
+    for epochs in (2, 5):
         with SimulatedGpu() as gpu:
             backbone = gpu.move(tiny)
             run(folder, backbone, str(DEVICE), tmp_path / str(epochs), epochs=epochs, batch_size=6)
