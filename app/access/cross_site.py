@@ -28,7 +28,8 @@ def check_own_page(scope: Scope) -> None:
     proves = scope["method"] in SAFE_METHODS or "origin" in headers or "sec-fetch-site" in headers
     if not proves or from_another_site(headers, headers.get("host", "")):
         raise Forbidden(
-            "A request with the cookie of a session must come from the service's own page. Send "
+            "A request that signs in, or has the cookie of a session, must come from the service's "
+            "own page. If it does, a proxy in between must pass on the header `Host`. Send "
             "`Authorization: Bearer KEY` from elsewhere.",
             code="cross_site",
         )

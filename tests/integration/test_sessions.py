@@ -83,6 +83,9 @@ def test_the_cookie_is_of_no_use_to_another_site(service: Service) -> None:
         {},  # neither: nothing proves that the page sent it
     ):
         problem(service.post(headers), 403, "cross_site")
+    # Also what the page gets through a proxy that names itself in `Host`.
+    behind = service.post({"Sec-Fetch-Site": "same-origin", "Origin": "https://public.example"})
+    assert "proxy in between must pass on the header `Host`" in behind.json()["detail"]
     problem(
         service.client.get("/jobs", headers={"Sec-Fetch-Site": "cross-site"}), 403, "cross_site"
     )
