@@ -269,6 +269,7 @@ def settings_for(database_url: str, data_dir: Path) -> Settings:
         max_upload_bytes=1_000_000,
         housekeeping_seconds=5,  # a round takes CPU time even if there is nothing to do
         event_poll_seconds=0.02,
+        database_timeout_seconds=120,  # a busy machine may take longer than callers would wait
         no_auth=True,  # requests of an in-process client have no socket, so none that tells a user
     )
 
