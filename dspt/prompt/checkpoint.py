@@ -23,8 +23,8 @@ from dspt.config import TuneConfig
 from dspt.kit.files import atomic_write
 from dspt.prompt.trainer import EpochReport, TunerState
 
-_FORMAT = 3
-"""Version of the checkpoints."""
+_FORMAT = 4
+"""Version of the checkpoints, and of steps that continue them to the same bits."""
 
 
 class Checkpoint:
