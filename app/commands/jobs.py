@@ -184,7 +184,11 @@ def retry(job_id: JobId, watch: Watch = False, url: Url = None, as_json: AsJson 
 
 @jobs.command()
 def delete(job_id: JobId, url: Url = None, as_json: AsJson = False) -> None:
-    """Delete a finished job, and its photos unless another job uses them. Its model is kept."""
+    """Delete a finished job. Its model is kept.
+
+    Its photos are deleted with the last job on them; those of a data set that was uploaded by
+    itself, or with more than 64 MiB in parts, by `dspt datasets delete`.
+    """
     with service(url) as client:
         deleted = find.job_id(client, job_id)
         client.jobs.delete(deleted)

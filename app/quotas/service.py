@@ -95,8 +95,8 @@ def _check_bytes(session: Session, settings: Settings, owner: str, more: int) ->
     if stored + more > limit:
         raise TooManyRequests(
             f"Your data sets, uploads, models and captured photos would exceed {limit:,} bytes, "
-            "the maximum per owner (DSPT_MAX_STORED_BYTES_PER_OWNER). Delete models, or jobs whose "
-            "photos are no longer needed.",
+            "the maximum per owner (DSPT_MAX_STORED_BYTES_PER_OWNER). Delete models, jobs whose "
+            "photos are no longer needed, or data sets that no job uses.",
             code="quota_bytes",
             headers={"Retry-After": _RETRY_BYTES},
         )

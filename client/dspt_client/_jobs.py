@@ -111,7 +111,11 @@ class JobCalls(Generic[J]):
         return await self._step(job_id, "retry")
 
     async def delete(self, job_id: str) -> None:
-        """Delete a finished job. Its model is kept."""
+        """Delete a finished job. Its model is kept.
+
+        Its photos are deleted with the last job on them; those of a data set that was uploaded by
+        itself, or with more than 64 MiB in parts, by `datasets.delete`.
+        """
         await self._connection.call(delete(path("jobs", job_id)))
 
     async def audit(self, job_id: str, *, suspect: bool | None = None) -> Audit:
