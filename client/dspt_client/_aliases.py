@@ -56,8 +56,8 @@ class AliasCalls:
         """Point an alias to this model, unless it has been moved meanwhile.
 
         version: of the alias as last seen, `get(alias).history[0].number`. Default: any. new: only
-        if there is no such alias. Raises Refused with the status 412 otherwise. capture: share of
-        the predictions through the alias whose photos are kept, 0 to 1. Default: as before.
+        if there is no such alias. Raises PreconditionFailed otherwise. capture: share of the
+        predictions through the alias whose photos are kept, 0 to 1. Default: as before.
         """
         wanted = {"model": model_id} | ({} if capture is None else {"capture": capture})
         headers = _if_match(version) | ({"If-None-Match": "*"} if new else {})
