@@ -1,6 +1,6 @@
 """Hostile files, sent to the running service: of every family to one call or another.
 
-DSPT_HOSTILE_FILES asks for more of them, DSPT_FUZZ_SEED for others.
+`make test-deep` sends more of them, DSPT_FUZZ_SEED draws others.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from tests.acceptance.service import Json
+from tests.depth import rounds
 from tests.hostile import families
 from tests.hostile.case import Case
 from tests.hostile.families import archives, images
@@ -37,9 +38,8 @@ from tests.hostile.send_data import (
 from tests.hostile.service import growth_of, processes
 
 SEED = int(os.environ.get("DSPT_FUZZ_SEED", "1"))
-FILES = int(os.environ.get("DSPT_HOSTILE_FILES", "0"))
-"""Of each kind; at least one of each family."""
-ARCHIVES, IMAGES = max(FILES, len(families.ARCHIVES)), max(FILES, len(families.IMAGES))
+ARCHIVES, IMAGES = (rounds(len(kind), 500) for kind in (families.ARCHIVES, families.IMAGES))
+"""At least one of each family."""
 MIB = 1 << 20
 MAX_GROWTH_BYTES = 1152 * MIB
 """As for reading them directly: 64 million pixels at a time, and a file or two of 64 MiB."""

@@ -106,7 +106,7 @@ def too_many_entries(rng: random.Random, n: int) -> bytes:
 
 
 def empty_folders(rng: random.Random, n: int) -> bytes:
-    count = 60_000 if n == 0 else 200 + 20 * n
+    count = 30_000 if n == 1 else 200 + 20 * n
     form = rng.choice([b"cat/%d/", b"%d/", b"cat/dog/%d/"])
     return with_entries(rng, *(Entry(form % i) for i in range(count)))
 
@@ -120,7 +120,7 @@ def _blank(side: int) -> bytes:
 
 def blank_pixels(rng: random.Random, n: int) -> bytes:
     """Return many images of millions of pixels in a few bytes."""
-    side, count = (8000, 20) if n == 0 else (2000, 3 + n % 5)
+    side, count = (8000, 20) if n == 1 else (2000, 3 + n % 5)
     packed, data = deflated(_blank(side), 9), _blank(side)
     blanks = (Entry(b"cat/b%d.png" % i, data, DEFLATED, packed=packed) for i in range(count))
     return with_entries(rng, *blanks)

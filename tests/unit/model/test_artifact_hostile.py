@@ -20,11 +20,12 @@ from pydantic import ValidationError
 from dspt.config import TuneConfig
 from dspt.errors import ArtifactError
 from dspt.model.artifact import load_model, save_model
+from tests.depth import rounds
 
 MIB = 1 << 20
 
 quietly = settings(
-    max_examples=200,
+    max_examples=rounds(50, 200),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

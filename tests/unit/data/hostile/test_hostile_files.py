@@ -1,6 +1,6 @@
-"""Thousands of hostile archives and images, read in a process that may write nowhere.
+"""Hostile archives and images, read in a process that may write nowhere.
 
-DSPT_FUZZ_SEED draws others.
+`make test-deep` reads thousands, DSPT_FUZZ_SEED draws others.
 """
 
 from __future__ import annotations
@@ -17,17 +17,18 @@ import pytest
 
 from dspt.data import decode_image
 from dspt.errors import ImageError
+from tests.depth import rounds
 from tests.hostile import families
 from tests.hostile.case import Case, Family, cases
 from tests.hostile.images_sound import FORMS
 from tests.hostile.reader import Kind, Reading, reading_in
 
 SEED = int(os.environ.get("DSPT_FUZZ_SEED", "1"))
-ARCHIVES, IMAGES = 30, 17
+ARCHIVES, IMAGES = rounds(12, 30), rounds(7, 17)
 """Files of each family; none has more variants than 30."""
 COUNTS = {
     "another name": len(FORMS),
-    "blank pixels": 2,
+    "blank pixels": rounds(1, 2),  # the second takes as long as all others together
     "empty folders": 3,
     "many entries": 10,
     "ratio bomb": 14,
@@ -88,13 +89,13 @@ def read_all(tmp_path: Path, kind: Kind, found: Iterator[Case]) -> Found:
     return readings
 
 
-def check(found: Found, at_least: int) -> Counter[str]:
+def check(found: Found) -> Counter[str]:
     """What holds for each of them; returns how many ended in which way."""
     broken = [
         f"{case.name}: {reading.said}" for case, reading in found if reading.outcome == "broken"
     ]
     assert broken == []
-    assert len({hashlib.sha256(case.data).digest() for case, _ in found}) >= at_least
+    assert len({hashlib.sha256(case.data).digest() for case, _ in found}) > 0.94 * len(found)
     for case, reading in found:
         assert reading.cpu_seconds < MAX_CPU_SECONDS, case.name
         assert reading.growth_bytes < MAX_GROWTH_BYTES, case.name
@@ -103,9 +104,9 @@ def check(found: Found, at_least: int) -> Counter[str]:
 
 def test_archives(tmp_path: Path) -> None:
     found = read_all(tmp_path, "archive", drawn(families.ARCHIVES, ARCHIVES))
-    outcomes = check(found, at_least=1450)
-    assert outcomes["refused"] > 750
-    assert outcomes["rejected"] > 150
+    outcomes = check(found)
+    assert outcomes["refused"] > len(found) / 2
+    assert outcomes["rejected"] > len(found) / 10
     by_family = {family: Counter[str]() for family in families.ARCHIVES}
     for case, reading in found:
         by_family[case.family][reading.outcome] += 1
@@ -127,8 +128,8 @@ def test_archives(tmp_path: Path) -> None:
 def test_images(tmp_path: Path) -> None:
     damaged = drawn(DAMAGES, 4 * len(FORMS))
     found = read_all(tmp_path, "image", chain(drawn(OTHERS, IMAGES), damaged))
-    outcomes = check(found, at_least=850)
-    assert outcomes["refused"] > 450
+    outcomes = check(found)
+    assert outcomes["refused"] > len(found) / 2
     by_family = {family: Counter[str]() for family in families.IMAGES}
     for case, reading in found:
         by_family[case.family][reading.outcome] += 1
