@@ -142,6 +142,7 @@ def list_jobs(
 def show(job_id: JobId, url: Url = None, as_json: AsJson = False) -> None:
     """Show a job: progress, errors and metrics."""
     from dspt_client._bar import left_out
+    from dspt_client._exceptions import named_problems
 
     with service(url) as client:
         job = client.jobs.get(find.job_id(client, job_id))
@@ -153,9 +154,8 @@ def show(job_id: JobId, url: Url = None, as_json: AsJson = False) -> None:
             out.print(f"warning: {text}", style="yellow", markup=False)
         if job.view.error is not None:
             out.print(f"error: {job.view.error.message}", style="red", markup=False)
-            for problem in job.view.error.problems:
-                where = problem.where or job.view.dataset.filename
-                out.print(f"  {where}: {problem.message}", markup=False)
+        for line in named_problems(job.view):
+            out.print(line, markup=False)
         for line in left_out(job.view):
             out.print(line, markup=False, soft_wrap=True)
         results(job)

@@ -106,15 +106,23 @@ class ServerError(Refused):
     pass
 
 
+def named_problems(job: JobView) -> list[str]:
+    """Return a line for each problem of a failed job that its message does not say already."""
+    if job.error is None:
+        return []
+    return [
+        f"  {problem.where or job.dataset.filename}: {problem.message}"
+        for problem in job.error.problems
+        if job.error.message not in (problem.message, f"{problem.where}: {problem.message}")
+    ]
+
+
 class JobFailed(ClientError):
     """`problems`: all problems of the data set; `job`: the last known state of the job."""
 
     def __init__(self, job: JobView) -> None:
         error = job.error or JobError(code="unknown", message="the job failed")
-        named = "".join(
-            f"\n  {p.where or job.dataset.filename}: {p.message}" for p in error.problems
-        )
-        super().__init__(f"{job.id} failed: {error.message}{named}")
+        super().__init__("\n".join([f"{job.id} failed: {error.message}", *named_problems(job)]))
         self.job = job
         self.code = error.code
         self.message = error.message

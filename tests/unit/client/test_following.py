@@ -86,6 +86,12 @@ def test_a_job_that_failed_tells_why_by_file() -> None:
         "  cat/1.png: cannot be read",
         "  photos.zip: there is one class only",
     ]
+    for where, message in (("", "one class only"), ("cat", "cat: one class only")):
+        only = {"where": where, "code": "one_class", "message": "one class only"}
+        error = {"code": "one_class", "message": message, "problems": [only]}
+        client, _ = client_of(httpx.Response(200, json=job("failed", error=error)))
+        with pytest.raises(JobFailed, match=rf"failed: {message}$"):  # not twice
+            client.jobs.get(JOB_ID).wait()
     client, _ = client_of(httpx.Response(200, json=job("cancelled")))
     with pytest.raises(JobCancelled, match="was cancelled"):
         client.jobs.get(JOB_ID).wait()
