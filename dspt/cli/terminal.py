@@ -101,11 +101,14 @@ def run_tuning(
 ) -> TuneResult:
     """Load the data set, apply the corrections and tune, with a progress bar on standard error."""
     set_thread_defaults()
+    from dspt.backbones.architectures import check_name
     from dspt.data import load_dataset
     from dspt.kit.progress import Listener
     from dspt.kit.progress import Progress as Step
     from dspt.labels.audit_csv import corrections_from_csv
 
+    if not config.backbone_is_a_place:
+        check_name(config.backbone)  # before all photos are decoded
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

@@ -38,7 +38,7 @@ from tests.acceptance.local.conftest import Cli
         (["tune", "photos", "--out", "no.json/model"], "error: no.json/model: cannot be written"),
         (["audit", "photos", "--csv", "no.json/a.csv"], "error: no.json/a.csv: cannot be written"),
         (
-            ["tune", "photos", "--backbone", "ViT-B-17/openai"],
+            ["tune", "no.json", "--backbone", "ViT-B-17/openai"],  # before the photos are read
             "unknown backbone ViT-B-17 (did you mean ViT-B-16",
         ),
     ],
