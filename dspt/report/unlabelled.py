@@ -33,8 +33,8 @@ class UnlabelledReport:
             )
         elif self.used or copies == self.photos:
             text = (
-                f"{copies:,} of the {self.photos:,} photos in unlabelled/ are not used: they are "
-                "copies of labelled photos or of each other"
+                "photos in unlabelled/ that are copies of labelled photos or of each other are not "
+                f"used: {copies:,} of {self.photos:,}"
             )
         else:
             text = (

@@ -48,7 +48,7 @@ def demo(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_the_examples_of_a_document(path: Path, service: httpx.Client, demo: Path) -> None:
     address = str(service.base_url).rstrip("/")
-    text = EPOCHS.sub(r"\g<1>10", path.read_text("utf-8"))
+    text = EPOCHS.sub(r"\g<1>3", path.read_text("utf-8"))
     found = examples(text.replace(ADDRESS, address).replace(DEFAULTS, FEWER_EPOCHS))
     if not found:
         return

@@ -116,11 +116,11 @@ ERROR_TYPES = {
         429,
         "Data sets, models and captured photos of the owner would exceed the maximum of stored "
         "bytes.",
-        "Delete models, and jobs whose photos are no longer needed.",
+        "Delete models, data sets, and jobs whose photos are no longer needed.",
     ),
     "queue_full": _type(503, "The queue of jobs is full. Nothing was stored.", "Retry later."),
     "busy": _type(503, "Too many requests or images are waiting.", _LATER),
-    "too_many_waiting": _type(503, "Too many images of this API key are waiting.", _LATER),
+    "too_many_waiting": _type(429, "Too many images of this API key are waiting.", _LATER),
     "too_many_listeners": _type(503, "Too many event streams are open.", "Poll the job instead."),
     "uploads_busy": _type(
         503, "Other requests are uploading too many bytes. Nothing was stored.", _LATER
@@ -311,7 +311,9 @@ ERROR_TYPES = {
     "model_not_found": _type(404, "There is no such model or alias.", "GET /models lists them."),
     "alias_not_found": _type(404, "There is no such alias.", "GET /aliases lists them."),
     "artifact_not_found": _type(
-        404, "The model's file is missing from the storage.", "Tune or import the model again."
+        (404, 409),
+        "The model's file is missing from the storage.",
+        "Tune or import the model again.",
     ),
     "invalid_artifact": _type(
         (409, 422), "The model's file is damaged or not from DSPT.", "Use the original file."
@@ -321,11 +323,17 @@ ERROR_TYPES = {
         (409, 422), "The model was tuned on other weights of its backbone.", "Tune it again."
     ),
     "model_in_use": _type(409, "Aliases point to the model.", "Move the aliases first."),
-    "no_model_before": _type(409, "The alias has no previous model.", "Set its model by PATCH."),
+    "no_model_before": _type(
+        409, "The alias has no previous model.", "Set its model: PUT /aliases/NAME."
+    ),
     "model_deleted": _type(409, "The alias's previous model was deleted.", "Set another model."),
     "no_curves": _type(404, "The model has no training curves.", "Imported models have none."),
     "cannot_export": _type((409, 422), "The model cannot be exported.", "See `detail`."),
-    "unreadable_image": _type(422, "An image cannot be read.", "Send a JPEG, PNG or WebP file."),
+    "unreadable_image": _type(
+        422,
+        "An image cannot be read.",
+        "Send a JPEG, PNG, WebP, AVIF, HEIC, BMP, GIF or TIFF file.",
+    ),
     # comparisons
     "comparison_not_found": _type(
         404, "There is no such comparison.", "GET /comparisons lists your comparisons."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -42,6 +43,22 @@ def test_every_code_in_the_source_is_explained() -> None:
     assert found - ITEMS - ERROR_TYPES.keys() == set()
     assert type_of("job_not_found") == "/errors/job_not_found"
     assert type_of("never_heard_of") == "about:blank"
+
+
+def test_every_code_has_the_status_of_the_errors_that_are_raised() -> None:
+    kinds = {kind.__name__: kind for kind in errors.ApiError.__subclasses__()}
+    raised = {(kind.default_code, kind.status) for kind in kinds.values()}
+    for path in Path(app.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.Call(ast.Name(name) | ast.Attribute(attr=name)) if name in kinds:
+                    raised |= {
+                        (word.value.value, kinds[name].status)
+                        for word in node.keywords
+                        if word.arg == "code" and isinstance(word.value, ast.Constant)
+                    }
+    assert len(raised) > 80
+    assert [(c, s) for c, s in sorted(raised) if s not in ERROR_TYPES[c].statuses] == []
 
 
 @pytest.mark.parametrize("code", ["job_not_found", "cross_site"])
