@@ -48,7 +48,7 @@ test-unit test-integration test-acceptance: test-%: $(DEV)
 	$(BIN)/python -m pytest $(PARALLEL) tests/$* $(ARGS)
 
 .PHONY: test-deep
-test-deep: $(DEV) ## Run the test suite with longer searches and its slow tests (an hour on an idle machine)
+test-deep: $(DEV) ## Run the whole test suite with longer searches and its slowest tests
 	DSPT_TEST_DEEP=1 $(BIN)/python -m pytest $(ARGS)
 
 .PHONY: test-scale
