@@ -349,3 +349,25 @@ def test_views_have_addresses_and_say_what_is_not_there(browser: Browser, api: O
         ):
             page.goto(f"/ui/#/{address}")
             expect(page.get_by_role("main")).to_contain_text(text)
+
+
+def test_the_dialog_that_deletes_a_job_says_which_photos_stay(
+    browser: Browser, api: OwnApi
+) -> None:
+    alone = api.finished({"cat/0.png": "cat", "dog/0.png": "dog"})
+    given = {"cat/1.png": "cat", "dog/1.png": "dog"}
+    uploaded = api.client.post("/datasets", files={"dataset": ("pets.zip", archive_of(given))})
+    of_a_dataset = api.finished(given)
+    with window(browser, api.address) as opened:
+        page = opened.new_page()
+        for job_id, status in ((alone, 404), (of_a_dataset, 200)):
+            dataset = api.client.get(f"/jobs/{job_id}").json()["dataset"]["id"]
+            page.goto(f"/ui/#/jobs/{job_id}")
+            page.get_by_role("button", name="Delete ...").click()
+            dialog = page.get_by_role("dialog")
+            expect(dialog).to_contain_text("Its photos are deleted with the last job on them")
+            expect(dialog).to_contain_text("uploaded as a data set, or with more than 32 MB, stay")
+            dialog.get_by_role("button", name="Delete").click()
+            page.wait_for_url("**/ui/#/jobs")
+            assert api.client.get(f"/datasets/{dataset}").status_code == status
+    assert dataset == uploaded.json()["id"]
