@@ -75,19 +75,21 @@ _MODULES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module 'dspt' has no attribute {name!r}")
-    if name == "__version__":
-        from importlib.metadata import version
+if not TYPE_CHECKING:  # a type checker reports a name that does not exist
 
-        value: Any = version("dspt")
-    elif name == "losses":
-        value = import_module("dspt.prompt.losses")
-    else:
-        value = getattr(import_module(_MODULES.get(name, "dspt.errors")), name)
-    globals()[name] = value
-    return value
+    def __getattr__(name: str) -> Any:
+        if name not in __all__:
+            raise AttributeError(f"module 'dspt' has no attribute {name!r}")
+        if name == "__version__":
+            from importlib.metadata import version
+
+            value: Any = version("dspt")
+        elif name == "losses":
+            value = import_module("dspt.prompt.losses")
+        else:
+            value = getattr(import_module(_MODULES.get(name, "dspt.errors")), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

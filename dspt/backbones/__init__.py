@@ -70,9 +70,15 @@ def find_weights(name: str) -> Weights:
     return resolve(name).weights
 
 
-def __getattr__(name: str) -> Any:
-    if name not in ("Backbone", "Tokenizer"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from dspt.backbones import base  # imports torch; the list of backbones does not need it
+if not TYPE_CHECKING:  # a type checker reports a name that does not exist
 
-    return getattr(base, name)
+    def __getattr__(name: str) -> Any:
+        if name not in ("Backbone", "Tokenizer"):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from dspt.backbones import base  # imports torch; the list of backbones does not need it
+
+        return getattr(base, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

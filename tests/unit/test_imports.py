@@ -9,10 +9,14 @@ from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from importlib.metadata import version
 from pathlib import Path
+from types import ModuleType
 
+import dspt_client
 import pytest
 
 import dspt
+import dspt.backbones
+import dspt.data
 from dspt import errors
 
 ROOT = Path(__file__).parents[2]
@@ -111,13 +115,29 @@ def test_importing_dspt_does_not_import_torch() -> None:
     assert done.stdout.strip() == "set()"
 
 
-def test_every_public_name_is_there() -> None:
-    for name in dspt.__all__:
-        assert getattr(dspt, name) is not None
-        assert name in dir(dspt)
-    assert dspt.__version__ == version("dspt")
+LAZY = [dspt, dspt.backbones, dspt.data, dspt_client]
+"""The packages that load their public names when these are first used."""
+
+
+@pytest.mark.parametrize("package", LAZY, ids=lambda package: package.__name__)
+def test_every_public_name_is_there(package: ModuleType) -> None:
+    for name in package.__all__:
+        assert getattr(package, name) is not None
+        assert name in dir(package)
     with pytest.raises(AttributeError, match="no attribute 'open_dataset'"):
-        dspt.open_dataset  # noqa: B018
+        package.open_dataset  # noqa: B018
+
+
+def test_a_type_checker_sees_no_getattr_which_would_allow_every_name() -> None:
+    for package in ("dspt", "app", "worker", "client"):
+        for file in (ROOT / package).rglob("__init__.py"):
+            body = ast.parse(file.read_text(encoding="utf-8")).body
+            functions = {each.name for each in body if isinstance(each, ast.FunctionDef)}
+            assert "__getattr__" not in functions, file
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    assert dspt.__version__ == version("dspt")
 
 
 def test_all_errors_are_public() -> None:
