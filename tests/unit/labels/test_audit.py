@@ -251,6 +251,27 @@ def test_classes_that_are_swapped_are_named() -> None:
     assert "look like" not in report.why  # fewer than a third of the photos
 
 
+def test_swapped_classes_are_not_named_once_a_person_has_decided() -> None:
+    given = torch.tensor([0, 1, 2]).repeat(20)
+    predicted = given.clone()
+    predicted[:30] = torch.tensor([1, 0, 2]).repeat(10)
+
+    def why(kept: Tensor, groups: NDArray[np.int64] | None = None) -> str:
+        rate = NoiseRate(0.2, 0.1, 0.5)
+        found = audit(given, sure_of(predicted), noise_rate=rate, kept=kept, groups=groups)
+        return found.why
+
+    swapped = predicted != given
+    assert "look like" not in why(swapped)
+    assert "look like" not in why(torch.ones_like(swapped))
+    assert "(cat and dog)" in why(~swapped)
+    copies = np.append(np.arange(57), [0, 3, 6])  # the last three photos are copies
+    others = torch.arange(60) >= 57
+    assert "(cat and dog)" in why(torch.zeros_like(swapped), copies)
+    few = swapped & (torch.arange(60) > 8)
+    assert "look like" not in why(few | others, copies)
+
+
 def test_no_noise_rate_without_a_ranking() -> None:
     given = torch.arange(60) % 3
     report = audit(given, sure_of((given + 1) % 3), noise_rate=NoiseRate(0.9, 0.8, 1.0))
