@@ -191,8 +191,8 @@ def audit_labels(
             f" About {noise_rate.estimate:.0%} of the labels are wrong (90 % interval: "
             f"{noise_rate.low:.0%} to {noise_rate.high:.0%})."
         )
-        confirmed = torch.from_numpy(np.isin(groups[rows], groups[kept.numpy()]))
-        unsure = distinct[~confirmed]
+        decided = np.isin(groups[rows], groups[kept.numpy()])
+        unsure = distinct[torch.from_numpy(~decided)]
         why += _about_swaps(swapped_pairs(log_p[unsure], labels[unsure]), classes)
     suspect = (p_right < 0.5) & can_tell
     if suspect.float().mean() > 0.5:
