@@ -32,6 +32,7 @@ from dspt.prompt.learner import PromptLearner, zero_shot_embeddings
 from dspt.prompt.trainer import EpochReport, TunerState
 from dspt.report.change import Prediction
 from dspt.report.class_findings import class_findings
+from dspt.report.classifier_names import classifier_names
 from dspt.report.copies import CopyReport
 from dspt.report.drift import class_means, drift_baseline
 from dspt.report.evaluation import evaluate
@@ -69,8 +70,9 @@ class TuneResult:
 
     def __repr__(self) -> str:
         tuned, zero_shot = self.metrics["tuned"], self.metrics["zero_shot"]
+        name = classifier_names(self.config.tuning)["tuned"]
         return (
-            f"<TuneResult: accuracy {tuned['accuracy']:.1%} tuned, {zero_shot['accuracy']:.1%} "
+            f"<TuneResult: accuracy {tuned['accuracy']:.1%} {name}, {zero_shot['accuracy']:.1%} "
             f"zero-shot, on {tuned['images']} images; serving {self.metrics['served']}>"
         )
 

@@ -48,7 +48,7 @@ def results(job: Job) -> None:
     """Print the accuracies of a job, the reason for what it serves, and what it changed."""
     metrics = job.view.metrics
     if metrics is not None:
-        out.print(accuracies(metrics))
+        out.print(accuracies(metrics, job.view.config))
         out.print(metrics["why"], markup=False)
     if job.view.change is not None:
         out.print(job.view.change.verdict, markup=False)

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from dspt.cli.tables import plain_table, shown_ids
 from dspt.cli.terminal import out
+from dspt.report.classifier_names import classifier_names
 
 if TYPE_CHECKING:
     from dspt_client.schemas.batches import BatchView
@@ -212,7 +213,7 @@ def model_details(model: ModelView) -> RenderableType:
             "created": _minute(model.created_at),
             "job": model.job_id or "",
             "backbone": model.backbone,
-            "served": model.served.replace("_", "-"),
+            "served": classifier_names(model.config.get("tuning")).get(model.served, model.served),
             "classes": ", ".join(model.classes),
             "size": f"{model.size_bytes / 1024:.0f} KiB",
         }

@@ -277,7 +277,8 @@ def fit_classifiers(
             + in_val * validation.log_likelihood(each) / (images + in_val)
             for known, each in ((likelihood, tuned), (baseline, untuned))
         )
-    served, why = choose_served(likelihood, baseline, images, in_val)
+    name = "the tuned classifier" if classes is not None else "zero-shot with class means"
+    served, why = choose_served(likelihood, baseline, images, in_val, name=name)
     without = ensemble.labelled_only if classifier == "blend" else None
     return Fitted(
         untuned, prompt, temperatures, tuned, by_prompt, ensemble, served, why, kept, without
@@ -300,14 +301,19 @@ def held_out_logits(
 
 
 def choose_served(
-    tuned: float, zero_shot: float, images: int, in_val: int = 0
+    tuned: float,
+    zero_shot: float,
+    images: int,
+    in_val: int = 0,
+    *,
+    name: str = "the tuned classifier",
 ) -> tuple[Served, str]:
     """Choose the tuned classifier unless zero-shot predicts held-out labels better.
 
     tuned, zero_shot: mean log p(recorded label) over `images` training images, each under the noise
     model that suits the classifier best (see labels.noise_model), and `in_val` images in val/.
     Label noise lowers both scores equally, so unlike raw accuracy it cannot flip the comparison.
-    Returns the choice and the reason.
+    Returns the choice and the reason, which calls the tuned classifier `name`.
 
     With one image per class there is nothing to compare on, and the tuned classifier is served:
     over three data sets with 0 to 50 % wrong labels it was above zero-shot by 9 points on average,
@@ -315,15 +321,15 @@ def choose_served(
     """
     if not images and not in_val:
         return "tuned", (
-            "Serving the tuned classifier. It was not checked against zero-shot: cross-validation "
+            f"Serving {name}. It was not checked against zero-shot: cross-validation "
             "needs at least two images per class to tune on, besides those held out to measure on. "
             "Add images to have it checked."
         )
     served: Served = "tuned" if tuned >= zero_shot else "zero_shot"
-    name, other = ("the tuned classifier", "zero-shot")
+    other = "zero-shot"
     better, worse = _probability(tuned), _probability(zero_shot)
     if served == "zero_shot":
-        name, other, better, worse = "zero-shot", "the tuned classifier", worse, better
+        name, other, better, worse = other, name, worse, better
     parts = []
     if images:
         parts.append(f"in cross-validation on {images:,} training images")

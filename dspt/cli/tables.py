@@ -13,6 +13,7 @@ from rich.text import Text
 
 from dspt.cli.terminal import out
 from dspt.kit.text import printable
+from dspt.report.classifier_names import classifier_names
 
 _MEASURED = {
     "test": "images in test/",
@@ -24,7 +25,6 @@ _MEASURED = {
 _SHORT_ID = 16
 #: More columns than any table has.
 _ANY = 100_000
-_CLASSIFIERS = {"zero_shot": "zero-shot", "prompt": "tuned prompt alone", "tuned": "tuned"}
 
 
 def plain_table(*columns: str, folding: Sequence[str] = ("name",)) -> Table:
@@ -49,29 +49,28 @@ def shown_ids(ids: Iterable[str]) -> list[str]:
     return full
 
 
-def accuracies(metrics: Mapping[str, Any]) -> RenderableType:
-    """Return a table of zero-shot, the tuned prompt alone, and the tuned classifier."""
+def accuracies(metrics: Mapping[str, Any], config: Mapping[str, Any]) -> RenderableType:
+    """Return a table of the measured classifiers. config: the settings of the job."""
+    names = classifier_names(config.get("tuning"))
     images = metrics["tuned"]["images"]
     table = Table(title=f"Accuracy on {images} {_MEASURED[metrics['measured_on']]}")
     for name in ("", "accuracy", "95 % interval", "calibration error", "served"):
         table.add_column(name, justify="left" if not name else "right")
-    for name in ("zero_shot", "prompt", "tuned"):
-        if name == "prompt" and metrics.get("blend", {}).get(name) == 0:
-            continue  # none was tuned
-        part = metrics[name]
+    for field, name in names.items():
+        part = metrics[field]
         low, high = part["accuracy_interval"]
         table.add_row(
-            _CLASSIFIERS[name],
+            name,
             f"{part['accuracy']:.1%}",
             f"{low:.1%} to {high:.1%}",
             f"{part['calibration_error']:.3f}",
-            "yes" if metrics["served"] == name else "",
+            "yes" if metrics["served"] == field else "",
         )
-    table.caption = _about(metrics)
+    table.caption = _about(metrics, names["tuned"])
     return table
 
 
-def _about(metrics: Mapping[str, Any]) -> str | None:
+def _about(metrics: Mapping[str, Any], tuned: str) -> str | None:
     """Return notes on the table of accuracies, or None.
 
     The balanced accuracy where classes differ in size, the accuracy without the photos that have no
@@ -84,7 +83,7 @@ def _about(metrics: Mapping[str, Any]) -> str | None:
     unlabelled = metrics.get("unlabelled") or {}
     if unlabelled.get("accuracy_without") is not None:
         notes.append(
-            f"tuned: with {unlabelled['used']:,} photos without labels, "
+            f"{tuned}: with {unlabelled['used']:,} photos without labels, "
             f"{unlabelled['accuracy_without']:.1%} without them"
         )
     missing = [name for name, share in evaluation.get("per_class", {}).items() if share is None]

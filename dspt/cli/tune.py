@@ -60,7 +60,7 @@ def tune(
             }
         )
         return
-    out.print(accuracies(result.metrics))
+    out.print(accuracies(result.metrics, result.config.model_dump()))
     out.print(result.metrics["why"], markup=False)
     out.print(suspects(result.audit.to_dict(), SHOWN))
     out.print(f"Saved {out_file} ({out_file.stat().st_size / 1024:.0f} KiB).", markup=False)

@@ -111,17 +111,18 @@ def _unlabelled(card: ModelCard) -> list[str]:
     if card.unlabelled is None or not card.unlabelled.used:
         return []
     return [
-        f"The tuned classifier also used {card.unlabelled.used:,} photos without labels. Do not "
-        "compare its accuracy with that of methods that see labelled photos only."
+        f"The ensemble also used {card.unlabelled.used:,} photos without labels. Do not compare "
+        "its accuracy with that of methods that see labelled photos only."
     ]
 
 
 def _served(card: ModelCard) -> list[str]:
     if card.served == "tuned":
         return []
+    learned = "The class means" if card.config.get("tuning") == "none" else "Tuning"
     return [
-        "Tuning did not beat zero-shot on these photos, so zero-shot is served. Nothing learned "
-        "from the photos is used."
+        f"{learned} did not beat zero-shot on these photos, so zero-shot is served. Nothing "
+        "learned from the photos is used."
     ]
 
 

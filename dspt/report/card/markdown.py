@@ -11,6 +11,7 @@ from urllib.parse import quote
 from dspt.kit.files import atomic_write
 from dspt.report.card.curves import CURVES, curves_svg, sparkline, values_of
 from dspt.report.card.schema import CardClass, CardResult, JobRecord, ModelCard
+from dspt.report.classifier_names import classifier_names
 
 MOST_CLASSES = 100
 """Rows in the table of classes; of more classes the weakest are shown."""
@@ -22,7 +23,6 @@ _SPECIAL = re.compile(
     re.IGNORECASE,
 )
 _NUMBERED = re.compile(r"^(\d+)([.)])(?=\s|$)")
-_NAMES = {"zero_shot": "zero-shot", "prompt": "tuned prompt alone", "tuned": "tuned"}
 _SEVERITIES = {"error": "Error", "warning": "Warning", "info": "Note"}
 _MEASURED = {
     "test": "images in test/, whose labels are assumed to be correct",
@@ -97,7 +97,7 @@ def _head(card: ModelCard) -> str:
             "classes added by name": ", ".join(card.added_classes) or None,
             "backbone": card.backbone.name,
             "licence of the weights": card.backbone.licence or "not known",
-            "served": _NAMES[card.served],
+            "served": _names(card)[card.served],
         }
     )
     note = "" if card.job else "Made from the classifier's file only."
@@ -164,16 +164,16 @@ def _noise(card: ModelCard) -> str:
 def _accuracy(card: ModelCard) -> str:
     if not card.results or card.measured_on is None:
         return ""
-    images = card.results[0].images
+    images, names = card.results[0].images, _names(card)
     rows = [_result(card, each) for each in card.results]
     columns = ["classifier", "served", "accuracy", "95 % interval", "calibration error"]
     weights = ", ".join(
         f"{escaped(name.replace('_', ' '))} {weight:.2f}" for name, weight in card.blend.items()
     )
     temperatures = ", ".join(
-        f"{_NAMES[name]} {temperature:.2f}"
+        f"{names[name]} {temperature:.2f}"
         for name, temperature in card.temperatures.items()
-        if name in _NAMES and temperature != 1.0
+        if name in names and temperature != 1.0
     )
     return _section(
         "Accuracy",
@@ -183,7 +183,7 @@ def _accuracy(card: ModelCard) -> str:
         "class and how often the prediction is correct.",
         _semi_supervised(card),
         f"Temperature, fitted on held-out images: {temperatures}." if temperatures else "",
-        f"Weights of the parts of the tuned classifier: {weights}." if weights else "",
+        f"Weights of the parts of the ensemble: {weights}." if weights else "",
     )
 
 
@@ -194,15 +194,19 @@ def _semi_supervised(card: ModelCard) -> str:
     without = found.accuracy_without
     compared = "" if without is None else f" Without them its accuracy is {without:.1%}."
     return (
-        f"The tuned classifier is semi-supervised: {found.used:,} photos without labels moved its "
-        f"class means.{compared}"
+        f"The ensemble is semi-supervised: {found.used:,} photos without labels moved its class "
+        f"means.{compared}"
     )
+
+
+def _names(card: ModelCard) -> dict[str, str]:
+    return classifier_names(card.config.get("tuning"))
 
 
 def _result(card: ModelCard, result: CardResult) -> list[str]:
     low, high = result.accuracy_interval
     return [
-        _NAMES[result.classifier],
+        _names(card)[result.classifier],
         "yes" if result.classifier == card.served else "",
         f"{result.accuracy:.1%}",
         f"{low:.1%} to {high:.1%}",

@@ -56,15 +56,22 @@ class OwnApi:
         lease.start_running({"sha256": "f" * 64, "images": images, "classes": classes})
         return lease
 
-    def finished(self, given: Mapping[str, str], metrics: Json | None = None) -> str:
+    def finished(
+        self, given: Mapping[str, str], metrics: Json | None = None, config: Json | None = None
+    ) -> str:
         """A job that has succeeded; every photo of `given` (file -> label) is suspect."""
         job_id = self.post(archive_of(given))
         lease = self.take(job_id, len(given), sorted(set(given.values())))
-        succeed(lease, given, metrics)
+        succeed(lease, given, metrics, config)
         return job_id
 
 
-def succeed(lease: Lease, given: Mapping[str, str], metrics: Json | None = None) -> None:
+def succeed(
+    lease: Lease,
+    given: Mapping[str, str],
+    metrics: Json | None = None,
+    config: Json | None = None,
+) -> None:
     """Let a running job succeed, with an audit of these files."""
     model = make_model(lease.id)
     entry = {"score": 0.5, "p_tuned": 0.5, "p_zero_shot": 0.5, "suppression": 0.5, "suspect": True}
@@ -75,7 +82,7 @@ def succeed(lease: Lease, given: Mapping[str, str], metrics: Json | None = None)
     audit = {"can_tell": True, "why": "", "suspects": len(entries), "entries": entries}
     key = f"audits/{model.id}.json"
     lease.context.storage.put_bytes(key, json.dumps(audit).encode())
-    lease.succeed(model, config={}, metrics=metrics or {}, audit_key=key)
+    lease.succeed(model, config=config or {}, metrics=metrics or {}, audit_key=key)
 
 
 def archive_of(files: Mapping[str, str]) -> bytes:

@@ -210,7 +210,7 @@ def test_from_a_folder_to_corrected_labels_by_keyboard(
     expect(page.get_by_label("Camera")).to_have_js_property("paused", False)
     page.get_by_role("button", name="Take a photo").press("Enter")
     expect(page.locator(".tried")).to_have_count(5)
-    expect(page.locator(".tried").first).to_contain_text("Tuned:")
+    expect(page.locator(".tried").first).to_contain_text("This model:")
     page.get_by_role("button", name="Stop the camera").press("Enter")
     expect(page.get_by_label("Camera")).to_have_count(0)
     by_tab(page, page.get_by_label("Alias"))

@@ -371,3 +371,23 @@ def test_the_dialog_that_deletes_a_job_says_which_photos_stay(
             page.wait_for_url("**/ui/#/jobs")
             assert api.client.get(f"/datasets/{dataset}").status_code == status
     assert dataset == uploaded.json()["id"]
+
+
+def test_without_a_tuned_prompt_nothing_is_called_tuned(browser: Browser, api: OwnApi) -> None:
+    kinds = {"zero_shot": 0.75, "prompt": 0.75, "tuned": 0.5}
+    metrics = {
+        kind: {"accuracy": share, "accuracy_interval": [share, share]}
+        for kind, share in kinds.items()
+    } | {"served": "zero_shot"}
+    given = {"cat/2.png": "cat", "dog/2.png": "dog"}
+    plain, tuned = (api.finished(given, metrics, {"tuning": kind}) for kind in ("none", "prompt"))
+    with window(browser, api.address) as opened:
+        page = opened.new_page()
+        names = page.locator("tbody th")
+        page.goto(f"/ui/#/jobs/{plain}")
+        expect(names).to_have_text(["CLIP alone served", "CLIP with class means"])
+        page.goto(f"/ui/#/jobs/{tuned}")
+        expect(names).to_have_text(["CLIP without tuning served", "Tuned prompt alone", "Tuned"])
+        page.goto("/ui/#/jobs")
+        # The list has the accuracy of what is served.
+        expect(page.locator(f'a[href="#/jobs/{plain}"]')).to_contain_text("75.0 % right")

@@ -85,6 +85,7 @@ def test_without_a_tuned_prompt_zero_shot_and_the_class_means_remain() -> None:
     torch.testing.assert_close(found.tuned.matrix, expected.classifier.matrix, atol=1e-2, rtol=1e-3)
     assert len(found.ensemble.weights) == 2
     assert found.served == "tuned"
+    assert found.why.startswith("Serving zero-shot with class means. In")
     assert of.accuracy(found.tuned) > of.accuracy(of.zero_shot)
 
 
@@ -227,6 +228,15 @@ def test_the_likelier_one_is_served_and_tuning_in_a_tie(
         f"a probability of {own} on average; {other} gives {others}. (Geometric means, corrected "
         "for label noise.)"
     )
+
+
+def test_a_classifier_without_a_tuned_prompt_is_not_called_tuned() -> None:
+    for tuned, expected in (
+        (0.75, "Serving zero-shot with class means. In"),
+        (0.25, "; zero-shot with class means gives 0.25."),
+    ):
+        name = "zero-shot with class means"
+        assert expected in choose_served(math.log(tuned), math.log(0.5), 9, name=name)[1]
 
 
 def test_without_images_to_compare_on_tuned_is_served_unchecked() -> None:

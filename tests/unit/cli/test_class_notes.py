@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 from rich.console import Console
 
 from dspt.cli.tables import accuracies, suspects
@@ -12,15 +13,14 @@ from dspt.report.evaluation import evaluate
 
 
 def shown(
-    labels: list[int], right: list[bool], blend: dict[str, float] | None = None, **changes: Any
+    labels: list[int], right: list[bool], config: dict[str, Any] | None = None, **changes: Any
 ) -> str:
     predicted = [label if ok else (label + 1) % 3 for label, ok in zip(labels, right, strict=True)]
     part = evaluate(np.eye(3)[predicted], labels, ["a", "b", "[c]"]).to_dict() | changes
     metrics = {"zero_shot": part, "prompt": part, "tuned": part, "served": "tuned"}
-    metrics |= {} if blend is None else {"blend": blend}
     console = Console(width=200)
     with console.capture() as captured:
-        console.print(accuracies({**metrics, "measured_on": "test"}))
+        console.print(accuracies({**metrics, "measured_on": "test"}, config or {}))
     return captured.get()
 
 
@@ -41,9 +41,17 @@ def test_results_of_earlier_versions_have_no_mean() -> None:
     assert "mean accuracy" not in text
 
 
-def test_a_prompt_that_was_not_tuned_has_no_row() -> None:
-    assert "tuned prompt alone" in shown([0, 1, 2], [True] * 3, blend={"prompt": 0.2})
-    assert "tuned prompt alone" not in shown([0, 1, 2], [True] * 3, blend={"prompt": 0.0})
+@pytest.mark.parametrize("config", [{}, {"tuning": "prompt"}])
+def test_a_tuned_prompt_has_a_row(config: dict[str, Any]) -> None:
+    text = shown([0, 1, 2], [True] * 3, config)
+    assert "tuned prompt alone" in text
+    assert "class means" not in text
+
+
+def test_where_no_prompt_was_tuned_nothing_is_called_tuned() -> None:
+    text = shown([0, 1, 2], [True] * 3, {"tuning": "none"})
+    assert "zero-shot with class means" in text
+    assert "tuned" not in text
 
 
 def test_suspects_come_with_the_wrong_labels_to_expect() -> None:

@@ -14,6 +14,7 @@ from models import CLASSES, manifest_values, tuned_model
 from typer.testing import CliRunner
 
 from dspt.cli import build
+from dspt.config import TuneConfig
 from dspt.model.artifact import Manifest, save_model
 from dspt.report.card import JobRecord, ModelCard, card_of, curves_svg, to_markdown, write_card
 from dspt.report.card.curves import sparkline
@@ -135,6 +136,17 @@ def test_served_zero_shot_is_marked() -> None:
     assert any(text.startswith("Not measured") and "class 9." in text for text in card.limits)
     # Only the confusion of the served classifier is shown.
     assert {each.mistaken_for for each in card.classes} == {None}
+
+
+def test_a_card_of_a_job_without_tuning_calls_nothing_tuned() -> None:
+    values = manifest_values(config=TuneConfig(tuning="none"), why="It does better.")
+    card = card_of(Manifest(**values), name="a", metrics=metrics(history=[]))
+    text = to_markdown(card).replace("the classifier was tuned", "")
+    assert "| zero-shot with class means | yes | 60.0% |" in text
+    assert "| served | zero-shot with class means |" in text
+    assert not re.search(r"\btuned\b", text.partition("## Settings")[0])
+    zero_shot = card_of(Manifest(**values | {"served": "zero_shot"}), name="a", metrics=metrics())
+    assert any("The class means did not beat zero-shot" in text for text in zero_shot.limits)
 
 
 def test_card_shows_the_temperature() -> None:

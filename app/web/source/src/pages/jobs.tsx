@@ -51,7 +51,7 @@ function Queue(props: { jobs: Job[] }): JSX.Element | null {
 
 function Row(props: { job: Job }): JSX.Element {
   const { job } = props;
-  const tuned = job.metrics?.tuned?.accuracy;
+  const accuracy = job.metrics?.[job.metrics.served ?? "tuned"]?.accuracy;
   const rate = job.metrics?.noise_rate;
   return (
     <a class="card row" href={`#/jobs/${job.id}`}>
@@ -67,7 +67,7 @@ function Row(props: { job: Job }): JSX.Element {
           <Bar share={job.progress.fraction} label={`Progress of ${job.name}`} />
         </span>
       )}
-      {tuned !== undefined && <span>{percent(tuned)} right</span>}
+      {accuracy !== undefined && <span>{percent(accuracy)} right</span>}
       {rate && <span>about {percent(rate.estimate, 0)} of the labels wrong</span>}
       {job.error && (
         <span class="grow">

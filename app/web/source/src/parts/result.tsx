@@ -3,8 +3,16 @@ import { count, percent } from "../text";
 import type { Classifier, Job, Metrics } from "../types";
 import { Sentence } from "./basics";
 
-const names = { zero_shot: "CLIP without tuning", prompt: "Tuned prompt alone", tuned: "Tuned" };
-const parts = ["zero_shot", "prompt", "tuned"] as const;
+type Part = "zero_shot" | "prompt" | "tuned";
+const names: [Part, string][] = [
+  ["zero_shot", "CLIP without tuning"],
+  ["prompt", "Tuned prompt alone"],
+  ["tuned", "Tuned"],
+];
+const untuned: typeof names = [
+  ["zero_shot", "CLIP alone"],
+  ["tuned", "CLIP with class means"],
+];
 const photosOf: Record<string, string> = {
   test: "test photos",
   val: "validation photos",
@@ -39,10 +47,10 @@ export function Result(props: { job: Job; metrics: Metrics }): JSX.Element {
           </tr>
         </thead>
         <tbody>
-          {parts.map((part) => (
+          {(job.config["tuning"] === "none" ? untuned : names).map(([part, name]) => (
             <Row
               key={part}
-              name={names[part]}
+              name={name}
               found={metrics[part]}
               served={metrics.served === part}
             />

@@ -147,7 +147,7 @@ function Outcome(props: { prediction: Prediction; below: number; title?: string 
     <div>
       <strong>{best && best.score >= props.below ? best.label : "Rejected"}</strong>
       <p class="quiet">{props.title ?? file}</p>
-      <p>Tuned: {scores(top)}</p>
+      <p>This model: {scores(top)}</p>
       <p class="quiet">Without tuning: {scores(zero_shot)}</p>
     </div>
   );
