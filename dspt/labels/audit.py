@@ -30,6 +30,9 @@ from dspt.labels.noise_rate import NoiseRate, swapped_pairs
 CLEAR_OF_CHANCE = 3.0
 """Standard errors by which agreement with the labels must exceed chance."""
 _PAIRS_NAMED = 3
+_LEFT = 1 / 3
+"""Share of the labels that disagree with the predictions and yet are not suspect, from which on the
+audit says that it cannot tell."""
 
 
 @dataclass(frozen=True)
@@ -193,7 +196,7 @@ def audit_labels(
         )
         decided = np.isin(groups[rows], groups[kept.numpy()])
         unsure = distinct[torch.from_numpy(~decided)]
-        why += _about_swaps(swapped_pairs(log_p[unsure], labels[unsure]), classes)
+        why += _about_swaps(log_p[unsure], labels[unsure], p_right[unsure], classes)
     suspect = (p_right < 0.5) & can_tell
     if suspect.float().mean() > 0.5:
         why += (
@@ -227,9 +230,16 @@ def audit_labels(
     return AuditReport(can_tell, why, entries, noise_rate)
 
 
-def _about_swaps(pairs: Sequence[tuple[int, int]], classes: Sequence[str]) -> str:
-    """Return what to know of classes that labels and predictions swap."""
+def _about_swaps(log_p: Tensor, labels: Tensor, p_right: Tensor, classes: Sequence[str]) -> str:
+    """Return what to know of classes that labels and predictions swap.
+
+    Nothing if nearly all of these labels are suspect: then the evidence shows that they are wrong.
+    """
+    pairs = swapped_pairs(log_p, labels)
     if not pairs:
+        return ""
+    left = p_right[log_p.argmax(1) != labels] >= 0.5
+    if left.float().mean() < _LEFT:
         return ""
     named = ", ".join(f"{classes[a]} and {classes[b]}" for a, b in pairs[:_PAIRS_NAMED])
     more = f", and {len(pairs) - _PAIRS_NAMED} more" if len(pairs) > _PAIRS_NAMED else ""

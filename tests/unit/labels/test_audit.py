@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -239,37 +240,53 @@ def test_the_noise_rate_is_reported_in_words() -> None:
     assert f"{expected} 25%)." in report.why
 
 
-def test_classes_that_are_swapped_are_named() -> None:
-    given = torch.tensor([0, 1, 2]).repeat(20)
-    predicted = given.clone()
-    predicted[:30] = torch.tensor([1, 0, 2]).repeat(10)  # half of the cats and dogs
-    report = audit(given, sure_of(predicted), noise_rate=NoiseRate(0.2, 0.1, 0.5))
-    assert "look like those of another (cat and dog)" in report.why
-    assert "look like" not in audit(given, sure_of(predicted)).why
-    predicted[:3] = given[:3]
-    report = audit(given, sure_of(predicted), noise_rate=NoiseRate(0.2, 0.1, 0.5))
-    assert "look like" not in report.why  # fewer than a third of the photos
-
-
-def test_swapped_classes_are_not_named_once_a_person_has_decided() -> None:
+def swapped_cats_and_dogs() -> tuple[Tensor, Tensor]:
+    """60 labels and predicted classes, which swap half of the cats and dogs."""
     given = torch.tensor([0, 1, 2]).repeat(20)
     predicted = given.clone()
     predicted[:30] = torch.tensor([1, 0, 2]).repeat(10)
+    return given, predicted
 
-    def why(kept: Tensor, groups: NDArray[np.int64] | None = None) -> str:
-        rate = NoiseRate(0.2, 0.1, 0.5)
-        found = audit(given, sure_of(predicted), noise_rate=rate, kept=kept, groups=groups)
-        return found.why
 
+def why_of(
+    given: Tensor, predicted: Tensor, *, wrong: Tensor | None = None, **settings: Any
+) -> str:
+    """What the audit says of labels that the noise model takes for right, but for `wrong` (N,)."""
+    right = given if wrong is None else torch.where(wrong, predicted, given)
+    rate, n_classes = NoiseRate(0.2, 0.1, 0.5), int(given.max()) + 1
+    posterior, tuned = (sure_of(each, n_classes=n_classes) for each in (right, predicted))
+    return audit(given, tuned, posterior=posterior, noise_rate=rate, **settings).why
+
+
+def test_classes_that_are_swapped_are_named() -> None:
+    given, predicted = swapped_cats_and_dogs()
+    assert "look like those of another (cat and dog)" in why_of(given, predicted)
+    assert "look like" not in audit(given, sure_of(predicted), posterior=sure_of(given)).why
+    predicted[:3] = given[:3]
+    assert "look like" not in why_of(given, predicted)  # fewer than a third of the photos
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_swapped_classes_are_not_named_if_most_of_these_labels_are_suspect(n_classes: int) -> None:
+    given = torch.arange(240) % n_classes
+    predicted = torch.where(torch.arange(240) < 90, (given + 1) % n_classes, given)
+    named = "look like those of another (class 0 and class 1" if n_classes == 2 else "(cat and dog"
+    assert named in why_of(given, predicted)
+    assert named in why_of(given, predicted, wrong=torch.arange(240) < 55)
+    assert "look like" not in why_of(given, predicted, wrong=torch.arange(240) < 65)
+
+
+def test_swapped_classes_are_not_named_once_a_person_has_decided() -> None:
+    given, predicted = swapped_cats_and_dogs()
     swapped = predicted != given
-    assert "look like" not in why(swapped)
-    assert "look like" not in why(torch.ones_like(swapped))
-    assert "(cat and dog)" in why(~swapped)
+    assert "look like" not in why_of(given, predicted, kept=swapped)
+    assert "look like" not in why_of(given, predicted, kept=torch.ones_like(swapped))
+    assert "(cat and dog)" in why_of(given, predicted, kept=~swapped)
     copies = np.append(np.arange(57), [0, 3, 6])  # the last three photos are copies
-    others = torch.arange(60) >= 57
-    assert "(cat and dog)" in why(torch.zeros_like(swapped), copies)
-    few = swapped & (torch.arange(60) > 8)
-    assert "look like" not in why(few | others, copies)
+    assert "(cat and dog)" in why_of(given, predicted, groups=copies)
+    kept = torch.arange(60) >= 57
+    kept |= swapped & (torch.arange(60) > 8)
+    assert "look like" not in why_of(given, predicted, kept=kept, groups=copies)
 
 
 def test_no_noise_rate_without_a_ranking() -> None:
