@@ -13,7 +13,7 @@ import typer
 
 from dspt.cli.terminal import out, print_json, print_stderr
 from dspt.config import TuneConfig
-from dspt.errors import DatasetError, DsptError
+from dspt.errors import DatasetError, DsptError, Problem
 
 if TYPE_CHECKING:
     from dspt_client import Client, ClientError
@@ -135,6 +135,23 @@ def packing() -> Iterator[OnProgress]:
     finally:
         for warning in not_sent:
             print_stderr(f"warning: {warning.message}", "yellow")
+
+
+def check_photos(data: Path) -> None:
+    """Check names and folders of photos before they are sent, as the service will.
+
+    No image is decoded. Raises NotSent, DatasetError and OSError.
+    """
+    from dspt_client._packing import check_data
+
+    from dspt.data.photos import open_photos  # imports Pillow
+
+    check_data(data)
+    try:
+        open_photos(data).close()
+    except DatasetError as error:
+        named = [Problem(p.where or str(data), p.code, p.message) for p in error.problems]
+        raise DatasetError(named) from error
 
 
 def end(message: str, code: int, more: Iterable[str] = ()) -> typer.Exit:

@@ -15,6 +15,7 @@ from app.commands._service import (
     Name,
     Url,
     WithMetadata,
+    check_photos,
     group,
     packing,
     pairs,
@@ -58,6 +59,7 @@ def upload(
     """Upload labelled photos for jobs to come: `dspt jobs submit DATASET`."""
     own = pairs(metadata)
     with service(url) as client, packing() as advance:
+        check_photos(data)
         found = client.datasets.create(data, metadata=own, on_progress=advance)
     _print_stored(found, as_json)
 

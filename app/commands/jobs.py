@@ -19,6 +19,7 @@ from app.commands._service import (
     Name,
     Url,
     WithMetadata,
+    check_photos,
     group,
     packing,
     pairs,
@@ -95,6 +96,8 @@ def submit(
 
     Settings that are not given have the defaults of the service; `dspt tune --help` lists them.
     """
+    from dspt_client._calls import DATASET_ID
+
     for setting in _OPERATORS & config.keys():
         print_stderr(
             f"warning: --{setting} is ignored: the operator of the service chooses it.", "yellow"
@@ -103,6 +106,8 @@ def submit(
     with service(url) as client:
         with packing() as advance:
             words = read_class_names(class_names)
+            if not DATASET_ID.fullmatch(data):
+                check_photos(Path(data))
             job = client.jobs.create(
                 data,
                 config=config,

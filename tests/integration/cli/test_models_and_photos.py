@@ -6,6 +6,7 @@ import io
 import json
 from pathlib import Path
 
+import pytest
 from dspt_client import Client
 from PIL import Image
 
@@ -112,6 +113,24 @@ def test_data_sets_are_uploaded_listed_looked_at_and_deleted(
     not_one = tmp_path / "one.zip"
     not_one.write_bytes(zip_of({"cat/1.png": b""}))
     assert "two" in dspt("datasets", "upload", not_one, ends=2).stderr
+
+
+@pytest.mark.parametrize("command", [("jobs", "submit"), ("datasets", "upload")])
+@pytest.mark.parametrize("zipped", [False, True])
+def test_folders_that_a_job_refuses_are_not_sent(
+    context: Context, tmp_path: Path, command: tuple[str, str], zipped: bool
+) -> None:
+    files = {f"{farm}/{name}/1.png": b"x" for farm in ("farm", "zoo") for name in ("cat", "dog")}
+    photos = tmp_path / ("two.zip" if zipped else "two")
+    if zipped:
+        photos.write_bytes(zip_of(files))
+    for name in () if zipped else files:
+        (photos / name).parent.mkdir(parents=True)
+        (photos / name).write_bytes(b"x")
+    before = document("datasets", "list"), document("jobs", "list")
+    said = dspt(*command, photos, ends=2).stderr
+    assert said.startswith(f"error: {photos}: farm/ and zoo/ contain the same subfolders (cat and")
+    assert (document("datasets", "list"), document("jobs", "list")) == before
 
 
 def test_a_model_is_found_by_a_beginning_of_its_id_by_name_or_by_alias(context: Context) -> None:
