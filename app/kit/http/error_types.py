@@ -19,6 +19,7 @@ def _type(status: int | tuple[int, ...], meaning: str, fix: str) -> ErrorType:
 
 
 _LATER = "Retry after the seconds in `Retry-After`."
+_RUN_ANEW = "Create a new job on the same photos: POST /jobs with `dataset_id`."
 
 #: Code -> its meaning. A test compares it with the codes in the source.
 ERROR_TYPES = {
@@ -78,7 +79,9 @@ ERROR_TYPES = {
         "Send `Authorization: Bearer KEY`.",
     ),
     "key_invalid": _type(
-        401, "The API key is invalid, has expired or was revoked.", "Ask for a new key."
+        401,
+        "The API key is invalid, has expired or was revoked, or the sign-in link was used before.",
+        "Ask for a new key. For a new link, restart `dspt serve`.",
     ),
     "token_invalid": _type(
         401,
@@ -102,24 +105,26 @@ ERROR_TYPES = {
     ),
     "cross_site": _type(
         403,
-        "A page of another site must not use the service without an API key.",
-        "Create a key and send it from the page.",
+        "A page of another site must send an API key. A session is for the service's own page.",
+        "Send a key from that page. For the service's own page, let the proxy pass on `Host`.",
     ),
     # limits
     "rate_limited": _type(
         429, "More requests or images per minute than the limit of the key.", _LATER
     ),
     "quota_jobs": _type(
-        429, "The owner has the maximum of unfinished jobs.", "Wait, or cancel one of them."
+        429,
+        "The owner has the maximum of unfinished jobs, batches and comparisons.",
+        "Wait, or cancel one of them.",
     ),
     "quota_bytes": _type(
         429,
-        "Data sets, models and captured photos of the owner would exceed the maximum of stored "
-        "bytes.",
-        "Delete models, data sets, and jobs whose photos are no longer needed.",
+        "Data sets, uploads, models and captured photos of the owner would exceed the maximum of "
+        "stored bytes.",
+        "Delete models, jobs whose photos are no longer needed, or data sets that no job uses.",
     ),
     "queue_full": _type(503, "The queue of jobs is full. Nothing was stored.", "Retry later."),
-    "busy": _type(503, "Too many requests or images are waiting.", _LATER),
+    "busy": _type(503, "Too many requests, images or large bodies are waiting.", _LATER),
     "too_many_waiting": _type(429, "Too many images of this API key are waiting.", _LATER),
     "too_many_listeners": _type(503, "Too many event streams are open.", "Poll the job instead."),
     "uploads_busy": _type(
@@ -164,9 +169,15 @@ ERROR_TYPES = {
     "not_a_zip": _type(
         422, "The upload is not a zip, or was truncated.", "Send a zip of image folders."
     ),
-    "dataset_not_found": _type(404, "There is no such data set.", "Upload the photos."),
+    "dataset_not_found": _type(
+        404,
+        "There is no such data set.",
+        "GET /datasets lists your data sets; upload deleted photos again.",
+    ),
     "dataset_expired": _type(
-        409, "The photos of the data set were deleted by retention.", "Upload them again."
+        409,
+        "The photos of the data set were deleted by retention.",
+        "Upload them again, or name another data set.",
     ),
     "demo_not_installed": _type(
         409,
@@ -176,7 +187,7 @@ ERROR_TYPES = {
     "dataset_in_use": _type(
         409,
         "Jobs or later versions use the data set.",
-        "Delete those first, or keep the data set.",
+        "Delete those jobs and versions first, the newest version before the others.",
     ),
     "too_many_additions": _type(
         409, "Photos were added too many times.", "Upload all of them as one zip."
@@ -188,7 +199,9 @@ ERROR_TYPES = {
     ),
     "key_not_found": _type(404, "There is no such API key.", "GET /keys lists them."),
     "upload_not_found": _type(
-        404, "There is no such open upload.", "Start it again; what has arrived is gone."
+        404,
+        "There is no such open upload.",
+        "If it was complete, GET /datasets lists its data set; else start again by POST /uploads.",
     ),
     "upload_incomplete": _type(
         409, "Parts of the upload have not arrived.", "GET /uploads/{id} lists them; send them."
@@ -196,13 +209,15 @@ ERROR_TYPES = {
     "not_presigned": _type(
         409,
         "This service does not let clients send parts to its bucket.",
-        "Send the parts to the service.",
+        "Send the parts to the service: PUT /uploads/{id}/parts/{number}.",
     ),
     "part_not_found": _type(
         404, "The upload has no part of this number.", "GET /uploads/{id} has the number of parts."
     ),
     "part_missing": _type(
-        409, "The part is not in the bucket.", "Send it to its URL, then say so again."
+        409,
+        "The part is not in the bucket.",
+        "Send it to its URL, then repeat POST /uploads/{id}/parts/{number}/stored.",
     ),
     "damaged_part": _type(400, "A part does not match its Content-Digest.", "Send the part again."),
     "damaged_upload": _type(
@@ -211,10 +226,14 @@ ERROR_TYPES = {
         "Upload the file again, and do not change it meanwhile.",
     ),
     "quota_uploads": _type(
-        429, "You have too many open uploads.", "Complete or delete some of them."
+        429,
+        "You have too many open uploads.",
+        "Complete some of them by POST /datasets, or delete some by DELETE /uploads/{id}.",
     ),
     "photo_not_found": _type(
-        404, "There is no such photo, or it was deleted.", "List the images or predictions."
+        404,
+        "There is no such photo, or it was deleted.",
+        "List those there are: GET /datasets/{id}/images or GET /models/{id}/predictions.",
     ),
     "prediction_not_found": _type(
         404,
@@ -224,7 +243,7 @@ ERROR_TYPES = {
     "no_feedback": _type(
         409,
         "No captured prediction of the model has feedback.",
-        "Send `POST /feedback` for some of them first.",
+        "Send `POST /feedback` for some of GET /models/{id}/predictions first.",
     ),
     "model_without_job": _type(
         409,
@@ -253,7 +272,9 @@ ERROR_TYPES = {
     "prompt_too_long": _type(
         422, "Context and class words do not fit the context window.", "Shorten them."
     ),
-    "unknown_backbone": _type(422, "There is no such backbone.", "GET /backbones lists them."),
+    "unknown_backbone": _type(
+        (409, 422), "There is no such backbone.", "GET /backbones lists them."
+    ),
     "backbone_not_allowed": _type(
         422,
         "The operator has not allowed this path or address of weights.",
@@ -265,12 +286,14 @@ ERROR_TYPES = {
         "Choose another backbone, or add it to DSPT_POOLS.",
     ),
     "idempotency_key_reused": _type(
-        409, "The Idempotency-Key was used for a different request.", "Use a new key for a new job."
+        409,
+        "The Idempotency-Key was used for a different request.",
+        "Use a new key for each new request.",
     ),
     "job_not_found": _type(404, "There is no such job.", "GET /jobs lists your jobs."),
     "job_not_finished": _type(409, "The job has not ended yet.", "Wait for it, or cancel it."),
     "job_finished": _type(409, "The job has ended already.", "There is nothing to cancel."),
-    "job_succeeded": _type(409, "The job has succeeded.", "Create a new job instead of a retry."),
+    "job_succeeded": _type(409, "The job has succeeded.", _RUN_ANEW),
     "batch_not_found": _type(404, "There is no such batch.", "GET /batches lists your batches."),
     "batch_not_finished": _type(409, "The batch has not ended yet.", "Wait, or cancel it."),
     "batch_finished": _type(409, "The batch has ended already.", "There is nothing to cancel."),
@@ -287,33 +310,35 @@ ERROR_TYPES = {
     "review_changed": _type(
         412,
         "`If-Match` is not the current version of the review: another verdict was saved.",
-        "Read the changes with `?since=`, and repeat.",
+        "Read the changes by GET /jobs/{id}/review?since=VERSION, and repeat.",
     ),
     "review_full": _type(
         409,
         "The review has too many verdicts that were undone or replaced.",
-        "Create a corrected job from it and go on there.",
+        "Create a corrected job by POST /jobs/{id}/corrections and go on there.",
     ),
     "review_and_corrections": _type(
         422,
         "`review` is true, and the request has corrections of its own.",
         "Save them in the review, or leave out `review`.",
     ),
-    "no_audit": _type(409, "The job did not succeed, so it has no audit.", "Run it again."),
-    "audit_not_found": _type(404, "The audit is missing from the storage.", "Run the job again."),
+    "no_audit": _type(
+        409, "The job did not succeed, so it has no audit.", "POST /jobs/{id}/retry runs it again."
+    ),
+    "audit_not_found": _type(404, "The audit is missing from the storage.", _RUN_ANEW),
     "no_predictions": _type(
-        409, "The job did not succeed, or an earlier version ran it.", "Run it again."
+        409,
+        "The job did not succeed, or an earlier version ran it.",
+        "POST /jobs/{id}/retry if it did not succeed; else as for `predictions_not_found`.",
     ),
-    "predictions_not_found": _type(
-        404, "The predictions are missing from the storage.", "Run the job again."
-    ),
+    "predictions_not_found": _type(404, "The predictions are missing from the storage.", _RUN_ANEW),
     # models
     "model_not_found": _type(404, "There is no such model or alias.", "GET /models lists them."),
     "alias_not_found": _type(404, "There is no such alias.", "GET /aliases lists them."),
     "artifact_not_found": _type(
         (404, 409),
         "The model's file is missing from the storage.",
-        "Tune or import the model again.",
+        "Import the file by POST /models, or tune again by POST /jobs.",
     ),
     "invalid_artifact": _type(
         (409, 422), "The model's file is damaged or not from DSPT.", "Use the original file."
@@ -322,11 +347,17 @@ ERROR_TYPES = {
     "backbone_mismatch": _type(
         (409, 422), "The model was tuned on other weights of its backbone.", "Tune it again."
     ),
-    "model_in_use": _type(409, "Aliases point to the model.", "Move the aliases first."),
-    "no_model_before": _type(
-        409, "The alias has no previous model.", "Set its model: PUT /aliases/NAME."
+    "model_in_use": _type(
+        409,
+        "Aliases point to the model.",
+        "First move them by PUT /aliases/{name}, or remove them by DELETE /aliases/{name}.",
     ),
-    "model_deleted": _type(409, "The alias's previous model was deleted.", "Set another model."),
+    "no_model_before": _type(
+        409, "The alias has no previous model.", "Set its model by PUT /aliases/{name}."
+    ),
+    "model_deleted": _type(
+        409, "The alias's previous model was deleted.", "Set another model by PUT /aliases/{name}."
+    ),
     "no_curves": _type(404, "The model has no training curves.", "Imported models have none."),
     "cannot_export": _type((409, 422), "The model cannot be exported.", "See `detail`."),
     "unreadable_image": _type(
@@ -368,9 +399,11 @@ ERROR_TYPES = {
     "url_not_allowed": _type(
         422, "The service sends no requests to this URL.", "`detail` says what it must be."
     ),
-    "quota_webhooks": _type(429, "The owner has the maximum of webhooks.", "Delete one."),
+    "quota_webhooks": _type(
+        429, "The owner has the maximum of webhooks.", "Delete one by DELETE /webhooks/{id}."
+    ),
     "webhook_disabled": _type(
-        409, "The webhook is disabled.", "Correct the receiver, then enable the webhook."
+        409, "The webhook is disabled.", "Correct the receiver, then POST /webhooks/{id}/enable."
     ),
     "webhook_key_changed": _type(
         409,

@@ -12,12 +12,16 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 import app
+import dspt.errors
 from app.batches.repository import BATCHES
 from app.comparisons.repository import COMPARISONS
 from app.jobs.repository import JOBS
 from app.kit.http import errors
 from app.kit.http.error_types import ERROR_TYPES, type_of
 from app.kit.http.errors_page import router
+from app.kit.settings import Settings
+from app.main import create_app
+from app.predictions.settings import PredictionSettings
 from dspt.errors import Cancelled, DatasetError, DsptError
 
 #: Codes of items in `errors`, not of documents.
@@ -51,6 +55,9 @@ def test_every_code_has_the_status_of_the_errors_that_are_raised() -> None:
     for path in Path(app.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             match node:
+                case ast.ExceptHandler(type=ast.expr() as caught):
+                    codes = {c for word in ast.walk(caught) for c in _codes(ast.unparse(word))}
+                    raised |= {(c, s) for s in _passed_on(node, kinds) for c in codes}
                 case ast.Call(ast.Name(name) | ast.Attribute(attr=name)) if name in kinds:
                     raised |= {
                         (word.value.value, kinds[name].status)
@@ -59,6 +66,43 @@ def test_every_code_has_the_status_of_the_errors_that_are_raised() -> None:
                     }
     assert len(raised) > 80
     assert [(c, s) for c, s in sorted(raised) if s not in ERROR_TYPES[c].statuses] == []
+
+
+def _codes(name: str) -> set[str]:
+    """The codes of an error of the library with this name, and of more precise ones."""
+    kind = getattr(dspt.errors, name, None)
+    return {each.code for each in (kind, *kind.__subclasses__())} if kind else set()
+
+
+def _passed_on(handler: ast.ExceptHandler, kinds: dict[str, type[errors.ApiError]]) -> set[int]:
+    """The statuses with which a handler passes on the code of the error that it caught."""
+    return {
+        kinds[call.func.id].status
+        for call in ast.walk(handler)
+        if isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Name)
+        and call.func.id in kinds
+        and any(
+            word.arg == "code" and isinstance(word.value, ast.Attribute) for word in call.keywords
+        )
+    }
+
+
+def test_calls_and_settings_that_fix_an_error_exist(tmp_path: Path) -> None:
+    calls = {
+        f"{method.upper()} {re.sub('{.*?}', '{}', path)}"
+        for path, methods in create_app(Settings(data_dir=tmp_path)).openapi()["paths"].items()
+        for method in methods
+    }
+    texts = [f"{each.meaning} {each.fix}" for each in ERROR_TYPES.values()]
+    named = re.findall(r"(?:GET|POST|PUT|PATCH|DELETE) /[\w/{}]+", " ".join(texts))
+    assert len(named) > 30
+    assert {re.sub("{.*?}", "{}", call) for call in named} - calls == set()
+    settings = {name for text in texts for name in re.findall(r"DSPT_\w+", text)}
+    known = {f"DSPT_{name.upper()}" for name in Settings.model_fields}
+    known |= {f"DSPT_PREDICT_{name.upper()}" for name in PredictionSettings.model_fields}
+    assert len(settings) > 5
+    assert settings - known == set()
 
 
 @pytest.mark.parametrize("code", ["job_not_found", "cross_site"])
