@@ -145,8 +145,9 @@ def _rate_table(cells: Cells) -> tuple[str, list[str]]:
     held = sum(map(_held, estimated))
     share = f" ({held / len(estimated):.0%})" if estimated else ""
     text = "Estimate in percent (ends of its 90 % interval), means over seeds; then the number of "
-    text += f"runs whose interval has the true share. In all: {held} of {len(estimated)} runs"
-    text += f"{share}; {len(cells) - len(estimated)} runs without an estimate."
+    text += "runs whose interval has the true share, to half a point. In all: "
+    text += f"{held} of {len(estimated)} runs{share}; "
+    text += f"{len(cells) - len(estimated)} runs without an estimate."
     return text, _grid(cells, "", {"": _rate})
 
 

@@ -10,8 +10,8 @@ of which may be wrong (`swapped_pairs`).
 
 The constants were chosen on clothing and eurosat (16 and 4 images per class, seeds 11 to 14, 0 to
 50 % wrong labels, the built-in backbone without a tuned prompt; 106 of 112 intervals contained the
-true share). With seeds 1 to 4, and caltech101 and Fashion-MNIST besides, 73 of 80 did with 16
-images, 4 shares being above the interval and 3 below, and 75 of 80 with 4. `python -m
+true share). With seeds 1 to 4, and caltech101 and Fashion-MNIST besides, 73 of 80 did to half a
+point with 16 images, 4 shares being above the interval and 3 below, and 75 of 80 with 4. `python -m
 benchmarks.audit_quality` measures it again.
 """
 
