@@ -269,7 +269,7 @@ def test_photos_without_labels_are_used_unless_they_are_copies(
     assert found.metrics["noise_rate"] == plain.metrics["noise_rate"]
     assert found.audit == plain.audit
     assert not same_blend(found, plain)
-    assert any("are not used: they are copies" in text for text in recorder.warnings)
+    assert any("of each other are not used" in text for text in recorder.warnings)
     assert prompt.metrics["unlabelled"]["used"] == 0
     assert "unlabelled" not in plain.metrics
 
