@@ -159,9 +159,10 @@ function Actions(props: { job: Job; changed: () => void }): JSX.Element {
               go("/jobs");
             }}
           >
-            {job.name}, its review and its curves will be deleted. Its model stays. Its photos are
-            deleted with the last job on them; those that were uploaded as a data set, or with more
-            than 32 MB, stay until you delete them by <code>dspt datasets delete</code>.
+            The job <strong>{job.name}</strong>, its review and its curves will be deleted. Its model
+            stays. Its photos are deleted with the last job on them; those that were uploaded as a
+            data set, or with more than 32 MB, stay until you delete them by{" "}
+            <code>dspt datasets delete</code>.
           </Confirm>
         )}
       </p>
