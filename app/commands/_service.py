@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dspt.cli.terminal import out, print_json, print_stderr
+from dspt.cli.terminal import errors_shown, out, print_json, print_stderr
 from dspt.config import TuneConfig
-from dspt.errors import DatasetError, DsptError, Problem
+from dspt.errors import DatasetError, DsptError
 
 if TYPE_CHECKING:
     from dspt_client import Client, ClientError
@@ -140,18 +140,15 @@ def packing() -> Iterator[OnProgress]:
 def check_photos(data: Path) -> None:
     """Check names and folders of photos before they are sent, as the service will.
 
-    No image is decoded. Raises NotSent, DatasetError and OSError.
+    No image is decoded. Prints what is wrong and ends the program. Raises NotSent and OSError.
     """
     from dspt_client._packing import check_data
 
     from dspt.data.photos import open_photos  # imports Pillow
 
     check_data(data)
-    try:
+    with errors_shown(data):
         open_photos(data).close()
-    except DatasetError as error:
-        named = [Problem(p.where or str(data), p.code, p.message) for p in error.problems]
-        raise DatasetError(named) from error
 
 
 def end(message: str, code: int, more: Iterable[str] = ()) -> typer.Exit:
