@@ -150,7 +150,7 @@ def test_a_resample_smaller_than_the_data_gives_an_interval_of_the_same_width(
     monkeypatch.setattr(noise_rate, "_MAX_ENTRIES", 4000)
     part = estimate(log_p, given)
     assert part.estimate == whole.estimate
-    assert part.high - part.low == pytest.approx(whole.high - whole.low, rel=0.3)
+    assert part.high - part.low == pytest.approx(whole.high - whole.low, rel=0.25)
 
 
 def test_a_thousand_classes_take_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
