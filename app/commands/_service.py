@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -18,6 +18,10 @@ from dspt.errors import DatasetError, DsptError
 if TYPE_CHECKING:
     from dspt_client import Client, ClientError
     from dspt_client._packing import OnProgress
+    from pydantic import BaseModel
+    from rich.console import RenderableType
+
+    View = TypeVar("View", bound=BaseModel)
 
 #: Interactive use: report a service that is down within two seconds.
 _RETRIES = 2
@@ -41,6 +45,8 @@ Name = Annotated[
     str | None,
     typer.Option(help="Only those whose name contains this, in any case.", show_default=False),
 ]
+
+Limit = Annotated[int, typer.Option(min=1, help="Show at most this many.")]
 
 
 def _metadata(about: str) -> Any:
@@ -73,6 +79,27 @@ def pairs(metadata: list[str] | None) -> dict[str, str] | None:
         if "=" not in each:
             raise typer.BadParameter(f"{each!r} must be KEY=VALUE", param_hint="--metadata")
     return dict(each.split("=", 1) for each in metadata) if metadata else None
+
+
+def print_view(found: BaseModel, as_json: bool, shown: RenderableType) -> None:
+    """Print an answer of the service as JSON, or else `shown`."""
+    if as_json:
+        print_json(found.model_dump(mode="json"))
+    else:
+        out.print(shown, markup=False)
+
+
+def print_list(
+    found: Sequence[View],
+    as_json: bool,
+    table: Callable[[Sequence[View]], RenderableType],
+    none: str,
+) -> None:
+    """Print a list as JSON or as a table; `none` is the text for an empty one."""
+    if as_json:
+        print_json([each.model_dump(mode="json") for each in found])
+    else:
+        out.print(table(found) if found else none)
 
 
 def print_deleted(kind: str, deleted: str, as_json: bool) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from app.commands import _find as find
-from app.commands._service import AsJson, ModelId, Url, service
+from app.commands._service import AsJson, ModelId, Url, print_list, print_view, service
 from app.commands._tables import alias_moves, aliases_table
 from dspt.cli.terminal import out, print_json
 
@@ -49,10 +49,7 @@ def promote(
         model = client.aliases.promote(find.model_id(client, model_id), alias)
         if capture is not None:
             client.aliases.put(alias, model.id, capture=capture)
-    if as_json:
-        print_json(model.model_dump(mode="json"))
-    else:
-        out.print(f"{alias} now points to {model.id}.", markup=False)
+    print_view(model, as_json, f"{alias} now points to {model.id}.")
 
 
 def rollback(
@@ -64,10 +61,7 @@ def rollback(
     """Point an alias to its previous classifier. Run again to go back further."""
     with service(url) as client:
         moved = client.aliases.rollback(alias, owner=owner)
-    if as_json:
-        print_json(moved.model_dump(mode="json"))
-    else:
-        out.print(f"{moved.name} points to {moved.model_id} again.", markup=False)
+    print_view(moved, as_json, f"{moved.name} points to {moved.model_id} again.")
 
 
 def aliases(
@@ -86,18 +80,10 @@ def aliases(
     with service(url) as client:
         if alias is not None:
             history = client.aliases.get(alias, limit=limit, owner=owner)
-            if as_json:
-                print_json(history.model_dump(mode="json"))
-            else:
-                out.print(alias_moves(history))
+            print_view(history, as_json, alias_moves(history))
             return
         found = list(islice(client.aliases.list(), limit))
-    if as_json:
-        print_json([one.model_dump(mode="json") for one in found])
-    elif found:
-        out.print(aliases_table(found))
-    else:
-        out.print("No aliases. Create one with dspt models promote.")
+    print_list(found, as_json, aliases_table, "No aliases. Create one with dspt models promote.")
 
 
 def unalias(

@@ -12,17 +12,20 @@ from app.commands import _find as find
 from app.commands._service import (
     FAILED,
     AsJson,
+    Limit,
     ModelId,
     Url,
     end,
     group,
     packing,
     print_deleted,
+    print_list,
+    print_view,
     service,
 )
 from app.commands._tables import batch_details, batches_table
 from dspt.cli.answers import RejectBelow, TopK
-from dspt.cli.terminal import check_writable, out, print_json
+from dspt.cli.terminal import check_writable
 from dspt.kit.files import atomic_write
 
 if TYPE_CHECKING:
@@ -79,19 +82,14 @@ def submit(
 
 @batches.command("list")
 def list_batches(
-    limit: Annotated[int, typer.Option(min=1, help="Show at most this many.")] = 20,
+    limit: Limit = 20,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
     """List batches, newest first."""
     with service(url) as client:
         found = list(islice(client.batches.list(), limit))
-    if as_json:
-        print_json([batch.model_dump(mode="json") for batch in found])
-    elif found:
-        out.print(batches_table(found))
-    else:
-        out.print("No batches.")
+    print_list(found, as_json, batches_table, "No batches.")
 
 
 @batches.command()
@@ -158,7 +156,4 @@ def _watch(client: Client, batch_id: str) -> BatchView:
 
 
 def _show(batch: BatchView, as_json: bool) -> None:
-    if as_json:
-        print_json(batch.model_dump(mode="json"))
-    else:
-        out.print(batch_details(batch))
+    print_view(batch, as_json, batch_details(batch))

@@ -8,10 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.commands import _find as find
-from app.commands._service import AsJson, Url, group, print_deleted, service
+from app.commands._service import (
+    AsJson,
+    Limit,
+    Url,
+    group,
+    print_deleted,
+    print_list,
+    print_view,
+    service,
+)
 from app.commands._tables import comparison_details, comparisons_table
 from app.commands.releases import print_comparison
-from dspt.cli.terminal import out, print_json
 
 if TYPE_CHECKING:
     from dspt_client.schemas.comparisons import ComparisonJobView
@@ -30,19 +38,14 @@ ComparisonId = Annotated[
 
 @comparisons.command("list")
 def list_comparisons(
-    limit: Annotated[int, typer.Option(min=1, help="Show at most this many.")] = 20,
+    limit: Limit = 20,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
     """List comparisons, newest first."""
     with service(url) as client:
         found = list(islice(client.comparisons.list(), limit))
-    if as_json:
-        print_json([each.model_dump(mode="json") for each in found])
-    elif found:
-        out.print(comparisons_table(found))
-    else:
-        out.print("No comparisons.")
+    print_list(found, as_json, comparisons_table, "No comparisons.")
 
 
 @comparisons.command()
@@ -79,9 +82,6 @@ def delete(comparison_id: ComparisonId, url: Url = None, as_json: AsJson = False
 
 
 def _show(comparison: ComparisonJobView, as_json: bool) -> None:
-    if as_json:
-        print_json(comparison.model_dump(mode="json"))
-        return
-    out.print(comparison_details(comparison))
-    if comparison.result is not None:
+    print_view(comparison, as_json, comparison_details(comparison))
+    if comparison.result is not None and not as_json:
         print_comparison(comparison.result)

@@ -11,6 +11,7 @@ import typer
 from app.commands import _find as find
 from app.commands._service import (
     AsJson,
+    Limit,
     Metadata,
     Name,
     Url,
@@ -20,11 +21,13 @@ from app.commands._service import (
     packing,
     pairs,
     print_deleted,
+    print_list,
+    print_view,
     service,
 )
 from app.commands._tables import dataset_details, datasets_table, photos_table
 from dspt.cli.health import Files, print_health
-from dspt.cli.terminal import out, print_json, print_stderr
+from dspt.cli.terminal import print_json, print_stderr
 
 if TYPE_CHECKING:
     from dspt_client.schemas.datasets import DatasetDetail
@@ -61,7 +64,7 @@ def upload(
     with service(url) as client, packing() as advance:
         check_photos(data)
         found = client.datasets.create(data, metadata=own, on_progress=advance)
-    _print_stored(found, as_json)
+    _show(found, as_json)
 
 
 @datasets.command()
@@ -104,14 +107,14 @@ def add(
             metadata=own,
             on_progress=advance,
         )
-    _print_stored(found, as_json)
+    _show(found, as_json)
 
 
 @datasets.command("list")
 def list_datasets(
     name: Name = None,
     metadata: WithMetadata = None,
-    limit: Annotated[int, typer.Option(min=1, help="Show at most this many.")] = 20,
+    limit: Limit = 20,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
@@ -119,12 +122,7 @@ def list_datasets(
     own = pairs(metadata)
     with service(url) as client:
         found = list(islice(client.datasets.list(name=name, metadata=own), limit))
-    if as_json:
-        print_json([dataset.model_dump(mode="json") for dataset in found])
-    elif found:
-        out.print(datasets_table(found))
-    else:
-        out.print("No data sets.")
+    print_list(found, as_json, datasets_table, "No data sets.")
 
 
 @datasets.command()
@@ -132,12 +130,7 @@ def show(dataset_id: DatasetId, url: Url = None, as_json: AsJson = False) -> Non
     """Show a data set with its classes."""
     with service(url) as client:
         found = client.datasets.get(find.dataset_id(client, dataset_id))
-    for warning in found.warnings:
-        print_stderr(f"warning: {warning}", "yellow")
-    if as_json:
-        print_json(found.model_dump(mode="json"))
-    else:
-        out.print(dataset_details(found))
+    _show(found, as_json)
 
 
 @datasets.command()
@@ -162,7 +155,7 @@ def images(
         typer.Option(help="Only this part.", show_default=False),
     ] = None,
     label: Annotated[str | None, typer.Option(help="Only this class.", show_default=False)] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Show at most this many.")] = 100,
+    limit: Limit = 100,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
@@ -172,12 +165,7 @@ def images(
             find.dataset_id(client, dataset_id), split=split, label=label
         )
         photos = list(islice(found, limit))
-    if as_json:
-        print_json([photo.model_dump(mode="json") for photo in photos])
-    elif photos:
-        out.print(photos_table(photos))
-    else:
-        out.print("No photos.")
+    print_list(photos, as_json, photos_table, "No photos.")
 
 
 @datasets.command()
@@ -189,11 +177,7 @@ def delete(dataset_id: DatasetId, url: Url = None, as_json: AsJson = False) -> N
     print_deleted("dataset", deleted, as_json)
 
 
-def _print_stored(found: DatasetDetail, as_json: bool) -> None:
-    """Print a data set that was sent."""
+def _show(found: DatasetDetail, as_json: bool) -> None:
     for warning in found.warnings:
         print_stderr(f"warning: {warning}", "yellow")
-    if as_json:
-        print_json(found.model_dump(mode="json"))
-    else:
-        out.print(dataset_details(found))
+    print_view(found, as_json, dataset_details(found))

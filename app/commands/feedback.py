@@ -10,9 +10,18 @@ from dspt_client.schemas.feedback import Order
 
 from app.commands import _find as find
 from app.commands._follow import Watch, tell
-from app.commands._service import AsJson, ModelId, Url, group, print_deleted, service
+from app.commands._service import (
+    AsJson,
+    Limit,
+    ModelId,
+    Url,
+    group,
+    print_deleted,
+    print_list,
+    print_view,
+    service,
+)
 from app.commands._tables import captured_table
-from dspt.cli.terminal import out, print_json
 
 feedback = group("Correct classes of photos that a service has classified with --capture.")
 
@@ -38,10 +47,7 @@ def give(
     """Give the correct class of a photo; the newest feedback counts."""
     with service(url) as client:
         found = client.feedback.give(prediction, label)
-    if as_json:
-        print_json(found.model_dump(mode="json"))
-    else:
-        out.print(f"{found.id}: {found.label} (predicted: {found.predicted})", markup=False)
+    print_view(found, as_json, f"{found.id}: {found.label} (predicted: {found.predicted})")
 
 
 @feedback.command()
@@ -89,7 +95,7 @@ def predictions(
             show_default=False,
         ),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Show at most this many.")] = 20,
+    limit: Limit = 20,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
@@ -98,9 +104,4 @@ def predictions(
         name = find.model_or_alias(client, model)
         listed = client.feedback.list(name, order=order, labelled=labelled)
         found = list(islice(listed, limit))
-    if as_json:
-        print_json([each.model_dump(mode="json") for each in found])
-    elif found:
-        out.print(captured_table(found))
-    else:
-        out.print("No captured predictions.")
+    print_list(found, as_json, captured_table, "No captured predictions.")

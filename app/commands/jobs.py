@@ -15,6 +15,7 @@ from app.commands import _find as find
 from app.commands._follow import Watch, print_job, results, tell
 from app.commands._service import (
     AsJson,
+    Limit,
     Metadata,
     Name,
     Url,
@@ -24,6 +25,7 @@ from app.commands._service import (
     packing,
     pairs,
     print_deleted,
+    print_list,
     service,
 )
 from app.commands._tables import job_details, jobs_table, predictions_table, verdicts_table
@@ -126,7 +128,7 @@ def list_jobs(
     ] = None,
     name: Name = None,
     metadata: WithMetadata = None,
-    limit: Annotated[int, typer.Option(min=1, help="Show at most this many.")] = 20,
+    limit: Limit = 20,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
@@ -135,12 +137,7 @@ def list_jobs(
     with service(url) as client:
         listed = client.jobs.list(status=status, name=name, metadata=own)
         found = [job.view for job in islice(listed, limit)]
-    if as_json:
-        print_json([job.model_dump(mode="json") for job in found])
-    elif found:
-        out.print(jobs_table(found))
-    else:
-        out.print("No jobs.")
+    print_list(found, as_json, jobs_table, "No jobs.")
 
 
 @jobs.command()
@@ -262,7 +259,7 @@ def predictions(
         bool | None,
         typer.Option("--right/--wrong", help="Only right or only wrong ones.", show_default=False),
     ] = None,
-    most: Annotated[int, typer.Option(min=1, help="Show at most this many.")] = 50,
+    most: Limit = 50,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
@@ -294,7 +291,7 @@ CorrectedCsv = Annotated[
 def review(
     job_id: JobId,
     csv_file: CorrectedCsv = None,
-    most: Annotated[int, typer.Option(min=1, help="Show at most this many.")] = 50,
+    most: Limit = 50,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:

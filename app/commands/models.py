@@ -12,6 +12,7 @@ from app.commands import _find as find
 from app.commands import aliases, artifacts, feedback, releases
 from app.commands._service import (
     AsJson,
+    Limit,
     ModelId,
     Name,
     Url,
@@ -19,10 +20,11 @@ from app.commands._service import (
     group,
     pairs,
     print_deleted,
+    print_list,
+    print_view,
     service,
 )
 from app.commands._tables import model_details, models_table
-from dspt.cli.terminal import out, print_json
 
 models = group("The tuned classifiers of a service.")
 
@@ -31,7 +33,7 @@ models = group("The tuned classifiers of a service.")
 def list_models(
     name: Name = None,
     metadata: WithMetadata = None,
-    limit: Annotated[int, typer.Option(min=1, help="Show at most this many.")] = 20,
+    limit: Limit = 20,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
@@ -39,12 +41,7 @@ def list_models(
     own = pairs(metadata)
     with service(url) as client:
         found = list(islice(client.models.list(name=name, metadata=own), limit))
-    if as_json:
-        print_json([model.model_dump(mode="json") for model in found])
-    elif found:
-        out.print(models_table(found))
-    else:
-        out.print("No models.")
+    print_list(found, as_json, models_table, "No models.")
 
 
 @models.command()
@@ -52,10 +49,7 @@ def show(model_id: ModelId, url: Url = None, as_json: AsJson = False) -> None:
     """Show a classifier."""
     with service(url) as client:
         model = client.models.get(find.model_id(client, model_id))
-    if as_json:
-        print_json(model.model_dump(mode="json"))
-    else:
-        out.print(model_details(model))
+    print_view(model, as_json, model_details(model))
 
 
 @models.command("import")
@@ -77,10 +71,7 @@ def import_model(
     """Upload a classifier that was tuned elsewhere."""
     with service(url) as client:
         model = client.models.upload(artifact, name=name)
-    if as_json:
-        print_json(model.model_dump(mode="json"))
-    else:
-        out.print(model_details(model))
+    print_view(model, as_json, model_details(model))
 
 
 @models.command()

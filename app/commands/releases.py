@@ -17,6 +17,7 @@ from app.commands._service import (
     Url,
     end,
     in_command_words,
+    print_view,
     service,
 )
 from app.commands._tables import model_details
@@ -58,10 +59,7 @@ def add_class(
     """
     with service(url) as client:
         model = client.models.add_classes(find.model_id(client, model_id), {name: words})
-    if as_json:
-        print_json(model.model_dump(mode="json"))
-    else:
-        out.print(model_details(model))
+    print_view(model, as_json, model_details(model))
 
 
 def compare(

@@ -10,7 +10,16 @@ import typer
 from rich.console import RenderableType
 from rich.text import Text
 
-from app.commands._service import AsJson, Url, group, print_deleted, service
+from app.commands._service import (
+    AsJson,
+    Limit,
+    Url,
+    group,
+    print_deleted,
+    print_list,
+    print_view,
+    service,
+)
 from dspt.cli.tables import plain_table
 from dspt.cli.terminal import out, print_json
 
@@ -27,7 +36,6 @@ WebhookId = Annotated[
         show_default=False,
     ),
 ]
-Limit = Annotated[int, typer.Option(min=1, help="Show at most this many.")]
 
 
 @webhooks.command()
@@ -61,12 +69,7 @@ def list_webhooks(limit: Limit = 20, url: Url = None, as_json: AsJson = False) -
     """List webhooks, newest first."""
     with service(url) as client:
         found = list(islice(client.webhooks.list(), limit))
-    if as_json:
-        print_json([webhook.model_dump(mode="json") for webhook in found])
-    elif found:
-        out.print(_webhooks_table(found))
-    else:
-        out.print("No webhooks.")
+    print_list(found, as_json, _webhooks_table, "No webhooks.")
 
 
 @webhooks.command()
@@ -74,10 +77,7 @@ def enable(webhook_id: WebhookId, url: Url = None, as_json: AsJson = False) -> N
     """Send events to a disabled webhook again."""
     with service(url) as client:
         found = client.webhooks.enable(webhook_id)
-    if as_json:
-        print_json(found.model_dump(mode="json"))
-    else:
-        out.print(f"{found.id} is enabled.", markup=False)
+    print_view(found, as_json, f"{found.id} is enabled.")
 
 
 @webhooks.command()
@@ -102,12 +102,7 @@ def deliveries(
     """List the events for a webhook, newest first, with the result of the last attempt."""
     with service(url) as client:
         found = list(islice(client.webhooks.deliveries(webhook_id, status=status), limit))
-    if as_json:
-        print_json([delivery.model_dump(mode="json") for delivery in found])
-    elif found:
-        out.print(_deliveries_table(found))
-    else:
-        out.print("No deliveries.")
+    print_list(found, as_json, _deliveries_table, "No deliveries.")
 
 
 @webhooks.command()
@@ -125,10 +120,7 @@ def replay(
     """Send an ended delivery again, with the same webhook-id."""
     with service(url) as client:
         found = client.webhooks.replay(webhook_id, delivery_id)
-    if as_json:
-        print_json(found.model_dump(mode="json"))
-    else:
-        out.print(f"{found.id} is sent again.", markup=False)
+    print_view(found, as_json, f"{found.id} is sent again.")
 
 
 def _webhooks_table(webhooks: Iterable[WebhookView]) -> RenderableType:
