@@ -1,4 +1,4 @@
-"""Real services for integration tests. `settings`, `context`, `client`: once on each database."""
+"""Real services for integration tests."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import shutil
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import pytest
 import structlog
@@ -23,6 +25,7 @@ from app.kit.http.rules import Scope
 from app.kit.schema import migrate
 from app.kit.settings import Settings
 from app.main import create_app
+from tests.integration.databases import on_both
 from tests.s3_server import CREDENTIALS, S3Server, s3_server
 from tests.services import (
     PostgresCopies,
@@ -55,6 +58,26 @@ def _torch_answers() -> Iterator[None]:
         patch.setenv("DSPT_PREDICT_ENGINE", "torch")
         # One thread, which a test can keep busy.
         patch.setenv("DSPT_PREDICT_TOWER_THREADS", "1")
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _towers_are_shared() -> Iterator[None]:
+    """The applications of this process share the built-in backbone.
+
+    None of them collects the garbage of the whole process after it has a tower: a pytest process
+    has a million objects, which takes half a second.
+    """
+    from dspt import backbones
+
+    read, builtin = backbones.load_backbone, cache(partial(backbones.load_backbone, "builtin"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            backbones,
+            "load_backbone",
+            lambda name, **more: builtin(**more) if name == "builtin" else read(name, **more),
+        )
+        patch.setattr("app.predictions.backbones.gc", Mock())
         yield
 
 
@@ -112,6 +135,16 @@ def warm_start() -> Iterator[Warm]:
         yield opened
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Each test runs once on each of its databases."""
+    own = any(
+        "migrated" in mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")
+    )
+    if "migrated" in metafunc.fixturenames and not own:
+        kinds = (metafunc.definition.get_closest_marker("databases") or on_both).args
+        metafunc.parametrize("migrated", kinds, indirect=True, scope="module")
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """A fresh database of each kind with nothing in it."""
@@ -122,7 +155,7 @@ def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterat
         yield url
 
 
-@pytest.fixture(params=["sqlite", "postgresql"], scope="module")
+@pytest.fixture(scope="module")
 def migrated(request: pytest.FixtureRequest) -> MigratedDatabase:
     """Makes fresh databases of each kind, migrated; a file lies in the given folder."""
     if request.param == "postgresql":

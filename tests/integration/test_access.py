@@ -17,6 +17,7 @@ from app.tables.access import ApiKey
 from app.tables.models import Model
 from tests.integration.access import PUBLIC, SIGN_IN, Headers, Made, Service, routes
 from tests.integration.conftest import zip_of
+from tests.integration.databases import on_sqlite
 from tests.integration.jobs import files_in, problem
 from tests.unit.models import raw_manifest
 
@@ -26,11 +27,9 @@ ROUTES = [
 #: Keys are of no owner: only admins see them.
 OF_ONE = [(method, path) for method, path in ROUTES if "{" in path and "/keys/" not in path]
 EACH = pytest.mark.parametrize(("method", "path"), ROUTES)
-#: What is decided before the database is asked for more than the key, for each route.
-ON_ONE_DATABASE = pytest.mark.parametrize("migrated", ["sqlite"], indirect=True)
 
 
-@ON_ONE_DATABASE
+@on_sqlite  # decided before the database is asked for more than the key
 @EACH
 def test_without_a_valid_key_there_is_nothing(
     service: Service, ann: Headers, method: str, path: str
@@ -44,7 +43,7 @@ def test_without_a_valid_key_there_is_nothing(
     assert "error=" in response.headers["www-authenticate"]
 
 
-@ON_ONE_DATABASE
+@on_sqlite  # decided before the database is asked for more than the key
 @EACH
 def test_each_route_needs_its_scope(service: Service, method: str, path: str) -> None:
     reads = method == "GET" or path.endswith(("/predict", "/compare", "/tokens"))

@@ -13,9 +13,10 @@ from app.access import keys
 from app.tables.access import ApiKey
 from tests.integration.access import PUBLIC, SIGN_IN, Headers, Made, Service
 from tests.integration.conftest import zip_of
+from tests.integration.databases import on_sqlite
 from tests.integration.jobs import files_in, problem
 
-pytestmark = pytest.mark.parametrize("migrated", ["sqlite"], indirect=True)
+pytestmark = on_sqlite
 
 
 @pytest.mark.parametrize(

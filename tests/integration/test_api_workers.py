@@ -17,12 +17,13 @@ import httpx
 import pytest
 
 from tests.integration.conftest import MigratedDatabase
+from tests.integration.databases import on_postgres
 from tests.services import RedisServer, children_of, clean_environment, free_port, wait_until
 from tests.warm import Warm
 
 pytestmark = [
     pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the processes through /proc"),
-    pytest.mark.parametrize("migrated", ["postgresql"], indirect=True),
+    on_postgres,
 ]
 
 KEY = "a-key-that-is-long-enough-for-an-admin"

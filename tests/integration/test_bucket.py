@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from app.kit import storage_keys
 from tests.integration.conftest import MigratedDatabase, context_of, settings_for
+from tests.integration.databases import on_postgres
 from tests.integration.stack import Stack, photos
 from tests.s3_server import S3Server
 from tests.services import children_of, free_port, redis_server, uses_obstore, wait_until
@@ -42,9 +43,6 @@ def stack(
         stack = Stack(settings, tmp_path / "worker.log", warm_start)
         with stack.client:
             yield stack
-
-
-on_postgres = pytest.mark.parametrize("migrated", ["postgresql"], indirect=True)
 
 
 @contextmanager

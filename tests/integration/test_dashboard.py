@@ -7,11 +7,11 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-import pytest
 import yaml
 from fastapi.testclient import TestClient
 from prometheus_client import CollectorRegistry
 
+from tests.integration.databases import on_sqlite
 from worker.metrics import WorkerMetrics
 
 DOCKER = Path(__file__).parents[2] / "docker"
@@ -44,7 +44,7 @@ def asked_for(texts: Iterable[str]) -> set[str]:
     return {name for text in texts for name in re.findall(r"\b(?:dspt|process)_[a-z_]+", text)}
 
 
-@pytest.mark.parametrize("migrated", ["sqlite"], indirect=True)
+@on_sqlite
 def test_what_is_asked_for_is_there(client: TestClient) -> None:
     api = names(client.app.state.registry)  # type: ignore[attr-defined]
     registry = CollectorRegistry()

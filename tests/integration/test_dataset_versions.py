@@ -25,11 +25,11 @@ from app.tables.datasets import Dataset
 from dspt.labels.corrections import Corrections
 from tests.integration.access import bearer
 from tests.integration.conftest import local_client, zip_of
+from tests.integration.databases import on_sqlite
 from tests.integration.jobs import files_in, problem
 from tests.integration.own_api import running
 from tests.integration.stack import photos
 
-on_sqlite = pytest.mark.parametrize("migrated", ["sqlite"], indirect=True)
 FILES = photos(2)
 MORE = {f"red/{n}.png": data for n, data in enumerate(photos(4).values())}
 

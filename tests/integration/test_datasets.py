@@ -24,7 +24,11 @@ from dspt.data.images import as_jpeg
 from dspt.labels.corrections import Corrections
 from tests.integration.access import bearer
 from tests.integration.conftest import local_client, zip_of
+from tests.integration.databases import sqlite_first
 from tests.integration.jobs import files_in, problem
+
+pytestmark = sqlite_first
+
 
 WIDE = (640, 320)
 

@@ -27,8 +27,9 @@ from dspt.backbones import load_backbone
 from dspt.data.images import decode_image
 from dspt.model.artifact import TunedModel, save_model
 from dspt.report.drift import class_means
+from tests.integration.databases import on_postgres, on_sqlite
 from tests.integration.jobs import make_model, problem
-from tests.integration.test_metrics import figures, on_sqlite
+from tests.integration.test_metrics import figures
 from tests.unit.models import model_for
 
 BASELINE = {
@@ -183,7 +184,7 @@ def test_photos_from_before_distances_were_kept(client: TestClient, live: Contex
     assert found["reason"].startswith("Too few captured predictions have a distance: 3 of")
 
 
-@pytest.mark.parametrize("migrated", ["postgresql"], indirect=True)
+@on_postgres
 def test_captured_photos_have_their_distance_from_the_training_photos(
     client: TestClient, tmp_path: Path
 ) -> None:

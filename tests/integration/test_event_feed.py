@@ -15,7 +15,11 @@ from app.access.caller import LOCAL
 from app.jobs import repository, service
 from app.jobs.events.feed import BUFFERED, Feed
 from app.kit.context import Context
+from tests.integration.databases import on_both, sqlite_first
 from tests.integration.jobs import ERROR, add_job, bring_to, claim
+
+pytestmark = sqlite_first
+
 
 _ID = re.compile(rb"^id: (\d+)\r$", re.MULTILINE)
 
@@ -50,6 +54,7 @@ def report(context: Context, job_id: str, count: int) -> None:
             repository.add_event(session, job_id, "metrics", {"loss": number})
 
 
+@on_both
 def test_many_listeners_are_one_reader_and_each_gets_every_event_once(context: Context) -> None:
     job_ids = [bring_to(context, Status.RUNNING) for _ in range(2)]
     queries: list[str] = []
@@ -88,6 +93,7 @@ def _note(queries: list[str]) -> Callable[..., None]:
     return before
 
 
+@on_both
 def test_a_listener_that_is_slow_or_late_costs_no_memory_and_misses_nothing(
     context: Context,
 ) -> None:

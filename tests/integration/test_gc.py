@@ -19,9 +19,12 @@ from app.kit.ids import new_id
 from app.tables.jobs import Job
 from tests.commands import invoke
 from tests.integration.conftest import post_job, zip_of
+from tests.integration.databases import on_both, sqlite_first
 from tests.integration.garbage import DAY, KEY, age, found, in_trash, keeping, own_keys, root_of
 from tests.integration.jobs import bring_to, files_in
 from tests.services import wait_until
+
+pytestmark = sqlite_first
 
 
 def test_files_without_a_row_go_and_files_with_one_stay(client: TestClient, live: Context) -> None:
@@ -81,6 +84,7 @@ def test_trash_is_deleted_after_its_days(context: Context) -> None:
     assert found(keeping(context, trash_days=6)) == [(Kind.TRASH, kept)]
 
 
+@on_both
 def test_a_file_in_the_trash_comes_back_once_its_row_does(context: Context) -> None:
     job_id = bring_to(context, Status.SUCCEEDED)
     with context.database.read() as session:

@@ -18,7 +18,10 @@ from app.kit.context import Context
 from dspt.labels.corrections import Corrections
 from tests.integration.conftest import post_job
 from tests.integration.corrections import GIVEN, correct, corrections_of, finish, finished
+from tests.integration.databases import sqlite_first
 from tests.integration.jobs import files_in, problem, statuses
+
+pytestmark = sqlite_first
 
 
 def test_a_new_job_on_the_corrected_set(client: TestClient, live: Context) -> None:

@@ -11,7 +11,10 @@ from fastapi.testclient import TestClient
 from app.kit.context import Context
 from tests.integration.conftest import context_of, post_job
 from tests.integration.corrections import finished
+from tests.integration.databases import sqlite_first
 from tests.integration.jobs import files_in, problem
+
+pytestmark = sqlite_first
 
 
 def test_all_errors_are_reported_at_once_and_no_job_is_created(

@@ -13,7 +13,11 @@ from fastapi.testclient import TestClient
 
 from app.kit.context import Context
 from tests.integration.conftest import post_job, zip_of
+from tests.integration.databases import on_both, sqlite_first
 from tests.integration.jobs import ERROR, claim, files_in, make_model, problem
+
+pytestmark = sqlite_first
+
 
 ZIP = zip_of({"cat/1.png": b"not looked at"})
 
@@ -108,6 +112,7 @@ def test_an_idempotency_key_makes_one_job(client: TestClient) -> None:
     assert len(client.get("/jobs").json()["data"]) == 2
 
 
+@on_both
 def test_pages_of_jobs(client: TestClient, live: Context) -> None:
     ids = [post_job(client, name=str(n))["id"] for n in range(5)][::-1]
     seen: list[str] = []

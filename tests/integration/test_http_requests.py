@@ -11,7 +11,11 @@ from fastapi.testclient import TestClient
 
 from app.kit.context import Context
 from tests.integration.conftest import post_job, zip_of
+from tests.integration.databases import sqlite_first
 from tests.integration.jobs import files_in, problem
+
+pytestmark = sqlite_first
+
 
 ZIP = zip_of({"cat/1.png": b"not looked at"})
 

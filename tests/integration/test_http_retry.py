@@ -14,7 +14,10 @@ from app.tables.datasets import Dataset
 from app.tables.jobs import OutboxEntry
 from tests.integration.conftest import post_job
 from tests.integration.corrections import correct, corrections_of, finish, finished
+from tests.integration.databases import on_both, sqlite_first
 from tests.integration.jobs import ERROR, claim, problem, read_job, statuses
+
+pytestmark = sqlite_first
 
 
 def fail(context: Context, job_id: str) -> None:
@@ -86,6 +89,7 @@ def test_a_job_on_corrections_is_tried_again_on_the_same(client: TestClient, liv
     assert corrections_of(live, again) == before
 
 
+@on_both
 @pytest.mark.parametrize("corrected", [False, True])
 def test_photos_that_have_expired(client: TestClient, live: Context, corrected: bool) -> None:
     """Those of corrections lie in the zip that was uploaded."""

@@ -16,6 +16,7 @@ from app.kit.ids import LOCAL_OWNER
 from app.kit.scopes import Scope
 from tests.integration.conftest import post_job, zip_of
 from tests.integration.corrections import GIVEN, corrections_of, finish, finished
+from tests.integration.databases import on_sqlite
 from tests.integration.jobs import problem
 
 KEEP, DROP = {"action": "keep"}, {"action": "drop"}
@@ -230,7 +231,7 @@ def test_no_verdict_of_two_writers_is_lost(client: TestClient, live: Context) ->
     }
 
 
-@pytest.mark.parametrize("migrated", ["sqlite"], indirect=True)
+@on_sqlite
 def test_owners_scopes_and_names(client: TestClient, live: Context) -> None:
     job = finished(client, live)
     with live.database.write() as session:

@@ -25,11 +25,15 @@ from app.main import create_app
 from app.tables.installation import Installation
 from tests.commands import invoke
 from tests.integration.conftest import MigratedDatabase, local_client, post_job, settings_for
+from tests.integration.databases import on_both, sqlite_first
 from tests.integration.jobs import bring_to, files_in
 from tests.integration.own_api import running
 from tests.s3_server import CREDENTIALS
 from tests.services import RedisServer, clean_environment, free_port
 from tests.warm import Warm
+
+pytestmark = sqlite_first
+
 
 KEY = storage_keys.model("mdl_" + "0" * 26)
 
@@ -232,6 +236,7 @@ def test_a_start_that_fails_prints_one_sentence(
     assert reason in refused(warm_start, log, command, DSPT_DATA_DIR=str(tmp_path), **settings)
 
 
+@on_both
 def test_a_schema_that_is_too_new_is_reported(
     context: Context, warm_start: Warm, tmp_path: Path
 ) -> None:

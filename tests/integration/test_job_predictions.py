@@ -10,7 +10,10 @@ from fastapi.testclient import TestClient
 from app.kit.context import Context
 from tests.integration.conftest import post_job
 from tests.integration.corrections import finished
+from tests.integration.databases import sqlite_first
 from tests.integration.jobs import claim, files_in, make_model, problem
+
+pytestmark = sqlite_first
 
 
 def test_predictions_by_label_and_result(client: TestClient, live: Context) -> None:

@@ -16,9 +16,10 @@ from app.kit.leader import Leader
 from app.kit.settings import Settings
 from app.main import create_app
 from tests.integration.conftest import local_client
+from tests.integration.databases import on_postgres
 from tests.services import wait_until
 
-pytestmark = pytest.mark.parametrize("migrated", ["postgresql"], indirect=True)
+pytestmark = on_postgres
 
 QUICK = 0.05
 

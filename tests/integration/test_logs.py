@@ -14,8 +14,9 @@ from structlog.testing import LogCapture
 from app.kit.context import Context
 from app.tables.jobs import Job
 from tests.integration.conftest import post_job
+from tests.integration.databases import on_sqlite
 
-pytestmark = pytest.mark.parametrize("migrated", ["sqlite"], indirect=True)
+pytestmark = on_sqlite
 
 
 @pytest.fixture

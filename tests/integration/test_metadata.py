@@ -17,11 +17,10 @@ from app.kit.http.rules import Scope
 from tests.commands import invoke
 from tests.integration.access import bearer
 from tests.integration.conftest import zip_of
+from tests.integration.databases import on_sqlite
 from tests.integration.jobs import bring_to, problem
 from tests.integration.own_api import running
 from tests.integration.stack import photos
-
-on_sqlite = pytest.mark.parametrize("migrated", ["sqlite"], indirect=True)
 
 
 def upload(client: TestClient, name: str, metadata: Any = None, **headers: str) -> Any:

@@ -16,10 +16,8 @@ from app.main import create_app
 from app.metrics import from_database
 from tests.integration.access import served
 from tests.integration.conftest import local_client, post_job
+from tests.integration.databases import on_postgres, on_sqlite
 from tests.integration.jobs import problem
-
-on_sqlite = pytest.mark.parametrize("migrated", ["sqlite"], indirect=True)
-on_postgres = pytest.mark.parametrize("migrated", ["postgresql"], indirect=True)
 
 
 def figures(client: TestClient, **options: Any) -> dict[tuple[str, ...], float]:

@@ -11,8 +11,12 @@ from fastapi.testclient import TestClient
 
 from app.kit.context import Context
 from dspt.model.artifact import save_model
+from tests.integration.databases import sqlite_first
 from tests.integration.jobs import files_in, problem
 from tests.unit.models import manifest_values, raw_manifest, tuned_model, write
+
+pytestmark = sqlite_first
+
 
 CONTEXT = {"context": torch.zeros(16, 512)}
 

@@ -18,7 +18,10 @@ from app.kit.settings import Settings
 from app.main import create_app
 from tests.integration.access import Headers, Service, served
 from tests.integration.conftest import MigratedDatabase, local_client
+from tests.integration.databases import sqlite_first
 from tests.integration.jobs import problem
+
+pytestmark = sqlite_first
 
 
 @pytest.fixture(scope="module")

@@ -17,12 +17,11 @@ from app.kit.settings import Settings
 from app.main import create_app
 from app.tables.jobs import Job
 from tests.integration.conftest import local_client, zip_of
+from tests.integration.databases import on_sqlite
 from tests.integration.jobs import add_job, problem
 from tests.integration.stack import Stack, photos
 from tests.services import RedisServer, redis_server
 from tests.warm import Warm
-
-on_sqlite = pytest.mark.parametrize("migrated", ["sqlite"], indirect=True)
 
 POOLS = [
     Pool(name="small", backbones=("builtin",)),

@@ -14,7 +14,11 @@ from app.kit.settings import Settings
 from app.main import create_app
 from tests.integration.access import Service, served
 from tests.integration.conftest import local_client, zip_of
+from tests.integration.databases import on_both, sqlite_first
 from tests.integration.jobs import bring_to, files_in, problem, statuses
+
+pytestmark = sqlite_first
+
 
 MANY = 16
 
@@ -57,6 +61,7 @@ def test_unfinished_jobs_of_an_owner(settings: Settings) -> None:
         assert statuses(service.context, job["id"]) == ["queued", "cancelled"]
 
 
+@on_both
 def test_the_queue_of_all(settings: Settings) -> None:
     settings = settings.model_copy(update={"max_queued_jobs": 4})
     with served(settings) as service:

@@ -26,6 +26,7 @@ from app.kit.db import Database
 from app.kit.settings import Settings
 from dspt.model.artifact import save_model
 from tests.integration.conftest import zip_of
+from tests.integration.databases import on_postgres
 from tests.integration.jobs import files_in
 from tests.integration.own_api import running
 from tests.integration.stack import Stack, photos
@@ -87,7 +88,7 @@ def age_all_files(context: Context) -> None:
         os.utime(root / name, (then, then))
 
 
-@pytest.mark.parametrize("migrated", ["postgresql"], indirect=True)  # backup/: SQLite too
+@on_postgres  # backup/: SQLite too
 def test_nothing_that_the_backup_names_is_gone(
     settings: Settings, tmp_path: Path, warm_start: Warm
 ) -> None:

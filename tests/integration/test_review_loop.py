@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from dspt.data.copies import THUMBNAIL
+from tests.integration.databases import on_postgres, on_sqlite
 from tests.integration.stack import Stack, photos
 
 pytestmark = pytest.mark.slow
@@ -83,7 +84,7 @@ def mark_features(stack: Stack) -> None:
         connection.commit()
 
 
-@pytest.mark.parametrize("migrated", ["sqlite"], indirect=True)
+@on_sqlite
 def test_from_audit_to_corrections_to_a_better_classifier(stack: Stack) -> None:
     first_id = stack.post(mislabelled(), epochs=4, batch_size=8)
     with stack.worker():
@@ -174,7 +175,7 @@ def test_from_audit_to_corrections_to_a_better_classifier(stack: Stack) -> None:
 
 
 @pytest.mark.deep  # as any other job: test_bucket, test_interruptions
-@pytest.mark.parametrize("migrated", ["postgresql"], indirect=True)
+@on_postgres
 def test_a_corrected_job_goes_on_where_it_was_interrupted(stack: Stack) -> None:
     first_id = stack.post(mislabelled(), epochs=1)
 

@@ -22,13 +22,14 @@ from app.predictions.replicas import Replicas
 from dspt.backbones import load_backbone
 from dspt.model.artifact import save_model
 from tests.integration.conftest import local_client
+from tests.integration.databases import on_sqlite
 from tests.integration.jobs import problem
 from tests.integration.own_api import running
 from tests.photographs import jpegs
 from tests.services import free_port
 from tests.unit.models import model_for
 
-pytestmark = pytest.mark.parametrize("migrated", ["sqlite"], indirect=True)
+pytestmark = on_sqlite
 
 KEY = "a key that is long enough for an admin".replace(" ", "-")
 SIGNED = {"Authorization": f"Bearer {KEY}"}

@@ -18,11 +18,11 @@ from app.kit.settings import Settings
 from app.kit.tracing import Tracing, TracingNotInstalled
 from app.main import create_app
 from tests.integration.conftest import local_client, post_job, zip_of
+from tests.integration.databases import on_sqlite
 from tests.integration.stack import photos
 from worker.run import run_next
 from worker.telemetry import Telemetry
 
-on_sqlite = pytest.mark.parametrize("migrated", ["sqlite"], indirect=True)
 CALLERS_TRACE, CALLERS_SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
 

@@ -28,6 +28,7 @@ from app.main import create_app
 from app.tables.uploads import Upload
 from tests.integration.access import bearer
 from tests.integration.conftest import context_of, local_client, zip_of
+from tests.integration.databases import on_sqlite
 from tests.integration.jobs import files_in, problem
 from tests.integration.own_api import running
 from tests.integration.stack import photos
@@ -37,7 +38,6 @@ from tests.services import free_port
 PART = 300
 DATA = zip_of(photos(2))
 SHA256 = hashlib.sha256(DATA).hexdigest()
-on_sqlite = pytest.mark.parametrize("migrated", ["sqlite"], indirect=True)
 
 
 @pytest.fixture(autouse=True)

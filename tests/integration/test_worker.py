@@ -26,14 +26,12 @@ from app.kit.context import Context
 from app.kit.pools import DEFAULT_POOL, queue_of
 from app.kit.settings import Settings
 from app.tables.jobs import Job
+from tests.integration.databases import on_postgres, on_sqlite
 from tests.integration.stack import Stack, photos
 from tests.services import children_of, free_port, wait_until
 from tests.warm import Forked
 
 pytestmark = pytest.mark.slow
-
-on_sqlite = pytest.mark.parametrize("migrated", ["sqlite"], indirect=True)
-on_postgres = pytest.mark.parametrize("migrated", ["postgresql"], indirect=True)
 
 
 def child_of(process: Forked | subprocess.Popen[bytes]) -> int:

@@ -38,8 +38,6 @@ into_postgres = pytest.mark.parametrize(
     ("migrated", "empty_database_url"), [("sqlite", "postgresql")], indirect=True
 )
 
-on_sqlite = pytest.mark.parametrize("migrated", ["sqlite"], indirect=True)
-
 
 def store_files(context: Context) -> None:
     """Store a file for every row that refers to one, and write its size and digest to the row."""

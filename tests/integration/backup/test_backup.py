@@ -20,9 +20,9 @@ from tests.integration.backup.calls import (
     into_sqlite,
     into_the_other,
     make_backup,
-    on_sqlite,
     refused,
 )
+from tests.integration.databases import on_sqlite
 from tests.integration.jobs import bring_to, files_in
 
 
