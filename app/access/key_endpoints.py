@@ -76,8 +76,7 @@ def list_keys(context: ContextDep, after: After = None, limit: Limit = 20) -> Pa
     """API keys, newest first; also those that were revoked or have expired."""
     with context.database.read() as session:
         found = [_view(key) for key in keys.page(session, after, limit + 1)]
-    last = found[limit - 1].id if len(found) > limit else None
-    return page_of(found, limit, last)
+    return page_of(found, limit)
 
 
 @router.post("", status_code=201, responses=problems(BadRequest, Unprocessable))

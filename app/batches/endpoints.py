@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from dspt_client.schemas.batches import BatchView
-from fastapi import File, Form, Header, Query, Request, Response, UploadFile
+from fastapi import File, Form, Query, Request, Response, UploadFile
 from pydantic import Field
 from starlette.responses import StreamingResponse
 
@@ -30,6 +30,7 @@ from app.kit.http.errors import (
 from app.kit.http.paging import After, Limit, Page, page_of
 from app.kit.http.rules import Scope, max_upload_bytes, rules
 from app.kit.http.schema_types import Omittable
+from app.leased.accepted import accepted, idempotency_key
 from app.leased.service import find
 from app.quotas.early import check_bytes_early
 
@@ -72,14 +73,7 @@ def create_batch(
         Annotated[float, Field(ge=0, le=1)] | Omittable,
         Form(description="Return no label if the most likely class is less probable than this."),
     ] = None,
-    idempotency_key: Annotated[
-        str | Omittable,
-        Header(
-            min_length=1,
-            max_length=255,
-            description="Makes a retry safe: the same key returns the same batch.",
-        ),
-    ] = None,
+    idempotency_key: Annotated[str | Omittable, idempotency_key("batch")] = None,
 ) -> BatchView:
     """Classify thousands of images in the background, by a worker.
 
@@ -95,11 +89,7 @@ def create_batch(
     if archive is not None:
         images = datasets.receive(archive.file, archive.filename)
     created = service.create(context, caller, wanted, images, idempotency_key)
-    request.app.state.housekeeper.wake()
-    response.headers["Location"] = created.batch.links["self"]
-    if created.replayed:
-        response.headers["Idempotent-Replayed"] = "true"
-    return created.batch
+    return accepted(request, response, created)
 
 
 @router.get("", responses=problems(Unprocessable))
@@ -110,8 +100,7 @@ def list_batches(
     """Batches, newest first."""
     with context.database.read() as session:
         found = BATCHES.page(session, owner=caller.only_owner, after=after, limit=limit + 1)
-    last = found[limit - 1].id if len(found) > limit else None
-    return page_of([views.view(each) for each in found], limit, last)
+    return page_of([views.view(each) for each in found], limit)
 
 
 @router.get("/{batch_id}", responses=problems(NotFound))

@@ -48,20 +48,13 @@ class BatchRequest:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-@dataclass(frozen=True)
-class Created:
-    batch: BatchView
-    replayed: bool
-    """True if an earlier request with this Idempotency-Key created the batch."""
-
-
 def create(
     context: Context,
     caller: Caller,
     request: BatchRequest,
     images: datasets.Upload | str,
     idempotency_key: str | None,
-) -> Created:
+) -> leased.Created[BatchView]:
     """Create a batch on an upload or a data set id. The owner of the model owns the batch.
 
     Raises NotFound, Conflict, Unprocessable, and TooManyRequests or ServiceUnavailable if a quota
@@ -70,7 +63,7 @@ def create(
     upload = None if isinstance(images, str) else images
     request_sha256 = request.sha256(upload.sha256 if upload else str(images))
     if found := _replayed(context, caller, idempotency_key, request_sha256):
-        return Created(found, replayed=True)
+        return leased.Created(found, replayed=True)
     batch_id = new_id("bat")
     key = storage_keys.batch(batch_id)
     if upload is not None:
@@ -93,10 +86,10 @@ def create(
         if isinstance(error, IntegrityError) and (
             found := _replayed(context, caller, idempotency_key, request_sha256)
         ):
-            return Created(found, replayed=True)
+            return leased.Created(found, replayed=True)
         raise
     _log.info("batch queued", batch_id=batch_id)
-    return Created(found, replayed=False)
+    return leased.Created(found, replayed=False)
 
 
 def cancel(context: Context, caller: Caller, batch_id: str) -> BatchView:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from dspt_client.schemas.comparisons import ComparisonJobView, ComparisonView
-from fastapi import Header, Request, Response
+from fastapi import Request, Response
 
 from app.access.dependencies import CallerDep, caller_router
 from app.comparisons import direct, service
@@ -28,6 +28,7 @@ from app.kit.http.paging import After, Limit, Page, page_of
 from app.kit.http.rules import Scope, rules
 from app.kit.http.schema_types import Omittable
 from app.leased import service as leased
+from app.leased.accepted import accepted, idempotency_key
 from app.predictions.dependencies import InferenceDep
 from app.predictions.service import Deadline
 
@@ -55,14 +56,7 @@ def create_comparison(
     response: Response,
     context: ContextDep,
     caller: CallerDep,
-    idempotency_key: Annotated[
-        str | Omittable,
-        Header(
-            min_length=1,
-            max_length=255,
-            description="Makes a retry safe: the same key returns the same comparison.",
-        ),
-    ] = None,
+    idempotency_key: Annotated[str | Omittable, idempotency_key("comparison")] = None,
 ) -> ComparisonJobView:
     """Compare two models on the same images in the background, by a worker.
 
@@ -73,11 +67,7 @@ def create_comparison(
     """
     wanted = wanted.model_copy(update={"name": checked_name(wanted.name)})
     created = service.create(context, caller, wanted, idempotency_key)
-    request.app.state.housekeeper.wake()
-    response.headers["Location"] = created.comparison.links["self"]
-    if created.replayed:
-        response.headers["Idempotent-Replayed"] = "true"
-    return created.comparison
+    return accepted(request, response, created)
 
 
 @router.get("", responses=problems(Unprocessable))
@@ -86,11 +76,9 @@ def list_comparisons(
     context: ContextDep, caller: CallerDep, after: After = None, limit: Limit = 20
 ) -> Page[ComparisonJobView]:
     """Comparisons, newest first, without their results."""
-    owner = caller.only_owner
     with context.database.read() as session:
-        found = COMPARISONS.page(session, owner=owner, after=after, limit=limit + 1)
-        last = found[limit - 1].id if len(found) > limit else None
-        return page_of([view(each, result=False) for each in found], limit, last)
+        found = COMPARISONS.page(session, owner=caller.only_owner, after=after, limit=limit + 1)
+        return page_of([view(each, result=False) for each in found], limit)
 
 
 @router.get("/{comparison_id}", responses=problems(NotFound))

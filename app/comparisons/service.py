@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 
 import structlog
 from dspt_client.schemas.comparisons import ComparisonJobView
@@ -31,16 +30,9 @@ from app.tables.comparisons import Comparison
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True)
-class Created:
-    comparison: ComparisonJobView
-    replayed: bool
-    """True if an earlier request with this Idempotency-Key created the comparison."""
-
-
 def create(
     context: Context, caller: Caller, wanted: ComparisonJobRequest, idempotency_key: str | None
-) -> Created:
+) -> leased.Created[ComparisonJobView]:
     """Create a comparison of two models, on the photos of both or on a data set.
 
     Raises NotFound, Conflict, Unprocessable, and TooManyRequests or ServiceUnavailable if a quota
@@ -48,7 +40,7 @@ def create(
     """
     request_sha256 = hashlib.sha256(wanted.model_dump_json().encode()).hexdigest()
     if found := _replayed(context, caller, idempotency_key, request_sha256):
-        return Created(found, replayed=True)
+        return leased.Created(found, replayed=True)
     try:
         with context.database.write() as session:
             comparison = _row(session, context.settings, caller, wanted)
@@ -60,10 +52,10 @@ def create(
             made = view(comparison)
     except IntegrityError:  # a concurrent request with the same key created a comparison
         if found := _replayed(context, caller, idempotency_key, request_sha256):
-            return Created(found, replayed=True)
+            return leased.Created(found, replayed=True)
         raise
     _log.info("comparison queued", comparison_id=made.id)
-    return Created(made, replayed=False)
+    return leased.Created(made, replayed=False)
 
 
 def _row(

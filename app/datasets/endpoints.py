@@ -109,8 +109,7 @@ def list_datasets(
     owner = caller.only_owner
     with context.database.read() as session:
         found = repository.page(session, filters, owner=owner, after=after, limit=limit + 1)
-    last = found[limit - 1].id if len(found) > limit else None
-    return page_of([views.view(each) for each in found], limit, last)
+    return page_of([views.view(each) for each in found], limit)
 
 
 @router.get("/{dataset_id}", responses=problems(NotFound, Unprocessable))

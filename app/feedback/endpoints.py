@@ -14,7 +14,6 @@ from app.datasets.photos import SIZES
 from app.feedback import service
 from app.feedback.retrain import create_job
 from app.feedback.views import view
-from app.jobs.accepted import IdempotencyKey, accepted
 from app.kit import storage_keys
 from app.kit.http.context import ContextDep
 from app.kit.http.errors import (
@@ -28,6 +27,7 @@ from app.kit.http.errors import (
 from app.kit.http.paging import After, Limit, Page, page_of
 from app.kit.http.rules import Scope, rules
 from app.kit.http.schema_types import Omittable
+from app.leased.accepted import accepted, idempotency_key
 from dspt.errors import ImageError
 
 router = caller_router(tags=["feedback"])
@@ -81,7 +81,7 @@ def list_captured(
     found = service.page(
         context, caller, name, order, labelled=labelled, after=after, limit=limit + more
     )
-    return page_of(found, limit, found[limit - 1].id if len(found) > limit else None)
+    return page_of(found, limit)
 
 
 class Retrain(BaseModel):
@@ -110,7 +110,7 @@ def retrain(
     context: ContextDep,
     caller: CallerDep,
     wanted: Retrain,
-    idempotency_key: IdempotencyKey = None,
+    idempotency_key: Annotated[str | Omittable, idempotency_key("job")] = None,
 ) -> JobView:
     """Tune again with all photos of a model, by id or alias, that have feedback.
 

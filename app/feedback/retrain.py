@@ -6,6 +6,8 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any
 
+from dspt_client.schemas.jobs import JobView
+
 from app.access.caller import Caller
 from app.datasets import additions
 from app.datasets import repository as datasets
@@ -14,9 +16,9 @@ from app.feedback import repository
 from app.jobs import repository as jobs
 from app.jobs import service as job_service
 from app.jobs.intake.requests import JobRequest, checked_name, config_after
-from app.jobs.service import Created
 from app.kit.context import Context
 from app.kit.http.errors import Conflict, NotFound
+from app.leased.service import Created
 from app.models.service import find_by_name
 from app.tables.captures import CapturedPrediction
 from app.tables.jobs import Job
@@ -30,7 +32,7 @@ def create_job(
     name: str | None,
     config: Mapping[str, Any],
     idempotency_key: str | None,
-) -> Created:
+) -> Created[JobView]:
     """Create a job on a new version of the data set of a model: with all photos with feedback.
 
     Their labels count as confirmed by a person. name: of the job, default that of the model;

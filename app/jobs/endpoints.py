@@ -23,7 +23,6 @@ from starlette.concurrency import run_in_threadpool
 from app.access.dependencies import CallerDep, caller_router
 from app.datasets import service as datasets
 from app.jobs import service, views
-from app.jobs.accepted import IdempotencyKey, accepted
 from app.jobs.events import stream
 from app.jobs.events.feed import Feed
 from app.jobs.intake.admission import check_quota_early
@@ -46,6 +45,7 @@ from app.kit.http.paging import After, Limit, Page, page_of
 from app.kit.http.rules import Scope, max_upload_bytes, rules
 from app.kit.http.schema_types import Omittable
 from app.kit.metadata import FORM, MetadataUpdate
+from app.leased.accepted import accepted, idempotency_key
 
 
 @asynccontextmanager
@@ -90,7 +90,7 @@ def create_job(
     ] = None,
     name: Annotated[str | Omittable, Form(max_length=200)] = None,
     metadata: Annotated[str | Omittable, Form(description=FORM)] = None,
-    idempotency_key: IdempotencyKey = None,
+    idempotency_key: Annotated[str | Omittable, idempotency_key("job")] = None,
 ) -> JobView:
     """Upload labelled photos and tune a classifier on them."""
     wanted = JobRequest.parse(
@@ -165,7 +165,7 @@ def list_jobs(
             backbone=backbone,
             filters=filters,
         )
-    return page_of(jobs, limit, jobs[limit - 1].id if len(jobs) > limit else None)
+    return page_of(jobs, limit)
 
 
 @router.get("/{job_id}", response_model=JobView, responses=problems(NotFound))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import structlog
@@ -29,13 +28,6 @@ from app.tables.jobs import Job
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True)
-class Created:
-    job: JobView
-    replayed: bool
-    """True if an earlier request with this Idempotency-Key created the job."""
-
-
 def create(
     context: Context,
     caller: Caller,
@@ -44,7 +36,7 @@ def create(
     idempotency_key: str | None,
     *,
     corrected: Job | None = None,
-) -> Created:
+) -> leased.Created[JobView]:
     """Create a job on an upload or a data set id. The owner of the data set owns the job.
 
     `corrected` is the job whose labels were corrected, if any. Raises NotFound, Conflict,
@@ -60,7 +52,7 @@ def create(
         with context.database.read() as session:
             earlier = leased.replayed(JOBS, session, caller, idempotency_key, request_sha256)
             if earlier is not None:
-                return Created(view(session, context, caller, earlier.id), replayed=True)
+                return leased.Created(view(session, context, caller, earlier.id), replayed=True)
         dataset_id = dataset_service.store(context, upload, owner) if upload else str(dataset)
         try:
             job_id = _insert(
@@ -83,7 +75,7 @@ def create(
             continue
         _log.info("job queued", job_id=job_id)
         with context.database.read() as session:
-            return Created(view(session, context, caller, job_id), replayed=False)
+            return leased.Created(view(session, context, caller, job_id), replayed=False)
     raise AssertionError("the second attempt returns or raises")
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
 
 from dspt_client.schemas.status import Status
 from sqlalchemy.orm import Session
@@ -21,6 +22,22 @@ _ENDED = {
     Status.FAILED: "failed",
     Status.CANCELLED: "been cancelled",
 }
+
+
+class _View(Protocol):
+    links: dict[str, str]
+
+
+V = TypeVar("V", bound=_View)
+
+
+@dataclass(frozen=True)
+class Created(Generic[V]):
+    """What a call has created, as callers see it."""
+
+    view: V
+    replayed: bool
+    """True if an earlier request with this Idempotency-Key created it."""
 
 
 def find(kind: Kind[R], session: Session, caller: Caller, row_id: str, *, lock: bool = False) -> R:

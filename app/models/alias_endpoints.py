@@ -51,8 +51,7 @@ def list_aliases(
     """Aliases and the models they point to, newest first."""
     with context.database.read() as session:
         found = aliases.page(session, owner=caller.only_owner, after=after, limit=limit + 1)
-    last = found[limit - 1].id if len(found) > limit else None
-    return page_of([alias_view(alias) for alias in found], limit, last)
+    return page_of([alias_view(alias) for alias in found], limit)
 
 
 @router.get("/{name}", responses=problems(NotFound, Unprocessable))

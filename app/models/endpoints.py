@@ -55,8 +55,7 @@ def list_models(
             limit=limit + 1,
         )
         names = repository.aliases_of(session, [model.id for model in models])
-    last = models[limit - 1].id if len(models) > limit else None
-    return page_of([view(model, names[model.id]) for model in models], limit, last)
+    return page_of([view(model, names[model.id]) for model in models], limit)
 
 
 @router.post(

@@ -65,8 +65,7 @@ def list_webhooks(
     """Webhooks, newest first."""
     with context.database.read() as session:
         found = service.page(session, owner=caller.only_owner, after=after, limit=limit + 1)
-    last = found[limit - 1].id if len(found) > limit else None
-    return page_of([views.view(each) for each in found], limit, last)
+    return page_of([views.view(each) for each in found], limit)
 
 
 @router.get("/{webhook_id}", responses=problems(NotFound))
@@ -109,8 +108,7 @@ def list_deliveries(
     with context.database.read() as session:
         webhook = service.find(session, caller, webhook_id)
         found = service.deliveries(session, webhook.id, status=status, after=after, limit=limit + 1)
-    last = found[limit - 1].id if len(found) > limit else None
-    return page_of([views.delivery_view(each) for each in found], limit, last)
+    return page_of([views.delivery_view(each) for each in found], limit)
 
 
 @router.post(

@@ -41,7 +41,7 @@ def submit(context: Context, zip_file: bytes, key: str | None) -> tuple[str, str
             created = service.create(context, LOCAL, _REQUEST, upload, key)
         except ApiError as error:
             return error.code, ""
-    return ("replayed" if created.replayed else DONE), created.job.id
+    return ("replayed" if created.replayed else DONE), created.view.id
 
 
 @dataclass

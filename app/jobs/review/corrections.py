@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+from dspt_client.schemas.jobs import JobView
+
 from app.access.caller import Caller
 from app.datasets import repository as datasets
 from app.datasets import service as dataset_service
@@ -11,10 +13,10 @@ from app.jobs import service
 from app.jobs.intake.requests import JobRequest, checked_name, config_after
 from app.jobs.review import audit, verdicts
 from app.jobs.schemas import CorrectionsRequest
-from app.jobs.service import Created
 from app.kit.context import Context
 from app.kit.http.errors import BadRequest, NotFound, Unprocessable
 from app.kit.http.json_body import parse_json
+from app.leased.service import Created
 from dspt.labels.audit_csv import corrections_from_csv
 from dspt.labels.corrections import Corrections
 
@@ -41,7 +43,7 @@ def create(
     body: bytes,
     name: str | None,
     idempotency_key: str | None,
-) -> Created:
+) -> Created[JobView]:
     """Create a job on the data set of `job_id` with these corrections added to earlier ones.
 
     name: of the new job, if the body has none.

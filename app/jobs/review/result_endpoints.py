@@ -12,7 +12,6 @@ from starlette.responses import StreamingResponse
 
 from app.access.dependencies import CallerDep, caller_router
 from app.datasets.dependencies import ShelfDep
-from app.jobs.accepted import IdempotencyKey, accepted
 from app.jobs.review import audit, corrections, predictions, verdicts
 from app.kit.http.context import ContextDep
 from app.kit.http.errors import (
@@ -28,6 +27,7 @@ from app.kit.http.errors import (
 from app.kit.http.paging import NOT_A_CURSOR
 from app.kit.http.rules import Scope, rules
 from app.kit.http.schema_types import Omittable
+from app.leased.accepted import accepted, idempotency_key
 from dspt.kit.text_pattern import TextPattern
 
 router = caller_router("/jobs", tags=["jobs"])
@@ -151,7 +151,7 @@ def correct_job(
             "name of this job with `(corrected)`.",
         ),
     ] = None,
-    idempotency_key: IdempotencyKey = None,
+    idempotency_key: Annotated[str | Omittable, idempotency_key("job")] = None,
 ) -> JobView:
     """Correct or confirm labels, drop images, and tune again in a new job.
 

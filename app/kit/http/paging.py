@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Generic, Literal, TypeVar
+from typing import Annotated, Generic, Literal, Protocol, TypeVar
 
 from fastapi import Query
 from pydantic import AfterValidator, BaseModel, Field
@@ -31,7 +31,14 @@ class Page(BaseModel, Generic[Item]):
     next: str | None = Field(description="`after` of the next page.")
 
 
-def page_of(items: list[Item], limit: int, last_id: str | None) -> Page[Item]:
+class _WithId(Protocol):
+    id: str
+
+
+ItemWithId = TypeVar("ItemWithId", bound=_WithId)
+
+
+def page_of(items: list[ItemWithId], limit: int) -> Page[ItemWithId]:
     """Return a page of up to `limit` items, given up to `limit + 1` of them."""
-    has_more = len(items) > limit
-    return Page(data=items[:limit], has_more=has_more, next=last_id if has_more else None)
+    data, has_more = items[:limit], len(items) > limit
+    return Page(data=data, has_more=has_more, next=data[-1].id if has_more else None)
