@@ -203,6 +203,11 @@ def test_from_a_folder_to_corrected_labels_by_keyboard(
     expect(page.locator(".tried").first).to_contain_text("Without tuning", timeout=PREDICT_MS)
     expect(page.locator(".tried").first).to_contain_text("The other model")
     expect(page.locator(".tried").nth(1)).to_contain_text("not an image")
+    photo_size, placeholder_size = (
+        page.locator(kind).evaluate("one => [one.offsetWidth, one.offsetHeight]")
+        for kind in (".tried img", ".tried .no-picture")
+    )
+    assert placeholder_size == photo_size
     for number, (kind, field) in enumerate(_GIVEN.items(), start=3):
         page.evaluate(_GIVE, [kind, field, b64encode(photo("lime", 600 + number)).decode()])
         expect(page.locator(".tried")).to_have_count(number)
