@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle  # only for its error class; nothing is unpickled  # nosec B403
+import re
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -45,6 +46,9 @@ _UNREADABLE = (
     SafetensorError,
 )
 """Raised by torch, safetensors and open_clip for a damaged file or the file of another model."""
+
+_PICKLED = re.compile(r"GLOBAL (\S+)")
+"""In torch's refusal of a pickle, the function or class that it would call."""
 
 
 def load_openclip(name: str, device: torch.device | str) -> Backbone:
@@ -140,9 +144,17 @@ def _damaged(file: Path, error: BaseException) -> WeightsUnavailable:
             "the Hugging Face hub)",
             param="backbone",
         )
+    reason = str(error)[:300] or type(error).__name__
+    if isinstance(error, pickle.UnpicklingError):  # torch's text says how to run the file's code
+        if found := _PICKLED.search(str(error)):
+            return WeightsUnavailable(
+                f"{file} contains Python objects ({found[1]}), which can run any code, and is not "
+                "opened. Save the weights alone: torch.save(model.state_dict(), FILE)",
+                param="backbone",
+            )
+        reason = "torch.save did not write it"
     return WeightsUnavailable(
-        f"{file} is damaged or not a file of weights: {str(error)[:300] or type(error).__name__}",
-        param="backbone",
+        f"{file} is damaged or not a file of weights: {reason}", param="backbone"
     )
 
 

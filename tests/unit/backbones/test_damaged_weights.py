@@ -41,8 +41,9 @@ def test_a_folder_without_clear_weights_is_refused(tmp_path: Path) -> None:
 def test_a_damaged_file_is_named(filename: str, content: bytes, tmp_path: Path) -> None:
     folder = write_folder(tmp_path, CLIP_CFG, build(CLIP_CFG), filename=filename)
     (folder / filename).write_bytes(content)
-    with pytest.raises(WeightsUnavailable, match=f"{filename} is damaged"):
+    with pytest.raises(WeightsUnavailable, match=f"{filename} is damaged") as refused:
         load_backbone(f"local-dir:{folder}")
+    assert "weights_only" not in str(refused.value)  # torch's way to run what a file contains
 
 
 def test_a_pickle_that_runs_code_is_not_opened(tmp_path: Path) -> None:
@@ -52,9 +53,20 @@ def test_a_pickle_that_runs_code_is_not_opened(tmp_path: Path) -> None:
 
     file = tmp_path / "model.pt"
     torch.save({"weight": Harm()}, file)
-    with pytest.raises(WeightsUnavailable, match=r"model\.pt is damaged"):
+    with pytest.raises(WeightsUnavailable, match=r"model\.pt contains Python .*\.mkdir\)"):
         load_backbone(f"Test-ViT@{file}")
     assert not (tmp_path / "harm").exists()
+
+
+def test_a_whole_model_is_refused_with_how_to_save_its_weights(tmp_path: Path) -> None:
+    file = tmp_path / "whole.pt"
+    torch.save(build(CLIP_CFG), file)
+    with pytest.raises(WeightsUnavailable) as refused:
+        load_backbone(f"Test-ViT@{file}")
+    assert str(refused.value) == (
+        f"{file} contains Python objects (open_clip.model.CLIP), which can run any code, and is "
+        "not opened. Save the weights alone: torch.save(model.state_dict(), FILE)"
+    )
 
 
 @pytest.mark.filterwarnings("ignore:.*TorchScript", "ignore:.*torch.jit")
