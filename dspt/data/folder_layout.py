@@ -255,11 +255,12 @@ def _warn_of_subfolders(classes: Sequence[Folder], findings: Findings) -> None:
     if not names or (len(names) == 1 and all(is_generic(name) for name in names)):
         return
     nested = [top for top in classes if top.nested]
+    have, kind = ("has", "class") if len(nested) == 1 else ("have", "classes")
     findings.warning(
         "layout",
-        f"{_names(nested)} have subfolders ({_listed(names)}), whose photos are read as the "
-        f"{'class' if len(nested) == 1 else 'classes'} {_listed(top.name for top in nested)}; if "
-        "the subfolders are the classes, move them up one level",
+        f"{_names(nested)} {have} subfolders ({_listed(names)}), whose photos are read as the "
+        f"{kind} {_listed(top.name for top in nested)}; if the subfolders are the classes, move "
+        "them up one level",
     )
 
 

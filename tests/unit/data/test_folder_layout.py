@@ -125,6 +125,14 @@ def test_groups_of_classes_are_classes_with_a_warning() -> None:
     assert "if the subfolders are the classes, move them up one level" in warning
 
 
+def test_subfolders_of_one_class_are_named_with_it() -> None:
+    layout, findings = read("shirts/left camera", "shirts/right camera", "shoes")
+    assert places(layout) == {"train": ["shirts", "shoes"]}
+    (warning,) = findings.warnings
+    assert "shirts/ has subfolders (left camera and right camera), whose photos" in warning
+    assert "are read as the class shirts;" in warning
+
+
 @pytest.mark.parametrize("outer", ["fold{}", "202{}", "part_{}"])
 def test_numbered_parts_hold_classes(outer: str) -> None:
     layout, findings = read(*(f"{outer.format(i)}/{name}" for i in (1, 2) for name in "ab"))
