@@ -92,7 +92,7 @@ def load_exactly(module: nn.Module, tensors: Mapping[str, Tensor], name: str) ->
         raise WeightsUnavailable(
             f"{name}: does not match the built-in model: {faults[0]}{more}; {_FIX}", param=name
         )
-    module.load_state_dict(dict(tensors))
+    module.load_state_dict(dict(tensors), assign=True)
 
 
 def load_by_order(module: nn.Module, tensors: Mapping[str, Tensor], name: str) -> None:
@@ -115,4 +115,4 @@ def load_by_order(module: nn.Module, tensors: Mapping[str, Tensor], name: str) -
                 param=name,
             )
         renamed[ours] = tensor
-    module.load_state_dict(renamed)
+    module.load_state_dict(renamed, assign=True)
