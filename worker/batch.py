@@ -146,6 +146,5 @@ def _images(
         entered_patiently(lambda: kept_copies(context, zips)) as (first, *added),
         open_photos(first, added=added) as photos,
     ):
-        numbers = {photo.path: number for number, photo in enumerate(photos.photos)}
-        files = [file for file in numbers if file not in dropped]
-        yield files, lambda file: photos.read(numbers[file])
+        files = [file for file in photos.numbers if file not in dropped]
+        yield files, lambda file: photos.read(photos.numbers[file])

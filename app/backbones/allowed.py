@@ -49,5 +49,4 @@ def _check_name(name: str) -> None:
     try:
         check_name(name)
     except UnknownBackbone as error:
-        item = ProblemItem(param="backbone", code=error.code, message=error.message)
-        raise Unprocessable(error.message, code=error.code, errors=[item]) from error
+        raise Unprocessable(error.message, code=error.code, param="backbone") from error

@@ -128,12 +128,7 @@ def restore(
 
 
 def _check(folder: Path) -> None:
-    from app.backup.manifest import (
-        BackupError,
-        problems_of_copies,
-        problems_of_dump,
-        read_manifest,
-    )
+    from app.backup.manifest import BackupError, problems_of_copies, problems_of_dump, read_manifest
 
     manifest = read_manifest(folder)
     problems = list(problems_of_dump(folder, manifest))

@@ -16,15 +16,12 @@ from app.datasets import service as datasets
 from app.jobs.intake.requests import checked_name
 from app.kit.http.context import ContextDep
 from app.kit.http.errors import (
-    BadRequest,
+    UPLOAD_ERRORS,
     Conflict,
     NotFound,
-    PayloadTooLarge,
-    ProblemItem,
-    RequestTimeout,
     ServiceUnavailable,
-    StorageFull,
     Unprocessable,
+    missing,
     problems,
 )
 from app.kit.http.paging import After, Limit, Page, page_of
@@ -40,16 +37,7 @@ router = caller_router("/batches", tags=["batches"])
 @router.post(
     "",
     status_code=202,
-    responses=problems(
-        BadRequest,
-        NotFound,
-        Conflict,
-        PayloadTooLarge,
-        RequestTimeout,
-        ServiceUnavailable,
-        StorageFull,
-        Unprocessable,
-    ),
+    responses=problems(*UPLOAD_ERRORS, NotFound, Conflict, ServiceUnavailable),
 )
 @rules(Scope.SUBMIT, max_body_bytes=max_upload_bytes, before_body=check_bytes_early)
 def create_batch(
@@ -81,9 +69,7 @@ def create_batch(
     also if a worker is stopped or dies: the next one continues after the last stored result.
     """
     if (archive is None) == (dataset_id is None):
-        message = "Send exactly one of `archive` (a zip file) and `dataset_id`."
-        item = ProblemItem(param="archive", code="missing", message=message)
-        raise Unprocessable(message, errors=[item])
+        raise missing("archive", "Send exactly one of `archive` (a zip file) and `dataset_id`.")
     wanted = service.BatchRequest(model, checked_name(name), top_k, reject_below)
     images: datasets.Upload | str = dataset_id or ""
     if archive is not None:

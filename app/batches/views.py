@@ -8,11 +8,10 @@ from typing import Any
 
 from dspt_client.schemas.batches import BatchView
 
+from app.kit.text_blocks import text_blocks
 from app.tables.batches import Batch
 from dspt.labels.audit_csv import csv_line, spreadsheet_cell
 
-#: Lines of an answer that are sent at a time.
-_LINES = 200
 _COLUMNS = ("file", "label", "score", "rejected", "error")
 _PLAIN = frozenset(BatchView.model_fields) - {
     *("object", "model", "top_k", "reject_below", "links"),
@@ -32,13 +31,13 @@ def view(batch: Batch) -> BatchView:
 
 def as_ndjson(results: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
     """Yield one JSON object per line, many lines at a time."""
-    return _blocks(json.dumps(each, ensure_ascii=False) + "\n" for each in results)
+    return text_blocks(json.dumps(each, ensure_ascii=False) + "\n" for each in results)
 
 
 def as_csv(results: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
     """Yield a table with one line per image; cells that a spreadsheet would run are quoted."""
     yield csv_line(_COLUMNS).encode()
-    yield from _blocks(csv_line(_cells(each)) for each in results)
+    yield from text_blocks(csv_line(_cells(each)) for each in results)
 
 
 def _cells(result: Mapping[str, Any]) -> Iterator[object]:
@@ -47,13 +46,3 @@ def _cells(result: Mapping[str, Any]) -> Iterator[object]:
     for column in _COLUMNS:
         value = row.get(column)
         yield "" if value is None else spreadsheet_cell(value)
-
-
-def _blocks(lines: Iterable[str]) -> Iterator[bytes]:
-    block: list[str] = []
-    for line in lines:
-        block.append(line)
-        if len(block) == _LINES:
-            yield "".join(block).encode()
-            block = []
-    yield "".join(block).encode()

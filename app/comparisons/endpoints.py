@@ -15,11 +15,9 @@ from app.comparisons.views import view
 from app.jobs.intake.requests import checked_name
 from app.kit.http.context import ContextDep
 from app.kit.http.errors import (
-    BadRequest,
+    BODY_ERRORS,
     Conflict,
     NotFound,
-    PayloadTooLarge,
-    RequestTimeout,
     ServiceUnavailable,
     Unprocessable,
     problems,
@@ -39,15 +37,7 @@ models_router = caller_router("/models", tags=["models"])
 @router.post(
     "",
     status_code=202,
-    responses=problems(
-        BadRequest,
-        NotFound,
-        Conflict,
-        PayloadTooLarge,
-        RequestTimeout,
-        ServiceUnavailable,
-        Unprocessable,
-    ),
+    responses=problems(*BODY_ERRORS, NotFound, Conflict, ServiceUnavailable),
 )
 @rules(Scope.SUBMIT)
 def create_comparison(
@@ -126,15 +116,7 @@ def delete_comparison(comparison_id: str, context: ContextDep, caller: CallerDep
 
 @models_router.post(
     "/compare",
-    responses=problems(
-        BadRequest,
-        NotFound,
-        Conflict,
-        PayloadTooLarge,
-        RequestTimeout,
-        Unprocessable,
-        ServiceUnavailable,
-    ),
+    responses=problems(*BODY_ERRORS, NotFound, Conflict, ServiceUnavailable),
 )
 @rules(Scope.READ, predicts=True)
 async def compare_models(

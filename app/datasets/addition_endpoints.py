@@ -11,17 +11,7 @@ from app.access.dependencies import CallerDep, caller_router
 from app.datasets import additions, details, service
 from app.datasets.dependencies import ShelfDep
 from app.kit.http.context import ContextDep
-from app.kit.http.errors import (
-    BadRequest,
-    Conflict,
-    NotFound,
-    PayloadTooLarge,
-    ProblemItem,
-    RequestTimeout,
-    StorageFull,
-    Unprocessable,
-    problems,
-)
+from app.kit.http.errors import UPLOAD_ERRORS, Conflict, NotFound, missing, problems
 from app.kit.http.rules import Scope, max_upload_bytes, rules
 from app.kit.http.schema_types import Omittable
 from app.kit.metadata import FORM, parse
@@ -33,9 +23,7 @@ router = caller_router("/datasets", tags=["data sets"])
 @router.post(
     "/{dataset_id}/images",
     status_code=201,
-    responses=problems(
-        BadRequest, NotFound, Conflict, PayloadTooLarge, RequestTimeout, StorageFull, Unprocessable
-    ),
+    responses=problems(*UPLOAD_ERRORS, NotFound, Conflict),
 )
 @rules(Scope.SUBMIT, max_body_bytes=max_upload_bytes, before_body=check_bytes_early)
 def add_images(
@@ -76,17 +64,17 @@ def add_images(
     """
     pairs = parse(metadata)
     if (archive is None) == (images is None):
-        raise _missing("Send exactly one of `archive` (a zip file) and `images`.", "archive")
+        raise missing("archive", "Send exactly one of `archive` (a zip file) and `images`.")
     if archive is not None:
         if label is not None or labels is not None:
-            raise _missing("Send `label` or `labels` with `images`, not with `archive`.", "images")
+            raise missing("images", "Send `label` or `labels` with `images`, not with `archive`.")
         upload = service.receive(archive.file, archive.filename)
         made = additions.add(context, caller, dataset_id, upload)
     else:
         names = [service.clean_filename(each.filename, "image") for each in images or []]
         of_file = None if split == "unlabelled" else additions.labels_of(names, label, labels)
         if of_file is None and (label is not None or labels is not None):
-            raise _missing("Send `split=unlabelled` without `label` and `labels`.", "split")
+            raise missing("split", "Send `split=unlabelled` without `label` and `labels`.")
         files = additions.by_name(names, [each.file for each in images or []])
         with additions.packed(files, of_file, split) as upload:
             made = additions.add(context, caller, dataset_id, upload)
@@ -95,8 +83,3 @@ def add_images(
     found = details.of_new(context, caller, shelf, made)
     response.headers["Location"] = found.links["self"]
     return found
-
-
-def _missing(message: str, param: str) -> Unprocessable:
-    item = ProblemItem(param=param, code="missing", message=message)
-    return Unprocessable(message, errors=[item])

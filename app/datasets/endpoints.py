@@ -7,16 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Literal
 
 from dspt_client.schemas.datasets import DatasetDetail, DatasetHealth, DatasetView, PhotoPage
-from fastapi import (
-    FastAPI,
-    File,
-    Form,
-    Header,
-    Path,
-    Query,
-    Response,
-    UploadFile,
-)
+from fastapi import FastAPI, File, Form, Header, Path, Query, Response, UploadFile
 
 from app.access.dependencies import CallerDep, caller_router
 from app.datasets import details, health, repository, service, uploads, views
@@ -24,14 +15,12 @@ from app.datasets.dependencies import ShelfDep
 from app.datasets.photos import SIZES, PhotoShelf
 from app.kit.http.context import ContextDep
 from app.kit.http.errors import (
+    UPLOAD_ERRORS,
     BadRequest,
     Conflict,
     NotFound,
-    PayloadTooLarge,
-    ProblemItem,
-    RequestTimeout,
-    StorageFull,
     Unprocessable,
+    missing,
     problems,
 )
 from app.kit.http.filters import FiltersDep
@@ -57,9 +46,7 @@ router = caller_router("/datasets", tags=["data sets"], lifespan=_lifespan)
 @router.post(
     "",
     status_code=201,
-    responses=problems(
-        BadRequest, NotFound, Conflict, PayloadTooLarge, RequestTimeout, StorageFull, Unprocessable
-    ),
+    responses=problems(*UPLOAD_ERRORS, NotFound, Conflict),
 )
 @rules(Scope.SUBMIT, max_body_bytes=max_upload_bytes, before_body=check_bytes_early)
 def create_dataset(
@@ -80,9 +67,7 @@ def create_dataset(
     Folders and tables are checked; the photos themselves are read by the first job.
     """
     if (dataset is None) == (upload_id is None):
-        message = "Send exactly one of `dataset` (a zip file) and `upload_id`."
-        item = ProblemItem(param="dataset", code="missing", message=message)
-        raise Unprocessable(message, errors=[item])
+        raise missing("dataset", "Send exactly one of `dataset` (a zip file) and `upload_id`.")
     pairs = parse(metadata)
     if dataset is not None:
         upload = service.receive(dataset.file, dataset.filename)

@@ -21,13 +21,7 @@ from app.datasets import repository
 from app.datasets.features import delete_features
 from app.kit.context import Context
 from app.kit.control_characters import cleaned
-from app.kit.http.errors import (
-    Conflict,
-    NotFound,
-    ProblemItem,
-    TooManyRequests,
-    Unprocessable,
-)
+from app.kit.http.errors import Conflict, NotFound, TooManyRequests, Unprocessable
 from app.kit.ids import new_id, owner_digest
 from app.quotas import service as quotas
 from app.tables.datasets import Dataset
@@ -117,9 +111,9 @@ def find(session: Session, caller: Caller, dataset_id: str) -> Dataset:
     """Return the data set. Raises NotFound, also if it belongs to another owner."""
     dataset = repository.get(session, dataset_id)
     if dataset is None or not caller.sees(dataset.owner):
-        message = f"There is no data set {dataset_id!r}."
-        item = ProblemItem(param="dataset_id", code="dataset_not_found", message=message)
-        raise NotFound(message, code="dataset_not_found", errors=[item])
+        raise NotFound(
+            f"There is no data set {dataset_id!r}.", code="dataset_not_found", param="dataset_id"
+        )
     return dataset
 
 
@@ -280,5 +274,4 @@ def _expired() -> Conflict:
 
 
 def _not_a_zip(detail: str) -> Unprocessable:
-    item = ProblemItem(param="dataset", code="not_a_zip", message=detail)
-    return Unprocessable(detail, code="not_a_zip", errors=[item])
+    return Unprocessable(detail, code="not_a_zip", param="dataset")

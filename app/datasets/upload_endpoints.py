@@ -5,21 +5,20 @@ from __future__ import annotations
 from typing import Annotated
 
 from dspt_client.schemas.uploads import PartUrl, UploadView
-from fastapi import Depends, Header, Path, Request
+from fastapi import Header, Path
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.datastructures import State
 
 from app.access.dependencies import CallerDep, caller_router
 from app.datasets import upload_parts, uploads
 from app.kit.context import Context
-from app.kit.http.context import ContextDep
+from app.kit.http.context import BodyDep, ContextDep
 from app.kit.http.errors import (
+    UPLOAD_ERRORS,
     BadRequest,
     Conflict,
     NotFound,
     PayloadTooLarge,
-    RequestTimeout,
-    StorageFull,
     Unprocessable,
     problems,
 )
@@ -52,10 +51,6 @@ class NewUpload(BaseModel):
 
 def _part_bytes(state: State) -> int:
     return uploads.LARGEST_PART_BYTES  # those of the upload itself are checked later
-
-
-async def _body(request: Request) -> bytes:
-    return await request.body()
 
 
 @router.post("", status_code=201, responses=problems(PayloadTooLarge, Unprocessable))
@@ -93,9 +88,7 @@ def get_upload(upload_id: str, context: ContextDep, caller: CallerDep) -> Upload
 @router.put(
     "/{upload_id}/parts/{number}",
     status_code=204,
-    responses=problems(
-        BadRequest, NotFound, PayloadTooLarge, RequestTimeout, StorageFull, Unprocessable
-    ),
+    responses=problems(*UPLOAD_ERRORS, NotFound),
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -111,7 +104,7 @@ def put_part(
     number: _Number,
     context: ContextDep,
     caller: CallerDep,
-    body: Annotated[bytes, Depends(_body)],
+    body: BodyDep,
     content_digest: _ContentDigest,
 ) -> None:
     """Send one part; the same part may be sent again."""

@@ -16,14 +16,7 @@ from app.feedback.retrain import create_job
 from app.feedback.views import view
 from app.kit import storage_keys
 from app.kit.http.context import ContextDep
-from app.kit.http.errors import (
-    BadRequest,
-    Conflict,
-    NotFound,
-    StorageFull,
-    Unprocessable,
-    problems,
-)
+from app.kit.http.errors import BadRequest, Conflict, NotFound, StorageFull, Unprocessable, problems
 from app.kit.http.paging import After, Limit, Page, page_of
 from app.kit.http.rules import Scope, rules
 from app.kit.http.schema_types import Omittable

@@ -34,8 +34,7 @@ def find(
             f"There is no prediction {printable(prediction_id)!r}. It was classified without "
             "`capture`, or its photo was deleted."
         )
-        item = ProblemItem(param="prediction", code="prediction_not_found", message=message)
-        raise NotFound(message, code="prediction_not_found", errors=[item])
+        raise NotFound(message, code="prediction_not_found", param="prediction")
     return found
 
 
@@ -118,5 +117,4 @@ def _check(label: str, classes: Sequence[str]) -> None:
         message = f"{shown!r} is not a new class: the model has the class {printable(twin)!r}."
     else:
         return
-    item = ProblemItem(param="label", code="invalid_class", message=message)
-    raise Unprocessable(message, code="invalid_class", errors=[item])
+    raise Unprocessable(message, code="invalid_class", param="label")

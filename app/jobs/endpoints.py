@@ -8,16 +8,7 @@ from typing import Annotated, Any
 
 from dspt_client.schemas.jobs import EventList, JobView
 from dspt_client.schemas.status import Status
-from fastapi import (
-    FastAPI,
-    File,
-    Form,
-    Header,
-    Query,
-    Request,
-    Response,
-    UploadFile,
-)
+from fastapi import FastAPI, File, Form, Header, Query, Request, Response, UploadFile
 from starlette.concurrency import run_in_threadpool
 
 from app.access.dependencies import CallerDep, caller_router
@@ -30,14 +21,12 @@ from app.jobs.intake.requests import JobRequest
 from app.jobs.repository import MAX_SEQ
 from app.kit.http.context import ContextDep
 from app.kit.http.errors import (
+    UPLOAD_ERRORS,
     BadRequest,
     Conflict,
     NotFound,
-    PayloadTooLarge,
-    ProblemItem,
-    RequestTimeout,
-    StorageFull,
     Unprocessable,
+    missing,
     problems,
 )
 from app.kit.http.filters import Backbone, FiltersDep
@@ -66,9 +55,7 @@ router = caller_router("/jobs", tags=["jobs"], lifespan=_lifespan)
 @router.post(
     "",
     status_code=202,
-    responses=problems(
-        BadRequest, NotFound, Conflict, PayloadTooLarge, RequestTimeout, StorageFull, Unprocessable
-    ),
+    responses=problems(*UPLOAD_ERRORS, NotFound, Conflict),
 )
 @rules(Scope.SUBMIT, max_body_bytes=max_upload_bytes, before_body=check_quota_early)
 def create_job(
@@ -101,9 +88,7 @@ def create_job(
         local_backbones=context.settings.local_backbones,
     )
     if (dataset is None) == (dataset_id is None):
-        message = "Send exactly one of `dataset` (a zip file) and `dataset_id`."
-        item = ProblemItem(param="dataset", code="missing", message=message)
-        raise Unprocessable(message, errors=[item])
+        raise missing("dataset", "Send exactly one of `dataset` (a zip file) and `dataset_id`.")
     source: datasets.Upload | str
     if dataset is not None:
         source = datasets.receive(dataset.file, dataset.filename)

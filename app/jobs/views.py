@@ -14,18 +14,7 @@ from typing import Any
 
 from dspt_client.schemas.jobs import JobChange, JobCorrections, JobDataset, JobError, JobView
 from dspt_client.schemas.status import Status
-from sqlalchemy import (
-    JSON,
-    ColumnElement,
-    Row,
-    Select,
-    Text,
-    bindparam,
-    cast,
-    func,
-    null,
-    select,
-)
+from sqlalchemy import JSON, ColumnElement, Row, Select, Text, bindparam, cast, func, null, select
 from sqlalchemy.orm import Session
 
 from app.access.caller import Caller

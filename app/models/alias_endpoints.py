@@ -23,12 +23,7 @@ from app.kit.http.paging import After, Limit, Page, page_of
 from app.kit.http.rules import Scope, rules
 from app.kit.http.schema_types import Omittable
 from app.models import aliases
-from app.models.schemas import (
-    AliasName,
-    AliasTarget,
-    alias_view,
-    history_view,
-)
+from app.models.schemas import AliasName, AliasTarget, alias_view, history_view
 from app.models.service import find
 
 router = caller_router("/aliases", tags=["models"])

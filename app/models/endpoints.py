@@ -13,12 +13,10 @@ from app.captures import retention
 from app.kit import storage_keys
 from app.kit.http.context import ContextDep
 from app.kit.http.errors import (
+    UPLOAD_ERRORS,
     BadRequest,
     Conflict,
     NotFound,
-    PayloadTooLarge,
-    RequestTimeout,
-    StorageFull,
     Unprocessable,
     problems,
 )
@@ -61,7 +59,7 @@ def list_models(
 @router.post(
     "",
     status_code=201,
-    responses=problems(BadRequest, PayloadTooLarge, RequestTimeout, StorageFull, Unprocessable),
+    responses=problems(*UPLOAD_ERRORS),
 )
 @rules(Scope.SUBMIT)
 def import_model(

@@ -10,7 +10,7 @@ from dspt_client.schemas.models import ModelView
 from app.backbones.allowed import check_backbone
 from app.kit.context import Context
 from app.kit.control_characters import cleaned
-from app.kit.http.errors import ProblemItem, Unprocessable
+from app.kit.http.errors import Unprocessable
 from app.models import drift
 from app.models.artifacts import keep, row_of
 from app.models.schemas import view
@@ -33,8 +33,7 @@ def add(context: Context, owner: str, data: bytes, name: str) -> ModelView:
         try:
             manifest = read_artifact(path).manifest
         except ArtifactError as error:
-            item = ProblemItem(param="artifact", code=error.code, message=error.message)
-            raise Unprocessable(error.message, code=error.code, errors=[item]) from error
+            raise Unprocessable(error.message, code=error.code, param="artifact") from error
     check_backbone(manifest.config, context.settings.local_backbones)
     model = row_of(
         manifest,

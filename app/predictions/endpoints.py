@@ -8,17 +8,7 @@ from functools import partial
 from typing import Annotated, Any, TypeVar
 
 from dspt_client.schemas.predictions import PredictResponse
-from fastapi import (
-    FastAPI,
-    File,
-    Form,
-    Header,
-    Path,
-    Query,
-    Request,
-    Response,
-    UploadFile,
-)
+from fastapi import FastAPI, File, Form, Header, Path, Query, Request, Response, UploadFile
 from fastapi.exceptions import RequestValidationError
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
@@ -33,11 +23,11 @@ from app.kit.http.errors import (
     Forbidden,
     NotFound,
     PayloadTooLarge,
-    ProblemItem,
     RequestTimeout,
     ServiceUnavailable,
     StorageFull,
     Unprocessable,
+    missing,
     problems,
 )
 from app.kit.http.json_body import parse_json
@@ -145,10 +135,12 @@ async def predict(
         answer = _answer_json(request, caller, asked.model, asked, accept)
         return await cancel_on_disconnect(request, answer)
     if model is None:
-        missing = {"type": "missing", "loc": ("body", "model"), "msg": "Field required"}
-        raise RequestValidationError([missing | {"input": None}])
+        loc, message = ("body", "model"), "Field required"
+        raise RequestValidationError(
+            [{"type": "missing", "loc": loc, "msg": message, "input": None}]
+        )
     if (images is None) == (archive is None):
-        raise _not_exactly_one()
+        raise missing("images", "Send exactly one of `images` and `archive` (a zip of images).")
     options = PredictOptions(top_k, zero_shot, reject_below, capture)
     _check_size(request, [image.size or 0 for image in images or []])
     named = await _read(images or [])
@@ -262,10 +254,3 @@ def _check_size(request: Request, sizes: Sequence[int]) -> None:
 
 async def _read(images: Sequence[UploadFile]) -> list[bodies.Named]:
     return [(image.filename or f"image {i}", await image.read()) for i, image in enumerate(images)]
-
-
-def _not_exactly_one() -> Unprocessable:
-    detail = "Send exactly one of `images` and `archive` (a zip of images)."
-    return Unprocessable(
-        detail, errors=[ProblemItem(param="images", code="missing", message=detail)]
-    )

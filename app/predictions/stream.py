@@ -12,12 +12,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import IO
 
-from dspt_client.schemas.predictions import (
-    ImageProblem,
-    Prediction,
-    StreamEnd,
-    StreamStopped,
-)
+from dspt_client.schemas.predictions import ImageProblem, Prediction, StreamEnd, StreamStopped
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse

@@ -11,15 +11,11 @@ from app.access.dependencies import CallerDep, caller_router
 from app.kit.context import Context
 from app.kit.http.context import ContextDep
 from app.kit.http.errors import (
-    BadRequest,
+    UPLOAD_ERRORS,
     Conflict,
     GatewayTimeout,
     NotFound,
-    PayloadTooLarge,
-    RequestTimeout,
     ServiceUnavailable,
-    StorageFull,
-    Unprocessable,
     problems,
 )
 from app.kit.http.rules import Scope, rules
@@ -36,17 +32,7 @@ router = caller_router("/models", tags=["models"])
 @router.post(
     "/{model_id}/classes",
     status_code=201,
-    responses=problems(
-        BadRequest,
-        NotFound,
-        Conflict,
-        PayloadTooLarge,
-        RequestTimeout,
-        StorageFull,
-        Unprocessable,
-        ServiceUnavailable,
-        GatewayTimeout,
-    ),
+    responses=problems(*UPLOAD_ERRORS, NotFound, Conflict, ServiceUnavailable, GatewayTimeout),
 )
 @rules(Scope.SUBMIT, predicts=True)
 async def add_classes(

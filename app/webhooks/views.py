@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from dspt_client.schemas.webhooks import (
-    DeliveryView,
-    NewWebhookView,
-    WebhookEvent,
-    WebhookView,
-)
+from dspt_client.schemas.webhooks import DeliveryView, NewWebhookView, WebhookEvent, WebhookView
 
 from app.tables.webhooks import Webhook, WebhookDelivery
 

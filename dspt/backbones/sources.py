@@ -20,12 +20,7 @@ from typing import Any
 import open_clip
 from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 
-from dspt.backbones.architectures import (
-    architectures,
-    known_architecture,
-    no_such_tag,
-    split_name,
-)
+from dspt.backbones.architectures import architectures, known_architecture, no_such_tag, split_name
 from dspt.backbones.catalog import PICKLE, SAFETENSORS
 from dspt.backbones.weights import LOCAL_DIR, Weights
 from dspt.errors import BackboneError, UnknownBackbone, WeightsUnavailable

@@ -16,14 +16,7 @@ from dspt.cli.options import (
     with_config_options,
 )
 from dspt.cli.tables import accuracies, suspects
-from dspt.cli.terminal import (
-    check_writable,
-    errors_shown,
-    out,
-    print_json,
-    run_tuning,
-    writing,
-)
+from dspt.cli.terminal import check_writable, errors_shown, out, print_json, run_tuning, writing
 from dspt.config import TuneConfig
 
 SHOWN = 10

@@ -32,14 +32,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dspt.data.dataset import (
-        Dataset,
-        Item,
-        Rejected,
-        dataset_digest,
-        load_dataset,
-        read_image,
-    )
+    from dspt.data.dataset import Dataset, Item, Rejected, dataset_digest, load_dataset, read_image
     from dspt.data.hostile.limits import Limits
     from dspt.data.images import decode_image
     from dspt.data.splits import few_shot, stratified_folds, stratified_holdout

@@ -7,13 +7,7 @@ from typing import Any
 
 from dspt.data.findings import Findings
 from dspt.data.label_table import Table, layout_by_tables, table_paths
-from dspt.data.layout import (
-    Layout,
-    common_top,
-    drop_unknown_classes,
-    is_labels,
-    layout_by_folder,
-)
+from dspt.data.layout import Layout, common_top, drop_unknown_classes, is_labels, layout_by_folder
 from dspt.data.source import Source
 from dspt.data.split_names import split_of
 from dspt.data.table_records import is_understood, read_records

@@ -16,11 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from dspt.labels.audit import AuditReport, audit_labels
-from dspt.labels.noise_model import (
-    fit_noise,
-    symmetric_transition_matrix,
-    true_label_posterior,
-)
+from dspt.labels.noise_model import fit_noise, symmetric_transition_matrix, true_label_posterior
 from dspt.labels.noise_rate import estimate_noise_rate
 from dspt.labels.temperature import fit_temperature
 from dspt.prompt.losses import suppression

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -15,10 +15,9 @@ from app.jobs.review.stored import Stored, find_stored
 from app.jobs.review.stored_entries import StoredEntries
 from app.kit.context import Context
 from app.kit.http.errors import Unprocessable
+from app.kit.text_blocks import text_blocks
 from dspt.labels.audit_csv import audit_lines
 
-#: Bytes of a stream that are sent at a time.
-_BLOCK = 64 * 1024
 #: Audits of earlier versions have fewer members. Numbers of photos are not stored.
 _DEFAULTS = {
     name: field.default
@@ -95,7 +94,7 @@ class Audit:
                 return
             entries = enumerate(self._wanted(wanted))
             yield b"["
-            yield from _blocks(
+            yield from text_blocks(
                 (", " if number else "") + json.dumps(entry) for number, (_, entry) in entries
             )
             yield b"]}"
@@ -105,7 +104,7 @@ class Audit:
         with self._opened.file:
             if not self._stored.is_ascii():
                 yield "\ufeff".encode()  # Excel would misread the names
-            yield from _blocks(audit_lines(entry for _, entry in self._wanted(wanted)))
+            yield from text_blocks(audit_lines(entry for _, entry in self._wanted(wanted)))
 
     def given(self) -> Mapping[str, str]:
         """Return file -> its given label."""
@@ -149,16 +148,3 @@ def find(context: Context, caller: Caller, job_id: str) -> Audit:
 
 def _complete(entry: dict[str, Any]) -> dict[str, Any]:
     return entry | {name: value for name, value in _DEFAULTS.items() if name not in entry}
-
-
-def _blocks(texts: Iterable[str]) -> Iterator[bytes]:
-    """Join texts that are too short to be sent by themselves."""
-    block: list[str] = []
-    size = 0
-    for text in texts:
-        block.append(text)
-        size += len(text)
-        if size >= _BLOCK:
-            yield "".join(block).encode()
-            block, size = [], 0
-    yield "".join(block).encode()

@@ -15,12 +15,10 @@ from app.jobs.repository import MAX_SEQ
 from app.jobs.review.verdicts import Reviews
 from app.jobs.schemas import ReviewChanges
 from app.kit.http.errors import (
-    BadRequest,
+    BODY_ERRORS,
     Conflict,
     NotFound,
-    PayloadTooLarge,
     PreconditionFailed,
-    RequestTimeout,
     Unprocessable,
     problems,
 )
@@ -78,15 +76,7 @@ def get_review(
 
 @router.patch(
     "",
-    responses=problems(
-        BadRequest,
-        NotFound,
-        Conflict,
-        PreconditionFailed,
-        PayloadTooLarge,
-        RequestTimeout,
-        Unprocessable,
-    ),
+    responses=problems(*BODY_ERRORS, NotFound, Conflict, PreconditionFailed),
 )
 @rules(Scope.SUBMIT)
 def change_review(

@@ -6,24 +6,15 @@ from typing import Annotated, Any, Literal
 
 from dspt_client.schemas.jobs import AuditView, JobView
 from dspt_client.schemas.predictions import JobPredictions
-from fastapi import Depends, Header, Query, Request, Response
+from fastapi import Header, Query, Request, Response
 from pydantic import Field
 from starlette.responses import StreamingResponse
 
 from app.access.dependencies import CallerDep, caller_router
 from app.datasets.dependencies import ShelfDep
 from app.jobs.review import audit, corrections, predictions, verdicts
-from app.kit.http.context import ContextDep
-from app.kit.http.errors import (
-    BadRequest,
-    Conflict,
-    NotFound,
-    PayloadTooLarge,
-    RequestTimeout,
-    StorageFull,
-    Unprocessable,
-    problems,
-)
+from app.kit.http.context import BodyDep, ContextDep
+from app.kit.http.errors import UPLOAD_ERRORS, Conflict, NotFound, Unprocessable, problems
 from app.kit.http.paging import NOT_A_CURSOR
 from app.kit.http.rules import Scope, rules
 from app.kit.http.schema_types import Omittable
@@ -122,16 +113,10 @@ def list_job_predictions(
     )
 
 
-async def _body(request: Request) -> bytes:
-    return await request.body()
-
-
 @router.post(
     "/{job_id}/corrections",
     status_code=202,
-    responses=problems(
-        BadRequest, NotFound, Conflict, PayloadTooLarge, RequestTimeout, StorageFull, Unprocessable
-    ),
+    responses=problems(*UPLOAD_ERRORS, NotFound, Conflict),
     openapi_extra={"requestBody": {"required": True, "content": corrections.CONTENT_TYPES}},
 )
 @rules(Scope.SUBMIT)
@@ -141,7 +126,7 @@ def correct_job(
     response: Response,
     context: ContextDep,
     caller: CallerDep,
-    body: Annotated[bytes, Depends(_body)],
+    body: BodyDep,
     content_type: Annotated[str, Header(include_in_schema=False)] = "",
     name: Annotated[
         str | Omittable,

@@ -75,12 +75,16 @@ class ApiError(HTTPException):
         detail: str,
         *,
         code: str | None = None,
+        param: str | None = None,
         errors: Sequence[ProblemItem] = (),
         headers: Mapping[str, str] | None = None,
     ) -> None:
+        """param: the field at fault, if it is only one; `errors` then has one item."""
         super().__init__(int(self.status), detail, headers)
         self.code = code or self.default_code
         self.errors = list(errors)
+        if param is not None:
+            self.errors.append(ProblemItem(param=param, code=self.code, message=detail))
 
 
 class BadRequest(ApiError):
@@ -128,6 +132,13 @@ class Unprocessable(ApiError):
     default_code = "invalid_request"
 
 
+def missing(param: str, message: str) -> Unprocessable:
+    """Return the error for a field that is not there, or for one too many."""
+    return Unprocessable(
+        message, errors=[ProblemItem(param=param, code="missing", message=message)]
+    )
+
+
 class TooManyRequests(ApiError):
     status = HTTPStatus.TOO_MANY_REQUESTS
     default_code = "rate_limited"
@@ -146,6 +157,11 @@ class GatewayTimeout(ApiError):
 class StorageFull(ApiError):
     status = HTTPStatus.INSUFFICIENT_STORAGE
     default_code = "storage_full"
+
+
+#: Of calls whose body may be large or malformed, and of those that store it.
+BODY_ERRORS = (BadRequest, PayloadTooLarge, RequestTimeout, Unprocessable)
+UPLOAD_ERRORS = (*BODY_ERRORS, StorageFull)
 
 
 def problems(*errors: type[ApiError]) -> dict[int | str, dict[str, Any]]:
