@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Watch = Annotated[bool, typer.Option("--watch", help="Follow the job until it ends.")]
 
 
-def tell(job: Job, watch: bool, as_json: bool) -> None:
+def follow(job: Job, watch: bool, as_json: bool) -> None:
     """Print which job it is and, with `watch`, follow it and print its results."""
     from dspt_client import JobCancelled, JobFailed
 

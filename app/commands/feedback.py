@@ -9,7 +9,7 @@ import typer
 from dspt_client.schemas.feedback import Order
 
 from app.commands import _find as find
-from app.commands._follow import Watch, tell
+from app.commands._follow import Watch, follow
 from app.commands._service import (
     AsJson,
     Limit,
@@ -75,7 +75,7 @@ def retrain(
     """
     with service(url) as client:
         job = client.jobs.retrain(find.model_or_alias(client, model), name=name)
-        tell(job, watch, as_json)
+        follow(job, watch, as_json)
 
 
 def predictions(

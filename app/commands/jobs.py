@@ -12,7 +12,7 @@ import typer
 from dspt_client.schemas.status import Status
 
 from app.commands import _find as find
-from app.commands._follow import Watch, print_job, results, tell
+from app.commands._follow import Watch, follow, print_job, results
 from app.commands._service import (
     AsJson,
     Limit,
@@ -29,7 +29,13 @@ from app.commands._service import (
     service,
 )
 from app.commands._tables import job_details, jobs_table, predictions_table, verdicts_table
-from dspt.cli.options import ClassNames, config_parameters, read_class_names
+from dspt.cli.options import (
+    ClassNames,
+    config_parameters,
+    csv_option,
+    page_option,
+    read_class_names,
+)
 from dspt.cli.tables import suspects
 from dspt.cli.terminal import keep_corrections, out, print_json, print_stderr, writing
 from dspt.config import TuneConfig
@@ -118,7 +124,7 @@ def submit(
                 metadata=own,
                 on_progress=advance,
             )
-        tell(job, watch, as_json)
+        follow(job, watch, as_json)
 
 
 @jobs.command("list")
@@ -167,21 +173,21 @@ def show(job_id: JobId, url: Url = None, as_json: AsJson = False) -> None:
 def watch(job_id: JobId, url: Url = None, as_json: AsJson = False) -> None:
     """Follow a job until it ends. The exit code is 0 if it succeeded."""
     with service(url) as client:
-        tell(client.jobs.get(find.job_id(client, job_id)), True, as_json)
+        follow(client.jobs.get(find.job_id(client, job_id)), True, as_json)
 
 
 @jobs.command()
 def cancel(job_id: JobId, url: Url = None, as_json: AsJson = False) -> None:
     """Stop a job. A running job stops after its current step."""
     with service(url) as client:
-        tell(client.jobs.cancel(find.job_id(client, job_id)), False, as_json)
+        follow(client.jobs.cancel(find.job_id(client, job_id)), False, as_json)
 
 
 @jobs.command()
 def retry(job_id: JobId, watch: Watch = False, url: Url = None, as_json: AsJson = False) -> None:
     """Run a failed or cancelled job again, with the same photos and settings."""
     with service(url) as client:
-        tell(client.jobs.retry(find.job_id(client, job_id)), watch, as_json)
+        follow(client.jobs.retry(find.job_id(client, job_id)), watch, as_json)
 
 
 @jobs.command()
@@ -200,27 +206,8 @@ def delete(job_id: JobId, url: Url = None, as_json: AsJson = False) -> None:
 @jobs.command()
 def audit(
     job_id: JobId,
-    csv_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--csv",
-            help="Write the ranking of all files to this file, with an empty column correct_label. "
-            "Fill in the correct class, drop, or keep for a right label, and pass the file to "
-            "dspt jobs correct.",
-            dir_okay=False,
-            show_default=False,
-        ),
-    ] = None,
-    html_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--html",
-            help="Write a page with the suspect photos to this file: decide in a browser, save the "
-            "table, and pass it to dspt jobs correct.",
-            dir_okay=False,
-            show_default=False,
-        ),
-    ] = None,
+    csv_file: Annotated[Path | None, csv_option("dspt jobs correct")] = None,
+    html_file: Annotated[Path | None, page_option("dspt jobs correct")] = None,
     most: Annotated[int, typer.Option(min=1, help="Show at most this many suspects.")] = 50,
     url: Url = None,
     as_json: AsJson = False,
@@ -347,7 +334,7 @@ def correct(
     with service(url, csv_file) as client:
         found = find.job_id(client, job_id)
         job = client.jobs.correct(found, csv=csv_file, review=reviewed, name=name)
-        tell(job, watch, as_json)
+        follow(job, watch, as_json)
 
 
 def _verdicts_of(decided: Corrections) -> dict[str, dict[str, Any]]:

@@ -20,7 +20,7 @@ from dspt_client.schemas.status import TERMINAL, Status
 _AUDIT_PAGE = 5000
 
 
-def look(job_id: str) -> Call[JobView]:
+def get_job(job_id: str) -> Call[JobView]:
     return get(path("jobs", job_id), as_a(JobView))
 
 
@@ -95,7 +95,7 @@ class AsyncJob(_Seen):
 
     async def refresh(self) -> None:
         """Update `view`."""
-        self.view = await self._connection.call(look(self.id))
+        self.view = await self._connection.call(get_job(self.id))
 
     async def wait(self, *, progress: bool = False, timeout: float | None = None) -> None:
         """Wait until the job has succeeded; `view` is then up to date.

@@ -100,7 +100,7 @@ class JobCalls(Generic[J]):
 
     async def get(self, job_id: str) -> J:
         """Return one job."""
-        return self._made(await self._connection.call(_job.look(job_id)))
+        return self._made(await self._connection.call(_job.get_job(job_id)))
 
     async def cancel(self, job_id: str) -> J:
         """Stop a job. A running job stops after its current step."""

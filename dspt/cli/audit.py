@@ -14,6 +14,8 @@ from dspt.cli.options import (
     ClassNames,
     Corrected,
     OptionalData,
+    csv_option,
+    page_option,
     read_class_names,
     with_config_options,
 )
@@ -58,27 +60,8 @@ def audit(
             show_default=False,
         ),
     ] = None,
-    csv_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--csv",
-            help="Write the ranking of all files to this file, with an empty column correct_label. "
-            "Fill in the correct class, drop, or keep for a right label, and pass the file to "
-            "--corrections.",
-            dir_okay=False,
-            show_default=False,
-        ),
-    ] = None,
-    html_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--html",
-            help="Write a page with the suspect photos to this file: decide in a browser, save the "
-            "table, and pass it to --corrections.",
-            dir_okay=False,
-            show_default=False,
-        ),
-    ] = None,
+    csv_file: Annotated[Path | None, csv_option("--corrections")] = None,
+    html_file: Annotated[Path | None, page_option("--corrections")] = None,
     most: Annotated[int, typer.Option(min=1, help="Show at most this many suspects.")] = 50,
     corrections: Corrected = None,
     class_names: ClassNames = None,

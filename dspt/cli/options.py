@@ -42,6 +42,31 @@ Corrected = Annotated[
         show_default=False,
     ),
 ]
+
+
+def csv_option(accepted_by: str) -> Any:
+    """Return the option for a table of labels. accepted_by: the option or command to pass it to."""
+    return typer.Option(
+        "--csv",
+        help="Write the ranking of all files to this file, with an empty column correct_label. "
+        "Fill in the correct class, drop, or keep for a right label, and pass the file to "
+        f"{accepted_by}.",
+        dir_okay=False,
+        show_default=False,
+    )
+
+
+def page_option(accepted_by: str) -> Any:
+    """Return the option for a page to check labels on, which saves the table of `csv_option`."""
+    return typer.Option(
+        "--html",
+        help="Write a page with the suspect photos to this file: decide in a browser, save the "
+        f"table, and pass it to {accepted_by}.",
+        dir_okay=False,
+        show_default=False,
+    )
+
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 
 
