@@ -6,7 +6,6 @@ Converting a tower needs torch, in a process of its own; running it does not.
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess  # only a program of this package is started  # nosec B404
 import sys
 import tempfile
@@ -172,8 +171,6 @@ def _convert(name: str, digest: str, place: Path) -> None:
         )
         if done.returncode != 0:
             raise ValueError(f"it cannot be converted: {done.stderr.strip()[-2000:]}")
-        if place.exists() and not (place / ABOUT).exists():
-            shutil.rmtree(place, ignore_errors=True)  # by a version that kept the model alone
         try:
             whole.rename(place)
         except OSError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
 
 from dspt.data.findings import FILES_LISTED
@@ -172,13 +172,4 @@ class HealthFinding:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return {
-            "kind": self.kind,
-            "severity": self.severity,
-            "title": self.title,
-            "text": self.text,
-            "fix": self.fix,
-            "count": self.count,
-            "files": [{"file": each.file, "note": each.note} for each in self.files],
-            "classes": list(self.classes),
-        }
+        return asdict(self)
