@@ -17,6 +17,7 @@ import typer
 from dspt.cli.terminal import out, print_json, print_stderr, writing
 from dspt.errors import ConfigError
 from dspt.kit.files import atomic_write
+from dspt.kit.text import listed
 
 Answer = dict[str, Any]
 
@@ -70,10 +71,8 @@ def image_files(paths: Iterable[Path]) -> list[Path]:
         if not found:
             raise ConfigError(f"{path}: no images in this folder")
         if left_out := [file for file in inside if file not in set(found)]:
-            shown = ", ".join(file.name for file in left_out[:_LEFT_OUT_SHOWN])
-            rest = len(left_out) - _LEFT_OUT_SHOWN
-            more = f" and {rest:,} more" if rest > 0 else ""
-            print_stderr(f"{path}: left out {shown}{more} (not images)", "yellow")
+            shown = listed(left_out, _LEFT_OUT_SHOWN, lambda file: file.name)
+            print_stderr(f"{path}: left out {shown} (not images)", "yellow")
         files += found
     return files
 

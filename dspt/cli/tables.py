@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dspt.cli.terminal import out
-from dspt.kit.text import printable
+from dspt.kit.text import listed, printable
 from dspt.report.classifier_names import classifier_names
 
 _MEASURED = {
@@ -88,8 +88,7 @@ def _about(metrics: Mapping[str, Any], tuned: str) -> str | None:
         )
     missing = [name for name, share in evaluation.get("per_class", {}).items() if share is None]
     if missing:
-        more = f" and {len(missing) - 10:,} more" if len(missing) > 10 else ""
-        notes.append(f"not measured: {', '.join(map(printable, missing[:10]))}{more}")
+        notes.append(f"not measured: {listed(missing, 10, printable)}")
     return escape("; ".join(notes)) or None
 
 

@@ -10,7 +10,7 @@ from dspt.data.layout import Candidate, Layout
 from dspt.data.names import natural_key
 from dspt.data.reading import Seen
 from dspt.data.split_names import Split
-from dspt.kit.text import printable
+from dspt.kit.text import listed, printable
 
 _REASONS_SHOWN = 3
 _FILES_SHOWN = 5
@@ -123,9 +123,7 @@ def _reasons(read: Read) -> dict[tuple[Split, str], list[str]]:
 
 
 def _joined(reasons: Sequence[str]) -> str:
-    more = len(reasons) - _REASONS_SHOWN
-    listed = "; ".join(reasons[:_REASONS_SHOWN])
-    return f"{listed}; and {more:,} more" if more > 0 else listed
+    return listed(reasons, _REASONS_SHOWN, str, separator="; ")
 
 
 def check_appearance(read: Read, findings: Findings) -> None:
@@ -150,7 +148,7 @@ def check_appearance(read: Read, findings: Findings) -> None:
         else:
             kind = remark
             message = f"{remark}; look at them, such photos may be mistakes"
-        findings.warning(kind, f"{images}: {message}: {_listed(paths, _EXAMPLES)}", paths)
+        findings.warning(kind, f"{images}: {message}: {listed(paths, _EXAMPLES, printable)}", paths)
 
 
 def check_case(paths: Sequence[str], findings: Findings) -> None:
@@ -160,10 +158,5 @@ def check_case(paths: Sequence[str], findings: Findings) -> None:
         by_fold[path.casefold()].append(path)
     for same in by_fold.values():
         if len(same) > 1:
-            findings.warning("case", f"names that differ only in case: {_listed(same)}", same)
-
-
-def _listed(paths: Sequence[str], shown: int = _FILES_SHOWN) -> str:
-    more = len(paths) - shown
-    listed = ", ".join(printable(path) for path in paths[:shown])
-    return f"{listed} and {more:,} more" if more > 0 else listed
+            names = listed(same, _FILES_SHOWN, printable)
+            findings.warning("case", f"names that differ only in case: {names}", same)

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dspt.data.findings import Findings
 from dspt.data.names import confusable_key, find_invisible, look_alike_key
 from dspt.data.wordnet import is_wordnet_id, wordnet_words
-from dspt.kit.text import printable
+from dspt.kit.text import listed, printable
 
 MAX_CHARACTERS = 200
 _NAMES_SHOWN = 5
@@ -85,13 +85,11 @@ def _translate(
     """Return the words of folders that are WordNet ids, except those with `given` words."""
     found = wordnet_words(folder for folder in folders if folder not in given)
     if found:
-        examples = ", ".join(f"{k} is {words!r}" for k, words in [*found.items()][:_WORDNET_SHOWN])
-        hidden = len(found) - _WORDNET_SHOWN
-        more = f" and {hidden:,} more" if hidden > 0 else ""
+        examples = listed([*found], _WORDNET_SHOWN, lambda name: f"{name} is {found[name]!r}")
         findings.warning(
             "wordnet",
             "class folders are WordNet ids; their words in the prompt are those of WordNet: "
-            f"{examples}{more}; class_names replaces them",
+            f"{examples}; class_names replaces them",
         )
     return found
 

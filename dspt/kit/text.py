@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
+
 
 def without_prefix(message: str) -> str:
     """Return a message of pydantic without the prefix that it gives to those of validators."""
@@ -14,3 +19,15 @@ def printable(path: str) -> str:
         path = f"{path[:500]}...{path[-400:]}"
     text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in path)
     return text if len(text) <= 200 else f"{text[:100]}...{text[-90:]}"
+
+
+def listed(
+    items: Sequence[T], most: int, text_of: Callable[[T], str], separator: str = ", "
+) -> str:
+    """Return the texts of the first `most` items, and the number of the others.
+
+    `a, b and 3 more`, or with another separator `a; b; and 3 more`.
+    """
+    found, more = separator.join(map(text_of, items[:most])), len(items) - most
+    before_and = " " if separator == ", " else separator
+    return f"{found}{before_and}and {more:,} more" if more > 0 else found

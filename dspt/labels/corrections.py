@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from dspt.data.class_words import words_of
 from dspt.data.findings import Findings
-from dspt.kit.text import printable
+from dspt.kit.text import listed, printable
 from dspt.labels.new_classes import warnings_of_new, words_of_new
 
 if TYPE_CHECKING:
@@ -294,12 +294,9 @@ def _meant(name: str, classes: Sequence[str]) -> str:
     close = difflib.get_close_matches(name, classes, n=1)
     if close:
         return f"did you mean {printable(close[0])!r}?"
-    more = len(classes) - _CLASSES_SHOWN
-    listed = ", ".join(map(printable, classes[:_CLASSES_SHOWN]))
-    listed += f" and {more:,} more" if more > 0 else ""
     return (
-        f"the classes are {listed}. To add a class, write `{NEW}{printable(name)}` in a table, or "
-        "list it in `new_classes` in JSON"
+        f"the classes are {listed(classes, _CLASSES_SHOWN, printable)}. To add a class, write "
+        f"`{NEW}{printable(name)}` in a table, or list it in `new_classes` in JSON"
     )
 
 

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from dspt.backbones.base import CLIP_EMBEDDING_STD, Backbone, Tokenizer
 from dspt.errors import ConfigError, PromptTooLong
 from dspt.kit.device import sent
+from dspt.kit.text import listed
 from dspt.prompt.text_encoder import PlainEncoder, SharedPrefixEncoder, shares_prefix
 
 RANDOM = "random"
@@ -161,10 +162,8 @@ def _check_fits(
         if before + len(body) > window
     ]
     if too_long:
-        named = ", ".join(repr(words) for words in too_long[:5])
-        more = f" and {len(too_long) - 5} more" if len(too_long) > 5 else ""
         raise PromptTooLong(
             f"the prompt does not fit the context window of {window} tokens for the class words "
-            f"{named}{more}; shorten them or use fewer context vectors",
+            f"{listed(too_long, 5, repr)}; shorten them or use fewer context vectors",
             param=too_long[0],
         )

@@ -12,7 +12,7 @@ from dspt.data.class_words import is_code
 from dspt.data.dataset import Dataset
 from dspt.data.splits import Splits
 from dspt.kit.balance import FAR_SMALLER
-from dspt.kit.text import printable
+from dspt.kit.text import listed, printable
 from dspt.report.finding import HealthFinding
 
 _MIN_PHOTOS = 4
@@ -130,6 +130,4 @@ def names_finding(classes: Sequence[str]) -> HealthFinding:
 
 
 def _listed(names: Sequence[str]) -> str:
-    more = len(names) - _CLASSES_SHOWN
-    listed = ", ".join(printable(name) for name in names[:_CLASSES_SHOWN])
-    return f"{listed} and {more:,} more" if more > 0 else listed
+    return listed(names, _CLASSES_SHOWN, printable)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dspt.data.dataset import Dataset
-from dspt.kit.text import printable
+from dspt.kit.text import listed, printable
 from dspt.report.finding import HealthFile, HealthFinding
 
 _EXAMPLES = 3
@@ -137,12 +137,6 @@ def _count(groups: Sequence[Files], what: str) -> str:
 
 
 def _examples(groups: Sequence[Files]) -> str:
-    listed = "; ".join(_listed(files) for files in groups[:_EXAMPLES])
-    more = len(groups) - _EXAMPLES
-    return f"{listed}; and {more:,} more" if more > 0 else listed
-
-
-def _listed(files: Files) -> str:
-    more = len(files) - _FILES_SHOWN
-    listed = ", ".join(printable(file) for file in files[:_FILES_SHOWN])
-    return f"{listed} and {more:,} more" if more > 0 else listed
+    return listed(
+        groups, _EXAMPLES, lambda files: listed(files, _FILES_SHOWN, printable), separator="; "
+    )

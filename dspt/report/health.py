@@ -14,7 +14,7 @@ from dspt.data.dataset import Dataset, Rejected
 from dspt.data.split_names import SPLITS
 from dspt.data.tree import may_be_image
 from dspt.errors import DatasetError
-from dspt.kit.text import printable
+from dspt.kit.text import listed, printable
 from dspt.report.finding import HealthFile, HealthFinding, Severity
 
 _CLASSES_LISTED = 1000
@@ -172,10 +172,8 @@ def _of_files(dataset: Dataset) -> list[HealthFinding]:
 
 def _rejected(kind: str, rejected: Sequence[Rejected]) -> HealthFinding:
     files = "1 file is" if len(rejected) == 1 else f"{len(rejected):,} files are"
-    listed = "; ".join(f"{printable(r.file)}: {r.reason}" for r in rejected[:_EXAMPLES])
-    more = len(rejected) - _EXAMPLES
-    listed += f"; and {more:,} more" if more > 0 else ""
-    return HealthFinding.of(kind, f"{files} left out: {listed}", files=_files(rejected))
+    examples = listed(rejected, _EXAMPLES, lambda r: f"{printable(r.file)}: {r.reason}", "; ")
+    return HealthFinding.of(kind, f"{files} left out: {examples}", files=_files(rejected))
 
 
 def _files(rejected: Sequence[Rejected]) -> list[HealthFile]:

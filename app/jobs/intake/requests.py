@@ -21,7 +21,7 @@ from dspt.data.hostile.limits import Limits
 from dspt.data.names import find_invisible
 from dspt.errors import ConfigError
 from dspt.kit import strict_json
-from dspt.kit.text import printable
+from dspt.kit.text import listed, printable
 
 _SHOWN = 10
 #: More settings than exist, and longer than any name; the response repeats unknown ones.
@@ -129,8 +129,8 @@ def _class_names(text: str | None) -> dict[str, str] | None:
         if why := _wrong_words(folder, words):
             wrong.append(f"{printable(folder)!r}: {why}")
     if wrong:
-        more = f"; and {len(wrong) - _SHOWN:,} more" if len(wrong) > _SHOWN else ""
-        raise _wrong("class_names", "invalid_class_names", "; ".join(wrong[:_SHOWN]) + more)
+        message = listed(wrong, _SHOWN, str, separator="; ")
+        raise _wrong("class_names", "invalid_class_names", message)
     return values
 
 

@@ -13,6 +13,7 @@ from fastapi.dependencies.models import Dependant
 from app.kit.http.errors import ProblemItem, Unprocessable
 from app.kit.http.openapi import amend_openapi
 from app.kit.http.rules import rules_of
+from dspt.kit.text import listed
 
 _FORMS = {"multipart/form-data", "application/x-www-form-urlencoded"}
 _MOST_NAMED = 10
@@ -69,16 +70,14 @@ def _refuse(given: Iterable[str], known: Collection[str], what: str) -> None:
     if not unknown:
         return
     # Guesses take time, and there may be a hundred thousand names.
-    named = unknown[:_MOST_NAMED]
-    names = ", ".join(_with_a_guess(name, known) for name in named)
-    more = f" and {len(unknown) - len(named):,} more" if len(unknown) > len(named) else ""
+    names = listed(unknown, _MOST_NAMED, lambda name: _with_a_guess(name, known))
     allowed = f"Allowed: {', '.join(known)}." if known else "This call has none."
     raise Unprocessable(
-        f"Unknown {what}: {names}{more}. {allowed}",
+        f"Unknown {what}: {names}. {allowed}",
         code="unknown_field",
         errors=[
             ProblemItem(param=name, code="unknown_field", message=f"Unknown {what}.")
-            for name in named
+            for name in unknown[:_MOST_NAMED]
         ],
     )
 

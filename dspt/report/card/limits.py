@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dspt.kit.text import printable
+from dspt.kit.text import listed, printable
 from dspt.report.card.schema import ModelCard
 
 _CLASSES_SHOWN = 10
@@ -81,12 +81,10 @@ def _classes(card: ModelCard) -> list[str]:
     ]
     found = []
     if card.results and unmeasured:
-        more = len(unmeasured) - _CLASSES_SHOWN
-        listed = ", ".join(map(printable, unmeasured[:_CLASSES_SHOWN]))
         found.append(
-            f"Not measured, because there was no image to measure on: {listed}"
-            + (f" and {more:,} more" if more > 0 else "")
-            + ". The accuracy does not apply to these classes."
+            "Not measured, because there was no image to measure on: "
+            f"{listed(unmeasured, _CLASSES_SHOWN, printable)}. The accuracy does not apply to "
+            "these classes."
         )
     if not counts or min(counts) >= _FEW_IMAGES:
         return found
