@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from hashlib import sha256
 from numbers import Integral
 from pathlib import Path
 from typing import Any, Self
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from dspt.backbones import Backbone, load_backbone
 from dspt.backbones.base import unit_features
-from dspt.classifier.fit import Fitted, fit
+from dspt.classifier.fit import fit
 from dspt.config import DEFAULT_LR, ClassifierName, LossName, TuneConfig, TuningName
 from dspt.data import Dataset
 from dspt.data.copies import empty_thumbnails, find_copies, new_photos
@@ -29,7 +29,7 @@ from dspt.features.encode import encode_images
 from dspt.features.photos import as_photos, encode_photos
 from dspt.kit.device import resolve_device
 from dspt.labels.audit import AuditReport
-from dspt.model.artifact import Manifest, TunedModel, load_model
+from dspt.model.artifact import load_model, tuned_model
 from dspt.model.predict import linear_classifier
 from dspt.prompt.learner import PromptLearner, zero_shot_embeddings
 from dspt.report.unlabelled import UnlabelledReport
@@ -267,13 +267,7 @@ class DSPTClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         groups: NDArray[np.int64],
         photos: Tensor | None,
     ) -> None:
-        prompts = PromptLearner(
-            backbone,
-            words,
-            n_ctx=config.n_ctx,
-            ctx_init=config.ctx_init,
-            class_specific=config.class_specific_context,
-        )
+        prompts = PromptLearner.of_config(backbone, words, config)
         lr = config.lr or DEFAULT_LR[config.loss]
         config = config.model_copy(update={"n_ctx": prompts.n_ctx, "lr": lr})
         labels = torch.from_numpy(codes).to(backbone.device)
@@ -299,7 +293,10 @@ class DSPTClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.noise_rate_ = self.audit_.noise_rate
         self.served_, self.why_ = fitted.served, fitted.why
         self._linear = fitted.served_classifier
-        self.model_ = _artefact(backbone, config, names, words, context, fitted, features, labels)
+        digest = sha256(features.cpu().numpy().tobytes() + labels.cpu().numpy().tobytes())
+        self.model_ = tuned_model(
+            fitted, context, backbone, config, names, words, digest.hexdigest(), metrics={}
+        )
         if photos is not None:
             used = 0 if fitted.labelled_only is None else len(photos)
             report = UnlabelledReport(len(photos), used, None)
@@ -383,30 +380,3 @@ def _words(classes: NDArray[Any], class_names: ClassNames | None) -> list[str]:
     if unknown:
         raise ValueError(f"class_names has {unknown[0]!r}, which is not a label in y")
     return [str(class_names.get(label, label)) for label in labels]
-
-
-def _artefact(
-    backbone: Backbone,
-    config: TuneConfig,
-    names: list[str],
-    words: list[str],
-    context: Tensor,
-    fitted: Fitted,
-    features: Tensor,
-    labels: Tensor,
-) -> TunedModel:
-    digest = hashlib.sha256(features.cpu().numpy().tobytes() + labels.cpu().numpy().tobytes())
-    manifest = Manifest(
-        classes=names,
-        class_words=words,
-        config=config,
-        backbone_digest=backbone.digest,
-        activation=backbone.activation,
-        dataset_sha256=digest.hexdigest(),
-        served=fitted.served,
-        temperatures=fitted.temperatures,
-        why=fitted.why,
-        metrics={},
-    )
-    ensemble = fitted.tuned if config.classifier == "blend" else None
-    return TunedModel(context.cpu(), manifest, ensemble)

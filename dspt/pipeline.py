@@ -26,7 +26,7 @@ from dspt.features.store import FeatureStore
 from dspt.kit.device import resolve_device, sent
 from dspt.kit.progress import Listener, Progress, StageClock
 from dspt.labels.audit import AuditReport
-from dspt.model.artifact import Manifest, TunedModel
+from dspt.model.artifact import TunedModel, tuned_model
 from dspt.prompt.checkpoint import Checkpoint, identity_of
 from dspt.prompt.learner import PromptLearner, zero_shot_embeddings
 from dspt.prompt.trainer import EpochReport, TunerState
@@ -101,13 +101,7 @@ def tune(
     clock.at("encoding")
     backbone = backbone or load_backbone(config.backbone, device=resolve_device(config.device))
     device = backbone.device
-    prompts = PromptLearner(
-        backbone,
-        dataset.class_words,
-        n_ctx=config.n_ctx,
-        ctx_init=config.ctx_init,
-        class_specific=config.class_specific_context,
-    )
+    prompts = PromptLearner.of_config(backbone, dataset.class_words, config)
     lr = config.lr or DEFAULT_LR[config.loss]
     config = config.model_copy(update={"n_ctx": prompts.n_ctx, "lr": lr, "device": str(device)})
     Splits.of(dataset, config)  # raises early if nothing can be measured
@@ -210,27 +204,22 @@ def tune(
     for finding in findings:
         listener.warning(finding.text)
     clock.at("saving")
-    manifest = Manifest(
-        classes=list(dataset.classes),
-        class_words=list(dataset.class_words),
-        config=config,
-        backbone_digest=backbone.digest,
-        activation=backbone.activation,
-        dataset_sha256=dataset.sha256,
-        served=fitted.served,
-        temperatures=fitted.temperatures,
-        why=fitted.why,
+    model = tuned_model(
+        fitted,
+        context,
+        backbone,
+        config,
+        dataset.classes,
+        dataset.class_words,
+        dataset.sha256,
         metrics=_brief(metrics),
+        class_means=None if means is None else torch.from_numpy(means),
     )
     metrics |= {
         "copies": copies,
         "history": [asdict(report) for report in history.reports],
         "seconds": clock.seconds,
     }
-    ensemble = fitted.tuned if config.classifier == "blend" else None
-    model = TunedModel(
-        context.cpu(), manifest, ensemble, None if means is None else torch.from_numpy(means)
-    )
     health = HealthReport.of(dataset, groups, findings)
     return TuneResult(config, metrics, audit, model, health, predictions)
 

@@ -11,7 +11,8 @@ import typer
 from app.commands import _find as find
 from app.commands._service import AsJson, ModelId, Url, service
 from dspt.cli.card import OutFile, show_card
-from dspt.cli.export import BackboneName, Images, print_export, write_onnx
+from dspt.cli.export import Images, print_export, write_onnx
+from dspt.cli.options import BackboneName
 from dspt.cli.terminal import out, print_json
 
 

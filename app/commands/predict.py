@@ -22,7 +22,8 @@ from dspt.cli.answers import (
     print_answers,
     read_error,
 )
-from dspt.cli.predict import BackboneOption, DeviceOption
+from dspt.cli.options import BackboneName
+from dspt.cli.predict import DeviceOption
 from dspt.cli.predict import predict as predict_here
 from dspt.cli.terminal import check_writable
 
@@ -43,7 +44,7 @@ def predict(
     top_k: TopK = 3,
     reject_below: RejectBelow = None,
     csv_file: CsvFile = None,
-    backbone: BackboneOption = None,
+    backbone: BackboneName = None,
     device: DeviceOption = "auto",
     capture: Annotated[
         bool,

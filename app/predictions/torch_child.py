@@ -37,10 +37,10 @@ _REST_SECONDS = 60.0
 class TorchChild:
     """One per process. Close it at the end."""
 
-    def __init__(self, threads: int, rest_seconds: float = _REST_SECONDS) -> None:
+    def __init__(self, threads: int) -> None:
         """`threads`: number of threads that torch uses."""
         self._threads = threads
-        self._rest_seconds = rest_seconds
+        self._rest_seconds = _REST_SECONDS
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: Connection | None = None

@@ -42,7 +42,7 @@ from dspt.classifier.weights import (
 )
 from dspt.errors import Cancelled
 from dspt.kit.balance import class_weights
-from dspt.kit.device import sent
+from dspt.kit.device import moved, sent
 from dspt.labels.noise_model import (
     fit_noise,
     log_likelihood,
@@ -194,7 +194,7 @@ def fit_ensemble(
         ],
         train,
         sent(has_support, device),
-        FitRows.of(on_cpu, train_mask & has_support).to(device),
+        moved(FitRows.of(on_cpu, train_mask & has_support), device),
         texts,
         n_classes,
         kept,

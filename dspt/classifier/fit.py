@@ -61,10 +61,6 @@ class Fitted:
     labelled_only: LinearClassifier | None
     """`tuned` as it would be without the unlabelled images; None if it uses none."""
 
-    def to(self, device: torch.device) -> Fitted:
-        """Return a copy on `device`."""
-        return moved(self, device)
-
     @property
     def served_classifier(self) -> LinearClassifier:
         return self.tuned if self.served == "tuned" else self.zero_shot
@@ -223,11 +219,11 @@ def fit_classifiers(
             classifier=classifier,
             kept=kept.cpu(),
             unlabelled=None if unlabelled is None else unlabelled.cpu(),
-            validation=validation and validation.to(torch.device("cpu")),
+            validation=validation and moved(validation, torch.device("cpu")),
             progress=progress,
             should_stop=should_stop,
         )
-        return fitted.to(device)
+        return moved(fitted, device)
     untuned = LinearClassifier.from_text(zero_shot, logit_scale)
     folds = [sent(torch.from_numpy(fold), device) for fold in crossfit.held_out]
     by_zero_shot = by_prompt = untuned.logits(features)

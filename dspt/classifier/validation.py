@@ -12,7 +12,6 @@ from torch import Tensor
 
 from dspt.classifier.linear import LinearClassifier
 from dspt.kit.balance import class_weights
-from dspt.kit.device import moved
 from dspt.labels.noise_model import log_likelihood, symmetric_transition_matrix
 from dspt.labels.temperature import fit_temperature
 
@@ -29,10 +28,6 @@ class Validation:
 
     def __len__(self) -> int:
         return len(self.labels)
-
-    def to(self, device: torch.device) -> Validation:
-        """Return a copy on `device`."""
-        return moved(self, device)
 
     def temperature(self, classifier: LinearClassifier) -> float:
         """Return the divisor that calibrates the logits, 1.0 if no other is clearly better."""

@@ -67,10 +67,6 @@ class FitRows:
             class_weights(labels, mask, SMOOTHING),
         )
 
-    def to(self, device: torch.device) -> Self:
-        """Return a copy on `device`."""
-        return moved(self, device)
-
 
 def calibrated_log_likelihood(logits: Tensor, labels: Tensor, mask: Tensor) -> float:
     """Mean log p(label) of one classifier, under the noise matrix that suits it best.
@@ -78,7 +74,7 @@ def calibrated_log_likelihood(logits: Tensor, labels: Tensor, mask: Tensor) -> f
     logits: (N, C), held out; their scale is fitted too; mask: (N,) bool, images to average over,
     weighted by the size of their classes. NaN if there are none.
     """
-    to = FitRows.of(labels.cpu(), mask.cpu()).to(labels.device)
+    to = moved(FitRows.of(labels.cpu(), mask.cpu()), labels.device)
     log_p, noise = fit_texts([logits], labels, to)
     return float((log_likelihood(log_p, labels, noise) * to.balance)[to.rows].mean())
 

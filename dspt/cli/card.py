@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dspt.cli.options import AsJson
+from dspt.cli.options import AsJson, TunedFile
 from dspt.cli.terminal import check_writable, errors_shown, out, print_json, writing
 
 if TYPE_CHECKING:
@@ -27,12 +27,7 @@ OutFile = Annotated[
 
 
 def card(
-    model: Annotated[
-        Path,
-        typer.Argument(
-            exists=True, dir_okay=False, help="Tuned classifier (.safetensors) from dspt tune."
-        ),
-    ],
+    model: TunedFile,
     to: OutFile = None,
     as_json: AsJson = False,
 ) -> None:

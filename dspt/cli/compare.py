@@ -12,8 +12,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from dspt.cli.options import AsJson, Corrected, Data
-from dspt.cli.predict import BackboneOption, DeviceOption
+from dspt.cli.options import AsJson, BackboneName, Corrected, Data
+from dspt.cli.predict import DeviceOption
 from dspt.cli.terminal import errors_shown, feature_dir, out, print_json, print_stderr
 from dspt.errors import DatasetError, Problem
 from dspt.kit.cpus import set_thread_defaults
@@ -40,7 +40,7 @@ def compare(
         ),
     ] = False,
     corrections: Corrected = None,
-    backbone: BackboneOption = None,
+    backbone: BackboneName = None,
     device: DeviceOption = "auto",
     as_json: AsJson = False,
 ) -> None:

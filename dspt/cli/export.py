@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dspt.cli.options import AsJson
+from dspt.cli.options import AsJson, BackboneName, TunedFile
 from dspt.cli.terminal import check_writable, errors_shown, out, print_json
 from dspt.errors import ImageError
 from dspt.kit.cpus import set_thread_defaults
@@ -27,23 +27,10 @@ Images = Annotated[
         show_default=False,
     ),
 ]
-BackboneName = Annotated[
-    str | None,
-    typer.Option(
-        "--backbone",
-        help="Backbone to load. Default: the backbone that the classifier was tuned on.",
-        show_default=False,
-    ),
-]
 
 
 def export(
-    model: Annotated[
-        Path,
-        typer.Argument(
-            exists=True, dir_okay=False, help="Tuned classifier (.safetensors) from dspt tune."
-        ),
-    ],
+    model: TunedFile,
     out_file: Annotated[Path, typer.Option("--out", help="File to write.", dir_okay=False)] = Path(
         "predictor.onnx"
     ),

@@ -31,6 +31,20 @@ ClassNames = Annotated[
         show_default=False,
     ),
 ]
+TunedFile = Annotated[
+    Path,
+    typer.Argument(
+        exists=True, dir_okay=False, help="Tuned classifier (.safetensors) from dspt tune."
+    ),
+]
+BackboneName = Annotated[
+    str | None,
+    typer.Option(
+        "--backbone",
+        help="Backbone to load. Default: the backbone that the classifier was tuned on.",
+        show_default=False,
+    ),
+]
 Corrected = Annotated[
     list[Path] | None,
     typer.Option(

@@ -18,7 +18,7 @@ from dspt.cli.answers import (
     print_answers,
     read_error,
 )
-from dspt.cli.options import AsJson
+from dspt.cli.options import AsJson, BackboneName, TunedFile
 from dspt.cli.terminal import check_writable, err, errors_shown
 from dspt.errors import ImageError
 from dspt.kit.cpus import set_thread_defaults
@@ -28,28 +28,16 @@ if TYPE_CHECKING:
 
 BATCH = 32
 
-BackboneOption = Annotated[
-    str | None,
-    typer.Option(
-        help="Backbone to load. Default: the backbone that the classifier was tuned on.",
-        show_default=False,
-    ),
-]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 
 
 def predict(
-    model: Annotated[
-        Path,
-        typer.Argument(
-            exists=True, dir_okay=False, help="Tuned classifier (.safetensors) from dspt tune."
-        ),
-    ],
+    model: TunedFile,
     images: Images,
     top_k: TopK = 3,
     reject_below: RejectBelow = None,
     csv_file: CsvFile = None,
-    backbone: BackboneOption = None,
+    backbone: BackboneName = None,
     device: DeviceOption = "auto",
     as_json: AsJson = False,
 ) -> None:

@@ -74,13 +74,13 @@ def decode_image(
         return _upright_rgb(image, data)[0]
 
 
-def as_jpeg(data: bytes, side: int | None = None, *, max_pixels: int = MAX_PIXELS) -> bytes:
+def as_jpeg(data: bytes, side: int | None) -> bytes:
     """Decode an image as `decode_image` does, and encode it as JPEG, without metadata.
 
-    side: number of pixels that the longer side has at most; a JPEG is then decoded at a reduced
-    size. Raises ImageError with the reason.
+    side: number of pixels that the longer side has at most, None for all; a JPEG is then decoded at
+    a reduced size. Raises ImageError with the reason.
     """
-    with _opened(data, max_pixels, side) as image:  # limits the memory until the end
+    with _opened(data, MAX_PIXELS, side) as image:  # limits the memory until the end
         rgb, _ = _upright_rgb(image, data)
         if side is not None:
             rgb.thumbnail((side, side), Image.Resampling.LANCZOS)

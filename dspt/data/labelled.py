@@ -54,15 +54,13 @@ class LabelledFiles:
 
 
 @contextmanager
-def labelled_files(
-    path: Path, limits: Limits | None = None, *, added: Sequence[Path] = ()
-) -> Iterator[LabelledFiles]:
+def labelled_files(path: Path, *, added: Sequence[Path]) -> Iterator[LabelledFiles]:
     """Open a folder or zip. Raises DatasetError if it cannot be read or is not safe to read.
 
     added: zips of photos that were added later, as in `load_dataset`.
     """
     findings = Findings()
-    source, layout, _ = open_laid_out(path, added, limits or Limits(), findings)
+    source, layout, _ = open_laid_out(path, added, Limits(), findings)
     try:
         findings.refuse_if_any()
         yield LabelledFiles(tuple(layout.candidates), source)

@@ -41,13 +41,9 @@ def true_label_posterior(log_p: Tensor, labels: Tensor, noise: Tensor) -> Tensor
     return (log_p + log_of_labels(noise, labels)).softmax(1)
 
 
-def wrong_share(posterior: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Expected share of wrong labels, a scalar on the device of the tensors.
-
-    posterior: (N, C) of the true class; weights: (N,).
-    """
-    right = posterior.gather(1, labels[:, None])[:, 0]
-    return 1 - (right if weights is None else right * weights).mean()
+def wrong_share(posterior: Tensor, labels: Tensor) -> Tensor:
+    """Expected share of wrong labels, a scalar. posterior: (N, C) of the true class."""
+    return 1 - posterior.gather(1, labels[:, None]).mean()
 
 
 def fit_noise(

@@ -130,8 +130,7 @@ def _extended_ensemble(
     """Return the ensemble with rows for all `words`; the first `tuned` have class means."""
     assert model.blend is not None
     zero_shot_weight, prompt_weight, means_weight = _weights(model.manifest.metrics)
-    config = model.manifest.config
-    prompts = PromptLearner(backbone, words, n_ctx=config.n_ctx, ctx_init=config.ctx_init)
+    prompts = PromptLearner.of_config(backbone, words, model.manifest.config)
     with torch.inference_mode():
         prompt = prompts.encode(model.context[None].to(prompts.device))[0].cpu()
     zero_shot = zero_shot_embeddings(backbone, words).cpu()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import save
@@ -23,7 +25,12 @@ from dspt.model.format import (
     read_artifact,
 )
 
-__all__ = ["Manifest", "TunedModel", "from_artifact", "load_model", "save_model"]
+if TYPE_CHECKING:
+    from dspt.backbones.base import Backbone
+    from dspt.classifier.fit import Fitted
+    from dspt.config import TuneConfig
+
+__all__ = ["Manifest", "TunedModel", "from_artifact", "load_model", "save_model", "tuned_model"]
 
 _TENSOR_ENTRIES_BYTES = 1024
 
@@ -52,6 +59,38 @@ class TunedModel:
             f"<TunedModel: {len(manifest.classes)} classes on {manifest.config.backbone}, serving "
             f"{manifest.served}>"
         )
+
+
+def tuned_model(
+    fitted: Fitted,
+    context: Tensor,
+    backbone: Backbone,
+    config: TuneConfig,
+    classes: Sequence[str],
+    class_words: Sequence[str],
+    dataset_sha256: str,
+    *,
+    metrics: dict[str, Any],
+    class_means: Tensor | None = None,
+) -> TunedModel:
+    """Return the result of `dspt.classifier.fit.fit` as a classifier that can be saved.
+
+    context, class_means: see TunedModel; dataset_sha256: digest of what it was fitted to.
+    """
+    manifest = Manifest(
+        classes=list(classes),
+        class_words=list(class_words),
+        config=config,
+        backbone_digest=backbone.digest,
+        activation=backbone.activation,
+        dataset_sha256=dataset_sha256,
+        served=fitted.served,
+        temperatures=fitted.temperatures,
+        why=fitted.why,
+        metrics=metrics,
+    )
+    ensemble = fitted.tuned if config.classifier == "blend" else None
+    return TunedModel(context.cpu(), manifest, ensemble, class_means)
 
 
 def save_model(model: TunedModel, path: Path) -> None:

@@ -129,13 +129,7 @@ def linear_classifier(model: TunedModel, backbone: Backbone) -> LinearClassifier
         return LinearClassifier(
             model.blend.matrix.to(backbone.device), model.blend.bias.to(backbone.device)
         )
-    prompts = PromptLearner(
-        backbone,
-        manifest.class_words,
-        n_ctx=config.n_ctx,
-        ctx_init=config.ctx_init,
-        class_specific=config.class_specific_context,
-    )
+    prompts = PromptLearner.of_config(backbone, manifest.class_words, config)
     with torch.inference_mode():
         classes = prompts.encode(model.context[None].to(prompts.device))[0]
     return LinearClassifier.from_text(classes, scale)

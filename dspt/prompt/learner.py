@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dspt.backbones.base import CLIP_EMBEDDING_STD, Backbone, Tokenizer
+from dspt.config import TuneConfig
 from dspt.errors import ConfigError, PromptTooLong
 from dspt.kit.device import sent
 from dspt.kit.text import listed
@@ -30,6 +31,19 @@ class PromptLearner:
     Raises ConfigError where `n_ctx` contradicts the words of `ctx_init`, and PromptTooLong, naming
     the classes, where a prompt does not fit the tower's context window.
     """
+
+    @classmethod
+    def of_config(
+        cls, backbone: Backbone, class_words: Sequence[str], config: TuneConfig
+    ) -> PromptLearner:
+        """Return the prompts with the settings of a tuning."""
+        return cls(
+            backbone,
+            class_words,
+            n_ctx=config.n_ctx,
+            ctx_init=config.ctx_init,
+            class_specific=config.class_specific_context,
+        )
 
     def __init__(
         self,

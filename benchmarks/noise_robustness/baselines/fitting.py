@@ -35,7 +35,6 @@ def train(
     epochs: int,
     rate: float,
     batch: int,
-    weight_decay: float = WEIGHT_DECAY,
 ) -> None:
     """Minimise by SGD with momentum and cosine decay, in place.
 
@@ -43,7 +42,7 @@ def train(
     """
     for parameter in parameters:
         parameter.requires_grad_(True)
-    optimizer = torch.optim.SGD(parameters, lr=rate, momentum=MOMENTUM, weight_decay=weight_decay)
+    optimizer = torch.optim.SGD(parameters, lr=rate, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY)
     views = task.features.shape[1]
     random = np.random.default_rng(task.seed)
     steps = list(batches(len(task.given), epochs, batch, task.seed))

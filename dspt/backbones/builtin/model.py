@@ -39,7 +39,7 @@ class ImageHead(nn.Module):
     feature_directions: Tensor
     mean_feature: Tensor
 
-    def __init__(self, n_features: int = 1280) -> None:
+    def __init__(self, n_features: int) -> None:
         super().__init__()
         self.register_buffer("class_text_embeddings", torch.zeros(N_CLASSES, SEMANTIC_DIM))
         self.register_buffer("feature_directions", torch.zeros(n_features, VISUAL_DIM))
