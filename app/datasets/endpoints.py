@@ -12,7 +12,7 @@ from fastapi import FastAPI, File, Form, Header, Path, Query, Response, UploadFi
 from app.access.dependencies import CallerDep, caller_router
 from app.datasets import details, health, repository, service, uploads, views
 from app.datasets.dependencies import ShelfDep
-from app.datasets.photos import SIZES, PhotoShelf
+from app.datasets.photos import JPEG, SIZES, PhotoShelf, Size
 from app.kit.http.context import ContextDep
 from app.kit.http.errors import (
     UPLOAD_ERRORS,
@@ -168,10 +168,7 @@ def list_images(
     "/{dataset_id}/images/{number}",
     response_class=Response,
     responses={
-        200: {
-            "description": "A JPEG, encoded anew and without metadata.",
-            "content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}},
-        },
+        **JPEG,
         304: {"description": "The client's copy is up to date."},
         **problems(NotFound, Conflict, Unprocessable),
     },
@@ -183,10 +180,7 @@ def get_image(
     context: ContextDep,
     caller: CallerDep,
     shelf: ShelfDep,
-    size: Annotated[
-        Literal["192", "384", "1280", "original"],
-        Query(description="Pixels of the longer side."),
-    ] = "192",
+    size: Size = "192",
     if_none_match: Annotated[str | Omittable, Header(include_in_schema=False)] = None,
 ) -> Response:
     """One photo."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from fastapi import Query
 
 from app.datasets import repository, service
 from app.kit.cache import SizedCache
@@ -19,8 +21,17 @@ from dspt.kit.text import printable
 if TYPE_CHECKING:
     from dspt.data.photos import Photos
 
-#: Names of the sizes -> pixels of the longer side.
+Size = Annotated[
+    Literal["192", "384", "1280", "original"], Query(description="Pixels of the longer side.")
+]
 SIZES = {"192": 192, "384": 384, "1280": 1280, "original": None}
+#: What calls that return a photo declare.
+JPEG: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "A JPEG, encoded anew and without metadata.",
+        "content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
 #: Data sets that stay open, and the memory of their lists of files. A zip counts as if it were
 #: larger, so that versions with many zips do not exhaust the open files of the process.
 _OPEN, _OPEN_BYTES, _BYTES_PER_FILE, _BYTES_PER_ZIP = 32, 64 * 1024**2, 1500, 256 * 1024

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from dspt_client.schemas.feedback import CapturedView, Order
 from dspt_client.schemas.jobs import JobView
@@ -10,7 +10,7 @@ from fastapi import Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.access.dependencies import CallerDep, caller_router
-from app.datasets.photos import SIZES
+from app.datasets.photos import JPEG, SIZES, Size
 from app.feedback import service
 from app.feedback.retrain import create_job
 from app.feedback.views import view
@@ -126,23 +126,14 @@ def get_captured(prediction_id: str, context: ContextDep, caller: CallerDep) -> 
 @router.get(
     "/predictions/{prediction_id}/image",
     response_class=Response,
-    responses={
-        200: {
-            "description": "A JPEG, encoded anew and without metadata.",
-            "content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}},
-        },
-        **problems(NotFound, Unprocessable),
-    },
+    responses={**JPEG, **problems(NotFound, Unprocessable)},
 )
 @rules(Scope.READ)
 def get_captured_image(
     prediction_id: str,
     context: ContextDep,
     caller: CallerDep,
-    size: Annotated[
-        Literal["192", "384", "1280", "original"],
-        Query(description="Pixels of the longer side."),
-    ] = "192",
+    size: Size = "192",
 ) -> Response:
     """The photo of a captured prediction."""
     from dspt.data.images import as_jpeg  # imports Pillow
