@@ -63,11 +63,16 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 class _Schedule(LoadFileScheduling):
-    """A file stays in one process, and so do all tests of the one running service."""
+    """A file stays in one process, and so do all tests of the one running service.
+
+    The others of the page share a browser.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
         file: str = super()._split_scope(nodeid)
-        return "tests/acceptance" if file.startswith("tests/acceptance/test_") else file
+        if file.startswith("tests/acceptance/test_") or file.endswith("web/test_page.py"):
+            return "tests/acceptance"
+        return "tests/acceptance/web" if file.startswith("tests/acceptance/web/") else file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:

@@ -43,7 +43,7 @@ _ARGUMENTS = [
 ]
 
 
-@pytest.fixture(scope="module")  # its event loop would be in the way of other tests
+@pytest.fixture(scope="package")  # its event loop would be in the way of other tests
 def browser() -> Iterator[Browser]:
     if CHROMIUM is None:
         pytest.skip("needs Chromium (apt-get install chromium), or its path in DSPT_TEST_CHROMIUM")
