@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -13,7 +14,10 @@ from dspt_client._exceptions import UnexpectedAnswer, Unreachable
 from dspt_client._io import Io
 from dspt_client._retries import Retries, is_broken
 
+_log = logging.getLogger("dspt_client")
 T = TypeVar("T")
+#: Without a word, a longer pause looks like a hang.
+_LONG_SECONDS = 5.0
 _CUT_OFF = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
 #: Statuses that the service may respond with before it has read the body.
 _UNREAD = frozenset({401, 403, 429, 503, 507})
@@ -82,6 +86,8 @@ class Connection:
                 pause = self.retries.after(response, tries)
                 if not call.repeatable or pause is None:
                     raise error_of(response)
+                if pause >= _LONG_SECONDS:
+                    _log.warning("%s Trying again in %.0f s.", error_of(response), pause)
             await self.io.sleep(pause)
 
     async def _answer(self, call: Call[Any], *, whole: bool) -> httpx.Response:

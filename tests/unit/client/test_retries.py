@@ -46,7 +46,9 @@ def test_pauses_grow_and_then_it_gives_up(pauses: list[float]) -> None:
     )
 
 
-def test_the_service_says_how_long_to_wait(pauses: list[float]) -> None:
+def test_the_service_says_how_long_to_wait(
+    pauses: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
     date = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
     client, _ = client_of(
         problem(429, "rate_limited", **{"Retry-After": "7"}),
@@ -58,6 +60,11 @@ def test_the_service_says_how_long_to_wait(pauses: list[float]) -> None:
     assert pauses[0] == 7
     assert pauses[1] == pytest.approx(30, abs=2)
     assert pauses[2] <= 2
+    # Long waits are told, with their reason; a program without logging has them on standard error.
+    told, also = caplog.messages
+    assert told == "why rate_limited (429 rate_limited) Trying again in 7 s."
+    assert also.startswith("why too_many (503 too_many) Trying again in ")
+    assert {record.levelname for record in caplog.records} == {"WARNING"}
 
 
 def test_a_wait_that_is_too_long_is_told_instead(pauses: list[float]) -> None:
