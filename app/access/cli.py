@@ -82,7 +82,10 @@ def create(
     lifetime = None if expires is None else duration(expires, "--expires")
     from app.access import keys as service
 
-    with service_database(data_dir) as (settings, database), database.write() as session:
+    with (
+        service_database(data_dir, create=True) as (settings, database),
+        database.write() as session,
+    ):
         scopes = scope or [Scope.READ, Scope.SUBMIT]
         key, token = service.create(session, name, owner or name, scopes, lifetime)
     _show_once(key, token, settings.port)
@@ -96,7 +99,7 @@ def list_keys(
     """List all keys ever created, without their secrets."""
     from app.access import keys as service
 
-    with service_database(data_dir) as (_, database), database.read() as session:
+    with service_database(data_dir, schema="checked") as (_, database), database.read() as session:
         found = list(service.every(session))
     if as_json:
         described = [_described(key) for key in found]

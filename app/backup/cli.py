@@ -47,7 +47,7 @@ def backup(
         if check:
             _check(folder)
             return
-        with service_database(data_dir, upgrade=False) as (settings, database), _bar() as advance:
+        with service_database(data_dir, schema="any") as (settings, database), _bar() as advance:
             context = Context(settings, database, open_storage(settings))
             done = back_up(context, folder, copy_files=not no_files, on_progress=advance)
     except (BackupError, InstallationError, OSError) as error:
@@ -104,7 +104,10 @@ def restore(
 
     try:
         with (
-            service_database(data_dir, upgrade=False, as_owner=True) as (settings, database),
+            service_database(data_dir, schema="any", create=True, as_owner=True) as (
+                settings,
+                database,
+            ),
             _bar() as advance,
         ):
             context = Context(settings, database, open_storage(settings))

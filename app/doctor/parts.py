@@ -54,12 +54,11 @@ def _data_dir(folder: Path) -> Finding:
 
 
 def _database(settings: Settings) -> Iterator[Finding]:
-    if settings.database_url.startswith("sqlite:///"):
-        file = Path(settings.database_url.removeprefix("sqlite:///"))
-        if not file.exists():
-            found = f"{shown('', settings.database_url)}: {_NOT_YET}"
-            yield Finding(PARTS, "database", State.OFF, found)
-            return
+    file = settings.sqlite_file
+    if file is not None and not file.exists():
+        found = f"{shown('', settings.database_url)}: {_NOT_YET}"
+        yield Finding(PARTS, "database", State.OFF, found)
+        return
     from app.doctor import database
 
     yield from database.look(settings)

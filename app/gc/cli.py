@@ -53,7 +53,10 @@ def gc(
 
     findings: list[Finding] = []
     stopped: Exception | None = None
-    with service_database(data_dir) as (settings, database):
+    with service_database(data_dir, schema="checked" if dry_run else "migrated") as (
+        settings,
+        database,
+    ):
         context = Context(settings, database, open_storage(settings))
         try:
             if not dry_run:

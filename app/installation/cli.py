@@ -31,7 +31,7 @@ def adopt(data_dir: DataDir = None) -> None:
     from app.kit.context import Context
     from app.kit.storage import open_storage
 
-    with service_database(data_dir) as (settings, database):
+    with service_database(data_dir, create=True) as (settings, database):
         context = Context(settings, database, open_storage(settings))
         own = service.adopt(context)
         if settings.broker_url:

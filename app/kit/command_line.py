@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -59,19 +59,32 @@ def duration(text: str, option: str) -> timedelta:
     found = _DURATION.fullmatch(text.strip())
     if found is None:
         raise typer.BadParameter(
-            "must be a number and a unit, such as 30m, 12h, 90d or 52w", param_hint=option
+            "must be a number from 1 to 9999 and a unit, such as 30m, 12h, 90d or 52w",
+            param_hint=option,
         )
     return timedelta(**{_UNITS[found[2]]: int(found[1])})
 
 
-def settings_for(data_dir: Path | None) -> Settings:
-    """Return the settings for a command that uses the database. User errors exit with status 2."""
+def settings_for(data_dir: Path | None, *, create: bool = False) -> Settings:
+    """Return the settings for a command that uses the database.
+
+    User errors exit with status 1 or 2. create: whether the command may make a new SQLite database.
+    Others must not: a mistyped directory would look like a service without keys and jobs.
+    """
     for name in ("DSPT_DATABASE_URL", "DSPT_DATABASE_URL_FILE"):
         if data_dir is not None and os.environ.get(name):
             typer.echo(f"--data-dir and {name} are both set; set only one of them.", err=True)
             raise typer.Exit(2)
     settings = settings_from(data_dir)
-    if settings.database_url.startswith("sqlite"):
+    file = settings.sqlite_file
+    if file is not None and not create and not file.exists():
+        typer.echo(
+            f"There is no database {file}. Correct --data-dir or DSPT_DATA_DIR; the first start of "
+            "the service creates a database.",
+            err=True,
+        )
+        raise typer.Exit(1)
+    if file is not None:
         try:
             # As in `dspt serve`: no access for other users.
             settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -107,21 +120,28 @@ def database_errors(
 
 @contextmanager
 def service_database(
-    data_dir: Path | None, *, upgrade: bool = True, as_owner: bool = False
+    data_dir: Path | None,
+    *,
+    schema: Literal["migrated", "checked", "any"] = "migrated",
+    create: bool = False,
+    as_owner: bool = False,
 ) -> Iterator[tuple[Settings, Database]]:
-    """Yield the settings and the database, with `upgrade` migrated to the newest schema.
+    """Yield the settings and the database.
 
-    With `as_owner` it connects with DSPT_OWNER_DATABASE_URL if that is set. User errors exit with
-    status 1 or 2.
+    schema: whether it is migrated to the newest schema; only checked, by a command that changes
+    nothing; or used as it is. create: see `settings_for`. With `as_owner` it connects with
+    DSPT_OWNER_DATABASE_URL if that is set. User errors exit with status 1 or 2.
     """
     from app.kit.db import Database
-    from app.kit.schema import prepare_schema
+    from app.kit.schema import check_schema, prepare_schema
 
-    settings = settings_for(data_dir)
+    settings = settings_for(data_dir, create=create)
     owner = settings.owner_database_url if as_owner else None
     with database_errors("DSPT_OWNER_DATABASE_URL" if owner else "DSPT_DATABASE_URL"):
-        if upgrade:
+        if schema == "migrated":
             prepare_schema(settings)
+        elif schema == "checked":
+            check_schema(settings.database_url)
         database = Database(owner or settings.database_url, seconds=_STATEMENT_SECONDS)
     try:
         yield settings, database

@@ -55,7 +55,8 @@ class OlderSchemaError(SchemaError):
         state = "has no tables yet" if revision is None else f"has the schema {revision}"
         super().__init__(
             f"The database {state}, and this version of DSPT needs {newest}. "
-            "Run `dspt db upgrade`, or set DSPT_MIGRATE_AT_START=true."
+            "Run `dspt db upgrade`. The API and workers do so at their start, unless "
+            "DSPT_MIGRATE_AT_START is false."
         )
 
 

@@ -431,6 +431,12 @@ class Settings(SettingsWithSecrets):
         return self
 
     @property
+    def sqlite_file(self) -> Path | None:
+        """The file of an SQLite database; None for PostgreSQL."""
+        start, found, path = self.database_url.partition("sqlite:///")
+        return Path(path) if found and not start else None
+
+    @property
     def tower_dir(self) -> Path:
         """Cache of image towers compiled for OpenVINO."""
         return self.data_dir / "towers"

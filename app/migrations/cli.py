@@ -30,7 +30,7 @@ def upgrade(data_dir: DataDir = None) -> None:
     """
     from app.kit.schema import migrate
 
-    settings = settings_for(data_dir)
+    settings = settings_for(data_dir, create=True)
     owner = settings.owner_database_url or settings.database_url
     name = "DSPT_OWNER_DATABASE_URL" if settings.owner_database_url else "DSPT_DATABASE_URL"
     with database_errors(name):

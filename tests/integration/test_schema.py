@@ -126,6 +126,34 @@ def test_migrations_apart_from_the_start(empty_database_url: str, tmp_path: Path
     prepare(settings.model_copy(update={"migrate_at_start": False})).close()
 
 
+def test_commands_that_change_nothing_migrate_nothing(
+    empty_database_url: str, tmp_path: Path
+) -> None:
+    environment = {"DSPT_DATABASE_URL": empty_database_url}
+    assert dspt("db", "upgrade", **environment).exit_code == 0
+    with later_version(tmp_path, NEWEST):
+        for command in (["keys", "list"], ["gc", "--dry-run"]):
+            result = dspt(*command, **environment)
+            assert result.exit_code == 1
+            assert f"has the schema {NEWEST}" in result.output
+    assert revision_in(empty_database_url) == NEWEST
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("keys list", "keys rotate key_1", "keys revoke key_1"),
+        *("gc", "gc --dry-run", "db check", "backup copy"),
+    ],
+)
+def test_a_mistyped_data_directory_is_named_and_not_made(command: str, tmp_path: Path) -> None:
+    place = tmp_path / "mistyped"
+    result = dspt(*command.split(), "--data-dir", str(place))
+    assert result.exit_code == 1
+    assert f"There is no database {place}/dspt.db" in result.output
+    assert not place.exists()
+
+
 def test_the_names_of_the_files_are_the_revisions_in_order() -> None:
     scripts = ScriptDirectory.from_config(alembic_config())
     newest_first = [script.revision for script in scripts.walk_revisions()]
