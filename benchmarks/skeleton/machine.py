@@ -7,6 +7,7 @@ import hashlib
 import os
 import platform
 from collections.abc import Iterable, Sequence
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -73,14 +74,20 @@ def digest_of_code(files: Iterable[Path]) -> str:
     """Return SHA-256 over the syntax trees of `files`, without comments and docstrings."""
     digest = hashlib.sha256()
     for path in files:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        for node in ast.walk(tree):
-            body = getattr(node, "body", None)
-            if isinstance(body, list):
-                # docstrings, and those of attributes
-                node.body = [part for part in body if not _is_string(part)]  # type: ignore[attr-defined]
-        digest.update(f"{path.name}\n{ast.dump(tree)}\n".encode())
+        digest.update(f"{path.name}\n{_syntax(path.read_text(encoding='utf-8'))}\n".encode())
     return digest.hexdigest()
+
+
+@cache
+def _syntax(source: str) -> str:
+    """Return the syntax tree of a module as text, without comments and docstrings."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            # docstrings, and those of attributes
+            node.body = [part for part in body if not _is_string(part)]  # type: ignore[attr-defined]
+    return ast.dump(tree)
 
 
 def _is_string(node: ast.AST) -> bool:
