@@ -7,6 +7,9 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+_LONGEST = 200
+"""Characters of a name that are printed."""
+
 
 def without_prefix(message: str) -> str:
     """Return a message of pydantic without the prefix that it gives to those of validators."""
@@ -15,10 +18,16 @@ def without_prefix(message: str) -> str:
 
 def printable(path: str) -> str:
     """Return `path` with invisible characters escaped and the middle of a long name cut."""
-    if len(path) > 1000:  # limits the cost of escaping
-        path = f"{path[:500]}...{path[-400:]}"
-    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in path)
-    return text if len(text) <= 200 else f"{text[:100]}...{text[-90:]}"
+    if len(path) > _LONGEST:  # not escaped as a whole, which for a hostile name would take long
+        return f"{_escaped(path[:100])[:100]}...{_escaped(path[-90:])[-90:]}"
+    text = _escaped(path)
+    return text if len(text) <= _LONGEST else f"{text[:100]}...{text[-90:]}"
+
+
+def _escaped(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def listed(
