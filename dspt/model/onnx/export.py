@@ -70,6 +70,7 @@ def _graph(linear: LinearClassifier, backbone: Backbone) -> onnx.ModelProto:
             f"the image tower of {backbone.name} takes {size / 2**30:.1f} GiB, but an ONNX file "
             "holds at most 2 GiB; choose a smaller backbone"
         )
+    first = preprocessing(backbone.preprocess.cfg, onnx.IR_VERSION, OPSET)  # refuses in no time
     try:
         program = exported(predictor, backbone.image_size)
         written = torch.onnx.export(program, dynamo=True, opset_version=OPSET, verbose=False)
@@ -78,7 +79,7 @@ def _graph(linear: LinearClassifier, backbone: Backbone) -> onnx.ModelProto:
         raise ExportError(f"torch cannot export the tower of {backbone.name}: {reason}") from error
     assert written is not None  # None only if written to a file directly
     tower: onnx.ModelProto = written.model_proto
-    first = preprocessing(backbone.preprocess.cfg, tower.ir_version, OPSET)
+    first.ir_version = tower.ir_version
     return _joined(first, tower, len(linear.matrix))
 
 
