@@ -22,8 +22,10 @@ _TOGETHER = 1 << 20
 
 def symmetric_transition_matrix(rate: float | Tensor, n_classes: int, like: Tensor) -> Tensor:
     """(C, C) matrix in which `rate` of the labels are wrong, evenly over the other classes."""
-    eye = torch.eye(n_classes, dtype=like.dtype, device=like.device)
-    return (1 - rate) * eye + rate / (n_classes - 1) * (1 - eye)
+    matrix = like.new_empty(n_classes, n_classes)
+    matrix[:] = rate / (n_classes - 1)
+    matrix.diagonal()[:] = 1 - rate
+    return matrix
 
 
 def log_of_labels(noise: Tensor, labels: Tensor) -> Tensor:
