@@ -18,7 +18,7 @@ import copy
 import dataclasses
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +76,7 @@ class SimulatedGpu(TorchFunctionMode):
     ) -> Any:
         kwargs = dict(kwargs or {})
         name = getattr(func, "__name__", "")
-        tensors = [part for part in pytree.tree_leaves((args, kwargs)) if isinstance(part, Tensor)]
+        tensors = [*_tensors(args), *_tensors(kwargs.values())]
         on_gpu = any(isinstance(tensor, OnGpu) for tensor in tensors)
         with torch._C.DisableTorchFunctionSubclass():
             if name == "__get__" and on_gpu:
@@ -95,7 +95,10 @@ class SimulatedGpu(TorchFunctionMode):
                 if isinstance(kwargs.get("device"), torch.device | str):
                     kwargs["device"] = "cpu"
                 found = func(*args, **kwargs)
-        return pytree.tree_map_only(Tensor, _to_gpu if target else _to_cpu, found)
+        convert = _to_gpu if target else _to_cpu
+        if isinstance(found, Tensor):
+            return convert(found)
+        return pytree.tree_map_only(Tensor, convert, found)
 
     def _attribute(self, func: Any, args: Any, kwargs: Any) -> Any:
         attribute = getattr(getattr(func, "__self__", None), "__name__", "")
@@ -146,6 +149,15 @@ class SimulatedGpu(TorchFunctionMode):
             )
         if waits:
             self.waits[f"{_place()} {name}"] += 1
+
+
+def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
+    """Tensors among `values`, in their lists and tuples too; no operation takes them in a dict."""
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, list | tuple):
+            yield from _tensors(value)
 
 
 def _to_gpu(tensor: Tensor) -> Tensor:
