@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -40,6 +41,7 @@ def imported(path: Path, known: Mapping[str, object]) -> Iterator[str]:
                 yield inner if inner in known else str(node.module)
 
 
+@cache
 def graph() -> Graph:
     known = modules()
     return {name: set(imported(path, known)) & set(known) - {name} for name, path in known.items()}

@@ -23,7 +23,16 @@ from scripts.build_builtin.distil import distil, recall
 from scripts.build_builtin.image_head import Targets
 from scripts.build_builtin.student import END, START, at_clip_scale, new_student
 
-TOKENIZER = SimpleTokenizer()
+
+class Cached(SimpleTokenizer):
+    """Encodes each text once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encode = cache(super().encode)
+
+
+TOKENIZER = Cached()
 
 
 @cache

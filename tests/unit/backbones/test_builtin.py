@@ -38,9 +38,9 @@ TEXTS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def backbone() -> Backbone:
-    return load_builtin()
+@pytest.fixture
+def backbone(builtin: Backbone) -> Backbone:
+    return builtin
 
 
 @pytest.fixture

@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import fcntl
-from collections.abc import Iterator
+import gc
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
+from app.predictions import torch_child
 from app.predictions.inference import Inference
 from app.predictions.settings import PredictionSettings
-from dspt.backbones import compiled, load_backbone
+from dspt.backbones import compiled
+from dspt.backbones.base import Backbone
 from tests.photographs import jpegs
 from tests.services import wait_until
 from tests.unit.models import artifact_of, blend, model_for
@@ -31,9 +35,31 @@ def inference(engine: str, tower_dir: Path) -> Iterator[Inference]:
         opened.close()
 
 
-def answers(inference: Inference) -> list[list[tuple[str, float]]]:
+class InThisProcess:
+    """Does at once what `TorchChild` has another process do."""
+
+    def __init__(self, _threads: int) -> None:
+        pass
+
+    def call(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        return work(*arguments)
+
+    def rest(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture(autouse=True)
+def _no_search_for_garbage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Among all that the tests have imported, at each load."""
+    monkeypatch.setattr(gc, "unfreeze", lambda: None)
+
+
+def answers(inference: Inference, backbone: Backbone) -> list[list[tuple[str, float]]]:
     """By a prompt, whose class embeddings need the text tower, and by an ensemble."""
-    prompt = model_for(load_backbone("builtin"))
+    prompt = model_for(backbone)
     ensemble = dataclasses.replace(prompt, blend=blend())
     images = jpegs(4)
 
@@ -49,54 +75,52 @@ def answers(inference: Inference) -> list[list[tuple[str, float]]]:
 
 
 def test_openvino_takes_over_and_answers_the_same(
-    converted_towers: Path, monkeypatch: pytest.MonkeyPatch
+    builtin: Backbone, converted_towers: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = iter([False])
     monkeypatch.setattr(compiled, "is_converted", lambda *_: next(found, True))
     with inference("auto", converted_towers) as opened:
-        before = answers(opened)
+        before = answers(opened, builtin)
         wait_until(
             lambda: opened.backbones.engines == {"builtin": "openvino"}, 300, "the compiled tower"
         )
-        after = answers(opened)
+        after = answers(opened, builtin)
     assert len(before) == 8
     for old, new in zip(before, after, strict=True):
         assert [label for label, _ in old] == [label for label, _ in new]
         assert [score for _, score in new] == pytest.approx([score for _, score in old], abs=1e-4)
 
 
-def test_torch_stays_where_it_is_asked_for(tmp_path: Path) -> None:
+def test_torch_stays_where_it_is_asked_for(builtin: Backbone, tmp_path: Path) -> None:
     with inference("torch", tmp_path) as opened:
-        answers(opened)
+        answers(opened, builtin)
     assert opened.backbones.engines == {"builtin": "torch"}
 
 
-def test_one_process_of_a_machine_converts_at_a_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_one_process_of_a_machine_converts_and_torch_stays_where_openvino_cannot(
+    builtin: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held: list[bool] = []
 
-    def compile_it(*_: object, **__: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         with (tmp_path / ".lock").open() as other:
             try:
                 fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 held.append(True)
-        raise ValueError("enough seen")
-
-    monkeypatch.setattr("dspt.backbones.compiled.compile_image_tower", compile_it)
-    with inference("auto", tmp_path) as opened:
-        answers(opened)
-        wait_until(lambda: held, 120, "the conversion")
-    assert held == [True]
-
-
-def test_torch_stays_where_openvino_cannot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object, **__: object) -> None:
         raise ValueError("it cannot be converted: no rule for einsum")
 
+    monkeypatch.setattr("app.predictions.backbones.TorchChild", InThisProcess)
+    monkeypatch.setitem(torch_child._backbones, "builtin", builtin)
     monkeypatch.setattr("dspt.backbones.compiled.compile_image_tower", fail)
     with capture_logs() as logs, inference("auto", tmp_path) as opened:
-        answers(opened)
-        wait_until(lambda: any("reason" in line for line in logs), 120, "the reason")
+        answers(opened, builtin)
+        wait_until(
+            lambda: [line["event"] for line in logs].count("backbone loaded") == 2,
+            120,
+            "torch in this process",
+        )
     assert opened.backbones.engines == {"builtin": "torch"}
+    assert held == [True]
+    [said] = [line for line in logs if "reason" in line]
+    assert said["reason"] == "it cannot be converted: no rule for einsum"

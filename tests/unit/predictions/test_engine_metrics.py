@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from pathlib import Path
 
+import pytest
 from prometheus_client import CollectorRegistry
 
 from app.predictions.inference import Inference
 from app.predictions.metrics import EngineMetrics
 from app.predictions.settings import PredictionSettings
-from dspt.backbones import load_backbone
+from dspt.backbones.base import Backbone
 from dspt.errors import ImageError
 from tests.photographs import jpegs
 from tests.unit.models import artifact_of, model_for
 
 
-def test_the_engine_is_measured(tmp_path: Path) -> None:
+def test_the_engine_is_measured(
+    builtin: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gc, "unfreeze", lambda: None)  # no search among all that tests imported
+    monkeypatch.setattr("dspt.backbones.load_backbone", lambda name, device: builtin)
     registry = CollectorRegistry()
     settings = PredictionSettings.model_validate(
         {"engine": "torch", "device": "cpu", "batch_images": 2}
     )
     inference = Inference(settings, tmp_path, EngineMetrics(registry))
-    model = artifact_of(model_for(load_backbone("builtin")))
+    model = artifact_of(model_for(builtin))
     images = jpegs(2)
 
     async def ask() -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from app.kit.http.errors import ServiceUnavailable
-from app.predictions.torch_child import TorchChild, on_backbone
-from dspt.errors import UnknownBackbone
+from app.predictions.torch_child import TorchChild
+from dspt.config import TuneConfig
+from dspt.errors import ConfigError
 from tests.services import wait_until
 
 
@@ -21,8 +22,8 @@ def test_a_process_that_ends_is_replaced() -> None:
         with pytest.raises(ZeroDivisionError) as caught:
             child.call(divmod, 1, 0)
         assert "in _serve" in caught.value.__notes__[0]
-        with pytest.raises(UnknownBackbone, match="unknown backbone nothing"):
-            child.call(on_backbone, str, "nothing/at-all")
+        with pytest.raises(ConfigError, match="epochs is 0"):  # one of dspt's own
+            child.call(TuneConfig.parse, {"epochs": 0})
         with pytest.raises(ServiceUnavailable, match="has ended"):
             child.call(os._exit, 1)
         child._rest_seconds = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import open_clip
@@ -35,6 +36,13 @@ def backbone(request: pytest.FixtureRequest) -> Backbone:
         found: Backbone = request.getfixturevalue(request.param)
         return found
     return open_clip_backbone(request.param)
+
+
+@cache
+def token_ids() -> Tensor:
+    """By open_clip's own tokenizer."""
+    found: Tensor = open_clip.get_tokenizer("ViT-B-32")([f"a photo of a {w}." for w in WORDS])
+    return found
 
 
 def test_the_words_have_from_1_to_20_tokens(builtin: Backbone) -> None:
@@ -91,7 +99,7 @@ def test_contexts_of_each_classs_own_change_neither_output_nor_gradient(
 def test_real_words_give_what_the_library_gives(name: str, class_specific: bool) -> None:
     model, backbone = open_clip_model(name), open_clip_backbone(name)
     prompts = PromptLearner(backbone, WORDS, ctx_init="a photo of a", class_specific=class_specific)
-    ids = open_clip.get_tokenizer("ViT-B-32")([f"a photo of a {words}." for words in WORDS])
+    ids = token_ids()
     theirs = F.normalize(model.encode_text(ids), dim=-1)
     assert relative_error(prompts.encode(prompts.initial(0)[None])[0], theirs) < 1e-5
     if not class_specific:
@@ -101,7 +109,7 @@ def test_real_words_give_what_the_library_gives(name: str, class_specific: bool)
 def test_real_words_on_the_builtin_give_what_the_library_gives(builtin: Backbone) -> None:
     tower = builtin.text_tower
     assert isinstance(tower, OpenClipTextTower)
-    ids = open_clip.get_tokenizer("ViT-B-32")([f"a photo of a {words}." for words in WORDS])
+    ids = token_ids()
     theirs = F.normalize(tower._text(ids), dim=-1)
     assert relative_error(zero_shot_embeddings(builtin, WORDS), theirs) < 1e-5
 
