@@ -252,9 +252,6 @@ def test_what_cannot_be_a_graph_is_refused(
         with pytest.raises(ExportError, match=reason):
             export_onnx(model, dataclasses.replace(backbone, **changes), tmp_path / "a.onnx")
 
-    longest = Preprocess(PIXELS | {"resize_mode": "longest"})
-    refused("resize_mode 'longest', 32 x 32", preprocess=longest)
-
     class Huge(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -267,10 +264,13 @@ def test_what_cannot_be_a_graph_is_refused(
             features: torch.Tensor = super().forward(pixels.flatten(1))
             return features if float(features.sum()) > 0 else -features
 
+    stubborn = Stubborn(3 * 32 * 32, 16)
     refused(
         "torch cannot export the tower of local-dir.*: .*data-dependent",
-        image_tower=Stubborn(3 * 32 * 32, 16),
+        image_tower=stubborn,
     )
+    longest = Preprocess(PIXELS | {"resize_mode": "longest"})  # said before the tower is tried
+    refused("resize_mode 'longest', 32 x 32", preprocess=longest, image_tower=stubborn)
     with pytest.raises(ArtifactError):
         export_onnx(dataclasses.replace(model, blend=blend(7)), backbone, tmp_path / "a.onnx")
     monkeypatch.setattr(dspt.model.onnx, "_NEEDED", ("onnx", "no_such_package"))
