@@ -182,17 +182,20 @@ class Settings(SettingsWithSecrets):
     )
     # Days of work for one worker.
     max_queued_jobs_per_owner: int = Field(
-        default=100, ge=1, description="Maximum unfinished jobs per owner."
+        default=100, ge=1, description="Maximum unfinished jobs, batches and comparisons per owner."
     )
     # Weeks of work: a longer queue points to a faulty client.
     max_queued_jobs: int = Field(
-        default=1000, ge=1, description="Maximum queued jobs of all owners."
+        default=1000,
+        ge=1,
+        description="Maximum queued jobs, batches and comparisons of all owners.",
     )
     # Sixteen of the largest uploads.
     max_stored_bytes_per_owner: int = Field(
         default=64 * GIB,
         ge=1,
-        description="Maximum bytes of data sets, models and captured photos per owner.",
+        description="Maximum bytes of data sets, uploads, zips of batches, models and captured "
+        "photos per owner.",
     )
 
     local_backbones: list[str] = Field(

@@ -94,9 +94,10 @@ def _check_bytes(session: Session, settings: Settings, owner: str, more: int) ->
     limit = settings.max_stored_bytes_per_owner
     if stored + more > limit:
         raise TooManyRequests(
-            f"Your data sets, uploads, models and captured photos would exceed {limit:,} bytes, "
-            "the maximum per owner (DSPT_MAX_STORED_BYTES_PER_OWNER). Delete models, jobs whose "
-            "photos are no longer needed, or data sets that no job uses.",
+            f"Your data sets, uploads, zips of batches, models and captured photos would exceed "
+            f"{limit:,} bytes, the maximum per owner (DSPT_MAX_STORED_BYTES_PER_OWNER). Delete "
+            "models, batches that failed or were cancelled, jobs whose photos are no longer "
+            "needed, or data sets that no job uses.",
             code="quota_bytes",
             headers={"Retry-After": _RETRY_BYTES},
         )

@@ -8,10 +8,12 @@ from typing import Any
 
 from dspt_client.schemas.status import Status
 from fastapi.testclient import TestClient
+from sqlalchemy import select
 
 from app.kit.context import Context
 from app.kit.settings import Settings
 from app.main import create_app
+from app.tables.models import Model
 from tests.integration.access import Service, served
 from tests.integration.conftest import local_client, zip_of
 from tests.integration.databases import on_both, sqlite_first
@@ -100,6 +102,25 @@ def test_models_count(client: TestClient, live: Context) -> None:
         with local_client(create_app(settings)) as limited:
             response = limited.post("/jobs", files={"dataset": ("a.zip", body)})
             assert response.status_code == status, response.text
+
+
+def test_the_zip_of_a_cancelled_batch_counts_until_the_batch_is_deleted(
+    client: TestClient, live: Context
+) -> None:
+    bring_to(live, Status.SUCCEEDED)
+    with live.database.read() as session:
+        model = session.scalars(select(Model.id)).one()
+    zip_ = {"archive": ("a.zip", zip_of({"1.png": b"x"}))}
+    batch = client.post("/batches", data={"model": model}, files=zip_).json()["id"]
+    assert client.post(f"/batches/{batch}/cancel").json()["status"] == "cancelled"
+    body = {"dataset": ("b.zip", zip_of({"cat/1.png": b"x"}))}
+    room = len(body["dataset"][1]) + 4  # a data set of 1 byte and a model of 3
+    settings = live.settings.model_copy(update={"max_stored_bytes_per_owner": room})
+    with local_client(create_app(settings)) as limited:
+        refused = problem(limited.post("/jobs", files=body), 429, "quota_bytes")
+        assert "batches that failed or were cancelled" in refused["detail"]
+        assert client.delete(f"/batches/{batch}").status_code == 204
+        assert limited.post("/jobs", files=body).status_code == 202
 
 
 def test_an_upload_that_would_be_refused_is_refused_unread(settings: Settings) -> None:

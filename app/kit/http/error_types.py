@@ -119,9 +119,10 @@ ERROR_TYPES = {
     ),
     "quota_bytes": _type(
         429,
-        "Data sets, uploads, models and captured photos of the owner would exceed the maximum of "
-        "stored bytes.",
-        "Delete models, jobs whose photos are no longer needed, or data sets that no job uses.",
+        "Data sets, uploads, zips of batches, models and captured photos of the owner would exceed "
+        "the maximum of stored bytes.",
+        "Delete models, batches that failed or were cancelled, jobs whose photos are no longer "
+        "needed, or data sets that no job uses.",
     ),
     "queue_full": _type(503, "The queue of jobs is full. Nothing was stored.", "Retry later."),
     "busy": _type(503, "Too many requests, images or large bodies are waiting.", _LATER),
