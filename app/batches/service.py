@@ -21,6 +21,7 @@ from app.datasets.repository import zip_of
 from app.kit import storage_keys
 from app.kit.context import Context
 from app.kit.db import database_now
+from app.kit.http.errors import ApiError
 from app.kit.ids import new_id, owner_digest
 from app.kit.settings import Settings
 from app.kit.tracing import request_origin
@@ -79,7 +80,7 @@ def create(
             quotas.check_job(session, context.settings, batch.owner)
             quotas.check_bytes(session, context.settings, batch.owner)
             found = view(batch)
-    except Exception as error:
+    except (ApiError, IntegrityError) as error:  # after another error it may have been committed
         if upload is not None:
             context.storage.delete(key)
         # A concurrent request with the same key created a batch.

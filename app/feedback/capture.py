@@ -80,7 +80,7 @@ def store(context: Context, model: ResolvedModel, captured: Sequence[Captured]) 
                 for id_, each in zip(ids, captured, strict=True)
             )
             quotas.check_bytes(session, context.settings, model.owner)
-    except BaseException as error:
+    except (ApiError, IntegrityError, OSError) as error:  # after another one it may be committed
         with suppress(OSError):  # what remains is garbage, which is collected later
             for id_ in ids:
                 context.storage.delete(storage_keys.capture(id_))
