@@ -5,6 +5,7 @@ import fcntl
 import functools
 import gc
 import os
+import re
 import tempfile
 import time
 from collections.abc import Generator, Iterator
@@ -62,21 +63,28 @@ def pytest_xdist_auto_num_workers() -> int:
     return available_cpus() + 1
 
 
-class _Schedule(LoadFileScheduling):
-    """A file stays in one process, and so do all tests of the one running service.
+_TOGETHER = {
+    "the service": r"tests/acceptance/(test_|web/test_page)",
+    "a browser": r"tests/acceptance/web/",
+    "an S3 server": r"tests/integration/test_"
+    r"(bucket|doctor|frozen|health|storage|uploads_in_parts)\.",
+    "forked commands": r"tests/integration/test_"
+    r"(api_workers|database_away|drills|installation|metrics|pools|restore_drill|serve|worker)\.",
+}
+"""What takes seconds to start -> pattern of the files that share it."""
 
-    The others of the page share a browser.
-    """
+
+class _Schedule(LoadFileScheduling):
+    """A file stays in one process, and so do files that share what takes long to start."""
 
     def _split_scope(self, nodeid: str) -> str:
         file: str = super()._split_scope(nodeid)
-        if file.startswith("tests/acceptance/test_") or file.endswith("web/test_page.py"):
-            return "tests/acceptance"
-        return "tests/acceptance/web" if file.startswith("tests/acceptance/web/") else file
+        shared = (what for what, files in _TOGETHER.items() if re.match(files, file))
+        return next(shared, file)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
-    """Schedule `--dist loadfile` so that the acceptance tests start one service, not three."""
+    """Schedule `--dist loadfile` so that one service is started for all, not three."""
     return _Schedule(config, log) if config.getvalue("dist") == "loadfile" else None
 
 

@@ -29,6 +29,7 @@ COLD = Part._started
 EPOCHS = 10  # of a job that a fault hits; the benchmark takes six times as many
 DRILLS = {drill.name: drill for drill in ALL}
 PROVED_ELSEWHERE = {
+    "kill-worker": "test_bucket",
     "kill-child": "test_worker, test_bucket",
     "poison": "test_worker",
     "cancel": "test_worker, test_job_machine",
