@@ -71,7 +71,7 @@ def test_a_misspelt_key_of_kubernetes_is_found() -> None:
 
 def test_no_setting_of_the_chart_can_be_overridden() -> None:
     """Those that the pods have get their values from the chart, so `settings` refuses them."""
-    schema = yaml.safe_load((CHART / "values.schema.json").read_text())
+    schema = json.loads((CHART / "values.schema.json").read_text())
     refused = re.compile(schema["properties"]["settings"]["propertyNames"]["not"]["pattern"])
     values = yaml.safe_load(VALUES[0].with_name("aws.yaml").read_text())
     fixed = {name for pod in pods(of("aws")).values() for name in environment(pod)}
