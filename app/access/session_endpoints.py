@@ -12,6 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 from app.access import keys, sessions
 from app.access.caller import LOCAL, Caller
+from app.access.callers import address_of
 from app.access.cross_site import check_own_page
 from app.access.dependencies import CallerDep, needs_key
 from app.access.rate_limits import RateLimits
@@ -117,7 +118,7 @@ async def _caller(wanted: SignIn, request: Request) -> Caller:
             return caller
         message = "The API key is invalid, has expired or was revoked."
     limits: RateLimits = state.rate_limits
-    await limits.failure(request.client.host if request.client else "unknown")
+    await limits.failure(address_of(request.scope))
     raise Unauthorized(message, code="key_invalid")
 
 

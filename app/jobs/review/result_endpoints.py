@@ -24,6 +24,10 @@ from dspt.kit.text_pattern import TextPattern
 router = caller_router("/jobs", tags=["jobs"])
 
 _AUDIT_PAGE = 1000
+_After = Annotated[
+    Annotated[str, TextPattern(r"^\d{0,15}$", NOT_A_CURSOR)] | Omittable,
+    Query(description="`next` of the previous page."),
+]
 
 
 @router.get(
@@ -55,10 +59,7 @@ def get_audit(
         Annotated[int, Field(ge=1, le=5000)] | Omittable,
         Query(description="Entries per page of JSON. Default: all entries."),
     ] = None,
-    after: Annotated[
-        Annotated[str, TextPattern(r"^\d{0,15}$", NOT_A_CURSOR)] | Omittable,
-        Query(description="`next` of the previous page."),
-    ] = None,
+    after: _After = None,
 ) -> Any:
     """The labels to check, most suspicious first."""
     found = audit.find(context, caller, job_id)
@@ -94,10 +95,7 @@ def list_job_predictions(
         bool | Omittable, Query(description="Only right predictions, or only wrong ones.")
     ] = None,
     limit: Annotated[int, Query(ge=1, le=5000, description="Entries per page.")] = 1000,
-    after: Annotated[
-        Annotated[str, TextPattern(r"^\d{0,15}$", NOT_A_CURSOR)] | Omittable,
-        Query(description="`next` of the previous page."),
-    ] = None,
+    after: _After = None,
 ) -> JobPredictions:
     """Predictions for the images that the accuracy of the job was measured on."""
     return predictions.page(
