@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
@@ -99,12 +98,6 @@ class ImageClassifier(FeatureClassifier):
         if not crops:
             return []
         return self.top(self._backbone.encode_crops(torch.stack(list(crops))), top_k)
-
-
-def untuned(model: TunedModel) -> TunedModel:
-    """Return a copy of `model` that serves zero-shot."""
-    manifest = model.manifest.model_copy(update={"served": "zero_shot"})
-    return dataclasses.replace(model, manifest=manifest)
 
 
 def linear_classifier(model: TunedModel, backbone: Backbone) -> LinearClassifier:

@@ -72,12 +72,11 @@ def plan_order(
     if not all(len(run.rows) for run in runs):
         raise ValueError("a run has no rows to tune on")
     images, most = max(len(run.rows) for run in runs), schedule.step_classes
+    batch = min(schedule.batch_size, images)
     if most is None or prompts.n_classes <= 2 * most:
-        batch = min(schedule.batch_size, images)
         return Order(batch, None, lambda epoch: epoch_order(runs, batch, n_views, epoch))
     draw = ClassDraw(prompts, most, runs[0].seed)
     passes = math.ceil(images / schedule.batch_size / draw.steps)
-    batch = min(schedule.batch_size, images)
     given = labels.cpu().numpy()
     return Order(
         batch,

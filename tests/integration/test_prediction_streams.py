@@ -27,7 +27,7 @@ from app.predictions.inference import Inference
 from app.predictions.settings import PredictionSettings
 from dspt.backbones import load_backbone
 from dspt.model.artifact import save_model
-from dspt.model.predict import ImageClassifier, untuned
+from dspt.model.predict import ImageClassifier
 from tests.integration.conftest import local_client, zip_of
 from tests.integration.own_api import running
 from tests.services import wait_until
@@ -175,7 +175,7 @@ def test_zero_shot_beside(client: TestClient, model: str) -> None:
     image = Image.open(io.BytesIO(photo(1)))
     for key, expected in (
         ("top", ImageClassifier(model_for(backbone), backbone)),
-        ("zero_shot", ImageClassifier(untuned(model_for(backbone)), backbone)),
+        ("zero_shot", ImageClassifier(model_for(backbone, served="zero_shot"), backbone)),
     ):
         [top] = expected.predict([image], 3)
         assert [each["label"] for each in found[key]] == [label for label, _ in top]

@@ -15,7 +15,7 @@ from PIL import Image
 from app.datasets.demo_photos import make_demo_data
 from dspt.backbones import load_backbone
 from dspt.model.artifact import save_model
-from dspt.model.predict import ImageClassifier, untuned
+from dspt.model.predict import ImageClassifier
 from tests.integration.conftest import zip_of
 from tests.integration.stack import photos
 from tests.services import RedisServer, clean_environment
@@ -97,7 +97,7 @@ def test_the_api_classifies_adds_classes_and_compares_without_torch(
     for prediction, (top, *_) in zip(result["found"], expected, strict=True):
         assert prediction["label"] == top[0]
         assert prediction["score"] == pytest.approx(top[1], abs=1e-4)
-    expected = ImageClassifier(untuned(model), builtin).predict(images)
+    expected = ImageClassifier(model_for(builtin, served="zero_shot"), builtin).predict(images)
     for prediction, (top, *_) in zip(result["zero_shot"], expected, strict=True):
         assert prediction["zero_shot"][0]["label"] == top[0]
         assert prediction["zero_shot"][0]["score"] == pytest.approx(top[1], abs=1e-4)

@@ -15,8 +15,8 @@ from dspt.cli import terminal
 from dspt.data import load_dataset
 from dspt.labels.corrections import Corrections
 from dspt.model.add_class import add_classes
-from dspt.model.artifact import save_model
-from dspt.model.predict import untuned
+from dspt.model.artifact import from_artifact, save_model
+from dspt.model.format import read_artifact
 from dspt.pipeline import TuneResult
 from tests.commands import invoke
 from tests.integration.pipeline.runs import CLASSES, TEST, Recorder, run
@@ -33,7 +33,7 @@ def models(
     """A folder with a model, the same untuned, and the same with a class more."""
     model = tuned[0].model
     save_model(model, tmp_path / "tuned")
-    save_model(untuned(model), tmp_path / "untuned")
+    save_model(from_artifact(read_artifact(tmp_path / "tuned").untuned()), tmp_path / "untuned")
     save_model(add_classes(model, {"whale": None}, backbone), tmp_path / "more")
     (tmp_path / "dspt").mkdir()
     shutil.copytree(features, tmp_path / "dspt" / "features")
