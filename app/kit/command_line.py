@@ -79,8 +79,8 @@ def settings_for(data_dir: Path | None, *, create: bool = False) -> Settings:
     file = settings.sqlite_file
     if file is not None and not create and not file.exists():
         typer.echo(
-            f"There is no database {file}. Correct --data-dir or DSPT_DATA_DIR; the first start of "
-            "the service creates a database.",
+            f"There is no database {file}. Correct --data-dir, DSPT_DATA_DIR or DSPT_DATABASE_URL; "
+            "the first start of the service creates a database.",
             err=True,
         )
         raise typer.Exit(1)
