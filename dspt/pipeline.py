@@ -18,7 +18,7 @@ from dspt.classifier.linear import LinearClassifier
 from dspt.classifier.validation import Validation
 from dspt.config import DEFAULT_LR, TuneConfig
 from dspt.data import Dataset
-from dspt.data.copies import empty_thumbnails, find_copies, new_photos
+from dspt.data.copies import empty_thumbnails, find_copies, groups_of, new_photos
 from dspt.data.splits import Rows, Splits
 from dspt.features.encode import encode_images, pack_name
 from dspt.features.shared import PackFolder, SharedFeatures
@@ -105,7 +105,7 @@ def tune(
     lr = config.lr or DEFAULT_LR[config.loss]
     config = config.model_copy(update={"n_ctx": prompts.n_ctx, "lr": lr, "device": str(device)})
     Splits.of(dataset, config)  # raises early if nothing can be measured
-    images, whole = len(dataset.items), dataset.with_unlabelled()
+    images, whole = len(dataset.items), dataset.everything()
     thumbnails = empty_thumbnails(len(whole.items))
     shared = None
     if feature_packs:
@@ -124,13 +124,15 @@ def tune(
     )
     features = encoded.to(device)
     embeddings = features[:, 0, : backbone.embed_dim]
-    groups = find_copies(dataset.hashes, embeddings[:images], thumbnails[:images])
+    groups, uploaded_groups = groups_of(dataset, embeddings, thumbnails)
     distinct = np.empty(0, np.int64)
     if dataset.unlabelled:
-        distinct = new_photos(find_copies(whole.hashes, embeddings, thumbnails), images)
+        used = images + len(dataset.unlabelled)
+        found = find_copies(whole.hashes[:used], embeddings[:used], thumbnails[:used])
+        distinct = new_photos(found, images)
     unlabelled = features[sent(torch.from_numpy(distinct), device), 0]
     features = features[:images]
-    splits = Splits.of(dataset, config, groups)
+    splits = Splits.of(dataset, config, groups, uploaded_groups)
     given = np.array([item.label for item in dataset.items])
     labels = sent(torch.from_numpy(given), device)
 

@@ -21,6 +21,7 @@ from dspt.kit.cpus import set_thread_defaults
 if TYPE_CHECKING:
     from dspt.backbones.base import Backbone
     from dspt.data import Dataset
+    from dspt.features.store import FeatureStore
     from dspt.model.artifact import TunedModel
 
 _CLASSES_SHOWN = 30
@@ -65,7 +66,6 @@ def compare(
             for path in corrections or ():
                 table = corrections_from_csv(path.read_bytes(), path.name, versions[-1].classes)
                 versions.append(table.apply(versions[-1]))
-            dataset = versions[-1] if everything else held_out(versions, models)
             from dspt.kit.light_torch import import_light
 
             import_light()
@@ -76,11 +76,11 @@ def compare(
             from dspt.report.comparison import compare as compared
 
             store, predicted = FeatureStore(feature_dir(), on_failure=print_stderr), []
-            towers: dict[str, Backbone] = {}
-            for model in models:
-                name = backbone or model.manifest.config.backbone
-                tower = towers.get(name) or load_backbone(name, device=where)
-                towers[name] = tower
+            names = [backbone or model.manifest.config.backbone for model in models]
+            loaded = {name: load_backbone(name, device=where) for name in dict.fromkeys(names)}
+            towers = [loaded[name] for name in names]
+            dataset = versions[-1] if everything else held_out(versions, models, towers, store)
+            for model, tower in zip(models, towers, strict=True):
                 classifier = FeatureClassifier(model, tower)
                 features = encode_images(tower, dataset, store=store)[:, 0].to(where)
                 predicted.append([top[0][0] for top in classifier.top(features, 1)])
@@ -93,18 +93,29 @@ def compare(
         out.print(comparison_tables(document))
 
 
-def held_out(versions: Sequence[Dataset], models: Sequence[TunedModel]) -> Dataset:
+def held_out(
+    versions: Sequence[Dataset],
+    models: Sequence[TunedModel],
+    towers: Sequence[Backbone],
+    store: FeatureStore,
+) -> Dataset:
     """Return the images of test/, or of val/, or those that were held out when tuning each model.
 
     versions: the data set as uploaded, and after each table of corrections; the labels are those
-    of the last. Raises DatasetError if there are no such images.
+    of the last; towers: the backbone of each model. Raises DatasetError if there are no such
+    images.
     """
     dataset = versions[-1]
     for part in ("test", "val"):
         rows = [row for row, item in enumerate(dataset.items) if item.split == part]
         if rows:
             return _with_rows(dataset, rows)
-    shared = set.intersection(*(_held_out_of(model, versions) for model in models))
+    shared = set.intersection(
+        *(
+            _held_out_of(model, versions, tower, store)
+            for model, tower in zip(models, towers, strict=True)
+        )
+    )
     rows = [row for row, item in enumerate(dataset.items) if item.path in shared]
     if not rows:
         message = (
@@ -116,13 +127,25 @@ def held_out(versions: Sequence[Dataset], models: Sequence[TunedModel]) -> Datas
     return _with_rows(dataset, rows)
 
 
-def _held_out_of(model: TunedModel, versions: Sequence[Dataset]) -> set[str]:
-    """Return the paths that were held out, empty if the model was tuned on another data set."""
+def _held_out_of(
+    model: TunedModel, versions: Sequence[Dataset], tower: Backbone, store: FeatureStore
+) -> set[str]:
+    """Return the paths that were held out, empty if the model was tuned on another data set.
+
+    Copies of a photo decide which are, so all photos are encoded as when tuning.
+    """
+    from dspt.data.copies import empty_thumbnails, groups_of
     from dspt.data.splits import Splits
+    from dspt.features.encode import encode_images
 
     for version in versions:
         if version.sha256 == model.manifest.dataset_sha256:
-            splits = Splits.of(version, model.manifest.config)
+            whole = version.everything()
+            thumbnails = empty_thumbnails(len(whole.items))
+            features = encode_images(tower, whole, store=store, thumbnails=thumbnails)
+            embeddings = features[:, 0, : tower.embed_dim].to(tower.device)
+            groups = groups_of(version, embeddings, thumbnails)
+            splits = Splits.of(version, model.manifest.config, *groups)
             return {version.items[row].path for row in splits.measured}
     return set()
 

@@ -14,6 +14,7 @@ with a mirrored hash too and a threshold without false pairs, finds 67 and 63 % 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -23,6 +24,9 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from dspt.data.dataset import Dataset
 
 THUMBNAIL = "thumbnail/1"
 """Name of the thumbnails in the feature store; change it with `thumbnail_of`."""
@@ -96,6 +100,24 @@ def find_copies(
     _, group = connected_components(graph, directed=False)
     _, start, number = np.unique(group, return_index=True, return_inverse=True)
     return start[number].astype(np.int64)
+
+
+def groups_of(
+    dataset: Dataset, features: Tensor, thumbnails: Thumbnails
+) -> tuple[Groups, Groups | None]:
+    """Return the groups of the items, and of the images as uploaded if corrections dropped some.
+
+    features, thumbnails: of `dataset.everything()`, as for `find_copies`.
+    """
+    n = len(dataset.items)
+    groups = find_copies(dataset.hashes, features[:n], thumbnails[:n])
+    if not dataset.dropped:
+        return groups, None
+    whole = dataset.everything()
+    rows = [*range(n), *range(n + len(dataset.unlabelled), len(whole.items))]
+    found = find_copies([whole.hashes[row] for row in rows], features[rows], thumbnails[rows])
+    group = {whole.items[row].path: number for row, number in zip(rows, found, strict=True)}
+    return groups, np.array([group[item.path] for item in dataset.uploaded], np.int64)
 
 
 class _Matcher:

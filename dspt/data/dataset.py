@@ -84,6 +84,10 @@ class Dataset:
     """Images of the training set to be used without labels."""
     unlabelled_hashes: tuple[str, ...] = ()
     """SHA-256 (hex) of each of their files."""
+    dropped: tuple[Item, ...] = ()
+    """Images that corrections left out. Their copies tell how they were split before."""
+    dropped_hashes: tuple[str, ...] = ()
+    """SHA-256 (hex) of each of their files."""
 
     def __repr__(self) -> str:
         count = Counter(item.split for item in self.items)
@@ -125,6 +129,18 @@ class Dataset:
         """Return the data set with the images without labels as the last of its items."""
         hashes = (*self.hashes, *self.unlabelled_hashes)
         return replace(self, items=(*self.items, *self.unlabelled), hashes=hashes)
+
+    def everything(self) -> Dataset:
+        """Return the data set with the images without labels, then the dropped ones, at its end.
+
+        The dropped ones have no labels in it.
+        """
+        dropped = (replace(item, label=-1) for item in self.dropped)
+        return replace(
+            self,
+            items=(*self.items, *self.unlabelled, *dropped),
+            hashes=(*self.hashes, *self.unlabelled_hashes, *self.dropped_hashes),
+        )
 
     def digest(self) -> str:
         """Return the `dataset_digest` of all images; those without labels have the class ""."""

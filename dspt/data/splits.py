@@ -47,13 +47,20 @@ class Splits:
         return "given" if self.measured_on == "held_out" else "clean"
 
     @classmethod
-    def of(cls, dataset: Dataset, config: TuneConfig, groups: Rows | None = None) -> Self:
+    def of(
+        cls,
+        dataset: Dataset,
+        config: TuneConfig,
+        groups: Rows | None = None,
+        uploaded_groups: Rows | None = None,
+    ) -> Self:
         """Measure on `test/` if there is one, else `val/`, else a share of the sampled images.
 
         With both, `val/` is the validation part, without the images that have a copy in another.
         The images of a corrected data set are drawn by the labels as uploaded. So an image that was
         held out before a correction is held out after it, and the results can be compared.
-        groups: (N,), equal for copies of a photo. Default: there are no copies. A folder whose
+        groups: (N,), equal for copies of a photo. Default: there are no copies; uploaded_groups:
+        (U,), the same of `dataset.uploaded`. Default: dropped images have no copies. A folder whose
         images all have a copy in training is not measured on.
 
         Raises ConfigError or DatasetError if every class has too few images to hold one out.
@@ -61,10 +68,11 @@ class Splits:
         groups = np.arange(len(dataset.items)) if groups is None else groups
         if dataset.uploaded:
             known = {item.path: group for item, group in zip(dataset.items, groups, strict=True)}
-            # The groups of dropped images are not known: each has its own.
-            own = [known.get(item.path, -1 - row) for row, item in enumerate(dataset.uploaded)]
+            if uploaded_groups is None:
+                own = [known.get(item.path, -1 - row) for row, item in enumerate(dataset.uploaded)]
+                uploaded_groups = np.array(own)
             uploaded = replace(dataset, items=dataset.uploaded, uploaded=())
-            before = cls.of(uploaded, config, np.array(own))
+            before = cls.of(uploaded, config, uploaded_groups)
             corrected = before._corrected(dataset, groups)
             return corrected or cls.of(replace(dataset, uploaded=()), config, groups)
         labels = np.array([item.label for item in dataset.items])

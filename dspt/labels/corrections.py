@@ -187,6 +187,7 @@ class Corrections:
         classes = (*dataset.classes, *new)
         index = {name: label for label, name in enumerate(classes)}
         rows = [row for row, item in enumerate(dataset.items) if item.path not in changed.drop]
+        left_out = [row for row, item in enumerate(dataset.items) if item.path in changed.drop]
         items = []
         for item in (dataset.items[row] for row in rows):
             to = changed.relabel.get(item.path)
@@ -199,6 +200,8 @@ class Corrections:
             hashes=tuple(dataset.hashes[row] for row in rows),
             warnings=(*dataset.warnings, *warnings_of_new(new, changed.relabel, dataset)),
             uploaded=dataset.uploaded or dataset.items,
+            dropped=(*dataset.dropped, *(dataset.items[row] for row in left_out)),
+            dropped_hashes=(*dataset.dropped_hashes, *(dataset.hashes[row] for row in left_out)),
             confirmed=(dataset.confirmed - changed.drop) | changed.confirmed,
         )
         return dataclasses.replace(corrected, sha256=corrected.digest())

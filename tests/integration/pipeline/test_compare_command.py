@@ -92,6 +92,32 @@ def test_a_model_is_compared_with_its_corrected_version_on_held_out_images(
     assert "pass the corrections that they were tuned with (--corrections)" in refused
 
 
+def test_copies_change_nothing_in_what_is_held_out_also_when_they_are_dropped(
+    models: Path, folder: Path, backbone: Backbone, features: Path
+) -> None:
+    photos = models / "copied"
+    shutil.copytree(folder / "train", photos)
+    originals = [file for name in CLASSES for file in sorted((photos / name).iterdir())[:3]]
+    copies = [shutil.copy(file, file.with_name(f"z copy of {file.name}")) for file in originals]
+    drop = [str(file.relative_to(photos)) for file in copies]
+    with load_dataset(photos) as opened:
+        first = run(opened, backbone, features, epochs=1)
+        second = run(Corrections.of(drop=drop).apply(opened), backbone, features, epochs=1)
+    held_out = {entry.file for entry in first.audit.entries if entry.held_out}
+    assert {entry.file for entry in second.audit.entries if entry.held_out} == held_out
+    for name, result in (("first", first), ("second", second)):
+        save_model(result.model, models / name)
+    (models / "table.csv").write_text(
+        "file,correct_label\n" + "".join(f"{file},drop\n" for file in drop)
+    )
+    compared = dspt("compare", "first", "second", photos, "--corrections", "table.csv", "--json")
+    found = json.loads(compared.stdout)
+    assert found["images"] == len(held_out)
+    for side, result in (("a", first), ("b", second)):
+        metrics = result.metrics
+        assert found[side]["accuracy"] == metrics[metrics["served"]]["accuracy"]
+
+
 def test_without_a_test_part_all_images_have_to_be_asked_for(models: Path, folder: Path) -> None:
     told = dspt("compare", "tuned", "untuned", folder / "test", ends=2).stderr
     assert "has no test/ to compare on" in told
