@@ -55,7 +55,6 @@ class SimulatedGpu(TorchFunctionMode):
     def __init__(self) -> None:
         super().__init__()
         self.waits: Counter[str] = Counter()
-        self.operations = 0
 
     def move(self, backbone: Backbone) -> Backbone:
         """Return a copy of `backbone` whose towers are on the GPU."""
@@ -82,11 +81,11 @@ class SimulatedGpu(TorchFunctionMode):
             if name == "__get__" and on_gpu:
                 return self._attribute(func, args, kwargs)
             target = self._target(name, args, kwargs, on_gpu)
+            if not on_gpu and not target:
+                return func(*args, **kwargs)
             if on_gpu:
                 self._check(name, tensors)
-            if on_gpu or target:
-                self.operations += 1
-                self._count(name, args, kwargs, on_gpu=on_gpu, target=target)
+            self._count(name, args, kwargs, on_gpu=on_gpu, target=target)
             if name in ("to", "cpu", "cuda"):
                 found = _converted(args, kwargs)
                 if found is args[0] and on_gpu != target:
