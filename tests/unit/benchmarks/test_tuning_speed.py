@@ -26,6 +26,7 @@ from benchmarks.tuning_speed.run import Timing, steps_for, worker
 from benchmarks.tuning_speed.setup import Case, build_backbone, class_names
 from benchmarks.tuning_speed.stages import Peaks
 from dspt.config import TuneConfig
+from dspt.kit.memory import trim
 from dspt.kit.progress import Progress
 
 TIMING = Timing("ours", "float32", 100, 0.5, 2.0, 0.9, 3.0, None, 0.01, 1 << 30, 1e-9, 1e-3)
@@ -165,6 +166,7 @@ def test_a_quick_run(small: str, tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
 def test_each_stage_has_a_peak_of_its_own() -> None:
+    trim()  # else the memory that earlier tests left would do, and the process would not grow
     peaks = Peaks("cpu")
     peaks.progress(Progress("encoding", None, None, 0.1, None))
     size = 64 << 20
