@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 import pickle
 import sys
 from collections.abc import Callable
@@ -26,7 +27,6 @@ from benchmarks.tuning_speed.run import Timing, steps_for, worker
 from benchmarks.tuning_speed.setup import Case, build_backbone, class_names
 from benchmarks.tuning_speed.stages import Peaks
 from dspt.config import TuneConfig
-from dspt.kit.memory import trim
 from dspt.kit.progress import Progress
 
 TIMING = Timing("ours", "float32", 100, 0.5, 2.0, 0.9, 3.0, None, 0.01, 1 << 30, 1e-9, 1e-3)
@@ -166,12 +166,12 @@ def test_a_quick_run(small: str, tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
 def test_each_stage_has_a_peak_of_its_own() -> None:
-    trim()  # else the memory that earlier tests left would do, and the process would not grow
     peaks = Peaks("cpu")
     peaks.progress(Progress("encoding", None, None, 0.1, None))
     size = 64 << 20
-    taken = np.ones(size, np.uint8)
-    del taken
+    # Not from the heap, which may have as much left by earlier tests: the process would not grow.
+    with mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as taken:
+        np.frombuffer(taken, np.uint8)[:] = 1
     peaks.progress(Progress("encoding", None, None, 0.2, None))
     peaks.progress(Progress("zero_shot", None, None, 0.5, None))
     encoding, zero_shot = peaks.finished()
