@@ -8,7 +8,7 @@ import shutil
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from functools import cache, partial
+from functools import cache, partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import Mock
@@ -37,6 +37,7 @@ from tests.services import (
 from tests.warm import Warm, warm
 
 if TYPE_CHECKING:
+    from dspt.backbones.base import Backbone
     from tests.integration.access import Headers, Made, Service
     from tests.integration.stack import Stack
 
@@ -71,12 +72,13 @@ def _towers_are_shared() -> Iterator[None]:
     from dspt import backbones
 
     read, builtin = backbones.load_backbone, cache(partial(backbones.load_backbone, "builtin"))
+
+    @wraps(read)
+    def load_backbone(name: str, **device: Any) -> Backbone:
+        return builtin(**device) if name == "builtin" else read(name, **device)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            backbones,
-            "load_backbone",
-            lambda name, **more: builtin(**more) if name == "builtin" else read(name, **more),
-        )
+        patch.setattr(backbones, "load_backbone", load_backbone)
         patch.setattr("app.predictions.backbones.gc", Mock())
         yield
 

@@ -17,7 +17,7 @@ from app.tables.models import Model
 from tests.integration.access import Service, served
 from tests.integration.conftest import local_client, zip_of
 from tests.integration.databases import on_both, sqlite_first
-from tests.integration.jobs import bring_to, files_in, problem, statuses
+from tests.integration.jobs import bring_to, claim, files_in, problem, statuses
 
 pytestmark = sqlite_first
 
@@ -54,9 +54,11 @@ def test_unfinished_jobs_of_an_owner(settings: Settings) -> None:
         # What was refused is not stored, and others are not held up.
         assert len(files_in(service.context)) == 5
         assert service.post(service.key("bob")).status_code == 202
-        # One that ends makes room for one.
+        # One that has begun still counts; one that ends makes room for one.
         ann = service.key("ann")
-        job = next(a for a in answers if a.status_code == 202).json()
+        begun, job = [a.json() for a in answers if a.status_code == 202][:2]
+        claim(service.context, begun["id"])
+        problem(service.post(ann), 429, "quota_jobs")
         service.client.post(job["links"]["cancel"], headers=ann)
         assert service.post(ann).status_code == 202
         problem(service.client.post(f"/jobs/{job['id']}/retry", headers=ann), 429, "quota_jobs")
