@@ -46,7 +46,9 @@ def demo(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
-def test_the_examples_of_a_document(path: Path, service: httpx.Client, demo: Path) -> None:
+def test_the_examples_of_a_document(
+    path: Path, service: httpx.Client, data_dir: Path, demo: Path
+) -> None:
     address = str(service.base_url).rstrip("/")
     text = EPOCHS.sub(r"\g<1>3", path.read_text("utf-8"))
     found = examples(text.replace(ADDRESS, address).replace(DEFAULTS, FEWER_EPOCHS))
@@ -55,6 +57,7 @@ def test_the_examples_of_a_document(path: Path, service: httpx.Client, demo: Pat
     here = str(Path(sys.executable).parent)
     environment = clean_environment(
         DSPT_URL=address,
+        DSPT_DATA_DIR=str(data_dir),
         PATH=f"{here}{os.pathsep}{os.environ['PATH']}",
         COLUMNS="100",
         PYTHONUNBUFFERED="1",
