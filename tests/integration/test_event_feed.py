@@ -1,4 +1,4 @@
-"""One reader, many listeners: nothing lost, nothing twice, nothing piled up; on each database."""
+"""One reader, many listeners: nothing lost, nothing twice, nothing piled up."""
 
 from __future__ import annotations
 

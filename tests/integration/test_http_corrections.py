@@ -1,4 +1,4 @@
-"""Corrections of a finished job over HTTP, on each database; nothing runs the jobs here."""
+"""Corrections of a finished job over HTTP; nothing runs the jobs here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Corrections that are refused, on each database: what is wrong with them, and nothing is done."""
+"""Corrections that are refused: what is wrong with them is said, and nothing is done."""
 
 from __future__ import annotations
 

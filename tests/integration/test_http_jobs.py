@@ -1,4 +1,4 @@
-"""The calls about jobs and models, on each database; nothing runs the jobs here."""
+"""The calls about jobs and models; nothing runs the jobs here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests that are refused, and in what form; on each database."""
+"""Requests that are refused, and in what form."""
 
 from __future__ import annotations
 

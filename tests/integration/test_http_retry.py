@@ -1,4 +1,4 @@
-"""POST /jobs/{id}/retry, on each database; nothing runs the jobs here."""
+"""POST /jobs/{id}/retry; nothing runs the jobs here."""
 
 from __future__ import annotations
 

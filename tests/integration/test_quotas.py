@@ -1,4 +1,4 @@
-"""What one owner may have waiting and stored; exact however many ask at once, on each database."""
+"""What one owner may have waiting and stored; exact however many ask at once."""
 
 from __future__ import annotations
 
