@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from app.kit.http.errors import ProblemItem, Unprocessable
+from app.kit.http.errors import Unprocessable, invalid_field
 from app.kit.pools import Pool
 from dspt.config import TuneConfig
 from dspt.errors import UnknownBackbone
@@ -24,8 +24,7 @@ def check_backbone(config: TuneConfig, local_backbones: Sequence[str]) -> None:
         f"{config.backbone!r} is a path or address of weights, which the operator must allow: add "
         "it to DSPT_LOCAL_BACKBONES (a JSON list) and restart the service"
     )
-    item = ProblemItem(param="backbone", code="backbone_not_allowed", message=message)
-    raise Unprocessable(f"backbone: {message}", code="backbone_not_allowed", errors=[item])
+    raise invalid_field("backbone", "backbone_not_allowed", message)
 
 
 def pool_for(pools: Sequence[Pool], *backbones: str) -> str:
@@ -37,8 +36,7 @@ def pool_for(pools: Sequence[Pool], *backbones: str) -> str:
         f"no pool of workers takes {' and '.join(map(repr, backbones))}. Choose another backbone, "
         "or ask the operator to add it to DSPT_POOLS"
     )
-    item = ProblemItem(param="backbone", code="no_pool", message=message)
-    raise Unprocessable(f"backbone: {message}", code="no_pool", errors=[item])
+    raise invalid_field("backbone", "no_pool", message)
 
 
 def _check_name(name: str) -> None:

@@ -15,7 +15,7 @@ from app.access.caller import Caller
 from app.datasets import uploads
 from app.kit.context import Context
 from app.kit.db import database_now
-from app.kit.http.errors import BadRequest, Conflict, NotFound, ProblemItem, Unprocessable
+from app.kit.http.errors import BadRequest, Conflict, NotFound, Unprocessable, invalid_field
 from app.kit.storage.ranged import RemoteFile
 from app.tables.uploads import Upload, UploadPart
 
@@ -94,7 +94,9 @@ def _part(
 def _check_size(upload: Upload, number: int, size: int) -> None:
     expected = upload.bytes_of(number)
     if size != expected:
-        raise _wrong("body", f"part {number} has {size:,} bytes; expected {expected:,}")
+        raise invalid_field(
+            "body", "invalid_request", f"part {number} has {size:,} bytes; expected {expected:,}"
+        )
 
 
 def _check_digest(number: int, body: bytes, digest: str) -> None:
@@ -129,10 +131,9 @@ def _sha256_in(header: str) -> bytes:
             try:
                 return base64.b64decode(value[1:-1], validate=True)
             except binascii.Error as error:
-                raise _wrong("Content-Digest", f"is not base64: {error}") from error
-    raise _wrong("Content-Digest", "must be sha-256=:DIGEST IN BASE64: (RFC 9530)")
-
-
-def _wrong(param: str, message: str) -> Unprocessable:
-    item = ProblemItem(param=param, code="invalid_request", message=message)
-    return Unprocessable(f"{param}: {message}", errors=[item])
+                raise invalid_field(
+                    "Content-Digest", "invalid_request", f"is not base64: {error}"
+                ) from error
+    raise invalid_field(
+        "Content-Digest", "invalid_request", "must be sha-256=:DIGEST IN BASE64: (RFC 9530)"
+    )

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
-from app.kit.http.errors import ProblemItem, Unprocessable
+from app.kit.http.errors import invalid_field
 from app.kit.outgoing import OutgoingError
 from app.predictions.service import PredictOptions
 
@@ -102,7 +102,7 @@ async def _fetched(
     try:
         return await fetch(url, most_bytes)
     except OutgoingError as error:
-        raise _wrong(number, "url_not_fetched", str(error)) from error
+        raise invalid_field(f"images.{number}", "url_not_fetched", str(error)) from error
 
 
 def _decoded(number: int, text: str) -> bytes:
@@ -111,10 +111,6 @@ def _decoded(number: int, text: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise _wrong(number, "invalid_base64", f"is not base64: {error}") from error
-
-
-def _wrong(number: int, code: str, message: str) -> Unprocessable:
-    param = f"images.{number}"
-    item = ProblemItem(param=param, code=code, message=message)
-    return Unprocessable(f"{param}: {message}", code=code, errors=[item])
+        raise invalid_field(
+            f"images.{number}", "invalid_base64", f"is not base64: {error}"
+        ) from error

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from app.access.caller import Caller
 from app.kit.context import Context
 from app.kit.db import database_now, lock_until_commit
-from app.kit.http.errors import Conflict, NotFound, ProblemItem, TooManyRequests, Unprocessable
+from app.kit.http.errors import Conflict, NotFound, TooManyRequests, invalid_field
 from app.kit.ids import is_id, new_id
 from app.kit.newest_first import newest_first
 from app.kit.outgoing import OutgoingError, check_url
@@ -31,8 +31,7 @@ def create(
     try:
         check_url(url, context.settings.private_hosts)
     except OutgoingError as error:
-        item = ProblemItem(param="url", code="url_not_allowed", message=str(error))
-        raise Unprocessable(f"url: {error}", code="url_not_allowed", errors=[item]) from error
+        raise invalid_field("url", "url_not_allowed", str(error)) from error
     webhook_id = new_id("whk")
     secret = secret_of(ensure_signing_key(context), webhook_id)
     with context.database.write() as session:

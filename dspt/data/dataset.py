@@ -135,12 +135,10 @@ class Dataset:
 
         The dropped ones have no labels in it.
         """
+        whole = self.with_unlabelled()
         dropped = (replace(item, label=-1) for item in self.dropped)
-        return replace(
-            self,
-            items=(*self.items, *self.unlabelled, *dropped),
-            hashes=(*self.hashes, *self.unlabelled_hashes, *self.dropped_hashes),
-        )
+        hashes = (*whole.hashes, *self.dropped_hashes)
+        return replace(whole, items=(*whole.items, *dropped), hashes=hashes)
 
     def digest(self) -> str:
         """Return the `dataset_digest` of all images; those without labels have the class ""."""

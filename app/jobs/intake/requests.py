@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from app.backbones.allowed import check_backbone
 from app.kit.control_characters import is_clean
-from app.kit.http.errors import ProblemItem, Unprocessable
+from app.kit.http.errors import ProblemItem, Unprocessable, invalid_field
 from app.kit.metadata import parse as parse_metadata
 from app.tables.jobs import Job
 from dspt.config import TuneConfig, explain
@@ -69,7 +69,7 @@ class JobRequest:
 def checked_name(name: str | None) -> str | None:
     """Return the name stripped of whitespace, or None if empty. Raises Unprocessable."""
     if name is not None and not is_clean(name):
-        raise _wrong("name", "invalid_name", "must not contain control characters")
+        raise invalid_field("name", "invalid_name", "must not contain control characters")
     return (name or "").strip() or None
 
 
@@ -79,14 +79,14 @@ def checked_config(values: dict[str, Any], local_backbones: Sequence[str]) -> di
     `local_backbones` are the only paths allowed as a backbone.
     """
     if len(values) > _MAX_SETTINGS or any(len(key) > _MAX_SETTINGS for key in values):
-        raise _wrong(
+        raise invalid_field(
             "config",
             "invalid_config",
             f"too many settings, or a name longer than {_MAX_SETTINGS} characters",
         )
     for key, value in values.items():
         if not is_clean(key) or (isinstance(value, str) and not is_clean(value)):
-            raise _wrong(ascii(key), "invalid_config", "contains control characters")
+            raise invalid_field(ascii(key), "invalid_config", "contains control characters")
     try:
         config = TuneConfig.parse(values)
     except ConfigError as error:
@@ -130,7 +130,7 @@ def _class_names(text: str | None) -> dict[str, str] | None:
             wrong.append(f"{printable(folder)!r}: {why}")
     if wrong:
         message = listed(wrong, _SHOWN, str, separator="; ")
-        raise _wrong("class_names", "invalid_class_names", message)
+        raise invalid_field("class_names", "invalid_class_names", message)
     return values
 
 
@@ -150,12 +150,7 @@ def _object(param: str, text: str | None) -> dict[str, Any] | None:
     try:
         values = strict_json.loads(text)
     except ValueError as error:
-        raise _wrong(param, "invalid_json", f"invalid JSON: {error}") from error
+        raise invalid_field(param, "invalid_json", f"invalid JSON: {error}") from error
     if not isinstance(values, dict):
-        raise _wrong(param, "invalid_json", 'must be a JSON object such as {"key": "value"}')
+        raise invalid_field(param, "invalid_json", 'must be a JSON object such as {"key": "value"}')
     return values
-
-
-def _wrong(param: str, code: str, message: str) -> Unprocessable:
-    item = ProblemItem(param=param, code=code, message=message)
-    return Unprocessable(f"{param}: {message}", code=code, errors=[item])

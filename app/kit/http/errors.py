@@ -139,6 +139,12 @@ def missing(param: str, message: str) -> Unprocessable:
     )
 
 
+def invalid_field(param: str, code: str, message: str) -> Unprocessable:
+    """Return the error for a field whose value is at fault; `message` goes on after its name."""
+    item = ProblemItem(param=param, code=code, message=message)
+    return Unprocessable(f"{param}: {message}", code=code, errors=[item])
+
+
 class TooManyRequests(ApiError):
     status = HTTPStatus.TOO_MANY_REQUESTS
     default_code = "rate_limited"

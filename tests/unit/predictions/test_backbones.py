@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -33,8 +32,6 @@ Open = Callable[..., Backbones]
 @pytest.fixture
 def loads(tiny: Backbone, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names in the order in which they are loaded; every backbone is a tiny one."""
-    # Else each load would look for garbage among all that the tests have imported.
-    monkeypatch.setattr(gc, "unfreeze", lambda: None)
     found: list[str] = []
 
     def load(name: str, *, device: str) -> Backbone:

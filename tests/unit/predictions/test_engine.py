@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import fcntl
-import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -49,12 +48,6 @@ class InThisProcess:
 
     def close(self) -> None:
         pass
-
-
-@pytest.fixture(autouse=True)
-def _no_search_for_garbage(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Among all that the tests have imported, at each load."""
-    monkeypatch.setattr(gc, "unfreeze", lambda: None)
 
 
 def answers(inference: Inference, backbone: Backbone) -> list[list[tuple[str, float]]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 from pathlib import Path
 
 import pytest
@@ -21,7 +20,6 @@ from tests.unit.models import artifact_of, model_for
 def test_the_engine_is_measured(
     builtin: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gc, "unfreeze", lambda: None)  # no search among all that tests imported
     monkeypatch.setattr("dspt.backbones.load_backbone", lambda name, device: builtin)
     registry = CollectorRegistry()
     settings = PredictionSettings.model_validate(
