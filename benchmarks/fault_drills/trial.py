@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 from benchmarks.fault_drills.client import ENDED, Json, request_for
 from benchmarks.fault_drills.stack import Shape, Stack
@@ -118,13 +119,31 @@ def archive(name: str) -> bytes:
     return zipped(train | {".name": name.encode()})
 
 
+Harm = Callable[[Trial], None]
+"""Submits jobs, injects the fault and repairs it."""
+Needs = Callable[[str], str | None]
+"""Given the database, return why a drill cannot run on this machine; None if it can."""
+
+
 @dataclass(frozen=True)
 class Drill:
-    """A kind of fault. `harm` submits jobs, injects the fault and repairs it."""
+    """A kind of fault."""
 
     name: str
     what: str
-    harm: Callable[[Trial], None]
+    harm: Harm
     shape: Shape = field(default_factory=Shape)
-    needs: Callable[[str], str | None] = lambda database: None
-    """Given the database, return why the drill cannot run on this machine; None if it can."""
+    needs: Needs = lambda database: None
+
+
+ALL: list[Drill] = []
+
+
+def drill(name: str, what: str, **more: Any) -> Callable[[Harm], Harm]:
+    """Make a drill of the decorated function; `more`: `shape` and `needs` of Drill."""
+
+    def add(harm: Harm) -> Harm:
+        ALL.append(Drill(name, what, harm, **more))
+        return harm
+
+    return add

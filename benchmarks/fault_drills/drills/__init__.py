@@ -1,13 +1,8 @@
-"""All drills, in the order in which they run."""
+"""All drills, by what they harm."""
 
 from __future__ import annotations
 
 from benchmarks.fault_drills.drills import api, services, surroundings, workers
-from benchmarks.fault_drills.trial import Drill
+from benchmarks.fault_drills.trial import ALL
 
-ALL: tuple[Drill, ...] = (
-    *workers.DRILLS,
-    *services.DRILLS,
-    *api.DRILLS,
-    *surroundings.DRILLS,
-)
+__all__ = ["ALL", "api", "services", "surroundings", "workers"]

@@ -6,12 +6,13 @@ import time
 
 from benchmarks.fault_drills.client import ENDED
 from benchmarks.fault_drills.stack import QUICK_HEARTBEAT, Shape
-from benchmarks.fault_drills.trial import Drill, Expected, Trial
+from benchmarks.fault_drills.trial import Expected, Trial, drill
 
 _ANSWER_SECONDS = 0.05  # the API takes this long to store an upload, make the job and enqueue it
 _COPIES = 3
 
 
+@drill("api-upload", "kill -9 of the API during an upload, which is then retried")
 def kill_api_in_upload(trial: Trial) -> None:
     # Half of the time during the upload, half of it after, while the job is made.
     share = min(1.0, trial.rng.uniform(0, 2))
@@ -27,6 +28,7 @@ def kill_api_in_upload(trial: Trial) -> None:
     trial.post()  # the same request, with the same Idempotency-Key
 
 
+@drill("api-enqueue", "kill -9 of the API between accepting a job and enqueuing it")
 def kill_api_before_enqueue(trial: Trial) -> None:
     stack = trial.stack
     if trial.rng.random() < 0.5:
@@ -43,6 +45,7 @@ def kill_api_before_enqueue(trial: Trial) -> None:
     stack.start_api()
 
 
+@drill("duplicates", "each message delivered nine more times, to two workers")
 def deliver_twice(trial: Trial) -> None:
     job = trial.post()
     _deliver(trial, job)
@@ -57,6 +60,11 @@ def _deliver(trial: Trial, job: str) -> None:
         trial.stack.deliver(job)
 
 
+@drill(
+    "cancel",
+    "cancelled when its worker has just died, when the API dies, or without a fault",
+    shape=Shape(heartbeat=QUICK_HEARTBEAT),
+)
 def cancel(trial: Trial) -> None:
     job = trial.post()
     trial.wait_for_moment(job)
@@ -75,24 +83,3 @@ def cancel(trial: Trial) -> None:
         trial.wrong.append(f"cancelling {job} was answered with {answer.text}")
     end = "cancelled" if in_time else "succeeded"
     trial.jobs[job] = Expected(ends=(end,), attempts=(0, *trial.any_attempts))
-
-
-DRILLS = (
-    Drill(
-        "api-upload",
-        "kill -9 of the API during an upload, which is then retried",
-        kill_api_in_upload,
-    ),
-    Drill(
-        "api-enqueue",
-        "kill -9 of the API between accepting a job and enqueuing it",
-        kill_api_before_enqueue,
-    ),
-    Drill("duplicates", "each message delivered nine more times, to two workers", deliver_twice),
-    Drill(
-        "cancel",
-        "cancelled when its worker has just died, when the API dies, or without a fault",
-        cancel,
-        Shape(heartbeat=QUICK_HEARTBEAT),
-    ),
-)

@@ -10,15 +10,30 @@ from contextlib import contextmanager, suppress
 from http import HTTPStatus
 
 from benchmarks.fault_drills.stack import QUICK_HEARTBEAT, Shape
-from benchmarks.fault_drills.trial import Drill, Trial
+from benchmarks.fault_drills.trial import Trial, drill
 from tests.services import PostgresServer, RedisServer, children_of
 
 _LONGEST_OUTAGE = 1.5  # seconds: some reconnect in time and some do not
 _LONGEST_FREEZE = 8.0  # seconds: longer than the time limits of the API and than a lease
 _ANSWER_SECONDS = 10.0  # the API answers within these, whatever is frozen
-_ONE_WORKER = 1  # so that jobs wait in the queue
+_ONE_WORKER = Shape(workers=1)  # so that jobs wait in the queue
+_QUICK = Shape(workers=1, heartbeat=QUICK_HEARTBEAT)
 
 
+def _needs_postgres(database: str) -> str | None:
+    return None if database == "postgresql" else "SQLite has no server to restart"
+
+
+@drill(
+    "redis-data-lost",
+    "Redis stopped or killed and started again, without its data",
+    shape=Shape(workers=1, append_only=False),
+)
+@drill(
+    "redis",
+    "Redis stopped or killed and started again, with its append-only file",
+    shape=_ONE_WORKER,
+)
 def restart_redis(trial: Trial) -> None:
     job = trial.post()
     trial.post(epochs=5)
@@ -30,6 +45,12 @@ def restart_redis(trial: Trial) -> None:
     redis.start()
 
 
+@drill(
+    "postgres",
+    "PostgreSQL stopped, stopped immediately or killed, and started again",
+    shape=_QUICK,
+    needs=_needs_postgres,
+)
 def restart_postgres(trial: Trial) -> None:
     job = trial.post(attempts=trial.any_attempts)
     trial.post(epochs=5, attempts=trial.any_attempts)
@@ -41,6 +62,12 @@ def restart_postgres(trial: Trial) -> None:
     database.start()
 
 
+@drill(
+    "postgres-frozen",
+    f"PostgreSQL accepts connections and does not answer for up to {_LONGEST_FREEZE:g} s",
+    shape=_QUICK,
+    needs=_needs_postgres,
+)
 def freeze_postgres(trial: Trial) -> None:
     job = trial.post(attempts=trial.any_attempts)
     trial.wait_for_moment(job)
@@ -52,6 +79,11 @@ def freeze_postgres(trial: Trial) -> None:
         time.sleep(trial.rng.uniform(0, _LONGEST_FREEZE))
 
 
+@drill(
+    "redis-frozen",
+    f"Redis accepts connections and does not answer for up to {_LONGEST_FREEZE:g} s",
+    shape=_ONE_WORKER,
+)
 def freeze_redis(trial: Trial) -> None:
     job = trial.post()
     trial.wait_for_moment(job)
@@ -91,6 +123,11 @@ def _check_answer(trial: Trial, path: str, *expected: HTTPStatus) -> None:
         trial.wrong.append(f"GET {path} was answered with {status} after {seconds:.1f} s")
 
 
+@drill(
+    "stop-everything",
+    "SIGTERM to all parts, and all started again: no attempt counts",
+    shape=_ONE_WORKER,
+)
 def stop_everything(trial: Trial) -> None:
     job = trial.post()
     trial.post(epochs=5)
@@ -115,6 +152,11 @@ def stop_everything(trial: Trial) -> None:
     stack.start()
 
 
+@drill(
+    "backup",
+    "back up, kill everything, lose the database, restore",
+    shape=Shape(heartbeat=QUICK_HEARTBEAT),
+)
 def restore_backup(trial: Trial) -> None:
     job = trial.post(attempts=trial.any_attempts)
     trial.post(epochs=5, attempts=trial.any_attempts)
@@ -127,55 +169,3 @@ def restore_backup(trial: Trial) -> None:
     stack.lose_database()
     stack.run("restore", backup)
     stack.start()
-
-
-def _needs_postgres(database: str) -> str | None:
-    return None if database == "postgresql" else "SQLite has no server to restart"
-
-
-DRILLS = (
-    Drill(
-        "redis",
-        "Redis stopped or killed and started again, with its append-only file",
-        restart_redis,
-        Shape(workers=_ONE_WORKER),
-    ),
-    Drill(
-        "redis-data-lost",
-        "Redis stopped or killed and started again, without its data",
-        restart_redis,
-        Shape(workers=_ONE_WORKER, append_only=False),
-    ),
-    Drill(
-        "postgres",
-        "PostgreSQL stopped, stopped immediately or killed, and started again",
-        restart_postgres,
-        Shape(workers=_ONE_WORKER, heartbeat=QUICK_HEARTBEAT),
-        needs=_needs_postgres,
-    ),
-    Drill(
-        "postgres-frozen",
-        f"PostgreSQL accepts connections and does not answer for up to {_LONGEST_FREEZE:g} s",
-        freeze_postgres,
-        Shape(workers=_ONE_WORKER, heartbeat=QUICK_HEARTBEAT),
-        needs=_needs_postgres,
-    ),
-    Drill(
-        "redis-frozen",
-        f"Redis accepts connections and does not answer for up to {_LONGEST_FREEZE:g} s",
-        freeze_redis,
-        Shape(workers=_ONE_WORKER),
-    ),
-    Drill(
-        "stop-everything",
-        "SIGTERM to all parts, and all started again: no attempt counts",
-        stop_everything,
-        Shape(workers=_ONE_WORKER),
-    ),
-    Drill(
-        "backup",
-        "back up, kill everything, lose the database, restore",
-        restore_backup,
-        Shape(heartbeat=QUICK_HEARTBEAT),
-    ),
-)

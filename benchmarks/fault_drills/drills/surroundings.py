@@ -15,7 +15,7 @@ from pathlib import Path
 from app.kit.settings import Settings
 from benchmarks.fault_drills.client import ENDED, request_for
 from benchmarks.fault_drills.stack import Shape
-from benchmarks.fault_drills.trial import Drill, Trial, archive
+from benchmarks.fault_drills.trial import Trial, archive, drill
 
 _DISKS = ("storage", "checkpoints", "scratch")
 _DISK_BYTES = 16 << 20
@@ -23,6 +23,37 @@ _HOURS = 12  # more than the time after which the broker redelivers a message
 _CLOCK = "clock"
 
 
+def _small_disks(settings: Settings, cleanup: ExitStack) -> None:
+    for name in _DISKS:
+        folder = settings.data_dir / name
+        folder.mkdir(parents=True)
+        _mount(folder)
+        cleanup.callback(subprocess.run, ["umount", "--lazy", str(folder)], check=True)
+
+
+def _mount(folder: Path) -> None:
+    command = ["mount", "-t", "tmpfs", "-o", f"size={_DISK_BYTES}", "dspt", str(folder)]
+    subprocess.run(command, check=True, capture_output=True, text=True)
+
+
+def _needs_mount(database: str) -> str | None:
+    if os.geteuid() != 0:
+        return "only root may mount a small disk"
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            _mount(Path(folder))
+        except (subprocess.CalledProcessError, FileNotFoundError) as error:
+            return f"a small disk cannot be mounted here ({error})"
+        subprocess.run(["umount", folder], check=True)
+    return None
+
+
+@drill(
+    "disk-full",
+    "disk full in the storage, for checkpoints or for scratch files; then retried",
+    shape=Shape(prepare=_small_disks),
+    needs=_needs_mount,
+)
 def fill_disk(trial: Trial) -> None:
     job = trial.post()
     disk = trial.rng.choice(_DISKS)
@@ -63,44 +94,6 @@ def _fill(file: Path) -> None:
                     raise
 
 
-def _small_disks(settings: Settings, cleanup: ExitStack) -> None:
-    for name in _DISKS:
-        folder = settings.data_dir / name
-        folder.mkdir(parents=True)
-        _mount(folder)
-        cleanup.callback(subprocess.run, ["umount", "--lazy", str(folder)], check=True)
-
-
-def _mount(folder: Path) -> None:
-    command = ["mount", "-t", "tmpfs", "-o", f"size={_DISK_BYTES}", "dspt", str(folder)]
-    subprocess.run(command, check=True, capture_output=True, text=True)
-
-
-def _needs_mount(database: str) -> str | None:
-    if os.geteuid() != 0:
-        return "only root may mount a small disk"
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            _mount(Path(folder))
-        except (subprocess.CalledProcessError, FileNotFoundError) as error:
-            return f"a small disk cannot be mounted here ({error})"
-        subprocess.run(["umount", folder], check=True)
-    return None
-
-
-# No other fault may occur at the same time: under libfaketime with an unchanged monotonic clock,
-# time.sleep fails, which a worker uses when it has to reconnect.
-def move_clock(trial: Trial) -> None:
-    job = trial.post()
-    trial.wait_for_moment(job)
-    clock = trial.stack.folder / _CLOCK
-    for _ in range(trial.rng.randint(1, 3)):
-        _set(clock, trial.rng.uniform(-_HOURS, _HOURS) * 3600)
-        time.sleep(trial.rng.uniform(0, trial.length / 2))
-    trial.stack.client.until(job, *ENDED, seconds=60)
-    _set(clock, 0)
-
-
 def _set(clock: Path, seconds: float) -> None:
     new = clock.with_suffix(".new")
     new.write_text(f"{seconds:+.3f}\n")
@@ -134,19 +127,20 @@ def _needs_faketime(database: str) -> str | None:
     return None if _library() else "libfaketime is not installed"
 
 
-DRILLS = (
-    Drill(
-        "disk-full",
-        "disk full in the storage, for checkpoints or for scratch files; then retried",
-        fill_disk,
-        Shape(prepare=_small_disks),
-        needs=_needs_mount,
-    ),
-    Drill(
-        "clock",
-        f"the clock of API and workers jumps by up to {_HOURS} hours and back",
-        move_clock,
-        Shape(environment=_with_clock),
-        needs=_needs_faketime,
-    ),
+# No other fault may occur at the same time: under libfaketime with an unchanged monotonic clock,
+# time.sleep fails, which a worker uses when it has to reconnect.
+@drill(
+    "clock",
+    f"the clock of API and workers jumps by up to {_HOURS} hours and back",
+    shape=Shape(environment=_with_clock),
+    needs=_needs_faketime,
 )
+def move_clock(trial: Trial) -> None:
+    job = trial.post()
+    trial.wait_for_moment(job)
+    clock = trial.stack.folder / _CLOCK
+    for _ in range(trial.rng.randint(1, 3)):
+        _set(clock, trial.rng.uniform(-_HOURS, _HOURS) * 3600)
+        time.sleep(trial.rng.uniform(0, trial.length / 2))
+    trial.stack.client.until(job, *ENDED, seconds=60)
+    _set(clock, 0)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from benchmarks.fault_drills.client import ENDED
 from benchmarks.fault_drills.stack import QUICK_HEARTBEAT, Shape
-from benchmarks.fault_drills.trial import Drill, Expected, Trial
+from benchmarks.fault_drills.trial import Expected, Trial, drill
 from tests.services import wait_until
 
 _SHAPE = Shape(heartbeat=QUICK_HEARTBEAT)
 
 
+@drill("kill-child", "kill -9 of the process that runs the job", shape=_SHAPE)
 def kill_child(trial: Trial) -> None:
     job = trial.post(attempts=trial.any_attempts)
     trial.wait_for_moment(job)
@@ -19,6 +20,11 @@ def kill_child(trial: Trial) -> None:
         trial.died(job)
 
 
+@drill(
+    "kill-worker",
+    "kill -9 of a worker, alone or with its child; a new one is started",
+    shape=_SHAPE,
+)
 def kill_worker(trial: Trial) -> None:
     job = trial.post(attempts=trial.any_attempts)
     trial.wait_for_moment(job)
@@ -33,6 +39,7 @@ def kill_worker(trial: Trial) -> None:
     victim.start()
 
 
+@drill("poison", "a job whose worker is killed at each attempt: fails after 3", shape=_SHAPE)
 def poison(trial: Trial) -> None:
     job = trial.post()
     attempts = trial.any_attempts[-1:]
@@ -57,15 +64,3 @@ def _ended(trial: Trial, job: str, killed: int) -> bool:
 
     wait_until(either, 60, "the job to be taken or to end")
     return ended
-
-
-DRILLS = (
-    Drill("kill-child", "kill -9 of the process that runs the job", kill_child, _SHAPE),
-    Drill(
-        "kill-worker",
-        "kill -9 of a worker, alone or with its child; a new one is started",
-        kill_worker,
-        _SHAPE,
-    ),
-    Drill("poison", "a job whose worker is killed at each attempt: fails after 3", poison, _SHAPE),
-)
