@@ -79,6 +79,9 @@ def _check(
                 data, class_names, progress=lambda *step: advance("reading", *step)
             ) as dataset:
                 # Imported here because torch takes seconds to import.
+                from dspt.kit.light_torch import import_light
+
+                import_light()
                 from dspt.backbones import load_backbone
                 from dspt.kit.device import resolve_device
                 from dspt.report.check import check_dataset

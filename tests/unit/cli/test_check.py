@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from unittest.mock import patch
 
 from dataset_files import jpeg, two_classes, write_folder
 from typer.testing import CliRunner, Result
@@ -51,3 +52,9 @@ def test_the_exit_code_is_1_where_a_job_refuses_the_data(tmp_path: Path) -> None
     refused = check(single, "--json")
     assert refused.exit_code == 1
     assert json.loads(refused.stdout)["findings"][0]["kind"] == "nothing_to_measure_on"
+
+
+def test_torch_is_imported_without_its_compiler_which_takes_seconds(tmp_path: Path) -> None:
+    with patch("dspt.kit.light_torch.import_light") as light:
+        assert check(write_folder(tmp_path, two_classes(3))).exit_code == 0
+    light.assert_called_once_with()
