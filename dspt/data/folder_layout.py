@@ -289,7 +289,8 @@ def _looks_like(folders: Iterable[Folder]) -> str:
 def _leave_out(folder: Folder, why: str, reading: Reading, findings: Findings) -> None:
     path = printable(folder.path)
     reading.left_out[folder.path] = f"{path}/ is left out: {why}"
-    size = f" ({folder.total:,} files)" if folder.total else ""
+    noun = "file" if folder.total == 1 else "files"
+    size = f" ({folder.total:,} {noun})" if folder.total else ""
     findings.warning("left_out", f"{path}/ is left out{size}: {why}")
 
 

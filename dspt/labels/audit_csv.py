@@ -60,8 +60,9 @@ def corrections_from_csv(table: bytes, name: str, classes: Collection[str]) -> C
     A cell has the class of the file (its own class confirms the label), `keep`, `drop`, or `new: `
     and a class that is not in `classes`.
     `name` is the name of the table in messages. Other columns and empty cells are ignored, and so
-    is the case of `keep`, `drop`, `new` and of classes, unless two differ in nothing else. Raises
-    DatasetError, by line, for rows that are invalid or repeat a file.
+    are the case of `keep`, `drop`, `new` and of classes, and blanks around them, unless two classes
+    differ in nothing else. Raises DatasetError, by line, for rows that are invalid or repeat a
+    file.
     """
     findings = Findings(SHOWN_PER_KIND)
     relabel: dict[str, str] = {}
@@ -71,7 +72,7 @@ def corrections_from_csv(table: bytes, name: str, classes: Collection[str]) -> C
     lines: dict[str, int] = {}
     by_case: dict[str, list[str]] = {}
     for name_of_class in {*classes, DROP, KEEP}:
-        by_case.setdefault(name_of_class.casefold(), []).append(name_of_class)
+        by_case.setdefault(name_of_class.strip().casefold(), []).append(name_of_class)
     for line, row in table_rows(table, name, findings, required=("file", CORRECT)):
         where, file, correct = f"{name} line {line}", _read(row["file"]), row[CORRECT]
         if not correct.strip():
@@ -79,7 +80,7 @@ def corrections_from_csv(table: bytes, name: str, classes: Collection[str]) -> C
         # class names may begin or end with blanks; typed ones are accidental
         correct = _read(correct) if _read(correct) in classes else _read(correct.strip())
         if correct not in classes:
-            alike = by_case.get(correct.casefold(), [])
+            alike = by_case.get(correct.strip().casefold(), [])
             correct = alike[0] if len(alike) == 1 else correct
         if not file.strip():
             findings.problem(where, "missing_file_name", "the column `file` is empty")

@@ -167,6 +167,9 @@ def test_folders_that_are_left_out() -> None:
         "to sort/ is left out: its name says that its photos have no class yet"
     }
     assert findings.warnings[-1] == "and 2 more warnings of the kind 'left_out'"
+    findings = Findings()
+    layout_by_folder(["a/1.jpg", "b/1.jpg", "todo/1.jpg"], [], findings)
+    assert findings.warnings[0].startswith("todo/ is left out (1 file): ")
     assert is_unsorted("_To-Sort_")
     assert is_unsorted("unsorted photos 2")
     assert is_unsorted("Neuer Ordner (2)")

@@ -72,6 +72,12 @@ def test_labels_that_are_right_and_classes_that_are_new() -> None:
     )
 
 
+def test_blanks_around_the_name_of_a_class_need_not_be_typed() -> None:
+    table = b"file,correct_label\na,Dress \nb,dress\nc,Dress\nd,hat \n"
+    found = corrections_from_csv(table, "t.csv", ("Dress ", "hat"))
+    assert found == Corrections.of({"a": "Dress ", "b": "Dress ", "c": "Dress ", "d": "hat"})
+
+
 def test_a_class_called_keep_is_a_class() -> None:
     found = corrections_from_csv(b"file,correct_label\na,KEEP\n", "t.csv", ("keep", "bin"))
     assert found == Corrections.of({"a": "keep"})
