@@ -13,6 +13,7 @@ from app.datasets import additions
 from app.datasets import repository as datasets
 from app.datasets import service as dataset_service
 from app.feedback import repository
+from app.feedback.service import check_labels
 from app.jobs import repository as jobs
 from app.jobs import service as job_service
 from app.jobs.intake.requests import JobRequest, checked_name, config_after
@@ -40,6 +41,10 @@ def create_job(
     of the model. Raises NotFound, Unprocessable, TooManyRequests, and Conflict if there is no
     feedback or if the model has no job or photos any more.
     """
+    # Not of the photos: the same call, repeated after more feedback, has the same job.
+    asked = JobRequest(name, dict(config), None).sha256(f"retrain/{model_name}")
+    if earlier := job_service.replayed(context, caller, idempotency_key, asked):
+        return earlier
     with context.database.read() as session:
         model = find_by_name(session, caller, model_name)
         job = jobs.get(session, model.job_id) if model.job_id else None
@@ -55,13 +60,17 @@ def create_job(
             "No captured prediction of this model has feedback. Send `POST /feedback` first.",
             code="no_feedback",
         )
+    with context.database.read() as session:  # two of them may be new and look the same
+        check_labels(session, model, (each.label or "" for each in labelled))
     wanted = JobRequest(
         name=checked_name(name) or model.name,
         config=config_after(job, config, context.settings.local_backbones),
         class_names=job.class_names,
     )
     upload = _with_photos(context, caller, job, labelled)
-    return job_service.create(context, caller, wanted, upload, idempotency_key, corrected=job)
+    return job_service.create(
+        context, caller, wanted, upload, idempotency_key, corrected=job, request_sha256=asked
+    )
 
 
 class _Photos(Mapping[str, IO[bytes]]):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import structlog
 from dspt_client.schemas.feedback import CapturedView, Order
@@ -12,14 +12,16 @@ from app.access.caller import Caller
 from app.captures import retention
 from app.feedback import repository
 from app.feedback.views import view
+from app.jobs import repository as jobs
 from app.kit.context import Context
 from app.kit.db import database_now
 from app.kit.http.errors import NotFound, ProblemItem, Unprocessable
 from app.models.service import find_by_name
 from app.tables.captures import CapturedPrediction
 from app.tables.models import Model
-from dspt.data.names import confusable_key, find_invisible
+from dspt.data.findings import Findings
 from dspt.kit.text import printable
+from dspt.labels.new_classes import words_of_new
 
 _log = structlog.get_logger(__name__)
 
@@ -46,7 +48,7 @@ def give(context: Context, caller: Caller, prediction_id: str, label: str) -> Ca
     with context.database.write() as session:
         found = find(session, caller, prediction_id, lock=True)
         model = session.get_one(Model, found.model_id)
-        _check(label, model.classes)
+        check_labels(session, model, [label])
         if found.label != label:
             found.label, found.labelled_at = label, database_now(session)
         return view(found, context.settings)
@@ -103,18 +105,12 @@ def _most_instructive(session: Session, model_id: str, limit: int) -> list[Captu
     return [candidates[i] for i in chosen]
 
 
-def _check(label: str, classes: Sequence[str]) -> None:
-    """Raise Unprocessable unless a data set may have a class of this name."""
-    if label in classes:
-        return
-    shown = printable(label)
-    twin = next((c for c in classes if confusable_key(c) == confusable_key(label)), None)
-    if hidden := find_invisible(label):
-        message = f"{shown!r} has {hidden}."
-    elif label != label.strip() or "/" in label:
-        message = "The name of a class must not contain / or begin or end with a space."
-    elif twin is not None:
-        message = f"{shown!r} is not a new class: the model has the class {printable(twin)!r}."
-    else:
-        return
-    raise Unprocessable(message, code="invalid_class", param="label")
+def check_labels(session: Session, model: Model, labels: Iterable[str]) -> None:
+    """Raise Unprocessable unless the model's data set can have all these classes."""
+    job = jobs.get(session, model.job_id) if model.job_id else None
+    new = dict.fromkeys(label for label in labels if label not in model.classes)
+    findings = Findings()
+    words_of_new(new, model.classes, (job and job.class_names) or {}, findings)
+    for problem in findings.problems:
+        message = f"{problem.where!r}: {problem.message}."
+        raise Unprocessable(message, code="invalid_class", param="label")

@@ -36,23 +36,23 @@ def create(
     idempotency_key: str | None,
     *,
     corrected: Job | None = None,
+    request_sha256: str | None = None,
 ) -> leased.Created[JobView]:
     """Create a job on an upload or a data set id. The owner of the data set owns the job.
 
-    `corrected` is the job whose labels were corrected, if any. Raises NotFound, Conflict,
+    corrected: the job whose labels were corrected, if any; request_sha256: digest of the call, if
+    the same call may make another request or data set later. Raises NotFound, Conflict,
     Unprocessable, and TooManyRequests or ServiceUnavailable if a quota is exceeded.
     """
     pool = pool_for(context.settings.pools, request.config["backbone"])
     upload = None if isinstance(dataset, str) else dataset
     owner = caller.owner if corrected is None else corrected.owner
     corrected_from = None if corrected is None else corrected.id
-    origin = upload.sha256 if upload else str(dataset)
-    request_sha256 = request.sha256(f"{corrected_from}/{origin}" if corrected_from else origin)
+    if request_sha256 is None:
+        request_sha256 = request.sha256(upload.sha256 if upload else str(dataset))
     for last_try in (False, True):
-        with context.database.read() as session:
-            earlier = leased.replayed(JOBS, session, caller, idempotency_key, request_sha256)
-            if earlier is not None:
-                return leased.Created(view(session, context, caller, earlier.id), replayed=True)
+        if earlier := replayed(context, caller, idempotency_key, request_sha256):
+            return earlier
         dataset_id = dataset_service.store(context, upload, owner) if upload else str(dataset)
         try:
             job_id = _insert(
@@ -77,6 +77,17 @@ def create(
         with context.database.read() as session:
             return leased.Created(view(session, context, caller, job_id), replayed=False)
     raise AssertionError("the second attempt returns or raises")
+
+
+def replayed(
+    context: Context, caller: Caller, idempotency_key: str | None, request_sha256: str
+) -> leased.Created[JobView] | None:
+    """Return the job that an earlier request with this key created. Raises Conflict."""
+    with context.database.read() as session:
+        job = leased.replayed(JOBS, session, caller, idempotency_key, request_sha256)
+        if job is None:
+            return None
+        return leased.Created(view(session, context, caller, job.id), replayed=True)
 
 
 def find(session: Session, caller: Caller, job_id: str, *, lock: bool = False) -> Job:

@@ -84,7 +84,7 @@ def test_feedback_is_idempotent_and_the_newest_counts(client: TestClient, live: 
     assert again == first
     assert give("red panda").json()["label"] == "red panda"
     assert client.get(f"/predictions/{kept}").json()["label"] == "red panda"
-    for wrong in ("Cat", " dog", "a/b", "red\npanda"):
+    for wrong in ("Cat", "cat-", " dog", "a/b", "red\npanda", "7"):
         problem(give(wrong), 422, "invalid_class")
     problem(give(""), 422, "invalid_request")
     missing = client.post("/feedback", json={"prediction": "prd_" + "0" * 26, "label": "cat"})
@@ -161,15 +161,19 @@ def test_photos_with_feedback_make_a_version_and_a_job(client: TestClient, live:
     model = make_model(job["id"])
     lease.succeed(model, config=job["config"], metrics={}, audit_key="audits/a.json")
 
-    def retrain(**body: Any) -> Any:
-        return client.post(f"/models/{model.id}/retrain", json=body)
+    def retrain(key: str = "", **body: Any) -> Any:
+        headers = {"Idempotency-Key": key} if key else {}
+        return client.post(f"/models/{model.id}/retrain", json=body, headers=headers)
 
     problem(retrain(), 409, "no_feedback")
-    kept = keep(live, model.id, [0.1, 0.2, 0.3], photo())
+    kept = keep(live, model.id, [0.1, 0.2, 0.3, 0.4], photo())
     for prediction, label in zip(kept, ("dog", "red panda"), strict=False):
         client.post("/feedback", json={"prediction": prediction, "label": label})
     problem(retrain(config={"epochs": 0}), 422, "invalid_config")
     problem(retrain(rounds=1), 422, "invalid_request")
+    client.post("/feedback", json={"prediction": kept[3], "label": "red-panda"})
+    problem(retrain(), 422, "invalid_class")  # the job would refuse two classes of the same words
+    client.delete(f"/predictions/{kept[3]}")
     answer = retrain(config={"seed": 5})
     assert answer.status_code == 202, answer.text
     made = answer.json()
@@ -194,8 +198,11 @@ def test_photos_with_feedback_make_a_version_and_a_job(client: TestClient, live:
     assert dataset.version > 1
 
     # The same feedback again is the same version; a photo that is gone is not left out in silence.
-    assert retrain().json()["dataset"]["id"] == made["dataset"]["id"]
+    again = retrain("k").json()
+    assert again["dataset"]["id"] == made["dataset"]["id"]
     client.post("/feedback", json={"prediction": kept[2], "label": "cat"})
+    assert retrain("k").json()["id"] == again["id"]  # the answer was lost, and more feedback came
+    problem(retrain("k", name="another"), 409, "idempotency_key_reused")
     live.storage.delete(storage_keys.capture(kept[2]))
     problem(retrain(), 404, "photo_not_found")
     problem(client.post(f"/models/{add_model(live)}/retrain", json={}), 409, "model_without_job")

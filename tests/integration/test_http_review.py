@@ -184,9 +184,13 @@ def test_corrections_are_made_from_the_verdicts(client: TestClient, live: Contex
     both = client.post(address, json={"review": True, "drop": ["dog/2.png"]})
     problem(both, 422, "review_and_corrections")
     body = {"review": True, "new_classes": {"lynx": "big cat"}}
-    response = client.post(address, json=body)
+    key = {"Idempotency-Key": "k"}
+    response = client.post(address, json=body, headers=key)
     assert response.status_code == 202, response.text
     new = response.json()
+    save(client, job, {"dog/3.png": DROP})
+    again = client.post(address, json=body, headers=key)  # the answer was lost
+    assert again.json()["id"] == new["id"]
     found = corrections_of(live, new)
     assert found.relabel == {"cat/0.png": "dog", "cat/1.png": "lynx"}
     assert (found.drop, found.keep) == (frozenset({"dog/0.png"}), frozenset({"cat/2.png"}))
@@ -195,7 +199,7 @@ def test_corrections_are_made_from_the_verdicts(client: TestClient, live: Contex
     given = {**GIVEN, **found.relabel}
     finish(live, new["id"], {file: name for file, name in given.items() if file not in found.drop})
     assert save(client, new, {"cat/3.png": relabel("lynx")})["version"] == 1
-    assert client.get(job["links"]["review"]).json()["version"] == 6
+    assert client.get(job["links"]["review"]).json()["version"] == 7
 
 
 def test_no_verdict_of_two_writers_is_lost(client: TestClient, live: Context) -> None:

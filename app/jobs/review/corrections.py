@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 
 from dspt_client.schemas.jobs import JobView
 
@@ -51,6 +52,10 @@ def create(
     problems are reported together, by file, before the job is created. Raises NotFound, Conflict
     (no audit), BadRequest, Unprocessable, DatasetError.
     """
+    # Of the call: its review may have other verdicts when it is repeated.
+    asked = hashlib.sha256(repr((job_id, content_type, body, name)).encode()).hexdigest()
+    if earlier_job := service.replayed(context, caller, idempotency_key, asked):
+        return earlier_job
     given = audit.find(context, caller, job_id).given()
     with context.database.read() as session:
         job = service.find(session, caller, job_id)
@@ -78,7 +83,9 @@ def create(
     changed = corrections.checked(classes, given, words=words, confirmed=earlier.confirmed)
     every = changed.on_top_of(earlier)
     upload = dataset_service.corrected(zip_file, every)
-    return service.create(context, caller, wanted, upload, idempotency_key, corrected=job)
+    return service.create(
+        context, caller, wanted, upload, idempotency_key, corrected=job, request_sha256=asked
+    )
 
 
 def _parsed(
