@@ -12,7 +12,7 @@ from datetime import datetime
 
 import aiohttp
 
-from benchmarks.load.records import STREAM, Jobs, Records, Sample
+from benchmarks.load.records import STREAM, Jobs, Records
 
 _EVENT = re.compile(rb'id: (\d+)\r\nevent: (\w+)\r\ndata: (\{.*?"created_at":"([^"]+)".*\})')
 _END = b"\r\n\r\n"
@@ -90,13 +90,12 @@ class Listener:
 
     def _take(self, number: int, happened: float, now: float) -> None:
         records = self.records
-        at = asyncio.get_running_loop().time() - records.begin
         if number <= self._after:
             records.doubled += 1
         else:
             records.lost += number - self._after - 1
             self._after = number
-        if at >= 0:
+        if asyncio.get_running_loop().time() >= records.begin:
             records.events += 1
             if happened >= self._sent_by_clock:  # older events are replayed at once
-                records.lags.append(Sample(at, now - happened))
+                records.lags.append(now - happened)

@@ -54,25 +54,16 @@ class Jobs:
             await self._changed.wait()
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """A duration."""
-
-    at: float
-    """When it was due: seconds since the measurement began."""
-    seconds: float
-
-
 @dataclass
 class Records:
     """Everything that is recorded from `begin`, a time of the event loop, on."""
 
     begin: float
-    latencies: dict[str, list[Sample]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
-    """By kind: from the moment that a request was due until the end of its answer."""
-    lateness: list[Sample] = field(default_factory=list)
+    latencies: dict[str, list[float]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
+    """By kind, seconds from the moment that a request was due until the end of its answer."""
+    lateness: list[float] = field(default_factory=list)
     """Of the load generator: from the moment that a request was due until it was sent."""
-    lags: list[Sample] = field(default_factory=list)
+    lags: list[float] = field(default_factory=list)
     """From the timestamp of an event until its arrival."""
     statuses: dict[str, Counter[str]] = field(default_factory=dict)
     """By kind: HTTP status, or the name of the exception if there was no answer."""
@@ -89,7 +80,7 @@ class Records:
     def took(self, kind: str, due: float, done: float) -> None:
         """Record the latency of a request; both times are of the event loop."""
         if due >= self.begin:
-            self.latencies[kind].append(Sample(due - self.begin, done - due))
+            self.latencies[kind].append(done - due)
 
     def count(self, kind: str, status: str, due: float) -> None:
         """Record the status of a request that was due at this time of the event loop."""

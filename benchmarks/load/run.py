@@ -13,10 +13,11 @@ from typing import Any
 import aiohttp
 import psutil
 import uvloop
+from dspt_client import Client, ClientError, Job
 from rich.console import Console
 
 from app.datasets.demo_photos import PHOTOGRAPHS, TRAIN_CROPS, DemoData, make_demo_data
-from benchmarks.load.records import ENDED, Jobs, Records
+from benchmarks.load.records import Jobs, Records
 from benchmarks.load.summary import SECONDS_BETWEEN, UsageSample, figures
 from benchmarks.load.traffic import Material, Traffic, alongside
 from benchmarks.sessions import session
@@ -59,8 +60,10 @@ def _measure(options: argparse.Namespace, document: Document, on_progress: OnPro
             Path(folder), workers=options.workers, settings=settings, logs=options.logs
         ) as stack:
             document["versions"] |= stack.versions
+            on_progress("tuning a first classifier", 0)
+            first = _first_job(stack, data)
             try:
-                found = uvloop.run(_load(stack, options, data, on_progress))
+                found = uvloop.run(_load(stack, options, data, first, on_progress))
             except (aiohttp.ClientError, ValueError) as error:
                 raise StackError(str(error)) from error
     names = ["polls", "predictions", "submits", "listeners", "stays", "pause"]
@@ -77,21 +80,21 @@ async def _load(
     stack: MeasuredStack,
     options: argparse.Namespace,
     data: DemoData,
+    first: Job,
     on_progress: OnProgress,
 ) -> dict[str, Any]:
     loop, seconds = asyncio.get_running_loop(), 60 * options.minutes
     jobs, samples = Jobs(), list[UsageSample]()
     material = Material(data.zip, data.unseen[0].jpeg, options.epochs)
+    jobs.note(first.id, first.status)
     headers = {"Authorization": f"Bearer {stack.key}"}
     async with (
         session(HOST, stack.port, headers) as client,
         session(HOST, stack.port, headers, keep_alive=False) as streams,
     ):
-        on_progress("tuning a first classifier", 0)
-        model_id = await _first_model(client, jobs, material)
         gc.freeze()  # keeps the garbage collector from scanning the photos during the measurement
         records = Records(begin=loop.time() + options.warm_up)
-        traffic = Traffic(client, streams, jobs, records, options, material, model_id)
+        traffic = Traffic(client, streams, jobs, records, options, material, str(first.model_id))
         for _ in range(options.workers + 1):  # one for each worker, and one that waits
             await traffic.submit()
         async with alongside(
@@ -120,26 +123,18 @@ async def sample(
         samples.append(UsageSample(at, found | {LOAD: usage([psutil.Process()])}))
 
 
-async def _first_model(client: aiohttp.ClientSession, jobs: Jobs, material: Material) -> str:
-    """Run a job and predict with its model once, so that everything is loaded; return its id."""
-    job = await _call(client, "POST", "/jobs", data=material.job(epochs=_FIRST_EPOCHS, seed=0))
-    async with asyncio.timeout(_FIRST_SECONDS):
-        while job["status"] not in ENDED:
-            await asyncio.sleep(0.2)
-            job = await _call(client, "GET", f"/jobs/{job['id']}")
-    if job["status"] != "succeeded":
-        raise StackError(f"The first job {job['status']}: {job['error']}")
-    jobs.note(job["id"], job["status"])
-    model_id: str = job["model_id"]
-    await _call(client, "POST", "/predict", data=material.prediction(model_id))
-    return model_id
-
-
-async def _call(client: aiohttp.ClientSession, method: str, path: str, **content: Any) -> Any:
-    async with client.request(method, path, **content) as answer:
-        if not answer.ok:
-            raise StackError(f"{method} {path}: {answer.status} {await answer.text()}")
-        return await answer.json()
+def _first_job(stack: MeasuredStack, data: DemoData) -> Job:
+    """Run a job and predict with its model, so that everything is loaded. Raises StackError."""
+    photos = stack.folder / "photos.zip"
+    photos.write_bytes(data.zip)
+    try:
+        with Client(stack.url, stack.key) as client:
+            job = client.jobs.create(photos, config={"epochs": _FIRST_EPOCHS, "seed": 0})
+            job.wait(timeout=_FIRST_SECONDS)
+            client.predict(str(job.model_id), [data.unseen[0].jpeg])
+    except ClientError as error:
+        raise StackError(f"the first job: {error}") from error
+    return job
 
 
 async def _show_time(on_progress: OnProgress, begin: float, seconds: float) -> None:

@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.load.records import POLL_ENDED, POLL_RUNNING, Records, Sample
+import numpy as np
+
+from benchmarks.load.records import POLL_ENDED, POLL_RUNNING, Records
 from benchmarks.skeleton.report import Goal
 from benchmarks.usage import Usage
 
@@ -27,20 +29,17 @@ class UsageSample:
     parts: Mapping[str, Usage]
 
 
-def percentile(values: Sequence[float], percent: float) -> float:
-    """Return the smallest value that `percent` of the values do not exceed."""
-    ordered = sorted(values)
-    rank = -(-len(ordered) * percent // 100)  # rounded up
-    return ordered[max(0, int(rank) - 1)]
+def percentiles(values: Sequence[float]) -> dict[str, float]:
+    """Return p50, p95 and p99, each of which is one of the values."""
+    found = np.percentile(values, (50, 95, 99), method="inverted_cdf")
+    return dict(zip(("p50", "p95", "p99"), found.tolist(), strict=True))
 
 
-def spread(samples: Sequence[Sample]) -> dict[str, float] | None:
-    """Return count, p50, p95, p99 and maximum in seconds; None if there are no samples."""
-    if not samples:
+def spread(seconds: Sequence[float]) -> dict[str, float] | None:
+    """Return count, p50, p95, p99 and maximum; None if there are no values."""
+    if not seconds:
         return None
-    values = [sample.seconds for sample in samples]
-    found = {f"p{percent}": percentile(values, percent) for percent in (50, 95, 99)}
-    return {"count": len(values), **found, "max": max(values)}
+    return {"count": len(seconds), **percentiles(seconds), "max": max(seconds)}
 
 
 def usage(samples: Sequence[UsageSample], seconds: float) -> dict[str, dict[str, float]]:
@@ -80,7 +79,7 @@ def figures(records: Records, samples: Sequence[UsageSample], seconds: float) ->
     polls = [*records.latencies[POLL_RUNNING], *records.latencies[POLL_ENDED]]
     return {
         "seconds": seconds,
-        "latencies": {kind: spread(samples) for kind, samples in records.latencies.items()},
+        "latencies": {kind: spread(found) for kind, found in records.latencies.items()},
         "polls": spread(polls),
         "event_lag": spread(records.lags),
         "lateness": spread(records.lateness),

@@ -24,7 +24,6 @@ from benchmarks.load.records import (
     SUBMIT,
     Jobs,
     Records,
-    Sample,
 )
 from benchmarks.sessions import UNANSWERED
 
@@ -39,11 +38,9 @@ class Material:
     image: bytes
     epochs: int
 
-    def job(self, *, seed: int, epochs: int | None = None) -> aiohttp.FormData:
+    def job(self, seed: int) -> aiohttp.FormData:
         """Return the form of POST /jobs; each seed makes a different job."""
-        form = aiohttp.FormData(
-            {"config": json.dumps({"epochs": epochs or self.epochs, "seed": seed})}
-        )
+        form = aiohttp.FormData({"config": json.dumps({"epochs": self.epochs, "seed": seed})})
         form.add_field("dataset", io.BytesIO(self.zip), filename="photos.zip")
         return form
 
@@ -174,12 +171,12 @@ class Traffic:
         records.took(kind, moment, loop.time())
         records.count(kind, str(answer.status), moment)
         if moment >= records.begin:
-            records.lateness.append(Sample(moment - records.begin, sent - moment))
+            records.lateness.append(sent - moment)
         return answer.status, body
 
     def _next_job(self) -> aiohttp.FormData:
         self._submitted += 1
-        return self.material.job(seed=self._submitted)
+        return self.material.job(self._submitted)
 
     def _taken(self, status: int, body: bytes) -> str:
         if status != 202:

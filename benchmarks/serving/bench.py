@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.load.summary import percentile
+from benchmarks.load.summary import percentiles
 from benchmarks.serving.classifiers import write_classifiers
 from benchmarks.serving.clients import Order, Outcome
 from benchmarks.skeleton.child import Child
@@ -94,7 +94,7 @@ def row(outcome: Outcome) -> dict[str, Any]:
         "cpu_ms": cpu_ms(outcome),
     }
     if outcome.latencies:
-        found |= {f"p{p}": percentile(outcome.latencies, p) for p in (50, 95, 99)}
+        found |= percentiles(outcome.latencies)
     if "API" in outcome.after:
         found["api_mib"] = outcome.after["API"].memory / _MIB
     return found

@@ -30,7 +30,9 @@ def _options(parser: ArgumentParser) -> None:
 
 
 PACKAGES = ("torch", "open_clip_torch", "numpy")
-BENCHMARK = Benchmark("tuning_speed", _DESCRIPTION, _options, BUSY, packages=PACKAGES)
+BENCHMARK = Benchmark(
+    "tuning_speed", _DESCRIPTION, _options, BUSY, packages=PACKAGES, needs=("psutil",)
+)
 
 if __name__ == "__main__":
     sys.exit(run(BENCHMARK))

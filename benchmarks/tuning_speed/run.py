@@ -14,6 +14,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 from rich.console import Console
 
@@ -86,7 +87,7 @@ def measure(options: Namespace, document: Document, console: Console) -> None:
     both = tuning_dtype("auto", device) is not None
     precisions = ("float32", "bfloat16") if both else ("float32",)
     cuda = device.type == "cuda"
-    free = torch.cuda.mem_get_info(device)[0] if cuda else _available_memory()
+    free = torch.cuda.mem_get_info(device)[0] if cuda else psutil.virtual_memory().available
     document["machine"] |= torch_machine(device.type)
     document["settings"] = {
         "n_ctx": setup.N_CTX,
@@ -142,13 +143,6 @@ def steps_for(classes: int, wanted: int | None) -> int:
     if wanted is not None:
         return wanted
     return next((steps for most, steps in STEPS.items() if classes <= most), 1)
-
-
-def _available_memory() -> int:
-    """Return the bytes that new processes may use."""
-    lines = Path("/proc/meminfo").read_text().splitlines()
-    sizes = {name: int(rest.split()[0]) for name, rest in (line.split(":") for line in lines)}
-    return sizes["MemAvailable"] * 1024
 
 
 def measure_case(
