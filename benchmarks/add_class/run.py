@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -15,7 +14,6 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from benchmarks.skeleton import sweep as sweeping
 from benchmarks.skeleton.program import Document
 from benchmarks.skeleton.sweep import OnProgress, plant, sweep
 from dspt.backbones.base import Backbone
@@ -40,7 +38,6 @@ def measure(options: Namespace, document: Document, console: Console) -> None:
         cell,
         settings=("shots", "kind", "held_out"),
         tunings=1 + options.held_out,
-        code=[sys.modules[__name__], sweeping],
     )
     document["settings"]["rates"] = options.rates
 

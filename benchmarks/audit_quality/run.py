@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from argparse import Namespace
 from dataclasses import asdict
@@ -14,7 +13,7 @@ from rich.console import Console
 
 from benchmarks.audit_quality import rankings
 from benchmarks.audit_quality.rankings import CLEANLAB_SCORES, by_cleanlab
-from benchmarks.noise_robustness import linear, methods
+from benchmarks.noise_robustness import linear
 from benchmarks.noise_robustness.grid import Job, run_grid
 from benchmarks.noise_robustness.methods import Bench
 from benchmarks.noise_robustness.settings import Settings, settings_of
@@ -34,8 +33,7 @@ def measure(options: Namespace, document: Document, console: Console) -> None:
         protocols=[options.protocol],
         default_config=options.config,
     )
-    folder, code = "audit_quality_cells", [sys.modules[__name__], rankings, methods, linear]
-    run_grid(options, document, console, settings, CellRunner, folder=folder, code=code)
+    run_grid("audit_quality", options, document, console, settings, CellRunner)
 
 
 class CellRunner:

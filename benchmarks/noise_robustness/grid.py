@@ -9,11 +9,10 @@ import re
 import tempfile
 import time
 from argparse import Namespace
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -60,19 +59,17 @@ Runner = Callable[[Job], dict[str, Any]]
 
 
 def run_grid(
+    name: str,
     options: Namespace,
     document: Document,
     console: Console,
     settings: Settings,
     make_runner: Callable[[Settings], Runner],
-    *,
-    folder: str,
-    code: Sequence[ModuleType],
 ) -> None:
-    """Run every cell without a record in this folder of --out, in --jobs processes.
+    """Run every cell of the benchmark `name` without a record in --out, in --jobs processes.
 
-    code: see `identify`. A cell that fails goes to `document["failed"]`. Also fills in what is
-    finished when it is interrupted. Raises DsptError.
+    A cell that fails goes to `document["failed"]`. Also fills in what is finished when it is
+    interrupted. Raises DsptError.
     """
     paths = find_sets(options.data, is_set)
     counts: list[int] = vars(options).get("classes") or []
@@ -87,7 +84,8 @@ def run_grid(
         human = GivenLabels.read(options.given_labels, columns)
     backbone = load_backbone(settings.backbone, device=resolve_device(settings.device))
     dtype = {"dtype": str(tuning_dtype(settings.precision, backbone.device) or "torch.float32")}
-    records = Records(options.out / folder, identify(document, backbone, code) | dtype)
+    identity = identify(document, backbone, "noise_robustness", name) | dtype
+    records = Records(options.out / f"{name}_cells", identity)
     document |= dtype | {"settings": asdict(settings), "datasets": {}, "failed": {}, "cells": []}
     store = FeatureStore(options.features, on_failure=lambda text: print_error(console, text))
     finished: dict[str, Record] = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from argparse import Namespace
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from torch import Tensor
 
-from benchmarks.noise_robustness import baselines, methods
+from benchmarks.noise_robustness import methods
 from benchmarks.noise_robustness.baselines import BASELINES, fit_baseline
 from benchmarks.noise_robustness.grid import Job, run_grid
 from benchmarks.noise_robustness.methods import Bench, Fitted
@@ -22,11 +21,7 @@ from benchmarks.skeleton.program import Document
 
 def measure(options: Namespace, document: Document, console: Console) -> None:
     """Fill in the cells of the grid."""
-    from benchmarks.noise_robustness import linear  # takes seconds, and not each cell needs it
-
-    settings = settings_of(options)
-    code = [sys.modules[__name__], methods, linear, *baselines.modules()]
-    run_grid(options, document, console, settings, CellRunner, folder="cells", code=code)
+    run_grid("noise_robustness", options, document, console, settings_of(options), CellRunner)
 
 
 class CellRunner:
@@ -50,7 +45,7 @@ class CellRunner:
             with _timed(seconds, "default"):
                 fitted |= methods.default(bench.service_task(job), config, photos)
         if {"logistic", "logistic_cleanlab"} & set(settings.methods):
-            from benchmarks.noise_robustness import linear
+            from benchmarks.noise_robustness import linear  # takes seconds to import
 
             with _timed(seconds, "logistic"):
                 validated = linear.cross_validate(task, settings.logistic_c)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -10,7 +9,6 @@ from typing import Any, Literal
 import numpy as np
 from rich.console import Console
 
-from benchmarks.skeleton import sweep as sweeping
 from benchmarks.skeleton.program import Document
 from benchmarks.skeleton.sweep import OnProgress, Planted, plant, sweep
 from dspt.backbones.base import Backbone
@@ -35,7 +33,6 @@ def measure(options: Namespace, document: Document, console: Console) -> None:
         settings=("shots", "rate", "kind", "protocol", "shares"),
         # At most: with unreviewed labels, for each order and share, with all labels corrected.
         tunings=2 + len(ORDERS) * sum(share > 0 for share in options.shares),
-        code=[sys.modules[__name__], sweeping],
     )
 
 

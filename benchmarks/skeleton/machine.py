@@ -17,6 +17,8 @@ from dspt.kit.cpus import available_cpus
 
 PACKAGES = ("dspt", "torch", "numpy", "open_clip_torch", "timm", "scikit-learn", "cleanlab")
 """Packages whose versions decide the accuracy of what is tuned."""
+_SHOWN = {"cli", "__main__.py", "report.py", "summary.py", "figures.py"}
+"""Folders and files whose code decides what is shown, but no figure."""
 
 
 def machine() -> dict[str, Any]:
@@ -60,14 +62,18 @@ def load_average() -> float | None:
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
 
 
-def library_digest() -> str:
-    """Return SHA-256 over the code of dspt without its CLI.
+def code_digest(*names: str) -> str:
+    """Return SHA-256 over the code of dspt and of these folders of benchmarks, reports aside.
 
     The version of a package under development does not change with its code.
     """
-    library = Path(dspt.__file__).parent
-    files = sorted(library.rglob("*.py"))
-    return digest_of_code(path for path in files if path.relative_to(library).parts[0] != "cli")
+    roots = [Path(__file__).parents[1] / name for name in sorted(set(names))]
+    return digest_of_code(
+        path
+        for root in (Path(dspt.__file__).parent, *roots)
+        for path in sorted(root.rglob("*.py"))
+        if not _SHOWN.intersection(path.relative_to(root).parts)
+    )
 
 
 def digest_of_code(files: Iterable[Path]) -> str:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.skeleton.machine import digest_of_code, library_digest
+from benchmarks.skeleton.machine import code_digest
 from dspt.kit.files import atomic_write
 
 if TYPE_CHECKING:  # imports torch
@@ -47,17 +46,15 @@ class Records:
         return self._folder / f"{name}.json"
 
 
-def identify(
-    document: dict[str, Any], backbone: Backbone, code: Sequence[ModuleType]
-) -> dict[str, Any]:
+def identify(document: dict[str, Any], backbone: Backbone, *names: str) -> dict[str, Any]:
     """Add to `document`, and return, what decides all its records besides the settings.
 
-    code: modules whose change makes records out of date.
+    names: benchmarks whose code decides them.
     """
     document |= {
         "backbone_digest": backbone.digest,
         "device": backbone.device.type,
-        "code": [library_digest(), digest_of_code(Path(str(module.__file__)) for module in code)],
+        "code": code_digest("skeleton", *names),
     }
     return {name: document[name] for name in ("backbone_digest", "device", "code", "versions")}
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 from rich.console import Console
@@ -39,19 +38,17 @@ def sweep(
     *,
     settings: Sequence[str],
     tunings: int,
-    code: Sequence[ModuleType],
 ) -> None:
     """Fill in `document["datasets"]`: for each data set of --data one record per run.
 
     name: of the benchmark. runs: options of each run, the seed among them. settings: options that
-    decide all records. tunings: how many a run takes at most. code: see `identify`. Raises
-    DsptError.
+    decide all records. tunings: how many a run takes at most. Raises DsptError.
     """
     config = tune_config(options)
     sets = find_sets(options.data)
     backbone = load_backbone(config.backbone, device=resolve_device(config.device))
     chosen = {setting: getattr(options, setting) for setting in settings}
-    identity = identify(document, backbone, code) | chosen | {"config": config.model_dump()}
+    identity = identify(document, backbone, name) | chosen | {"config": config.model_dump()}
     document["settings"] = {**chosen, "config": config.model_dump(), "seeds": options.seeds}
     document["datasets"] = {}
     records = Records(options.out / f"{name}_cells", identity)

@@ -7,10 +7,8 @@ what this benchmark lacks.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import replace
-from types import ModuleType
 
 from benchmarks.noise_robustness.baselines import (
     clap,
@@ -41,10 +39,3 @@ def fit_baseline(name: str, task: Task, recipe: Recipe) -> Fitted:
     width = task.zero_shot.shape[1]
     fitted = BASELINES[name](replace(task, features=task.embeddings), recipe)
     return replace(fitted, score=lambda images: fitted.score(images[:, :width]))
-
-
-def modules() -> list[ModuleType]:
-    """Return the modules of this package."""
-    return [
-        module for name, module in sorted(sys.modules.items()) if name.startswith(f"{__name__}.")
-    ]

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from benchmarks.skeleton.machine import digest_of_code, machine, versions
+from benchmarks.skeleton.machine import code_digest, digest_of_code, machine, versions
 from benchmarks.skeleton.options import add_common, positive, share
 from benchmarks.skeleton.program import (
     Benchmark,
@@ -252,6 +252,17 @@ def test_machine_has_no_name_of_the_computer() -> None:
 
     assert platform.node() not in json.dumps(machine())
     assert "no such package" not in versions(["no such package"])
+
+
+def test_the_code_of_a_benchmark_counts_without_its_reports(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        "benchmarks.skeleton.machine.digest_of_code", lambda files: {path.name for path in files}
+    )
+    counted = set(code_digest("skeleton", "noise_robustness"))
+    assert {"nlprompt.py", "grid.py", "pipeline.py", "sweep.py"} <= counted
+    assert not {"report.py", "figures.py", "rankings.py"} & counted
 
 
 def test_digest_of_code_ignores_comments_and_docstrings(tmp_path: Path) -> None:

@@ -22,7 +22,6 @@ from benchmarks.noise_robustness.baselines import (
     fit_baseline,
     gda,
     lp_plus,
-    modules,
     nlprompt,
     tip_adapter,
     transclip,
@@ -65,10 +64,8 @@ def test_baselines_see_the_embeddings_alone(noisy: Task) -> None:
     torch.testing.assert_close(found, expected)
 
 
-def test_each_has_a_label_and_counts_for_the_records() -> None:
+def test_each_has_a_label() -> None:
     assert set(BASELINES) < set(LABELS)
-    files = {module.__name__.rpartition(".")[2] for module in modules()}
-    assert {"gda", "clap", "nlprompt", "fitting"} <= files
 
 
 def test_the_method_of_the_documents_learns_beside_the_baselines(

@@ -75,7 +75,7 @@ def folders(sets: Path) -> list[str]:
 
 
 def cells(out: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in (out / "cells").iterdir()}
+    return {path.name: path.read_bytes() for path in (out / "noise_robustness_cells").iterdir()}
 
 
 @pytest.fixture(scope="module")
@@ -124,8 +124,8 @@ def test_a_second_run_goes_on_where_the_first_was(
 ) -> None:
     out = shutil.copytree(finished, tmp_path / "out")
     before = cells(out)
-    (out / "cells" / "photos-4shot-clean-seed1.json").unlink()
-    (out / "cells" / "eurosat-4shot-clean-seed1.json").write_text('{"key": ')
+    (out / "noise_robustness_cells" / "photos-4shot-clean-seed1.json").unlink()
+    (out / "noise_robustness_cells" / "eurosat-4shot-clean-seed1.json").write_text('{"key": ')
     run_again: list[str] = []
 
     def instead(jobs: Any, make_runner: object, processes: int, *, done: Any, **_: Any) -> None:
