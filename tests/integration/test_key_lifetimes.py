@@ -200,10 +200,16 @@ def test_the_commands(tmp_path: Path) -> None:
     assert len(listed(tmp_path)) == 3
 
 
-@pytest.mark.parametrize(("scope", "path"), [("metrics", "/metrics"), ("read", "/jobs")])
+@pytest.mark.parametrize(
+    ("scope", "variable", "value", "call"),
+    [
+        ("metrics", "DSPT_PORT", "8011", "http://127.0.0.1:8011/metrics"),
+        ("read", "DSPT_URL", "https://dspt.example/", "https://dspt.example/jobs"),
+    ],
+)
 def test_a_new_key_comes_with_a_call_that_it_may_make(
-    tmp_path: Path, scope: str, path: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, scope: str, variable: str, value: str, call: str
 ) -> None:
-    monkeypatch.setenv("DSPT_PORT", "8011")
-    made = invoke(["keys", "create", "ann", "--scope", scope, "--data-dir", tmp_path])
-    assert made.stderr.splitlines()[-1].endswith(f"http://127.0.0.1:8011{path}")
+    options = ["--scope", scope, "--data-dir", tmp_path]
+    made = invoke(["keys", "create", "ann", *options], env={variable: value})
+    assert made.stderr.splitlines()[-1].endswith(f" {call}")
