@@ -89,9 +89,10 @@ def restore(
 ) -> None:
     """Restore the database, and the stored files that are missing, from a backup.
 
-    Stop the API and all workers first. No stored file is deleted. The backup may come
-    from SQLite and the database be PostgreSQL, or the reverse. With DSPT_OWNER_DATABASE_URL it
-    connects as the owner of the tables, and lets the role of DSPT_DATABASE_URL use them.
+    Stop the API and all workers first; while `dspt serve`, or an API on PostgreSQL, runs, this is
+    refused. No stored file is deleted. The backup may come from SQLite and the database be
+    PostgreSQL, or the reverse. With DSPT_OWNER_DATABASE_URL it connects as the owner of the
+    tables, and lets the role of DSPT_DATABASE_URL use them.
     """
     from sqlalchemy.exc import SQLAlchemyError
 

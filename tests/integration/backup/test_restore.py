@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -17,7 +19,9 @@ from app.jobs import repository
 from app.kit import storage_keys
 from app.kit.context import Context
 from app.kit.ids import new_id
+from app.kit.leader import Leader
 from app.kit.schema import alembic_config, current_revision, migrating
+from app.serve.lock import lock_data_dir
 from app.tables.datasets import Dataset
 from app.tables.jobs import JobEvent
 from tests.integration.backup.calls import (
@@ -84,6 +88,19 @@ def test_a_lost_database_comes_back(filled: Context, tmp_path: Path) -> None:
     assert files_in(filled) == before | {later}
 
 
+@contextmanager
+def running_service(context: Context) -> Iterator[str]:
+    """Hold what a running service holds; yield what a restore says about it."""
+    if (file := context.settings.sqlite_file) is not None:
+        with lock_data_dir(file.parent / "serve.lock", "http://127.0.0.1:1234"):
+            yield "DSPT already runs on"
+        return
+    leader = Leader(context.database, [], 1)
+    leader.start()
+    yield "An API process uses this database."
+    leader.close()
+
+
 @into_the_other
 def test_a_restore_replaces_rows_only_on_request(
     filled: Context, target: Context, tmp_path: Path
@@ -93,6 +110,8 @@ def test_a_restore_replaces_rows_only_on_request(
     assert "not empty" not in done(dspt(target, "restore", folder))
     extra = bring_to(target, Status.RUNNING)
     assert "The database is not empty." in refused(dspt(target, "restore", folder))
+    with running_service(target) as told:
+        assert told in refused(dspt(target, "restore", folder, "--replace"))
     with target.database.read() as session:
         assert repository.get(session, extra) is not None
     done(dspt(target, "restore", folder, "--replace"))
