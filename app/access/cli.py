@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,7 @@ from app.kit.control_characters import is_clean
 from app.kit.scopes import Scope
 
 if TYPE_CHECKING:
+    from app.kit.settings import Settings
     from app.tables.access import ApiKey
 
 keys = typer.Typer(
@@ -88,7 +90,7 @@ def create(
     ):
         scopes = scope or [Scope.READ, Scope.SUBMIT]
         key, token = service.create(session, name, owner or name, scopes, lifetime)
-    _show_once(key, token, settings.port)
+    _show_once(key, token, settings)
 
 
 @keys.command("list")
@@ -143,7 +145,7 @@ def rotate(
         old_id = old.id
         key, token = service.rotate(session, old, keep)
         ends = "was revoked" if old.revoked_at else f"expires at {_minute(old.expires_at)}"
-    _show_once(key, token, settings.port)
+    _show_once(key, token, settings)
     typer.echo(f"\nThe old key {old_id} {ends}.", err=True)
 
 
@@ -163,14 +165,15 @@ def revoke(
     typer.echo(f"Revoked {revoked}.")
 
 
-def _show_once(key: ApiKey, token: str, port: int) -> None:
+def _show_once(key: ApiKey, token: str, settings: Settings) -> None:
+    url = os.environ.get("DSPT_URL", "").rstrip("/") or f"http://127.0.0.1:{settings.port}"
     path = "/metrics" if key.scopes == [Scope.METRICS] else "/jobs"
     expiry = "" if key.expires_at is None else f" It expires at {_minute(key.expires_at)}."
     typer.echo(f"{token}\n")
     typer.echo(
         f"Created the key {key.id} of {key.owner} with the scope {' and '.join(key.scopes)}."
         f"{expiry} It is printed above and cannot be shown again. Keep it secret, for example in "
-        f'$KEY:\n\n  curl -H "Authorization: Bearer $KEY" http://127.0.0.1:{port}{path}',
+        f'$KEY:\n\n  curl -H "Authorization: Bearer $KEY" {url}{path}',
         err=True,
     )
 

@@ -102,6 +102,7 @@ def restore(
     from app.kit.context import Context
     from app.kit.storage import open_storage
     from app.migrations.cli import grant_to_service
+    from app.serve import ServeError
 
     try:
         with (
@@ -120,7 +121,7 @@ def restore(
                 keep_schema=keep_schema,
                 on_progress=advance,
             )
-    except (BackupError, InstallationError, OSError, SQLAlchemyError) as error:
+    except (BackupError, InstallationError, ServeError, OSError, SQLAlchemyError) as error:
         raise _failure("restore", error) from error
     grant_to_service(settings)
     rows = sum(table.rows for table in done.manifest.tables.values())

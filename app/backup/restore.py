@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +27,9 @@ from app.installation.service import files_in, mark_database, mark_storage, stor
 from app.kit import storage_keys
 from app.kit.context import Context
 from app.kit.ids import new_id
+from app.kit.leader import Leader
 from app.kit.schema import alembic_config, current_revision, migrate, migrating
+from app.serve.lock import lock_data_dir
 
 
 @dataclass
@@ -52,25 +56,43 @@ def restore(
 ) -> Restored:
     """Restore the backup in `folder`. The service must be stopped.
 
+    A running `dspt serve`, and an API on PostgreSQL, are recognised; a worker by itself is not.
     No stored file is deleted. With `replace` the database may have rows, which are lost; with
     `incomplete` files may be absent; with `keep_schema` the database is not migrated, so that the
     version that made the backup can use it. Raises BackupError, before anything is written if the
-    backup is damaged.
+    backup is damaged, and ServeError if `dspt serve` runs.
     """
     manifest = read_manifest(folder)
     if problems := list(problems_of_dump(folder, manifest)):
         raise BackupError("The backup is damaged: " + "; ".join(problems) + ".")
     installation = _check_target(context, folder, manifest, replace)
     result = Restored(manifest)
-    _restore_files(context, folder, result, incomplete, on_progress)
-    _restore_database(context, folder, manifest, replace)
-    if not keep_schema:
-        migrate(context.database.url)
-    if not keep_schema or manifest.installation is not None:  # the schema has the table
-        with context.database.write() as session:
-            mark_storage(context.storage, installation)
-            mark_database(session, installation)
+    with _without_service(context):
+        _restore_files(context, folder, result, incomplete, on_progress)
+        _restore_database(context, folder, manifest, replace)
+        if not keep_schema:
+            migrate(context.database.url)
+        if not keep_schema or manifest.installation is not None:  # the schema has the table
+            with context.database.write() as session:
+                mark_storage(context.storage, installation)
+                mark_database(session, installation)
     return result
+
+
+@contextmanager
+def _without_service(context: Context) -> Iterator[None]:
+    """Refuse to go on under a running service, and let no `dspt serve` start meanwhile."""
+    if (file := context.settings.sqlite_file) is not None:
+        with lock_data_dir(file.parent / "serve.lock", "dspt restore", patience=0):
+            yield
+        return
+    leader = Leader(context.database, [], 1)
+    leader.start()
+    alone = leader.leads()
+    leader.close()
+    if not alone:
+        raise BackupError("An API process uses this database. Stop it and all workers first.")
+    yield
 
 
 def _check_target(context: Context, folder: Path, manifest: Manifest, replace: bool) -> str:
