@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from dspt.cli.health import Files, print_health
 from dspt.cli.options import AsJson, ClassNames, Data, read_class_names
-from dspt.cli.terminal import err, errors_shown, feature_dir, print_json
+from dspt.cli.terminal import Bar, errors_shown, feature_dir, print_json
 from dspt.config import TuneConfig
 from dspt.errors import DatasetError
 from dspt.kit.cpus import set_thread_defaults
@@ -68,11 +68,11 @@ def _check(
         TaskProgressColumn(),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=err, transient=True) as bar:
+    with Bar(*columns, transient=True) as bar:
         task = bar.add_task("reading", total=None)
 
         def advance(stage: str, done: int, total: int) -> None:
-            bar.update(task, description=stage, completed=done, total=total)
+            bar.advance_to(task, done, stage, total=total)
 
         try:
             with load_dataset(

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,15 @@ from typing import TYPE_CHECKING, Any
 import platformdirs
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 from dspt.config import TuneConfig
 from dspt.errors import ConfigError, DatasetError, DsptError
@@ -25,6 +34,8 @@ if TYPE_CHECKING:
 
 #: A pipe or a file gets lines as long as they are, unless COLUMNS is set.
 _PIPE_WIDTH = 10_000
+#: Between two lines about the progress where no bar is drawn.
+LINE_SECONDS = 30.0
 
 
 def _width() -> int | None:
@@ -33,6 +44,22 @@ def _width() -> int | None:
 
 out = Console(highlight=False, width=_width())
 err = Console(stderr=True, highlight=False)
+
+
+class Bar(Progress):
+    """A progress bar on standard error. In a pipe or a file, a line every half minute instead."""
+
+    def __init__(self, *columns: ProgressColumn, transient: bool = False) -> None:
+        super().__init__(*columns, console=err, transient=transient)
+        self._next_line = time.monotonic() + LINE_SECONDS
+
+    def advance_to(self, task: TaskID, completed: float, description: str, **fields: Any) -> None:
+        """Show how far the task is. fields: further ones of `Progress.update`."""
+        self.update(task, completed=completed, description=description, **fields)
+        if not err.is_terminal and time.monotonic() >= self._next_line:
+            self._next_line = time.monotonic() + LINE_SECONDS
+            shown = self.tasks[task]
+            print_stderr(f"{description}: {shown.percentage:.0f}% {fields.get('left', '')}".strip())
 
 
 @contextmanager
@@ -116,26 +143,22 @@ def run_tuning(
         TimeElapsedColumn(),
         TextColumn("{task.fields[left]}"),
     )
-    with Progress(*columns, console=err) as bar:
+    with Bar(*columns) as bar:
         task = bar.add_task("validating", total=1.0, left="")
 
-        class Bar(Listener):
+        class Shown(Listener):
             def progress(self, progress: Step) -> None:
                 epoch = f" {progress.epoch}/{progress.epochs}" if progress.epochs else ""
                 eta = progress.eta_seconds
                 left = "" if eta is None else f"about {eta:.0f} s left"
-                bar.update(
-                    task,
-                    completed=progress.fraction,
-                    description=progress.stage.replace("_", "-") + epoch,
-                    left=left,
-                )
+                stage = progress.stage.replace("_", "-") + epoch
+                bar.advance_to(task, progress.fraction, stage, left=left)
 
             def warning(self, text: str) -> None:
                 print_stderr(f"warning: {text}", "yellow")
 
         def validated(done: int, total: int) -> None:
-            bar.update(task, description=f"validating {done}/{total}")
+            bar.advance_to(task, 0, f"validating {done}/{total}")
 
         with load_dataset(data, class_names, progress=validated) as dataset:
             for path in corrections:
@@ -151,7 +174,7 @@ def run_tuning(
             import_light()
             from dspt.pipeline import tune
 
-            result = tune(dataset, config, listener=Bar(), feature_dir=feature_dir())
+            result = tune(dataset, config, listener=Shown(), feature_dir=feature_dir())
         bar.update(task, completed=1.0, description="done", left="")
     return result
 
