@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
+from dspt_client.schemas.datasets import DatasetHealth
 from playwright.sync_api import Browser, Page, expect
 
+from dspt.report.finding import HealthFile, HealthFinding
+from dspt.report.health import HealthReport
 from tests.acceptance.photos import photo, photos, zipped
 from tests.acceptance.test_bad_datasets import black
 from tests.acceptance.web.conftest import check_accessible, window
@@ -40,6 +45,17 @@ def bad_photos() -> dict[str, bytes]:
         "lime/text.jpg": b"These are words.",
         "readme.txt": b"words beside the folders",
     }
+
+
+def health_of(dataset: str, job_id: str) -> Any:
+    """The health report of a photo that can be read and of one that cannot."""
+    found = [
+        HealthFinding.of("tiny", "1 photo is tiny", files=[HealthFile("apple/0.png")]),
+        HealthFinding.of("unreadable", "1 file is left out", files=[HealthFile("lime/bomb.png")]),
+    ]
+    report = HealthReport(True, 1, 1, 1, {"train": 1}, (), 0, tuple(found)).to_dict()
+    ids = {"dataset_id": dataset, "job_id": job_id, "created_at": datetime.now(UTC)}
+    return DatasetHealth.model_validate(report | ids).model_dump(mode="json")
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +113,13 @@ def test_photos_that_cannot_be_read_are_named_and_have_a_placeholder(
     (bomb,) = (each["number"] for each in found if each["file"] == "lime/bomb.png")
     address = f"/datasets/{dataset}/images/{bomb}?size=192"
     assert "too many pixels" in api.client.get(address).json()["detail"]
+    # The health page asks for no picture of a file that cannot be read.
+    with window(browser, api.address) as opened:
+        page = opened.new_page()
+        page.route("**/health", lambda route: route.fulfill(json=health_of(dataset, job_id)))
+        page.goto(f"/ui/#/datasets/{dataset}")
+        expect(page.locator(".finding img")).to_have_attribute("alt", "apple/0.png")
+        expect(page.locator(".finding .no-picture")).to_have_text("lime/bomb.png")
     with window(browser, api.address, expected="status of 422") as opened:
         page = opened.new_page()
         # In the place of a photo of the review the API says that the photo is a bomb.

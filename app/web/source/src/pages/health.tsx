@@ -34,7 +34,11 @@ export function HealthPage(props: { id: string }): JSX.Element {
           <ul class="grid small">
             {finding.files?.slice(0, 24).map((one) => (
               <li key={one.file} class="card">
-                <Picture dataset={props.id} number={numbers?.get(one.file)} alt={one.file} />
+                <Picture
+                  dataset={props.id}
+                  number={finding.kind === "unreadable" ? null : numbers?.get(one.file)}
+                  alt={one.file}
+                />
                 <span class="name">{fileName(one.file)}</span>
                 <span class="quiet">{one.note}</span>
               </li>
