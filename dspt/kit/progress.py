@@ -85,9 +85,9 @@ class StageClock:
         """epochs: of the tuning; 0 if no prompt is tuned."""
         self._listener, self._epochs = listener, epochs
         self._spans = _SPANS if epochs else _SPANS_WITHOUT_TUNING
-        self._started = self._stage_started = time.monotonic()
+        self._stage_started = time.monotonic()
         self._stage: Stage | None = None
-        self._first_fraction = 0.0
+        self._stage_fraction = 0.0  # where the stage began, or went on after a stop
         self.seconds: dict[str, float] = {}
         """Seconds that each stage has taken so far."""
 
@@ -96,13 +96,12 @@ class StageClock:
         now = time.monotonic()
         low, high = self._spans[stage]
         fraction = low + (high - low) * done / total
-        if self._stage is None:
-            self._first_fraction = fraction
-        else:
+        if self._stage is not None:
             self.seconds[self._stage] = now - self._stage_started
         if stage != self._stage:
-            self._stage, self._stage_started = stage, now
-        gone = fraction - self._first_fraction
-        eta = (now - self._started) * (1 - fraction) / gone if gone > 0 else None
+            self._stage, self._stage_started, self._stage_fraction = stage, now, fraction
+        # At the pace of this stage: photos that were encoded before take no time, tuning does.
+        gone, left = fraction - self._stage_fraction, 1 - fraction
+        eta = (now - self._stage_started) * left / gone if gone > 0 else None if left else 0.0
         epochs = self._epochs if stage == "tuning" else None
         self._listener.progress(Progress(stage, epoch, epochs, fraction, eta))

@@ -97,6 +97,19 @@ def test_the_time_to_the_end_follows_the_pace_so_far(clock: Time) -> None:
     assert recorder.seen[2].eta_seconds == pytest.approx(55)
 
 
+def test_the_time_to_the_end_of_tuning_does_not_follow_the_pace_of_encoding(clock: Time) -> None:
+    recorder = Recorder()
+    stages = StageClock(recorder, epochs=10)
+    stages.at("encoding")
+    clock.now += 1  # all photos were encoded before
+    stages.at("encoding", 1)
+    stages.at("tuning", 2, 10, 2)  # goes on after a stop
+    clock.now += 30
+    stages.at("tuning", 5, 10, 5)
+    assert recorder.seen[2].eta_seconds is None
+    assert recorder.seen[3].eta_seconds == pytest.approx(50, rel=0.15)  # 5 epochs, and the rest
+
+
 def test_at_the_end_no_time_is_left(clock: Time) -> None:
     recorder = Recorder()
     stages = StageClock(recorder, epochs=10)
