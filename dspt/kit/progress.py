@@ -85,9 +85,9 @@ class StageClock:
         """epochs: of the tuning; 0 if no prompt is tuned."""
         self._listener, self._epochs = listener, epochs
         self._spans = _SPANS if epochs else _SPANS_WITHOUT_TUNING
-        self._stage_started = time.monotonic()
+        self._pace_since = self._stage_started = time.monotonic()
         self._stage: Stage | None = None
-        self._stage_fraction = 0.0  # where the stage began, or went on after a stop
+        self._first_fraction = 0.0
         self.seconds: dict[str, float] = {}
         """Seconds that each stage has taken so far."""
 
@@ -99,9 +99,11 @@ class StageClock:
         if self._stage is not None:
             self.seconds[self._stage] = now - self._stage_started
         if stage != self._stage:
-            self._stage, self._stage_started, self._stage_fraction = stage, now, fraction
-        # At the pace of this stage: photos that were encoded before take no time, tuning does.
-        gone, left = fraction - self._stage_fraction, 1 - fraction
-        eta = (now - self._stage_started) * left / gone if gone > 0 else None if left else 0.0
+            # Tuning has a pace of its own: photos that were encoded before have taken no time.
+            if self._stage is None or stage == "tuning":
+                self._pace_since, self._first_fraction = now, fraction
+            self._stage, self._stage_started = stage, now
+        gone = fraction - self._first_fraction
+        eta = (now - self._pace_since) * (1 - fraction) / gone if gone > 0 else None
         epochs = self._epochs if stage == "tuning" else None
         self._listener.progress(Progress(stage, epoch, epochs, fraction, eta))
