@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -22,32 +22,23 @@ LEGEND_COLUMN = 1.4  # inches
 MAX_TICKS = 4
 
 
-@dataclass(frozen=True)
-class Style:
-    """How a method is drawn; markers distinguish lines in prints without colour.
-
-    Colours are those of Okabe and Ito, which colour-blind readers can tell apart.
-    """
-
-    color: str
-    marker: str = ""
-    line: str = "-"
-    width: float = 1.2
-
-
 STYLES = {
-    "zero_shot": Style("#555555", "", "--"),
-    "ce": Style("#D55E00", "v"),
-    "gce": Style("#E69F00", "^"),
-    "mae": Style("#56B4E9", "s"),
-    "dspt": Style("#0072B2", "o"),
-    "default": Style("#000000", "D", width=2.0),
-    "logistic": Style("#009E73", "x", ":"),
-    "logistic_cleanlab": Style("#CC79A7", "+", ":"),
-    "gda_text": Style("#009E73", "*"),
-    "nlprompt": Style("#CC79A7", "P"),
+    "zero_shot": ("#555555", "--"),
+    "ce": ("#D55E00", "-v"),
+    "gce": ("#E69F00", "-^"),
+    "mae": ("#56B4E9", "-s"),
+    "dspt": ("#0072B2", "-o"),
+    "logistic": ("#009E73", ":x"),
+    "logistic_cleanlab": ("#CC79A7", ":+"),
+    "gda_text": ("#009E73", "-*"),
+    "nlprompt": ("#CC79A7", "-P"),
+    "default": ("#000000", "-D"),
 }
-"""Methods that are drawn; the table has the others too."""
+"""Colour, line and marker of the methods that are drawn; the table has the others too.
+
+Colours are those of Okabe and Ito, which colour-blind readers can tell apart; markers distinguish
+lines in prints without colour. The last one is drawn on top.
+"""
 _SETTINGS: Any = {
     "font.size": 8,
     "axes.titlesize": 8,
@@ -58,6 +49,7 @@ _SETTINGS: Any = {
     "grid.color": "#e6e6e6",
     "grid.linewidth": 0.6,
     "legend.frameon": False,
+    "lines.linewidth": 1.2,
     "lines.markersize": 3.5,
     "svg.fonttype": "none",  # text as text: small, and searchable
     "svg.hashsalt": "dspt",  # the same figure gives the same file
@@ -110,29 +102,22 @@ def _figure(results: Results, noises: Sequence[str], note: str) -> Figure:
 
 
 def _panel(axes: Axes, results: Results, dataset: str, noises: Sequence[str]) -> None:
-    # this service last, so that it is drawn on top
-    drawn = [method for method in results.methods if method in STYLES]
-    for method in sorted(drawn, key=lambda name: name == "default"):
+    for method in sorted(results.methods, key=lambda name: name == "default"):
+        if method not in STYLES:
+            continue
         scores = [(noise, results.score(method, dataset, noise)) for noise in noises]
         found = [(100 * results.noises[noise]["rate"], score) for noise, score in scores if score]
-        rates, means = [rate for rate, _ in found], [score.mean for _, score in found]
-        stds = [score.std or 0 for _, score in found]
-        style = STYLES[method]
-        axes.plot(
-            rates,
-            means,
-            style.line,
-            color=style.color,
-            marker=style.marker or None,
-            linewidth=style.width,
-            label=LABELS[method],
-        )
-        if any(stds):
-            low, high = (
-                [mean + sign * std for mean, std in zip(means, stds, strict=True)]
-                for sign in (-1, 1)
+        rates = [rate for rate, _ in found]
+        means = np.array([score.mean for _, score in found])
+        stds = np.array([score.std or 0 for _, score in found])
+        color, line = STYLES[method]
+        (drawn,) = axes.plot(rates, means, line, color=color, label=LABELS[method])
+        if method == "default":
+            drawn.set_linewidth(2)
+        if stds.any():
+            axes.fill_between(
+                rates, means - stds, means + stds, color=color, alpha=0.12, linewidth=0
             )
-            axes.fill_between(rates, low, high, color=style.color, alpha=0.12, linewidth=0)
     rates = [100 * results.noises[noise]["rate"] for noise in noises]
     axes.set_xticks(rates if len(rates) <= MAX_TICKS else rates[::2])
 
