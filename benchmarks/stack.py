@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -28,12 +28,22 @@ from tests.warm import Forked
 HOST = "127.0.0.1"
 _START_SECONDS, _STOP_SECONDS = 120.0, 30.0
 """An API closes its streams and a worker returns its job in less."""
+_PATIENCE_SECONDS = 300.0
+"""Ten times what anything takes on an idle machine."""
 _NICE = {"worker": 5}
 """As in `dspt serve`: requests are waited for, jobs are not."""
 
 
 class StackError(BenchmarkError):
     """The stack did not start; the message has the end of its logs."""
+
+
+def wait(condition: Callable[[], object], what: str, seconds: float = _PATIENCE_SECONDS) -> None:
+    """Return when `condition` holds. Raises StackError after `seconds`."""
+    try:
+        services.wait_until(condition, seconds, what, pause=0.2)
+    except AssertionError as error:
+        raise StackError(str(error)) from error
 
 
 def launched(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from argparse import Namespace
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from itertools import count
+from statistics import harmonic_mean
 from typing import Any
 
 import numpy as np
@@ -40,19 +40,6 @@ def measure(options: Namespace, document: Document, console: Console) -> None:
         tunings=1 + options.held_out,
     )
     document["settings"]["rates"] = options.rates
-
-
-@dataclass(frozen=True)
-class Score:
-    """Accuracies from 0 to 1; the old classes are those that the model was tuned on."""
-
-    old: float
-    new: float
-
-    @property
-    def harmonic(self) -> float:
-        """Harmonic mean, which is high only if both are (Xian et al., CVPR 2017)."""
-        return 2 * self.old * self.new / (self.old + self.new) if self.new else 0.0
 
 
 def cell(
@@ -97,10 +84,7 @@ def cell(
         classes = extended.manifest.classes
         scores = {way: score(each, features, classes, truth, name) for way, each in models.items()}
         scores["retrained"] = score(retrained, features, dataset.classes, truth, name)
-        found.append(
-            {"class": name, "served": model.manifest.served}
-            | {way: asdict(each) | {"harmonic": each.harmonic} for way, each in scores.items()}
-        )
+        found.append({"class": name, "served": model.manifest.served, **scores})
     return {
         "rate": options.rate,
         "seed": seed,
@@ -136,13 +120,18 @@ def score(
     classes: Sequence[str],
     truth: list[str],
     new: str,
-) -> Score:
-    """Return the accuracy on images of the old classes and of the new one. features: (N, D)."""
+) -> dict[str, float]:
+    """Return the accuracy on images of the old classes and of the new one, from 0 to 1.
+
+    And their harmonic mean, which is high only if both are (Xian et al., CVPR 2017). features:
+    (N, D); the old classes are those that the model was tuned on.
+    """
     # Without the new class the model has one row less.
     best = classifier.logits(features).argmax(1).tolist()
     right = np.array([classes[at] == name for at, name in zip(best, truth, strict=True)])
     is_new = np.array([name == new for name in truth])
-    return Score(float(right[~is_new].mean()), float(right[is_new].mean()))
+    old, added = float(right[~is_new].mean()), float(right[is_new].mean())
+    return {"old": old, "new": added, "harmonic": harmonic_mean([old, added])}
 
 
 def _zero_shot(model: TunedModel, backbone: Backbone) -> LinearClassifier:

@@ -57,7 +57,7 @@ class CellRunner:
         ranked = {"ours": _places(report, len(wrong))}
         flags = {"ours": np.isin(names, [entry.file for entry in report.suspects])}
         if "logistic" in self._settings.methods:
-            logistic = linear.cross_validate(task, self._settings.logistic_c).probabilities
+            _, logistic = linear.cross_validate(task, self._settings.logistic_c)
             ours = fitted.ensemble.log_p.double().exp().cpu().numpy()
             ranked |= _by_all_cleanlab("cleanlab", logistic, job.given)
             ranked |= _by_all_cleanlab("ours_cleanlab", ours, job.given)

@@ -22,7 +22,13 @@ def _options(parser: argparse.ArgumentParser) -> None:
     add(parser, "--images", 64, "photos to classify, 8 per request", type=positive, metavar="N")
 
 
-BENCHMARK = Benchmark("memory", _DESCRIPTION, _options, packages=(*PACKAGES, "openvino", "celery"))
+BENCHMARK = Benchmark(
+    "memory",
+    _DESCRIPTION,
+    _options,
+    packages=(*PACKAGES, "openvino", "celery"),
+    needs=("psutil",),
+)
 
 if __name__ == "__main__":
     sys.exit(run(BENCHMARK))

@@ -6,14 +6,13 @@ import argparse
 import json
 import os
 import re
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 from dspt_client import Client, ClientError
 from dspt_client.schemas.status import TERMINAL
 from rich.console import Console
@@ -21,9 +20,10 @@ from rich.console import Console
 from app.datasets.demo_photos import make_demo_data
 from benchmarks.random_weights import loadable
 from benchmarks.skeleton.program import BenchmarkError, Document
-from tests.services import children_of, clean_environment, free_port, wait_until
+from benchmarks.stack import HOST, Part, wait
+from tests.services import children_of, clean_environment, free_port
 
-_PATIENCE_SECONDS = 900.0
+_JOB_SECONDS = 900.0
 #: Until threads, caches and the allocator have settled.
 _SETTLE_SECONDS = 5.0
 #: Part of a command line -> name of the process.
@@ -72,13 +72,13 @@ def _measure(options: argparse.Namespace, document: Document, console: Console) 
         _, seconds = _job(client, data, backbone, seed=2)
         record("after a second job", job=seconds)
         with suppress(BenchmarkError):
-            _wait(lambda: not _has_torch(supervisor), "the worker's rest", patience=180)
+            wait(lambda: not _has_torch(supervisor), "the worker's rest", 180)
         record("after a rest")
         start = time.monotonic()
         client.predict(model, photos[:1])
         seconds = time.monotonic() - start
         log = Path(folder) / "data" / "logs" / "api.log"
-        _wait(lambda: any(text in log.read_text() for text in _COMPILED), "a compiled tower")
+        wait(lambda: any(text in log.read_text() for text in _COMPILED), "a compiled tower")
         for _ in range(0, options.images, 8):
             client.predict(model, eight)
         record("after predictions", first_prediction=seconds)
@@ -101,21 +101,17 @@ def _service(folder: Path, backbone: str) -> Iterator[tuple[int, str]]:
     )
     if backbone.startswith("local-dir:"):
         environment["DSPT_LOCAL_BACKBONES"] = json.dumps([backbone])
-    port = free_port()
-    command = [str(Path(sys.executable).with_name("dspt")), "serve", "--port", str(port)]
-    with (folder / "serve.log").open("wb") as log:
-        process = subprocess.Popen(
-            [*command, "--data-dir", str(folder / "data")], env=environment, stdout=log, stderr=log
-        )
+    port, log = free_port(), folder / "serve.log"
+    arguments = ["serve", "--port", str(port), "--data-dir", str(folder / "data")]
+    service = Part(arguments, environment, log)
+    service.start()
     try:
-        text = (folder / "serve.log").read_text
-        _wait(lambda: "DSPT is ready" in text() or process.poll() is not None, "dspt serve")
-        if process.poll() is not None:
-            raise BenchmarkError(text())
-        yield process.pid, f"http://127.0.0.1:{port}"
+        wait(lambda: "DSPT is ready" in log.read_text() or not service.alive, "dspt serve")
+        if not service.alive:
+            raise BenchmarkError(log.read_text())
+        yield service.process.pid, f"http://{HOST}:{port}"
     finally:
-        process.terminate()
-        process.wait()
+        service.stop()
 
 
 def _memory(supervisor: int) -> dict[str, float]:
@@ -132,25 +128,20 @@ def _memory(supervisor: int) -> dict[str, float]:
         own: float = sum(
             map(int, re.findall(r"^Pss_(?:Anon|Shmem): +(\d+) kB$", rollup, re.MULTILINE))
         )
-        for file, pages in files[process].items():
-            all_pages = [each[file] for each in files.values() if file in each]
-            own += pages * max(all_pages) / sum(all_pages)
+        for file, size in files[process].items():
+            sizes = [each[file] for each in files.values() if file in each]
+            own += size / 1024 * max(sizes) / sum(sizes)
         found[name] = found.get(name, 0) + own / 1024
     return found
 
 
 def _file_pages(process: int) -> dict[str, int]:
-    """Return the KiB of each mapped file that are in memory and unchanged."""
-    found: dict[str, int] = {}
-    text = Path(f"/proc/{process}/smaps").read_text()
-    for path, rss, anonymous in re.findall(
-        r"^[\da-f]+-\S+ \S+ \S+ \S+ [1-9]\d* +(.*)\n(?:.*\n)*?Rss: +(\d+) kB\n(?:.*\n)*?"
-        r"Anonymous: +(\d+) kB$",
-        text,
-        re.MULTILINE,
-    ):
-        found[path] = found.get(path, 0) + int(rss) - int(anonymous)
-    return {path: kib for path, kib in found.items() if kib}
+    """Return the bytes of each mapped file that are in memory and unchanged."""
+    return {
+        each.path: each.rss - each.anonymous
+        for each in psutil.Process(process).memory_maps()
+        if each.path.startswith("/") and each.rss > each.anonymous
+    }
 
 
 def _has_torch(supervisor: int) -> bool:
@@ -182,15 +173,7 @@ def _job(
         job.refresh()
         return job.status in TERMINAL
 
-    _wait(ended, "the job")
+    wait(ended, "the job", _JOB_SECONDS)
     seconds = time.monotonic() - start
     job.wait()  # raises JobFailed
     return str(job.model_id), seconds
-
-
-def _wait(condition: Callable[[], object], what: str, patience: float = _PATIENCE_SECONDS) -> None:
-    """Return when `condition` holds. Raises BenchmarkError after `patience` seconds."""
-    try:
-        wait_until(condition, patience, what, pause=0.2)
-    except AssertionError as failure:
-        raise BenchmarkError(str(failure)) from failure

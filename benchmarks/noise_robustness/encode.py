@@ -14,8 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.progress import Progress as Bar
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from safetensors.torch import save_file
 
 from benchmarks.noise_robustness.classes import draw_classes
 from benchmarks.noise_robustness.datasets import Listing, Progress, open_set
@@ -46,20 +45,6 @@ class EncodedSet:
     samples: dict[tuple[int, int], NDArray[np.int64]]
     """(shots, seed) -> positions in `files`."""
     file: Path
-
-
-@dataclass(frozen=True)
-class Features:
-    """train: (N, V, D); test: (T, D), unit length, float32; test_labels: (T,) int64."""
-
-    train: Tensor
-    test: Tensor
-    test_labels: Tensor
-
-    @classmethod
-    def load(cls, file: Path, device: torch.device) -> Features:
-        parts = load_file(file, device=str(device))
-        return cls(parts["train"], parts["test"], parts["test_labels"])
 
 
 def encode_all(
@@ -105,7 +90,8 @@ def encode_set(
 ) -> EncodedSet:
     """Encode the test images and the training images that any cell needs, into `file`.
 
-    Raises DatasetError for unreadable images.
+    `file` has train: (N, V, D); test: (T, D), unit length, float32; test_labels: (T,) int64. Raises
+    DatasetError for unreadable images.
     """
     train, test = listing.rows("train"), listing.rows("test")
     labels = listing.labels(train)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -33,17 +32,8 @@ Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class CrossValidated:
-    """The inverse regularisation strength, and its out-of-sample probabilities."""
-
-    c: float
-    probabilities: Array
-    """(N, C)"""
-
-
-def cross_validate(task: Task, c: float | None) -> CrossValidated:
-    """Return out-of-sample probabilities of the training images.
+def cross_validate(task: Task, c: float | None) -> tuple[float, Array]:
+    """Return `c`, and out-of-sample probabilities (N, C) of the training images.
 
     c: inverse regularisation strength; None selects the one of GRID that agrees with most noisy
     labels out of sample, as LogisticRegressionCV does.
@@ -53,24 +43,23 @@ def cross_validate(task: Task, c: float | None) -> CrossValidated:
         return lambda images, c: _fit(features, given, c, task.n_classes)(images)
 
     strength, found = cross_validated(task, GRID if c is None else (c,), fitted)
-    return CrossValidated(strength, found.cpu().numpy())
+    return strength, found.cpu().numpy()
 
 
-def logistic(task: Task, validated: CrossValidated) -> Fitted:
+def logistic(task: Task, c: float) -> Fitted:
     """Fit on all noisy labels."""
-    score = _fit(task.features[:, 0], task.given, validated.c, task.n_classes)
-    return Fitted(score, why=f"C = {validated.c:g}")
+    return Fitted(_fit(task.features[:, 0], task.given, c, task.n_classes), why=f"C = {c:g}")
 
 
-def logistic_cleanlab(task: Task, validated: CrossValidated) -> Fitted:
+def logistic_cleanlab(task: Task, c: float, probabilities: Array) -> Fitted:
     """Fit on the labels that cleanlab does not call an issue; on all if too few remain."""
-    kept = torch.from_numpy(~issues(task.given.cpu().numpy(), validated.probabilities))
-    why = f"C = {validated.c:g}, {int((~kept).sum())} of {len(kept)} removed"
+    kept = torch.from_numpy(~issues(task.given.cpu().numpy(), probabilities))
+    why = f"C = {c:g}, {int((~kept).sum())} of {len(kept)} removed"
     if task.given[kept].bincount().count_nonzero() < 2:
         kept[:] = True
-        why = f"C = {validated.c:g}, not filtered: fewer than two classes would remain"
+        why = f"C = {c:g}, not filtered: fewer than two classes would remain"
     features, given = task.features[kept, 0], task.given[kept]
-    return Fitted(_fit(features, given, validated.c, task.n_classes), why=why)
+    return Fitted(_fit(features, given, c, task.n_classes), why=why)
 
 
 def issues(given: Labels, probabilities: Array) -> NDArray[np.bool_]:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
-from benchmarks.noise_robustness.encode import Features
 from benchmarks.noise_robustness.grid import Job
 from benchmarks.noise_robustness.settings import UNLABELLED, Recipe, Settings
 from dspt.backbones import Backbone, load_backbone
@@ -67,7 +67,8 @@ class Bench:
         self._file: Path | None = None
         self._prompts: dict[tuple[int | None, str, bool], PromptLearner] = {}
         self._zero_shot: Tensor
-        self.features: Features
+        self.features: dict[str, Tensor]
+        """As `encode_set` writes them."""
 
     def load(self, job: Job) -> None:
         """Prepare for the data set of `job`."""
@@ -76,7 +77,7 @@ class Bench:
             self._zero_shot = zero_shot_embeddings(self._backbone, job.class_words)
             self._words = job.class_words
         if job.file != self._file:
-            self.features = Features.load(job.file, self._backbone.device)
+            self.features = load_file(job.file, device=str(self._backbone.device))
             self._file = job.file
 
     def service_task(self, job: Job) -> Task:
@@ -89,9 +90,9 @@ class Bench:
     def unlabelled(self, job: Job) -> Tensor:
         """Return the features (U, F) of the training images that `job` does not draw."""
         self.load(job)
-        rows = torch.ones(len(self.features.train), dtype=torch.bool)
+        rows = torch.ones(len(self.features["train"]), dtype=torch.bool)
         rows[job.positions] = False
-        return self.features.train[rows, 0].to(self._backbone.device)
+        return self.features["train"][rows, 0].to(self._backbone.device)
 
     def task(
         self, job: Job, n_ctx: int | None, ctx_init: str, class_specific: bool, views: int
@@ -111,7 +112,7 @@ class Bench:
         return Task(
             backbone=backbone,
             prompts=self._prompts[key],
-            features=self.features.train[job.positions, : 1 + views].to(backbone.device),
+            features=self.features["train"][job.positions, : 1 + views].to(backbone.device),
             given=torch.tensor(job.given, device=backbone.device),
             zero_shot=self._zero_shot,
             seed=job.cell.seed,

@@ -48,14 +48,14 @@ class CellRunner:
             from benchmarks.noise_robustness import linear  # takes seconds to import
 
             with _timed(seconds, "logistic"):
-                validated = linear.cross_validate(task, settings.logistic_c)
-                fitted["logistic"] = linear.logistic(task, validated)
-                fitted["logistic_cleanlab"] = linear.logistic_cleanlab(task, validated)
+                c, probabilities = linear.cross_validate(task, settings.logistic_c)
+                fitted["logistic"] = linear.logistic(task, c)
+                fitted["logistic_cleanlab"] = linear.logistic_cleanlab(task, c, probabilities)
         for name in settings.methods:
             if name in BASELINES:
                 with _timed(seconds, name):
                     fitted[name] = fit_baseline(name, task, recipe)
-        test, labels = bench.features.test, bench.features.test_labels
+        test, labels = bench.features["test"], bench.features["test_labels"]
         return {
             "methods": {name: _measure(fitted[name], test, labels) for name in settings.methods},
             "seconds": seconds,

@@ -13,15 +13,12 @@ from benchmarks.load.summary import percentiles
 from benchmarks.serving.classifiers import write_classifiers
 from benchmarks.serving.clients import Order, Outcome
 from benchmarks.skeleton.child import Child
-from benchmarks.stack import MeasuredStack, StackError
+from benchmarks.stack import MeasuredStack, StackError, wait
 from dspt.backbones import Backbone
-from tests.services import wait_until
 
 OnProgress = Callable[[str], None]
 """Called with the current step."""
 
-#: Ten times what it takes on an idle machine.
-_PATIENCE_SECONDS = 300.0
 _READY = (
     *("image tower compiled", "image tower loaded"),
     "OpenVINO cannot run this backbone; using torch",
@@ -74,14 +71,6 @@ class Bench:
                 entry = json.loads(line)
                 count += entry.get("event") in _READY and entry.get("backbone") == backbone
         return count
-
-
-def wait(condition: Callable[[], object], what: str) -> None:
-    """Return when `condition` holds. Raises StackError after a time limit."""
-    try:
-        wait_until(condition, _PATIENCE_SECONDS, what, pause=0.2)
-    except AssertionError as error:
-        raise StackError(str(error)) from error
 
 
 def row(outcome: Outcome) -> dict[str, Any]:

@@ -11,10 +11,10 @@ from dspt_client import Client, Job
 from dspt_client.schemas.status import TERMINAL, Status
 
 from app.datasets.demo_photos import make_demo_data
-from benchmarks.serving.bench import MANY_CLIENTS, Bench, row, wait
+from benchmarks.serving.bench import MANY_CLIENTS, Bench, row
 from benchmarks.serving.clients import Order
 from benchmarks.skeleton.child import Child
-from benchmarks.stack import StackError
+from benchmarks.stack import StackError, wait
 from dspt.backbones import Backbone
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64)

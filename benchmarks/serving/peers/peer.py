@@ -13,9 +13,8 @@ from pathlib import Path
 import httpx
 
 from benchmarks.serving.api import EMBEDDINGS, ONE_IMAGE, PREDICT, Api
-from benchmarks.serving.bench import wait
 from benchmarks.skeleton.program import BenchmarkError
-from benchmarks.stack import HOST, launched
+from benchmarks.stack import HOST, launched, wait
 from dspt.kit.cpus import THREAD_VARIABLES
 from tests import services
 

@@ -10,7 +10,7 @@ import torch
 
 from benchmarks.add_class.__main__ import BENCHMARK
 from benchmarks.add_class.report import LABELS
-from benchmarks.add_class.run import Score, score, without
+from benchmarks.add_class.run import score, without
 from benchmarks.skeleton.program import run
 from dspt.classifier.linear import LinearClassifier
 from dspt.data import load_dataset
@@ -39,9 +39,11 @@ def test_old_and_new_classes_are_scored_separately() -> None:
     classifier = LinearClassifier(torch.eye(3), torch.zeros(3))
     features = torch.eye(3)[[0, 0, 1, 2, 2]]
     found = score(classifier, features, ["a", "b", "new"], ["a", "b", "b", "new", "a"], "new")
-    assert found == Score(old=0.5, new=1.0)
-    assert found.harmonic == pytest.approx(2 / 3)
-    assert Score(old=0.5, new=0.0).harmonic == 0.0
+    assert found == {"old": 0.5, "new": 1.0, "harmonic": pytest.approx(2 / 3)}
+    wrong = score(classifier, features, ["a", "b", "new"], ["a", "b", "b", "new", "new"], "b")
+    assert wrong["new"] == 0.5
+    nothing = score(classifier, torch.eye(3)[[0, 1]], ["a", "b", "new"], ["a", "new"], "new")
+    assert nothing == {"old": 1.0, "new": 0.0, "harmonic": 0.0}
 
 
 @pytest.mark.usefixtures("small_tower")

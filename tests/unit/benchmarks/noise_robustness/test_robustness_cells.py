@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 import torch
 from noise_sets import write_class_folders
+from safetensors.torch import load_file
 
 from benchmarks.noise_robustness import methods
 from benchmarks.noise_robustness.__main__ import BENCHMARK
 from benchmarks.noise_robustness.baselines import BASELINES
 from benchmarks.noise_robustness.classes import draw_classes
 from benchmarks.noise_robustness.datasets import Listing, open_set
-from benchmarks.noise_robustness.encode import EncodedSet, Features, encode_set
+from benchmarks.noise_robustness.encode import EncodedSet, encode_set
 from benchmarks.noise_robustness.grid import Job, cell_key, make_job, make_record
 from benchmarks.noise_robustness.methods import Bench
 from benchmarks.noise_robustness.run import CellRunner
@@ -78,20 +79,20 @@ def test_only_what_is_drawn_is_encoded_and_found_at_its_place(
 ) -> None:
     views = 2
     encoded = encode(listing, tiny, tmp_path / "f", shots=(1, 4), seeds=(1, 2), augment_views=views)
-    features = Features.load(encoded.file, CPU)
+    features = load_file(encoded.file)
     labels = listing.labels(listing.rows("train"))
     drawn = {key: few_shot(labels, *key) for key in [(1, 1), (1, 2), (4, 1), (4, 2)]}
     assert encoded.samples.keys() == drawn.keys()
     assert len(encoded.files) == len(set(np.concatenate(list(drawn.values())))) < 24
-    assert features.train.shape == (len(encoded.files), 1 + views, 16)
-    assert features.test.shape == (encoded.n_test, 16) == (12, 16)
+    assert features["train"].shape == (len(encoded.files), 1 + views, 16)
+    assert features["test"].shape == (encoded.n_test, 16) == (12, 16)
     for key, rows in drawn.items():
         at = encoded.samples[key]
         assert [encoded.files[i] for i in at] == [listing.items[row].path for row in rows]
         assert encoded.labels[at].tolist() == labels[rows].tolist()
         alone = encode_images(tiny, listing.read(rows), augment_views=views)
-        torch.testing.assert_close(features.train[at], alone)
-    assert features.test_labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
+        torch.testing.assert_close(features["train"][at], alone)
+    assert features["test_labels"].tolist() == [0] * 4 + [1] * 4 + [2] * 4
 
 
 def test_features_are_taken_from_the_store(
@@ -106,7 +107,7 @@ def test_features_are_taken_from_the_store(
     blind = replace(tiny, image_tower=torch.nn.Linear(1, 1).requires_grad_(False))
     blind.image_tower.forward = never  # type: ignore[method-assign]
     again = encode(listing, blind, tmp_path / "b", store=store)
-    assert Features.load(first.file, CPU).train.equal(Features.load(again.file, CPU).train)
+    assert load_file(first.file)["train"].equal(load_file(again.file)["train"])
 
 
 def test_the_digest_of_a_set_does_not_depend_on_what_is_drawn(
@@ -164,7 +165,7 @@ def test_unlabelled_photos_are_the_images_that_are_not_drawn(
     job, bench = noisy(data), Bench(chosen)
     photos = bench.unlabelled(job)
     assert len(photos) == len(data.files) - len(job.positions) == 12
-    drawn = bench.features.train[job.positions, 0]
+    drawn = bench.features["train"][job.positions, 0]
     assert not (photos[:, None] == drawn).all(2).any()
     found = CellRunner(chosen)(job)["methods"]
     assert list(found) == ["default", "default_unlabelled"]
@@ -200,8 +201,8 @@ def test_classes_are_drawn_from_all_data_sets(
     for shots in (2, 4):
         drawn = encoded.samples[shots, 1]
         assert np.bincount(encoded.labels[drawn]).tolist() == [shots] * 4
-    features = Features.load(encoded.file, CPU)
-    for file, row in zip(encoded.files, features.train, strict=True):
+    features = load_file(encoded.file)
+    for file, row in zip(encoded.files, features["train"], strict=True):
         data = sets[file.startswith("other/")]
         at = [item.path for item in data.items].index(file.partition("/")[2])
         torch.testing.assert_close(row, encode_images(tiny, data.read(np.array([at])))[0])

@@ -85,11 +85,11 @@ def test_cross_validation_judges_each_image_without_its_own_label(tiny: Backbone
     given = few(tiny).given
     changed = given.clone()
     changed[0] = (given[0] + 1) % 3
-    found = linear.cross_validate(few(tiny, changed), 100.0)
-    assert found.c == 100.0
-    assert found.probabilities.shape == (48, 3)
-    np.testing.assert_allclose(found.probabilities.sum(1), 1)
-    assert found.probabilities[0].argmax() == given[0]
+    c, probabilities = linear.cross_validate(few(tiny, changed), 100.0)
+    assert c == 100.0
+    assert probabilities.shape == (48, 3)
+    np.testing.assert_allclose(probabilities.sum(1), 1)
+    assert probabilities[0].argmax() == given[0]
 
 
 def test_cross_validation_takes_the_strength_that_agrees_best(
@@ -99,13 +99,13 @@ def test_cross_validation_takes_the_strength_that_agrees_best(
     given = few(tiny)
     agreement = {}
     for c in linear.GRID:
-        found = linear.cross_validate(given, c).probabilities.argmax(1)
+        found = linear.cross_validate(given, c)[1].argmax(1)
         agreement[c] = (found == given.given.numpy()).mean()
     best = max(agreement.values())
-    chosen = linear.cross_validate(given, None).c
+    chosen = linear.cross_validate(given, None)[0]
     assert chosen == next(c for c, share in agreement.items() if share == best) == 3.0
     one_shot = few(tiny, features=given.features[:3], given=given.given[:3])
-    assert linear.cross_validate(one_shot, None).c == 0.3
+    assert linear.cross_validate(one_shot, None)[0] == 0.3
 
 
 def test_cleanlab_leaves_wrong_labels_out(tiny: Backbone) -> None:
@@ -116,9 +116,9 @@ def test_cleanlab_leaves_wrong_labels_out(tiny: Backbone) -> None:
     clean = few(tiny, labels, features=features[:, None])
     flips = flip_labels(clean.given.numpy(), 3, 0.25, "symmetric", "global", seed=1)
     noisy = replace(clean, given=torch.from_numpy(flips.labels.copy()))
-    validated = linear.cross_validate(noisy, 10.0)
-    plain = linear.logistic(noisy, validated)
-    filtered = linear.logistic_cleanlab(noisy, validated)
+    c, probabilities = linear.cross_validate(noisy, 10.0)
+    plain = linear.logistic(noisy, c)
+    filtered = linear.logistic_cleanlab(noisy, c, probabilities)
     assert plain.why == "C = 10"
     assert filtered.why is not None
     left_out = re.fullmatch(r"C = 10, (\d+) of 60 removed", filtered.why)
@@ -134,8 +134,9 @@ def test_cleanlab_leaves_wrong_labels_out(tiny: Backbone) -> None:
 def test_one_shot_and_classes_that_no_label_names(tiny: Backbone, given: list[int]) -> None:
     features = few(tiny).features[:3]
     single = few(tiny, torch.tensor(given), features=features)
-    validated = linear.cross_validate(single, None)
-    for fitted in (linear.logistic(single, validated), linear.logistic_cleanlab(single, validated)):
+    c, probabilities = linear.cross_validate(single, None)
+    both = linear.logistic(single, c), linear.logistic_cleanlab(single, c, probabilities)
+    for fitted in both:
         scores = fitted.score(features[:, 0])
         assert scores.shape == (3, 3)
         absent = sorted({0, 1, 2} - set(given))
