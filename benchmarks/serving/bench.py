@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from benchmarks.load.summary import percentiles
@@ -36,7 +35,6 @@ class Bench:
 
     stack: MeasuredStack
     clients: Child
-    folder: Path
     seconds: float
     """Of each measurement."""
     seed: int
@@ -53,7 +51,7 @@ class Bench:
 
     def write(self, backbone: Backbone, classes: Sequence[Sequence[str]]) -> list[str]:
         """Write new classifiers; return their ids."""
-        return write_classifiers(self.stack.environment, self.folder, backbone, classes, self.seed)
+        return write_classifiers(self.stack, backbone, classes, self.seed)
 
     def load(self, model_id: str, backbone: str) -> None:
         """Load the model; return when its image tower is compiled. Raises StackError."""

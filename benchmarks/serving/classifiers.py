@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import torch
 from sqlalchemy import insert
@@ -13,6 +12,7 @@ from app.kit.ids import LOCAL_OWNER
 from app.kit.settings import Settings
 from app.models.artifacts import row_of
 from app.tables.models import Model
+from benchmarks.stack import MeasuredStack
 from dspt.backbones import Backbone
 from dspt.classifier.linear import LinearClassifier
 from dspt.config import TuneConfig
@@ -22,20 +22,16 @@ _CONTEXT_WORDS = 4
 
 
 def write_classifiers(
-    environment: Mapping[str, str],
-    folder: Path,
-    backbone: Backbone,
-    classes: Sequence[Sequence[str]],
-    seed: int,
+    stack: MeasuredStack, backbone: Backbone, classes: Sequence[Sequence[str]], seed: int
 ) -> list[str]:
     """Write a random classifier for each list of classes; return their ids."""
-    settings = Settings(
-        data_dir=Path(environment["DSPT_DATA_DIR"]),
-        database_url=environment["DSPT_DATABASE_URL"],
-        broker_url=environment["DSPT_BROKER_URL"],
-    )
     generator = torch.Generator().manual_seed(seed)
-    rows, file = [], folder / "classifier.safetensors"
+    rows, file = [], stack.folder / "classifier.safetensors"
+    settings = Settings(
+        data_dir=stack.folder / "data",
+        database_url=stack.environment["DSPT_DATABASE_URL"],
+        broker_url=stack.environment["DSPT_BROKER_URL"],
+    )
     context = Context.open(settings)
     try:
         for names in classes:

@@ -116,7 +116,7 @@ def measure_beside_job(bench: Bench, model_id: str, found: dict[str, Any]) -> No
     """Measure before a job, while it is tuned, and after it."""
     bench.on_progress("before a job")
     found["before"] = row(bench.many([model_id]))
-    photos = bench.folder / "photos.zip"
+    photos = bench.stack.folder / "photos.zip"
     photos.write_bytes(make_demo_data(bench.seed).zip)
     with Client(bench.stack.url, bench.stack.key) as client:
         jobs = [

@@ -7,7 +7,6 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -87,13 +86,17 @@ def _measure(
         clients = cleanup.enter_context(
             Child("clients", Clients, place, stack.key, photos, tiny_png(), seed)
         )
-        bench = Bench(stack, clients, folder, options.seconds, seed, on_progress)
+        bench = Bench(stack, clients, options.seconds, seed, on_progress)
         classes = [photograph.folder for photograph in PHOTOGRAPHS]
         towers = Settings(data_dir=folder / "data").tower_dir
         backbones: dict[str, Backbone] = {}
         models: dict[str, str] = {}
         for name, full_name in loaded.items():
-            bench.on_progress = partial(_with_name, on_progress, name)
+
+            def with_name(what: str, name: str = name) -> None:
+                on_progress(f"{name}: {what}")
+
+            bench.on_progress = with_name
             bench.on_progress("loading")
             backbones[name] = load_backbone(full_name)
             found = document["backbones"][name] = {"classes": len(classes)}
@@ -107,7 +110,3 @@ def _measure(
         found = document["residents"] = {}
         measure_residents(bench, backbone, options.models, classes, options.rounds, found)
         measure_pressure(bench, model, loaded[first], document.setdefault("pressure", {}))
-
-
-def _with_name(on_progress: OnProgress, backbone: str, what: str) -> None:
-    on_progress(f"{backbone}: {what}")

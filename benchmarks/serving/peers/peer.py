@@ -84,11 +84,22 @@ PEERS = (
 )
 
 
+@dataclass(frozen=True)
+class Server:
+    """A server that is ready."""
+
+    port: int
+    key: str
+    model: str
+    api: Api
+    processes: Mapping[str, Sequence[int]]
+
+
 @contextmanager
 def running(
     peer: Peer, python: Path, variables: Mapping[str, str], threads: int, log: Path
-) -> Iterator[tuple[int, int]]:
-    """Started and answering; yields its port and process id. All its processes end with the block.
+) -> Iterator[Server]:
+    """Started and answering. All its processes end with the block.
 
     Raises BenchmarkError with the end of its log where it does not start.
     """
@@ -104,7 +115,7 @@ def running(
         if process.poll() is not None:
             lines = log.read_text(errors="replace")[-2000:]
             raise BenchmarkError(f"{peer.name} ended with {process.returncode}:\n{lines}")
-        yield port, process.pid
+        yield Server(port, "", peer.model, peer.api, {peer.name: [process.pid]})
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

@@ -5,20 +5,19 @@ from __future__ import annotations
 import argparse
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from app.datasets.demo_photos import PHOTOGRAPHS
 from benchmarks.random_weights import loadable
-from benchmarks.serving.api import PREDICT, Api
+from benchmarks.serving.api import PREDICT
 from benchmarks.serving.bench import Bench, OnProgress, row, service_settings
 from benchmarks.serving.classifiers import write_classifiers
 from benchmarks.serving.clients import Clients, Order
 from benchmarks.serving.peers.environments import python_of, versions_in
-from benchmarks.serving.peers.peer import APPS, PEERS, Peer, running
+from benchmarks.serving.peers.peer import APPS, PEERS, Server, running
 from benchmarks.serving.peers.report import OURS
 from benchmarks.serving.photos import tiny_png
 from benchmarks.skeleton.child import Child
@@ -29,17 +28,6 @@ from dspt.backbones import load_backbone
 BACKBONE = "ViT-B-32/random"
 CLIENTS = (1, 8, 64)
 _MIB = 1 << 20
-
-
-@dataclass(frozen=True)
-class Server:
-    """A server that is ready."""
-
-    port: int
-    key: str
-    model: str
-    api: Api
-    processes: Mapping[str, Sequence[int]]
 
 
 def measure_peers(
@@ -73,18 +61,18 @@ def _rounds(
             program = str(APPS / "random_hf_clip.py")
             subprocess.run([pythons[peer.name], program, hf_weights], check=True)
     variables = {"PEER_WEIGHTS": weights, "PEER_HF_WEIGHTS": str(hf_weights)}
-    servers: list[str] = [OURS, *pythons]
     found = {peer.name: peer for peer in PEERS}
     for number in range(options.rounds):
         document["rounds"].append(figures := Document())
-        for name in servers[:: 1 if number % 2 == 0 else -1]:
+        for name in (OURS, *found)[:: 1 if number % 2 == 0 else -1]:
             place = folder / f"{number}-{name.replace(' ', '-')}"
             place.mkdir()
             on_progress(f"{name}, round {number + 1} of {options.rounds}: starting")
             if name == OURS:
                 starting = _ours(options, place, weights)
             else:
-                starting = _peer(found[name], pythons[name], variables, options.threads, place)
+                log = place / "log"
+                starting = running(found[name], pythons[name], variables, options.threads, log)
             with starting as server:
                 figures[name] = _measured(server, photos, options)
 
@@ -95,22 +83,12 @@ def _ours(options: argparse.Namespace, folder: Path, weights: str) -> Iterator[S
     settings = service_settings([weights], options.threads, models=1)
     with running_stack(folder, workers=1, threads=options.threads, settings=settings) as stack:
         classes = [[photograph.folder for photograph in PHOTOGRAPHS]]
-        (model,) = write_classifiers(
-            stack.environment, folder, load_backbone(weights), classes, options.seed
-        )
+        (model,) = write_classifiers(stack, load_backbone(weights), classes, options.seed)
         place = (HOST, stack.port)
         with Child("clients", Clients, place, stack.key, [], tiny_png(), options.seed) as clients:
-            bench = Bench(stack, clients, folder, options.seconds, options.seed, lambda what: None)
+            bench = Bench(stack, clients, options.seconds, options.seed, lambda what: None)
             bench.load(model, weights)
         yield Server(stack.port, stack.key, model, PREDICT, stack.roots)
-
-
-@contextmanager
-def _peer(
-    peer: Peer, python: Path, variables: Mapping[str, str], threads: int, folder: Path
-) -> Iterator[Server]:
-    with running(peer, python, variables, threads, folder / "log") as (port, process):
-        yield Server(port, "", peer.model, peer.api, {peer.name: [process]})
 
 
 def _measured(

@@ -47,12 +47,13 @@ def test_each_server_gets_the_images_as_it_takes_them() -> None:
 def test_a_peer_is_waited_for_and_ends_with_all_its_processes(tmp_path: Path) -> None:
     peer = Peer("small", [], [], ["-c", _SERVER, "{port}"])
     variables = {"PEER_HF_WEIGHTS": ""}
-    with running(peer, Path(sys.executable), variables, 1, tmp_path / "log") as (port, process):
-        assert httpx.get(f"http://127.0.0.1:{port}/").status_code == 200
-        (child,) = children_of(process)
+    with running(peer, Path(sys.executable), variables, 1, tmp_path / "log") as server:
+        url = f"http://127.0.0.1:{server.port}/"
+        assert httpx.get(url).status_code == 200
+        (child,) = children_of(*server.processes["small"])
     wait_until(lambda: _ended(child), 60, "the end of the child")
     with pytest.raises(httpx.ConnectError):
-        httpx.get(f"http://127.0.0.1:{port}/")
+        httpx.get(url)
 
 
 def _ended(process: int) -> bool:
