@@ -13,11 +13,11 @@ backward pass what exceeds the memory budget. A step has static shapes and never
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -69,16 +69,6 @@ class _Chunk:
     """Whether what the backward pass needs is kept; otherwise it is recomputed."""
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """How R contexts are encoded in one arithmetic."""
-
-    blocks: list[FrozenBlock]
-    chunks: list[_Chunk]
-    order: Tensor | None
-    """(C,): position of each class among those of the chunks; None if that is their order."""
-
-
 class SharedPrefixEncoder:
     """Encode class prompts with a causal tower.
 
@@ -100,10 +90,9 @@ class SharedPrefixEncoder:
         memory: int | None = None,
     ) -> None:
         self._tower, self._class_specific = tower, class_specific
-        own = n_ctx if class_specific else 0
-        self._end = own + end
+        self._own = n_ctx if class_specific else 0
+        self._end = self._own + end
         self._lengths: list[int] = (self._end + 1).tolist()
-        self._own = own
         self._memory = memory_budget(suffix.device) if memory is None else memory
         stream = torch.promote_types(torch.float32, tower.dtype)
         before = len(start) + n_ctx
@@ -114,13 +103,13 @@ class SharedPrefixEncoder:
             self._suffix = suffix.to(stream) + positions[before : before + suffix.shape[1]]
             prefix = len(start) + (0 if class_specific else n_ctx)
             self._prefix = Layout.of([[prefix - 1]], self._suffix)
-        self._plans: dict[tuple[int, torch.dtype], _Plan] = {}
+        self._plans: dict[tuple[int, torch.dtype], tuple[list[_Chunk], Tensor]] = {}
 
     @cached_property
     def length_groups(self) -> list[list[int]]:
         """Classes of similar length, which `encode` can take some of. The same on every device."""
         overhead = _GROUP_OVERHEAD["cpu"] / self._work_per_token
-        return group_by_length(self._lengths, overhead, sys.maxsize)
+        return group_by_length(self._lengths, overhead)
 
     def encode(self, context: Tensor, classes: Sequence[Tensor] | None = None) -> Tensor:
         """Encode (R, M, W), or (R, C, M, W) if class-specific, to (R, C, D), not normalised.
@@ -133,24 +122,28 @@ class SharedPrefixEncoder:
         device, runs, dtype = context.device.type, len(context), self._tower.dtype
         if torch.is_autocast_enabled(device):
             dtype = torch.get_autocast_dtype(device)
-        plan = self._plan(runs, dtype) if classes is None else self._drawn(runs, dtype, classes)
+        blocks = self._tower.frozen_blocks(dtype)
+        if classes is None:
+            chunks, order = self._plan(runs, dtype)
+        else:
+            chunks, order = self._chunks(runs, dtype, self.length_groups, classes), None
         with torch.autocast(device, enabled=False):
             context = context.to(self._suffix.dtype) + self._positions
             prefix = self._start.expand(runs, -1, -1)
             if not self._class_specific:
                 prefix = torch.cat([prefix, context], dim=1)
             seen: list[Tensor] = []
-            for block in plan.blocks:
+            for block in blocks:
                 seen += block.keys_values(prefix)
-                if block is not plan.blocks[-1]:
+                if block is not blocks[-1]:
                     prefix = block(prefix, self._prefix)
             rows = []
-            for chunk in plan.chunks:
-                encode = partial(self._encode_chunk, plan.blocks, chunk)
+            for chunk in chunks:
+                encode = partial(self._encode_chunk, blocks, chunk)
                 rows.append(_call(encode, context, *seen, keep=chunk.keep))
             found = torch.cat(rows, dim=1)
-            if plan.order is not None:
-                found = found.index_select(1, plan.order)
+            if order is not None:
+                found = found.index_select(1, order)
         return self._tower.project(found.to(self._tower.dtype))
 
     def _encode_chunk(
@@ -168,68 +161,53 @@ class SharedPrefixEncoder:
             x = block(x, chunk.layout, seen[2 * i : 2 * i + 2], ends=i == len(blocks) - 1)
         return x
 
-    def _plan(self, runs: int, dtype: torch.dtype) -> _Plan:
-        key = (runs, dtype)
-        if key not in self._plans:
+    def _plan(self, runs: int, dtype: torch.dtype) -> tuple[list[_Chunk], Tensor]:
+        """Return chunks of all classes, and the (C,) position of each class in them."""
+        if (runs, dtype) not in self._plans:
+            device = self._suffix.device
+            overhead = _GROUP_OVERHEAD[device.type] / self._work_per_token / runs
+            groups = group_by_length(self._lengths, overhead)
             # Tensors made in inference mode cannot take part in training later.
             with torch.inference_mode(False), torch.no_grad():
-                self._plans[key] = self._make_plan(runs, dtype)
-        return self._plans[key]
-
-    def _make_plan(self, runs: int, dtype: torch.dtype) -> _Plan:
-        device = self._suffix.device
-        overhead = _GROUP_OVERHEAD[device.type] / self._work_per_token / runs
-        blocks, most = self._tower.frozen_blocks(dtype), self._most_tokens(runs, dtype)
-        groups = group_by_length(self._lengths, overhead, most)
-        classes = [sent(torch.tensor(group), device) for group in groups]
-        longest = [max(self._lengths[c] for c in group) for group in groups]
-        order = torch.tensor([c for group in groups for c in group]).argsort()
-        chunks = self._chunks(runs, dtype, classes, longest)
-        return _Plan(blocks, chunks, sent(order, device))
-
-    def _drawn(self, runs: int, dtype: torch.dtype, classes: Sequence[Tensor]) -> _Plan:
-        most = self._most_tokens(runs, dtype)
-        pieces: list[Tensor] = []
-        longest: list[int] = []
-        for group, drawn in zip(self.length_groups, classes, strict=True):
-            length = max(self._lengths[c] for c in group)
-            parts = torch.split(drawn, max(1, most // length))
-            pieces += parts
-            longest += [length] * len(parts)
-        chunks = self._chunks(runs, dtype, pieces, longest)
-        return _Plan(self._tower.frozen_blocks(dtype), chunks, None)
+                order = torch.tensor([c for group in groups for c in group]).argsort()
+                classes = [sent(torch.tensor(group), device) for group in groups]
+                chunks = self._chunks(runs, dtype, groups, classes)
+                self._plans[runs, dtype] = chunks, sent(order, device)
+        return self._plans[runs, dtype]
 
     def _chunks(
-        self, runs: int, dtype: torch.dtype, groups: Sequence[Tensor], longest: Sequence[int]
+        self,
+        runs: int,
+        dtype: torch.dtype,
+        groups: Sequence[Sequence[int]],
+        classes: Sequence[Tensor],
     ) -> list[_Chunk]:
-        """Return groups of classes in chunks, of which as many are kept as the memory allows."""
-        per_token = self._bytes_per_token(runs, dtype)
+        """Return `classes` of each group in chunks, of which as many are kept as memory allows."""
+        blocks, seen = self._tower.frozen_blocks(dtype), self._prefix.groups[0][1]
+        per_token = runs * _bytes_per_token(blocks, seen)
+        by_memory = self._memory // 4 // per_token
+        most = min(_CHUNK_TOKENS[self._suffix.device.type] // runs, by_memory)
+        pieces: list[tuple[Tensor, int]] = []
+        for group, members in zip(groups, classes, strict=True):
+            longest = max(self._lengths[c] for c in group)
+            pieces += [(part, longest) for part in torch.split(members, max(1, most // longest))]
+        sizes = [len(part) * longest for part, longest in pieces]
         left = self._memory - self._memory // 4  # a quarter is for recomputing
-        chunks: list[_Chunk] = []
-        sizes = [len(group) * length for group, length in zip(groups, longest, strict=True)]
-        for together in _join(sizes, self._most_tokens(runs, dtype)):
-            classes, lengths = groups[together], longest[together]
-            layout = Layout.gathered([self._end[group] for group in classes], lengths, self._suffix)
-            left -= per_token * sum(sizes[together])
+        chunks = []
+        for together in _join(sizes, most):
+            parts, lengths = zip(*pieces[together], strict=True)
+            layout = Layout.gathered([self._end[part] for part in parts], lengths, self._suffix)
             suffixes = [
-                self._suffix[group, : length - self._own]
-                for group, length in zip(classes, lengths, strict=True)
+                self._suffix[part, : length - self._own] for part, length in pieces[together]
             ]
-            chunks.append(_Chunk(layout, list(classes), suffixes, keep=left >= 0))
+            left -= per_token * sum(sizes[together])
+            chunks.append(_Chunk(layout, list(parts), suffixes, keep=left >= 0))
         return chunks
 
     @property
     def _work_per_token(self) -> int:
         """Estimate the floating point operations of a token of one run in a block."""
         return 48 * self._tower.width**2
-
-    def _bytes_per_token(self, runs: int, dtype: torch.dtype) -> int:
-        seen = self._prefix.groups[0][1]
-        return runs * _bytes_per_token(self._tower.frozen_blocks(dtype), seen)
-
-    def _most_tokens(self, runs: int, dtype: torch.dtype) -> int:
-        by_memory = self._memory // 4 // self._bytes_per_token(runs, dtype)
-        return min(_CHUNK_TOKENS[self._suffix.device.type] // runs, by_memory)
 
 
 class PlainEncoder:
@@ -297,15 +275,14 @@ class PlainEncoder:
         return encoded.view(runs, classes, -1)
 
 
-def group_by_length(lengths: Sequence[int], overhead: float, most: int) -> list[list[int]]:
+def group_by_length(lengths: Sequence[int], overhead: float) -> list[list[int]]:
     """Return groups of indices, each to be padded to its longest.
 
     One more group saves padding and costs `overhead` tokens: over all ways to cut the sorted
-    lengths, the sum of both is the smallest. No group has more than `most` tokens, padding
-    included, unless it has one member.
+    lengths, the sum of both is the smallest.
     """
     counts = Counter(lengths)
-    best: list[tuple[float, list[int]]] = [(0.0, [])]  # cost and cuts for the shortest 0, 1, ...
+    best: list[tuple[float, list[int]]] = [(0.0, [0])]  # cost and cuts for the shortest 0, 1, ...
     for upto, longest in enumerate(known := sorted(counts), 1):
         options = []
         for first in range(upto):
@@ -313,13 +290,10 @@ def group_by_length(lengths: Sequence[int], overhead: float, most: int) -> list[
             cost, cuts = best[first]
             options.append((cost + count * longest + overhead, [*cuts, longest]))
         best.append(min(options))
-    groups, shorter = [], 0
-    for longest in best[-1][1]:
-        members = [i for i, length in enumerate(lengths) if shorter < length <= longest]
-        pieces = -(-len(members) // max(1, most // longest))
-        groups += [part.tolist() for part in torch.tensor(members).tensor_split(pieces)]
-        shorter = longest
-    return groups
+    return [
+        [i for i, length in enumerate(lengths) if shorter < length <= longest]
+        for shorter, longest in pairwise(best[-1][1])
+    ]
 
 
 def _join(sizes: Sequence[int], most: int) -> list[slice]:
