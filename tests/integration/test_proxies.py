@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import Mock
 
 import httpx
 import pytest
@@ -31,6 +33,17 @@ def keyless(tmp_path: Path, sqlite_template: Path) -> Settings:
     """Settings of a service without keys that checks its callers."""
     (tmp_path / "dspt.db").write_bytes(sqlite_template.read_bytes())
     return Settings(data_dir=tmp_path)
+
+
+@pytest.fixture(params=["inet_diag", "files"])
+def source(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Where the sockets are read: some kernels lack `inet_diag`."""
+    if request.param == "files":
+        refused = Mock(side_effect=OSError(errno.ENOENT, "no such module"))
+        monkeypatch.setattr(local_user, "_from_kernel", refused)
+    else:
+        monkeypatch.setattr(local_user, "_from_files", Mock(side_effect=AssertionError))
+    return str(request.param)
 
 
 @contextmanager
@@ -63,6 +76,7 @@ def test_the_users_own_programs_need_no_key(keyless: Settings) -> None:
 
 @needs_linux
 @needs_root
+@pytest.mark.usefixtures("source")
 def test_a_proxy_of_another_user_is_refused(keyless: Settings) -> None:
     with running(keyless) as (url, _), proxied(url, "127.0.0.1", user=OTHER_USER) as outside:
         found = problem(as_nginx_sends(outside, url), 403, "keys_needed")
@@ -72,6 +86,7 @@ def test_a_proxy_of_another_user_is_refused(keyless: Settings) -> None:
 
 
 @needs_linux
+@pytest.mark.usefixtures("source")
 @pytest.mark.parametrize("fork", [(), ("fork",)])
 def test_a_proxy_of_the_same_user_is_refused(keyless: Settings, fork: tuple[str, ...]) -> None:
     with running(keyless) as (url, _), proxied(url, "0.0.0.0", *fork) as outside:
@@ -135,6 +150,7 @@ def connection(
 
 
 @needs_linux
+@pytest.mark.usefixtures("source")
 @pytest.mark.parametrize(
     ("family", "host"),
     [
