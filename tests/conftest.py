@@ -6,7 +6,6 @@ import functools
 import gc
 import os
 import re
-import tempfile
 import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -19,7 +18,7 @@ from xdist.scheduler import LoadFileScheduling
 from dspt.kit.cpus import available_cpus, set_thread_defaults
 from dspt.kit.light_torch import import_light
 from dspt.kit.memory import permanent
-from tests import guard
+from tests import guarded  # noqa: F401 - for its effect, before any test runs
 from tests.depth import DEEP
 
 # As many threads as this process may keep busy.
@@ -30,11 +29,6 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # Before a test imports torch with its compiler, which takes two seconds in each process.
     with permanent():
         import_light()
-
-
-# `tmp_path` stays where pytest keeps the folders of the last three runs.
-os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
-guard.guard_this_process(os.environ.get("PYTEST_XDIST_WORKER", "tests"))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -66,10 +60,9 @@ def pytest_xdist_auto_num_workers() -> int:
 _TOGETHER = {
     "the service": r"tests/acceptance/(test_|web/test_page)",
     "a browser": r"tests/acceptance/web/",
-    "an S3 server": r"tests/integration/test_"
-    r"(bucket|doctor|frozen|health|storage|uploads_in_parts)\.",
-    "forked commands": r"tests/integration/test_"
-    r"(api_workers|database_away|drills|installation|metrics|pools|restore_drill|serve|worker)\.",
+    "forked commands and an S3 server": r"tests/integration/test_"
+    r"(api_workers|bucket|database_away|doctor|drills|frozen|health|installation|metrics|"
+    r"open_streams|pools|restore_drill|review_loop|serve|storage|uploads_in_parts|worker)\.",
 }
 """What takes seconds to start -> pattern of the files that share it."""
 

@@ -1,6 +1,6 @@
 """`guard.py PID FOLDER`: wait for the end of process PID, stop its descendants, remove FOLDER.
 
-Each pytest process starts a guard and a temporary folder of its own (see conftest.py), so that a
+Each pytest process starts a guard and a temporary folder of its own (see guarded.py), so that a
 killed test run leaves no `dspt serve`, Redis or PostgreSQL behind. A process belongs to the run if
 its environment names FOLDER, also where a test gives it another TMPDIR, or if its working directory
 is inside FOLDER (Redis overwrites its environment). Needs Linux's /proc.

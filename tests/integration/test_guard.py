@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
+from tests import guard
 from tests.services import children_of, clean_environment, wait_until
 
 #: Two tests that start services and then wait to be killed, each in its own xdist worker.
@@ -52,23 +54,44 @@ def alive(pid: int) -> bool:
         return False
 
 
+def running() -> list[int]:
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal()]
+
+
+def command_of(pid: int) -> bytes:
+    """The arguments of a process, each with a zero after it; nothing where it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
+
+
 def servers(pid: int) -> list[str]:
     """The servers among the descendants of a process."""
     found = []
-    for child in descendants(pid):
-        try:
-            words = Path(f"/proc/{child}/cmdline").read_bytes()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
+    for words in map(command_of, descendants(pid)):
         found += [n for n in ("redis-server", "postgres\0", "app.serve\0") if n.encode() in words]
     return sorted(found)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
+linux = pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
+
+
+@linux
+def test_this_test_run_is_guarded() -> None:
+    """With the module that the next test tries out."""
+    assert "tests.guarded" in sys.modules
+    folder = os.environ["GUARDED_FOLDER"]
+    assert folder == tempfile.gettempdir()
+    mine = f"{guard.__file__}\0{os.getpid()}\0{folder}\0".encode()
+    assert any(words.endswith(mine) for words in map(command_of, running()))
+
+
+@linux
 def test_a_killed_test_run_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "test_servers.py").write_text(RUN)
     environment = {k: v for k, v in clean_environment().items() if not k.startswith("PYTEST_")}
-    command = [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-n", "2", "--timeout", "0"]
+    command = [sys.executable, "-m", "pytest", "-p", "tests.guarded", "-n", "2", "--timeout", "0"]
     with (tmp_path / "log.pytest").open("w") as log:
         run = subprocess.Popen(
             [*command, "-c", os.devnull, "--rootdir", tmp_path, tmp_path],

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -15,31 +13,31 @@ import httpx
 from tests.integration.conftest import zip_of
 from tests.integration.jobs import problem
 from tests.services import clean_environment, free_port, wait_until
+from tests.warm import Warm
 
 #: More than there are threads that serve requests.
 LISTENERS = 50
 
 
 @contextmanager
-def running_api(folder: Path, **settings: str) -> Iterator[httpx.Client]:
+def running_api(warm_start: Warm, folder: Path, **settings: str) -> Iterator[httpx.Client]:
     """`dspt api` on SQLite; when it stops, it does so quickly and without an error in its log."""
     port, log = free_port(), folder / "log"
     environment = clean_environment(
         DSPT_DATA_DIR=str(folder / "data"), OMP_NUM_THREADS="1", **settings
     )
-    command = [sys.executable, "-m", "app.cli", "api", "--port", str(port)]
-    with (
-        log.open("wb") as output,
-        subprocess.Popen(command, env=environment, stdout=output, stderr=output) as api,
-        httpx.Client(base_url=f"http://127.0.0.1:{port}", limits=httpx.Limits()) as client,
-    ):
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", limits=httpx.Limits()) as client:
+        api = warm_start.dspt(["api", "--port", str(port)], environment, log)
         try:
             wait_until(lambda: _answers(client), 120, "the API")
             yield client
         finally:
             api.terminate()
-            # Less than the API itself would allow for requests that do not end.
-            api.wait(4)
+            try:
+                # Less than the API itself would allow for requests that do not end.
+                api.wait(4)
+            finally:
+                api.kill()
     assert '"level": "error"' not in log.read_text(), log.read_text()
 
 
@@ -52,13 +50,13 @@ def post_job(client: httpx.Client) -> dict[str, Any]:
 async def many_at_once(url: str) -> list[httpx.Response]:
     """Answers to more requests at once than there are threads and database connections."""
     async with httpx.AsyncClient(timeout=20, limits=httpx.Limits()) as client:
-        return await asyncio.gather(*(client.get(url) for _ in range(150)))
+        return await asyncio.gather(*(client.get(url) for _ in range(80)))
 
 
-def test_many_listeners_and_requests_at_once_and_a_stop(tmp_path: Path) -> None:
+def test_many_listeners_and_requests_at_once_and_a_stop(warm_start: Warm, tmp_path: Path) -> None:
     with (
         ExitStack() as streams,  # they are open when the API stops
-        running_api(tmp_path, DSPT_MAX_LISTENERS=str(LISTENERS)) as client,
+        running_api(warm_start, tmp_path, DSPT_MAX_LISTENERS=str(LISTENERS)) as client,
     ):
         job = post_job(client)
 
@@ -80,8 +78,8 @@ def test_many_listeners_and_requests_at_once_and_a_stop(tmp_path: Path) -> None:
         wait_until(lambda: listen().status_code == 200, 120, "a place")
 
 
-def test_more_requests_than_may_wait_are_refused_at_once(tmp_path: Path) -> None:
-    with running_api(tmp_path, DSPT_MAX_WAITING_REQUESTS="5") as client:
+def test_more_requests_than_may_wait_are_refused_at_once(warm_start: Warm, tmp_path: Path) -> None:
+    with running_api(warm_start, tmp_path, DSPT_MAX_WAITING_REQUESTS="5") as client:
         job = post_job(client)
         answers = asyncio.run(many_at_once(f"{client.base_url}{job['links']['self']}"))
         assert {answer.status_code for answer in answers} == {200, 503}
