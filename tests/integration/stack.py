@@ -47,10 +47,11 @@ class Stack:
 
     @contextmanager
     def worker(
-        self, *options: str, cold: bool = False, **settings: Any
+        self, *options: str, cold: bool = False, module: str = "dspt.cli", **settings: Any
     ) -> Iterator[Forked | subprocess.Popen[bytes]]:
         """`dspt worker OPTIONS`, stopped at the end; `cold`: it imports all by itself.
 
+        module: see Warm.dspt.
         settings: of this worker alone, such as the folder of another machine.
         """
         own = self.settings.model_copy(update=settings).model_dump(mode="json", exclude_unset=True)
@@ -62,7 +63,12 @@ class Stack:
             OMP_NUM_THREADS="1",
             PYTHONWARNINGS="ignore",
         )
-        process = (_cold if cold else self._warm.dspt)(["worker", *options], environment, self._log)
+        arguments = ["worker", *options]
+        process = (
+            _cold(arguments, environment, self._log)
+            if cold
+            else self._warm.dspt(arguments, environment, self._log, module)
+        )
         try:
             yield process
         finally:

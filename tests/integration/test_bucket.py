@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,8 +23,8 @@ from tests.warm import Forked, Warm
 
 pytestmark = pytest.mark.slow
 
-#: More than are done before the first checkpoint is stored.
-LONG = {"epochs": 8, "batch_size": 1}
+#: An epoch takes much longer than it takes to see that one has been completed.
+EPOCHS = {"epochs": 4, "batch_size": 4}
 
 
 @pytest.fixture
@@ -109,14 +108,14 @@ def test_a_job_of_a_killed_machine_goes_on_elsewhere_to_the_same_bits(
     stack: Stack, tmp_path: Path
 ) -> None:
     storage = context_of(stack.client).storage
-    job_id = stack.post(photos(), **LONG)
-    key = storage_keys.checkpoint(job_id)
-    with machine(stack, tmp_path / "one", checkpoint_seconds=0.1) as worker:
-        stack.wait(job_id, lambda _: key in {file.name for file in storage.files("checkpoints")})
-        os.killpg(worker.pid, signal.SIGKILL)
+    job_id = stack.post(photos(), **EPOCHS)
+    dies = "tests.integration.short_lived_machine"
+    with machine(stack, tmp_path / "one", checkpoint_seconds=0.01, module=dies) as worker:
+        assert worker.wait(300) == -signal.SIGKILL
+    assert [file.name for file in storage.files("checkpoints")] == [storage_keys.checkpoint(job_id)]
     with machine(stack, tmp_path / "other"):
         job = stack.wait(job_id, succeeded)
-        undisturbed = stack.wait(stack.post(photos(), **LONG), succeeded)
+        undisturbed = stack.wait(stack.post(photos(), **EPOCHS), succeeded)
     assert stack.statuses(job_id).count("validating") == 2
     events = stack.client.get(f"/jobs/{job_id}/events?limit=1000").json()["data"]
     claims = [n for n, e in enumerate(events) if e["data"].get("status") == "validating"]
