@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from benchmarks.skeleton.options import add, positive
+
 SOURCE = Path("/usr/share/datasets/fashion-mnist")
 CLASSES = (
     "t-shirt",
@@ -57,8 +59,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fashion_mnist")
     parser.add_argument("out", type=Path, metavar="DIR")
     parser.add_argument("--source", type=Path, default=SOURCE, metavar="DIR")
-    parser.add_argument("--train", type=int, default=32, help="images of each class (default: 32)")
-    parser.add_argument("--test", type=int, default=100, help="images of each class (default: 100)")
+    for part, count in (("--train", 32), ("--test", 100)):
+        add(parser, part, count, "images of each class", type=positive, metavar="N")
     options = parser.parse_args(arguments)
     write(options.source, options.out, {"train": options.train, "test": options.test})
 

@@ -8,8 +8,7 @@ are CoOp's: the names in the lists with spaces for underscores.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pydantic import BaseModel, NonNegativeInt, ValidationError
@@ -37,17 +36,9 @@ _PREFIX = "split_zhou_"
 _AIRCRAFT = "variants.txt"
 
 
-@dataclass(frozen=True)
-class CoopSet:
-    """The lists of one data set."""
-
-    class_words: tuple[str, ...]
-    items: tuple[Item, ...]
-    """Of train and test; paths relative to the data set's folder."""
-    files: Mapping[str, Path]
-    """Path of an item -> its file."""
-
-
+CoopSet = tuple[tuple[str, ...], tuple[Item, ...], dict[str, Path]]
+"""Class words; items of train and test, with paths relative to the data set's folder; path of an
+item -> its file."""
 _Row = tuple[Split, str, int, str]
 """Part, path, class, class name."""
 
@@ -134,7 +125,7 @@ def _collect(lists: Path, images: Path, rows: Iterable[_Row]) -> CoopSet:
             first = names[min(missing)]
             raise _error(lists, f"{len(missing)} classes without a {part} image, such as {first!r}")
     words = tuple(names[label].replace("_", " ") for label in range(n_classes))
-    return CoopSet(words, tuple(items), files)
+    return words, tuple(items), files
 
 
 def _error(path: Path, message: str) -> DatasetError:

@@ -85,10 +85,8 @@ def open_set(path: Path, progress: Progress | None = None) -> Listing:
     file read. Raises DatasetError.
     """
     if is_coop_set(path):
-        found = read_coop_set(path)
-        source = FolderSource(dict(found.files), (), LIMITS)
-        words = found.class_words
-        return Listing(set_name(path), words, words, found.items, source, {})
+        words, items, files = read_coop_set(path)
+        return Listing(set_name(path), words, words, items, FolderSource(files, (), LIMITS), {})
     data = load_dataset(path, limits=LIMITS, progress=progress)
     held_out: Split = "test" if data.of_split("test") else "val"
     if not data.of_split(held_out):

@@ -29,9 +29,8 @@ from dspt.features.store import FeatureStore
 class EncodedSet:
     """One data set; its features are in `file`."""
 
-    name: str
-    classes: tuple[str, ...]
-    class_words: tuple[str, ...]
+    listing: Listing
+    """Its source is closed."""
     sha256: str
     """Of the list of files and classes, and the content of the test images."""
     test_sha256: str
@@ -123,9 +122,7 @@ def encode_set(
         file,
     )
     return EncodedSet(
-        name=listing.name,
-        classes=listing.classes,
-        class_words=listing.class_words,
+        listing=listing,
         sha256=_digest(listing, test_part.sha256),
         test_sha256=test_part.sha256,
         n_test=len(test),

@@ -155,13 +155,13 @@ def make_job(cell: Cell, sets: Mapping[str, EncodedSet], human: GivenLabels | No
     true = given = data.labels[positions]
     if noise.kind == "human":
         assert human is not None
-        given = human.of([data.files[at] for at in positions], noise.column, data.classes)
+        given = human.of([data.files[at] for at in positions], noise.column, data.listing.classes)
     elif noise.kind != "clean":
         assert noise.protocol is not None
         given = flip_labels(
-            true, len(data.classes), noise.rate, noise.kind, noise.protocol, cell.seed
+            true, len(data.listing.classes), noise.rate, noise.kind, noise.protocol, cell.seed
         ).labels
-    return Job(cell, data.class_words, data.file, positions, given, true)
+    return Job(cell, data.listing.class_words, data.file, positions, given, true)
 
 
 def make_record(job: Job, data: EncodedSet, result: Mapping[str, Any]) -> Record:
@@ -191,7 +191,7 @@ def cell_key(records: Records, job: Job, data: EncodedSet, settings: Settings) -
         methods=settings.methods,
         default=settings.tune_config(job.cell.seed).model_dump(),
         logistic_c=settings.logistic_c,
-        class_words=data.class_words,
+        class_words=data.listing.class_words,
         images=[data.hashes[at] for at in job.positions],
         given=job.given.tolist(),
         true=job.true.tolist(),
@@ -200,7 +200,7 @@ def cell_key(records: Records, job: Job, data: EncodedSet, settings: Settings) -
 
 
 def _about(data: EncodedSet) -> dict[str, Any]:
-    return {"sha256": data.sha256, "classes": len(data.classes), "test_images": data.n_test}
+    return {"sha256": data.sha256, "classes": len(data.listing.classes), "test_images": data.n_test}
 
 
 def _reported(record: Record) -> Record:

@@ -6,8 +6,8 @@ import os
 import signal
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from threading import Thread
@@ -89,22 +89,29 @@ def run_jobs(
     alone: the memory may have been too small for all. Once `may_start()` is false no further job
     starts, and those that run finish. An error in this process stops them.
     """
-    again: list[Job] = []
-    _run_jobs(jobs, make, processes, done=done, failed=failed, died=again.append, start=may_start)
-    _run_jobs(again, make, 1, done=done, failed=failed, died=None, start=may_start)
+    again = deque[Job]()
+    for waiting, count in ((deque(jobs), processes), (again, 1)):
+        with closing(_ended_jobs(waiting, make, count, may_start)) as ended:
+            for child, job in ended:
+                try:
+                    result = child.result()
+                except BenchmarkError as error:
+                    if waiting is not again and not child.alive:
+                        again.append(job)
+                    else:
+                        failed(job, str(error).strip())
+                else:
+                    done(job, result)
 
 
-def _run_jobs(
-    jobs: Iterable[Job],
+def _ended_jobs(
+    waiting: deque[Job],
     make: Callable[[], Callable[[Job], Any]],
     processes: int,
-    *,
-    done: Callable[[Job, Any], None],
-    failed: Callable[[Job, str], None],
-    died: Callable[[Job], None] | None,
-    start: Callable[[], bool],
-) -> None:
-    waiting, running = deque(jobs), dict[Connection, tuple[Child, Job]]()
+    may_start: Callable[[], bool],
+) -> Generator[tuple[Child, Job]]:
+    """Run jobs; yield each that has ended, and the process whose `result` it is."""
+    running = dict[Connection, tuple[Child, Job]]()
     with ExitStack() as stack, _threads_divided_by(processes):
 
         def new() -> Child:
@@ -112,7 +119,7 @@ def _run_jobs(
 
         idle = [new() for _ in range(min(processes, len(waiting)))]
         while True:
-            while idle and waiting and start():
+            while idle and waiting and may_start():
                 child, job = idle.pop(), waiting.popleft()
                 child.start("__call__", job)
                 running[child.pipe] = child, job
@@ -120,18 +127,10 @@ def _run_jobs(
                 return
             for pipe in wait(list(running)):
                 child, job = running.pop(pipe)  # type: ignore[call-overload]
-                try:
-                    result = child.result()
-                except BenchmarkError as error:
-                    if died and not child.alive:
-                        died(job)
-                    else:
-                        failed(job, str(error).strip())
-                else:
-                    done(job, result)
+                yield child, job
                 if child.alive:
                     idle.append(child)
-                elif waiting and start():
+                elif waiting and may_start():
                     idle.append(new())
 
 

@@ -16,8 +16,6 @@ from benchmarks.noise_robustness.baselines.fitting import train
 from benchmarks.noise_robustness.methods import Fitted, Task, by_embeddings
 from dspt.prompt.losses import per_sample_loss
 
-EPOCHS, RATE, BATCH = 300, 0.1, 256
-
 
 def clap_gce(task: Task) -> Fitted:
     """Train the probe on all noisy labels."""
@@ -29,7 +27,7 @@ def clap_gce(task: Task) -> Fitted:
         fit = per_sample_loss("gce", logits, task.given[rows]).mean()
         return fit + (pull * (weights - task.zero_shot).square().sum(1)).mean()
 
-    train(task, [weights], loss, epochs=EPOCHS, rate=RATE, batch=BATCH)
+    train(task, [weights], loss)
     return Fitted(by_embeddings(F.normalize(weights, dim=1), task.logit_scale))
 
 

@@ -15,7 +15,6 @@ from benchmarks.noise_robustness.baselines.fitting import train
 from benchmarks.noise_robustness.methods import Fitted, Task, by_embeddings
 
 LAMBDA, BETA = 3.0, 0.7
-EPOCHS, RATE, BATCH = 300, 0.1, 256
 
 
 def elr(task: Task) -> Fitted:
@@ -28,7 +27,7 @@ def elr(task: Task) -> Fitted:
         logits = task.logit_scale * images @ weights.T
         return elr_loss(logits, task.given[rows], targets, rows)
 
-    train(task, [weights], loss, epochs=EPOCHS, rate=RATE, batch=BATCH)
+    train(task, [weights], loss)
     return Fitted(by_embeddings(weights, task.logit_scale))
 
 

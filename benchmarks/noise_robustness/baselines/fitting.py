@@ -13,7 +13,8 @@ from torch import Tensor
 from benchmarks.noise_robustness.methods import Task
 from dspt.data import stratified_folds
 
-MOMENTUM, WEIGHT_DECAY = 0.9, 5e-4
+EPOCHS, RATE, BATCH, MOMENTUM, WEIGHT_DECAY = 300, 0.1, 256, 0.9, 5e-4
+"""Of `train`: those of CLAP's authors."""
 FOLDS = 5
 
 T = TypeVar("T")
@@ -27,27 +28,19 @@ def batches(n: int, epochs: int, size: int, seed: int) -> Iterator[Tensor]:
             yield torch.from_numpy(order[start : start + size])
 
 
-def train(
-    task: Task,
-    parameters: list[Tensor],
-    loss: Callable[[Tensor, Tensor], Tensor],
-    *,
-    epochs: int,
-    rate: float,
-    batch: int,
-) -> None:
+def train(task: Task, parameters: list[Tensor], loss: Callable[[Tensor, Tensor], Tensor]) -> None:
     """Minimise by SGD with momentum and cosine decay, in place.
 
     loss: centre crops or random views (m, D) of the rows (m,) -> a scalar.
     """
     for parameter in parameters:
         parameter.requires_grad_(True)
-    optimizer = torch.optim.SGD(parameters, lr=rate, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY)
+    optimizer = torch.optim.SGD(parameters, lr=RATE, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY)
     views = task.features.shape[1]
     random = np.random.default_rng(task.seed)
-    steps = list(batches(len(task.given), epochs, batch, task.seed))
+    steps = list(batches(len(task.given), EPOCHS, BATCH, task.seed))
     for step, rows in enumerate(steps):
-        optimizer.param_groups[0]["lr"] = 0.5 * rate * (1 + math.cos(math.pi * step / len(steps)))
+        optimizer.param_groups[0]["lr"] = 0.5 * RATE * (1 + math.cos(math.pi * step / len(steps)))
         drawn = torch.from_numpy(random.integers(views, size=len(rows)))
         value = loss(task.features[rows, drawn], rows)
         optimizer.zero_grad()

@@ -258,7 +258,7 @@ def test_a_record_holds_the_flip_map_by_file(data: EncodedSet, folder: Path) -> 
     record = make_record(job, data, {"methods": {}})
     assert record["wrong_share"] == 0.25
     assert record["noise"]["name"] == "global-symmetric-25"
-    classes = [data.classes[label] for label in record["true"]]
+    classes = [data.listing.classes[label] for label in record["true"]]
     assert [Path(file).parts[1] for file in record["files"]] == classes
     assert sum(a != b for a, b in zip(record["given"], record["true"], strict=True)) == 3
 
@@ -275,7 +275,12 @@ def test_the_key_changes_with_all_that_decides_a_cell(data: EncodedSet, tmp_path
         cell_key(records, replace(job, given=relabelled), data, own),
         cell_key(records, replace(job, cell=replace(job.cell, seed=2)), data, own),
         cell_key(records, job, replace(data, test_sha256="x"), own),
-        cell_key(records, job, replace(data, class_words=("a", "b", "c")), own),
+        cell_key(
+            records,
+            job,
+            replace(data, listing=replace(data.listing, class_words=("a", "b", "c"))),
+            own,
+        ),
         cell_key(records, job, replace(data, hashes=("x", *data.hashes[1:])), own),
         cell_key(records, job, data, replace(own, logistic_c=1.0)),
         cell_key(records, job, data, settings("--recipe", "coop")),
