@@ -162,6 +162,10 @@ def _prepare(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
             f"labels have shape {tuple(labels.shape)}, but logits of shape {tuple(logits.shape)} "
             f"need {tuple(logits.shape[:-1])}"
         )
+    if labels.is_floating_point():
+        raise ValueError(
+            f"labels are {labels.dtype}; they must be integers, the indices of classes"
+        )
     return (logits if logits.dtype == torch.float64 else logits.float()), labels.long()
 
 

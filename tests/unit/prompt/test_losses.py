@@ -378,6 +378,8 @@ def test_an_unknown_loss_is_named_with_the_known_ones() -> None:
 def test_shapes_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match=r"labels have shape \(5,\).*need \(4,\)"):
         per_sample_loss("ce", torch.zeros(4, 3), torch.zeros(5, dtype=torch.long))
+    with pytest.raises(ValueError, match="they must be integers"):
+        per_sample_loss("dspt", torch.zeros(4, 3), torch.tensor([0.9, 1.0, 2.0, 0.5]))
     with pytest.raises(ValueError, match="shape"):
         suppression(torch.zeros(()), one(0))
 
