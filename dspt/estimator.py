@@ -15,7 +15,12 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.validation import (
+    check_consistent_length,
+    check_is_fitted,
+    column_or_1d,
+    validate_data,
+)
 from torch import Tensor
 
 from dspt.backbones import Backbone, load_backbone
@@ -125,6 +130,7 @@ class DSPTClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         backbone = _backbone(config.backbone, config.device)
         features, thumbnails = self._features(X, backbone, reset=True)
         labels = column_or_1d(y, warn=True)
+        _check_labels(labels)
         check_classification_targets(labels)
         if len(labels) != len(features):
             raise ValueError(
@@ -142,6 +148,7 @@ class DSPTClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if groups is None:
             copies = _copies(features, thumbnails, backbone)
         else:
+            check_consistent_length(labels, groups)
             copies = np.unique(column_or_1d(groups), return_inverse=True)[1]
         photos = None
         if unlabelled is not None and len(unlabelled):
@@ -338,6 +345,20 @@ def audit(
     names = [data.classes[data.items[row].label] for row in rows]
     report = estimator.fit(features.numpy(), names, words, copies).audit_
     return report.with_files([data.items[row].path for row in rows])
+
+
+def _check_labels(labels: NDArray[Any]) -> None:
+    """Raise ValueError for a missing label, as tables have them, which cannot be sorted."""
+    missing = [
+        row
+        for row, label in enumerate(labels.tolist() if labels.dtype == object else ())
+        if label is None or type(label).__name__ == "NAType" or label != label
+    ]
+    if missing:
+        raise ValueError(
+            f"y has no label in row {missing[0]} ({len(missing)} of {len(labels)} rows). Leave "
+            "such rows out, or pass their images as `unlabelled`"
+        )
 
 
 def _check_lengths(features: Tensor, embed_dim: int) -> None:

@@ -233,6 +233,12 @@ def test_wrong_input_says_how_to_fix_it(
         classifier().fit(features[:, :3], labels)
     with pytest.raises(ValueError, match="X has 45 images and y has 44 labels"):
         classifier().fit(features, labels[:-1])
+    for missing in (None, float("nan")):
+        some = np.array([missing, *["cat", "dog"] * 22], dtype=object)
+        with pytest.raises(ValueError, match=r"no label in row 0 \(1 of 45 rows\)"):
+            classifier().fit(features, some)
+    with pytest.raises(ValueError, match="inconsistent"):
+        classifier().fit(features, labels, groups=[1, 2])
     with pytest.raises(ValueError, match="at least two classes"):
         classifier().fit(features, ["cat"] * 45)
     with pytest.raises(ConfigError, match="epochs is 0"):
