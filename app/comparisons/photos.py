@@ -65,7 +65,7 @@ def photos_for(session: Session, models: tuple[Model, Model], chosen: Dataset | 
     elif tuned_on[0] is None or tuned_on[1] is None:
         lost = " and ".join(m.id for m, of in zip(models, families, strict=True) if of is None)
         raise Conflict(
-            f"The photos that {lost} was tuned on are unknown: the model was imported, or its job "
+            f"The photos of {lost} are unknown: a model was imported, or its job "
             f"was deleted. {_FIX}",
             code="no_common_photos",
         )

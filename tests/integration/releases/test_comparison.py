@@ -113,7 +113,7 @@ def test_photos_that_would_not_tell_are_refused(
     problem(compared(a, b), 409, "no_test_part")
     problem(compared(a, b, all=True), 409, "learned_from")
     found = problem(compared(a, imported), 409, "no_common_photos")
-    assert f"The photos that {imported} was tuned on are unknown" in found["detail"]
+    assert f"The photos of {imported} are unknown" in found["detail"]
     c, d, other = two(client, live, backbone, tmp_path, labelled("train/", "val/"))
     found = problem(compared(a, c), 409, "no_common_photos")
     assert "tuned on different photos" in found["detail"]
