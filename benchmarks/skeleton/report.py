@@ -62,30 +62,13 @@ def page(title: str, document: Mapping[str, Any], *blocks: str | Iterable[str]) 
 
 
 def heading(document: Mapping[str, Any]) -> list[str]:
-    """Return lines with the command, the machine and the versions of a run.
-
-    Also reads documents that older versions wrote.
-    """
-    return [f"    {document['command']}", "", f"{_machine(document)}. {_versions(document)}."]
-
-
-def _machine(document: Mapping[str, Any]) -> str:
+    """Return lines with the command, the machine and the versions of a run."""
     about = document["machine"]
-    if isinstance(about, str):
-        return about
     parts = [about.get("gpu"), about["processor"], f"{about['cpus']} CPUs", about.get("system")]
-    before = about.get("load_before", about.get("load_at_start"))
-    if before is not None:
+    if about.get("load_before") is not None:
         after = about.get("load_after")
         end = "" if after is None else f", {after:.1f} after"
-        parts.append(f"load average {before:.1f} before{end}")
-    return ", ".join(part for part in parts if part)
-
-
-def _versions(document: Mapping[str, Any]) -> str:
-    about = document["machine"] if isinstance(document["machine"], dict) else {}
-    found = dict(document.get("versions") or about["versions"])
-    python = document.get("python") or about.get("python")
-    if python and "Python" not in found:
-        found = {"Python": python, **found}
-    return ", ".join(f"{name} {number}" for name, number in found.items())
+        parts.append(f"load average {about['load_before']:.1f} before{end}")
+    machine = ", ".join(part for part in parts if part)
+    versions = ", ".join(f"{name} {number}" for name, number in document["versions"].items())
+    return [f"    {document['command']}", "", f"{machine}. {versions}."]
