@@ -18,14 +18,6 @@ from sklearn.metrics import roc_auc_score
 
 CleanlabScore = Literal["self_confidence", "normalized_margin", "confidence_weighted_entropy"]
 CLEANLAB_SCORES: tuple[CleanlabScore, ...] = get_args(CleanlabScore)
-METHODS = (
-    "ours",
-    *(f"cleanlab_{name}" for name in CLEANLAB_SCORES),
-    *(f"ours_cleanlab_{name}" for name in CLEANLAB_SCORES),
-)
-FLAGGERS = ("ours", "cleanlab", "ours_cleanlab")
-"""Methods that also decide which labels are wrong; cleanlab by confident learning."""
-
 FIRST = 0.1
 """The share of the labels that is reviewed for the recall."""
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from statistics import fmean
 from typing import Any
 
-from benchmarks.audit_quality.rankings import CLEANLAB_SCORES, FLAGGERS, METHODS
+from benchmarks.audit_quality.rankings import CLEANLAB_SCORES
 from benchmarks.noise_robustness.report import short, unfinished
 from benchmarks.skeleton.report import Spread, page, table
 
@@ -50,10 +51,8 @@ def markdown(document: Mapping[str, Any]) -> str:
         blocks += ["### ROC-AUC by data set", _by_data_set(ranked)]
     blocks += ["## Labels called wrong", *_flag_table(cells)]
     blocks += ["## Share of wrong labels", *_rate_table(cells)]
-    if told := [
-        cell for cell in cells if cell.get("expected")
-    ]:  # not in results of earlier versions
-        blocks += ["## Wrong labels to expect", *_expected_table(told)]
+    if expected := [cell for cell in cells if cell.get("expected")]:  # not in earlier results
+        blocks += ["## Wrong labels to expect", *_expected_table(expected)]
     return page("Finding wrong labels", document, *blocks)
 
 
@@ -101,39 +100,37 @@ def _ranking_table(ranked: Cells, measure: str, form: str) -> list[str]:
 
     rows = [
         [
-            LABELS[name],
+            label,
             *(spread(name, noise) for noise in noises),
             format(_mean(ranked, name, measure), form),
         ]
-        for name in METHODS
+        for name, label in LABELS.items()
         if name in ranked[0]["rankings"]
     ]
     return table(["ranked by", *map(short, noises), "mean"], rows)
 
 
 def _by_data_set(ranked: Cells) -> list[str]:
-    def spread(name: str) -> Callable[[Cells], str]:
-        def text(cells: Cells) -> str:
-            return Spread.of([c["rankings"][name]["auc"] for c in cells]).text(".3f")
+    def spread(name: str, cells: Cells) -> str:
+        return Spread.of([cell["rankings"][name]["auc"] for cell in cells]).text(".3f")
 
-        return text
-
-    methods = {LABELS[name]: spread(name) for name in ("ours", best_peer(ranked))}
+    methods = {LABELS[name]: partial(spread, name) for name in ("ours", best_peer(ranked))}
     return _grid(ranked, "ranked by", methods)
 
 
 def _flag_table(cells: Cells) -> tuple[str, list[str]]:
-    def flagged(name: str) -> Callable[[Cells], str]:
-        return lambda found: _flagged([cell["flags"][name] for cell in found])
-
-    methods = {FLAG_LABELS[name]: flagged(name) for name in FLAGGERS if name in cells[0]["flags"]}
+    methods = {
+        label: partial(_flagged, name)
+        for name, label in FLAG_LABELS.items()
+        if name in cells[0]["flags"]
+    }
     text = "Precision / recall in percent of the labels called wrong. If all labels are correct: "
     text += "the share called wrong, all of them false alarms."
     return text, _grid(cells, "called wrong by", methods)
 
 
-def _flagged(counts: Sequence[Mapping[str, int]]) -> str:
-    total: Counter[str] = sum(map(Counter, counts), Counter())
+def _flagged(name: str, cells: Cells) -> str:
+    total: Counter[str] = sum((Counter(cell["flags"][name]) for cell in cells), Counter())
     if not total["wrong"]:
         return f"{100 * total['flagged'] / total['clean']:.1f} false"
     precision = f"{100 * total['right'] / total['flagged']:.0f}" if total["flagged"] else "–"

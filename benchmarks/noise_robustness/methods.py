@@ -63,7 +63,6 @@ class Bench:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._backbone = load_backbone(settings.backbone, device=resolve_device(settings.device))
-        self._words: tuple[str, ...] | None = None
         self._file: Path | None = None
         self._prompts: dict[tuple[int | None, str, bool], PromptLearner] = {}
         self._zero_shot: Tensor
@@ -72,11 +71,9 @@ class Bench:
 
     def load(self, job: Job) -> None:
         """Prepare for the data set of `job`."""
-        if job.class_words != self._words:
+        if job.file != self._file:
             self._prompts.clear()
             self._zero_shot = zero_shot_embeddings(self._backbone, job.class_words)
-            self._words = job.class_words
-        if job.file != self._file:
             self.features = load_file(job.file, device=str(self._backbone.device))
             self._file = job.file
 
@@ -139,8 +136,18 @@ def zero_shot(task: Task) -> Fitted:
 def tuned_losses(task: Task, losses: Sequence[LossName], recipe: Recipe) -> dict[str, Fitted]:
     """Tune one prompt per loss, all as one batch."""
     rows = np.arange(len(task.given))
-    runs = [Run(rows, loss, recipe.lr[loss], task.seed) for loss in losses]
-    classes = _tune(task, runs, Schedule(recipe.epochs, recipe.batch_size))
+    contexts = tune_contexts(
+        task.prompts,
+        task.embeddings,
+        task.given,
+        [Run(rows, loss, recipe.lr[loss], task.seed) for loss in losses],
+        Schedule(recipe.epochs, recipe.batch_size),
+        logit_scale=task.logit_scale,
+        gradient_scale=lr_scale_for(task.backbone.text_tower.embedding_std),
+        autocast=task.autocast,
+    )
+    with torch.inference_mode():
+        classes = task.prompts.encode(contexts)
     return {
         loss: Fitted(by_embeddings(embeddings, task.logit_scale))
         for loss, embeddings in zip(losses, classes, strict=True)
@@ -172,19 +179,3 @@ def default(task: Task, config: TuneConfig, unlabelled: Tensor | None = None) ->
 def by_embeddings(classes: Tensor, logit_scale: float) -> Callable[[Tensor], Tensor]:
     """Return the logits of class embeddings (C, D)."""
     return LinearClassifier.from_text(classes, logit_scale).logits
-
-
-def _tune(task: Task, runs: Sequence[Run], schedule: Schedule) -> Tensor:
-    """Return the class embeddings (R, C, D) of tuned contexts."""
-    contexts = tune_contexts(
-        task.prompts,
-        task.embeddings,
-        task.given,
-        runs,
-        schedule,
-        logit_scale=task.logit_scale,
-        gradient_scale=lr_scale_for(task.backbone.text_tower.embedding_std),
-        autocast=task.autocast,
-    )
-    with torch.inference_mode():
-        return task.prompts.encode(contexts)

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.audit_quality import run as audit
 from benchmarks.audit_quality.__main__ import BENCHMARK
-from benchmarks.audit_quality.rankings import METHODS
+from benchmarks.audit_quality.report import FLAG_LABELS, LABELS
 from benchmarks.skeleton import program
 from dspt.backbones import Backbone
 from tests.photographs import write_photographs
@@ -62,7 +62,8 @@ def test_the_command_measures_reports_and_goes_on(
     assert document["command"] in (out / "audit_quality.md").read_text()
     clean, noisy = document["cells"]
     assert (clean["wrong_share"], noisy["wrong_share"]) == (0, 0.25)
-    assert set(clean["rankings"]) == set(noisy["rankings"]) == set(METHODS)
+    assert set(clean["rankings"]) == set(noisy["rankings"]) == set(LABELS)
+    assert set(noisy["flags"]) == set(FLAG_LABELS)
     assert not any(clean["rankings"].values())
     # photographs of a cat, a cup and the moon are easily told apart
     assert noisy["rankings"]["ours"]["auc"] > 0.9
