@@ -112,7 +112,9 @@ def open_laid_out(
 def _join(joined: JoinedSource, layout: Layout, more: Source[Any], findings: Findings) -> None:
     """Add the files of `more` to a source and its layout."""
     known = {name for split, name in layout.class_folders if split == "train"}
-    new = lay_out(more, findings, known=known)
+    # Tables have no blanks around a class, and Windows none at the end of a folder's name.
+    as_known = {name.strip(): name for name in known} | {name: name for name in known}
+    new = lay_out(more, findings, known=as_known)
     paths = joined.add(more)
     if not new.candidates and not new.unlabelled and not findings.problems:
         message = (
@@ -121,10 +123,12 @@ def _join(joined: JoinedSource, layout: Layout, more: Source[Any], findings: Fin
         )
         findings.problem("", "no_classes", message)
     _check_totals(joined, findings)
-    _check_new_classes(known, new, findings)
+    names = {name for split, name in new.class_folders if split == "train"}
+    _check_new_classes(known, names.difference(as_known), findings)
     for file in sorted(new.candidates, key=_by_path):
         folder = new.class_folders[file.split, file.class_name]
-        layout.add(Candidate(paths[file.path], file.class_name, file.split), folder)
+        name = as_known.get(file.class_name, file.class_name)
+        layout.add(Candidate(paths[file.path], name, file.split), folder)
     layout.unlabelled += sorted((paths[path] for path in new.unlabelled), key=natural_key)
     layout.outside += [(paths.get(path, path), reason) for path, reason in new.outside]
     layout.ignored |= new.ignored
@@ -142,11 +146,10 @@ def _check_totals(source: Source[Any], findings: Findings) -> None:
         findings.problem("", "too_large", message)
 
 
-def _check_new_classes(known: Collection[str], new: Layout, findings: Findings) -> None:
+def _check_new_classes(known: Collection[str], new: Collection[str], findings: Findings) -> None:
     """Report new classes: as a problem if they look like an existing one."""
     by_key = {confusable_key(words_of(name)): name for name in known}
-    names = {name for split, name in new.class_folders if split == "train"}
-    for name in sorted(names.difference(known), key=natural_key):
+    for name in sorted(new, key=natural_key):
         if there := by_key.get(confusable_key(words_of(name))):
             message = f"not a class of the data set; is it {printable(there)!r}?"
             findings.problem(printable(name), "class_exists", message)

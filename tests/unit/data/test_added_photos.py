@@ -71,6 +71,15 @@ def test_one_known_class_in_a_folder_of_folders_is_enough(base: Path, tmp_path: 
             assert data.classes[item.label] == "cat", name
 
 
+def test_blanks_around_a_known_class_are_those_of_its_folder(tmp_path: Path) -> None:
+    base = write_zip(tmp_path / "base.zip", {f"{n} /1.jpg": jpeg(i) for i, n in enumerate("ab")})
+    table = {"labels.csv": b"file,label\nimages/2.jpg,a\n", "images/2.jpg": jpeg(52)}
+    for files in (table, {"a/2.jpg": jpeg(52)}, {"a /2.jpg": jpeg(52)}):
+        [added] = zips(tmp_path, files)
+        with load_dataset(base, added=[added]) as data:
+            assert [data.classes[item.label] for item in data.items] == ["a ", "b ", "a "], files
+
+
 def test_a_new_class_is_warned_of_and_may_have_test_photos(base: Path, tmp_path: Path) -> None:
     added = zips(tmp_path, {"train/fox/1.jpg": jpeg(50), "test/fox/2.jpg": jpeg(51)})
     with load_dataset(base, added=added) as data:
