@@ -55,7 +55,6 @@ def _read(path: Path, header: int) -> NDArray[np.uint8]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Parse the arguments and write the folders."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fashion_mnist")
     parser.add_argument("out", type=Path, metavar="DIR")
     parser.add_argument("--source", type=Path, default=SOURCE, metavar="DIR")

@@ -110,7 +110,6 @@ class Part:
         self.wait()
 
     def kill_children(self) -> None:
-        """Send SIGKILL to its children."""
         for child in self.children():
             with suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
@@ -122,7 +121,6 @@ class Part:
         return [line.partition('"timestamp": "')[2] for line in found]
 
     def children(self) -> list[int]:
-        """Return the ids of its children."""
         return services.children_of(self._process.pid) if self._process is not None else []
 
 

@@ -19,7 +19,6 @@ _PARTS = ("old", "new", "harmonic")
 
 
 def markdown(document: Mapping[str, Any]) -> str:
-    """Return the text of add_class.md."""
     settings, datasets = document["settings"], document["datasets"]
     seeds = settings["seeds"]
     everything = [record for records in datasets.values() for record in records]

@@ -32,7 +32,6 @@ Cells = Sequence[Cell]
 
 
 def markdown(document: Mapping[str, Any]) -> str:
-    """Return the text of audit_quality.md."""
     cells, settings = document["cells"], document["settings"]
     seeds = settings["seeds"]
     spread = "± standard deviation over seeds of the mean over data sets" if len(seeds) > 1 else ""

@@ -23,7 +23,6 @@ from dspt.labels.audit import AuditReport
 
 
 def measure(options: Namespace, document: Document, console: Console) -> None:
-    """Fill in the cells of the grid."""
     settings = settings_of(
         options,
         recipe="project",

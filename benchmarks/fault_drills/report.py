@@ -16,7 +16,6 @@ _HEADER = (
 
 
 def markdown(document: Mapping[str, Any]) -> str:
-    """Return the table, a description of its columns, and what went wrong."""
     settings, drills = document["settings"], document["drills"]
     wrong = [
         f"- {drill['name']} {number} ({repeat['moment']}): {what}"

@@ -45,7 +45,6 @@ _FAULTS = (
 
 
 def measure(options: Namespace, document: Document, console: Console) -> None:
-    """Fill in the figures of each drill."""
     drills = [drill for drill in ALL if drill.name in (options.drill or drill.name)]
     document["settings"] = {
         name: getattr(options, name) for name in ("database", "seed", "repeats")

@@ -12,7 +12,6 @@ Document = Mapping[str, Any]
 
 
 def markdown(document: Document) -> str:
-    """Return the tables and a description of the measurement."""
     found, settings = document["figures"], document["settings"]
     usage = ("", "first", "last", "max", "growth", "MiB per minute", "files, first and last")
     return page(

@@ -34,7 +34,6 @@ _FIRST_SECONDS = 300.0
 
 
 def measure(options: argparse.Namespace, document: Document, console: Console) -> None:
-    """Fill in settings and figures."""
     # No automatic refresh: a drawing thread would delay the load generator.
     with grid_progress(console, auto_refresh=False) as bar:
         task = bar.add_task("", total=round(60 * options.minutes))

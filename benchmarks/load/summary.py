@@ -111,7 +111,6 @@ def watched_seconds(found: Mapping[str, Any]) -> float:
 
 
 def goals(found: Mapping[str, Any], rates: Mapping[str, float]) -> list[Goal]:
-    """Return the goals."""
     polls, events, seconds = found["polls"], found["events"], found["seconds"]
     done = polls["count"] / seconds if polls else 0.0
     p99 = polls["p99"] if polls else float("inf")

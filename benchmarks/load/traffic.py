@@ -45,7 +45,6 @@ class Material:
         return form
 
     def prediction(self, model_id: str) -> aiohttp.FormData:
-        """Return the form of POST /predict."""
         form = aiohttp.FormData({"model": model_id})
         form.add_field("images", self.image, filename="1.jpg")
         return form

@@ -22,7 +22,6 @@ PROTOCOLS = {
 
 
 def markdown(document: Mapping[str, Any]) -> str:
-    """Return the text of table.md."""
     records, settings = document["cells"], document["settings"]
     blocks = [
         "Accuracy in percent on clean test images. Backbone "

@@ -20,7 +20,6 @@ from benchmarks.skeleton.program import Document
 
 
 def measure(options: Namespace, document: Document, console: Console) -> None:
-    """Fill in the cells of the grid."""
     run_grid("noise_robustness", options, document, console, settings_of(options), CellRunner)
 
 

@@ -23,7 +23,6 @@ def points(records: Sequence[Record], order: str) -> dict[float, list[Mapping[st
 
 
 def markdown(document: Mapping[str, Any]) -> str:
-    """Return the text of review_loop.md."""
     settings = document["settings"]
     return page(
         "What reviewing labels is worth",

@@ -117,5 +117,4 @@ class _Runs(Listener):
         return self._results[labels]
 
     def progress(self, progress: Progress) -> None:
-        """See Listener."""
         self._on_progress(len(self._results) + progress.fraction)

@@ -173,7 +173,6 @@ class Cluster:
         return max(taken, key=lambda found: found[0])[1]
 
     def last_lines(self) -> str:
-        """Return the ends of all logs."""
         return "\n".join(part.log.read_text("utf-8", "replace")[-600:] for part in self._parts)
 
     @property

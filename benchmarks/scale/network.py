@@ -47,7 +47,6 @@ class Network:
 
     @property
     def address(self) -> str:
-        """The address of this machine."""
         return f"{self._subnet}.1"
 
     def host(self, name: str) -> Host:

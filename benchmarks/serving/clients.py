@@ -86,7 +86,6 @@ class Clients:
         gc.freeze()
 
     def carry_out(self, order: Order) -> Outcome:
-        """Return the outcome of the order."""
         return uvloop.run(self._run(order))
 
     async def _run(self, order: Order) -> Outcome:

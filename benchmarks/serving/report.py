@@ -22,7 +22,6 @@ _MANY_MODELS = "1000"
 
 
 def markdown(document: Document) -> str:
-    """Return the tables of what was measured and a description."""
     if "peers" in document:
         return peers.markdown(document)
     settings = document["settings"]
@@ -190,7 +189,6 @@ def parts(found: Document) -> dict[str, float]:
 
 
 def goals(document: Document) -> Iterator[Goal]:
-    """Yield the goals of what was measured."""
     for name, found in document.get("backbones", {}).items():
         if found.get("pairs"):
             of_raw = ratio(found)

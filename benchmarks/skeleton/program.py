@@ -162,13 +162,11 @@ class _GridProgress(Progress):
         self._due = -math.inf
 
     def update(self, task_id: TaskID, **changes: Any) -> None:
-        """Change a task."""
         before = self._tasks[task_id].description
         super().update(task_id, **changes)
         self._show(task_id, now=self._tasks[task_id].description != before)
 
     def advance(self, task_id: TaskID, advance: float = 1) -> None:
-        """Count steps of a task as done."""
         super().advance(task_id, advance)
         self._show(task_id, now=True)
 

@@ -46,7 +46,6 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1
 
 
 def goal_table(goals: Iterable[Goal]) -> list[str]:
-    """Return the table of goals."""
     rows = ((goal, measured, "yes" if met else "no") for goal, measured, met in goals)
     return table(("goal", "measured", "met"), rows, left=3)
 

@@ -20,7 +20,6 @@ JOB_SECONDS = {100: 60, 1000: 360}
 
 
 def markdown(document: Mapping[str, Any]) -> str:
-    """Return the text of tuning_speed.md."""
     settings, stages = document["settings"], document.get("stages", [])
     results = {name: [Timing.of(row) for row in rows] for name, rows in document["timings"].items()}
     goals = [goal for backbone, found in results.items() for goal in _goals(backbone, found)]

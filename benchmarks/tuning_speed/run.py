@@ -70,16 +70,13 @@ class Timing:
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Timing:
-        """Return the timing in a `document`."""
         return cls(**{name: document[name] for name in document if name != "derived"})
 
     def document(self) -> dict[str, Any]:
-        """Return the timing for JSON."""
         return asdict(self) | {"derived": {"epoch": self.epoch, "job": self.job}}
 
 
 def measure(options: Namespace, document: Document, console: Console) -> None:
-    """Fill in the timings of each backbone and number of classes, and whole jobs."""
     if options.quick:
         options.classes, options.steps, options.stages = [10], 2, []
     options.stages = sorted(set(options.stages))
@@ -139,7 +136,6 @@ def _quiet(make: Callable[[Case], Any], case: Case) -> Any:
 
 
 def steps_for(classes: int, wanted: int | None) -> int:
-    """Return how many steps to measure."""
     if wanted is not None:
         return wanted
     return next((steps for most, steps in STEPS.items() if classes <= most), 1)

@@ -16,7 +16,6 @@ LEAST_RATIO = {"64": 1.3, "8": 1.0, "1": 1.0}
 
 
 def markdown(document: Document) -> str:
-    """Return the table of all servers and a description."""
     settings = document["settings"]
     blocks = [
         "All servers classify the same JPEGs "
@@ -71,7 +70,6 @@ def median(document: Document, server: str, clients: str, what: str) -> float | 
 
 
 def goals(document: Document) -> list[Goal]:
-    """Return the goals of what was measured."""
     found: list[Goal] = []
 
     def compare(clients: str, what: str, most: bool) -> tuple[float, str, float] | None:
