@@ -19,7 +19,7 @@ from benchmarks.skeleton.sweep import OnProgress, plant, sweep
 from dspt.backbones.base import Backbone
 from dspt.classifier.linear import LinearClassifier
 from dspt.config import TuneConfig
-from dspt.data import Dataset, dataset_digest
+from dspt.data import Dataset
 from dspt.features.encode import encode_images
 from dspt.features.store import FeatureStore
 from dspt.model.add_class import add_classes
@@ -98,20 +98,15 @@ def without(dataset: Dataset, name: str) -> Dataset:
     """Return `dataset` without the class `name`. Both share one source."""
     gone = dataset.classes.index(name)
     rows = [row for row, item in enumerate(dataset.items) if item.label != gone]
-    kept = [label for label in range(len(dataset.classes)) if label != gone]
     items = [dataset.items[row] for row in rows]
-    hashes = tuple(dataset.hashes[row] for row in rows)
-    return dataclasses.replace(
+    found = dataclasses.replace(
         dataset,
-        classes=tuple(dataset.classes[label] for label in kept),
-        class_words=tuple(dataset.class_words[label] for label in kept),
+        classes=dataset.classes[:gone] + dataset.classes[gone + 1 :],
+        class_words=dataset.class_words[:gone] + dataset.class_words[gone + 1 :],
         items=tuple(dataclasses.replace(i, label=i.label - (i.label > gone)) for i in items),
-        hashes=hashes,
-        sha256=dataset_digest(
-            (item.path, dataset.classes[item.label], item.split, sha256)
-            for item, sha256 in zip(items, hashes, strict=True)
-        ),
+        hashes=tuple(dataset.hashes[row] for row in rows),
     )
+    return dataclasses.replace(found, sha256=found.digest())
 
 
 def score(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from benchmarks.noise_robustness.coop import is_coop_set, read_coop_set
 from benchmarks.skeleton.data_sets import is_class_folders, no_test_part, set_name
-from dspt.data import Dataset, Item, Limits, dataset_digest, load_dataset
+from dspt.data import Dataset, Item, Limits, load_dataset
 from dspt.data.folder import FolderSource
 from dspt.data.reading import read_all
 from dspt.data.source import Source
@@ -64,12 +64,8 @@ class Listing:
             raise DatasetError(problems)
         known = {**self.hashes, **{path: found.sha256 for path, found in seen.items()}}
         hashes = tuple(known[item.path] for item in items)
-        entries = [
-            (item.path, self.classes[item.label], item.split, sha)
-            for item, sha in zip(items, hashes, strict=True)
-        ]
-        names, digest = (self.classes, self.class_words), dataset_digest(entries)
-        return Dataset(*names, items, hashes, (), (), digest, self.source)
+        data = Dataset(self.classes, self.class_words, items, hashes, (), (), "", self.source)
+        return replace(data, sha256=data.digest())
 
 
 def is_set(path: Path) -> bool:

@@ -26,7 +26,8 @@ class Records:
 
     def key(self, **parts: Any) -> str:
         """Return a digest over everything that decides a record: the identity and these parts."""
-        return key_of({**self._identity, **parts})
+        whole = json.dumps({**self._identity, **parts}, sort_keys=True)
+        return hashlib.sha256(whole.encode()).hexdigest()
 
     def get(self, name: str, key: str) -> Record | None:
         """Return the record `name`, or None if it is missing, unreadable or has another key."""
@@ -57,11 +58,6 @@ def identify(document: dict[str, Any], backbone: Backbone, *names: str) -> dict[
         "code": code_digest("skeleton", *names),
     }
     return {name: document[name] for name in ("backbone_digest", "device", "code", "versions")}
-
-
-def key_of(parts: Mapping[str, Any]) -> str:
-    """Return SHA-256 (hex) of parts that fit into JSON."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def dumps(document: Mapping[str, Any]) -> str:

@@ -28,8 +28,6 @@ from benchmarks.tuning_speed.setup import BATCH, EPOCHS, SHOTS, Case, StepTime
 from benchmarks.tuning_speed.stages import Stages
 from dspt.kit.device import resolve_device, tuning_dtype
 
-STEPS = {20: 5, 200: 3}
-"""Number of classes -> steps to measure up to it; one step beyond."""
 SLICE = 100
 """Classes that the plain trainer is measured with if all do not fit into memory."""
 
@@ -111,7 +109,7 @@ def measure(options: Namespace, document: Document, console: Console) -> None:
             def on_progress(what: str, case: str = f"{backbone}, {classes} classes") -> None:
                 bar.update(task, description=f"{case}: {what}")
 
-            steps = steps_for(classes, options.steps)
+            steps = options.steps or steps_for(classes)
             case = replace(common, backbone=backbone, classes=classes, steps=steps)
             found = measure_case(case, precisions, free // 2, on_progress)
             timings.setdefault(backbone, []).extend(timing.document() for timing in found)
@@ -135,10 +133,9 @@ def _quiet(make: Callable[[Case], Any], case: Case) -> Any:
     return make(case)
 
 
-def steps_for(classes: int, wanted: int | None) -> int:
-    if wanted is not None:
-        return wanted
-    return next((steps for most, steps in STEPS.items() if classes <= most), 1)
+def steps_for(classes: int) -> int:
+    """Return how many steps to measure by default."""
+    return 5 if classes <= 20 else 3 if classes <= 200 else 1
 
 
 def measure_case(

@@ -31,13 +31,9 @@ class Classifier:
             os.environ["PEER_WEIGHTS"]
         )
         self._encode = _encoder(model.visual.eval(), os.environ["PEER_ENGINE"])
-        width = self._encode(np.zeros((1, *self.crop_shape), np.float32)).shape[1]
+        width = self._encode(np.zeros((1, 3, 224, 224), np.float32)).shape[1]
         matrix = np.random.default_rng(0).standard_normal((width, CLASSES))
         self._classes: Rows = (matrix / np.linalg.norm(matrix, axis=0)).astype(np.float32)
-
-    @property
-    def crop_shape(self) -> tuple[int, int, int]:
-        return (3, 224, 224)
 
     def crop(self, jpeg: bytes) -> Rows:
         """Decode, resize, crop and normalise: -> (3, H, W)."""
