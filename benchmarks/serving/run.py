@@ -48,7 +48,9 @@ def measure(options: argparse.Namespace, document: Document, console: Console) -
         photos = make_photos(_PHOTOS, options.seed)
         mean_bytes = sum(map(len, photos)) / len(photos)
         document["photos"] = {"count": len(photos), "mean_bytes": mean_bytes}
-        (measure_peers if options.peers else _measure)(options, photos, on_progress, document)
+        with tempfile.TemporaryDirectory(prefix="dspt-serving-") as folder:
+            what = measure_peers if options.peers else _measure
+            what(options, Path(folder), photos, on_progress, document)
     except (ValueError, ClientError) as error:
         raise BenchmarkError(str(error)) from error
 
@@ -67,13 +69,13 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
 
 def _measure(
     options: argparse.Namespace,
+    folder: Path,
     photos: Sequence[bytes],
     on_progress: OnProgress,
     document: Document,
 ) -> None:
     document["backbones"] = {}
     with ExitStack() as cleanup:
-        folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="dspt-serving-")))
         loaded = {name: loadable(name, folder / "weights") for name in options.backbone}
         on_progress("starting PostgreSQL, Redis, API and worker")
         settings = service_settings(list(loaded.values()), options.threads, max(options.models))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import subprocess
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,23 +31,13 @@ _MIB = 1 << 20
 
 def measure_peers(
     options: argparse.Namespace,
+    folder: Path,
     photos: Sequence[bytes],
     on_progress: OnProgress,
     document: Document,
 ) -> None:
     """Fill in the versions of the peers, and the figures of each round."""
     document["peers"], document["rounds"] = {}, list[Document]()
-    with tempfile.TemporaryDirectory(prefix="dspt-peers-") as folder:
-        _rounds(options, Path(folder), photos, on_progress, document)
-
-
-def _rounds(
-    options: argparse.Namespace,
-    folder: Path,
-    photos: Sequence[bytes],
-    on_progress: OnProgress,
-    document: Document,
-) -> None:
     on_progress("drawing weights")
     weights = loadable(BACKBONE, folder / "weights")
     hf_weights = folder / "weights" / "transformers"

@@ -83,7 +83,7 @@ def test_an_installation_that_fails_is_told_and_not_used(tmp_path: Path) -> None
 def test_the_option_has_results_and_defaults_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def measure(options: object, photos: object, on_progress: object, document: Any) -> None:
+    def measure(options: Any, folder: Any, photos: Any, on_progress: Any, document: Any) -> None:
         document |= {"peers": {}, "rounds": []}
 
     monkeypatch.setattr("benchmarks.serving.run.measure_peers", measure)
