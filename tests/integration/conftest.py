@@ -18,6 +18,7 @@ import structlog
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from limits import RateLimitItemPerMinute
+from sqlalchemy import Engine, create_engine
 
 from app.installation.service import ensure
 from app.kit.context import Context
@@ -80,6 +81,31 @@ def _towers_are_shared() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(backbones, "load_backbone", load_backbone)
         patch.setattr("app.predictions.backbones.gc", Mock())
+        yield
+
+
+class _Compiled(dict[Any, Any]):
+    """Compiled statements of all databases of a kind; SQLAlchemy's keys have the one dialect."""
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        return super().get((key[0].name, *key[1:]), default)
+
+    def __setitem__(self, key: Any, compiled: Any) -> None:
+        super().__setitem__((key[0].name, *key[1:]), compiled)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _statements_are_compiled_once() -> Iterator[None]:
+    """The many databases of this process compile a statement once, as the one of a service does."""
+    compiled = _Compiled()
+
+    def create(*arguments: Any, **options: Any) -> Engine:
+        engine = create_engine(*arguments, **options)
+        engine.update_execution_options(compiled_cache=compiled)
+        return engine
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("app.kit.db.create_engine", create)
         yield
 
 
