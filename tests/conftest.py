@@ -63,6 +63,7 @@ _TOGETHER = {
     "forked commands and an S3 server": r"tests/integration/test_"
     r"(api_workers|bucket|database_away|doctor|drills|frozen|health|installation|metrics|"
     r"open_streams|pools|restore_drill|review_loop|serve|storage|uploads_in_parts|worker)\.",
+    "a tuning": r"tests/integration/pipeline/",
 }
 """What takes seconds to start -> pattern of the files that share it."""
 

@@ -28,7 +28,7 @@ from tests.integration.jobs import problem
 
 #: Of the models that an alias moves between: whose an answer is can be seen from its labels.
 CLASSES = (("apple", "banana", "cherry"), ("rain", "snow", "sunshine"))
-MOVES = 12
+MOVES = 6
 THREADS = 4
 
 

@@ -19,7 +19,7 @@ from tests.photographs import write_photographs
 DSPT = Path(sys.executable).with_name("dspt")
 CLASSES = ("brick", "coins", "moon")
 TRAIN, TEST = 6, 3
-SHORT = ("--epochs", "8", "--batch-size", "8")
+SHORT = ("--epochs", "3", "--batch-size", "8")
 
 
 class Cli:
@@ -84,7 +84,7 @@ def photos(cli: Cli) -> Path:
 @pytest.fixture(scope="session")
 def tuned(cli: Cli, photos: Path) -> subprocess.CompletedProcess[str]:
     """`dspt tune` on the folder."""
-    return cli("tune", photos, "--out", "made/model.safetensors", *SHORT)
+    return cli.here("tune", photos, "--out", "made/model.safetensors", *SHORT)
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ def test_audit_shows_suspects_and_writes_all_files_to_a_csv(cli: Cli, photos: Pa
     wrong = cli.home / "wrong"
     shutil.copytree(photos / "train", wrong)
     (wrong / "brick" / "0.png").rename(wrong / "moon" / "brick in truth.png")
-    short = ("--epochs", "15", "--batch-size", "8")
+    short = ("--epochs", "4", "--batch-size", "8")
     ran = cli.here("audit", "wrong", "--csv", "ranked.csv", "--html", "check.html", *short)
     assert ran.returncode == 0, ran.stderr
     assert "of 18 labels to check" in ran.stdout

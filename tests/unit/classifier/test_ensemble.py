@@ -16,7 +16,7 @@ from dspt.classifier.lda import ShrunkLDA
 from dspt.classifier.linear import LinearClassifier
 from dspt.labels.noise_model import wrong_share
 
-SEEDS = range(4)
+SEEDS = range(2)
 
 
 def class_means(of: Task) -> LinearClassifier:

@@ -16,7 +16,7 @@ from dspt.classifier.ensemble import Ensemble, TextClassifier, fit_ensemble
 from dspt.classifier.linear import LinearClassifier
 from dspt.labels.noise_model import symmetric_transition_matrix, wrong_share
 
-SEEDS = range(4)
+SEEDS = range(2)
 
 
 def same(one: Ensemble, other: Ensemble) -> bool:

@@ -12,7 +12,7 @@ from dspt.classifier.linear import LinearClassifier
 from dspt.classifier.weights import SMOOTHING
 from dspt.kit.balance import class_weights
 
-SEEDS = range(6)
+SEEDS = range(3)
 
 
 def uneven(seed: int, *sizes: int) -> tuple[Task, torch.Tensor]:

@@ -9,7 +9,7 @@ from gaussians import Task, averaged, task, with_penultimate
 
 from dspt.classifier.ensemble import Ensemble, fit_ensemble
 
-SEEDS = range(6)
+SEEDS = range(3)
 
 
 def split(of: Task) -> tuple[Task, torch.Tensor]:
@@ -60,7 +60,7 @@ def test_photos_of_nothing_do_not_move_the_classifier_far() -> None:
         return [of.accuracy(fitted(of, None).classifier), of.accuracy(fitted(of, noise).classifier)]
 
     before, after = averaged(measure, SEEDS)
-    assert after > before - 0.02
+    assert after > before - 0.004  # always used, they would cost 0.007
 
 
 def test_without_held_out_evidence_they_are_not_used() -> None:
