@@ -125,7 +125,7 @@ def ground(shape: Shape, database: str, folder: Path) -> Iterator[Ground]:
     with running_stack(shape, database, folder) as stack:
         trial = Trial(stack, random.Random(0), 0.0, "undisturbed")
         for _ in stack.workers:  # so that all workers have loaded the weights
-            trial.post()
+            trial.post(epochs=1)
         _wait(trial)
         started = time.monotonic()
         ended = stack.client.until(trial.post(), *ENDED, seconds=_LIMIT_SECONDS)

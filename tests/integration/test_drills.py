@@ -21,6 +21,7 @@ from benchmarks.fault_drills.run import Ground, Repeat, ground
 from benchmarks.fault_drills.stack import QUICK_HEARTBEAT, Shape
 from benchmarks.fault_drills.trial import Drill, Trial
 from benchmarks.stack import Part
+from tests.depth import rounds
 from tests.warm import Warm
 
 pytestmark = pytest.mark.slow
@@ -66,7 +67,8 @@ def warm_parts(warm_start: Warm) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def on_postgres(tmp_path_factory: pytest.TempPathFactory, warm_parts: None) -> Iterator[Ground]:
-    shape = Shape(heartbeat=QUICK_HEARTBEAT, epochs=EPOCHS)
+    # The drills that kill workers need a second one.
+    shape = Shape(workers=rounds(1, 2), heartbeat=QUICK_HEARTBEAT, epochs=EPOCHS)
     with ground(shape, "postgresql", tmp_path_factory.mktemp("drills")) as found:
         yield found
 
