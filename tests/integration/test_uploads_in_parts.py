@@ -35,7 +35,7 @@ from tests.integration.stack import photos
 from tests.s3_server import S3Server
 from tests.services import free_port
 
-PART = 300
+PART = 3000
 DATA = zip_of(photos(2))
 SHA256 = hashlib.sha256(DATA).hexdigest()
 
