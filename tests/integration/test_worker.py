@@ -317,10 +317,10 @@ def test_a_lost_message_delays_no_job(stack: Stack) -> None:
 @on_sqlite
 def test_a_job_over_its_time_limit_fails(stack: Stack) -> None:
     stack.settings = Settings(
-        **stack.settings.model_dump(exclude_unset=True) | {"job_time_limit_seconds": 3.0}
+        **stack.settings.model_dump(exclude_unset=True) | {"job_time_limit_seconds": 1.5}
     )
     job_id = stack.post(photos(), **LONG)
     with stack.worker():
         job = stack.wait(job_id, lambda job: job["status"] == "failed")
     assert job["error"]["code"] == "time_limit"
-    assert "3 seconds" in job["error"]["message"]
+    assert "1.5 seconds" in job["error"]["message"]
