@@ -98,6 +98,7 @@ def test_every_problem_of_a_data_set_is_shown_in_the_words_of_the_api(
                 expect(shown, family).to_contain_text(text.replace("`", ""))
             for where in filter(None, (each["where"] for each in error["problems"])):
                 expect(shown, family).to_contain_text(where)
+                expect(shown, family).not_to_contain_text(f"{where} {where}: ")
             expect(page.get_by_role("main"), family).not_to_contain_text("[object")
         check_accessible(page, "refused photos")
 

@@ -11,7 +11,8 @@ export function Failure(props: { error: NonNullable<Job["error"]> }): JSX.Elemen
     <section class="trouble" role="alert">
       <h2>The job failed</h2>
       <p>
-        {param && <code>{param}</code>} <Sentence text={message} />
+        {param && !message.startsWith(`${param}: `) && <code>{param}</code>}{" "}
+        <Sentence text={message} />
       </p>
       {problems.length > 0 && (
         <>
