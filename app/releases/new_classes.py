@@ -40,7 +40,7 @@ async def add_classes(
     origin = {"parent": {"id": parent.id, "sha256": parent.sha256}}
     try:
         added = await inference.with_backbone(backbone, _added, artifact, classes, origin)
-        return await run_in_threadpool(_keep, context, parent, *added, list(classes))
+        return await run_in_threadpool(_keep, context, parent, *added)
     except (ArtifactError, UnknownBackbone) as error:
         raise Conflict(f"Model {parent.id}: {error.message}", code=error.code) from error
 
@@ -63,14 +63,12 @@ def _added(
         return manifest, path.read_bytes()
 
 
-def _keep(
-    context: Context, parent: Model, manifest: Manifest, data: bytes, names: list[str]
-) -> ModelView:
+def _keep(context: Context, parent: Model, manifest: Manifest, data: bytes) -> ModelView:
     row = artifacts.row_of(
         manifest,
         data,
         owner=parent.owner,
-        name=_name(parent.name, names),
+        name=_name(parent.name, manifest.classes[len(parent.classes) :]),
         metrics=manifest.metrics,
     )
     artifacts.keep(context, row, data)

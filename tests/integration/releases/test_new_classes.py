@@ -110,6 +110,6 @@ def test_a_class_is_added_from_python_and_the_shell(
     assert asyncio.run(added())[10:] == ["c17"]
     new = document("models", "add-class", model_id, "whale", "--words", "blue whale")
     assert new["classes"][10:] == ["whale"]
-    assert "pets + whale" in dspt("models", "add-class", model_id, "whale").stdout
+    assert "pets + whale" in dspt("models", "add-class", model_id, " whale").stdout
     refused = dspt("models", "add-class", new["id"], "Whale", ends=1)
     assert "the model already has this class as 'whale'" in refused.stderr
