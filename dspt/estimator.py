@@ -33,6 +33,7 @@ from dspt.errors import ArtifactError, ConfigError
 from dspt.features.encode import encode_images
 from dspt.features.photos import as_photos, encode_photos
 from dspt.kit.device import resolve_device
+from dspt.kit.text import counted
 from dspt.labels.audit import AuditReport
 from dspt.model.artifact import load_model, tuned_model
 from dspt.model.predict import linear_classifier
@@ -134,8 +135,8 @@ class DSPTClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_classification_targets(labels)
         if len(labels) != len(features):
             raise ValueError(
-                f"X has {len(features)} images and y has {len(labels)} labels; pass one label per "
-                "image"
+                f"X has {counted(len(features), 'image')} and y has "
+                f"{counted(len(labels), 'label')}; pass one label per image"
             )
         if len(labels) < 2:
             raise ValueError("X has 1 sample; a classifier needs images of at least two classes")

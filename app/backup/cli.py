@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from app.kit.command_line import DataDir, service_database
+from dspt.kit.text import counted
 
 Folder = Annotated[
     Path, typer.Argument(metavar="FOLDER", help="Folder of the backup.", show_default=False)
@@ -149,7 +150,7 @@ def _check(folder: Path) -> None:
     for problem in problems:
         typer.echo(problem, err=True)
     if problems:
-        raise BackupError(f"The backup is damaged ({len(problems):,} files).")
+        raise BackupError(f"The backup is damaged ({counted(len(problems), 'file')}).")
     rows = sum(table.rows for table in manifest.tables.values())
     copies = f"and {_size(manifest.files, done)}" if manifest.copied else "without copies of files"
     typer.echo(
@@ -167,7 +168,7 @@ def _failure(command: str, error: Exception) -> typer.Exit:
 def _size(count: int, size_bytes: int) -> str:
     from rich.filesize import decimal
 
-    return f"{count:,} {'file' if count == 1 else 'files'} ({decimal(size_bytes)})"
+    return f"{counted(count, 'file')} ({decimal(size_bytes)})"
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from app.commands._service import (
 from app.commands._tables import model_details
 from dspt.cli.compare import comparison_tables
 from dspt.cli.terminal import out, print_json
+from dspt.kit.text import counted
 
 if TYPE_CHECKING:
     from dspt_client import Client
@@ -102,7 +103,7 @@ def print_comparison(found: ComparisonView) -> None:
     out.print(f"Images of data set {found.dataset_id}: {_PARTS[found.part]}")
     out.print(comparison_tables({**document, "models": names}))
     if found.unreadable:
-        out.print(f"{found.unreadable} files cannot be read.")
+        out.print(f"Cannot be read: {counted(found.unreadable, 'file')}.")
 
 
 def _compared(

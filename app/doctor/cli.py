@@ -16,6 +16,7 @@ from app.commands._service import AsJson, Url
 from app.doctor.findings import Finding, State
 from app.kit.command_line import DataDir
 from dspt.cli.terminal import out, print_json
+from dspt.kit.text import counted
 
 _LOOKS = {
     State.OK: ("ok", "green"),
@@ -83,5 +84,5 @@ def _show(findings: Sequence[Finding]) -> None:
     states = [finding.state for finding in findings]
     failed, warned = states.count(State.FAIL), states.count(State.WARN)
     counts = ((failed, "error"), (warned, "warning"))
-    total = ", ".join(f"{count} {word}{'' if count == 1 else 's'}" for count, word in counts)
+    total = ", ".join(counted(count, word) for count, word in counts)
     out.print(f"\n{total}.")

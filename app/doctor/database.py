@@ -20,6 +20,7 @@ from app.kit.db import Database
 from app.kit.pools import DEFAULT_POOL, start_command
 from app.kit.schema import NewerSchemaError, OlderSchemaError, check_connection, current_revision
 from app.kit.settings import Settings
+from dspt.kit.text import counted
 
 
 def look(settings: Settings) -> Iterator[Finding]:
@@ -49,8 +50,9 @@ def _schema(database: Database, where: str, migrate_at_start: bool) -> Finding:
         tables = inspect(connection).get_table_names()
         start = "the first start of the API" if migrate_at_start else "dspt db upgrade"
         if there is None:
-            number = f"{len(tables)} table{'' if len(tables) == 1 else 's'}"
-            holds = f"{number} of another program" if tables else "no tables yet"
+            holds = (
+                f"{counted(len(tables), 'table')} of another program" if tables else "no tables yet"
+            )
             state = State.WARN if tables else State.OFF
             fix = f"{start} creates the tables of DSPT"
             return Finding(PARTS, "database", state, f"{where}: up, {holds}", fix)

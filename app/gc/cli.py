@@ -11,6 +11,7 @@ import typer
 
 from app.gc.findings import GRACE_SECONDS, MOVED_TO_TRASH, Finding, Kind
 from app.kit.command_line import DataDir, service_database
+from dspt.kit.text import counted
 
 
 def gc(
@@ -99,5 +100,8 @@ def _sum_up(
 
     sizes = [finding.size_bytes or 0 for finding in findings if finding.kind in kinds]
     if sizes:
-        items = "1 item" if len(sizes) == 1 else f"{len(sizes):,} items"
-        typer.echo((would if dry_run else did).format(f"{items} ({decimal(sum(sizes))})"))
+        typer.echo(
+            (would if dry_run else did).format(
+                f"{counted(len(sizes), 'item')} ({decimal(sum(sizes))})"
+            )
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from app.kit.command_line import DataDir, service_database
+from dspt.kit.text import counted
 
 storage = typer.Typer(
     no_args_is_help=True,
@@ -46,7 +47,7 @@ def adopt(data_dir: DataDir = None) -> None:
     typer.echo(
         f"The storage {settings.storage_url} now belongs to the database's installation {own}.\n"
         f"It has {len(named & stored):,} of the {len(named):,} files that the database refers to, "
-        f"and {len(stored - named):,} other files of the service."
+        f"and {counted(len(stored - named), 'other file')} of the service."
     )
     if stored - named:
         typer.echo("Garbage collection moves those to the trash; see `dspt gc --dry-run`.")

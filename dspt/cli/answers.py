@@ -17,7 +17,7 @@ import typer
 from dspt.cli.terminal import out, print_json, print_stderr, writing
 from dspt.errors import ConfigError
 from dspt.kit.files import atomic_write
-from dspt.kit.text import listed
+from dspt.kit.text import counted, listed
 
 Answer = dict[str, Any]
 
@@ -106,7 +106,9 @@ def print_answers(answers: Sequence[Answer], csv_file: Path | None, about: Answe
     if about is not None:
         print_json({**about, "predictions": answers})
     elif csv_file is not None:
-        out.print(f"Saved {csv_file} ({len(answers)} images).", markup=False, soft_wrap=True)
+        out.print(
+            f"Saved {csv_file} ({counted(len(answers), 'image')}).", markup=False, soft_wrap=True
+        )
     for answer in answers:
         if "error" in answer and about is None:
             print_stderr(f"{answer['file']}: {answer['error']['message']}", "red")

@@ -17,6 +17,7 @@ from dspt.cli.predict import DeviceOption
 from dspt.cli.terminal import errors_shown, feature_dir, out, print_json, print_stderr
 from dspt.errors import DatasetError, Problem
 from dspt.kit.cpus import set_thread_defaults
+from dspt.kit.text import counted
 
 if TYPE_CHECKING:
     from dspt.backbones.base import Backbone
@@ -161,7 +162,7 @@ def _with_rows(dataset: Dataset, rows: Sequence[int]) -> Dataset:
 def comparison_tables(found: Mapping[str, Any]) -> RenderableType:
     """Return the tables of a `Comparison.to_dict()` that also has both names as `models`."""
     names = [Text(f"{side.upper()}: {found['models'][side]}") for side in ("a", "b")]
-    table = Table(title=f"Accuracy on {found['images']} images")
+    table = Table(title=f"Accuracy on {counted(found['images'], 'image')}")
     for column in ("", "accuracy", "95 % interval", "right alone"):
         table.add_column(column, justify="right" if column else "left")
     for side in ("a", "b"):
@@ -195,6 +196,6 @@ def _notes(found: Mapping[str, Any]) -> list[str]:
             notes.append(f"Only {side.upper()} has the class {listed} and may predict it.")
     if found["left_out"]:
         notes.append(
-            f"{found['left_out']} images are not compared: their class is missing in A or B."
+            f"Not compared: {counted(found['left_out'], 'image')}, whose class A or B lacks."
         )
     return notes

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dspt.cli.terminal import out
-from dspt.kit.text import listed, printable
+from dspt.kit.text import counted, listed, printable
 from dspt.report.classifier_names import classifier_names
 
 _MEASURED = {
@@ -83,7 +83,7 @@ def _about(metrics: Mapping[str, Any], tuned: str) -> str | None:
     unlabelled = metrics.get("unlabelled") or {}
     if unlabelled.get("accuracy_without") is not None:
         notes.append(
-            f"{tuned}: with {unlabelled['used']:,} photos without labels, "
+            f"{tuned}: with {counted(unlabelled['used'], 'photo')} without labels, "
             f"{unlabelled['accuracy_without']:.1%} without them"
         )
     missing = [name for name, share in evaluation.get("per_class", {}).items() if share is None]

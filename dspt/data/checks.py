@@ -10,7 +10,7 @@ from dspt.data.layout import Candidate, Layout
 from dspt.data.names import natural_key
 from dspt.data.reading import Seen
 from dspt.data.split_names import Split
-from dspt.kit.text import listed, printable
+from dspt.kit.text import counted, listed, printable
 
 _REASONS_SHOWN = 3
 _FILES_SHOWN = 5
@@ -141,7 +141,7 @@ def check_appearance(read: Read, findings: Findings) -> None:
             "sBIT, or with 8 bits",
         )
     for remark, paths in by_remark.items():
-        images = "1 image" if len(paths) == 1 else f"{len(paths):,} images"
+        images = counted(len(paths), "image")
         if remark.endswith("bits"):
             kind, bits = "depth", remark.removesuffix(" bits")
             message = f"only {bits} of the 16 bits per sample are used, and scaled as such"

@@ -23,7 +23,7 @@ from dspt.data.split_names import (
     split_within,
 )
 from dspt.data.tree import Folder
-from dspt.kit.text import printable
+from dspt.kit.text import counted, printable
 
 _SHOWN = 3
 _MANY = 25_000
@@ -289,8 +289,7 @@ def _looks_like(folders: Iterable[Folder]) -> str:
 def _leave_out(folder: Folder, why: str, reading: Reading, findings: Findings) -> None:
     path = printable(folder.path)
     reading.left_out[folder.path] = f"{path}/ is left out: {why}"
-    noun = "file" if folder.total == 1 else "files"
-    size = f" ({folder.total:,} {noun})" if folder.total else ""
+    size = f" ({counted(folder.total, 'file')})" if folder.total else ""
     findings.warning("left_out", f"{path}/ is left out{size}: {why}")
 
 

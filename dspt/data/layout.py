@@ -10,7 +10,7 @@ from dspt.data.findings import Findings
 from dspt.data.folder_layout import Reading, read_folders
 from dspt.data.split_names import Split, is_unlabelled, split_of
 from dspt.data.tree import MAX_LEVELS, folder_tree
-from dspt.kit.text import printable
+from dspt.kit.text import counted, printable
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson")
 
@@ -170,6 +170,6 @@ def drop_unknown_classes(layout: Layout, findings: Findings) -> None:
         folder = printable(layout.class_folders.pop((split, name)))
         findings.warning(
             "class_not_in_train",
-            f"{folder}: {split} has a class that train does not have; it is left out ({count:,} "
-            "files)",
+            f"{folder}: {split} has a class that train does not have; it is left out "
+            f"({counted(count, 'file')})",
         )

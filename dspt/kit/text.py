@@ -16,6 +16,11 @@ def without_prefix(message: str) -> str:
     return message.removeprefix("Value error, ")
 
 
+def counted(number: int, noun: str, nouns: str = "") -> str:
+    """Return `1 file`, `2 files`; `nouns`: the plural, where an s does not make it."""
+    return f"{number:,} {noun if number == 1 else nouns or noun + 's'}"
+
+
 def printable(path: str) -> str:
     """Return `path` with invisible characters escaped and the middle of a long name cut."""
     if len(path) > _LONGEST:  # not escaped as a whole, which for a hostile name would take long

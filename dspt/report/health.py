@@ -14,7 +14,7 @@ from dspt.data.dataset import Dataset, Rejected
 from dspt.data.split_names import SPLITS
 from dspt.data.tree import may_be_image
 from dspt.errors import DatasetError
-from dspt.kit.text import listed, printable
+from dspt.kit.text import counted, listed, printable
 from dspt.report.finding import HealthFile, HealthFinding, Severity
 
 _CLASSES_LISTED = 1000
@@ -113,15 +113,13 @@ class HealthReport:
     def summary(self) -> str:
         """The report in one sentence."""
         count = Counter(finding.severity for finding in self.findings)
-        found = ", ".join(
-            f"{count[severity]} {word}{'' if count[severity] == 1 else 's'}"
-            for severity, word in _SEVERITIES.items()
-        )
+        found = ", ".join(counted(count[severity], word) for severity, word in _SEVERITIES.items())
         if not self.usable:
             return f"A job refuses this data set: {found}."
         return (
-            f"{self.images:,} images of {self.n_classes:,} classes, {self.photos:,} different "
-            f"photos, {self.left_out:,} file{'' if self.left_out == 1 else 's'} left out: {found}."
+            f"{counted(self.images, 'image')} of {counted(self.n_classes, 'class', 'classes')}, "
+            f"{counted(self.photos, 'different photo')}, {counted(self.left_out, 'file')} left "
+            f"out: {found}."
         )
 
     def to_dict(self) -> dict[str, Any]:

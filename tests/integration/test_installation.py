@@ -182,7 +182,7 @@ def test_adopting_a_storage(context: Context, other: Context) -> None:
     wrong = mixed(context, other)
     adopted = dspt(wrong, "storage", "adopt")
     assert "now belongs to the database's installation ins_" in adopted
-    assert "0 of the 0 files that the database refers to, and 1 other files" in adopted
+    assert "0 of the 0 files that the database refers to, and 1 other file" in adopted
     assert "dspt gc --dry-run" in adopted
     ensure(wrong)
     assert "Nothing to delete." in dspt(wrong, "gc")  # younger than the grace period

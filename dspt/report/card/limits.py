@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dspt.kit.text import listed, printable
+from dspt.kit.text import counted, listed, printable
 from dspt.report.card.schema import ModelCard
 
 _CLASSES_SHOWN = 10
@@ -44,10 +44,10 @@ def _accuracy(card: ModelCard) -> list[str]:
         ]
     if not card.results or card.measured_on is None:
         return ["Its accuracy was not measured or is not recorded."]
-    images = card.results[0].images
+    images = counted(card.results[0].images, "image")
     if card.measured_on == "held_out":
         first = (
-            f"Accuracy was measured on {images} images held out of the training photos, using "
+            f"Accuracy was measured on {images} held out of the training photos, using "
             "their recorded labels. If such a label is wrong, a correct prediction counts as an "
             "error"
         )
@@ -60,7 +60,7 @@ def _accuracy(card: ModelCard) -> list[str]:
         first += ". To measure the true accuracy, add a folder test/ with correct labels."
     else:
         first = (
-            f"Accuracy was measured on {images} images in {card.measured_on}/. Their labels were "
+            f"Accuracy was measured on {images} in {card.measured_on}/. Their labels were "
             "assumed to be correct and were not checked."
         )
     return [

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from dspt.kit.files import atomic_write
+from dspt.kit.text import counted
 from dspt.report.card.curves import CURVES, curves_svg, sparkline, values_of
 from dspt.report.card.schema import CardClass, CardResult, JobRecord, ModelCard
 from dspt.report.classifier_names import classifier_names
@@ -194,8 +195,8 @@ def _semi_supervised(card: ModelCard) -> str:
     without = found.accuracy_without
     compared = "" if without is None else f" Without them its accuracy is {without:.1%}."
     return (
-        f"The ensemble is semi-supervised: {found.used:,} photos without labels moved its class "
-        f"means.{compared}"
+        f"The ensemble is semi-supervised: {counted(found.used, 'photo')} without labels moved its "
+        f"class means.{compared}"
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dspt.kit.text import printable
+from dspt.kit.text import counted, printable
 
 
 @pytest.mark.parametrize(
@@ -20,3 +20,9 @@ from dspt.kit.text import printable
 )
 def test_invisible_characters_are_escaped_and_the_middle_is_cut(name: str, shown: str) -> None:
     assert printable(name) == shown
+
+
+def test_a_number_of_things_is_singular_for_one_alone() -> None:
+    assert [counted(n, "file") for n in (0, 1, 1234)] == ["0 files", "1 file", "1,234 files"]
+    assert counted(1, "class", "classes") == "1 class"
+    assert counted(2, "class", "classes") == "2 classes"
