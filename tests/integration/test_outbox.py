@@ -21,6 +21,7 @@ from app.kit.pools import DEFAULT_POOL, queue_of
 from app.kit.settings import Settings
 from app.main import create_app
 from tests.integration.conftest import local_client, post_job
+from tests.integration.databases import sqlite_first
 from tests.integration.jobs import add_job, claim
 from tests.services import RedisServer, redis_server, wait_until
 
@@ -52,6 +53,7 @@ def test_a_posted_job_reaches_the_broker(settings: Settings, own_redis: RedisSer
         wait_until(lambda: queued(own_redis) == [job["id"]], 120, "the job in the broker")
 
 
+@sqlite_first  # test_drills has a Redis that is away, and then without its data, on PostgreSQL
 def test_jobs_wait_for_a_broker_that_is_away(settings: Settings, own_redis: RedisServer) -> None:
     settings = settings.model_copy(update={"broker_url": own_redis.url})
     with local_client(create_app(settings)) as client:
@@ -142,6 +144,7 @@ def test_a_lost_message_is_noticed_while_others_wait(context: Context) -> None:
     assert sent == [*jobs, jobs[0]]
 
 
+@sqlite_first  # test_drills has a Redis that is away, and then without its data, on PostgreSQL
 def test_jobs_are_sent_again_to_a_broker_restarted_without_its_data(
     settings: Settings, own_redis: RedisServer
 ) -> None:

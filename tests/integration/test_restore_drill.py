@@ -97,7 +97,7 @@ def test_nothing_that_the_backup_names_is_gone(
     backup = str(tmp_path / "backup")
     with redis_server() as broker:
         values = settings.model_dump(exclude_unset=True) | {"broker_url": broker.url}
-        settings = Settings(**values, gc_seconds=0.2)
+        settings = Settings(**values, gc_seconds=0.5)
         worker = Stack(settings, tmp_path / "worker.log", warm_start).worker
 
         def dspt(*arguments: str) -> subprocess.CompletedProcess[str]:
