@@ -4,6 +4,7 @@ import atexit
 import fcntl
 import functools
 import gc
+import logging
 import os
 import re
 import time
@@ -35,7 +36,15 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 def pytest_collection() -> Generator[None, Any, Any]:
     """Import the tests without garbage collection, which would take a third of the time."""
     with permanent():
-        return (yield)
+        try:
+            return (yield)
+        finally:
+            # Seldom: each collection examines what the tests of a file share.
+            gc.set_threshold(10_000, *gc.get_threshold()[1:])
+            for name, logger in logging.root.manager.loggerDict.items():
+                # pytest attaches three handlers in each test to all loggers that do not propagate.
+                if name.partition(".")[0] == "torch" and isinstance(logger, logging.Logger):
+                    logger.propagate = True
 
 
 def pytest_configure() -> None:

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from benchmarks.noise_robustness.figures import accuracy_figures
 from benchmarks.noise_robustness.report import markdown
 from benchmarks.noise_robustness.settings import CLEAN, Cell, Noise
 from benchmarks.noise_robustness.summary import Results
@@ -133,6 +132,9 @@ def test_an_interrupted_run_says_so() -> None:
 
 
 def test_figures_are_images_and_the_same_every_time() -> None:
+    # Its drawing library would take each pytest process half a second.
+    from benchmarks.noise_robustness.figures import accuracy_figures
+
     both = [*RECORDS, record("pets", ASYM_25, 1, zero_shot=50, dspt=50, default=50, ce=50)]
     first, again = document(both), document(both)
     drawn = accuracy_figures(first)
