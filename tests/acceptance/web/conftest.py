@@ -28,7 +28,28 @@ from playwright.sync_api import (
 expect.set_options(timeout=15_000)
 #: Where the browser is, if not on the PATH.
 CHROMIUM = os.environ.get("DSPT_TEST_CHROMIUM") or shutil.which("chromium")
+#: Features that are off. Chromium obeys the last list alone, so this one repeats Playwright's.
+_WITHOUT = [
+    "AimEnabled",
+    "AvoidCorsURLLoaderRestartOnRedirect",
+    "AvoidUnnecessaryBeforeUnloadCheckSync",
+    "DestroyProfileOnBrowserClose",
+    "HttpsFirstBalancedModeAutoEnable",
+    "HttpsUpgrades",
+    "LensOverlay",
+    "MediaRouter",
+    "NetworkTimeServiceQuerying",
+    "OptimizationHints",
+    "PaintHolding",
+    "PreconnectToSearch",
+    "ThirdPartyStoragePartitioning",
+    # Three more renderers for each window: pages below the address bar, and one in reserve.
+    "SpareRendererForSitePerProcess",
+    "WebUIOmniboxAimPopup",
+    "WebUIOmniboxPopup",
+]
 _ARGUMENTS = [
+    f"--disable-features={','.join(_WITHOUT)}",
     "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",
