@@ -77,6 +77,10 @@ deterministic = true
 no-shrink = true
 max-examples = {examples}
 
+# Whose key is asked for depends on the operation alone; the other phases look at each.
+[phases.coverage]
+checks.ignored_auth.enabled = false
+
 [dictionaries]
 jobs = {{ values = {jobs} }}
 models = {{ values = {models} }}

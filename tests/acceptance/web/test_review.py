@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from tests.acceptance.web.own_api import OwnApi, own_api
 from tests.services import wait_until
 
 SUSPECTS = 10_000
+FIRST_PHOTO_MS = 1000
 KEYS = 100
 KEYS_A_SECOND = 30
 ACTIONS = {"a": "relabel", "k": "keep", "d": "drop"}
@@ -104,15 +106,15 @@ def test_many_suspects_are_reviewed_as_fast_as_keys_are_pressed(
     with window(browser, api.address) as opened:
         page = opened.new_page()
         page.add_init_script(_WATCH)
-        first = []
+        first: list[float] = []
         # Other processes may have the CPU for a while; the best of three is the page's own time.
-        for _ in range(3):
+        while len(first) < 3 and min(first, default=math.inf) >= FIRST_PHOTO_MS:
             page.goto("about:blank")
             page.goto(f"/ui/#/jobs/{job_id}")
             expect(page.get_by_role("heading", level=1)).to_have_text("pets")
             first.append(page.evaluate("hash => firstPhoto(hash)", f"/jobs/{job_id}/review"))
         expect(page.locator(".gallery li").first).to_have_attribute("aria-setsize", str(SUSPECTS))
-        assert min(first) < 1000, first
+        assert min(first) < FIRST_PHOTO_MS, first
         busy = main_thread(page)
         before = busy()
         frames = page.evaluate(_SCROLL)
