@@ -50,9 +50,8 @@ def _schema(database: Database, where: str, migrate_at_start: bool) -> Finding:
         tables = inspect(connection).get_table_names()
         start = "the first start of the API" if migrate_at_start else "dspt db upgrade"
         if there is None:
-            holds = (
-                f"{counted(len(tables), 'table')} of another program" if tables else "no tables yet"
-            )
+            number = counted(len(tables), "table")
+            holds = f"{number} of another program" if tables else "no tables yet"
             state = State.WARN if tables else State.OFF
             fix = f"{start} creates the tables of DSPT"
             return Finding(PARTS, "database", state, f"{where}: up, {holds}", fix)

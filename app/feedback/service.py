@@ -111,6 +111,7 @@ def check_labels(session: Session, model: Model, labels: Iterable[str]) -> None:
     new = dict.fromkeys(label for label in labels if label not in model.classes)
     findings = Findings()
     words_of_new(new, model.classes, (job and job.class_names) or {}, findings)
-    for problem in findings.problems:
-        message = f"{problem.where!r}: {problem.message}."
+    if findings.problems:
+        first = findings.problems[0]
+        message = f"{first.where!r}: {first.message}."
         raise Unprocessable(message, code="invalid_class", param="label")

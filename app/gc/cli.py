@@ -100,8 +100,5 @@ def _sum_up(
 
     sizes = [finding.size_bytes or 0 for finding in findings if finding.kind in kinds]
     if sizes:
-        typer.echo(
-            (would if dry_run else did).format(
-                f"{counted(len(sizes), 'item')} ({decimal(sum(sizes))})"
-            )
-        )
+        items = f"{counted(len(sizes), 'item')} ({decimal(sum(sizes))})"
+        typer.echo((would if dry_run else did).format(items))
