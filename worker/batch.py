@@ -115,11 +115,15 @@ def _predictions(
 
 def _load(lease: BatchLease, model_id: str) -> ImageClassifier:
     import_light()
+    from dspt.model.artifact import load_model
     from dspt.model.predict import ImageClassifier
+    from worker.loaded import loaded
 
     copy = partial(lease.context.storage.local_copy, storage_keys.model(model_id))
     with entered_patiently(copy) as path:
-        return ImageClassifier.load(path, device=lease.context.settings.worker_device)
+        model = load_model(path)
+    backbone = loaded(model.manifest.config.backbone, lease.context.settings.worker_device)
+    return ImageClassifier(model, backbone)
 
 
 @contextmanager

@@ -120,12 +120,11 @@ class Comparing(Task[ComparisonLease, Comparison]):
     ) -> tuple[dict[str, Backbone], list[tuple[str, FeatureClassifier]]]:
         """Return the image towers by digest, and both classifiers with the digests of theirs."""
         import_light()
-        from dspt.backbones import load_backbone
-        from dspt.kit.device import resolve_device
         from dspt.model.artifact import load_model
         from dspt.model.predict import FeatureClassifier
+        from worker.loaded import loaded
 
-        device = resolve_device(self.context.settings.worker_device)
+        device = self.context.settings.worker_device
         named: dict[str, Backbone] = {}
         classifiers = []
         for model in pair:
@@ -137,7 +136,7 @@ class Comparing(Task[ComparisonLease, Comparison]):
                 message = f"The model {model.id} was deleted."
                 raise DatasetError([Problem("", "model_not_found", message)]) from error
             name = tuned.manifest.config.backbone
-            tower = named.get(name) or load_backbone(name, device=device)
+            tower = named.get(name) or loaded(name, device)
             named[name] = tower
             classifiers.append((tower.digest, FeatureClassifier(tuned, tower)))
         return {tower.digest: tower for tower in named.values()}, classifiers

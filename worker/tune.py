@@ -105,7 +105,10 @@ def _tune(lease: JobLease, job: Job, reporter: Reporter, listener: Listener) -> 
         patiently(lambda: lease.start_running(report))
         import_light()
         from dspt.pipeline import tune
+        from worker.loaded import loaded
 
+        clock.at("encoding")
+        backbone = loaded(config.backbone, config.device)
         with kept_checkpoint(lease) as checkpoint_file:
             result = tune(
                 dataset,
@@ -115,6 +118,7 @@ def _tune(lease: JobLease, job: Job, reporter: Reporter, listener: Listener) -> 
                 feature_dir=context.settings.feature_dir,
                 feature_packs=feature_folders(context, zips),
                 checkpoint_file=checkpoint_file,
+                backbone=backbone,
             )
     reporter.flush()
     _keep(lease, job, result)

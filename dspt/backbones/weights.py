@@ -30,6 +30,22 @@ class Weights:
         """Return whether they are on this machine. No network."""
         return self.repo is None or hub.cached(self.repo, self.filenames) is not None
 
+    def stamp(self) -> tuple[tuple[str, int, int, int], ...]:
+        """Return what changes with the weights and the files beside them. No network.
+
+        Name, inode, bytes and time of change (ns) of each file of their folder; nothing if they
+        are part of DSPT or not on this machine.
+        """
+        file = self.file
+        if file is None and self.repo is not None:
+            file = hub.cached(self.repo, self.filenames)
+        if file is None:
+            return ()
+        states = [(each.name, each.stat()) for each in file.parent.iterdir()]
+        return tuple(
+            sorted((name, state.st_ino, state.st_size, state.st_mtime_ns) for name, state in states)
+        )
+
     def fetch(self) -> Path:
         """Return the file; download it if necessary. Raises WeightsUnavailable."""
         if self.file is not None:
