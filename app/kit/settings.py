@@ -373,8 +373,9 @@ class Settings(SettingsWithSecrets):
     worker_rest_seconds: float = Field(
         default=30,
         gt=0,
-        description="Seconds after its last job at which a worker gives the memory of torch back: "
-        "the process that runs jobs ends and a small one waits. The next job imports torch again.",
+        description="Seconds after its last job at which a worker gives the memory of torch and of "
+        "the job's backbone back: the process that runs jobs ends and a small one waits. The next "
+        "job imports torch and loads its backbone again.",
     )
     worker_jobs_per_process: int = Field(
         default=50,
