@@ -113,10 +113,9 @@ class Native:
         with subprocess.Popen([shell, flag, script], env=environment, cwd=folder) as process:
             try:
                 wait_until(lambda: _accepts(self._redis_port), 120, "redis")
-                with (
-                    redis.Redis(port=self._redis_port) as intruder,
-                    pytest.raises(redis.AuthenticationError),
-                ):
+                # By its URL: other clients retry for seconds.
+                intruder = redis.Redis.from_url(f"redis://127.0.0.1:{self._redis_port}")
+                with intruder, pytest.raises(redis.AuthenticationError):
                     intruder.ping()
                 yield
             finally:

@@ -70,9 +70,13 @@ class RedisServer:
 
     def emptied(self) -> str:
         """Delete everything in it, and return its URL: an installation needs its own broker."""
-        with redis.Redis(port=self.port) as client:
+        with self.client() as client:
             client.flushall()
         return self.url
+
+    def client(self) -> redis.Redis:
+        """A connection that reports at once what is wrong; the default one retries for seconds."""
+        return redis.Redis.from_url(self.url)
 
     def start(self) -> None:
         options = {
@@ -96,7 +100,7 @@ class RedisServer:
             self.process = None
 
     def _answers(self) -> bool:
-        with redis.Redis(port=self.port) as client:
+        with self.client() as client:
             try:
                 return bool(client.ping())
             except redis.ConnectionError:

@@ -16,6 +16,7 @@ from typing import IO
 from app.serve import ServeError
 from app.serve.part import Part, Plan
 from app.serve.signals import StopSignals, stop_signals
+from app.serve.watchdog import GRACE_SECONDS
 
 _POLL_SECONDS = 0.05
 
@@ -111,14 +112,18 @@ class Supervisor:
 
 @contextmanager
 def supervising(
-    log_dir: Path | None, lock: IO[str] | None, say: Callable[[str], None]
+    log_dir: Path | None,
+    lock: IO[str] | None,
+    say: Callable[[str], None],
+    grace: float = GRACE_SECONDS,
 ) -> Iterator[Supervisor]:
     """Yield a supervisor; its parts are stopped at the end of the block, however it ends.
 
     log_dir: for a log of each part; None: they write where this process does. The watchdog
-    inherits `lock`, so that the file stays locked until all parts have ended.
+    inherits `lock`, so that the file stays locked until all parts have ended. grace: seconds that
+    they have if this process is killed.
     """
-    command = [sys.executable, "-P", "-m", "app.serve.watchdog"]
+    command = [sys.executable, "-P", "-m", "app.serve.watchdog", str(grace)]
     kept = [] if lock is None else [lock.fileno()]
     with (
         stop_signals() as stops,

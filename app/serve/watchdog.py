@@ -1,8 +1,8 @@
-"""`python -m app.serve.watchdog`: end the supervisor's parts when the supervisor is gone.
+"""`python -m app.serve.watchdog GRACE`: end the supervisor's parts when the supervisor is gone.
 
 The leader of the process group that all parts join. Standard input is a pipe from the supervisor;
 the system closes it however the supervisor ends. The group then gets SIGTERM, and SIGKILL after a
-grace period.
+grace period of GRACE seconds.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from contextlib import suppress
 GRACE_SECONDS = 5.0
 
 
-def end(group: int) -> None:
+def end(group: int, grace: float) -> None:
     """End a process group that this process does not belong to."""
-    deadline = time.monotonic() + GRACE_SECONDS
+    deadline = time.monotonic() + grace
     # The error says that the group has ended; macOS reports a group of zombies by EPERM.
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(group, signal.SIGTERM)
@@ -36,4 +36,4 @@ if __name__ == "__main__":
     group = os.getpgrp()
     if os.fork() == 0:  # a child, because a member of the group cannot see when it is empty
         os.setpgid(0, 0)
-        end(group)
+        end(group, float(sys.argv[1]))

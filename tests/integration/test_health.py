@@ -31,6 +31,12 @@ CALLERS, EACH = 50, 4
 
 
 @pytest.fixture
+def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each probe gets a report of its own, so that a change is seen at once."""
+    monkeypatch.setattr(service, "FRESH_SECONDS", 0.0)
+
+
+@pytest.fixture
 def client(tmp_path: Path) -> Iterator[TestClient]:
     """One kind of database is enough; no broker."""
     with local_client(create_app(Settings(data_dir=tmp_path, housekeeping_seconds=0.05))) as opened:
@@ -68,7 +74,7 @@ def test_live(client: TestClient) -> None:
 def test_a_stuck_loop_fails_the_probe_by_name(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(background_loop, "_STUCK_MARGIN_SECONDS", 0.5)
+    monkeypatch.setattr(background_loop, "_STUCK_MARGIN_SECONDS", 0.1)
     release = threading.Event()
     context = context_of(client)
     monkeypatch.setattr(type(context.database), "read", lambda _self: release.wait(60))
@@ -96,6 +102,7 @@ def test_ready_names_what_is_missing(client: TestClient) -> None:
     assert "dspt worker" in report["checks"]["workers"]["detail"]
 
 
+@pytest.mark.usefixtures("fresh")
 def test_ready_without_a_worker_and_then_without_the_broker(
     tmp_path: Path, redis: RedisServer
 ) -> None:
@@ -113,6 +120,7 @@ def test_ready_without_a_worker_and_then_without_the_broker(
         wait_until(lambda: not report_of(client)["degraded"], 30, "the broker back")
 
 
+@pytest.mark.usefixtures("fresh")
 def test_not_ready_when_a_storage_on_this_machine_is_gone(
     client: TestClient, tmp_path: Path
 ) -> None:
@@ -131,6 +139,7 @@ def refuse_to_write(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != folder or not mode & os.W_OK)
 
 
+@pytest.mark.usefixtures("fresh")
 def test_not_ready_when_the_data_directory_is_not_writable(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -147,6 +156,7 @@ def test_not_ready_when_the_data_directory_is_not_writable(
     }
 
 
+@pytest.mark.usefixtures("fresh")
 def test_a_data_directory_of_caches_alone_is_not_required(
     postgres_copies: PostgresCopies, s3: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -194,26 +204,25 @@ def test_many_probes_at_once_share_one_check(tmp_path: Path, redis: RedisServer)
         assert written(tmp_path / "storage") == before_them
 
 
+@pytest.mark.usefixtures("fresh")
 def test_a_hanging_check_takes_one_thread_and_spoils_no_other(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(service, "TIMEOUT_SECONDS", 0.2)
-    monkeypatch.setattr(service, "FRESH_SECONDS", 0.0)
     release, started = threading.Event(), []
 
     def hang() -> None:
         started.append(threading.get_ident())
         release.wait(60)
 
-    storage = context_of(client).storage
-    monkeypatch.setattr(storage, "probe", hang)
     try:
-        for _ in range(3):
-            checks = report_of(client)["checks"]
-            assert checks["storage"]["detail"] == "no answer within 0.2 seconds"
-            assert checks["database"]["status"] == "ok"
+        with monkeypatch.context() as patch:
+            patch.setattr(context_of(client).storage, "probe", hang)
+            for _ in range(3):
+                checks = report_of(client)["checks"]
+                assert checks["storage"]["detail"] == "no answer within 0.2 seconds"
+                assert checks["database"]["status"] == "ok"
         assert len(started) == 1
     finally:
-        monkeypatch.undo()
         release.set()
     wait_until(lambda: report_of(client)["status"] == "ready", 30, "the storage back")

@@ -6,10 +6,10 @@ import json
 from collections.abc import Callable, Iterator
 
 import pytest
-import redis as redis_client
 from dspt_client.schemas.status import Status
 
 from app.jobs import repository
+from app.jobs.lifecycle import outbox
 from app.jobs.lifecycle.heartbeat_monitor import HeartbeatMonitor
 from app.jobs.lifecycle.housekeeping import Housekeeper
 from app.jobs.lifecycle.outbox import LOST_SECONDS, Outbox
@@ -35,12 +35,18 @@ def own_redis() -> Iterator[RedisServer]:
 
 def queued(server: RedisServer) -> list[str]:
     """Ids of the jobs that lie in the broker, in the order in which a worker gets them."""
-    with redis_client.Redis(port=server.port) as client:
+    with server.client() as client:
         messages = [json.loads(raw) for raw in client.lrange(queue_of(DEFAULT_POOL), 0, -1)]
     assert all(message["headers"]["task"] == RUN_JOB for message in messages)
     return [
         json.loads(message["headers"]["argsrepr"].replace("'", '"'))[0] for message in messages
     ][::-1]
+
+
+def on(broker: RedisServer, settings: Settings) -> Settings:
+    """With this broker, and quick to notice that it is back."""
+    update = {"broker_url": broker.url, "housekeeping_seconds": 0.2}
+    return settings.model_copy(update=update)
 
 
 def test_a_posted_job_reaches_the_broker(settings: Settings, own_redis: RedisServer) -> None:
@@ -55,8 +61,7 @@ def test_a_posted_job_reaches_the_broker(settings: Settings, own_redis: RedisSer
 
 @sqlite_first  # test_drills has a Redis that is away, and then without its data, on PostgreSQL
 def test_jobs_wait_for_a_broker_that_is_away(settings: Settings, own_redis: RedisServer) -> None:
-    settings = settings.model_copy(update={"broker_url": own_redis.url})
-    with local_client(create_app(settings)) as client:
+    with local_client(create_app(on(own_redis, settings))) as client:
         first = post_job(client)
         wait_until(lambda: queued(own_redis) == [first["id"]], 120, "the first job in the broker")
         own_redis.stop()
@@ -69,7 +74,7 @@ def test_jobs_wait_for_a_broker_that_is_away(settings: Settings, own_redis: Redi
 def test_a_broker_that_is_away_at_the_start(context: Context, own_redis: RedisServer) -> None:
     own_redis.stop()
     job_id = add_job(context)
-    settings = context.settings.model_copy(update={"broker_url": own_redis.url})
+    settings = on(own_redis, context.settings)
     housekeeper = Housekeeper(Context(settings, context.database, context.storage), JOBS)
     for loop in housekeeper.loops:
         loop.start()
@@ -146,14 +151,13 @@ def test_a_lost_message_is_noticed_while_others_wait(context: Context) -> None:
 
 @sqlite_first  # test_drills has a Redis that is away, and then without its data, on PostgreSQL
 def test_jobs_are_sent_again_to_a_broker_restarted_without_its_data(
-    settings: Settings, own_redis: RedisServer
+    settings: Settings, own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = settings.model_copy(update={"broker_url": own_redis.url})
-    with local_client(create_app(settings)) as client:
+    monkeypatch.setattr(outbox, "LOST_SECONDS", 0.5)
+    with local_client(create_app(on(own_redis, settings))) as client:
         jobs = [post_job(client)["id"] for _ in range(2)]
         wait_until(lambda: queued(own_redis) == jobs, 120, "the jobs in the broker")
-        with redis_client.Redis(port=own_redis.port) as broker:
-            broker.flushall()
+        own_redis.emptied()
         wait_until(lambda: queued(own_redis) == jobs, 120, "both again, once")
 
 

@@ -13,6 +13,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnection
 from sqlalchemy.orm import Session
 
+from app.kit import db
 from app.kit.db import Database
 from tests.services import postgres_database
 
@@ -64,7 +65,10 @@ def test_a_running_statement_ends_when_the_process_stops(url: str) -> None:
         database.close()
 
 
-def test_the_pool_has_a_size_and_a_wait_for_it_ends(url: str) -> None:
+def test_the_pool_has_a_size_and_a_wait_for_it_ends(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(db, "_POOL_TIMEOUT_SECONDS", 0.2)
     database = Database(url, pool_size=2)
     try:
         with ExitStack() as held:

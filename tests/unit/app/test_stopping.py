@@ -119,7 +119,7 @@ def test_what_does_not_end_in_time_is_told_to_come_back(monkeypatch: pytest.Monk
         sending.wait(60)
         yield b"y"
 
-    with running(delay=0, timeout=1) as it, ThreadPoolExecutor() as pool:
+    with running(delay=0, timeout=0.4) as it, ThreadPoolExecutor() as pool:
         slow, stream = it.send(pool, "/slow"), it.send(pool, "/stream")
         upload = it.send(pool, "/upload", content=body())
         it.end()

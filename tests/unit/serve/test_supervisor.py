@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -59,8 +60,8 @@ def stack(tmp_path: Path) -> Fixture:
     return Fixture(tmp_path)
 
 
-def stop_soon(seconds: float = 0.3, number: int = signal.SIGTERM) -> None:
-    threading.Timer(seconds, os.kill, (os.getpid(), number)).start()
+def stop_soon() -> None:
+    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM)).start()
 
 
 def test_parts_are_started_watched_and_stopped(stack: Fixture) -> None:
@@ -159,11 +160,21 @@ def test_error_lines_are_shown_once(stack: Fixture) -> None:
         'import signal; print("INFO: fine"); print(\'{"level": "error", "event": "bad"}\');'
         'print("ERROR: worse", flush=True); signal.pause()'
     )
-    with stack.running() as supervisor:
+
+    def watched() -> None:
+        wait_until(lambda: len(stack.messages) > 1, 60, "the errors")
+        with log.open("a") as file:  # what is read again would come before it
+            file.write("ERROR: last\n")
+        wait_until(lambda: stack.messages[-1].endswith("last"), 60, "the last error")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with stack.running() as supervisor, ThreadPoolExecutor(1) as thread:
         supervisor.start([plan("first", code, written(log))])
-        stop_soon(1.5)
+        ended = thread.submit(watched)
         supervisor.watch()
-    assert stack.messages == ['[first] {"level": "error", "event": "bad"}', "[first] ERROR: worse"]
+        ended.result()
+    first = ['[first] {"level": "error", "event": "bad"}', "[first] ERROR: worse"]
+    assert stack.messages == [*first, "[first] ERROR: last"]
 
 
 KILLED = """
@@ -173,7 +184,8 @@ from app.serve.part import Plan
 from app.serve.supervisor import supervising
 folder = Path(sys.argv[1])
 code = sys.argv[2]
-with (folder / "lock").open("w") as lock, supervising(folder, lock, print) as supervisor:
+grace = float(sys.argv[3])
+with (folder / "lock").open("w") as lock, supervising(folder, lock, print, grace) as supervisor:
     log = folder / "part.log"
     supervisor.start([Plan("part", [sys.executable, "-c", code], dict(os.environ),
                            lambda: log.read_bytes().endswith(b"\\n"), 30)])
@@ -183,12 +195,18 @@ with (folder / "lock").open("w") as lock, supervising(folder, lock, print) as su
 """
 
 
+def killed(folder: Path, code: str, grace: float = 600) -> subprocess.Popen[bytes]:
+    """A supervisor of one part, which the test kills."""
+    return subprocess.Popen([sys.executable, "-c", KILLED, str(folder), code, str(grace)])
+
+
 @pytest.mark.parametrize("handles_sigterm", [True, False])
 def test_no_process_outlives_a_killed_supervisor(tmp_path: Path, handles_sigterm: bool) -> None:
-    code = FOREVER
+    code, grace = FOREVER, 600.0  # longer than the test waits
     if not handles_sigterm:
         code = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {FOREVER}"
-    with subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path), code]) as supervisor:
+        grace = 0.2
+    with killed(tmp_path, code, grace) as supervisor:
         wait_until(written(tmp_path / "pids"), 120, "the part")
         pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
         assert all(alive(pid) for pid in pids)
@@ -198,7 +216,7 @@ def test_no_process_outlives_a_killed_supervisor(tmp_path: Path, handles_sigterm
 
 @pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")
 def test_a_part_ends_even_if_supervisor_and_watchdog_are_both_killed(tmp_path: Path) -> None:
-    with subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path), FOREVER]) as supervisor:
+    with killed(tmp_path, FOREVER) as supervisor:
         wait_until(written(tmp_path / "pids"), 120, "the part")
         part, watchdog = (int(pid) for pid in (tmp_path / "pids").read_text().split())
         os.kill(supervisor.pid, signal.SIGSTOP)  # so that it cannot react to the next line
