@@ -152,20 +152,24 @@ def cost_of_weights(
     Returns the cost, its gradient (J,), its Hessian (J, J), and a diagonal matrix that is no
     smaller than the Hessian.
     """
-    log_p = torch.tensordot(weights, logits, dims=1).log_softmax(1)
+    # No `einsum`: on a CPU it takes up to 15 times as long as elementwise products.
+    log_p = (weights @ logits.flatten(1)).view_as(log_noise).log_softmax(1)
     evidence = log_p + log_noise
     likelihood = evidence.logsumexp(1)
-    p, posterior = log_p.exp(), (evidence - likelihood[:, None]).exp()
-    means = torch.einsum("jnc,nc->jn", logits, p)
-    logits = logits - means[..., None]  # large logits would lose the digits of their covariance
-    known = torch.einsum("jnc,nc->jn", logits, posterior)
-    slope = (p - posterior) * balance[:, None]  # d cost / d logits
+    p, posterior = log_p.exp_(), evidence.sub_(likelihood[:, None]).exp_()
+    product = logits * p
+    logits = logits - product.sum(2, keepdim=True)  # large ones would lose digits of the covariance
+    known = torch.mul(logits, posterior, out=product).sum(2)
+    weighted, flat = known * balance, logits.flatten(1)
+    p *= balance[:, None]
+    under_p = torch.square(logits, out=product).flatten(1) @ p.flatten()
+    slope = torch.addcmul(p, posterior, balance[:, None], value=-1)  # d cost / d logits
     # The covariance under p less the one under the posterior.
-    covariance = (logits * slope).flatten(1) @ logits.flatten(1).T + (known * balance) @ known.T
-    gradient = -(known @ balance) * weights
-    under_p = torch.einsum("jnc,nc->j", logits.square(), p * balance[:, None])
+    torch.mul(logits, slope, out=product)
+    covariance = torch.addmm(weighted @ known.T, product.flatten(1), flat.T)
+    gradient = -weighted.sum(1) * weights
     bound = len(weights) * under_p * weights.square() + gradient.abs()
-    hessian = covariance * weights * weights[:, None] + gradient.diag()
+    hessian = covariance * weights.outer(weights) + gradient.diag()
     return -(likelihood @ balance), gradient, hessian, bound.diag()
 
 
