@@ -36,7 +36,7 @@ def backbone(tiny: Backbone, monkeypatch: pytest.MonkeyPatch) -> Backbone:
 
 
 def classifier(**settings: Any) -> DSPTClassifier:
-    return DSPTClassifier(**{"epochs": 5, "device": "cpu", **settings})
+    return DSPTClassifier(**{"epochs": 3, "device": "cpu", **settings})
 
 
 @pytest.fixture
@@ -141,8 +141,10 @@ def test_class_names_are_the_words_of_the_prompt(
         classifier().fit(features, codes, class_names={"emu": "large bird"})
 
 
-@pytest.mark.parametrize("settings", [{}, {"classifier": "prompt"}, {"tuning": "none"}])
-@pytest.mark.parametrize("integers", [False, True])
+@pytest.mark.parametrize(
+    ("settings", "integers"),
+    [({}, False), ({"classifier": "prompt"}, True), ({"tuning": "none"}, True)],
+)
 def test_a_saved_classifier_predicts_the_same(
     data: tuple[NDArray[np.float32], NDArray[Any], list[int]],
     tmp_path: Path,
@@ -273,7 +275,7 @@ def test_audit_of_features_and_of_nothing(
     data: tuple[NDArray[np.float32], NDArray[Any], list[int]],
 ) -> None:
     features, labels, wrong = data
-    report = audit(features, labels, epochs=5, device="cpu")
+    report = audit(features, labels, epochs=3, device="cpu")
     assert {int(entry.file) for entry in report.entries[:3]} == set(wrong)
     assert repr(report).startswith(f"<AuditReport: 45 labels, {len(report.suspects)} suspect")
     with pytest.raises(ValueError, match="labels are missing"):

@@ -42,8 +42,8 @@ def run(folder: Path, backbone: Backbone, device: str, checkpoint: Path, **setti
     ("name", "settings"),
     [
         # An epoch or, with three in each, a step that waits would exceed the limit: 38 are needed.
-        ("tiny", {"epochs": 25}),
-        ("tiny", {"epochs": 9, "class_specific_context": True, "batch_size": 8}),
+        ("tiny", {"epochs": 14}),
+        ("tiny", {"epochs": 5, "class_specific_context": True, "batch_size": 8}),
         ("tiny", {"tuning": "none"}),
         ("builtin", {"epochs": 1, "augment_views": 1, "classifier": "prompt"}),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,15 @@ def noisy(data: EncodedSet, rate: float = 0.25) -> Job:
     return make_job(cell, {"photos": data}, None)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few_epochs() -> Iterator[None]:
+    """Baselines run a tenth of their epochs; test_robustness_baselines has what they learn."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("fitting", "lp_plus"):
+            patch.setattr(f"benchmarks.noise_robustness.baselines.{module}.EPOCHS", 30)
+        yield
+
+
 @pytest.fixture(scope="module")
 def measured(tiny: Backbone, tmp_path_factory: pytest.TempPathFactory) -> tuple[Job, Any]:
     """A noisy cell, and all that was measured in it."""
@@ -225,9 +235,11 @@ def test_no_method_sees_the_true_labels_or_what_was_run_before(
 
 
 def test_the_default_is_what_the_service_does(
-    data: EncodedSet, folder: Path, tiny: Backbone, runner: CellRunner
+    data: EncodedSet, folder: Path, tiny: Backbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(methods, "load_backbone", lambda name, device: tiny)
     cell = Cell("photos", 4, Noise("clean"), 1)
+    runner = CellRunner(settings("--methods", "zero_shot", "default"))
     found = runner(make_job(cell, {"photos": data}, None))["methods"]
     config = settings().tune_config(1).model_copy(update={"shots": 4, "device": "cpu"})
     with load_dataset(folder) as dataset:
