@@ -261,22 +261,34 @@ class ForwardPredictions:
             await self.app(scope, receive, send)
             return
         forwarder: Forwarder = scope["app"].state.forwarder
-        started = False
+        started = read = False
+
+        async def receiving() -> Message:
+            nonlocal read
+            message = await receive()
+            read = not message.get("more_body", False)
+            return message
 
         async def sending(message: Message) -> None:
             nonlocal started
             started = True
             await send(message)
 
+        async def answer(response: Response) -> None:
+            if read:  # so the connection can stay open
+                await response(scope, receive, send)
+            else:
+                await refuse(response, scope, receive, send, DRAIN_BYTES)
+
         try:
-            await forwarder.forward(scope, receive, sending, self._identify)
+            await forwarder.forward(scope, receiving, sending, self._identify)
         except ClientDisconnect:
             if not started:  # nobody reads it, but it is counted
                 await Response(status_code=499)(scope, receive, send)
         except ApiError as error:
-            await refuse(error_response(error), scope, receive, send, DRAIN_BYTES)
+            await answer(error_response(error))
         except UNAVAILABLE as error:
-            await refuse(database_problem(error), scope, receive, send, DRAIN_BYTES)
+            await answer(database_problem(error))
 
 
 async def _backbone(scope: Scope, begun: bytes) -> str | None:

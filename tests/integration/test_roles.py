@@ -125,6 +125,7 @@ def test_no_process_for_predictions(settings: Settings, monkeypatch: pytest.Monk
         answer = client.post("/predict", data={"model": "a"}, files={"images": ("a", PHOTO)})
         problem(answer, 503, "predictions_unavailable")
         assert answer.headers["retry-after"] == "5"
+        assert "connection" not in answer.headers  # the whole body was read: it stays open
 
 
 @contextmanager
