@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
@@ -13,13 +13,11 @@ from uuid import uuid4
 from dspt_client._blocking import blocking, blocking_iterator
 from dspt_client._calls import DATASET_ID, Call, as_a, delete, get, path
 from dspt_client._connection import Connection
+from dspt_client._ended import ended
 from dspt_client._packing import OnProgress, Watched, silent, zip_file
 from dspt_client._pages import items
 from dspt_client.schemas.batches import BatchView
 from dspt_client.schemas.predictions import Prediction
-from dspt_client.schemas.status import TERMINAL
-
-_POLL_SECONDS = 1.0
 
 
 class BatchCalls:
@@ -83,13 +81,8 @@ class BatchCalls:
 
         `on_progress` is called with `classifying`, the number of images done, and the total.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while True:
-            batch = await self.get(batch_id)
-            on_progress("classifying", batch.done, batch.images or 0)
-            if batch.status in TERMINAL or (deadline is not None and time.monotonic() > deadline):
-                return batch
-            await self._connection.io.sleep(_POLL_SECONDS)
+        get = partial(self.get, batch_id)
+        return await ended(self._connection, get, "classifying", timeout, on_progress)
 
     async def results(self, batch_id: str) -> AsyncIterator[Prediction]:
         """Iterate over the predictions so far, in the order of the images."""

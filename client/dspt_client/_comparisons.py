@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -11,12 +11,10 @@ from dspt_client._blocking import blocking, blocking_iterator
 from dspt_client._calls import DATASET_ID, Call, as_a, delete, get, path
 from dspt_client._connection import Connection
 from dspt_client._datasets import DatasetCalls
+from dspt_client._ended import ended
 from dspt_client._packing import OnProgress, silent
 from dspt_client._pages import items
 from dspt_client.schemas.comparisons import ComparisonJobView
-from dspt_client.schemas.status import TERMINAL
-
-_POLL_SECONDS = 0.5
 
 
 class ComparisonCalls:
@@ -68,14 +66,8 @@ class ComparisonCalls:
 
         `on_progress` is called with `comparing`, the number of images done, and the total.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while True:
-            found = await self.get(comparison_id)
-            on_progress("comparing", found.done, found.images or 0)
-            late = deadline is not None and time.monotonic() > deadline
-            if found.status in TERMINAL or late:
-                return found
-            await self._connection.io.sleep(_POLL_SECONDS)
+        get = partial(self.get, comparison_id)
+        return await ended(self._connection, get, "comparing", timeout, on_progress)
 
     async def cancel(self, comparison_id: str) -> ComparisonJobView:
         """Stop a comparison."""

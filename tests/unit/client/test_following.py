@@ -8,7 +8,7 @@ import httpx
 import pytest
 from dspt_client import JobCancelled, JobFailed, Unreachable, WaitTimeout
 
-from tests.unit.client.server import JOB_ID, client_of, event, job, problem, stream
+from tests.unit.client.server import JOB_ID, Json, client_of, event, job, problem, stream
 
 DONE = httpx.Response(200, json=job("succeeded", model_id="mdl_1"))
 RUNNING = httpx.Response(200, json=job())
@@ -129,3 +129,38 @@ def test_where_there_is_no_terminal_nothing_is_drawn(capsys: pytest.CaptureFixtu
     client, _ = client_of(RUNNING, stream(event(1, stage="tuning"), END), DONE, DONE)
     client.jobs.get(JOB_ID).wait(progress=True)
     assert capsys.readouterr() == ("", "")
+
+
+def test_the_end_of_a_short_batch_is_seen_soon_and_a_long_one_is_seldom_asked_for(
+    pauses: list[float],
+) -> None:
+    running = [httpx.Response(200, json=batch("running", done=done)) for done in range(7)]
+    client, _ = client_of(*running, httpx.Response(200, json=batch("succeeded", done=7)))
+    seen: list[tuple[str, int, int]] = []
+    found = client.batches.wait("batch_1", on_progress=lambda *each: seen.append(each))
+    assert found.status == "succeeded"
+    assert seen == [("classifying", done, 7) for done in range(8)]
+    assert pauses == [0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
+
+
+def test_waiting_for_a_batch_ends_after_the_timeout() -> None:
+    client, script = client_of(*[httpx.Response(200, json=batch("running"))] * 2)
+    assert client.batches.wait("batch_1", timeout=-1).status == "running"
+    assert len(script.requests) == 1
+
+
+def batch(status: str, done: int = 0) -> Json:
+    nothing = ("started_at", "finished_at", "alias", "dataset_id", "reject_below", "error")
+    return dict.fromkeys(nothing) | {
+        "id": "batch_1",
+        "name": "photos",
+        "status": status,
+        "created_at": "2026-01-02T03:04:05Z",
+        "model": "mdl_1",
+        "filename": "photos.zip",
+        "top_k": 1,
+        "images": 7,
+        "done": done,
+        "unreadable": 0,
+        "links": {},
+    }
