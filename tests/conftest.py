@@ -73,12 +73,15 @@ _TOGETHER = {
     r"(api_workers|bucket|database_away|doctor|drills|frozen|health|installation|metrics|"
     r"open_streams|pools|restore_drill|review_loop|serve|storage|uploads_in_parts|worker)\.",
     "a tuning": r"tests/integration/pipeline/",
+    "scikit-learn": r"tests/unit/(benchmarks/(audit_quality|noise_robustness)/|"
+    r"(classifier/test_lda|labels/test_predictions|scripts/test_reference|test_estimator|"
+    r"test_imports)\.)",
 }
-"""What takes seconds to start -> pattern of the files that share it."""
+"""What takes seconds to start or to import -> pattern of the files that share it."""
 
 
 class _Schedule(LoadFileScheduling):
-    """A file stays in one process, and so do files that share what takes long to start."""
+    """A file stays in one process, and so do files that share what takes seconds to start."""
 
     def _split_scope(self, nodeid: str) -> str:
         file: str = super()._split_scope(nodeid)

@@ -5,6 +5,8 @@ cleanlab_*      cleanlab's scores of out-of-sample probabilities by logistic reg
 ours_cleanlab_* cleanlab's scores of our out-of-sample probabilities
 
 The parts of the audit by themselves: benchmarks/results/audit_rankings.md.
+
+scikit-learn and cleanlab take seconds to import, so the functions that need them do it.
 """
 
 from __future__ import annotations
@@ -12,9 +14,7 @@ from __future__ import annotations
 from typing import Any, Literal, get_args
 
 import numpy as np
-from cleanlab.rank import get_label_quality_scores
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
 
 CleanlabScore = Literal["self_confidence", "normalized_margin", "confidence_weighted_entropy"]
 CLEANLAB_SCORES: tuple[CleanlabScore, ...] = get_args(CleanlabScore)
@@ -31,6 +31,8 @@ def by_cleanlab(probabilities: Array, given: Labels, name: CleanlabScore) -> Arr
 
     Its weighted entropy is bounded below, and rates labels that are almost certain as bad.
     """
+    from cleanlab.rank import get_label_quality_scores
+
     quality = get_label_quality_scores(given, safe(probabilities), method=name)
     found: Array = 1 - np.asarray(quality, dtype=np.float64)
     return found
@@ -51,6 +53,8 @@ def rank_scores(suspicion: Array, wrong: Mask) -> dict[str, Any]:
     """
     if not wrong.any() or wrong.all():
         return {}
+    from sklearn.metrics import roc_auc_score
+
     found = _found(suspicion, wrong)
     k = int(wrong.sum())
     return {

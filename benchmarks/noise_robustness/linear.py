@@ -2,6 +2,8 @@
 
 Also after cleanlab's filter (Northcutt et al., JAIR 2021): labels that out-of-sample probabilities
 contradict are removed, and the classifier is fitted again on the rest.
+
+scikit-learn and cleanlab take seconds to import, so the functions that need them do it.
 """
 
 from __future__ import annotations
@@ -12,11 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from cleanlab.filter import find_label_issues
 from numpy.typing import NDArray
-from sklearn.dummy import DummyClassifier
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from benchmarks.noise_robustness.baselines.fitting import cross_validated
@@ -66,6 +64,8 @@ def issues(given: Labels, probabilities: Array) -> NDArray[np.bool_]:
     """Return (N,) the labels that cleanlab's filter calls issues, with its default settings."""
     if len(np.unique(given)) < 2:  # cleanlab refuses
         return np.zeros(len(given), dtype=bool)
+    from cleanlab.filter import find_label_issues
+
     with warnings.catch_warnings():  # about classes with few images
         warnings.simplefilter("ignore", UserWarning)
         found = find_label_issues(given, probabilities, n_jobs=1)
@@ -74,6 +74,10 @@ def issues(given: Labels, probabilities: Array) -> NDArray[np.bool_]:
 
 def _fit(features: Tensor, given: Tensor, c: float, n_classes: int) -> Callable[[Tensor], Tensor]:
     """Return a function that gives the probabilities; a class without training labels has 0."""
+    from sklearn.dummy import DummyClassifier
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
     x, y = features.double().cpu().numpy(), given.cpu().numpy()
     if len(np.unique(y)) < 2:  # a fold of very few shots
         model: Any = DummyClassifier(strategy="prior").fit(x, y)

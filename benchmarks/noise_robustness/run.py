@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from torch import Tensor
 
-from benchmarks.noise_robustness import methods
+from benchmarks.noise_robustness import linear, methods
 from benchmarks.noise_robustness.baselines import BASELINES, fit_baseline
 from benchmarks.noise_robustness.grid import Job, run_grid
 from benchmarks.noise_robustness.methods import Bench, Fitted
@@ -44,8 +44,6 @@ class CellRunner:
             with _timed(seconds, "default"):
                 fitted |= methods.default(bench.service_task(job), config, photos)
         if {"logistic", "logistic_cleanlab"} & set(settings.methods):
-            from benchmarks.noise_robustness import linear  # takes seconds to import
-
             with _timed(seconds, "logistic"):
                 c, probabilities = linear.cross_validate(task, settings.logistic_c)
                 fitted["logistic"] = linear.logistic(task, c)

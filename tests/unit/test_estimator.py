@@ -1,4 +1,7 @@
-"""DSPTClassifier: scikit-learn's contract, on features and on images."""
+"""DSPTClassifier: scikit-learn's contract, on features and on images.
+
+scikit-learn takes a second to import, so the tests that need it do it.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +15,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from sklearn.base import clone
-from sklearn.model_selection import cross_val_score
-from sklearn.utils.estimator_checks import check_estimator
-from torch import Tensor
 from torch.nn import functional as F
 
-import dspt.estimator
+import dspt
 from dspt.backbones.base import Backbone
 from dspt.errors import ConfigError, ImageError
-from dspt.estimator import DSPTClassifier, _check_lengths, audit
 from dspt.model.predict import ImageClassifier
 from dspt.prompt.learner import zero_shot_embeddings
 
@@ -31,12 +29,12 @@ WORDS = ["dog", "fire truck", "owl"]
 @pytest.fixture(autouse=True)
 def backbone(tiny: Backbone, monkeypatch: pytest.MonkeyPatch) -> Backbone:
     """Every name loads the same small backbone."""
-    monkeypatch.setattr(dspt.estimator, "_backbone", lambda name, device: tiny)
+    monkeypatch.setattr("dspt.estimator._backbone", lambda name, device: tiny)
     return tiny
 
 
-def classifier(**settings: Any) -> DSPTClassifier:
-    return DSPTClassifier(**{"epochs": 3, "device": "cpu", **settings})
+def classifier(**settings: Any) -> dspt.DSPTClassifier:
+    return dspt.DSPTClassifier(**{"epochs": 3, "device": "cpu", **settings})
 
 
 @pytest.fixture
@@ -89,6 +87,8 @@ def test_the_length_of_features_does_not_matter(
 def test_a_row_without_a_direction_is_refused_not_classified(
     data: tuple[NDArray[np.float32], NDArray[Any], list[int]], tiny: Backbone
 ) -> None:
+    from dspt.estimator import _check_lengths
+
     features, labels, _ = data
     model = classifier().fit(features, labels)
     holes = features.copy()
@@ -119,6 +119,9 @@ def test_features_may_be_read_only(
 def test_cross_validation_and_clone(
     data: tuple[NDArray[np.float32], NDArray[Any], list[int]],
 ) -> None:
+    from sklearn.base import clone
+    from sklearn.model_selection import cross_val_score
+
     features, labels, _ = data
     model = classifier(loss="ce", random_state=4)
     assert clone(model).get_params() == model.get_params()
@@ -157,7 +160,7 @@ def test_a_saved_classifier_predicts_the_same(
         labels = np.array([WORDS.index(label) for label in labels])
     model = classifier(**settings).fit(features, labels)
     model.save(tmp_path / "model.safetensors")
-    back = DSPTClassifier.load(tmp_path / "model.safetensors", device="cpu")
+    back = dspt.DSPTClassifier.load(tmp_path / "model.safetensors", device="cpu")
     np.testing.assert_array_equal(back.predict(features), model.predict(features))
     np.testing.assert_allclose(
         back.predict_proba(features), model.predict_proba(features), atol=1e-5
@@ -206,14 +209,14 @@ def test_features_may_include_penultimate_ones(
     tmp_path: Path,
 ) -> None:
     wide = dataclasses.replace(tiny, penultimate_dim=8)
-    monkeypatch.setattr(dspt.estimator, "_backbone", lambda name, device: wide)
+    monkeypatch.setattr("dspt.estimator._backbone", lambda name, device: wide)
     embeddings, labels, _ = data
     generator = np.random.default_rng(1)
     features = np.hstack([embeddings, generator.normal(size=(45, 8)).astype(np.float32)])
     model = classifier().fit(features, labels)
     assert model.predict_proba(features).shape == (45, 3)
     model.save(tmp_path / "wide.safetensors")
-    back = DSPTClassifier.load(tmp_path / "wide.safetensors", device="cpu")
+    back = dspt.DSPTClassifier.load(tmp_path / "wide.safetensors", device="cpu")
     with pytest.raises(
         ValueError, match=r"X has 16 columns, but this classifier was fitted to .* 24"
     ):
@@ -222,7 +225,7 @@ def test_features_may_include_penultimate_ones(
         classifier().fit(features[:, :20], labels)
     narrow = classifier().fit(embeddings, labels)
     narrow.save(tmp_path / "narrow.safetensors")
-    back = DSPTClassifier.load(tmp_path / "narrow.safetensors", device="cpu")
+    back = dspt.DSPTClassifier.load(tmp_path / "narrow.safetensors", device="cpu")
     np.testing.assert_array_equal(back.predict_proba(features), back.predict_proba(embeddings))
 
 
@@ -274,6 +277,8 @@ def test_photos_without_labels_move_the_class_means(tiny: Backbone) -> None:
 def test_audit_of_features_and_of_nothing(
     data: tuple[NDArray[np.float32], NDArray[Any], list[int]],
 ) -> None:
+    from dspt.estimator import audit
+
     features, labels, wrong = data
     report = audit(features, labels, epochs=3, device="cpu")
     assert {int(entry.file) for entry in report.entries[:3]} == set(wrong)
@@ -282,18 +287,11 @@ def test_audit_of_features_and_of_nothing(
         audit(features)
 
 
-class AnyWidth(DSPTClassifier):  # type: ignore[misc]
-    """Accepts any number of columns, for checks that bring their own data."""
-
-    def _matrix(self, matrix: NDArray[np.float32], backbone: Backbone) -> Tensor:
-        wide = np.zeros((len(matrix), backbone.embed_dim), np.float32)
-        wide[:, : matrix.shape[1]] = matrix[:, : backbone.embed_dim]
-        wide[:, -1] = 1  # so that a row of zeros has a direction
-        return torch.from_numpy(wide)
-
-
 @pytest.mark.filterwarnings("ignore")
 def test_keeps_the_contract_of_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
+    from any_width import AnyWidth
+    from sklearn.utils.estimator_checks import check_estimator
+
     # The contract says nothing of how good the fit is, and the checks fit it 60 times.
     monkeypatch.setattr("dspt.labels.noise_rate._RESAMPLES", 2)
     monkeypatch.setattr("dspt.labels.noise_model._ROUNDS", 1)

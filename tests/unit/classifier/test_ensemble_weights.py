@@ -10,7 +10,6 @@ import pytest
 import torch
 from gaussians import SCALE, task
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 from torch import Tensor
 from torch.autograd.functional import hessian, jacobian
 
@@ -78,6 +77,8 @@ def test_the_derivatives_of_the_cost_are_autograds() -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_weights_are_those_of_least_cost(seed: int, scale: float) -> None:
     """As scipy finds them, from the prior and from other weights."""
+    from scipy.optimize import minimize
+
     case = weighing(seed, scale)
     theirs = cost_by_autograd(*case)
     prior = case[-1]

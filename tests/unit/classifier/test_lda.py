@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -67,6 +66,8 @@ def test_is_linear_discriminant_analysis(n: int, soft: bool) -> None:
 @pytest.mark.parametrize("n", [FEW, MANY])
 def test_points_where_scikit_learn_points(n: int) -> None:
     """Its shrinkage mixes (1 - s) covariance + s identity; ours adds s / (1 - s) of the latter."""
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
     features, labels = images(n)
     centred = ShrunkLDA.of(features, everyone(n))
     linear = centred.classifier(centred.directions(everyone(n), one_hot(labels)))

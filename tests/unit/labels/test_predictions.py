@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
 
 import dspt
 from dspt.labels.inject import flip_labels
@@ -33,6 +32,8 @@ def sample(
 
 
 def test_ranks_wrong_labels_first_and_estimates_their_share() -> None:
+    from sklearn.metrics import roc_auc_score
+
     labels, probabilities, wrong = sample()
     report = dspt.audit_probabilities(labels, probabilities)
     assert report.can_tell
