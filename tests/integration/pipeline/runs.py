@@ -19,7 +19,7 @@ CLASSES = ("brick", "coins", "moon", "tissue")
 """Zero-shot tells fewer than half of them, so tuning has something to do."""
 TRAIN, TEST = 8, 5
 STAGES = ["encoding", "zero_shot", "tuning", "evaluating", "saving"]
-EPOCHS = 6
+EPOCHS = 4
 SETTINGS: dict[str, Any] = {"epochs": EPOCHS, "batch_size": 16, "device": "cpu"}
 
 

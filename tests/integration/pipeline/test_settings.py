@@ -65,7 +65,7 @@ def test_other_forms_tune_and_come_back_from_their_artefact(
     config: dict[str, Any],
     shape: tuple[int, ...] | None,
 ) -> None:
-    result = run(dataset, backbone, features, **{"epochs": 4} | config)
+    result = run(dataset, backbone, features, **{"epochs": 2} | config)
     context = result.model.context
     assert not torch.equal(context, tuned[0].model.context)
     assert result.metrics["zero_shot"] == tuned[0].metrics["zero_shot"]
@@ -142,7 +142,7 @@ def test_a_class_with_one_image_works(
         (tmp_path / "all" / "train" / "coins" / f"{number}.png").unlink()
     for path in (tmp_path / "all", tmp_path / "all" / "train"):
         with load_dataset(path) as dataset:
-            result = run(dataset, backbone, features, epochs=2)
+            result = run(dataset, backbone, features, epochs=1)
         assert len(result.audit.entries) == TRAIN * 3 + 1
         assert [e.given for e in result.audit.entries].count("coins") == 1
         assert torch.isfinite(result.model.context).all()
@@ -169,8 +169,8 @@ def test_nothing_but_classes_of_one_image_needs_a_test_folder(
 def test_bfloat16_and_float32_come_close(
     dataset: Dataset, backbone: Backbone, features: Path
 ) -> None:
-    full = run(dataset, backbone, features, epochs=3, precision="float32")
-    half = run(dataset, backbone, features, epochs=3, precision="bfloat16")
+    full = run(dataset, backbone, features, epochs=2, precision="float32")
+    half = run(dataset, backbone, features, epochs=2, precision="bfloat16")
     accuracies = [result.metrics["tuned"]["accuracy"] for result in (full, half)]
     assert accuracies == pytest.approx([max(accuracies)] * 2, abs=0.051), "one image at most"
     assert min(accuracies) >= 0.9
