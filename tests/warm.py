@@ -149,7 +149,7 @@ def _serve(line: socket.socket) -> None:
     for name in IMPORTED:
         __import__(name)
     OpenClipTokenizer()  # reads the vocabulary, which the commands then share
-    _share_builtin()
+    share_builtin()
     gc.freeze()  # so that memory stays shared
     gc.enable()
     while True:
@@ -164,7 +164,7 @@ def _serve(line: socket.socket) -> None:
             os.close(handle)
 
 
-def _share_builtin() -> None:
+def share_builtin() -> None:
     """Read the weights of the built-in backbone once: a quarter of the work of a small job."""
     import torch
 

@@ -9,6 +9,7 @@ may be others, and `...` matches any words. JSON has to have the same keys.
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -17,10 +18,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from tests.acceptance.forked import MARK
+
 _FENCE = re.compile(
     r"(?:<!-- not run: (?P<why>[^>]*) -->\n+)?^```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.M | re.S
 )
-_MARK = "\x1e"
 #: What is another one each time: ids, times, hosts, numbers with their units, paths of classes.
 _VARIES = re.compile(r"\b(?:job|mdl|ds|als|key)_[0-9a-z]{26}\b|\d[\d:.,%TZ-]*(?: ?[KMG]i?B)?")
 #: Rows and frames of tables, and lines about a photo: whose they are depends on the photos.
@@ -29,14 +31,6 @@ _ROW = re.compile(
     r"|(?:job|mdl|key)_\S+  |\d+  \d{4}-|\S+  mdl_"  # of tables without frames
 )
 _ROWS = "(rows)"
-#: Runs files one after the other; each alone would need seconds to import torch.
-_RUN_EXAMPLES = f"""
-import runpy, sys
-for file in sys.argv[1:]:
-    print({_MARK!r}, end="", flush=True)
-    runpy.run_path(file, run_name="__main__")
-    sys.stdout.flush()
-"""
 
 
 @dataclass
@@ -70,31 +64,35 @@ def examples(document: str) -> list[Example]:
     return found
 
 
-def run(found: list[Example], folder: Path, environment: Mapping[str, str]) -> list[str]:
-    """What each example prints, run by one bash in `folder`; AssertionError for one that fails."""
+def run(
+    found: list[Example], folder: Path, commands: Path, environment: Mapping[str, str]
+) -> list[str]:
+    """What each example prints, run by one bash in `folder`; AssertionError for one that fails.
+
+    commands: the folder of `forked_commands`.
+    """
     lines = ["set -euo pipefail"]
-    (folder / "run_examples.py").write_text(_RUN_EXAMPLES)
     for kind, group in groupby(enumerate(found), lambda numbered: numbered[1].kind):
         if kind == "python":
             files = []
             for number, example in group:
                 files.append(f"example-{number}.py")
                 (folder / files[-1]).write_text(example.text)
-            lines.append(f"python run_examples.py {' '.join(files)}")
+            lines.append(f"run_files {' '.join(files)}")
         else:
-            lines += [f"printf '{_MARK}'\n{example.text}" for _, example in group]
+            lines += [f"printf '{MARK}'\n{example.text}" for _, example in group]
     script = folder / "examples.sh"
     script.write_text("\n".join(lines))
     done = subprocess.run(
         ["bash", script],
         cwd=folder,
-        env=dict(environment),
+        env={**environment, "PATH": f"{commands}{os.pathsep}{environment['PATH']}"},
         capture_output=True,
         text=True,
         timeout=600,
         check=False,
     )
-    printed = done.stdout.split(_MARK)[1:]
+    printed = done.stdout.split(MARK)[1:]
     at = found[len(printed) - 1]
     assert done.returncode == 0, f"line {at.line}:\n{at.text}{printed[-1]}{done.stderr}"
     return printed

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.acceptance.documents import Example, differences, examples, run
+from tests.acceptance.forked import forked_commands
 from tests.acceptance.photos import COLOURS, photo, photos, zipped
 from tests.services import clean_environment
 
@@ -23,6 +25,12 @@ EPOCHS = re.compile(r"""(epochs[=": ]+)\d+""")
 #: A job with the default settings, which tune for longer than a test needs.
 DEFAULTS = "-F dataset=@photos.zip http"
 FEWER_EPOCHS = """-F dataset=@photos.zip -F config='{"epochs": 50}' http"""
+
+
+@pytest.fixture(scope="module")
+def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with forked_commands(tmp_path_factory.mktemp("commands")) as folder:
+        yield folder
 
 
 @pytest.fixture
@@ -47,7 +55,7 @@ def demo(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_the_examples_of_a_document(
-    path: Path, service: httpx.Client, data_dir: Path, demo: Path
+    path: Path, service: httpx.Client, data_dir: Path, demo: Path, commands: Path
 ) -> None:
     address = str(service.base_url).rstrip("/")
     text = EPOCHS.sub(r"\g<1>3", path.read_text("utf-8"))
@@ -65,7 +73,7 @@ def test_the_examples_of_a_document(
         XDG_DATA_HOME=str(demo / "share"),
         XDG_CACHE_HOME=str(demo / "cache"),
     )
-    for example, printed in zip(found, run(found, demo, environment), strict=True):
+    for example, printed in zip(found, run(found, demo, commands, environment), strict=True):
         if example.shown:
             told = list(differences(example, printed))
             assert not told, f"{path.name} line {example.line}: {told}\n{printed}"
@@ -101,8 +109,8 @@ def test_the_shown_output_is_compared_with_the_printed_output() -> None:
         examples("```\ndspt\n```\n")
 
 
-def test_an_example_that_fails_is_named(tmp_path: Path) -> None:
+def test_an_example_that_fails_is_named(tmp_path: Path, commands: Path) -> None:
     found = [Example(3, "sh", "true\n"), Example(7, "python", "raise SystemExit('no')\n")]
     with pytest.raises(AssertionError, match=r"line 7:[\s\S]*no"):
-        run(found, tmp_path, os.environ)
-    assert run(found[:1], tmp_path, os.environ) == [""]
+        run(found, tmp_path, commands, os.environ)
+    assert run(found[:1], tmp_path, commands, os.environ) == [""]
