@@ -27,7 +27,7 @@ from tests.integration.own_api import running
 from tests.s3_server import S3Server
 from tests.services import PostgresCopies, RedisServer, wait_until
 
-CALLERS, EACH = 50, 4
+CALLERS, EACH = 20, 3
 
 
 @pytest.fixture

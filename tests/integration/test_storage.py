@@ -267,7 +267,8 @@ def check_unavailable(storage: Storage, reason: str, seconds: float) -> None:
         assert "Debug source" not in str(caught.value)
 
 
-def test_a_server_that_is_away(s3_credentials: None) -> None:
+def test_a_server_that_is_away(s3_credentials: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.kit.storage.s3._FIRST_PAUSE", timedelta(milliseconds=5))
     storage = opened("s3://b/a", s3_endpoint="http://127.0.0.1:9")
     check_unavailable(storage, "HTTP error", 3)
 
