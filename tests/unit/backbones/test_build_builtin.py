@@ -95,7 +95,7 @@ def test_held_out_words_are_in_no_other_part() -> None:
 
 def test_batches_are_the_same_for_a_seed_and_well_formed() -> None:
     kinds = set()
-    for batch, again in zip(islice(batches(), 40), islice(batches(), 40), strict=True):
+    for batch, again in zip(islice(batches(), 16), islice(batches(), 16), strict=True):
         assert same(batch, again)
         rows = torch.arange(len(batch.ids))
         assert (batch.ids[:, 0] == START).all()
@@ -106,7 +106,7 @@ def test_batches_are_the_same_for_a_seed_and_well_formed() -> None:
         kinds.add(batch.vectors is None)
     assert kinds == {True, False}
     assert not all(
-        same(a, b) for a, b in zip(islice(batches(1), 9), islice(batches(2), 9), strict=True)
+        same(a, b) for a, b in zip(islice(batches(1), 3), islice(batches(2), 3), strict=True)
     )
 
 

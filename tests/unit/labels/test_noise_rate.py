@@ -44,12 +44,12 @@ def estimate(log_p: Tensor, given: Tensor, seed: int = 0) -> NoiseRate:
 @pytest.mark.parametrize("rate", [0.0, 0.1, 0.25, 0.5])
 def test_the_interval_holds_the_truth_in_nine_of_ten_samples(rate: float) -> None:
     held = 0
-    for seed in range(20):
+    for seed in range(10):
         log_p, given, wrong = sample(160, 10, rate, 4.0, seed)
         found = estimate(log_p, given)
         assert 0 <= found.low <= found.estimate <= found.high <= 1
         held += found.low - 0.005 <= wrong <= found.high
-    assert held >= 18
+    assert held >= 9
 
 
 def test_the_estimate_is_the_expected_share_of_wrong_labels() -> None:
@@ -77,14 +77,14 @@ def swapped(n: int, n_classes: int, seed: int = 0) -> tuple[Tensor, Tensor]:
 
 def test_if_half_of_each_class_has_the_label_of_the_next_the_interval_holds_the_truth() -> None:
     below, held = 0, 0
-    for seed in range(20):
+    for seed in range(10):
         log_p, given = swapped(160, 10, seed)
         true = float((given != torch.arange(160) % 10).float().mean())
         found = estimate(log_p, given)
         below += found.estimate < true - 0.1
         held += found.low <= true <= found.high
-    assert below == 20  # the photos say as little about the labels as if the classes looked alike
-    assert held >= 18
+    assert below == 10  # the photos say as little about the labels as if the classes looked alike
+    assert held >= 9
 
 
 def test_swapped_pairs_are_named_and_the_most_frequent_is_the_first() -> None:

@@ -25,7 +25,7 @@ from tests.depth import rounds
 MIB = 1 << 20
 
 quietly = settings(
-    max_examples=rounds(50, 200),
+    max_examples=rounds(30, 200),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -241,7 +241,7 @@ def test_a_gpu_learns_the_same_and_waits_for_the_reports_alone(
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1 << 33, 1 << 33))
     expected = tune(PromptLearner(tiny, WORDS), *task, [on(SHOTS * C)], SCHEDULE)
     waits, contexts = [], []
-    for epochs in (SCHEDULE.epochs, 3 * SCHEDULE.epochs):
+    for epochs in (SCHEDULE.epochs, 2 * SCHEDULE.epochs):
         with SimulatedGpu() as gpu:
             prompts = PromptLearner(gpu.move(tiny), WORDS)
             moved = [part.to(DEVICE, non_blocking=True) for part in task]

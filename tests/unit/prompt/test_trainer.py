@@ -18,6 +18,9 @@ from dspt.prompt.losses import per_sample_loss
 from dspt.prompt.schedule import Schedule
 from dspt.prompt.trainer import EpochReport, TunerState
 
+BRIEF = Schedule(epochs=2, batch_size=8)
+"""The second epoch is the first at the full learning rate."""
+
 
 @pytest.fixture
 def prompts(tiny: Backbone) -> PromptLearner:
@@ -133,9 +136,9 @@ def test_a_small_run_does_not_change_the_batches_of_the_largest(
 def test_views_are_all_drawn(prompts: PromptLearner, tiny: Backbone) -> None:
     features, labels = task(tiny, views=3)
     # Each view points elsewhere, so that a run which saw one view alone would end elsewhere.
-    found = tune(prompts, features, labels, [on(24, "ce")])
+    found = tune(prompts, features, labels, [on(24, "ce")], BRIEF)
     for view in range(3):
-        only = tune(prompts, features[:, view : view + 1], labels, [on(24, "ce")])
+        only = tune(prompts, features[:, view : view + 1], labels, [on(24, "ce")], BRIEF)
         assert relative_error(found, only) > 1e-3
 
 
@@ -145,7 +148,7 @@ def test_views_are_all_drawn(prompts: PromptLearner, tiny: Backbone) -> None:
 def test_a_seed_gives_the_same_bits(prompts: PromptLearner, tiny: Backbone) -> None:
     features, labels = task(tiny, views=2)
     once, again, other = (
-        tune(prompts, features, labels, [on(24, "dspt", seed=seed)]) for seed in (1, 1, 2)
+        tune(prompts, features, labels, [on(24, "dspt", seed=seed)], BRIEF) for seed in (1, 1, 2)
     )
     assert torch.equal(once, again)
     assert not torch.equal(once, other)
@@ -156,10 +159,10 @@ def test_the_global_random_state_neither_matters_nor_changes(
 ) -> None:
     features, labels = task(tiny, views=2)
     torch.manual_seed(1)
-    once = tune(prompts, features, labels, [on(24, "dspt")])
+    once = tune(prompts, features, labels, [on(24, "dspt")], BRIEF)
     torch.manual_seed(2)
     state = torch.get_rng_state()
-    assert torch.equal(tune(prompts, features, labels, [on(24, "dspt")]), once)
+    assert torch.equal(tune(prompts, features, labels, [on(24, "dspt")], BRIEF), once)
     assert torch.equal(torch.get_rng_state(), state)
 
 
@@ -174,9 +177,9 @@ def test_a_run_ends_the_same_alone_and_beside_others(tiny: Backbone, class_speci
         on(rows(*range(4, 20)), "mae", seed=4),
         on(rows(*range(8, 24)), "dspt", seed=5),
     ]
-    together = tune(prompts, features, labels, runs)
+    together = tune(prompts, features, labels, runs, BRIEF)
     for run, found in zip(runs, together, strict=True):
-        alone = tune(prompts, features, labels, [run])[0]
+        alone = tune(prompts, features, labels, [run], BRIEF)[0]
         moved = (alone - prompts.initial(run.seed)).norm()
         assert moved > 0
         assert (found - alone).norm() < 1e-3 * moved
