@@ -25,6 +25,8 @@ _FENCE = re.compile(
 )
 #: What is another one each time: ids, times, hosts, numbers with their units, paths of classes.
 _VARIES = re.compile(r"\b(?:job|mdl|ds|als|key)_[0-9a-z]{26}\b|\d[\d:.,%TZ-]*(?: ?[KMG]i?B)?")
+#: A number of epochs: the tests tune for fewer.
+_EPOCHS = re.compile(r"""(epochs[=": ]+)\d+""")
 #: Rows and frames of tables, and lines about a photo: whose they are depends on the photos.
 _ROW = re.compile(
     r"[│┏┡└├]|\d+ +\S+/|\S+\.(?:jpe?g|png)\b"
@@ -62,6 +64,11 @@ def examples(document: str) -> list[Example]:
             continue
         end = None
     return found
+
+
+def with_few_epochs(text: str) -> str:
+    """The document, or an example, whose jobs tune for three epochs."""
+    return _EPOCHS.sub(r"\g<1>3", text)
 
 
 def run(

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.acceptance.documents import examples
+from tests.acceptance.documents import examples, with_few_epochs
 from tests.acceptance.photos import COLOURS, photo, photos
 from tests.services import clean_environment
 
@@ -47,7 +47,7 @@ def test_the_example_of_the_readme(python: Path, service: httpx.Client, tmp_path
     for number, name in enumerate(sorted(COLOURS), 1):
         (tmp_path / "new" / f"unseen-{number:02}.jpg").write_bytes(photo(name, 200, "JPEG"))
     ran = subprocess.run(
-        [python, "-c", example.text],
+        [python, "-c", with_few_epochs(example.text)],
         cwd=tmp_path,
         env=clean_environment(DSPT_URL=str(service.base_url).rstrip("/")),
         capture_output=True,

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.acceptance.documents import Example, differences, examples, run
+from tests.acceptance.documents import Example, differences, examples, run, with_few_epochs
 from tests.acceptance.forked import forked_commands
 from tests.acceptance.photos import COLOURS, photo, photos, zipped
 from tests.services import clean_environment
@@ -20,8 +20,6 @@ ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 #: What the documents are written for, with the address that a service has on one's own machine.
 ADDRESS = "http://127.0.0.1:8000"
-#: A number of epochs: the tests tune for fewer.
-EPOCHS = re.compile(r"""(epochs[=": ]+)\d+""")
 #: A job with the default settings, which tune for longer than a test needs.
 DEFAULTS = "-F dataset=@photos.zip http"
 FEWER_EPOCHS = """-F dataset=@photos.zip -F config='{"epochs": 50}' http"""
@@ -58,7 +56,7 @@ def test_the_examples_of_a_document(
     path: Path, service: httpx.Client, data_dir: Path, demo: Path, commands: Path
 ) -> None:
     address = str(service.base_url).rstrip("/")
-    text = EPOCHS.sub(r"\g<1>3", path.read_text("utf-8"))
+    text = with_few_epochs(path.read_text("utf-8"))
     found = examples(text.replace(ADDRESS, address).replace(DEFAULTS, FEWER_EPOCHS))
     if not found:
         return

@@ -65,7 +65,8 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnApi]:
 
 
 def send(page: Page, path: Path) -> None:
-    page.goto("about:blank")
+    page.goto("/ui/#/jobs")  # a view that is left forgets what it was given
+    expect(page.get_by_role("heading", level=1)).to_have_text("Jobs")
     page.goto("/ui/#/new")
     page.get_by_label("Choose a zip").set_input_files(path)
     page.get_by_role("button", name="Send and tune").click()
