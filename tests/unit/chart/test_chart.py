@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +52,18 @@ def test_lint_is_content(values: Path) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
+@pytest.fixture(scope="module")
+def validation() -> Iterator[Any]:
+    """kubernetes_validate, which reads the large schemas for each object, unless they are kept."""
+    package = pytest.importorskip("kubernetes_validate")
+    with pytest.MonkeyPatch.context() as patch:
+        kept = functools.cache(package.utils.schema_contents)
+        patch.setattr(package.utils, "schema_contents", kept)
+        yield package
+
+
 @EACH
-def test_kubernetes_knows_every_key(values: Path) -> None:
-    validation = pytest.importorskip("kubernetes_validate")
+def test_kubernetes_knows_every_key(values: Path, validation: Any) -> None:
     names = set()
     for one in rendered(values):
         if not one["apiVersion"].startswith("keda.sh/"):  # see test_keda.py
@@ -61,8 +72,7 @@ def test_kubernetes_knows_every_key(values: Path) -> None:
     assert len(names) == len(rendered(values))  # one would replace the other
 
 
-def test_a_misspelt_key_of_kubernetes_is_found() -> None:
-    validation = pytest.importorskip("kubernetes_validate")
+def test_a_misspelt_key_of_kubernetes_is_found(validation: Any) -> None:
     budget = of_kind(of("defaults"), "PodDisruptionBudget")["dspt-api"]
     wrong = {**budget, "spec": {**budget["spec"], "maxUnavailble": 1}}
     with pytest.raises(validation.ValidationError, match="maxUnavailble"):

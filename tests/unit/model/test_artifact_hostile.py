@@ -182,8 +182,6 @@ _READ = """
 import json, sys
 from pathlib import Path
 from tests.hostile import memory
-from dspt.kit.light_torch import import_light
-import_light()
 from dspt.model.artifact import load_model
 from dspt.errors import ArtifactError
 
