@@ -83,7 +83,7 @@ def test_per_class_exchange_that_cannot_be_is_refused_with_the_class() -> None:
     protocol=st.sampled_from(PROTOCOLS),
     seed=st.integers(0, 2**32),
 )
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 def test_labels_stay_valid_and_flips_are_real(
     counts: list[int], rate: float, kind: NoiseKind, protocol: NoiseProtocol, seed: int
 ) -> None:

@@ -25,7 +25,7 @@ LOSSES: tuple[LossName, ...] = get_args(LossName)
 BOUNDED: tuple[LossName, ...] = ("dspt", "gce", "mae")
 
 every_loss = pytest.mark.parametrize("name", LOSSES)
-properties = settings(deadline=None, max_examples=60)
+properties = settings(deadline=None, max_examples=40)
 
 
 @st.composite
