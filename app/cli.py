@@ -135,7 +135,14 @@ def api(
     # A full collection blocks all requests for some 50 ms, and would run every few seconds.
     gc.set_threshold(20_000, 10, 50)
 
+    sockets = None if socket_fd is None else [socket.socket(fileno=socket_fd)]
+    host = settings.host if host is None else host
+    port = settings.port if port is None else port
+    if sockets is not None:
+        host = str(sockets[0].getsockname()[0])
     with permanent():
+        # Before the other imports, which take as long as all before them.
+        _check_address(settings, host, port if sockets is None else None)
         import uvicorn
 
         from app.installation.start import prepare_or_exit
@@ -144,12 +151,6 @@ def api(
         from app.kit.tracing import TracingNotInstalled
         from app.main import create_app
 
-    sockets = None if socket_fd is None else [socket.socket(fileno=socket_fd)]
-    host = settings.host if host is None else host
-    port = settings.port if port is None else port
-    if sockets is not None:
-        host = str(sockets[0].getsockname()[0])
-    _check_address(settings, host, port if sockets is None else None)
     configure_logging(settings)
     context = prepare_or_exit("dspt api", settings)
     try:

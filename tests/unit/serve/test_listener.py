@@ -28,18 +28,22 @@ def test_an_address_of_another_machine_is_named_instead_of_the_port() -> None:
         bind("192.0.2.1", 0)
 
 
-def test_the_api_says_so_in_one_sentence_before_it_creates_anything(tmp_path: Path) -> None:
+def test_the_api_says_so_in_one_sentence_before_it_imports_or_creates_much(tmp_path: Path) -> None:
     data = tmp_path / "data"
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         result = subprocess.run(
             [sys.executable, "-P", "-m", "app.cli", "api", "--port", str(port)],
-            env=os.environ | {"DSPT_DATA_DIR": str(data)},
+            env=os.environ | {"DSPT_DATA_DIR": str(data), "PYTHONPROFILEIMPORTTIME": "1"},
             capture_output=True,
             text=True,
         )
     assert result.returncode == 1
     assert result.stdout == ""
-    [line] = result.stderr.splitlines()
+    said = result.stderr.splitlines()
+    [line] = [line for line in said if not line.startswith("import time:")]
     assert line.startswith(f"dspt api: Port {port} of 127.0.0.1 {IN_USE}")
+    imported = {line.rsplit("|", 1)[-1].strip() for line in said}
+    assert "app.access.binding" in imported
+    assert not imported & {"app.main", "fastapi", "uvicorn"}
     assert not data.exists()
