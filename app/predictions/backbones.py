@@ -243,7 +243,9 @@ class Backbones:
     def _read_here(self, name: str) -> Backbone:
         """Read the weights into this process."""
         from dspt.backbones import load_backbone
+        from dspt.kit.light_torch import import_light
 
+        import_light()
         if self._settings.engine == "openvino" and self._device == "cpu" and not self._compiles:
             _log.error("OpenVINO is not installed; run: pip install openvino")
         backbone = self._patient(name, partial(load_backbone, name, device=self._device))

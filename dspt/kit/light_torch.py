@@ -11,15 +11,22 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from threading import Lock
 from types import ModuleType
 from typing import Any
 from unittest.mock import patch
 
 _LIBRARIES = ("torchvision", "timm", "open_clip")
+_importing = Lock()  # a second thread would see the stubs of the first
 
 
 def import_light() -> None:
     """Import torch, torchvision, timm and open_clip; without the compiler, if that is possible."""
+    with _importing:
+        _import_light()
+
+
+def _import_light() -> None:
     import torch
 
     if "torch._dynamo" in sys.modules:

@@ -31,6 +31,9 @@ from worker.run import run_next
 EXAMPLES = rounds(4, 50)
 """Requests to each operation, in each phase that draws them."""
 
+METHODS = rounds(["DELETE", "PUT"], ["DELETE", "GET", "PATCH", "POST", "PUT", "TRACE"])
+"""What is sent to each path that has no such operation."""
+
 WITH_FILES = [
     "POST /batches",
     "POST /datasets",
@@ -79,6 +82,7 @@ max-examples = {examples}
 
 # Whose key is asked for depends on the operation alone; the other phases look at each.
 [phases.coverage]
+unexpected-methods = {methods}
 checks.ignored_auth.enabled = false
 
 [dictionaries]
@@ -151,8 +155,11 @@ def test_the_api_does_what_its_document_says(tmp_path: Path) -> None:
         context = Context.open(settings)
         try:
             tokens = _keys(context)
-            with _api(settings, tmp_path / "api.log") as address:
+            with _api(settings, tmp_path / "api.log") as (address, pid):
                 known = _things(address, tokens["alice"], context, tmp_path / "accepted")
+                libraries = Path(f"/proc/{pid}/maps").read_text()
+                assert "libtorch" in libraries
+                assert "libtriton" not in libraries  # of torch's compiler
                 process = _schemathesis(address, tokens, known, tmp_path)
         finally:
             context.close()
@@ -169,8 +176,8 @@ def test_the_api_does_what_its_document_says(tmp_path: Path) -> None:
 
 
 @contextmanager
-def _api(settings: Settings, log: Path) -> Iterator[str]:
-    """`dspt api` on a free port; gives its address."""
+def _api(settings: Settings, log: Path) -> Iterator[tuple[str, int]]:
+    """`dspt api` on a free port; gives its address and the id of its process."""
     port = free_port()
     environment = clean_environment(
         DSPT_PREDICT_ENGINE="torch",  # to compile an image tower takes seconds
@@ -195,7 +202,7 @@ def _api(settings: Settings, log: Path) -> Iterator[str]:
         address = f"http://127.0.0.1:{port}"
         try:
             wait_until(lambda: _answers(address, process), 120, "the API")
-            yield address
+            yield address, process.pid
         finally:
             process.terminate()
 
@@ -257,6 +264,7 @@ def _schemathesis(
     users_file.write_text(json.dumps({"auth": users}))
     config = CONFIG.format(
         examples=EXAMPLES,
+        methods=json.dumps(METHODS),
         users=users_file,
         with_files=json.dumps([*WITH_FILES, *MAY_BE_WRONG]),
         limited=json.dumps(LIMITED),
