@@ -137,7 +137,7 @@ def test_jobs_that_succeed_and_fail(stack: Stack) -> None:
 def test_torch_is_in_memory_only_where_and_while_it_is_needed(stack: Stack) -> None:
     """Never in the parent, because CUDA would not survive the fork."""
     stack.settings = Settings(
-        **stack.settings.model_dump(exclude_unset=True) | {"worker_rest_seconds": 10.0}
+        **stack.settings.model_dump(exclude_unset=True) | {"worker_rest_seconds": 0.1}
     )
 
     def ready() -> bool:
@@ -148,11 +148,11 @@ def test_torch_is_in_memory_only_where_and_while_it_is_needed(stack: Stack) -> N
         wait_until(ready, 120, "the forked process")
         first = child_of(process)
         assert not has_torch(first)
-        job_id = stack.post(photos(), epochs=20)
-        stack.wait(job_id, lambda job: tuning(job) or job["status"] == "succeeded")
+        job_id = stack.post(photos(), **LONG)
+        stack.wait(job_id, tuning)
         assert has_torch(first)
         assert "libtriton" not in Path(f"/proc/{first}/maps").read_text()  # of torch's compiler
-        stack.wait(job_id, lambda job: job["status"] == "succeeded")
+        stack.client.post(f"/jobs/{job_id}/cancel")
         second = next_child(process, first)
         assert rested(stack)
         assert not has_torch(second)
@@ -301,8 +301,9 @@ def check_log(stack: Stack, attempts: dict[str, list[int]]) -> None:
 
 
 @on_postgres
-def test_a_lost_message_delays_no_job(stack: Stack) -> None:
+def test_a_lost_message_delays_no_job(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     """The message of the oldest job is lost, as with a worker that dies with it in its hands."""
+    monkeypatch.setattr("app.jobs.lifecycle.outbox.LOST_SECONDS", 1.0)
     jobs = sorted(stack.post(photos(), epochs=1) for _ in range(3))
     with redis_client.Redis.from_url(stack.settings.broker_url) as broker:
         wait_until(lambda: broker.llen(queue_of(DEFAULT_POOL)) == 3, 60, "the messages")
