@@ -27,7 +27,7 @@ from tests.warm import Warm
 pytestmark = pytest.mark.slow
 
 COLD = Part._started
-EPOCHS = 10  # of a job that a fault hits; the benchmark takes six times as many
+EPOCHS = 5  # of a job that a fault hits; the benchmark takes twelve times as many
 DRILLS = {drill.name: drill for drill in ALL}
 PROVED_ELSEWHERE = {
     "kill-worker": "test_bucket",
@@ -46,21 +46,27 @@ ON_POSTGRES = tuple(name for name in DRILLS if name not in ON_SQLITE)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _rarer_housekeeping() -> Iterator[None]:
-    """Its rounds take CPU time while a drill waits for something else."""
+def _short_drills() -> Iterator[None]:
+    """Rarer rounds of housekeeping, which take CPU time while a drill waits, and shorter freezes.
+
+    What a frozen service does after the time limits of the API is in test_frozen.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("benchmarks.fault_drills.stack.HOUSEKEEPING", 0.3)
+        patch.setattr("benchmarks.fault_drills.drills.services._LONGEST_FREEZE", rounds(2.0, 8.0))
         yield
 
 
 @pytest.fixture(scope="module")
 def warm_parts(warm_start: Warm) -> Iterator[None]:
-    """Parts of a stack need no seconds to import torch, each time that they are started."""
+    """Parts of a stack need no seconds to import torch, nor to send a lost message again."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             Part,
             "_started",
-            lambda part: warm_start.dspt(part.arguments, part.environment, part.log),
+            lambda part: warm_start.dspt(
+                part.arguments, part.environment, part.log, "tests.integration.quick_outbox"
+            ),
         )
         yield
 
