@@ -21,7 +21,7 @@ Outcome = Literal["refused", "failed", "rejected", "harmless", "wrong"]
 accepted without harm; anything else."""
 
 QUICK: Json = {"epochs": 1, "classifier": "prompt"}
-IMAGES_IN_A_ZIP = 20
+IMAGES_IN_A_ZIP = 30
 _MOST_AT_ONCE = 16
 _JOB_SECONDS = 600.0
 _PAUSE_SECONDS = 0.1

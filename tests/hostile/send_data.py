@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 
 import httpx
 
@@ -33,19 +33,22 @@ def archives_as_data_sets(client: httpx.Client, cases: Iterable[Case]) -> Iterat
 
 
 def archives_added(client: httpx.Client, dataset: str, cases: Iterable[Case]) -> Iterator[Answer]:
-    """Add each to a data set, look at the new version's photos and delete it."""
+    """Add each to a data set, look at the photos that are new and delete the new version."""
+    known = _numbers(client, dataset)
     for case in cases:
         files = {"archive": ("photos.zip", case.data)}
-        yield _stored(client, case, client.post(f"/datasets/{dataset}/images", files=files))
+        sent = client.post(f"/datasets/{dataset}/images", files=files)
+        yield _stored(client, case, sent, known)
 
 
 def images_added(client: httpx.Client, dataset: str, cases: Iterable[Case]) -> Iterator[Answer]:
-    """Add each to a class of a data set, look at the new version's photos and delete it."""
+    """Add each to a class of a data set, look at the new photo and delete the new version."""
+    known = _numbers(client, dataset)
     for case in cases:
         files = {"images": (f"{case.name}.jpg", case.data)}
         data = {"label": "cat"}
         sent = client.post(f"/datasets/{dataset}/images", files=files, data=data)
-        yield _stored(client, case, sent)
+        yield _stored(client, case, sent, known)
 
 
 def images_in_bodies(client: httpx.Client, model: str, cases: Iterable[Case]) -> Iterator[Answer]:
@@ -85,14 +88,26 @@ def images_in_a_batch(client: httpx.Client, model: str, cases: Iterable[Case]) -
             yield of_prediction(case, found[name])
 
 
-def _stored(client: httpx.Client, case: Case, sent: httpx.Response) -> Answer:
+def _numbers(client: httpx.Client, dataset: str) -> set[int]:
+    """Return the numbers of a data set's photos, which later versions keep."""
+    listed = client.get(f"/datasets/{dataset}/images", params={"limit": _SHOWN}).raise_for_status()
+    return {photo["number"] for photo in listed.json()["data"]}
+
+
+def _stored(
+    client: httpx.Client, case: Case, sent: httpx.Response, known: Set[int] = frozenset()
+) -> Answer:
+    """Look at the photos of the data set that was made, except for those that were known."""
     if sent.status_code != 201:
         return Answer(case, outcome_of(sent), code_of(sent))
     where = sent.json()["links"]["self"]
     answer = Answer(case, "harmless", "")
     listed = client.get(f"{where}/images", params={"limit": _SHOWN}).raise_for_status().json()
-    for photo in listed["data"]:
-        shown = client.get(f"{where}/images/{photo['number']}", params={"size": 192})
+    numbers = {photo["number"] for photo in listed["data"]}
+    if lost := known - numbers:
+        answer = Answer(case, "wrong", f"the new version lacks the photos {sorted(lost)}")
+    for number in sorted(numbers - known):
+        shown = client.get(f"{where}/images/{number}", params={"size": 192})
         if shown.status_code != 200:
             refused = outcome_of(shown) == "refused"
             answer = Answer(case, "rejected" if refused else "wrong", code_of(shown))
