@@ -109,6 +109,7 @@ def test_a_large_body_of_an_unknown_caller_goes_nowhere(
         post = partial(client.post, f"{url}/models/a/predict", content=b"x" * 20_000_000)
         wrong = post(headers={"Authorization": "Bearer wrong"})
         problem(wrong, 401, "key_invalid")
+        assert wrong.headers["connection"] == "close"  # the rest of the body is not read
         problem(post(headers=SIGNED), 503, "predictions_unavailable")
 
 
