@@ -17,7 +17,7 @@ from tests.integration.conftest import zip_of
 from tests.integration.test_open_streams import post_job
 from tests.services import clean_environment, free_port, wait_until
 
-DELAY, TIMEOUT = 2, 2
+DELAY, TIMEOUT = 4, 3
 
 
 class Upload:
