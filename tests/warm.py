@@ -15,7 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
@@ -138,20 +138,40 @@ def warm() -> Iterator[Warm]:
         process.wait(120)
 
 
-def _serve(line: socket.socket) -> None:
+def prepare(modules: Iterable[str]) -> None:
+    """Import torch, `modules` and the built-in backbone; what this process forks shares them."""
     from dspt.kit.light_torch import import_light
 
-    signal.signal(signal.SIGCHLD, _reap)
     gc.disable()
     import_light()
     from dspt.backbones.tokenizer import OpenClipTokenizer
 
-    for name in IMPORTED:
+    for name in modules:
         __import__(name)
     OpenClipTokenizer()  # reads the vocabulary, which the commands then share
-    share_builtin()
+    _share_builtin()
     gc.freeze()  # so that memory stays shared
     gc.enable()
+
+
+def status_of(command: Callable[[], object]) -> int:
+    """Run a command and return its exit status; its error is told as Python tells it."""
+    try:
+        command()
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)  # noqa: T201
+            return 1
+        return end.code or 0
+    except BaseException:  # noqa: BLE001
+        sys.excepthook(*sys.exc_info())
+        return 1
+    return 0
+
+
+def _serve(line: socket.socket) -> None:
+    signal.signal(signal.SIGCHLD, _reap)
+    prepare(IMPORTED)
     while True:
         size, handles, _, _ = socket.recv_fds(line, 4, 2)
         if not size:
@@ -164,7 +184,7 @@ def _serve(line: socket.socket) -> None:
             os.close(handle)
 
 
-def share_builtin() -> None:
+def _share_builtin() -> None:
     """Read the weights of the built-in backbone once: a quarter of the work of a small job."""
     import torch
 
@@ -212,21 +232,11 @@ def _become(
     os.environ.clear()
     os.environ.update(environment)
     sys.argv = ["dspt", *arguments]
-    status: int | str | None = 1
-    try:
-        import_module(module).main()
-    except SystemExit as end:
-        status = end.code
-    except BaseException:  # noqa: BLE001 - told as Python tells it, in the log
-        sys.excepthook(*sys.exc_info())
-    finally:
-        if isinstance(status, str):
-            print(status, file=sys.stderr)  # noqa: T201
-            status = 1
-        atexit._run_exitfuncs()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status or 0)
+    status = status_of(lambda: import_module(module).main())
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ shell, which gets its exit status. tests/acceptance/test_client_cli.py starts a 
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import runpy
@@ -14,7 +13,6 @@ import signal
 import socket
 import subprocess
 import sys
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -78,16 +76,8 @@ def forked_commands(folder: Path) -> Iterator[Path]:
 
 
 def _serve(line: socket.socket) -> None:
-    from dspt.kit.light_torch import import_light
-
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system reaps those who wait for commands
-    gc.disable()
-    import_light()
-    for name in _IMPORTED:
-        __import__(name)
-    warm.share_builtin()
-    gc.freeze()  # so that memory stays shared
-    gc.enable()
+    warm.prepare(_IMPORTED)
     while True:
         shell, _ = line.accept()
         with shell:
@@ -123,19 +113,11 @@ def _status(arguments: list[str]) -> int:
 
     sys.argv = arguments
     sys.path[0] = ""
-    try:
-        main() if arguments[0] == "dspt" else _run_files(arguments[1:])
-    except SystemExit as end:
-        if isinstance(end.code, str):
-            sys.stderr.write(f"{end.code}\n")
-        return end.code if isinstance(end.code, int) else int(end.code is not None)
-    except BaseException:  # noqa: BLE001 - reported as Python does
-        traceback.print_exc()
-        return 1
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    return 0
+    files = arguments[1:]
+    status = warm.status_of(main if arguments[0] == "dspt" else lambda: _run_files(files))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return status
 
 
 def _run_files(files: list[str]) -> None:
